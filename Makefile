@@ -1,0 +1,41 @@
+# Two commands for a fresh machine, `make demo` and `make test`; both fetch libtorch once and say at once what is missing.
+PYTHON ?= python3
+CARGO ?= cargo
+
+# What `make demo` edits, and how.
+DEMO_IMAGE ?= assets/example.png
+DEMO_INSTRUCTION ?= make the cat red
+DEMO_OPTIONS ?=
+
+target := $(or $(CARGO_TARGET_DIR),target)
+# torch-sys would let these win over LIBTORCH.
+unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
+# Cargo against the libtorch folder that .ci/libtorch.py prints.
+cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
+
+.PHONY: build demo test check libtorch needs
+.DEFAULT_GOAL := build
+
+# target/release/retouch
+build: needs
+	@$(cargo) build --release --locked
+
+# Edits an example with the demo model, from the clone alone.
+demo: build
+	@mkdir -p out
+	@$(target)/release/retouch edit $(DEMO_IMAGE) "$(DEMO_INSTRUCTION)" -o out/demo.png --maps out/demo --force $(DEMO_OPTIONS)
+
+# Builds and passes every test, doc tests too.
+test: needs
+	@$(cargo) test --locked
+
+# The one gate: format, lints, tests, docs, licences.
+check:
+	@.ci/run
+
+# Unpacks libtorch into .libtorch/, or makes a view of the one that LIBTORCH names.
+libtorch: needs
+	@$(PYTHON) .ci/libtorch.py
+
+needs:
+	@CARGO="$(CARGO)" PYTHON="$(PYTHON)" .ci/needs

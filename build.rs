@@ -1,0 +1,60 @@
+//! Compiles the schema without protoc, and lets the binary find libtorch without `LD_LIBRARY_PATH`.
+
+use std::{
+    env,
+    error::Error,
+    fs, io,
+    os::unix,
+    path::{Path, PathBuf},
+};
+
+const SCHEMA: &str = "proto/retouch/v1/edit.proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    compile_schema(&out)?;
+    point_at_libtorch(&out)
+}
+
+/// Writes the generated types, and the descriptors that server reflection answers from.
+fn compile_schema(out: &Path) -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={SCHEMA}");
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_file(SCHEMA)?;
+    fs::write(out.join("schema.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}
+
+/// Gives binaries, tests and benches an rpath to the folder that really holds `libtorch_cpu.so`.
+///
+/// `LIBTORCH/lib` may hold links to it, and the loader looks for its dependencies from where it was found.
+fn point_at_libtorch(out: &Path) -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    let folder = Path::new(&env::var("LIBTORCH")?).join("lib");
+    let linked = folder.join("libtorch_cpu.so");
+    println!("cargo:rerun-if-changed={}", linked.display());
+    let Ok(library) = linked.canonicalize() else {
+        return Err(format!("no {}: run `make libtorch`", linked.display()).into());
+    };
+    let cuda = folder.join("libtorch_cuda.so");
+    if cuda.exists() {
+        let cuda = cuda.display();
+        return Err(format!(
+            "{cuda} must not be linked: set LIBTORCH to what `make libtorch` prints"
+        )
+        .into());
+    }
+    let folder = library.parent().ok_or("a file lies in a folder")?;
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", folder.display());
+
+    // Doc tests are linked without that argument. Cargo adds each search path under target/ to the
+    // LD_LIBRARY_PATH of what it runs, so they find libtorch through this one.
+    let alias = out.join("libtorch");
+    match fs::remove_file(&alias) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => unix::fs::symlink(folder, &alias)?,
+    }
+    println!("cargo:rustc-link-search=native={}", alias.display());
+    Ok(())
+}

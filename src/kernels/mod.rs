@@ -1,0 +1,4 @@
+//! What reaches into libtorch and the machine itself; the only room with `unsafe`.
+
+pub mod cpu;
+pub mod cuda;

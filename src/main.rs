@@ -1,0 +1,5 @@
+//! The `retouch` command: parse, run, exit code.
+
+fn main() -> std::process::ExitCode {
+    retouch::cli::main()
+}

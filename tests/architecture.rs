@@ -1,0 +1,230 @@
+//! The walls of the house: which room may import which, checked on every `cargo test`.
+//!
+//! One package has no crate boundaries to hold its layers apart, so this table does.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each room with the rooms it may import, from the ground up.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("attn_processor", &[]),
+    ("sampling", &[]),
+    ("cluster", &[]),
+    ("picture", &[]),
+    ("drawing", &[]),
+    ("kernels", &[]),
+    ("models", &["attn_processor", "kernels"]),
+    ("schedulers", &["sampling"]),
+    ("pipelines", &["attn_processor", "sampling", "picture", "models", "schedulers"]),
+    ("metrics", &["models"]),
+    ("editing", &["attn_processor", "sampling", "cluster", "picture", "schedulers", "pipelines"]),
+    ("jobs", &["editing"]),
+    ("evaluation", &["editing", "metrics", "sampling"]),
+    ("wire", &["editing", "jobs", "sampling"]),
+    ("journal", &["jobs", "wire"]),
+    ("server", &["jobs", "wire"]),
+    (
+        "cli",
+        &[
+            "sampling",
+            "picture",
+            "drawing",
+            "kernels",
+            "models",
+            "schedulers",
+            "pipelines",
+            "editing",
+            "jobs",
+            "evaluation",
+            "wire",
+            "journal",
+            "server",
+        ],
+    ),
+];
+
+/// Paths behind a door: only the rooms, or parts of rooms, listed may name them.
+const DOORS: &[(&str, &[&str])] = &[
+    ("models", &["models", "pipelines", "metrics", "cli/load"]),
+    ("pipelines::instruct_pix2pix", &["pipelines", "cli/load"]),
+];
+
+/// Outside crates with the rooms, or parts of rooms, that may name them. A crate not listed may be used anywhere.
+const CRATES: &[(&str, &[&str])] = &[
+    ("anyhow", &["cli", "evaluation"]),
+    ("axum", &["server"]),
+    ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("ctrlc", &["cli"]),
+    ("dashmap", &["jobs"]),
+    (
+        "image",
+        &["picture", "drawing", "pipelines", "metrics", "editing", "evaluation", "wire", "cli"],
+    ),
+    ("indicatif", &["cli"]),
+    ("libloading", &["kernels"]),
+    ("prost", &["wire", "journal"]),
+    ("safetensors", &["models"]),
+    (
+        "tch",
+        &[
+            "attn_processor",
+            "cluster",
+            "kernels",
+            "models",
+            "schedulers",
+            "pipelines",
+            "metrics",
+            "editing",
+            // Names the device and the dtype that a model is loaded for.
+            "cli/load",
+        ],
+    ),
+    ("tokenizers", &["models"]),
+    ("tokio", &["jobs", "server", "cli"]),
+    ("tonic", &["wire", "server", "cli"]),
+];
+
+/// Words with the rooms that may say them, and why nobody else may.
+const WORDS: &[(&str, &[&str], &str)] = &[
+    ("unsafe_code", &["kernels"], "`unsafe` lives there alone, so that it is read together"),
+    ("env::var", &["cli"], "settings travel as values, so that a run depends on what it was given"),
+];
+
+/// The most lines that a file may have.
+const LONGEST: usize = 400;
+
+#[test]
+fn imports_point_down() {
+    let mut faults = Vec::new();
+    for (path, text) in files(&["src"]) {
+        let Some(room) = room_of(&path) else { continue };
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == room) else {
+            faults.push(format!("{}: room `{room}` is not in the table", path.display()));
+            continue;
+        };
+        for (number, line) in text.lines().enumerate() {
+            let at = format!("{}:{}", path.display(), number + 1);
+            let code = code_of(line);
+            if code.trim_start().starts_with("pub use ") {
+                faults.push(format!("{at}: a name has one path, so no `pub use`"));
+            }
+            if code.contains("crate::{") || code.contains("super::super") {
+                faults.push(format!("{at}: write one `use crate::room::…` a room"));
+            }
+            for used in rooms_named(code) {
+                if used != room && !used.is_empty() && !allowed.contains(&used) {
+                    faults.push(format!("{at}: `{room}` must not import `{used}`"));
+                }
+            }
+            for (door, keepers) in DOORS {
+                if code.contains(&format!("crate::{door}")) && !lies_in(&path, keepers) {
+                    faults.push(format!("{at}: `{room}` must not pass the door `{door}`"));
+                }
+            }
+            for (name, homes) in CRATES {
+                if names_crate(code, name) && !lies_in(&path, homes) {
+                    faults.push(format!("{at}: `{room}` must not name the crate `{name}`"));
+                }
+            }
+            for (word, homes, reason) in WORDS {
+                if code.contains(word) && !homes.contains(&room.as_str()) {
+                    faults.push(format!("{at}: `{room}` must not say `{word}`: {reason}"));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn every_room_of_the_table_points_down() {
+    for (floor, (room, allowed)) in MAY_IMPORT.iter().enumerate() {
+        for used in *allowed {
+            let below = MAY_IMPORT[..floor].iter().any(|(name, _)| name == used);
+            assert!(below, "`{room}` may import `{used}`, which is not below it");
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let mut silent = Vec::new();
+    for (path, text) in files(EVERYWHERE) {
+        let first = if path.extension().is_some_and(|it| it == "py") { "\"\"\"" } else { "//!" };
+        if !text.starts_with(first) {
+            silent.push(path.display().to_string());
+        }
+    }
+    assert!(silent.is_empty(), "the first line must say what the file is:\n{}", silent.join("\n"));
+}
+
+#[test]
+fn every_file_fits_one_sitting() {
+    let mut long = Vec::new();
+    for (path, text) in files(EVERYWHERE) {
+        let lines = text.lines().count();
+        if lines > LONGEST {
+            long.push(format!("{}: {lines} lines", path.display()));
+        }
+    }
+    assert!(long.is_empty(), "more than {LONGEST} lines:\n{}", long.join("\n"));
+}
+
+/// The room of `src/ROOM.rs` or `src/ROOM/…`; `None` for the crate roots.
+fn room_of(path: &Path) -> Option<String> {
+    let first = path.strip_prefix("src").ok()?.components().next()?;
+    let name = first.as_os_str().to_str()?.trim_end_matches(".rs").to_owned();
+    (name != "lib" && name != "main").then_some(name)
+}
+
+/// Whether `src/ROOM/PART.rs` lies in one of these rooms or parts of rooms.
+fn lies_in(path: &Path, homes: &[&str]) -> bool {
+    let place = path.strip_prefix("src").expect("a room lies in src").with_extension("");
+    homes.iter().any(|home| place.starts_with(home))
+}
+
+/// A line without its comment.
+fn code_of(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
+
+/// Whether code names an outside crate, as `NAME::` that nothing else runs into.
+fn names_crate(code: &str, name: &str) -> bool {
+    code.match_indices(&format!("{name}::")).any(|(start, _)| {
+        !code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+    })
+}
+
+/// The rooms that code names as `crate::ROOM`.
+fn rooms_named(code: &str) -> impl Iterator<Item = &str> {
+    code.split("crate::").skip(1).map(|rest| {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        &rest[..end]
+    })
+}
+
+/// Where code lies.
+const EVERYWHERE: &[&str] = &["build.rs", ".ci", "benches", "src", "tests"];
+
+/// The Rust and Python files under these paths, by their paths from the repository's root, with their text.
+fn files(places: &[&str]) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut left: Vec<PathBuf> =
+        places.iter().map(|it| root.join(it)).filter(|it| it.exists()).collect();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a folder of the repository is readable");
+            left.extend(entries.map(|it| it.expect("a folder is readable").path()));
+        } else if path.extension().is_some_and(|it| it == "rs" || it == "py") {
+            let text = fs::read_to_string(&path).expect("source is UTF-8");
+            let path = path.strip_prefix(root).expect("it lies under the root").to_owned();
+            found.push((path, text));
+        }
+    }
+    assert!(!found.is_empty(), "no files under {places:?}");
+    found
+}
