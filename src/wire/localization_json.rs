@@ -1,0 +1,243 @@
+//! What a pass 1 learned, as a file: JSON that carries it from one run to the next.
+
+use serde::{Deserialize, Serialize};
+
+use crate::editing::iam_edit::{
+    attn_store::Grid,
+    localization_map::{Cluster, Localization, WordMap},
+    selection::Fallback,
+};
+
+/// Of the file's layout.
+const VERSION: u32 = 1;
+
+/// A saved pass 1: what was learned, and of what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedLocalization {
+    /// SHA-256 of the picture's bytes, in hexadecimal.
+    pub image_sha256: String,
+    /// Digest of the model's weights.
+    pub model_digest: String,
+    /// What was learned.
+    pub localization: Localization,
+}
+
+/// What is wrong with a saved localization.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalizationJsonError {
+    /// No JSON of this layout.
+    #[error("not a saved localization: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Written by another version.
+    #[error("a saved localization of version {0}; this retouch reads version {VERSION}")]
+    Version(u32),
+    /// Its parts contradict each other.
+    #[error("not a saved localization: {0} does not fit the rest")]
+    Inconsistent(&'static str),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    image_sha256: String,
+    model_digest: String,
+    instruction: String,
+    grid: (u32, u32),
+    labels: Vec<u8>,
+    clusters: Vec<ClusterRecord>,
+    words: Vec<WordRecord>,
+    fallback: Option<FallbackRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClusterRecord {
+    id: u8,
+    score: f64,
+    area: f64,
+    selected: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WordRecord {
+    word: String,
+    is_object: bool,
+    grid: (u32, u32),
+    values: Vec<f32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FallbackRecord {
+    NonePassed,
+    AllPassed,
+}
+
+impl SavedLocalization {
+    /// The file's text.
+    pub fn to_json(&self) -> String {
+        let Localization { instruction, grid, labels, clusters, words, fallback } =
+            &self.localization;
+        let file = File {
+            version: VERSION,
+            image_sha256: self.image_sha256.clone(),
+            model_digest: self.model_digest.clone(),
+            instruction: instruction.clone(),
+            grid: sides(*grid),
+            labels: labels.clone(),
+            clusters: clusters.iter().map(ClusterRecord::from).collect(),
+            words: words.iter().map(WordRecord::from).collect(),
+            fallback: fallback.map(FallbackRecord::from),
+        };
+        serde_json::to_string(&file).expect("numbers and texts become JSON")
+    }
+
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// [`LocalizationJsonError`] if it is no such file, or its parts contradict each other.
+    pub fn from_json(text: &str) -> Result<Self, LocalizationJsonError> {
+        let file: File = serde_json::from_str(text)?;
+        check(&file)?;
+        Ok(Self {
+            image_sha256: file.image_sha256,
+            model_digest: file.model_digest,
+            localization: Localization {
+                instruction: file.instruction,
+                grid: grid(file.grid),
+                labels: file.labels,
+                clusters: file.clusters.into_iter().map(Cluster::from).collect(),
+                words: file.words.into_iter().map(WordMap::from).collect(),
+                fallback: file.fallback.map(Fallback::from),
+            },
+        })
+    }
+}
+
+/// Refuses what [`Localization`] could never hold.
+fn check(file: &File) -> Result<(), LocalizationJsonError> {
+    if file.version != VERSION {
+        return Err(LocalizationJsonError::Version(file.version));
+    }
+    let cells = |(height, width): (u32, u32)| u64::from(height) * u64::from(width);
+    let inconsistent = |part| Err(LocalizationJsonError::Inconsistent(part));
+    if cells(file.grid) == 0 || cells(file.grid) != file.labels.len() as u64 {
+        return inconsistent("`labels`");
+    }
+    let ids = file.clusters.iter().map(|cluster| usize::from(cluster.id));
+    if !ids.eq(1..=file.clusters.len()) {
+        return inconsistent("`clusters`");
+    }
+    if file.labels.iter().any(|&label| label == 0 || usize::from(label) > file.clusters.len()) {
+        return inconsistent("`labels`");
+    }
+    if file
+        .words
+        .iter()
+        .any(|word| cells(word.grid) == 0 || cells(word.grid) != word.values.len() as u64)
+    {
+        return inconsistent("`words`");
+    }
+    Ok(())
+}
+
+fn sides(grid: Grid) -> (u32, u32) {
+    (grid.height as u32, grid.width as u32)
+}
+
+fn grid((height, width): (u32, u32)) -> Grid {
+    Grid { height: i64::from(height), width: i64::from(width) }
+}
+
+impl From<&Cluster> for ClusterRecord {
+    fn from(&Cluster { id, score, area, selected }: &Cluster) -> Self {
+        Self { id, score, area, selected }
+    }
+}
+
+impl From<ClusterRecord> for Cluster {
+    fn from(ClusterRecord { id, score, area, selected }: ClusterRecord) -> Self {
+        Self { id, score, area, selected }
+    }
+}
+
+impl From<&WordMap> for WordRecord {
+    fn from(map: &WordMap) -> Self {
+        let WordMap { word, is_object, grid, values } = map.clone();
+        Self { word, is_object, grid: sides(grid), values }
+    }
+}
+
+impl From<WordRecord> for WordMap {
+    fn from(WordRecord { word, is_object, grid: at, values }: WordRecord) -> Self {
+        Self { word, is_object, grid: grid(at), values }
+    }
+}
+
+impl From<Fallback> for FallbackRecord {
+    fn from(fallback: Fallback) -> Self {
+        match fallback {
+            Fallback::NonePassed => Self::NonePassed,
+            Fallback::AllPassed => Self::AllPassed,
+        }
+    }
+}
+
+impl From<FallbackRecord> for Fallback {
+    fn from(record: FallbackRecord) -> Self {
+        match record {
+            FallbackRecord::NonePassed => Self::NonePassed,
+            FallbackRecord::AllPassed => Self::AllPassed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved() -> SavedLocalization {
+        let grid = Grid { height: 2, width: 3 };
+        let cluster = |id, score, selected| Cluster { id, score, area: 0.5, selected };
+        let word = WordMap {
+            word: "bee".to_owned(),
+            is_object: true,
+            grid,
+            values: vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+        };
+        SavedLocalization {
+            image_sha256: "ab".to_owned(),
+            model_digest: "cd".to_owned(),
+            localization: Localization {
+                instruction: "Change the bee to a granada".to_owned(),
+                grid,
+                labels: vec![1, 2, 1, 2, 1, 2],
+                clusters: vec![cluster(1, 0.9, true), cluster(2, 0.1, false)],
+                words: vec![word],
+                fallback: Some(Fallback::NonePassed),
+            },
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_read_again() {
+        assert_eq!(SavedLocalization::from_json(&saved().to_json()).unwrap(), saved());
+    }
+
+    #[test]
+    fn files_that_contradict_themselves_are_refused() {
+        let json = saved().to_json();
+        for (from, to) in [
+            ("\"version\":1", "\"version\":9"),
+            ("[1,2,1,2,1,2]", "[1,2,1,2,1]"),
+            ("[1,2,1,2,1,2]", "[1,2,1,2,1,3]"),
+            ("\"id\":2", "\"id\":4"),
+            ("\"grid\":[2,3],\"values\"", "\"grid\":[4000000000,4000000000],\"values\""),
+            ("{", ""),
+        ] {
+            let broken = json.replacen(from, to, 1);
+            assert_ne!(broken, json, "{from}");
+            assert!(SavedLocalization::from_json(&broken).is_err(), "{from} -> {to}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The gRPC schema, generated from `proto/retouch/v1/edit.proto`, and the JSON of events and saved localizations.
+
+pub mod event_json;
+pub mod localization_json;
+
+/// The messages and services of `retouch.v1`.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated; the schema holds the documentation"
+)]
+pub mod v1 {
+    tonic::include_proto!("retouch.v1");
+}
+
+/// The schema itself, an encoded `google.protobuf.FileDescriptorSet`, for server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.bin"));
