@@ -1,0 +1,171 @@
+//! What U-Net and method both say: attention sites, guidance branches, Q, K and V, and the hook that sees them.
+//!
+//! The hook's shape is diffusers' `AttnProcessor`. Differs: it receives Q, K and V instead of the layer, so that a
+//! processor is a few lines and the layer keeps its projections; sites and branches are types instead of names and indices.
+
+use std::fmt;
+
+use tch::{Kind, Tensor};
+
+/// Where in the U-Net a block stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// `down_blocks`.
+    Down,
+    /// `mid_block`.
+    Mid,
+    /// `up_blocks`.
+    Up,
+}
+
+/// What a layer attends to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AttnKind {
+    /// The image itself (`attn1`).
+    SelfAttn,
+    /// The prompt (`attn2`).
+    CrossAttn,
+}
+
+/// One attention layer of a U-Net, at the size of one call.
+///
+/// Prints as diffusers' key, such as `up_blocks.1.attentions.0.transformer_blocks.0.attn2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AttnSite {
+    /// Which part of the U-Net.
+    pub stage: Stage,
+    /// Index in `down_blocks` or `up_blocks`; 0 in the middle.
+    pub block: usize,
+    /// Index in the block's `attentions`.
+    pub attention: usize,
+    /// Index in the transformer's `transformer_blocks`.
+    pub transformer: usize,
+    /// Self- or cross-attention.
+    pub kind: AttnKind,
+    /// How often the latent was halved before this layer: 0 is the latent's own size.
+    pub level: usize,
+    /// True height of the hidden states in this call, in cells.
+    pub height: i64,
+    /// True width of the hidden states in this call, in cells.
+    pub width: i64,
+}
+
+/// One row of InstructPix2Pix's guidance triple.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Branch {
+    /// Instruction and image.
+    Text,
+    /// Image alone.
+    Image,
+    /// Neither.
+    Uncond,
+}
+
+impl Branch {
+    /// The order of diffusers' pipeline: text, image, unconditional.
+    pub const TRIPLE: [Self; 3] = [Self::Text, Self::Image, Self::Uncond];
+}
+
+/// A guest in the attention layers of one U-Net call (diffusers: `AttnProcessor`).
+pub trait AttnProcessor: Send {
+    /// Whether it wants this site; an unwatched site stays one fused call.
+    fn watches(&self, site: &AttnSite) -> bool;
+
+    /// Computes one layer's attention, (N, H, Q, D), from its Q, K and V.
+    fn attend(&mut self, site: &AttnSite, qkv: &Qkv) -> Tensor;
+}
+
+/// The guest that watches nothing: the plain U-Net.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unwatched;
+
+impl AttnProcessor for Unwatched {
+    fn watches(&self, _site: &AttnSite) -> bool {
+        false
+    }
+
+    fn attend(&mut self, _site: &AttnSite, qkv: &Qkv) -> Tensor {
+        qkv.fused(None)
+    }
+}
+
+/// Queries, keys and values of one layer, for every row of the batch.
+#[derive(Debug)]
+pub struct Qkv<'a> {
+    /// (N, H, Q, D).
+    pub query: &'a Tensor,
+    /// (N, H, K, D).
+    pub key: &'a Tensor,
+    /// (N, H, K, D).
+    pub value: &'a Tensor,
+    /// Factor of the logits, D^-1/2.
+    pub scale: f64,
+    /// What each of the N rows is; a batch of samples repeats the triple.
+    pub branches: &'a [Branch],
+}
+
+impl Qkv<'_> {
+    /// The layer's output (N, H, Q, D) by libtorch's fused kernel; `bias` is added to the logits, broadcast to (N, H, Q, K).
+    pub fn fused(&self, bias: Option<&Tensor>) -> Tensor {
+        Tensor::scaled_dot_product_attention(
+            self.query, self.key, self.value, bias, 0.0, false, self.scale, false,
+        )
+    }
+
+    /// The first batch row of a branch, which the batch must have.
+    pub fn row_of(&self, branch: Branch) -> i64 {
+        let row = self.branches.iter().position(|&it| it == branch);
+        row.expect("an edit's batch has all three branches") as i64
+    }
+
+    /// One row's queries against one row's keys and values, as a batch of one.
+    pub fn row(&self, queries: i64, keys: i64) -> QkvRow {
+        QkvRow {
+            query: self.query.narrow(0, queries, 1),
+            key: self.key.narrow(0, keys, 1),
+            value: self.value.narrow(0, keys, 1),
+            scale: self.scale,
+        }
+    }
+
+    /// Probabilities (H, rows, K) in fp32 of one batch row, for the queries `start..start + length`.
+    pub fn probs(&self, row: i64, start: i64, length: i64) -> Tensor {
+        let query = self.query.select(0, row).narrow(1, start, length).to_kind(Kind::Float); // (H, q, D)
+        let key = self.key.select(0, row).to_kind(Kind::Float); // (H, K, D)
+        (query.matmul(&key.transpose(-1, -2)) * self.scale).softmax(-1, Kind::Float) // (H, q, K)
+    }
+}
+
+/// A batch of one row: views of a layer's queries, keys and values.
+#[derive(Debug)]
+pub struct QkvRow {
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: f64,
+}
+
+impl QkvRow {
+    /// The row's output (1, H, Q, D), as [`Qkv::fused`].
+    pub fn fused(&self, bias: Option<&Tensor>) -> Tensor {
+        let Self { query, key, value, scale } = self;
+        Qkv { query, key, value, scale: *scale, branches: &[] }.fused(bias)
+    }
+}
+
+// === impl AttnSite ===
+
+impl fmt::Display for AttnSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.stage {
+            Stage::Down => write!(f, "down_blocks.{}", self.block)?,
+            Stage::Mid => write!(f, "mid_block")?,
+            Stage::Up => write!(f, "up_blocks.{}", self.block)?,
+        }
+        let attn = match self.kind {
+            AttnKind::SelfAttn => "attn1",
+            AttnKind::CrossAttn => "attn2",
+        };
+        write!(f, ".attentions.{}.transformer_blocks.{}.{attn}", self.attention, self.transformer)
+    }
+}
