@@ -1,0 +1,6 @@
+//! The text side of CLIP: tokenizer and text encoder.
+
+mod vocabulary;
+
+pub mod text_model;
+pub mod tokenizer;

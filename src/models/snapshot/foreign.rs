@@ -1,0 +1,68 @@
+//! Models that are none for editing by instruction, called by their names.
+
+use serde_json::Value;
+
+use crate::models::snapshot::ldm::LdmLayout;
+
+/// Input channels of InstructPix2Pix's U-Net: the latents, and those of the image to be edited.
+const IN_CHANNELS: u64 = 8;
+
+/// What a pipeline is, if its parts are not those of Stable Diffusion 1.x and 2.x.
+pub(super) fn pipeline(index: &Value, class: &str) -> Option<String> {
+    let part = |name: &str| index.get(name)?.get(1)?.as_str();
+    if let Some(transformer) = part("transformer") {
+        return Some(format!("{class}, a diffusion transformer ({transformer})"));
+    }
+    if let Some(second) = part("text_encoder_2") {
+        return Some(format!(
+            "{class}, with a second text encoder ({second}) as Stable Diffusion XL has"
+        ));
+    }
+    let expected = [
+        ("unet", "UNet2DConditionModel"),
+        ("vae", "AutoencoderKL"),
+        ("text_encoder", "CLIPTextModel"),
+    ];
+    expected.iter().find_map(|(name, wanted)| match part(name) {
+        Some(found) if found == *wanted || found == "CLIPTextModelWithProjection" => None,
+        Some(found) => Some(format!("{class}, whose {name} is {found}")),
+        None => Some(format!("{class}, without a {name}")),
+    })
+}
+
+/// What a U-Net is for, if not for editing by instruction.
+pub(super) fn unet(config: &Value) -> Option<String> {
+    let kind = match config.get("in_channels").and_then(Value::as_u64).unwrap_or(4) {
+        IN_CHANNELS => return None,
+        4 => "a text-to-image model: its U-Net has 4 input channels",
+        5 => "a depth-to-image model: its U-Net has 5 input channels",
+        7 => "an upscaling model: its U-Net has 7 input channels",
+        9 => "an inpainting model: its U-Net has 9 input channels",
+        other => return Some(format!("a model whose U-Net has {other} input channels")),
+    };
+    Some(kind.to_owned())
+}
+
+/// What a file is, if its keys are not those of Stable Diffusion 1.x and 2.x in the original layout.
+pub(super) fn file(layout: &LdmLayout) -> Option<String> {
+    let has = |text: &str| layout.shapes.keys().any(|it| it.contains(text));
+    let kinds = [
+        ("conditioner.embedders.", "a Stable Diffusion XL checkpoint"),
+        ("double_blocks.", "a Flux checkpoint"),
+        ("joint_blocks.", "a Stable Diffusion 3 checkpoint"),
+        ("lora_", "a LoRA, not a whole model"),
+        ("control_model.", "a ControlNet checkpoint"),
+    ];
+    if let Some((_, kind)) = kinds.iter().find(|(key, _)| has(key)) {
+        return Some((*kind).to_owned());
+    }
+    if has("model.diffusion_model.input_blocks.0.0.weight") {
+        return None;
+    }
+    Some(if has("down_blocks.") || has("encoder.layers.") {
+        "one part of a diffusers snapshot, where the folder with model_index.json is wanted"
+            .to_owned()
+    } else {
+        "not a Stable Diffusion checkpoint in the original layout".to_owned()
+    })
+}

@@ -1,0 +1,254 @@
+//! Checkpoints of one file in the original key layout (CompVis/latent-diffusion), under diffusers' keys.
+
+use std::{collections::BTreeMap, path::Path};
+
+use crate::models::{
+    snapshot::part::Part,
+    weights::{
+        Checkpoint,
+        error::WeightsError,
+        file::{Stored, WeightsFile},
+    },
+};
+
+/// Begins the U-Net's keys.
+const UNET: &str = "model.diffusion_model.";
+
+/// Begins the autoencoder's keys.
+const VAE: &str = "first_stage_model.";
+
+/// Begins the keys of transformers' CLIP, in Stable Diffusion 1.x.
+const CLIP: &str = "cond_stage_model.transformer.";
+
+/// Begins the keys of `OpenCLIP`, in Stable Diffusion 2.x.
+const OPEN_CLIP: &str = "cond_stage_model.model.";
+
+/// Begins the keys of the averaged U-Net.
+const EMA: &str = "model_ema.";
+
+/// Tensors of `OpenCLIP` that the text encoder has no use for.
+const OPEN_CLIP_UNUSED: [&str; 3] = ["text_projection", "logit_scale", "attn_mask"];
+
+/// The shapes in a file, by key as stored, and what follows from them for the renaming.
+#[derive(Debug)]
+pub(super) struct LdmLayout {
+    pub(super) shapes: BTreeMap<String, Vec<i64>>,
+    /// Residual blocks on each level of the U-Net's way down.
+    pub(super) unet_layers_per_block: usize,
+    /// Levels of the autoencoder.
+    pub(super) vae_levels: usize,
+    /// Layers that `OpenCLIP`'s checkpoint has, of which the last is not used.
+    pub(super) open_clip_layers: usize,
+}
+
+impl LdmLayout {
+    /// Reads the header of a file.
+    pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
+        let (_, stored) = WeightsFile::open(path)?;
+        let shapes: BTreeMap<_, _> = stored.into_iter().map(|it| (it.key, it.shape)).collect();
+        let has = |key: String| shapes.contains_key(&key);
+        let input_blocks = (0..).take_while(|it| {
+            let block = format!("{UNET}input_blocks.{it}.");
+            shapes.range(block.clone()..).next().is_some_and(|(key, _)| key.starts_with(&block))
+        });
+        let input_blocks = input_blocks.count();
+        let first_down =
+            (1..input_blocks).find(|it| has(format!("{UNET}input_blocks.{it}.0.op.weight")));
+        let vae_levels =
+            (0..).take_while(|it| has(format!("{VAE}encoder.down.{it}.block.0.conv1.weight")));
+        let open_clip_layers = (0..)
+            .take_while(|it| has(format!("{OPEN_CLIP}transformer.resblocks.{it}.ln_1.weight")));
+        let (vae_levels, open_clip_layers) = (vae_levels.count(), open_clip_layers.count());
+        let unet_layers_per_block = first_down.unwrap_or(input_blocks).saturating_sub(1);
+        Ok(Self { shapes, unet_layers_per_block, vae_levels, open_clip_layers })
+    }
+
+    /// Opens the weights of one part, under diffusers' keys.
+    pub(super) fn weights(&self, path: &Path, part: Part) -> Result<Checkpoint, WeightsError> {
+        Checkpoint::open_renamed(path, |stored| match part {
+            Part::UNet => renamed(stored, UNET, |key| self.unet_key(key)),
+            Part::Vae => renamed(stored, VAE, |key| self.vae_key(key)),
+            Part::TextEncoder if self.is_open_clip() => self.open_clip(stored),
+            Part::TextEncoder => renamed(stored, CLIP, |key| Some(key.to_owned())),
+        })
+    }
+
+    /// Whether the text encoder is `OpenCLIP`'s, and so the model a Stable Diffusion 2.x.
+    pub(super) fn is_open_clip(&self) -> bool {
+        self.open_clip_layers > 0
+    }
+
+    /// The shape of a tensor of a part, by its key under diffusers.
+    pub(super) fn unet(&self, key: &str) -> Option<&[i64]> {
+        self.shapes.get(&format!("{UNET}{key}")).map(Vec::as_slice)
+    }
+
+    pub(super) fn vae(&self, key: &str) -> Option<&[i64]> {
+        self.shapes.get(&format!("{VAE}{key}")).map(Vec::as_slice)
+    }
+
+    /// The shape of a tensor of the text encoder, which has a prefix within its own in older files.
+    pub(super) fn text(&self, key: &str) -> Option<&[i64]> {
+        let keys = [
+            format!("{CLIP}text_model.{key}"),
+            format!("{CLIP}{key}"),
+            format!("{OPEN_CLIP}{key}"),
+        ];
+        keys.iter().find_map(|it| self.shapes.get(it)).map(Vec::as_slice)
+    }
+
+    /// The number of tensors of the averaged U-Net.
+    pub(super) fn ema_tensors(&self) -> usize {
+        self.shapes.keys().filter(|it| it.starts_with(EMA)).count()
+    }
+
+    /// Keys that belong to no part: buffers of the training's noise schedule, and what else was saved along.
+    pub(super) fn others(&self) -> Vec<String> {
+        let known = [UNET, VAE, CLIP, OPEN_CLIP, EMA];
+        self.shapes
+            .keys()
+            .filter(|key| !known.iter().any(|it| key.starts_with(it)))
+            .cloned()
+            .collect()
+    }
+
+    fn unet_key(&self, key: &str) -> Option<String> {
+        let per_level = self.unet_layers_per_block + 1;
+        let segments: Vec<&str> = key.splitn(4, '.').collect();
+        Some(match segments.as_slice() {
+            ["time_embed", "0", it] => format!("time_embedding.linear_1.{it}"),
+            ["time_embed", "2", it] => format!("time_embedding.linear_2.{it}"),
+            ["input_blocks", "0", "0", it] => format!("conv_in.{it}"),
+            ["out", "0", it] => format!("conv_norm_out.{it}"),
+            ["out", "2", it] => format!("conv_out.{it}"),
+            ["middle_block", "0", ..] => format!("mid_block.resnets.0.{}", resnet(&key[15..])),
+            ["middle_block", "1", ..] => format!("mid_block.attentions.0.{}", &key[15..]),
+            ["middle_block", "2", ..] => format!("mid_block.resnets.1.{}", resnet(&key[15..])),
+            [way @ ("input_blocks" | "output_blocks"), block, layer, rest] => {
+                let down = *way == "input_blocks";
+                let place = block.parse::<usize>().ok()?.checked_sub(usize::from(down))?;
+                let (level, number) = (place / per_level, place % per_level);
+                let level = format!("{}_blocks.{level}", if down { "down" } else { "up" });
+                match (*layer, rest.split_once('.')) {
+                    ("0", Some(("op", it))) => format!("{level}.downsamplers.0.conv.{it}"),
+                    ("0", _) => format!("{level}.resnets.{number}.{}", resnet(rest)),
+                    (_, Some(("conv", it))) => format!("{level}.upsamplers.0.conv.{it}"),
+                    _ => format!("{level}.attentions.{number}.{rest}"),
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    fn vae_key(&self, key: &str) -> Option<String> {
+        let (way, rest) = key.split_once('.')?;
+        let segments: Vec<&str> = rest.splitn(4, '.').collect();
+        let new = match segments.as_slice() {
+            ["norm_out", it] => format!("conv_norm_out.{it}"),
+            ["mid", "block_1", ..] => format!("mid_block.resnets.0.{}", shortcut(&rest[12..])),
+            ["mid", "block_2", ..] => format!("mid_block.resnets.1.{}", shortcut(&rest[12..])),
+            ["mid", "attn_1", layer, it] => {
+                let layer = match *layer {
+                    "norm" => "group_norm",
+                    "q" => "to_q",
+                    "k" => "to_k",
+                    "v" => "to_v",
+                    "proj_out" => "to_out.0",
+                    _ => return None,
+                };
+                format!("mid_block.attentions.0.{layer}.{it}")
+            }
+            ["down", level, "block", it] => format!("down_blocks.{level}.resnets.{}", shortcut(it)),
+            ["down", level, "downsample", it] => format!("down_blocks.{level}.downsamplers.0.{it}"),
+            ["up", level, kind, it] => {
+                // The original numbers the way up as it numbers the way down.
+                let level = self.vae_levels.checked_sub(1 + level.parse::<usize>().ok()?)?;
+                match *kind {
+                    "block" => format!("up_blocks.{level}.resnets.{}", shortcut(it)),
+                    "upsample" => format!("up_blocks.{level}.upsamplers.0.{it}"),
+                    _ => return None,
+                }
+            }
+            // The first and last convolutions, and those around the latent.
+            _ => rest.to_owned(),
+        };
+        Some(format!("{way}.{new}"))
+    }
+
+    /// `OpenCLIP`'s tensors under the keys of transformers: query, key and value are one tensor there, and the last layer
+    /// is left out, since Stable Diffusion 2.x reads the states before it.
+    fn open_clip(&self, stored: Stored) -> Vec<(String, Stored)> {
+        let Some(key) = stored.key.strip_prefix(OPEN_CLIP) else { return Vec::new() };
+        if OPEN_CLIP_UNUSED.contains(&key) {
+            return Vec::new();
+        }
+        let new = match key {
+            "positional_embedding" => "embeddings.position_embedding.weight".to_owned(),
+            "token_embedding.weight" => "embeddings.token_embedding.weight".to_owned(),
+            _ => {
+                let segments: Vec<&str> = key.splitn(4, '.').collect();
+                let ["transformer", "resblocks", layer, rest] = segments.as_slice() else {
+                    let key = key.replace("ln_final", "final_layer_norm");
+                    return vec![(key, stored)];
+                };
+                if layer.parse() == Ok(self.open_clip_layers - 1) {
+                    return Vec::new();
+                }
+                let layer = format!("encoder.layers.{layer}");
+                if let Some(kind) = rest.strip_prefix("attn.in_proj_") {
+                    let names = ["q_proj", "k_proj", "v_proj"];
+                    let split = names.iter().enumerate().map(|(number, name)| {
+                        let slice = stored.slice(number as u64, names.len() as u64)?;
+                        Some((format!("{layer}.self_attn.{name}.{kind}"), slice))
+                    });
+                    return split
+                        .collect::<Option<_>>()
+                        .unwrap_or_else(|| vec![(key.to_owned(), stored.clone())]);
+                }
+                let names = [
+                    ("ln_1", "layer_norm1"),
+                    ("ln_2", "layer_norm2"),
+                    ("c_fc", "fc1"),
+                    ("c_proj", "fc2"),
+                    ("attn", "self_attn"),
+                ];
+                let rest = rest
+                    .split('.')
+                    .map(|it| names.iter().find(|(old, _)| *old == it).map_or(it, |new| new.1));
+                format!("{layer}.{}", rest.collect::<Vec<_>>().join("."))
+            }
+        };
+        vec![(new, stored)]
+    }
+}
+
+/// A tensor of the part whose keys have this prefix; one that `rename` does not know keeps its own key, which no layer
+/// asks for, so that it is named as unused.
+fn renamed(
+    stored: Stored,
+    prefix: &str,
+    rename: impl Fn(&str) -> Option<String>,
+) -> Vec<(String, Stored)> {
+    let Some(key) = stored.key.strip_prefix(prefix) else { return Vec::new() };
+    vec![(rename(key).unwrap_or_else(|| stored.key.clone()), stored)]
+}
+
+/// A layer of the U-Net's residual block.
+fn resnet(key: &str) -> String {
+    let names = [
+        ("in_layers.0.", "norm1."),
+        ("in_layers.2.", "conv1."),
+        ("emb_layers.1.", "time_emb_proj."),
+        ("out_layers.0.", "norm2."),
+        ("out_layers.3.", "conv2."),
+        ("skip_connection.", "conv_shortcut."),
+    ];
+    let found =
+        names.iter().find_map(|(old, new)| Some(format!("{new}{}", key.strip_prefix(old)?)));
+    found.unwrap_or_else(|| key.to_owned())
+}
+
+/// A layer of the autoencoder's residual block.
+fn shortcut(key: &str) -> String {
+    key.replace("nin_shortcut", "conv_shortcut")
+}

@@ -1,0 +1,361 @@
+//! What a model folder or file is: its configurations, and the way to its weights and its tokenizer.
+//!
+//! A folder is a snapshot of diffusers, with `model_index.json`; a file is a checkpoint in the original key layout.
+
+pub mod error;
+pub mod part;
+
+mod foreign;
+mod ldm;
+mod ldm_config;
+
+use std::{
+    fmt::{self, Display, Formatter},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::models::{
+    clip::tokenizer::ClipTokenizer,
+    weights::{Checkpoint, error::WeightsError, find},
+};
+use error::SnapshotError;
+use ldm::LdmLayout;
+use part::Part;
+
+/// Files that a tokenizer is read from, any of them being enough to be looked at.
+const TOKENIZER: [&str; 5] = [
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+];
+
+/// A model whose files are all there, and which is an InstructPix2Pix by its configurations.
+///
+/// No weights are read before [`Snapshot::weights`] is called.
+#[derive(Debug)]
+pub struct Snapshot {
+    path: PathBuf,
+    layout: Layout,
+    unet: Value,
+    vae: Value,
+    text: Value,
+    scheduler: Value,
+    retouch: Option<String>,
+    notes: Vec<Note>,
+}
+
+/// What a user should know of a model that is usable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The averaged U-Net in the file is not used.
+    EmaSkipped {
+        /// Its number of tensors.
+        tensors: usize,
+    },
+    /// Tensors that belong to no part are not used.
+    OthersSkipped {
+        /// Their keys.
+        keys: Vec<String>,
+    },
+    /// The file does not say what its U-Net predicts.
+    VelocityAssumed,
+}
+
+#[derive(Debug)]
+enum Layout {
+    /// A folder, with the class that its `model_index.json` names.
+    Diffusers {
+        class: String,
+    },
+    Ldm(LdmLayout),
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// Opens a model folder, or a checkpoint of one file.
+    ///
+    /// # Errors
+    /// [`SnapshotError`], naming every missing file, or what the model is if it is none that edits images.
+    pub fn open(path: &Path) -> Result<Self, SnapshotError> {
+        if path.is_dir() {
+            Self::open_folder(path)
+        } else if path.is_file() {
+            Self::open_file(path)
+        } else {
+            Err(SnapshotError::NotFound { path: path.to_owned() })
+        }
+    }
+
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the model calls itself: the pipeline's class in diffusers, or the layout of the file.
+    pub fn class(&self) -> &str {
+        match &self.layout {
+            Layout::Diffusers { class } => class,
+            Layout::Ldm(_) => "single-file checkpoint in the original layout",
+        }
+    }
+
+    /// The U-Net's configuration.
+    pub fn unet_config(&self) -> &Value {
+        &self.unet
+    }
+
+    /// The autoencoder's configuration.
+    pub fn vae_config(&self) -> &Value {
+        &self.vae
+    }
+
+    /// The text encoder's configuration.
+    pub fn text_config(&self) -> &Value {
+        &self.text
+    }
+
+    /// The scheduler's configuration.
+    pub fn scheduler_config(&self) -> &Value {
+        &self.scheduler
+    }
+
+    /// The text of `retouch.json`, if the folder has one.
+    pub fn retouch_json(&self) -> Option<&str> {
+        self.retouch.as_deref()
+    }
+
+    /// What is worth saying about the model.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Opens the weights of a part, reading headers alone.
+    ///
+    /// # Errors
+    /// [`WeightsError`] if files are truncated, lie or are pickles.
+    pub fn weights(&self, part: Part) -> Result<Checkpoint, WeightsError> {
+        match &self.layout {
+            Layout::Diffusers { .. } => Checkpoint::open(&self.path.join(part.folder())),
+            Layout::Ldm(layout) => layout.weights(&self.path, part),
+        }
+    }
+
+    /// Reads the tokenizer; a checkpoint of one file has CLIP's own.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] if its files are broken, or if it has tokens that the text encoder does not know.
+    pub fn tokenizer(&self) -> Result<ClipTokenizer, SnapshotError> {
+        let positions =
+            self.text.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(77) as usize;
+        let tokenizer = match &self.layout {
+            Layout::Diffusers { .. } => {
+                ClipTokenizer::open(&self.path.join("tokenizer"), positions)?
+            }
+            // OpenCLIP pads with the token of id 0.
+            Layout::Ldm(layout) if layout.is_open_clip() => ClipTokenizer::clip("!", positions)?,
+            Layout::Ldm(_) => ClipTokenizer::clip(ClipTokenizer::EOS, positions)?,
+        };
+        let tokens = tokenizer.vocab_size();
+        match self.text.get("vocab_size").and_then(Value::as_u64) {
+            Some(known) if known < tokens as u64 => {
+                Err(SnapshotError::Vocabulary { tokens, known })
+            }
+            _ => Ok(tokenizer),
+        }
+    }
+
+    /// A name for this very model, in hexadecimal: SHA-256 over its configurations, its tokenizer's files, and keys,
+    /// shapes and samples of its weights.
+    ///
+    /// It takes milliseconds, where reading all weights takes as long as loading them; see [`Checkpoint::digest`].
+    ///
+    /// # Errors
+    /// [`SnapshotError`] if a file cannot be read.
+    pub fn digest(&self) -> Result<String, SnapshotError> {
+        let mut digest = Sha256::new();
+        for config in [&self.unet, &self.vae, &self.text, &self.scheduler] {
+            digest.update(config.to_string());
+        }
+        digest.update(self.retouch.as_deref().unwrap_or_default());
+        for path in TOKENIZER
+            .map(|it| self.path.join("tokenizer").join(it))
+            .iter()
+            .filter(|it| it.is_file())
+        {
+            digest.update(read(path)?);
+        }
+        for part in Part::ALL {
+            self.weights(part)?.digest(&mut digest)?;
+        }
+        Ok(format!("{:x}", digest.finalize()))
+    }
+
+    fn open_folder(path: &Path) -> Result<Self, SnapshotError> {
+        let index_path = path.join("model_index.json");
+        if !index_path.is_file() {
+            return Err(SnapshotError::Missing {
+                path: path.to_owned(),
+                files: vec!["model_index.json".to_owned()],
+            });
+        }
+        // 1. What it is, so that a model of another kind is not asked for files that it never has.
+        let index = read_json(&index_path)?;
+        let class =
+            index.get("_class_name").and_then(Value::as_str).unwrap_or("unnamed").to_owned();
+        if let Some(found) = foreign::pipeline(&index, &class) {
+            return Err(SnapshotError::WrongArchitecture { path: path.to_owned(), found });
+        }
+        let unet = config(path, "unet/config.json")?;
+        if let Some(found) = unet.as_ref().and_then(foreign::unet) {
+            let found = format!("{class}, {found}");
+            return Err(SnapshotError::WrongArchitecture { path: path.to_owned(), found });
+        }
+        // 2. Whether it is whole.
+        let vae = config(path, "vae/config.json")?;
+        let text = config(path, "text_encoder/config.json")?;
+        let scheduler = config(path, "scheduler/scheduler_config.json")?;
+        let files = missing(path)?;
+        let (Some(unet), Some(vae), Some(text), Some(scheduler), []) =
+            (unet, vae, text, scheduler, &*files)
+        else {
+            return Err(SnapshotError::Missing { path: path.to_owned(), files });
+        };
+        let retouch = path.join("retouch.json");
+        let retouch = if retouch.is_file() { Some(read(&retouch)?) } else { None };
+        let layout = Layout::Diffusers { class };
+        Ok(Self {
+            path: path.to_owned(),
+            layout,
+            unet,
+            vae,
+            text,
+            scheduler,
+            retouch,
+            notes: Vec::new(),
+        })
+    }
+
+    fn open_file(path: &Path) -> Result<Self, SnapshotError> {
+        if find::is_pickle(path) {
+            return Err(WeightsError::Pickle { path: path.to_owned() }.into());
+        }
+        let layout = LdmLayout::open(path)?;
+        if let Some(found) = foreign::file(&layout) {
+            return Err(SnapshotError::WrongArchitecture { path: path.to_owned(), found });
+        }
+        let configs = ldm_config::infer(&layout)
+            .map_err(|reason| SnapshotError::Malformed { path: path.to_owned(), reason })?;
+        if let Some(found) = foreign::unet(&configs.unet) {
+            return Err(SnapshotError::WrongArchitecture { path: path.to_owned(), found });
+        }
+        let mut notes = Vec::new();
+        let (tensors, keys) = (layout.ema_tensors(), layout.others());
+        if tensors > 0 {
+            notes.push(Note::EmaSkipped { tensors });
+        }
+        if !keys.is_empty() {
+            notes.push(Note::OthersSkipped { keys });
+        }
+        if layout.is_open_clip() {
+            notes.push(Note::VelocityAssumed);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            layout: Layout::Ldm(layout),
+            unet: configs.unet,
+            vae: configs.vae,
+            text: configs.text,
+            scheduler: configs.scheduler,
+            retouch: None,
+            notes,
+        })
+    }
+}
+
+// === impl Note ===
+
+impl Display for Note {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmaSkipped { tensors } => {
+                write!(f, "{tensors} tensors of averaged weights (model_ema) are skipped")
+            }
+            Self::OthersSkipped { keys } => {
+                let first: Vec<&str> = keys.iter().take(3).map(String::as_str).collect();
+                write!(
+                    f,
+                    "{} tensors of no part are skipped: `{}`",
+                    keys.len(),
+                    first.join("`, `")
+                )?;
+                if keys.len() > first.len() { write!(f, " and others") } else { Ok(()) }
+            }
+            Self::VelocityAssumed => {
+                f.write_str("the file does not say what it predicts; velocity is assumed")
+            }
+        }
+    }
+}
+
+/// The file names that a snapshot folder lacks, all of them.
+fn missing(path: &Path) -> Result<Vec<String>, SnapshotError> {
+    let configs = [
+        "unet/config.json",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "scheduler/scheduler_config.json",
+    ];
+    let mut files: Vec<String> =
+        configs.iter().filter(|it| !path.join(it).is_file()).map(ToString::to_string).collect();
+    for part in Part::ALL {
+        match find::find(&path.join(part.folder())) {
+            Ok(_) => {}
+            Err(WeightsError::NoWeights { expected, .. }) => {
+                let name =
+                    if part == Part::TextEncoder { expected.last() } else { expected.first() };
+                files.extend(name.map(|it| format!("{part}/{it}")));
+            }
+            Err(WeightsError::NoShards { missing, .. }) => {
+                files.extend(missing.iter().map(|it| format!("{part}/{it}")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let has = |name: &str| path.join("tokenizer").join(name).is_file();
+    if !has("tokenizer.json") {
+        let names = ["vocab.json", "merges.txt"];
+        files.extend(names.iter().filter(|it| !has(it)).map(|it| format!("tokenizer/{it}")));
+    }
+    Ok(files)
+}
+
+/// A configuration file of a folder, if it is there.
+fn config(folder: &Path, name: &str) -> Result<Option<Value>, SnapshotError> {
+    let path = folder.join(name);
+    if path.is_file() { read_json(&path).map(Some) } else { Ok(None) }
+}
+
+fn read_json(path: &Path) -> Result<Value, SnapshotError> {
+    let value: Value = serde_json::from_str(&read(path)?).map_err(|error| {
+        SnapshotError::Malformed { path: path.to_owned(), reason: error.to_string() }
+    })?;
+    if value.is_object() {
+        return Ok(value);
+    }
+    Err(SnapshotError::Malformed {
+        path: path.to_owned(),
+        reason: "expected a JSON object".to_owned(),
+    })
+}
+
+fn read(path: &Path) -> Result<String, SnapshotError> {
+    fs::read_to_string(path)
+        .map_err(|source| SnapshotError::Unreadable { path: path.to_owned(), source })
+}

@@ -1,0 +1,177 @@
+//! The transformer over a grid of hidden states: self-attention, cross-attention, gated feed-forward.
+//!
+//! Source: diffusers 0.42.1, `models/transformers/transformer_2d.py` (`Transformer2DModel` with continuous input) and
+//! `models/attention.py` (`BasicTransformerBlock`, `FeedForward`, `GEGLU`).
+
+use tch::Tensor;
+
+use crate::attn_processor::{AttnKind, AttnSite};
+use crate::models::{
+    attention::{Attention, AttnContext},
+    layers::{GroupNorm, LayerNorm, Linear},
+    weights::VarPath,
+};
+
+/// Epsilon of the group norm before `proj_in` (`Transformer2DModel._init_continuous_input`).
+const NORM_EPS: f64 = 1e-6;
+/// Epsilon of the layer norms (`BasicTransformerBlock`, `norm_eps`).
+const LAYER_NORM_EPS: f64 = 1e-5;
+/// Width of the feed-forward's hidden layer over its input (`FeedForward`, `mult`).
+const FEED_FORWARD_MULT: i64 = 4;
+
+/// Sizes of a [`Transformer2DModel`].
+#[derive(Debug, Clone, Copy)]
+pub struct Transformer2DConfig {
+    /// Channels in and out; a multiple of `heads`.
+    pub channels: i64,
+    /// Attention heads.
+    pub heads: i64,
+    /// Transformer blocks.
+    pub layers: i64,
+    /// Width of the prompt's hidden states.
+    pub cross_attention_dim: i64,
+    /// Groups of the group norm.
+    pub norm_num_groups: i64,
+    /// Whether the projections are stored as linear layers rather than as 1×1 convolutions.
+    pub use_linear_projection: bool,
+}
+
+/// A residual stack of transformer blocks over the cells of a grid.
+///
+/// Differs: a projection that is stored as a 1×1 convolution runs as the linear layer that it is, on the permuted
+/// hidden states, so that both kinds of checkpoint take one path.
+#[derive(Debug)]
+pub struct Transformer2DModel {
+    norm: GroupNorm,
+    proj_in: Linear,
+    transformer_blocks: Vec<BasicTransformerBlock>,
+    proj_out: Linear,
+}
+
+/// Self-attention, cross-attention and feed-forward, each after a layer norm and around a residual.
+#[derive(Debug)]
+struct BasicTransformerBlock {
+    norm1: LayerNorm,
+    attn1: Attention,
+    norm2: LayerNorm,
+    attn2: Attention,
+    norm3: LayerNorm,
+    ff: FeedForward,
+}
+
+/// A gated feed-forward layer (diffusers: `FeedForward` with `GEGLU`).
+#[derive(Debug)]
+struct FeedForward {
+    proj: Linear,
+    out: Linear,
+}
+
+// === impl Transformer2DModel ===
+
+impl Transformer2DModel {
+    /// Reads the transformer that stands at `site`, whose `transformer` and `kind` are filled in per layer.
+    pub fn new(vs: &VarPath<'_>, site: AttnSite, config: &Transformer2DConfig) -> Self {
+        let channels = config.channels;
+        let projection =
+            if config.use_linear_projection { Linear::new } else { Linear::from_conv_1x1 };
+        let blocks = vs / "transformer_blocks";
+        Self {
+            norm: GroupNorm::new(&(vs / "norm"), config.norm_num_groups, channels, NORM_EPS),
+            proj_in: projection(&(vs / "proj_in"), channels, channels),
+            transformer_blocks: (0..config.layers as usize)
+                .map(|index| {
+                    BasicTransformerBlock::new(
+                        &(&blocks / index),
+                        AttnSite { transformer: index, ..site },
+                        config,
+                    )
+                })
+                .collect(),
+            proj_out: projection(&(vs / "proj_out"), channels, channels),
+        }
+    }
+
+    /// (N, C, h, w) to (N, C, h, w).
+    pub fn forward(&self, hidden_states: &Tensor, context: &mut AttnContext<'_>) -> Tensor {
+        let residual = hidden_states;
+        let (height, width) = (residual.size()[2], residual.size()[3]);
+
+        // 1. Input
+        let hidden_states = self.norm.forward(hidden_states);
+        let hidden_states = hidden_states.flatten(2, 3).transpose(1, 2); // (N, Q, C)
+        let mut hidden_states = self.proj_in.forward(&hidden_states);
+
+        // 2. Blocks
+        for block in &self.transformer_blocks {
+            hidden_states = block.forward(hidden_states, height, width, context);
+        }
+
+        // 3. Output
+        let hidden_states = self.proj_out.forward(&hidden_states);
+        residual + hidden_states.transpose(1, 2).view_as(residual)
+    }
+}
+
+// === impl BasicTransformerBlock ===
+
+impl BasicTransformerBlock {
+    fn new(vs: &VarPath<'_>, site: AttnSite, config: &Transformer2DConfig) -> Self {
+        let Transformer2DConfig { channels, heads, cross_attention_dim, .. } = *config;
+        let self_attn = AttnSite { kind: AttnKind::SelfAttn, ..site };
+        let cross_attn = AttnSite { kind: AttnKind::CrossAttn, ..site };
+        Self {
+            norm1: LayerNorm::new(&(vs / "norm1"), channels, LAYER_NORM_EPS),
+            attn1: Attention::new(&(vs / "attn1"), self_attn, heads, channels, channels),
+            norm2: LayerNorm::new(&(vs / "norm2"), channels, LAYER_NORM_EPS),
+            attn2: Attention::new(
+                &(vs / "attn2"),
+                cross_attn,
+                heads,
+                channels,
+                cross_attention_dim,
+            ),
+            norm3: LayerNorm::new(&(vs / "norm3"), channels, LAYER_NORM_EPS),
+            ff: FeedForward::new(&(vs / "ff" / "net"), channels),
+        }
+    }
+
+    /// (N, Q, C) to (N, Q, C); takes the hidden states, which are its own to write on.
+    fn forward(
+        &self,
+        mut hidden_states: Tensor,
+        height: i64,
+        width: i64,
+        context: &mut AttnContext<'_>,
+    ) -> Tensor {
+        // 1. Self-attention
+        hidden_states +=
+            self.attn1.forward(&self.norm1.forward(&hidden_states), height, width, context);
+
+        // 2. Cross-attention
+        hidden_states +=
+            self.attn2.forward(&self.norm2.forward(&hidden_states), height, width, context);
+
+        // 3. Feed-forward
+        hidden_states += self.ff.forward(&self.norm3.forward(&hidden_states));
+        hidden_states
+    }
+}
+
+// === impl FeedForward ===
+
+impl FeedForward {
+    fn new(vs: &VarPath<'_>, channels: i64) -> Self {
+        let inner = channels * FEED_FORWARD_MULT;
+        Self {
+            proj: Linear::new(&(vs / 0 / "proj"), channels, 2 * inner),
+            out: Linear::new(&(vs / 2), inner, channels),
+        }
+    }
+
+    /// (N, Q, C) to (N, Q, C).
+    fn forward(&self, hidden_states: &Tensor) -> Tensor {
+        let mut halves = self.proj.forward(hidden_states).chunk(2, -1); // values and gates, each (N, Q, 4·C)
+        let gate = halves[1].gelu_("none");
+        self.out.forward(&(&halves[0] * gate))
+    }
+}

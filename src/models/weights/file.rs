@@ -1,0 +1,187 @@
+//! One safetensors file: its header, checked against the file's true length, and its tensors, read by position.
+//!
+//! The file is not memory-mapped: mapped pages count into the peak memory of the process, and a file that shrinks under
+//! a mapping kills it. Bytes pass through a small buffer into the tensor that was allocated for them, cast on the way.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use safetensors::{Dtype, tensor::Metadata};
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::models::weights::error::WeightsError;
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Bytes of the header's length, which begins the file.
+const LENGTH_BYTES: u64 = 8;
+
+/// Bytes that a header may have (safetensors: `MAX_HEADER_SIZE`).
+const HEADER_CAP: u64 = 100_000_000;
+
+/// An open safetensors file.
+#[derive(Debug)]
+pub(in crate::models) struct WeightsFile {
+    pub(in crate::models) path: PathBuf,
+    file: File,
+    data_start: u64,
+}
+
+/// Where a tensor lies in a file, and what it is there.
+#[derive(Debug, Clone)]
+pub(in crate::models) struct Stored {
+    /// The key as the file spells it.
+    pub(in crate::models) key: String,
+    pub(in crate::models) dtype: Dtype,
+    pub(in crate::models) shape: Vec<i64>,
+    /// Byte offset from the start of the file's tensors.
+    pub(in crate::models) start: u64,
+}
+
+impl Stored {
+    pub(in crate::models) fn elements(&self) -> i64 {
+        self.shape.iter().product()
+    }
+
+    pub(in crate::models) fn bytes(&self) -> u64 {
+        self.elements() as u64 * self.dtype.bitsize() as u64 / 8
+    }
+
+    /// The `part`-th of `parts` equal slices of the first dimension, or `None` if it does not divide so.
+    pub(in crate::models) fn slice(&self, part: u64, parts: u64) -> Option<Self> {
+        let mut slice = self.clone();
+        let rows = slice.shape.first_mut().filter(|rows| (**rows as u64).is_multiple_of(parts))?;
+        *rows /= parts as i64;
+        slice.start += part * slice.bytes();
+        Some(slice)
+    }
+
+    /// The dtype as tch calls it, if weights may come in it.
+    pub(in crate::models) fn kind(&self) -> Option<Kind> {
+        match self.dtype {
+            Dtype::F16 => Some(Kind::Half),
+            Dtype::BF16 => Some(Kind::BFloat16),
+            Dtype::F32 => Some(Kind::Float),
+            Dtype::F64 => Some(Kind::Double),
+            _ => None,
+        }
+    }
+}
+
+/// A tensor as read, with what its values are.
+pub(in crate::models) struct Read {
+    pub(in crate::models) tensor: Tensor,
+    pub(in crate::models) values: Values,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::models) enum Values {
+    Finite,
+    /// NaN or infinite in the file.
+    NotFinite,
+    /// Finite in the file and infinite in the target dtype.
+    Overflow,
+}
+
+impl WeightsFile {
+    /// Opens a file and reads its header; nothing larger than the header is allocated.
+    pub(in crate::models) fn open(path: &Path) -> Result<(Self, Vec<Stored>), WeightsError> {
+        let unreadable = |source| WeightsError::Unreadable { path: path.to_owned(), source };
+        let malformed = |reason: String| WeightsError::Malformed { path: path.to_owned(), reason };
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        if length < LENGTH_BYTES {
+            return Err(malformed(format!("it has {length} bytes")));
+        }
+        let mut header_length = [0; LENGTH_BYTES as usize];
+        file.read_exact_at(&mut header_length, 0).map_err(unreadable)?;
+        let header_length = u64::from_le_bytes(header_length);
+        if header_length > HEADER_CAP.min(length - LENGTH_BYTES) {
+            return Err(malformed(format!(
+                "a header of {header_length} bytes in a file of {length}"
+            )));
+        }
+        let mut header = vec![0; header_length as usize];
+        file.read_exact_at(&mut header, LENGTH_BYTES).map_err(unreadable)?;
+        let header: Metadata =
+            serde_json::from_slice(&header).map_err(|error| malformed(error.to_string()))?;
+        let data_start = LENGTH_BYTES + header_length;
+        let promised = (header.data_len() as u64).saturating_add(data_start);
+        if promised != length {
+            return Err(malformed(format!(
+                "its header promises {promised} bytes, it has {length}"
+            )));
+        }
+        let mut stored: Vec<Stored> = header
+            .tensors()
+            .into_iter()
+            .map(|(key, info)| Stored {
+                key,
+                dtype: info.dtype,
+                shape: info.shape.iter().map(|&side| side as i64).collect(),
+                start: info.data_offsets.0 as u64,
+            })
+            .collect();
+        stored.sort_by_key(|it| it.start);
+        Ok((Self { path: path.to_owned(), file, data_start }, stored))
+    }
+
+    /// Reads a tensor of a floating-point dtype, chunk by chunk, into `shape` in the target dtype.
+    pub(in crate::models) fn read(
+        &self,
+        stored: &Stored,
+        source: Kind,
+        shape: &[i64],
+        target: (Kind, Device),
+    ) -> io::Result<Read> {
+        let tensor = Tensor::f_empty(shape, target).map_err(|it| first_line(&it))?;
+        let flat = tensor.view([-1]);
+        let width = source.elt_size_in_bytes();
+        let mut buffer = vec![0; CHUNK.min(stored.elements() as usize * width)];
+        let mut values = Values::Finite;
+        let mut done = 0;
+        while done < stored.elements() {
+            let count = (stored.elements() - done).min((CHUNK / width) as i64);
+            let bytes = &mut buffer[..count as usize * width];
+            self.file.read_exact_at(
+                bytes,
+                self.data_start + stored.start + (done as usize * width) as u64,
+            )?;
+            let chunk = Tensor::from_data_size(bytes, &[count], source);
+            let cast = chunk.to_kind(target.0);
+            if !is_finite(&cast) {
+                values = if is_finite(&chunk) { Values::Overflow } else { Values::NotFinite };
+            }
+            flat.narrow(0, done, count).copy_(&cast);
+            done += count;
+        }
+        Ok(Read { tensor, values })
+    }
+
+    /// Fills a buffer from a tensor's bytes, starting `at` bytes into it.
+    pub(in crate::models) fn read_at(
+        &self,
+        stored: &Stored,
+        at: u64,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
+        self.file.read_exact_at(buffer, self.data_start + stored.start + at)
+    }
+}
+
+/// What libtorch says of a tensor that it cannot allocate, without its stack.
+fn first_line(error: &TchError) -> io::Error {
+    io::Error::other(error.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+/// Whether a tensor has no NaN and no infinity.
+fn is_finite(tensor: &Tensor) -> bool {
+    // One pass that allocates nothing settles nearly every chunk: a sum is not finite if any of its terms is not.
+    tensor.sum(Kind::Float).double_value(&[]).is_finite()
+        || tensor.isfinite().all().int64_value(&[]) == 1
+}

@@ -1,0 +1,115 @@
+//! Which files of a folder hold a model part's weights (diffusers: `_get_model_file`, `_fetch_index_file`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::models::weights::error::WeightsError;
+
+/// File names without their endings: diffusers' models, then transformers'.
+const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
+
+/// Variants of a file, the first that is there being read.
+///
+/// The plain file goes before the half-precision one whatever the dtype asked for: a half-precision variant is the plain
+/// file rounded, so rounding here gives the same fp16 tensors, bf16 ones that were rounded once instead of twice, and
+/// one model folder means one set of weights.
+const VARIANTS: [&str; 2] = ["", ".fp16"];
+
+/// Endings of files that torch writes as pickles.
+const PICKLES: [&str; 4] = ["bin", "ckpt", "pt", "pth"];
+
+/// The safetensors files of a model part.
+pub(in crate::models) struct Found {
+    pub(in crate::models) files: Vec<PathBuf>,
+    /// By key, the file name of the shard that holds it; empty for a single file.
+    pub(in crate::models) shard_of: BTreeMap<String, String>,
+}
+
+/// Finds the weights at a path: in a folder, or the file itself.
+pub(in crate::models) fn find(path: &Path) -> Result<Found, WeightsError> {
+    let named_as_file = path.extension().is_some_and(|ending| ending == "safetensors");
+    if path.is_file() || named_as_file {
+        return if is_pickle(path) {
+            Err(WeightsError::Pickle { path: path.to_owned() })
+        } else {
+            Ok(Found { files: vec![path.to_owned()], shard_of: BTreeMap::new() })
+        };
+    }
+    for variant in VARIANTS {
+        for stem in STEMS {
+            let file = path.join(format!("{stem}{variant}.safetensors"));
+            if file.is_file() {
+                return Ok(Found { files: vec![file], shard_of: BTreeMap::new() });
+            }
+            // Three spellings, by age: today's, diffusers' until 0.30, and one that follows the single file's.
+            let indexes = [
+                format!("{stem}.safetensors.index{variant}.json"),
+                format!("{stem}.safetensors{variant}.index.json"),
+                format!("{stem}{variant}.safetensors.index.json"),
+            ];
+            if let Some(index) = indexes.iter().map(|it| path.join(it)).find(|it| it.is_file()) {
+                return shards(&index);
+            }
+        }
+    }
+    Err(match pickle_in(path) {
+        Some(pickle) => WeightsError::Pickle { path: pickle },
+        None => WeightsError::NoWeights {
+            folder: path.to_owned(),
+            expected: STEMS.map(|it| format!("{it}.safetensors")).to_vec(),
+        },
+    })
+}
+
+/// Whether torch writes files of this ending as pickles.
+pub(in crate::models) fn is_pickle(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| PICKLES.iter().any(|it| ending.eq_ignore_ascii_case(it)))
+}
+
+/// The shards that an index names, which must lie beside it.
+fn shards(index: &Path) -> Result<Found, WeightsError> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+
+    let malformed =
+        |reason: String| WeightsError::MalformedIndex { path: index.to_owned(), reason };
+    let text = fs::read(index)
+        .map_err(|source| WeightsError::Unreadable { path: index.to_owned(), source })?;
+    let Index { weight_map } =
+        serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+    let names: BTreeSet<&String> = weight_map.values().collect();
+    if let Some(name) = names.iter().find(|it| Path::new(it).file_name() != Some(it.as_ref())) {
+        return Err(malformed(format!("`{name}` is not a file name")));
+    }
+    if names.is_empty() {
+        return Err(malformed("it names no shard".to_owned()));
+    }
+    let missing: Vec<String> = names
+        .iter()
+        .filter(|it| !index.with_file_name(it).is_file())
+        .map(ToString::to_string)
+        .collect();
+    if !missing.is_empty() {
+        return Err(WeightsError::NoShards { index: index.to_owned(), missing });
+    }
+    Ok(Found {
+        files: names.iter().map(|it| index.with_file_name(it)).collect(),
+        shard_of: weight_map,
+    })
+}
+
+/// The first pickle of weights in a folder.
+fn pickle_in(folder: &Path) -> Option<PathBuf> {
+    let mut pickles: Vec<PathBuf> = fs::read_dir(folder)
+        .ok()?
+        .filter_map(|it| Some(it.ok()?.path()))
+        .filter(|it| is_pickle(it))
+        .collect();
+    pickles.sort();
+    pickles.into_iter().next()
+}
