@@ -1,0 +1,32 @@
+//! A scheduler from a model's configuration, a kind and a number of steps.
+
+use crate::sampling::{SchedulerKind, Steps};
+use crate::schedulers::config::SchedulerConfig;
+use crate::schedulers::ddim::DdimScheduler;
+use crate::schedulers::dpm_solver_multistep::DpmSolverMultistepScheduler;
+use crate::schedulers::euler_ancestral_discrete::EulerAncestralDiscreteScheduler;
+use crate::schedulers::euler_discrete::EulerDiscreteScheduler;
+use crate::schedulers::{Scheduler, SchedulerError};
+
+/// Builds a sampler for a model; any kind goes with any configuration, as diffusers' `X.from_config` has it: keys that the
+/// configuration lacks take the defaults of the kind's own class.
+///
+/// # Errors
+/// [`SchedulerError::Unsupported`] if the configuration asks this kind for something that is not built in;
+/// [`SchedulerError::TooManySteps`] if two steps would fall on one timestep.
+pub fn build(
+    kind: SchedulerKind,
+    config: &SchedulerConfig,
+    steps: Steps,
+) -> Result<Box<dyn Scheduler>, SchedulerError> {
+    Ok(match kind {
+        SchedulerKind::EulerAncestral => {
+            Box::new(EulerAncestralDiscreteScheduler::new(config, steps)?)
+        }
+        SchedulerKind::Euler => Box::new(EulerDiscreteScheduler::new(config, steps)?),
+        SchedulerKind::Ddim => Box::new(DdimScheduler::new(config, steps)?),
+        SchedulerKind::DpmSolverPlusPlus2M => {
+            Box::new(DpmSolverMultistepScheduler::new(config, steps)?)
+        }
+    })
+}

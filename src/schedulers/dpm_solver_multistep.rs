@@ -1,0 +1,141 @@
+//! DPM-Solver++ of order 2, multistep, midpoint (Lu et al., arXiv 2211.01095, algorithm 2;
+//! diffusers: `DPMSolverMultistepScheduler`).
+
+use tch::Tensor;
+
+use crate::sampling::Steps;
+use crate::schedulers::config::SchedulerConfig;
+use crate::schedulers::sigma_ladder::{FinalSigma, SigmaLadder};
+use crate::schedulers::timesteps::Spread;
+use crate::schedulers::{
+    History, PredictionType, Scheduler, SchedulerError, Step, StepOutput, TimestepSpacing, float,
+};
+
+/// Runs of fewer steps than this end with a first-order step (diffusers: `lower_order_final`).
+const LOWER_ORDER_BELOW: usize = 15;
+
+/// Samples keep unit variance: α·clean + σ·noise with α² + σ² = 1.
+#[derive(Debug)]
+pub(super) struct DpmSolverMultistepScheduler {
+    ladder: SigmaLadder,
+    /// Whether the last step is of first order.
+    lower_order_final: bool,
+}
+
+impl DpmSolverMultistepScheduler {
+    pub(super) fn new(config: &SchedulerConfig, steps: Steps) -> Result<Self, SchedulerError> {
+        config.refuse_flags(&[
+            "thresholding",
+            "use_karras_sigmas",
+            "use_exponential_sigmas",
+            "use_beta_sigmas",
+            "use_lu_lambdas",
+            "use_flow_sigmas",
+            "use_dynamic_shifting",
+        ])?;
+        // Two names that diffusers reads as its own defaults, from configurations of DEIS and UniPC.
+        config.choice("algorithm_type", (), &[("dpmsolver++", ()), ("deis", ())])?;
+        let midpoints = [("midpoint", ()), ("logrho", ()), ("bh1", ()), ("bh2", ())];
+        config.choice("solver_type", (), &midpoints)?;
+        config.number("solver_order", 2.0, "2", |it| (it - 2.0).abs() < f64::EPSILON)?;
+        config.choice("lambda_min_clipped", (), &[("-Infinity", ())])?;
+        config.choice("variance_type", (), &[("null", ())])?;
+
+        let end = FinalSigma::read(config)?;
+        let spread = Spread::read(config, TimestepSpacing::Linspace)?;
+        let timesteps = spread.whole_but_lowest(steps)?;
+        let ladder = SigmaLadder::over(config, &spread, &timesteps, end)?;
+        let few = timesteps.len() < LOWER_ORDER_BELOW;
+        let lower_order_final = config.flag("euler_at_final", false)?
+            || (config.flag("lower_order_final", true)? && few)
+            || end == FinalSigma::Zero;
+        Ok(Self { ladder, lower_order_final })
+    }
+
+    fn pred_original_sample(&self, step: Step, model_output: Tensor, sample: &Tensor) -> Tensor {
+        let level = Level::of(self.ladder.around(step).0);
+        let (alpha, sigma) = (f64::from(level.alpha), f64::from(level.sigma));
+        match self.ladder.prediction {
+            PredictionType::Epsilon => (sample - model_output * sigma) / alpha,
+            PredictionType::VPrediction => sample * alpha - model_output * sigma,
+            PredictionType::Sample => model_output,
+        }
+    }
+}
+
+impl Scheduler for DpmSolverMultistepScheduler {
+    fn steps(&self) -> &[Step] {
+        &self.ladder.steps
+    }
+
+    fn init_noise_sigma(&self) -> f64 {
+        1.0
+    }
+
+    fn scale_model_input(&self, sample: &Tensor, _step: Step) -> Tensor {
+        sample.shallow_clone()
+    }
+
+    fn step(
+        &self,
+        step: Step,
+        model_output: &Tensor,
+        sample: &Tensor,
+        _noise: Option<&Tensor>,
+        history: &mut History,
+    ) -> StepOutput {
+        let sample = float(sample);
+        // 1. the clean sample
+        let pred_original_sample = self.pred_original_sample(step, float(model_output), &sample);
+        let before = history.pred_original_sample.replace(pred_original_sample.shallow_clone());
+        // 2. first order
+        let (from, to) = self.ladder.around(step);
+        let (from, to) = (Level::of(from), Level::of(to));
+        let h = to.lambda() - from.lambda();
+        let weight = to.alpha * ((-h).exp() - 1.0);
+        let mut prev_sample =
+            sample * f64::from(to.sigma / from.sigma) - &pred_original_sample * f64::from(weight);
+        // 3. second order, from the change since the step before
+        if let Some(before) = before
+            && !(self.lower_order_final && self.ladder.ends_at(step))
+        {
+            let earlier = Level::of(self.ladder.sigmas[step.index - 1]);
+            let ratio = (from.lambda() - earlier.lambda()) / h;
+            let change = (&pred_original_sample - before) * f64::from(1.0 / ratio);
+            prev_sample -= change * f64::from(0.5 * weight);
+        }
+        StepOutput { prev_sample, pred_original_sample }
+    }
+
+    fn draws_noise(&self) -> bool {
+        false
+    }
+
+    fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor {
+        if self.ladder.ends_at(step) {
+            return clean.shallow_clone();
+        }
+        let level = Level::of(self.ladder.around(step).1);
+        clean * f64::from(level.alpha) + noise.to_device(clean.device()) * f64::from(level.sigma)
+    }
+}
+
+/// A noise level at unit variance.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    alpha: f32,
+    sigma: f32,
+}
+
+impl Level {
+    /// From noise over signal.
+    fn of(sigma: f32) -> Self {
+        let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
+        Self { alpha, sigma: sigma * alpha }
+    }
+
+    /// Half the logarithm of signal over noise, in power; infinite where there is no noise.
+    fn lambda(self) -> f32 {
+        self.alpha.ln() - self.sigma.ln()
+    }
+}

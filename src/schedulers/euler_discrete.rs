@@ -1,0 +1,62 @@
+//! Euler's method on the noise levels (Karras et al., arXiv 2206.00364, algorithm 2; diffusers: `EulerDiscreteScheduler`).
+
+use tch::Tensor;
+
+use crate::sampling::Steps;
+use crate::schedulers::config::SchedulerConfig;
+use crate::schedulers::sigma_ladder::{FinalSigma, SigmaLadder};
+use crate::schedulers::{History, Scheduler, SchedulerError, Step, StepOutput, float};
+
+/// Deterministic: diffusers adds noise only where a caller passes `s_churn`, which its pipelines never do.
+#[derive(Debug)]
+pub(super) struct EulerDiscreteScheduler {
+    ladder: SigmaLadder,
+}
+
+impl EulerDiscreteScheduler {
+    pub(super) fn new(config: &SchedulerConfig, steps: Steps) -> Result<Self, SchedulerError> {
+        config.refuse_flags(&["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])?;
+        config.choice("interpolation_type", (), &[("linear", ())])?;
+        config.choice("timestep_type", (), &[("discrete", ())])?;
+        let end = FinalSigma::read(config)?;
+        Ok(Self { ladder: SigmaLadder::fractional(config, steps, end)? })
+    }
+}
+
+impl Scheduler for EulerDiscreteScheduler {
+    fn steps(&self) -> &[Step] {
+        &self.ladder.steps
+    }
+
+    fn init_noise_sigma(&self) -> f64 {
+        self.ladder.init_noise_sigma()
+    }
+
+    fn scale_model_input(&self, sample: &Tensor, step: Step) -> Tensor {
+        self.ladder.scale_model_input(sample, step)
+    }
+
+    fn step(
+        &self,
+        step: Step,
+        model_output: &Tensor,
+        sample: &Tensor,
+        _noise: Option<&Tensor>,
+        _history: &mut History,
+    ) -> StepOutput {
+        let (sample, model_output) = (float(sample), float(model_output));
+        let (sigma, sigma_next) = self.ladder.around(step);
+        let pred_original_sample = self.ladder.pred_original_sample(step, &model_output, &sample);
+        let derivative = (&sample - &pred_original_sample) / f64::from(sigma);
+        let prev_sample = sample + derivative * f64::from(sigma_next - sigma);
+        StepOutput { prev_sample, pred_original_sample }
+    }
+
+    fn draws_noise(&self) -> bool {
+        false
+    }
+
+    fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor {
+        self.ladder.renoise(clean, noise, step)
+    }
+}

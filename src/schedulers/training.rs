@@ -1,0 +1,142 @@
+//! The noise levels that a model was trained on: betas, their running product ᾱ, and σ = sqrt((1 − ᾱ) / ᾱ).
+
+use std::f64::consts::FRAC_PI_2;
+
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+
+use crate::schedulers::SchedulerError;
+use crate::schedulers::config::{SchedulerConfig, unsupported};
+
+/// Diffusers' stand-in for ᾱ = 0, fp16's smallest subnormal, where a sampler cannot bear an infinite σ.
+const LEAST_ALPHA_CUMPROD: f32 = 5.960_464_5e-8; // 2^-24
+
+/// The most training timesteps that are taken for real; published models have 1000.
+const MOST_TRAIN_TIMESTEPS: f64 = 100_000.0;
+
+/// `max_beta` of diffusers' `betas_for_alpha_bar`.
+const MAX_COSINE_BETA: f64 = 0.999;
+
+/// What a schedule without any signal at its last timestep has for ᾱ there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Terminal {
+    /// 0, as DDIM has it.
+    Exact,
+    /// 2^-24, as the samplers that divide by it have it.
+    Least,
+}
+
+#[derive(Clone, Copy)]
+enum BetaSchedule {
+    Linear,
+    ScaledLinear,
+    SquaredcosCapV2,
+}
+
+/// ᾱ of each training timestep, in fp32.
+pub(super) fn alphas_cumprod(
+    config: &SchedulerConfig,
+    terminal: Terminal,
+) -> Result<Vec<f32>, SchedulerError> {
+    let betas = betas(config)?;
+    let rescaled = config.flag("rescale_betas_zero_snr", false)?;
+    let betas = if rescaled { rescale_zero_terminal_snr(&betas) } else { betas };
+    let mut alphas_cumprod = to_vec(&cumprod(&complement(&betas)));
+    if rescaled && terminal == Terminal::Least {
+        *alphas_cumprod.last_mut().expect("a schedule has timesteps") = LEAST_ALPHA_CUMPROD;
+    }
+    Ok(alphas_cumprod)
+}
+
+/// σ at each of the timesteps, fractions interpolated between whole ones as `numpy.interp` does.
+pub(super) fn sigmas_at(alphas_cumprod: &[f32], timesteps: &[f64]) -> Vec<f32> {
+    let sigma = |index: usize| f64::from(sigma(alphas_cumprod[index]));
+    let last = alphas_cumprod.len() - 1;
+    let at = |timestep: &f64| {
+        let below = (timestep.floor() as usize).min(last);
+        let fraction = timestep - below as f64;
+        if fraction == 0.0 {
+            return sigma(below) as f32;
+        }
+        ((sigma(below + 1) - sigma(below)) * fraction + sigma(below)) as f32
+    };
+    timesteps.iter().map(at).collect()
+}
+
+/// Noise over signal at one ᾱ.
+pub(super) fn sigma(alpha_cumprod: f32) -> f32 {
+    ((1.0 - alpha_cumprod) / alpha_cumprod).sqrt()
+}
+
+/// `num_train_timesteps`.
+pub(super) fn num_train_timesteps(config: &SchedulerConfig) -> Result<usize, SchedulerError> {
+    let accepts = |it: f64| it.fract() == 0.0 && (1.0..=MOST_TRAIN_TIMESTEPS).contains(&it);
+    let number = config.number("num_train_timesteps", 1000.0, "1 to 100000", accepts)?;
+    Ok(number as usize)
+}
+
+fn betas(config: &SchedulerConfig) -> Result<Tensor, SchedulerError> {
+    let n_train = num_train_timesteps(config)?;
+    if let Some(betas) = config.trained_betas()? {
+        if betas.len() != n_train {
+            let expected = format!("as many as `num_train_timesteps`, {n_train}");
+            let found = Value::String(format!("{} numbers", betas.len()));
+            return Err(unsupported("trained_betas", Some(&found), &expected));
+        }
+        return Ok(Tensor::from_slice(&betas).to_kind(Kind::Float));
+    }
+    let schedule = config.choice(
+        "beta_schedule",
+        BetaSchedule::Linear,
+        &[
+            ("linear", BetaSchedule::Linear),
+            ("scaled_linear", BetaSchedule::ScaledLinear),
+            ("squaredcos_cap_v2", BetaSchedule::SquaredcosCapV2),
+        ],
+    )?;
+    let between = |it: f64| it > 0.0 && it < 1.0;
+    let start = config.number("beta_start", 0.0001, "a number between 0 and 1", between)?;
+    let end = config.number("beta_end", 0.02, "a number between 0 and 1", between)?;
+    let line =
+        |from: f64, to: f64| Tensor::linspace(from, to, n_train as i64, (Kind::Float, Device::Cpu));
+    Ok(match schedule {
+        BetaSchedule::Linear => line(start, end),
+        BetaSchedule::ScaledLinear => line(start.sqrt(), end.sqrt()).square(),
+        BetaSchedule::SquaredcosCapV2 => cosine_betas(n_train),
+    })
+}
+
+/// The cosine schedule (Improved DDPM, arXiv 2102.09672; diffusers: `betas_for_alpha_bar`).
+fn cosine_betas(n_train: usize) -> Tensor {
+    let alpha_bar = |index: usize| {
+        let time = index as f64 / n_train as f64;
+        ((time + 0.008) / 1.008 * FRAC_PI_2).cos().powi(2)
+    };
+    let beta = |index| (1.0 - alpha_bar(index + 1) / alpha_bar(index)).min(MAX_COSINE_BETA);
+    let betas: Vec<f64> = (0..n_train).map(beta).collect();
+    Tensor::from_slice(&betas).to_kind(Kind::Float)
+}
+
+/// Shifts and stretches sqrt(ᾱ) so that it ends at 0 and starts where it did (arXiv 2305.08891, algorithm 1).
+fn rescale_zero_terminal_snr(betas: &Tensor) -> Tensor {
+    let alphas_bar_sqrt = cumprod(&complement(betas)).sqrt();
+    let first = alphas_bar_sqrt.get(0);
+    let last = alphas_bar_sqrt.get(-1);
+    let alphas_bar = ((alphas_bar_sqrt - &last) * (&first / (&first - &last))).square();
+    let n = alphas_bar.size1().expect("betas are one row");
+    let ratios = alphas_bar.narrow(0, 1, n - 1) / alphas_bar.narrow(0, 0, n - 1);
+    complement(&Tensor::cat(&[alphas_bar.narrow(0, 0, 1), ratios], 0))
+}
+
+/// 1 − x; tch's own `1.0 - x` gives −0 at 1, which turns an infinite σ into NaN.
+fn complement(row: &Tensor) -> Tensor {
+    row.neg() + 1.0
+}
+
+fn cumprod(row: &Tensor) -> Tensor {
+    row.cumprod(0, Kind::Float)
+}
+
+fn to_vec(row: &Tensor) -> Vec<f32> {
+    Vec::try_from(row).expect("a row of fp32 is a vector")
+}
