@@ -1,0 +1,243 @@
+//! The clusters of a localization pass as a map of numbered colors.
+
+use std::cmp::Reverse;
+
+use image::{Rgb, RgbImage};
+
+use crate::drawing::{
+    canvas::Canvas,
+    palette::{cluster_color, ink_on},
+    text::{Style, Weight},
+};
+
+/// A segmentation with a score and a choice for each of its clusters.
+#[derive(Debug, Clone, Copy)]
+pub struct Clusters<'a> {
+    labels: &'a [u8],
+    grid: (u32, u32),
+    scores: &'a [f32],
+    selected: &'a [bool],
+}
+
+impl<'a> Clusters<'a> {
+    /// `labels` holds width × height of `grid` labels, row by row; `scores` and `selected` have one entry a label.
+    ///
+    /// # Panics
+    /// If a length does not fit or a label has no score.
+    pub fn new(
+        labels: &'a [u8],
+        grid: (u32, u32),
+        scores: &'a [f32],
+        selected: &'a [bool],
+    ) -> Self {
+        let cells = grid.0 as usize * grid.1 as usize;
+        assert!(
+            cells > 0 && labels.len() == cells,
+            "{} labels for a grid of {grid:?}",
+            labels.len()
+        );
+        assert_eq!(scores.len(), selected.len(), "one score and one choice a cluster");
+        let known = labels.iter().all(|&label| usize::from(label) < scores.len());
+        assert!(known, "a label beyond the {} clusters", scores.len());
+        Self { labels, grid, scores, selected }
+    }
+
+    /// (width, height) in cells.
+    pub fn grid(&self) -> (u32, u32) {
+        self.grid
+    }
+
+    /// How many clusters there are, empty ones included.
+    pub fn count(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// Labels by falling score; of equal scores the smaller label first, NaN last.
+    pub fn ranking(&self) -> Vec<usize> {
+        let mut labels: Vec<usize> = (0..self.count()).collect();
+        let key = |label: usize| match self.scores[label] {
+            score if score.is_nan() => f32::NEG_INFINITY,
+            score => score,
+        };
+        labels.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
+        labels
+    }
+
+    /// The number of each label as people see it: 1 has the highest score.
+    pub fn numbers(&self) -> Vec<usize> {
+        let mut numbers = vec![0; self.count()];
+        for (place, label) in self.ranking().into_iter().enumerate() {
+            numbers[label] = place + 1;
+        }
+        numbers
+    }
+
+    /// A cluster's share of the picture, 0..=1.
+    pub fn area(&self, label: usize) -> f64 {
+        let cells = self.labels.iter().filter(|&&it| usize::from(it) == label).count();
+        cells as f64 / self.labels.len() as f64
+    }
+
+    /// A cluster's score.
+    pub fn score(&self, label: usize) -> f32 {
+        self.scores[label]
+    }
+
+    /// Whether a cluster belongs to the edit.
+    pub fn is_selected(&self, label: usize) -> bool {
+        self.selected[label]
+    }
+
+    /// Where a cluster's number stands: the point of its largest connected part that is farthest from the part's edge,
+    /// with its distance from that edge, all in cells. `None` for an empty cluster.
+    pub fn visual_center(&self, label: usize) -> Option<(f32, f32, f32)> {
+        let part = self.largest_part(label)?;
+        let depths = self.depths(&part);
+        let deepest = part.iter().map(|&cell| depths[cell]).fold(0.0, f32::max);
+        let column = |cell: usize| (cell % self.grid.0 as usize) as f32 + 0.5;
+        let row = |cell: usize| (cell / self.grid.0 as usize) as f32 + 0.5;
+        let mean = |of: &dyn Fn(usize) -> f32, cells: &[usize]| {
+            cells.iter().map(|&cell| of(cell)).sum::<f32>() / cells.len() as f32
+        };
+        let (x, y) = (mean(&column, &part), mean(&row, &part));
+        // A wide part has a whole ridge of deepest cells: the point of it nearest to the centroid looks central.
+        let ridge: Vec<usize> =
+            part.into_iter().filter(|&cell| depths[cell] > deepest - 0.01).collect();
+        let far = |cell: usize| (column(cell) - x).hypot(row(cell) - y);
+        let nearest = ridge.iter().copied().min_by(|&a, &b| far(a).total_cmp(&far(b)))?;
+        let around: Vec<usize> = ridge
+            .into_iter()
+            .filter(|&cell| {
+                (column(cell) - column(nearest)).abs() < 1.5
+                    && (row(cell) - row(nearest)).abs() < 1.5
+            })
+            .collect();
+        Some((mean(&column, &around), mean(&row, &around), deepest))
+    }
+
+    /// The cells of a cluster's largest part, connected by edges.
+    fn largest_part(&self, label: usize) -> Option<Vec<usize>> {
+        let (width, height) = (self.grid.0 as usize, self.grid.1 as usize);
+        let mut seen: Vec<bool> = self.labels.iter().map(|&it| usize::from(it) != label).collect();
+        let mut parts = vec![];
+        for start in 0..seen.len() {
+            if std::mem::replace(&mut seen[start], true) {
+                continue;
+            }
+            let mut part = vec![start];
+            let mut next = 0;
+            while let Some(&cell) = part.get(next) {
+                next += 1;
+                let (x, y) = (cell % width, cell / width);
+                let neighbors = [
+                    (x > 0).then(|| cell - 1),
+                    (x + 1 < width).then_some(cell + 1),
+                    (y > 0).then(|| cell - width),
+                    (y + 1 < height).then_some(cell + width),
+                ];
+                for neighbor in neighbors.into_iter().flatten() {
+                    if !std::mem::replace(&mut seen[neighbor], true) {
+                        part.push(neighbor);
+                    }
+                }
+            }
+            parts.push(part);
+        }
+        parts.into_iter().min_by_key(|part| Reverse(part.len()))
+    }
+
+    /// Distance of each cell's middle from the edge of the part it belongs to; the grid's border is an edge too.
+    /// Two sweeps over a chamfer of 1 and √2.
+    fn depths(&self, part: &[usize]) -> Vec<f32> {
+        const STRAIGHT: f32 = 1.0;
+        const DIAGONAL: f32 = std::f32::consts::SQRT_2;
+        let stride = self.grid.0 as usize + 2; // an empty cell all around
+        let padded = |cell: usize| {
+            let (x, y) = (cell % self.grid.0 as usize, cell / self.grid.0 as usize);
+            (y + 1) * stride + x + 1
+        };
+        let mut distance = vec![0.0f32; stride * (self.grid.1 as usize + 2)];
+        for &cell in part {
+            distance[padded(cell)] = f32::INFINITY;
+        }
+        let mut sweep = |at: usize, neighbors: [(usize, f32); 4]| {
+            let least = neighbors.iter().map(|&(from, cost)| distance[from] + cost);
+            distance[at] = least.fold(distance[at], f32::min);
+        };
+        let mut cells: Vec<usize> = part.iter().map(|&cell| padded(cell)).collect();
+        cells.sort_unstable();
+        for &at in &cells {
+            let above = at - stride;
+            sweep(
+                at,
+                [
+                    (at - 1, STRAIGHT),
+                    (above - 1, DIAGONAL),
+                    (above, STRAIGHT),
+                    (above + 1, DIAGONAL),
+                ],
+            );
+        }
+        for &at in cells.iter().rev() {
+            let below = at + stride;
+            sweep(
+                at,
+                [
+                    (at + 1, STRAIGHT),
+                    (below - 1, DIAGONAL),
+                    (below, STRAIGHT),
+                    (below + 1, DIAGONAL),
+                ],
+            );
+        }
+        (0..self.labels.len()).map(|cell| (distance[padded(cell)] - 0.5).max(0.0)).collect()
+    }
+}
+
+/// Draws the clusters at `size`, cells as hard blocks, each with its number; a line runs around the selected ones.
+/// Colors follow the numbers, not the labels.
+pub fn cluster_map(clusters: &Clusters, size: (u32, u32)) -> RgbImage {
+    /// Least and greatest font size of a number, over the side of a square as large as the map.
+    const NUMBER: (f32, f32) = (0.05, 0.11);
+    /// Greatest least font size over the shorter side, for strips.
+    const CROWDED: f32 = 0.09;
+    /// Width of the line around selected clusters, over the same side.
+    const LINE: f32 = 1.0 / 110.0;
+    /// Width of the halo around a number, over its font size.
+    const HALO: f32 = 0.09;
+
+    let numbers = clusters.numbers();
+    let (columns, rows) = clusters.grid();
+    let label_at = |x: u32, y: u32| {
+        let scaled = |at: u32, cells: u32, side: u32| {
+            (u64::from(at) * u64::from(cells) / u64::from(side)) as usize
+        };
+        let (column, row) = (scaled(x, columns, size.0), scaled(y, rows, size.1));
+        usize::from(clusters.labels[row * columns as usize + column])
+    };
+    let image = RgbImage::from_fn(size.0, size.1, |x, y| cluster_color(numbers[label_at(x, y)]));
+    let mut canvas = Canvas::over(image);
+    let side = (size.0 as f32 * size.1 as f32).sqrt();
+    canvas.contour(
+        &|x, y| clusters.is_selected(label_at(x, y)),
+        (side * LINE).max(2.0),
+        Rgb([0; 3]),
+        Rgb([255; 3]),
+    );
+    let least = (side * NUMBER.0).min(size.0.min(size.1) as f32 * CROWDED);
+    let cell = (size.0 as f32 / columns as f32, size.1 as f32 / rows as f32);
+    for label in clusters.ranking().into_iter().rev() {
+        let Some((x, y, depth)) = clusters.visual_center(label) else { continue };
+        let color = ink_on(cluster_color(numbers[label]));
+        let em = (depth * cell.0.min(cell.1)).clamp(least, side * NUMBER.1);
+        let ink = Style { weight: Weight::SemiBold, em, color };
+        let halo = Style { color: Rgb([255 - color[0]; 3]), ..ink };
+        let (x, y, number) = (x * cell.0, y * cell.1, numbers[label].to_string());
+        for turn in 0..16 {
+            let (sin, cos) = (f32::from(turn as u8) * std::f32::consts::TAU / 16.0).sin_cos();
+            halo.draw_centered(&mut canvas, x + cos * em * HALO, y + sin * em * HALO, &number);
+        }
+        ink.draw_centered(&mut canvas, x, y, &number);
+    }
+    canvas.into_image()
+}

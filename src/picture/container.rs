@@ -1,0 +1,158 @@
+//! The outer shape of an image file: its chunks or segments, walked from the signature to the end mark.
+//!
+//! The decoders stop at the last pixel and forgive a missing end, a JPEG decoder even missing pixels; this walk does not.
+
+use crate::picture::{FileFormat, signature::PNG_SIGNATURE};
+
+/// What an APP1 segment with EXIF data starts with, and some WebP chunks by mistake.
+const EXIF_HEADER: &[u8] = b"Exif\0\0";
+
+/// One chunk (PNG, WebP) or segment (JPEG) of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// The four letters of a chunk, or the marker of a segment as `[0xFF, marker, 0, 0]`.
+    pub tag: [u8; 4],
+    /// What the length field spans, less the field itself.
+    pub body: &'a [u8],
+    /// Where the next part starts, in bytes from the start of the file.
+    pub end: usize,
+}
+
+/// The file ends before its end mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Truncated;
+
+/// Walks the parts of a file whose format [`identify`](crate::picture::signature::identify) told; the end mark is the last part.
+pub fn parts(format: FileFormat, bytes: &[u8]) -> Parts<'_> {
+    let at = match format {
+        FileFormat::Png => PNG_SIGNATURE.len(),
+        FileFormat::Jpeg => 2,  // behind the start of image
+        FileFormat::WebP => 12, // behind "RIFF", its length and "WEBP"
+    };
+    Parts { format, bytes, at, done: false }
+}
+
+/// The TIFF structure of a file's EXIF data, which holds the orientation; `None` in any other part.
+pub fn exif<'a>(format: FileFormat, part: &Part<'a>) -> Option<&'a [u8]> {
+    match (format, &part.tag) {
+        (FileFormat::Png, b"eXIf") => Some(part.body),
+        (FileFormat::WebP, b"EXIF") => {
+            Some(part.body.strip_prefix(EXIF_HEADER).unwrap_or(part.body))
+        }
+        (FileFormat::Jpeg, &segment::APP1) => part.body.strip_prefix(EXIF_HEADER),
+        _ => None,
+    }
+}
+
+/// The tags of JPEG segments.
+pub mod segment {
+    /// Application data 0: the JFIF header.
+    pub const APP0: [u8; 4] = [0xFF, 0xE0, 0, 0];
+    /// Application data 1: EXIF or XMP.
+    pub const APP1: [u8; 4] = [0xFF, 0xE1, 0, 0];
+    /// Start of a scan, behind which entropy-coded data run to the next marker.
+    pub const SOS: [u8; 4] = [0xFF, 0xDA, 0, 0];
+    /// End of image.
+    pub const EOI: [u8; 4] = [0xFF, 0xD9, 0, 0];
+
+    /// Whether a tag starts a frame, of any coding.
+    pub fn is_frame(tag: [u8; 4]) -> bool {
+        // Among the frames sit the tables for Huffman (C4) and arithmetic coding (CC), and a reserved marker (C8).
+        tag[0] == 0xFF && (0xC0..=0xCF).contains(&tag[1]) && ![0xC4, 0xC8, 0xCC].contains(&tag[1])
+    }
+}
+
+/// The parts of one file, in order; nothing follows a [`Truncated`].
+#[derive(Debug, Clone)]
+pub struct Parts<'a> {
+    format: FileFormat,
+    bytes: &'a [u8],
+    at: usize,
+    done: bool,
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Result<Part<'a>, Truncated>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let part = match self.format {
+            FileFormat::Png => self.png_chunk(),
+            FileFormat::Jpeg => self.jpeg_segment(),
+            FileFormat::WebP => match self.webp_chunk() {
+                Ok(None) => {
+                    self.done = true;
+                    return None;
+                }
+                Ok(Some(part)) => Some(part),
+                Err(Truncated) => None,
+            },
+        };
+        let Some(part) = part else {
+            self.done = true;
+            return Some(Err(Truncated));
+        };
+        self.at = part.end;
+        self.done = part.tag == *b"IEND" || part.tag == segment::EOI;
+        Some(Ok(part))
+    }
+}
+
+impl<'a> Parts<'a> {
+    /// Length, tag, body, checksum.
+    fn png_chunk(&self) -> Option<Part<'a>> {
+        let bytes = self.bytes;
+        let length = u32::from_be_bytes(array(bytes, self.at)?) as usize;
+        let tag = array(bytes, self.at + 4)?;
+        let start = self.at + 8;
+        let body = bytes.get(start..start.checked_add(length)?)?;
+        let end = start + length + 4;
+        (end <= bytes.len()).then_some(Part { tag, body, end })
+    }
+
+    /// Marker, length, body; behind the start of a scan also the scan.
+    fn jpeg_segment(&self) -> Option<Part<'a>> {
+        let bytes = self.bytes;
+        let mut at = self.at;
+        // Decoders pass over stray bytes between segments, and 0xFF may fill up before a marker.
+        while *bytes.get(at)? != 0xFF || matches!(*bytes.get(at + 1)?, 0x00 | 0xFF) {
+            at += 1;
+        }
+        let tag = [0xFF, bytes[at + 1], 0, 0];
+        if matches!(tag[1], 0x01 | 0xD0..=0xD9) {
+            return Some(Part { tag, body: &[], end: at + 2 }); // these carry no length
+        }
+        let length = usize::from(u16::from_be_bytes(array(bytes, at + 2)?)).max(2);
+        let body = bytes.get(at + 4..at + 2 + length)?;
+        let mut end = at + 2 + length;
+        if tag == segment::SOS {
+            // In a scan, 0xFF is followed by zero, or by a restart marker, until a true marker ends it.
+            let is_end = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7);
+            end += bytes[end..].windows(2).position(is_end)?;
+        }
+        Some(Part { tag, body, end })
+    }
+
+    /// Tag, length, body, a byte of padding behind an odd body; `None` at the end that the RIFF header tells.
+    fn webp_chunk(&self) -> Result<Option<Part<'a>>, Truncated> {
+        let bytes = self.bytes;
+        let length = |at| Some(u32::from_le_bytes(array(bytes, at)?) as usize);
+        let whole = length(4).and_then(|it| it.checked_add(8)).ok_or(Truncated)?;
+        let bytes = bytes.get(..whole).ok_or(Truncated)?;
+        if self.at >= whole {
+            return if self.at > 12 { Ok(None) } else { Err(Truncated) };
+        }
+        let tag = array(bytes, self.at).ok_or(Truncated)?;
+        let body_length = length(self.at + 4).ok_or(Truncated)?;
+        let start = self.at + 8;
+        let end = start.checked_add(body_length).ok_or(Truncated)?;
+        let body = bytes.get(start..end).ok_or(Truncated)?;
+        Ok(Some(Part { tag, body, end: end + body_length % 2 }))
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}

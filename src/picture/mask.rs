@@ -1,0 +1,214 @@
+//! Which pixels an edit may change, at the picture's own size.
+
+use image::{GrayImage, Luma, Rgb, RgbImage};
+
+use crate::picture::{
+    Note, Picture,
+    boxes::PixelBox,
+    distance,
+    error::PictureError,
+    resample::{Filter, resize_gray},
+    size::Size,
+};
+
+/// Widest radius, in pixels, by which a mask is dilated or feathered.
+pub const MAX_RADIUS: u32 = 512;
+
+/// The luma from which a mask's pixel means "edit".
+const EDIT_FROM: u8 = 128;
+
+/// How far the aspects of mask and picture may be apart, as a share: a pixel of rounding on a side of fifty.
+const ASPECT_TOLERANCE: f64 = 0.02;
+
+/// A radius in pixels, at most [`MAX_RADIUS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Radius(u16);
+
+impl Radius {
+    /// In pixels.
+    pub fn pixels(self) -> u32 {
+        u32::from(self.0)
+    }
+}
+
+impl TryFrom<u32> for Radius {
+    type Error = PictureError;
+
+    fn try_from(found: u32) -> Result<Radius, PictureError> {
+        if found > MAX_RADIUS {
+            return Err(PictureError::RadiusTooLarge { found, limit: MAX_RADIUS });
+        }
+        Ok(Radius(found as u16))
+    }
+}
+
+/// The pixels to edit: 255 where the picture may change, 0 where it must not, nothing between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask(GrayImage);
+
+impl Mask {
+    /// A mask of the pixels (column, row) for which `is_edited` holds.
+    pub fn from_fn(size: Size, is_edited: impl Fn(u32, u32) -> bool) -> Mask {
+        let value = |x, y| Luma([if is_edited(x, y) { u8::MAX } else { 0 }]);
+        Mask(GrayImage::from_fn(size.width, size.height, value))
+    }
+
+    /// A mask of all pixels in any of the boxes, which lie within `size`.
+    pub fn from_boxes(size: Size, boxes: &[PixelBox]) -> Mask {
+        Mask::from_fn(size, |x, y| {
+            boxes.iter().any(|it| (it.x0..it.x1).contains(&x) && (it.y0..it.y1).contains(&y))
+        })
+    }
+
+    /// Reads a painted mask for a picture of `size`: edit where the luma (ITU-R BT.601) is at least 128; its alpha is not
+    /// looked at.
+    ///
+    /// A mask of another size but the same aspect, within 2 %, is resized (bilinear, then the threshold) with a note.
+    /// `name` is what errors call the mask.
+    ///
+    /// # Errors
+    /// [`PictureError::MaskAspect`], [`PictureError::EmptyMask`].
+    pub fn from_picture(
+        name: &str,
+        painted: &Picture,
+        size: Size,
+    ) -> Result<(Mask, Option<Note>), PictureError> {
+        let found = painted.size();
+        let aspect = |it: Size| f64::from(it.width) / f64::from(it.height);
+        if (aspect(found) / aspect(size) - 1.0).abs() > ASPECT_TOLERANCE {
+            return Err(PictureError::MaskAspect { name: name.to_owned(), found, expected: size });
+        }
+        let lumas = painted.rgb.pixels().map(|it| luma(*it)).collect();
+        let mut mask = gray(found, lumas);
+        let mut note = None;
+        if found != size {
+            mask = resize_gray(&mask, size, Filter::Bilinear);
+            note = Some(Note::MaskResized { from: found, to: size });
+        }
+        for value in mask.as_mut() {
+            *value = if *value >= EDIT_FROM { u8::MAX } else { 0 };
+        }
+        let mask = Mask(mask);
+        if mask.is_empty() {
+            return Err(PictureError::EmptyMask { name: name.to_owned() });
+        }
+        Ok((mask, note))
+    }
+
+    /// Width and height in pixels.
+    pub fn size(&self) -> Size {
+        Size { width: self.0.width(), height: self.0.height() }
+    }
+
+    /// The mask as a picture of 0 and 255.
+    pub fn as_image(&self) -> &GrayImage {
+        &self.0
+    }
+
+    /// Whether nothing is to be edited.
+    pub fn is_empty(&self) -> bool {
+        self.0.as_raw().iter().all(|it| *it == 0)
+    }
+
+    /// The share of the pixels that is to be edited, in 0 to 1.
+    pub fn area_share(&self) -> f64 {
+        let edited = self.0.as_raw().iter().filter(|it| **it > 0).count();
+        edited as f64 / self.size().pixels() as f64
+    }
+
+    /// The pixels of either mask.
+    ///
+    /// # Panics
+    /// If the sizes differ.
+    #[must_use]
+    pub fn union(mut self, other: &Mask) -> Mask {
+        assert_eq!(self.size(), other.size(), "masks of one picture have one size");
+        for (here, there) in self.0.iter_mut().zip(other.0.iter()) {
+            *here |= there;
+        }
+        self
+    }
+
+    /// The pixels that are not in this mask.
+    #[must_use]
+    pub fn inverted(mut self) -> Mask {
+        for value in self.0.iter_mut() {
+            *value = !*value;
+        }
+        self
+    }
+
+    /// The pixels whose centers lie within `radius` of the center of a pixel of this mask.
+    #[must_use]
+    pub fn dilated(self, radius: Radius) -> Mask {
+        let size = self.size();
+        let width = size.width as usize;
+        let limit = u32::from(radius.0).pow(2);
+        let mut out = Vec::with_capacity(size.pixels() as usize);
+        let is_marked = |index: usize| self.0.as_raw()[index] > 0;
+        distance::for_each_row(width, size.height as usize, radius.0, is_marked, |_, squares| {
+            out.extend(squares.iter().map(|it| if *it <= limit { u8::MAX } else { 0 }));
+        });
+        Mask(gray(size, out))
+    }
+
+    /// How much of the edit each pixel takes, of 255: nothing outside the mask, and inside `d / radius`, at most all, where
+    /// `d` is the distance to the nearest pixel outside.
+    ///
+    /// The ramp lies wholly inside, so that no pixel outside the mask changes; the edge of the picture is no edge of the mask.
+    pub fn feathered(&self, radius: Radius) -> GrayImage {
+        let size = self.size();
+        let width = size.width as usize;
+        let reach = u32::from(radius.0).max(1);
+        let ramp: Vec<u8> = (0..=(reach + 1).pow(2))
+            .map(|square| (f64::from(square).sqrt() / f64::from(reach)).min(1.0))
+            .map(|share| (share * 255.0).round() as u8)
+            .collect();
+        let mut out = Vec::with_capacity(size.pixels() as usize);
+        let is_outside = |index: usize| self.0.as_raw()[index] == 0;
+        distance::for_each_row(
+            width,
+            size.height as usize,
+            reach as u16,
+            is_outside,
+            |_, squares| {
+                out.extend(squares.iter().map(|it| ramp[*it as usize]));
+            },
+        );
+        gray(size, out)
+    }
+}
+
+/// Lays an edit over its original: `alpha` of 255 parts of the edit, rounded to the nearest level.
+///
+/// Where alpha is 0 the original's pixel is kept bit for bit, where it is 255 the edit's.
+///
+/// # Panics
+/// If the sizes differ.
+pub fn composite(edited: &RgbImage, original: &RgbImage, alpha: &GrayImage) -> RgbImage {
+    assert_eq!(
+        edited.dimensions(),
+        original.dimensions(),
+        "an edit comes back at its original's size"
+    );
+    assert_eq!(alpha.dimensions(), original.dimensions(), "a mask has its picture's size");
+    let mut out = original.clone();
+    for ((pixel, edit), alpha) in out.pixels_mut().zip(edited.pixels()).zip(alpha.as_raw()) {
+        let alpha = u32::from(*alpha);
+        for (value, edit) in pixel.0.iter_mut().zip(edit.0) {
+            let sum = u32::from(edit) * alpha + u32::from(*value) * (255 - alpha);
+            *value = ((sum + 127) / 255) as u8;
+        }
+    }
+    out
+}
+
+/// The luma of a pixel, as Pillow's `convert("L")` has it.
+fn luma(pixel: Rgb<u8>) -> u8 {
+    let [red, green, blue] = pixel.0.map(u32::from);
+    ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8
+}
+
+fn gray(size: Size, values: Vec<u8>) -> GrayImage {
+    GrayImage::from_raw(size.width, size.height, values).expect("there is one value a pixel")
+}

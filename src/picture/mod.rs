@@ -1,0 +1,134 @@
+//! Image files in and out: limits, orientation, color profiles, sizes, masks, metadata.
+//!
+//! A file becomes a [`Picture`] as a person sees it: upright, 8 bits a channel, RGB beside its alpha. Nothing here knows
+//! tensors or models; [`size`] and [`resample`] bring a picture to a model's size as Pillow would, so that recorded
+//! figures of diffusers hold.
+
+pub mod boxes;
+pub mod container;
+pub mod decode;
+pub mod distance;
+pub mod encode;
+pub mod error;
+pub mod grid;
+pub mod mask;
+pub mod resample;
+pub mod settings;
+pub mod signature;
+pub mod size;
+pub mod write;
+
+use std::{fmt, path::Path, str::FromStr, sync::Arc};
+
+use image::{GrayImage, RgbImage};
+
+use crate::picture::{error::PictureError, size::Size};
+
+/// A still picture, upright, with all that has to survive an edit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// The colors, 8 bits a channel, in the space of [`Picture::icc`] (sRGB if there is none).
+    pub rgb: Arc<RgbImage>,
+    /// The alpha channel, of the same size, not premultiplied; `None` if the file had none.
+    pub alpha: Option<Arc<GrayImage>>,
+    /// The ICC profile of the RGB values, as it stood in the file.
+    pub icc: Option<Arc<[u8]>>,
+}
+
+impl Picture {
+    /// An opaque sRGB picture.
+    pub fn opaque(rgb: RgbImage) -> Picture {
+        Picture { rgb: Arc::new(rgb), alpha: None, icc: None }
+    }
+
+    /// Width and height in pixels.
+    pub fn size(&self) -> Size {
+        Size { width: self.rgb.width(), height: self.rgb.height() }
+    }
+
+    /// Whether any pixel lets something through.
+    pub fn is_transparent(&self) -> bool {
+        self.alpha.as_ref().is_some_and(|alpha| alpha.as_raw().iter().any(|&it| it < u8::MAX))
+    }
+}
+
+/// The kinds of file that are read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// Portable Network Graphics, lossless.
+    Png,
+    /// Baseline JPEG, lossy.
+    Jpeg,
+    /// WebP: read in both kinds, written lossless.
+    WebP,
+}
+
+impl FileFormat {
+    /// The format that a file's name asks for, by its extension.
+    ///
+    /// # Errors
+    /// [`PictureError::UnknownFormat`] if the extension is missing or of another format.
+    pub fn of_path(path: &Path) -> Result<FileFormat, PictureError> {
+        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        extension
+            .parse()
+            .map_err(|_| PictureError::UnknownFormat { name: path.display().to_string() })
+    }
+}
+
+impl FromStr for FileFormat {
+    type Err = PictureError;
+
+    fn from_str(name: &str) -> Result<FileFormat, PictureError> {
+        match name.to_ascii_lowercase().as_str() {
+            "png" => Ok(FileFormat::Png),
+            "jpg" | "jpeg" => Ok(FileFormat::Jpeg),
+            "webp" => Ok(FileFormat::WebP),
+            _ => Err(PictureError::UnknownFormat { name: name.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for FileFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FileFormat::Png => "PNG",
+            FileFormat::Jpeg => "JPEG",
+            FileFormat::WebP => "WebP",
+        })
+    }
+}
+
+/// Something that was accepted but that its owner should hear of, as a warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// 16 bits a channel were rounded to the nearest of 8 bits.
+    SixteenBit,
+    /// Of several frames only the first was read.
+    Animated,
+    /// The color profile describes other channels than RGB, so it was not kept.
+    ProfileDropped {
+        /// The profile's color space, as the four letters of its header.
+        space: String,
+    },
+    /// A mask of another size but the same aspect was resized.
+    MaskResized {
+        /// The mask's own size.
+        from: Size,
+        /// The picture's size.
+        to: Size,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::SixteenBit => f.write_str("16 bits a channel were rounded to 8"),
+            Note::Animated => f.write_str("animated: only the first frame was read"),
+            Note::ProfileDropped { space } => {
+                write!(f, "the color profile is for {space}, not RGB, and was not kept")
+            }
+            Note::MaskResized { from, to } => write!(f, "the mask was resized from {from} to {to}"),
+        }
+    }
+}

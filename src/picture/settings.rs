@@ -1,0 +1,91 @@
+//! The settings of an edit inside the image it made, so that the image can be made again.
+//!
+//! One JSON text, stored where each format keeps text: PNG in an `iTXt` chunk under the keyword `retouch`, JPEG and WebP in
+//! an XMP packet (ISO 16684-1) as the property `settings`.
+
+use std::borrow::Cow;
+
+use crate::picture::{
+    FileFormat,
+    container::{self, Part, segment},
+    error::PictureError,
+    signature,
+};
+
+/// The keyword of the PNG text chunk.
+pub const PNG_KEYWORD: &str = "retouch";
+
+/// What an APP1 segment with an XMP packet starts with.
+pub const JPEG_XMP_HEADER: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+
+const OPEN: &str = "<retouch:settings>";
+const CLOSE: &str = "</retouch:settings>";
+
+/// Reads the settings back from an image file's bytes; `None` if it holds none.
+///
+/// Only the file's shape is read, not a pixel. `name` is what errors call the file.
+///
+/// # Errors
+/// [`PictureError::Empty`], [`PictureError::NotAnImage`], [`PictureError::Truncated`].
+pub fn read_settings(name: &str, bytes: &[u8]) -> Result<Option<String>, PictureError> {
+    let format = signature::identify(name, bytes)?;
+    for part in container::parts(format, bytes) {
+        let part = part.map_err(|_| PictureError::Truncated { name: name.to_owned(), format })?;
+        if let Some(settings) = settings_of(format, &part) {
+            return Ok(Some(settings));
+        }
+    }
+    Ok(None)
+}
+
+/// The XMP packet that carries `settings`.
+pub fn xmp_packet(settings: &str) -> String {
+    // The packet's id is the one that the standard gives to all packets. The text is an element, not an attribute, whose
+    // line breaks a reader may turn into spaces.
+    format!(
+        "<?xpacket begin=\"\u{FEFF}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\
+         <x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\
+         <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\
+         <rdf:Description rdf:about=\"\" xmlns:retouch=\"urn:retouch:edit:1/\">\
+         {OPEN}{}{CLOSE}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end=\"r\"?>",
+        escape(settings)
+    )
+}
+
+fn settings_of(format: FileFormat, part: &Part<'_>) -> Option<String> {
+    match (format, &part.tag) {
+        (FileFormat::Png, b"iTXt") => {
+            // Keyword, zero, two bytes of compression, language, zero, translated keyword, zero, text.
+            let rest = part.body.strip_prefix(PNG_KEYWORD.as_bytes())?.strip_prefix(&[0, 0, 0])?;
+            let text = rest.splitn(3, |&it| it == 0).nth(2)?;
+            String::from_utf8(text.to_vec()).ok()
+        }
+        (FileFormat::Jpeg, &segment::APP1) => {
+            settings_in_xmp(part.body.strip_prefix(JPEG_XMP_HEADER)?)
+        }
+        (FileFormat::WebP, b"XMP ") => settings_in_xmp(part.body),
+        _ => None,
+    }
+}
+
+fn settings_in_xmp(packet: &[u8]) -> Option<String> {
+    let packet = std::str::from_utf8(packet).ok()?;
+    let (_, rest) = packet.split_once(OPEN)?;
+    let (text, _) = rest.split_once(CLOSE)?;
+    Some(unescape(text))
+}
+
+/// Each character that XML would read otherwise, with its escape; a carriage return would come back as a line feed.
+const ESCAPES: [(&str, &str); 4] = [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;")];
+
+fn escape(text: &str) -> Cow<'_, str> {
+    ESCAPES.iter().fold(text.into(), |text, (plain, escaped)| text.replace(plain, escaped).into())
+}
+
+fn unescape(text: &str) -> String {
+    // The ampersand last, since its escape makes the others look like escapes.
+    ESCAPES
+        .iter()
+        .rev()
+        .fold(text.to_owned(), |text, (plain, escaped)| text.replace(escaped, plain))
+}

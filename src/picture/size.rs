@@ -1,0 +1,54 @@
+//! The size at which a model sees a picture: a plain resize, never a crop, so that mask and picture stay aligned.
+
+use std::fmt;
+
+/// Width and height in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Size {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+impl Size {
+    /// The size of `width` columns and `height` rows.
+    pub fn new(width: u32, height: u32) -> Size {
+        Size { width, height }
+    }
+
+    /// Width times height.
+    pub fn pixels(self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
+    /// This size with its longer side brought to `longer`, and each side rounded to the nearest multiple of `multiple`.
+    ///
+    /// A half rounds up, and no side falls below one multiple. Both arguments are at least 1.
+    #[must_use]
+    pub fn fit(self, longer: u32, multiple: u32) -> Size {
+        let from = u64::from(self.width.max(self.height));
+        let step = from * u64::from(multiple);
+        let side = |it: u32| {
+            // round(it · longer / from / multiple), in whole numbers
+            let multiples = (2 * u64::from(it) * u64::from(longer) + step) / (2 * step);
+            multiples.max(1) as u32 * multiple
+        };
+        Size { width: side(self.width), height: side(self.height) }
+    }
+
+    /// This size with each side floored to a multiple of `multiple`, as diffusers' `VaeImageProcessor` does.
+    ///
+    /// Differs: no side falls below one multiple, where diffusers would arrive at nothing.
+    #[must_use]
+    pub fn native(self, multiple: u32) -> Size {
+        let side = |it: u32| (it / multiple).max(1) * multiple;
+        Size { width: side(self.width), height: side(self.height) }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}

@@ -1,0 +1,335 @@
+//! Drawn pictures: numbers in their order, sheets that hold whatever they are given.
+
+use image::{GrayImage, Luma, Rgb, RgbImage, imageops};
+use retouch::drawing::{
+    Fact,
+    clusters::{Clusters, cluster_map},
+    contact_sheet::{Preview, Sheet, WordMap, contact_sheet},
+    difference::difference,
+    heat::{Field, heat_map, heat_overlay},
+    mask_overlay::{editable_share, mask_overlay},
+    palette::{ACCENT, CLUSTER_COLORS, cluster_color, heat_color},
+    scale::{evenly_chosen, fitted_size, preview},
+};
+
+use crate::palette::luminance;
+
+// === clusters ===
+
+#[test]
+fn clusters_are_numbered_by_falling_score() {
+    let scores = [0.2, 0.9, f32::NAN, 0.2, 0.5];
+    let clusters = Clusters::new(&[0, 1, 2, 3], (2, 2), &scores, &[false; 5]);
+    assert_eq!(clusters.ranking(), [1, 4, 0, 3, 2]);
+    assert_eq!(clusters.numbers(), [3, 1, 5, 4, 2]);
+}
+
+#[test]
+fn cluster_map_paints_each_cell_in_the_color_of_its_number() {
+    let labels: Vec<u8> = (0..64).map(|cell| cell % 8 / 4 * 2 + cell / 32).collect();
+    let clusters = Clusters::new(&labels, (8, 8), &[0.1, 0.4, 0.3, 0.2], &[false; 4]);
+    let map = cluster_map(&clusters, (243, 161));
+    assert_eq!(map.dimensions(), (243, 161));
+    for (x, y, label) in [(0, 0, 0), (0, 160, 1), (242, 0, 2), (242, 160, 3)] {
+        assert_eq!(*map.get_pixel(x, y), cluster_color(clusters.numbers()[label]));
+    }
+}
+
+#[test]
+fn number_stands_inside_the_largest_part_of_its_cluster() {
+    // A ring around a disk, whose centroid is outside of it, and a far speck of the disk's label.
+    let labels: Vec<u8> = (0..32 * 32)
+        .map(|cell| {
+            let (x, y) = (f64::from(cell % 32) - 15.5, f64::from(cell / 32) - 15.5);
+            match x.hypot(y) {
+                disk if disk < 5.0 => 0,
+                ring if ring < 11.0 => 1,
+                _ => {
+                    if x < -15.0 && y < -15.0 {
+                        0
+                    } else {
+                        2
+                    }
+                }
+            }
+        })
+        .collect();
+    let clusters = Clusters::new(&labels, (32, 32), &[0.9, 0.5, 0.1], &[true, false, false]);
+    for label in 0..3 {
+        let (x, y, depth) = clusters.visual_center(label).unwrap();
+        assert_eq!(usize::from(labels[y as usize * 32 + x as usize]), label);
+        assert!(depth > 2.0, "cluster {label} has room for its number: {depth}");
+    }
+    let (x, y, _) = clusters.visual_center(0).unwrap();
+    assert!((x - 16.0).abs() < 1.0 && (y - 16.0).abs() < 1.0, "the disk's middle, not ({x}, {y})");
+}
+
+#[test]
+fn number_reads_on_every_cluster_color() {
+    for number in 1..=CLUSTER_COLORS {
+        // One cluster covers the map; as many empty ones score higher as it takes.
+        let mut scores = vec![1.0; number];
+        scores[0] = 0.0;
+        let selected = vec![false; number];
+        let clusters = Clusters::new(&[0; 16], (4, 4), &scores, &selected);
+        let map = cluster_map(&clusters, (120, 120));
+        let ground = luminance(cluster_color(number));
+        let best = map
+            .pixels()
+            .map(|&pixel| (luminance(pixel), ground))
+            .map(|(a, b)| (a.max(b) + 0.05) / (a.min(b) + 0.05))
+            .fold(0.0, f64::max);
+        assert!(best >= 4.5, "number {number} has contrast {best}"); // WCAG 2.1, level AA
+    }
+}
+
+#[test]
+fn a_line_runs_around_selected_clusters_only() {
+    let labels: Vec<u8> = (0..64).map(|cell| u8::from(cell % 8 >= 4)).collect();
+    let seam = |selected: &[bool]| {
+        let map = cluster_map(&Clusters::new(&labels, (8, 8), &[0.1, 0.9], selected), (200, 200));
+        *map.get_pixel(100, 20)
+    };
+    assert_eq!(seam(&[false, true]), Rgb([0; 3]));
+    assert_eq!(seam(&[false, false]), cluster_color(1));
+    assert_eq!(seam(&[true, true]), cluster_color(1));
+}
+
+// === heat ===
+
+#[test]
+fn heat_map_spans_black_to_light_whatever_the_range() {
+    let mut values = vec![3.0; 15 * 15];
+    values[7 * 15 + 7] = 3.001;
+    let map = heat_map(&Field::new(&values, (15, 15)), (150, 90));
+    assert_eq!(map.dimensions(), (150, 90));
+    assert_eq!(*map.get_pixel(0, 0), heat_color(0.0));
+    assert!(luminance(*map.get_pixel(75, 45)) > 0.8);
+}
+
+#[test]
+fn flat_or_broken_fields_are_black() {
+    for values in [[0.5; 4], [f32::NAN; 4], [f32::INFINITY; 4]] {
+        let map = heat_map(&Field::new(&values, (2, 2)), (9, 9));
+        assert!(map.pixels().all(|&pixel| pixel == heat_color(0.0)), "{values:?}");
+    }
+    assert_eq!(Field::new(&[f32::NAN, 2.0, -1.0, f32::NAN], (4, 1)).range(), (-1.0, 2.0));
+}
+
+#[test]
+fn heat_overlay_shows_the_greyed_picture_where_attention_is_least() {
+    let picture = RgbImage::from_pixel(60, 40, Rgb([200, 30, 90]));
+    let overlay = heat_overlay(&Field::new(&[0.0, 0.0, 1.0], (3, 1)), &picture);
+    let Rgb([red, green, blue]) = *overlay.get_pixel(2, 20);
+    assert!(red == green && green == blue);
+    let Rgb([red, _, blue]) = *overlay.get_pixel(58, 20);
+    assert!(red > blue.saturating_add(50));
+}
+
+// === mask ===
+
+#[test]
+fn mask_overlay_keeps_colors_inside_and_greys_the_rest() {
+    let picture = RgbImage::from_pixel(200, 100, Rgb([10, 120, 40]));
+    let mask = GrayImage::from_fn(50, 25, |x, _| Luma([if x < 25 { 255 } else { 0 }]));
+    let overlay = mask_overlay(&picture, &mask);
+    assert_eq!(overlay.dimensions(), (200, 100));
+    assert_eq!(*overlay.get_pixel(40, 50), Rgb([10, 120, 40]));
+    let Rgb([red, green, blue]) = *overlay.get_pixel(170, 50);
+    assert!(red == green && green == blue);
+    assert!((95..105).any(|x| *overlay.get_pixel(x, 50) == ACCENT), "the line follows the edge");
+    assert!((editable_share(&mask) - 0.5).abs() < 1e-9);
+}
+
+#[test]
+fn mask_over_everything_leaves_the_picture_as_it_is() {
+    let picture = gradient(64, 48);
+    assert_eq!(mask_overlay(&picture, &GrayImage::from_pixel(64, 48, Luma([255]))), picture);
+}
+
+// === difference and scale ===
+
+#[test]
+fn difference_counts_the_pixels_that_changed() {
+    let source = gradient(20, 10);
+    let mut result = source.clone();
+    result.get_pixel_mut(3, 4)[2] ^= 0x40;
+    let found = difference(&result, &source);
+    assert_eq!(found.greatest, 64);
+    assert!((found.changed - 1.0 / 200.0).abs() < 1e-9);
+    assert_eq!(*found.image.get_pixel(3, 4), heat_color(1.0));
+    assert_eq!(*found.image.get_pixel(4, 4), heat_color(0.0));
+    assert_eq!(difference(&source, &source).greatest, 0);
+    assert_eq!(difference(&gradient(40, 20), &source).image.dimensions(), (20, 10));
+}
+
+#[test]
+fn small_pictures_are_enlarged_crisp_and_large_ones_smooth() {
+    let checks =
+        |side: u32| RgbImage::from_fn(side, side, |x, y| Rgb([((x + y) % 2 * 255) as u8; 3]));
+    let whole = preview(&checks(4), (40, 40));
+    assert!(whole.enumerate_pixels().all(|(x, y, p)| p[0] == ((x / 10 + y / 10) % 2 * 255) as u8));
+    let odd = preview(&checks(4), (43, 43));
+    let grey = odd.pixels().filter(|p| !matches!(p[0], 0 | 255)).count();
+    assert!(grey <= 43 * 6, "only the seams of the pixels may be mixed, not {grey} pixels");
+    let smooth = preview(&checks(130), (260, 260));
+    assert!(smooth.pixels().any(|p| (64..192).contains(&p[0])));
+    let picture = gradient(70, 30);
+    assert_eq!(preview(&picture, (70, 30)), picture);
+}
+
+#[test]
+fn fitted_pictures_keep_their_proportions_and_their_bounds() {
+    assert_eq!(fitted_size((64, 64), (398, 700)), (398, 398));
+    assert_eq!(fitted_size((3000, 200), (398, 700)), (398, 27));
+    assert_eq!(fitted_size((200, 3000), (398, 700)), (47, 700));
+    assert_eq!(fitted_size((10000, 1), (300, 300)), (300, 1));
+}
+
+#[test]
+fn frames_are_chosen_evenly_with_both_ends() {
+    assert_eq!(evenly_chosen(20, 8), [0, 3, 5, 8, 11, 14, 16, 19]);
+    assert_eq!(evenly_chosen(3, 8), [0, 1, 2]);
+    assert_eq!(evenly_chosen(9, 1), [8]);
+    assert!(evenly_chosen(0, 8).is_empty() && evenly_chosen(5, 0).is_empty());
+}
+
+// === contact sheet ===
+
+#[test]
+fn contact_sheet_draws_pictures_of_any_shape() {
+    for (width, height) in [(64, 64), (1, 1), (512, 384), (3000, 200), (200, 3000), (1920, 1080)] {
+        let source = gradient(width, height);
+        let labels: Vec<u8> = (0..32).collect();
+        let scores: Vec<f32> = (0..32).map(|i| i as f32 / 31.0).collect();
+        let mask = GrayImage::from_fn(8, 4, |x, _| Luma([x as u8 * 36]));
+        let small = gradient(1, 1);
+        let sheet = Sheet {
+            clusters: Some(Clusters::new(&labels, (8, 4), &scores, &[true; 32])),
+            word_maps: vec![WordMap { words: "sky", field: Field::new(&[1.0], (1, 1)) }],
+            mask: Some(&mask),
+            result: Some(&source),
+            comparisons: vec![("plain", &small)],
+            localization_previews: vec![Preview { step: 1, image: &small }],
+            edit_previews: (1..=100).map(|step| Preview { step, image: &small }).collect(),
+            ..Sheet::new("make the sky red", &source)
+        };
+        let drawn = contact_sheet(&sheet);
+        assert_eq!(drawn.width(), 1800);
+        assert!(margins_are_empty(&drawn), "{width}×{height} runs into the margins");
+    }
+}
+
+#[test]
+fn contact_sheet_of_one_cell_and_one_cluster_is_drawn() {
+    let source = gradient(64, 64);
+    let mut sheet = Sheet::new("", &source);
+    sheet.clusters = Some(Clusters::new(&[0], (1, 1), &[f32::NAN], &[false]));
+    assert!(margins_are_empty(&contact_sheet(&sheet)));
+}
+
+#[test]
+fn contact_sheet_closes_up_where_parts_are_missing() {
+    let source = gradient(64, 64);
+    let bare = contact_sheet(&Sheet::new("make it snow", &source));
+    let one_row =
+        contact_sheet(&Sheet { result: Some(&source), ..Sheet::new("make it snow", &source) });
+    let field = Field::new(&[0.0, 1.0], (2, 1));
+    let two_rows = contact_sheet(&Sheet {
+        result: Some(&source),
+        word_maps: vec![WordMap { words: "it", field }; 3],
+        ..Sheet::new("make it snow", &source)
+    });
+    let with_frames = contact_sheet(&Sheet {
+        edit_previews: vec![Preview { step: 1, image: &source }],
+        ..Sheet::new("make it snow", &source)
+    });
+    assert!(one_row.height() < bare.height() + 60, "a second tile stands beside the first");
+    assert!(two_rows.height() > one_row.height() + 398);
+    assert!(with_frames.height() > bare.height() + 188);
+    assert!(
+        (60..80).contains(&(bare.height() - last_inked_row(&bare))),
+        "only the margin is empty"
+    );
+}
+
+#[test]
+fn labels_stay_within_their_tile() {
+    let source = gradient(64, 64);
+    let draw = |label: &str| {
+        contact_sheet(&Sheet {
+            comparisons: vec![(label, &source)],
+            result: Some(&source),
+            ..Sheet::new("change the cat", &source)
+        })
+    };
+    let (short, long) = (draw("x"), draw(&"Überlänge-ohne-Ende".repeat(40)));
+    assert_eq!(short.dimensions(), long.dimensions());
+    // The third of four columns: margin 71, width 398, gutter 22.
+    let third = 71 + 2 * (398 + 22)..71 + 2 * (398 + 22) + 398;
+    let changed: Vec<u32> = short
+        .enumerate_pixels()
+        .filter(|&(x, y, pixel)| long.get_pixel(x, y) != pixel)
+        .map(|(x, _, _)| x)
+        .collect();
+    assert!(!changed.is_empty() && changed.iter().all(|x| third.contains(x)));
+}
+
+#[test]
+fn long_texts_wrap_and_end_within_the_sheet() {
+    let source = gradient(64, 64);
+    let word = "Donaudampfschifffahrtsgesellschaft".repeat(20);
+    let sentence = "turn the old house into a new one ".repeat(60);
+    for text in [word.as_str(), &sentence] {
+        let sheet = Sheet {
+            reading: vec![Fact::new("object", text), Fact::new(text, "value")],
+            settings: vec![Fact::new("seed", "1"), Fact::new("model", text)],
+            ..Sheet::new(text, &source)
+        };
+        let drawn = contact_sheet(&sheet);
+        assert!(margins_are_empty(&drawn));
+        assert!(drawn.height() < 1500, "a text takes a few lines, not {}", drawn.height());
+    }
+}
+
+#[test]
+fn characters_without_a_glyph_are_drawn_as_boxes() {
+    let source = gradient(64, 64);
+    let draw = |text: &str| contact_sheet(&Sheet::new(text, &source));
+    let empty = draw("");
+    for text in ["把红色的房子变成蓝色", "🏠", "\u{0}", "قط"] {
+        let drawn = draw(text);
+        assert!(drawn.height() > empty.height());
+        assert!(
+            (71..110).any(|x| (71..130).any(|y| luminance(*drawn.get_pixel(x, y)) < 0.1)),
+            "{text:?}"
+        );
+    }
+    assert!(luminance(*draw("été, дом, σπίτι").get_pixel(0, 0)) > 0.9);
+}
+
+// === support ===
+
+fn gradient(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, 128])
+    })
+}
+
+fn margins_are_empty(sheet: &RgbImage) -> bool {
+    let (width, height) = sheet.dimensions();
+    let paper = *sheet.get_pixel(0, 0);
+    let empty = |x: u32, y: u32, w: u32, h: u32| {
+        imageops::crop_imm(sheet, x, y, w, h).to_image().pixels().all(|&pixel| pixel == paper)
+    };
+    // Anti-aliased edges of letters may reach a pixel over.
+    empty(0, 0, 69, height)
+        && empty(width - 69, 0, 69, height)
+        && empty(0, 0, width, 60)
+        && empty(0, height - 40, width, 40)
+}
+
+fn last_inked_row(sheet: &RgbImage) -> u32 {
+    let paper = *sheet.get_pixel(0, 0);
+    sheet.enumerate_pixels().filter(|&(_, _, &it)| it != paper).map(|(_, y, _)| y).max().unwrap()
+}
