@@ -1,0 +1,3 @@
+//! The systems that IAM-Edit is compared with, one file each.
+
+pub mod instruct_pix2pix;

@@ -1,0 +1,202 @@
+//! The mask of an edit: what the caller decides of it, and what comes of that and of the localization.
+
+use image::RgbImage;
+use tch::{Device, Kind, Tensor};
+
+use crate::editing::{
+    EditError,
+    iam_edit::{attn_store::Grid, localization_map::Localization},
+    session::EditSession,
+};
+use crate::picture::{
+    grid,
+    mask::{self, Mask, Radius},
+    size::Size,
+};
+
+/// The mask, as far as the caller decides it; by default all of it is left to the localization.
+#[derive(Debug, Clone, Default)]
+pub struct MaskChoice {
+    /// Pictures and boxes, together, at the input's size.
+    pub shapes: Option<Mask>,
+    /// Clusters by id, from 1.
+    pub clusters: Vec<u8>,
+    /// Edit what the mask leaves out.
+    pub invert: bool,
+    /// Growth in pixels of the input, after everything else.
+    pub dilate: Radius,
+    /// Softness of the final composite, inward, in pixels of the input; never touches the attention.
+    pub feather: Radius,
+}
+
+/// Where a mask came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MaskSource {
+    /// The clusters that the localization proposes.
+    Proposed,
+    /// Clusters, boxes or pictures that the caller chose.
+    Chosen,
+    /// The whole picture.
+    Whole,
+}
+
+/// The mask of an edit, at both sizes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EditMask {
+    full: Mask,
+    gate: Mask,
+    feather: Radius,
+    source: MaskSource,
+}
+
+impl MaskChoice {
+    /// Whether the localization is needed: nothing is given, or clusters are.
+    pub fn needs_localization(&self) -> bool {
+        self.shapes.is_none() || !self.clusters.is_empty()
+    }
+
+    fn is_left_open(&self) -> bool {
+        self.shapes.is_none() && self.clusters.is_empty()
+    }
+}
+
+impl EditMask {
+    /// The mask of an edit: the caller's shapes and clusters, else the proposed clusters, then inverted and grown.
+    ///
+    /// `None` if nothing says where to edit, which means the whole picture.
+    ///
+    /// # Errors
+    /// [`EditError::EmptyMask`], [`EditError::UnknownCluster`], [`EditError::OtherGrid`].
+    pub fn settle(
+        session: &EditSession<'_>,
+        localization: Option<&Localization>,
+    ) -> Result<Option<Self>, EditError> {
+        let choice = &session.request.mask;
+        let (canvas, work) = (session.canvas_size(), session.work_size());
+
+        // 1. Clusters, exact at both sizes.
+        let clusters = match localization {
+            Some(localization) => {
+                check_grid(localization.grid, work)?;
+                let ids = if choice.is_left_open() {
+                    localization.selected()
+                } else {
+                    choice.clusters.clone()
+                };
+                check_ids(&ids, localization)?;
+                let at = |size| of_clusters(localization, &ids, size);
+                (!ids.is_empty()).then(|| (at(canvas), at(work)))
+            }
+            None => None,
+        };
+
+        // 2. Shapes; a cell that a shape touches is edited.
+        let shapes = choice.shapes.as_ref().map(|shapes| {
+            let full = pooled(shapes, canvas);
+            let gate = pooled(&full, work);
+            (full, gate)
+        });
+        let (mut full, mut gate) = match (clusters, shapes) {
+            (Some((full, gate)), Some((more, gated))) => (full.union(&more), gate.union(&gated)),
+            (Some(mask), None) | (None, Some(mask)) => mask,
+            (None, None) => return Ok(None),
+        };
+
+        // 3. Inverted, then grown.
+        if choice.invert {
+            (full, gate) = (full.inverted(), gate.inverted());
+        }
+        if choice.dilate != Radius::default() {
+            full = full.dilated(choice.dilate);
+            gate = gate.union(&pooled(&full, work));
+        }
+        if full.is_empty() || gate.is_empty() {
+            return Err(EditError::EmptyMask);
+        }
+        let source = if choice.is_left_open() { MaskSource::Proposed } else { MaskSource::Chosen };
+        Ok(Some(Self { full, gate, feather: choice.feather, source }))
+    }
+
+    /// The mask that holds the whole picture.
+    pub fn whole(session: &EditSession<'_>) -> Self {
+        let (full, gate) = (
+            Mask::from_fn(session.canvas_size(), |_, _| true),
+            Mask::from_fn(session.work_size(), |_, _| true),
+        );
+        Self { full, gate, feather: Radius::default(), source: MaskSource::Whole }
+    }
+
+    /// The mask at the size of the result.
+    pub fn full(&self) -> &Mask {
+        &self.full
+    }
+
+    /// Share of the picture, 0 to 1.
+    pub fn area(&self) -> f64 {
+        self.full.area_share()
+    }
+
+    /// Where it came from.
+    pub fn source(&self) -> MaskSource {
+        self.source
+    }
+
+    /// The mask at the size that the model works at, (1, 1, H, W) in fp32, 1 = edit.
+    pub fn gate_tensor(&self, device: Device) -> Tensor {
+        let size = self.gate.size();
+        let pixels = Tensor::from_slice(self.gate.as_image().as_raw()).gt(0).to_kind(Kind::Float);
+        pixels.view([1, 1, i64::from(size.height), i64::from(size.width)]).to_device(device)
+    }
+
+    /// The edited picture inside the mask, the original outside, pixel for pixel; softened inward by the feather.
+    pub fn composite(&self, edited: &RgbImage, original: &RgbImage) -> RgbImage {
+        mask::composite(edited, original, &self.full.feathered(self.feather))
+    }
+}
+
+impl MaskSource {
+    /// The schema's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Proposed => "MASK_SOURCE_PROPOSED",
+            Self::Chosen => "MASK_SOURCE_REQUEST",
+            Self::Whole => "MASK_SOURCE_GLOBAL",
+        }
+    }
+}
+
+/// The clusters' cells as a mask of any size, each cell a block of pixels.
+fn of_clusters(localization: &Localization, ids: &[u8], size: Size) -> Mask {
+    let cells: Vec<bool> = localization.labels.iter().map(|label| ids.contains(label)).collect();
+    let grid = Size::new(localization.grid.width as u32, localization.grid.height as u32);
+    let pixels = grid::upsample_nearest(&cells, grid, size);
+    Mask::from_fn(size, |x, y| pixels[(y * size.width + x) as usize])
+}
+
+/// A mask at another size: a pixel is edited if any part of it was.
+fn pooled(mask: &Mask, size: Size) -> Mask {
+    if mask.size() == size {
+        return mask.clone();
+    }
+    let pixels = grid::max_pool(mask, size);
+    Mask::from_fn(size, |x, y| pixels[(y * size.width + x) as usize] > 0.0)
+}
+
+fn check_ids(ids: &[u8], localization: &Localization) -> Result<(), EditError> {
+    let count = localization.clusters.len();
+    match ids.iter().find(|&&id| id == 0 || usize::from(id) > count) {
+        Some(&id) => Err(EditError::UnknownCluster { id, count }),
+        None => Ok(()),
+    }
+}
+
+/// A localization of a picture of other proportions can't be meant.
+fn check_grid(grid: Grid, work: Size) -> Result<(), EditError> {
+    let ratio =
+        (grid.width as f64 / grid.height as f64) / (f64::from(work.width) / f64::from(work.height));
+    let slack = 1.0 + 1.5 / grid.width.min(grid.height) as f64;
+    if (1.0 / slack..=slack).contains(&ratio) {
+        return Ok(());
+    }
+    Err(EditError::OtherGrid { height: grid.height, width: grid.width })
+}

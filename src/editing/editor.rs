@@ -1,0 +1,266 @@
+//! The door to editing: a request in, events while it runs, an edited picture out.
+
+use std::{path::PathBuf, sync::Arc};
+
+use image::RgbImage;
+
+use crate::editing::{
+    EditError,
+    baselines::instruct_pix2pix,
+    edit_mask::EditMask,
+    event::{EditEvent, EventSink, InstructionParsed, Warning, WarningReason},
+    iam_edit::{
+        self,
+        localization::{
+            LocalizationInstruction, candidate_nouns, least_related, localization_instruction,
+            needs_unrelated_word,
+        },
+        localization_map::Localization,
+        noun_embeddings::{self, NounEmbeddings},
+        selection::Fallback,
+    },
+    instruction::{Action, Instruction, Overrides, ParseError, Phrase},
+    request::{EditRequest, MethodKind, Preserve, Unparsed},
+    session::EditSession,
+    settings::LocalizationSettings,
+};
+use crate::picture::resample::{self, Filter};
+use crate::pipelines::EditPipeline;
+
+/// A model with the methods over it.
+#[derive(derive_more::Debug)]
+pub struct Editor {
+    #[debug(skip)]
+    pipeline: Box<dyn EditPipeline>,
+    cache: Option<PathBuf>,
+}
+
+/// What an edit gives.
+#[derive(Debug)]
+pub struct Edited {
+    /// The edited picture, at the size of the result.
+    pub image: RgbImage,
+    /// The mask that was used; `None` for a plain edit.
+    pub mask: Option<Arc<EditMask>>,
+}
+
+/// What an edit is about, as far as the method needs to know.
+#[derive(Debug)]
+enum Target {
+    /// An object, with the instruction that finds it.
+    Object(LocalizationInstruction),
+    /// The whole picture.
+    Whole,
+}
+
+impl Editor {
+    /// An editor over a loaded model; embeddings of nouns are kept in the folder `cache`, if there is one.
+    pub fn new(pipeline: Box<dyn EditPipeline>, cache: Option<PathBuf>) -> Self {
+        Self { pipeline, cache }
+    }
+
+    /// The model.
+    pub fn pipeline(&self) -> &dyn EditPipeline {
+        self.pipeline.as_ref()
+    }
+
+    /// Both passes: localizes if the mask is not given, and edits.
+    ///
+    /// # Errors
+    /// [`EditError`] says what is wrong with the request or the model.
+    pub fn edit(
+        &self,
+        request: &EditRequest,
+        sink: &mut dyn EventSink,
+    ) -> Result<Edited, EditError> {
+        let session = EditSession::new(self.pipeline(), request);
+        let localization =
+            if request.needs_localization() { self.localize_in(&session, sink)? } else { None };
+        self.edit_in(&session, localization.as_deref(), sink)
+    }
+
+    /// Pass 1 alone; `None` where the instruction means the whole picture.
+    ///
+    /// # Errors
+    /// [`EditError`] says what is wrong with the request or the model.
+    pub fn localize(
+        &self,
+        request: &EditRequest,
+        sink: &mut dyn EventSink,
+    ) -> Result<Option<Arc<Localization>>, EditError> {
+        self.localize_in(&EditSession::new(self.pipeline(), request), sink)
+    }
+
+    /// Pass 2 alone, with what an earlier pass 1 on the same picture learned, if the mask needs it.
+    ///
+    /// # Errors
+    /// [`EditError`] says what is wrong with the request or the model.
+    pub fn edit_localized(
+        &self,
+        request: &EditRequest,
+        localization: Option<&Localization>,
+        sink: &mut dyn EventSink,
+    ) -> Result<Edited, EditError> {
+        self.edit_in(&EditSession::new(self.pipeline(), request), localization, sink)
+    }
+
+    fn localize_in(
+        &self,
+        session: &EditSession<'_>,
+        sink: &mut dyn EventSink,
+    ) -> Result<Option<Arc<Localization>>, EditError> {
+        let Target::Object(instruction) = self.target(session.request, sink)? else {
+            return Ok(None);
+        };
+        let localization = iam_edit::localize(session, &instruction, sink)?;
+        if let Some(fallback) = localization.fallback {
+            warn(sink, WarningReason::MaskFallback, fallback_message(fallback, session.request))?;
+        }
+        let localization = Arc::new(localization);
+        emit(sink, EditEvent::Localized(Arc::clone(&localization)))?;
+        Ok(Some(localization))
+    }
+
+    fn edit_in(
+        &self,
+        session: &EditSession<'_>,
+        localization: Option<&Localization>,
+        sink: &mut dyn EventSink,
+    ) -> Result<Edited, EditError> {
+        let request = session.request;
+        self.warn_of_truncation(&request.instruction, sink)?;
+        let mask = EditMask::settle(session, localization)?.map(Arc::new);
+        if let Some(mask) = &mask {
+            emit(sink, EditEvent::MaskSettled(Arc::clone(mask)))?;
+        }
+        let latents = match (request.method, &mask) {
+            (MethodKind::IamEdit, Some(mask)) => iam_edit::edit(session, mask, sink)?,
+            (MethodKind::IamEdit, None) | (MethodKind::InstructPix2Pix, _) => {
+                instruct_pix2pix::edit(session, sink)?
+            }
+        };
+        let edited = self.pipeline.decode(&latents)?;
+        Ok(Edited { image: finish(session, edited, mask.as_deref()), mask })
+    }
+
+    /// What the edit is about, told to the sink.
+    fn target(&self, request: &EditRequest, sink: &mut dyn EventSink) -> Result<Target, EditError> {
+        let overrides = Overrides { object: request.object.as_deref(), action: request.action };
+        let instruction = match Instruction::parse_with(&request.instruction, overrides) {
+            Ok(instruction) => instruction,
+            Err(error) if must_refuse(&error, request) => return Err(EditError::NotParsed(error)),
+            Err(error) => {
+                let reason = match error {
+                    ParseError::NotLatin(_) => WarningReason::NonLatinText,
+                    _ => WarningReason::NotParsed,
+                };
+                warn(sink, reason, format!("{error}; the whole picture is edited"))?;
+                return Ok(Target::Whole);
+            }
+        };
+        let found = match instruction.action() {
+            Action::Global => None,
+            Action::Change | Action::Add | Action::Remove => {
+                Some(self.localization_instruction(&instruction, request)?)
+            }
+        };
+        emit(sink, EditEvent::InstructionParsed(parsed(&instruction, found.as_ref())))?;
+        Ok(found.map_or(Target::Whole, Target::Object))
+    }
+
+    /// The localization instruction with the pool's word that is least like the object.
+    fn localization_instruction(
+        &self,
+        instruction: &Instruction,
+        request: &EditRequest,
+    ) -> Result<LocalizationInstruction, EditError> {
+        let settings = &request.settings.localization;
+        let word = if needs_unrelated_word(instruction) {
+            self.unrelated_word(instruction, settings)?
+        } else {
+            String::new()
+        };
+        let found = localization_instruction(instruction, &word, &settings.template);
+        Ok(found.expect("an instruction that is not global has a localization instruction"))
+    }
+
+    /// The pool's word that is least like the objects.
+    fn unrelated_word(
+        &self,
+        instruction: &Instruction,
+        settings: &LocalizationSettings,
+    ) -> Result<String, EditError> {
+        let pool = NounEmbeddings::of(self.pipeline(), settings, self.cache.as_deref())?;
+        let candidates = candidate_nouns(&settings.nouns, instruction);
+        let names = instruction.objects().iter().map(Phrase::name);
+        let embed = |name: &str| noun_embeddings::embed(self.pipeline(), settings, name);
+        let objects = names.map(embed).collect::<Result<Vec<_>, _>>()?;
+        let word = least_related(&pool.words, &candidates, &objects);
+        let object = || named(instruction, Phrase::name);
+        Ok(word.ok_or_else(|| EditError::NoUnrelatedWord { object: object() })?.to_owned())
+    }
+
+    fn warn_of_truncation(&self, text: &str, sink: &mut dyn EventSink) -> Result<(), EditError> {
+        if let Some(cut) = &self.pipeline.tokenize(text)?.truncated {
+            let message = format!("the model reads only so far; not read: `{}`", cut.dropped);
+            warn(sink, WarningReason::InstructionTruncated, message)?;
+        }
+        Ok(())
+    }
+}
+
+/// Brings the edited picture to the size of the result and keeps the rest of the input's pixels if asked.
+fn finish(session: &EditSession<'_>, edited: RgbImage, mask: Option<&EditMask>) -> RgbImage {
+    let size = session.canvas_size();
+    let edited = if session.work_size() == size {
+        edited
+    } else {
+        resample::resize_rgb(&edited, size, Filter::Lanczos)
+    };
+    match mask {
+        Some(mask) if session.request.settings.preserve == Preserve::Pixel => {
+            mask.composite(&edited, &session.canvas)
+        }
+        _ => edited,
+    }
+}
+
+/// An object that the caller named wrongly is an error, as is any fault if the caller wants no plain edit.
+fn must_refuse(error: &ParseError, request: &EditRequest) -> bool {
+    request.unparsed == Unparsed::Refuse || matches!(error, ParseError::NotAnObject(_))
+}
+
+fn parsed(instruction: &Instruction, found: Option<&LocalizationInstruction>) -> InstructionParsed {
+    InstructionParsed {
+        action: instruction.action(),
+        object: named(instruction, Phrase::text),
+        object_span: instruction.objects().first().and_then(Phrase::span),
+        localization_instruction: found.map(|it| it.text.clone()).unwrap_or_default(),
+    }
+}
+
+/// All objects in words.
+fn named(instruction: &Instruction, name: fn(&Phrase) -> &str) -> String {
+    instruction.objects().iter().map(name).collect::<Vec<_>>().join(" and ")
+}
+
+fn fallback_message(fallback: Fallback, request: &EditRequest) -> String {
+    let tau = request.settings.tau.get();
+    match fallback {
+        Fallback::NonePassed => format!("no cluster scores above {tau}; the best one is taken"),
+        Fallback::AllPassed => {
+            format!("every cluster scores above {tau}; only the best one is taken")
+        }
+    }
+}
+
+fn warn(sink: &mut dyn EventSink, reason: WarningReason, message: String) -> Result<(), EditError> {
+    emit(sink, EditEvent::Warning(Warning { reason, message }))
+}
+
+fn emit(sink: &mut dyn EventSink, event: EditEvent) -> Result<(), EditError> {
+    match sink.emit(event) {
+        std::ops::ControlFlow::Continue(()) => Ok(()),
+        std::ops::ControlFlow::Break(interrupted) => Err(interrupted.into()),
+    }
+}

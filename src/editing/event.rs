@@ -1,0 +1,117 @@
+//! What an edit says of itself while it runs, and who listens.
+
+use std::{ops::ControlFlow, ops::Range, sync::Arc};
+
+use image::RgbImage;
+
+use crate::editing::{
+    edit_mask::EditMask, iam_edit::localization_map::Localization, instruction::Action,
+};
+use crate::pipelines::denoise::Interrupted;
+
+/// The passes of an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// Finds the mask.
+    Localize,
+    /// Makes the edit.
+    Edit,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum EditEvent {
+    /// The instruction was understood.
+    InstructionParsed(InstructionParsed),
+    /// Something to know that is no error.
+    Warning(Warning),
+    /// A denoising step is done.
+    StepDone(StepReport),
+    /// The first pass is over: clusters, scores, word maps.
+    Localized(Arc<Localization>),
+    /// The mask that the edit uses.
+    MaskSettled(Arc<EditMask>),
+}
+
+/// What the instruction was understood as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstructionParsed {
+    /// The kind of edit.
+    pub action: Action,
+    /// The object, as written; empty for the whole picture.
+    pub object: String,
+    /// Where it stands in the instruction, in bytes, if it does.
+    pub object_span: Option<Range<usize>>,
+    /// The localization instruction; empty if nothing is to be localized.
+    pub localization_instruction: String,
+}
+
+/// A denoising step that is done.
+#[derive(Debug, Clone)]
+pub struct StepReport {
+    /// In which pass.
+    pub pass: Pass,
+    /// From 1.
+    pub step: usize,
+    /// Of how many.
+    pub of: usize,
+    /// The diffusion timestep, 0 to 999.
+    pub timestep: f64,
+    /// The picture predicted so far, at the latent's own size.
+    pub preview: Option<Arc<RgbImage>>,
+}
+
+/// Something to know that is no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What kind.
+    pub reason: WarningReason,
+    /// For people: one line.
+    pub message: String,
+}
+
+/// The kinds of warning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WarningReason {
+    /// The instruction is longer than the model reads.
+    InstructionTruncated,
+    /// The instruction holds letters that the model was not made for.
+    NonLatinText,
+    /// No object was found: the whole picture is edited.
+    NotParsed,
+    /// No cluster passed, or all did: the best one is taken.
+    MaskFallback,
+    /// Two given values contradict each other, and one is passed over.
+    Ignored,
+}
+
+/// Who listens to an edit.
+pub trait EventSink {
+    /// Takes an event; a break stops the edit within one step.
+    fn emit(&mut self, event: EditEvent) -> ControlFlow<Interrupted>;
+}
+
+impl<F: FnMut(EditEvent) -> ControlFlow<Interrupted>> EventSink for F {
+    fn emit(&mut self, event: EditEvent) -> ControlFlow<Interrupted> {
+        self(event)
+    }
+}
+
+impl WarningReason {
+    /// The upper-snake code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InstructionTruncated => "INSTRUCTION_TRUNCATED",
+            Self::NonLatinText => "NON_LATIN_TEXT",
+            Self::NotParsed => "NOT_PARSED",
+            Self::MaskFallback => "MASK_FALLBACK",
+            Self::Ignored => "IGNORED",
+        }
+    }
+}
+
+/// Events cross threads, so they hold pictures and numbers, no tensors.
+const _: fn() = || {
+    fn crosses_threads<T: Send + Sync>() {}
+    crosses_threads::<EditEvent>();
+};

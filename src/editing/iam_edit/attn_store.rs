@@ -1,0 +1,246 @@
+//! ISAM and ICAM: self- and cross-attention of the localization run, averaged while it runs.
+//!
+//! Paper, "Instruction Attention Maps": maps averaged over layers, heads and timesteps. One running sum in fp32 per map,
+//! nothing kept per step or layer; of the three branches only the one with instruction and picture is watched.
+
+use std::sync::{Arc, Mutex};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::attn_processor::{AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage};
+
+/// The finest grid of ISAM, a side; a finer level is pooled to it, so that memory stays bounded at any size.
+const MAX_GRID_SIDE: i64 = 64;
+
+/// Probabilities computed at a time, in numbers: 16 MiB.
+const CHUNK: i64 = 4 << 20;
+
+/// Height and width of a map, in cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Grid {
+    /// Rows.
+    pub height: i64,
+    /// Columns.
+    pub width: i64,
+}
+
+/// Which levels of the U-Net are watched; only its down and up stages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchedLevels {
+    /// Of self-attention.
+    pub isam: usize,
+    /// Of cross-attention.
+    pub icam: usize,
+}
+
+/// The guest that averages maps; what it gathers is read through [`AttnStore::maps`].
+#[derive(Debug)]
+pub struct AttnStore {
+    levels: WatchedLevels,
+    maps: SharedMaps,
+}
+
+/// Maps that are still being summed.
+pub type SharedMaps = Arc<Mutex<AttnMaps>>;
+
+/// The two running averages.
+#[derive(Debug, Default)]
+pub struct AttnMaps {
+    /// Self-attention between cells, (n, n).
+    pub isam: Option<AttnMap>,
+    /// Cross-attention from cells to tokens, (m, T).
+    pub icam: Option<AttnMap>,
+}
+
+/// A running average over calls.
+#[derive(Debug)]
+pub struct AttnMap {
+    /// Of the rows.
+    pub grid: Grid,
+    sum: Tensor,
+    calls: u32,
+}
+
+impl WatchedLevels {
+    /// The wanted levels, or where one has no such attention in the down and up stages the nearest that has, the finer of two.
+    ///
+    /// `None` if the U-Net has no such attention at all.
+    pub fn nearest(sites: &[AttnSite], isam: usize, icam: usize) -> Option<Self> {
+        let nearest = |kind: AttnKind, wanted: usize| {
+            let watched = sites.iter().filter(|site| site.kind == kind && site.stage != Stage::Mid);
+            watched.map(|site| site.level).min_by_key(|&level| (level.abs_diff(wanted), level))
+        };
+        Some(Self {
+            isam: nearest(AttnKind::SelfAttn, isam)?,
+            icam: nearest(AttnKind::CrossAttn, icam)?,
+        })
+    }
+}
+
+impl AttnStore {
+    /// A store without maps yet.
+    pub fn new(levels: WatchedLevels) -> Self {
+        Self { levels, maps: SharedMaps::default() }
+    }
+
+    /// The maps, to be kept while the store travels.
+    pub fn maps(&self) -> SharedMaps {
+        Arc::clone(&self.maps)
+    }
+}
+
+impl AttnProcessor for AttnStore {
+    fn watches(&self, site: &AttnSite) -> bool {
+        let level = match site.kind {
+            AttnKind::SelfAttn => self.levels.isam,
+            AttnKind::CrossAttn => self.levels.icam,
+        };
+        site.stage != Stage::Mid && site.level == level
+    }
+
+    fn attend(&mut self, site: &AttnSite, qkv: &Qkv<'_>) -> Tensor {
+        let row = qkv.row_of(Branch::Text);
+        let mut maps = self.maps.lock().expect("no holder of the maps panics");
+        let slot = match site.kind {
+            AttnKind::SelfAttn => &mut maps.isam,
+            AttnKind::CrossAttn => &mut maps.icam,
+        };
+        let keys = qkv.key.size()[2];
+        slot.get_or_insert_with(|| AttnMap::new(site, keys)).add(site, qkv, row);
+        qkv.fused(None)
+    }
+}
+
+impl AttnMap {
+    fn new(site: &AttnSite, keys: i64) -> Self {
+        let grid = pooled_grid(site);
+        let cells = grid.height * grid.width;
+        let columns = match site.kind {
+            AttnKind::SelfAttn => cells,
+            AttnKind::CrossAttn => keys,
+        };
+        Self { grid, sum: Tensor::zeros([cells, columns], (Kind::Float, Device::Cpu)), calls: 0 }
+    }
+
+    /// The average, (rows of the grid, keys) in fp32; each row sums to 1.
+    pub fn mean(&self) -> Tensor {
+        &self.sum / f64::from(self.calls.max(1))
+    }
+
+    /// Adds one layer's head mean, a chunk of queries at a time.
+    fn add(&mut self, site: &AttnSite, qkv: &Qkv<'_>, row: i64) {
+        let (heads, queries, keys) = (qkv.query.size()[1], qkv.query.size()[2], qkv.key.size()[2]);
+        let pooling = Pooling::new(site, self.grid);
+        let chunk = (CHUNK / (heads * keys)).clamp(1, queries);
+        let mut start = 0;
+        while start < queries {
+            let length = chunk.min(queries - start);
+            let probs = qkv.probs(row, start, length); // (H, q, K)
+            let probs =
+                probs.mean_dim([0i64].as_slice(), false, Kind::Float).to_device(Device::Cpu); // (q, K)
+            match &pooling {
+                None => {
+                    let _ = self.sum.narrow(0, start, length).g_add_(&probs);
+                }
+                Some(pooling) => pooling.add(&mut self.sum, &probs, start),
+            }
+            start += length;
+        }
+        self.calls += 1;
+    }
+}
+
+/// How the cells of a level finer than ISAM's grid fall into the grid's cells.
+#[derive(Debug)]
+struct Pooling {
+    /// For each cell of the level its cell of the grid.
+    cells: Tensor,
+    /// For each cell of the level one over how many share its cell of the grid.
+    shares: Tensor,
+    grid: Grid,
+}
+
+impl Pooling {
+    /// `None` where level and grid are the same.
+    fn new(site: &AttnSite, grid: Grid) -> Option<Self> {
+        if (site.height, site.width) == (grid.height, grid.width) {
+            return None;
+        }
+        let mut cells = Vec::with_capacity((site.height * site.width) as usize);
+        for y in 0..site.height {
+            for x in 0..site.width {
+                cells
+                    .push(y * grid.height / site.height * grid.width + x * grid.width / site.width);
+            }
+        }
+        let mut counts = vec![0.0f32; (grid.height * grid.width) as usize];
+        for &cell in &cells {
+            counts[cell as usize] += 1.0;
+        }
+        let shares: Vec<f32> = cells.iter().map(|&cell| 1.0 / counts[cell as usize]).collect();
+        Some(Self { cells: Tensor::from_slice(&cells), shares: Tensor::from_slice(&shares), grid })
+    }
+
+    /// Adds rows `start..` of a level's map (q, K): sums over the keys of a cell, means over its queries.
+    fn add(&self, sum: &mut Tensor, probs: &Tensor, start: i64) {
+        let (queries, columns) = (probs.size()[0], self.grid.height * self.grid.width);
+        let keyed = Tensor::zeros([queries, columns], (Kind::Float, Device::Cpu));
+        let keyed = keyed.index_add(1, &self.cells, probs); // (q, n)
+        let weighted = keyed * self.shares.narrow(0, start, queries).unsqueeze(1);
+        let _ = sum.index_add_(0, &self.cells.narrow(0, start, queries), &weighted);
+    }
+}
+
+/// The grid of a site's map: the site's own, for self-attention at most [`MAX_GRID_SIDE`] a side.
+fn pooled_grid(site: &AttnSite) -> Grid {
+    match site.kind {
+        AttnKind::SelfAttn => {
+            Grid { height: site.height.min(MAX_GRID_SIDE), width: site.width.min(MAX_GRID_SIDE) }
+        }
+        AttnKind::CrossAttn => Grid { height: site.height, width: site.width },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(height: i64, width: i64) -> AttnSite {
+        let (stage, kind) = (Stage::Up, AttnKind::SelfAttn);
+        AttnSite { stage, block: 0, attention: 0, transformer: 0, kind, level: 1, height, width }
+    }
+
+    /// One call over random Q, K, V of `cells` cells.
+    fn stored(site: &AttnSite) -> (Tensor, Tensor) {
+        tch::manual_seed(7);
+        let shape = [3, 2, site.height * site.width, 4];
+        let [query, key, value] = [0; 3].map(|_| Tensor::randn(shape, (Kind::Float, Device::Cpu)));
+        let qkv =
+            Qkv { query: &query, key: &key, value: &value, scale: 0.5, branches: &Branch::TRIPLE };
+        let mut store = AttnStore::new(WatchedLevels { isam: 1, icam: 1 });
+        let maps = store.maps();
+        assert!(store.watches(site));
+        let _ = store.attend(site, &qkv);
+        let probs = qkv.probs(0, 0, shape[2]).mean_dim([0i64].as_slice(), false, Kind::Float);
+        (maps.lock().unwrap().isam.as_ref().unwrap().mean(), probs)
+    }
+
+    #[test]
+    fn the_map_is_the_head_mean_of_the_text_branch() {
+        let (mean, probs) = stored(&site(5, 3));
+        assert!((mean - probs).abs().max().double_value(&[]) < 1e-7);
+    }
+
+    #[test]
+    fn a_grid_above_64_is_pooled_to_it_and_rows_still_sum_to_one() {
+        let (mean, probs) = stored(&site(2, 128));
+        assert_eq!(mean.size(), [128, 128]);
+        // Keys of a cell are summed, queries averaged.
+        let pooled =
+            probs.view([2, 64, 2, 2, 64, 2]).sum_dim_intlist([5i64].as_slice(), false, Kind::Float);
+        let pooled = pooled.mean_dim([2i64].as_slice(), false, Kind::Float).view([128, 128]);
+        assert!((&mean - pooled).abs().max().double_value(&[]) < 1e-6);
+        let sums = mean.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
+        assert!((sums - 1.0).abs().max().double_value(&[]) < 1e-5);
+    }
+}

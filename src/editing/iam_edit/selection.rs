@@ -1,0 +1,69 @@
+//! Which clusters the instruction means: those on which the object's cross-attention focuses.
+//!
+//! Source: local-prompt-mixing, `attention_based_segmentation.py`, for one object. Differs: object tokens come from byte
+//! spans, not word indices, which shift on split words; where no cluster passes, or all do, the best one is taken.
+
+/// Scores each cluster by its mean rescaled attention to the object.
+///
+/// `labels` are the clusters of the cells, `attention` the object's attention at the same cells, probabilities.
+/// Returns one score in 0..1 per cluster in `0..clusters`: the mean of `(attention - min) / max`; 0 for an empty one.
+pub fn scores(labels: &[i64], clusters: usize, attention: &[f32]) -> Vec<f64> {
+    let min = attention.iter().copied().fold(f32::INFINITY, f32::min);
+    let max = attention.iter().copied().fold(0.0, f32::max);
+    let mut sums = vec![(0.0, 0u32); clusters];
+    for (&label, &value) in labels.iter().zip(attention) {
+        let (sum, count) = &mut sums[label as usize];
+        *sum += if max > 0.0 { f64::from((value - min) / max) } else { 0.0 };
+        *count += 1;
+    }
+    sums.into_iter()
+        .map(|(sum, count)| if count == 0 { 0.0 } else { sum / f64::from(count) })
+        .collect()
+}
+
+/// Why the selection is not what the threshold says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fallback {
+    /// No cluster passed: the best one is taken.
+    NonePassed,
+    /// All passed: the best one is kept.
+    AllPassed,
+}
+
+/// Which clusters are edited: those whose score is above `tau`.
+pub fn select(scores: &[f64], tau: f64) -> (Vec<bool>, Option<Fallback>) {
+    let passed: Vec<bool> = scores.iter().map(|&score| score > tau).collect();
+    let fallback = match passed.iter().filter(|&&it| it).count() {
+        0 => Fallback::NonePassed,
+        count if count == scores.len() => Fallback::AllPassed,
+        _ => return (passed, None),
+    };
+    let best = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(index, _)| index);
+    ((0..scores.len()).map(|index| Some(index) == best).collect(), Some(fallback))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_means_of_rescaled_attention() {
+        let scores = scores(&[0, 0, 1, 2], 4, &[0.2, 0.4, 0.1, 0.3]);
+        // (value - 0.1) / 0.4, not min-max: the largest value becomes 1 - min / max.
+        for (score, expected) in scores.iter().zip([0.5, 0.0, 0.5, 0.0]) {
+            assert!((score - expected).abs() < 1e-6, "{scores:?}");
+        }
+    }
+
+    #[test]
+    fn the_best_cluster_stands_in_when_none_or_all_pass() {
+        assert_eq!(select(&[0.1, 0.2], 0.3), (vec![false, true], Some(Fallback::NonePassed)));
+        assert_eq!(select(&[0.5, 0.4], 0.3), (vec![true, false], Some(Fallback::AllPassed)));
+        assert_eq!(select(&[0.5, 0.1], 0.3), (vec![true, false], None));
+    }
+
+    #[test]
+    fn attention_of_zero_scores_zero() {
+        assert_eq!(scores(&[0, 1], 2, &[0.0, 0.0]), [0.0, 0.0]);
+    }
+}

@@ -1,0 +1,253 @@
+//! Reads commands that set two phrases side by side, with nothing between them: `make X Y`, `give X Y`, `have X do Y`.
+//!
+//! Where the first phrase ends is found from the end of the clause, where the adjective or the new noun stands, so
+//! that no list of nouns is needed.
+
+use super::Action;
+use super::grammar::Reading;
+use super::lexicon::{
+    DETERMINERS, GONE, ING_NOUNS, PERSONS, PREPOSITIONS, RECIPIENTS, STRENGTHENING, THINGS, has,
+    is_adjective, is_comparative,
+};
+use super::phrase::{Definiteness, Found, phrases, starts_definite};
+use super::predicate;
+use super::words::{Token, find, prefix_len};
+
+/// `make X Y`.
+pub(super) fn make(rest: &[Token]) -> Option<Reading> {
+    if rest.is_empty() {
+        return None;
+    }
+    let pronoun = pronoun_len(rest);
+    if pronoun > 0 {
+        let said = lead(&rest[pronoun..]);
+        if predicate::is_verb(said) {
+            return predicate::read(&rest[..pronoun], said, false);
+        }
+        if has(THINGS, &rest[0].lower) {
+            return Some(Reading::global(said));
+        }
+        return Reading::of(Action::Change, phrases(&rest[..pronoun]), said);
+    }
+    if let Some(reading) = each(rest) {
+        return Some(reading);
+    }
+    let described = rest.last().is_some_and(|it| is_adjective(&it.lower));
+    // `the boat a ship flying over clouds` flies only as what it becomes, `the man holding a cup older` all along.
+    let article = new_noun(rest).unwrap_or(rest.len());
+    let verb = predicate::verb_at(rest)
+        .filter(|&at| at < article && !(described && rest[at].lower.ends_with("ing")));
+    if let Some(verb) = verb {
+        return predicate::read(&rest[..verb], &rest[verb..], false);
+    }
+    if let Some(split) = start(rest) {
+        return Reading::of(Action::Change, phrases(&rest[..split]), lead(&rest[split..]));
+    }
+    let objects = phrases(rest);
+    let new = objects.first()?.definiteness != Definiteness::Definite;
+    Reading::of(if new { Action::Add } else { Action::Change }, objects, &[])
+}
+
+/// `the dog black and the cat white`.
+fn each(rest: &[Token]) -> Option<Reading> {
+    let and = (1..rest.len()).find(|&at| rest[at].is("and") && starts_definite(&rest[at + 1..]))?;
+    let (one, other) = (&rest[..and], &rest[and + 1..]);
+    let (split, next) = (start(one)?, start(other)?);
+    let becomes = &one[split..];
+    let looks =
+        becomes.last().is_some_and(|it| is_adjective(&it.lower)) || has("a an", &becomes[0].lower);
+    let objects = [phrases(&one[..split]), phrases(&other[..next])].concat();
+    looks.then(|| Reading::of(Action::Change, objects, lead(becomes))).flatten()
+}
+
+/// `have X do Y`, `let X be Y`, `show X`.
+pub(super) fn have(rest: &[Token]) -> Option<Reading> {
+    let first = rest.first()?;
+    if first.is("there") {
+        return predicate::read(&rest[..1], &rest[1..], false);
+    }
+    let pronoun = pronoun_len(rest);
+    if pronoun > 0 {
+        return predicate::read(&rest[..pronoun], &rest[pronoun..], false);
+    }
+    if first.is("no") {
+        return Reading::of(Action::Remove, phrases(&rest[1..]), &[]);
+    }
+    if let Some(verb) = predicate::verb_at(rest) {
+        return predicate::read(&rest[..verb], &rest[verb..], false);
+    }
+    let objects = phrases(rest);
+    if objects.first()?.definiteness != Definiteness::Definite {
+        return Reading::of(Action::Add, objects, &[]);
+    }
+    match start(rest) {
+        Some(split) if has(GONE, &rest[split].lower) => {
+            Reading::of(Action::Remove, phrases(&rest[..split]), &[])
+        }
+        Some(split) => Reading::of(Action::Change, phrases(&rest[..split]), lead(&rest[split..])),
+        None => Reading::of(Action::Add, objects, &[]),
+    }
+}
+
+/// `give X Y`, `give Y to X`.
+pub(super) fn give(rest: &[Token]) -> Option<Reading> {
+    let split = given_at(rest);
+    let Some(at) = split else {
+        let gift = find(rest, "to").map_or(rest, |it| &rest[..it.start]);
+        return Reading::of(Action::Add, phrases(gift), &[]);
+    };
+    let receivers = phrases(&rest[..at]);
+    let gifts = phrases(&rest[at..]);
+    if receivers.iter().any(|it| it.is_whole() && !has("it this that", &it.noun)) {
+        return Some(Reading::global(&rest[at..]));
+    }
+    if !gifts.is_empty() && gifts.iter().all(Found::is_attribute) {
+        return Reading::of(Action::Change, receivers, &rest[at..]);
+    }
+    let reading = Reading::of(Action::Add, gifts, &[])?;
+    Some(if reading.action == Action::Global { Reading::global(&rest[at..]) } else { reading })
+}
+
+/// Where the gift begins in `the man a hat`; `None` if the gift comes first.
+fn given_at(rest: &[Token]) -> Option<usize> {
+    let pronoun = pronoun_len(rest);
+    if pronoun > 0 && pronoun < rest.len() {
+        return Some(pronoun);
+    }
+    let opens = |list: &'static str| {
+        (1..rest.len()).find(|&at| has(list, &rest[at].lower) && follows_noun(rest, at))
+    };
+    if let Some(at) = opens("a an some more another") {
+        return Some(at);
+    }
+    if find(rest, "to").is_some_and(|it| it.start > 0) {
+        return None;
+    }
+    let receiver = (0..rest.len()).find(|&at| has(RECIPIENTS, &rest[at].lower)).map(|it| it + 1);
+    let receiver = receiver.filter(|&at| {
+        at < rest.len()
+            && !has(PREPOSITIONS, &rest[at].lower)
+            && !has("'s and , who that", &rest[at].lower)
+    });
+    let named = receiver.filter(|&at| !rest[at].lower.ends_with("ing"));
+    named.or_else(|| opens(DETERMINERS)).or_else(|| last_phrase(rest))
+}
+
+/// Where what an object becomes begins, in a stretch that begins with the object: 2 in `the house blue`.
+pub(super) fn start(tokens: &[Token]) -> Option<usize> {
+    let find_at = |test: &dyn Fn(usize) -> bool| (1..tokens.len()).find(|&at| test(at));
+    let leads =
+        ["into", "out of", "to be", "as", "like", "to look", "in the style", "in the shape"];
+    find_at(&|at| leads.iter().any(|it| prefix_len(&tokens[at..], it).is_some()))
+        .or_else(|| {
+            find_at(&|at| has(STRENGTHENING, &tokens[at].lower) && follows_noun(tokens, at))
+        })
+        .or_else(|| new_noun(tokens))
+        .or_else(|| final_state(tokens))
+        .or_else(|| switched(tokens))
+        .or_else(|| last_phrase(tokens))
+}
+
+/// Where an article stands right behind the object: 2 in `the woman a robot`.
+fn new_noun(tokens: &[Token]) -> Option<usize> {
+    (1..tokens.len()).find(|&at| has("a an", &tokens[at].lower) && follows_noun(tokens, at))
+}
+
+/// A state at the end, as a preposition and one bare word: `on fire`, `at night`.
+fn final_state(tokens: &[Token]) -> Option<usize> {
+    let at = tokens.len().checked_sub(2)?;
+    let bare = !has(DETERMINERS, &tokens[at + 1].lower) && !has(PERSONS, &tokens[at + 1].lower);
+    (at > 0 && has("on in at from under", &tokens[at].lower) && bare && follows_noun(tokens, at))
+        .then_some(at)
+}
+
+/// The end of `the lights on`, `the screen turned off`.
+fn switched(tokens: &[Token]) -> Option<usize> {
+    let last = tokens.len().checked_sub(1)?;
+    let turned = last > 1 && tokens[last - 1].lower.ends_with("ed");
+    (last > 0 && has("on off", &tokens[last].lower)).then_some(last - usize::from(turned))
+}
+
+/// The last word with the adjectives before it, if a noun stands before them.
+fn last_phrase(tokens: &[Token]) -> Option<usize> {
+    let last = tokens.len().checked_sub(1)?;
+    if !tokens[last].is_word()
+        || has(PREPOSITIONS, &tokens[last].lower)
+        || !follows_noun(tokens, last) && !is_adjective(&tokens[last].lower)
+    {
+        return None;
+    }
+    let extends = |at: usize| {
+        is_adjective(&tokens[at].lower)
+            || has(STRENGTHENING, &tokens[at].lower)
+            || has("colored coloured shaped themed styled covered", &tokens[at + 1].lower)
+            || at > 0 && has("and ,", &tokens[at].lower) && is_adjective(&tokens[at - 1].lower)
+    };
+    let mut at = last;
+    while at > 1 && extends(at - 1) {
+        at -= 1;
+    }
+    let subject = |end: usize| {
+        let subject = &tokens[..end];
+        let open = subject.iter().skip_while(|it| has(DETERMINERS, &it.lower)).collect::<Vec<_>>();
+        let noun = open.iter().any(|it| !is_adjective(&it.lower) && it.is_word());
+        !open.is_empty() && (noun || is_adjective(&tokens[last].lower))
+    };
+    let closed = |end: usize| {
+        !has(PREPOSITIONS, &tokens[end - 1].lower) && !has("of and 's", &tokens[end - 1].lower)
+    };
+    while at <= last && !(subject(at) && closed(at)) {
+        at += 1;
+    }
+    (at <= last).then_some(at)
+}
+
+/// Whether a token stands right behind a noun, so that a new phrase may begin with it.
+fn follows_noun(tokens: &[Token], at: usize) -> bool {
+    const LEADS_ON: &str = "of and or with who which that";
+    let Some(before) = at.checked_sub(1).map(|it| &tokens[it]) else { return false };
+    let word = before.lower.as_str();
+    let participle = at > 1 && word.ends_with("ing") && !has(ING_NOUNS, word);
+    before.is_word()
+        && !participle
+        && ![DETERMINERS, PREPOSITIONS, LEADS_ON].iter().any(|it| has(it, word))
+}
+
+/// The length of a pronoun at the start that is the whole object: 1 for `it`, for `her` in `her a robot`.
+fn pronoun_len(rest: &[Token]) -> usize {
+    let first = rest[0].lower.as_str();
+    let alone = match first {
+        "her" => is_her_alone(&rest[1..]),
+        "this" | "that" | "these" | "those" | "all" => rest.get(1).is_none_or(|next| {
+            has("a an look be into to as with more less very", &next.lower) || rest.len() == 2
+        }),
+        _ => has(PERSONS, first) || has(THINGS, first),
+    };
+    usize::from(alone)
+}
+
+/// Whether `her` before these words is a person, not the owner of what follows.
+fn is_her_alone(next: &[Token]) -> bool {
+    const OPENS: &str = "a an the some more less very look into to as with super extra two";
+    let Some(first) = next.first() else { return true };
+    let described = |it: &Token| is_adjective(&it.lower);
+    let adjectives = described(first)
+        && next.get(1).is_some_and(|it| it.is("and"))
+        && next.last().is_some_and(described);
+    let acts = predicate::is_verb(next)
+        && next.get(1).is_none_or(|it| has(DETERMINERS, &it.lower) || has(PREPOSITIONS, &it.lower));
+    next.len() == 1
+        || has(OPENS, &first.lower)
+        || is_comparative(&first.lower)
+        || first.lower.ends_with("ing") && !has(ING_NOUNS, &first.lower)
+        || adjectives
+        || acts
+}
+
+/// What an object becomes, without the word that leads to it.
+fn lead(said: &[Token]) -> &[Token] {
+    let n = ["out of", "to be", "to look like", "into", "as", "like"]
+        .iter()
+        .find_map(|it| prefix_len(said, it));
+    &said[n.filter(|&n| n < said.len()).unwrap_or(0)..]
+}

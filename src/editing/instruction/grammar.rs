@@ -1,0 +1,359 @@
+//! Reads one clause: decides whether it is a command, a wish, a statement or a bare phrase.
+
+use std::ops::Range;
+
+use super::Action;
+use super::complement;
+use super::imperative;
+use super::lexicon::{
+    ATTRIBUTES, BEING, COLORS, DETERMINERS, HAVING, MODALS, NEGATED, PERSONS, SETTINGS, THINGS,
+    WHOLES, has, is_adjective, verb_in,
+};
+use super::phrase::{Found, closes, noun_phrase_len, phrase, phrases};
+use super::predicate;
+use super::words::{Token, bytes, find, prefix_len, starts_with};
+
+/// What one clause asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) action: Action,
+    pub(super) objects: Vec<Found>,
+    /// What the object becomes, as bytes of the instruction.
+    pub(super) replacement: Option<Range<usize>>,
+}
+
+impl Reading {
+    /// A reading about these objects; one about the picture as a whole is global.
+    pub(super) fn of(action: Action, objects: Vec<Found>, replacement: &[Token]) -> Option<Self> {
+        let replacement = bytes(replacement);
+        let (whole, named): (Vec<Found>, Vec<Found>) =
+            objects.into_iter().partition(Found::is_whole);
+        if named.iter().all(Found::is_attribute) && (!whole.is_empty() || !named.is_empty()) {
+            return Some(Self { action: Action::Global, objects: Vec::new(), replacement });
+        }
+        (!named.is_empty()).then_some(Self { action, objects: named, replacement })
+    }
+
+    /// An edit of the picture as a whole.
+    pub(super) fn global(becomes: &[Token]) -> Self {
+        Self { action: Action::Global, objects: Vec::new(), replacement: bytes(becomes) }
+    }
+}
+
+/// What opens a wish that something were not there.
+const UNWANTED: [&str; 14] = [
+    "i don't want",
+    "i do not want",
+    "i don't like",
+    "i do not like",
+    "i don't need",
+    "we don't need",
+    "we don't want",
+    "don't show",
+    "do not show",
+    "don't include",
+    "do not include",
+    "i dislike",
+    "i hate",
+    "don't have",
+];
+
+/// Reads a clause; `None` if it says nothing that the grammar knows.
+pub(super) fn read(clause: &[Token]) -> Option<Reading> {
+    if let Some(n) = UNWANTED.iter().find_map(|it| prefix_len(clause, it)) {
+        return Reading::of(Action::Remove, phrases(&clause[n..]), &[]);
+    }
+    let (clause, framed) = unwrap_wish(clause);
+    if clause.is_empty() || has("what who which where when why how", &clause[0].lower) {
+        return None;
+    }
+    if framed == Frame::Want {
+        return contrast(clause).or_else(|| statement(clause)).or_else(|| complement::have(clause));
+    }
+    contrast(clause)
+        .or_else(|| style(clause))
+        .or_else(|| fragment(clause))
+        .or_else(|| question(clause))
+        .or_else(|| statement(clause))
+        .or_else(|| imperative::read(clause))
+        .or_else(|| becoming(clause))
+        .or_else(|| setting(clause))
+}
+
+/// What a clause stood in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    /// Nothing, or `what if …`, `imagine …`, with a statement.
+    Plain,
+    /// `I want …`: a thing, with what it shall be or do.
+    Want,
+}
+
+/// Leaves out what frames a wish: `what if the car was red` says `the car was red`.
+fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
+    const OPENERS: &str =
+        "if what how it i show see imagine as picture we would wonder nice suppose";
+    const SUPPOSE: [&str; 9] = [
+        "imagine that",
+        "imagine",
+        "suppose that",
+        "suppose",
+        "pretend that",
+        "pretend",
+        "i wish that",
+        "i wish",
+        "i think",
+    ];
+    const WANT: [&str; 16] = [
+        "i want to see",
+        "i'd like to see",
+        "i would like to see",
+        "i would love to see",
+        "i'd love to see",
+        "i want",
+        "i need",
+        "i'd like",
+        "i would like",
+        "i'd prefer",
+        "i would prefer",
+        "i prefer",
+        "we want",
+        "we need",
+        "i'd love",
+        "i would love",
+    ];
+    if clause.first().is_some_and(|it| has(OPENERS, &it.lower))
+        && let Some(mark) = find(clause, "if")
+    {
+        return (&clause[mark.end..], Frame::Plain);
+    }
+    if let Some(n) =
+        ["what would", "how would", "what will"].iter().find_map(|it| prefix_len(clause, it))
+    {
+        return (&clause[n..], Frame::Plain);
+    }
+    if let Some(n) = SUPPOSE.iter().filter_map(|it| prefix_len(clause, it)).max() {
+        return (&clause[n..], Frame::Plain);
+    }
+    match WANT.iter().filter_map(|it| prefix_len(clause, it)).max() {
+        Some(n) => (&clause[n..], Frame::Want),
+        None => (clause, Frame::Plain),
+    }
+}
+
+/// `a bird instead of a bee`, `it should be a bird, not a bee`, `not a bee but a bird`.
+fn contrast(clause: &[Token]) -> Option<Reading> {
+    const INSTEAD: [&str; 6] = [
+        "instead of",
+        "in place of",
+        "rather than",
+        "in lieu of",
+        "where there was",
+        "in the place of",
+    ];
+    if imperative::names_its_object(clause) {
+        return None;
+    }
+    if let Some(n) = prefix_len(clause, "instead of").or_else(|| prefix_len(clause, "rather than"))
+    {
+        let comma = clause.iter().position(|it| it.is(","))?;
+        return Reading::of(
+            Action::Change,
+            phrases(&clause[n..comma]),
+            brought(&clause[comma + 1..]),
+        );
+    }
+    if starts_with(clause, "not")
+        && let Some(but) = find(clause, "but")
+    {
+        return Reading::of(
+            Action::Change,
+            phrases(&clause[1..but.start]),
+            brought(&clause[but.end..]),
+        );
+    }
+    let mark = INSTEAD.iter().find_map(|it| find(clause, it)).or_else(|| {
+        let not = clause.iter().position(|it| it.is("not"))?;
+        let noun_follows = clause.get(not + 1).is_some_and(|it| has(DETERMINERS, &it.lower));
+        let bare = clause[not - not.min(1)].is(",");
+        (not > 0 && (noun_follows || bare)).then_some(not..not + 1)
+    })?;
+    let new = brought(&clause[..mark.start]);
+    let old = &clause[mark.end..];
+    let objects = phrases(old);
+    if objects.is_empty() || new.is_empty() {
+        return None;
+    }
+    if old.len() == 1 && is_adjective(&old[0].lower) {
+        // `make the car red, not blue` contrasts two looks of one object.
+        return read(&clause[..mark.start]);
+    }
+    Reading::of(Action::Change, objects, new)
+}
+
+/// The new thing in `make it a bird`, `there should be a bird`, `use a bird`, `a bird`.
+fn brought(clause: &[Token]) -> &[Token] {
+    let mut clause = clause;
+    while clause.last().is_some_and(|it| it.is(",")) {
+        clause = &clause[..clause.len() - 1];
+    }
+    let after_verb =
+        clause.iter().rposition(|it| it.is("be") || it.is("is") || it.is("was") || it.is("were"));
+    let after_verb = after_verb
+        .or_else(|| clause.iter().rposition(|it| verb_in(&[HAVING], &it.lower).is_some()));
+    if let Some(at) = after_verb {
+        return &clause[at + 1..];
+    }
+    let start = usize::from(imperative::is_command(clause));
+    let rest = &clause[start..];
+    &rest[usize::from(start > 0 && rest.first().is_some_and(|it| it.is("it")))..]
+}
+
+/// `as a painting`, `in the style of Van Gogh`, `like a cartoon`, `at night`.
+fn style(clause: &[Token]) -> Option<Reading> {
+    let first = &clause[0];
+    if first.is("as") || first.is("like") {
+        return Some(Reading::global(&clause[1..]));
+    }
+    has("in at on during under inside by using into to from", &first.lower).then(|| {
+        Reading::global(if first.is("into") || first.is("to") { &clause[1..] } else { clause })
+    })
+}
+
+/// A phrase without a verb: `with a hat`, `without the hat`, `no hat`, `more flowers`.
+fn fragment(clause: &[Token]) -> Option<Reading> {
+    let rest = &clause[1..];
+    match clause[0].lower.as_str() {
+        "with" => Reading::of(Action::Add, phrases(rest), &[]),
+        "without" | "no" | "minus" | "fewer" => {
+            Reading::of(Action::Remove, phrases(without_more(rest)), &[])
+        }
+        "more" | "extra" | "another" | "some" | "additional" => {
+            let objects = phrases(rest);
+            let adjective =
+                objects.iter().all(|it| is_adjective(&it.noun) || it.noun.ends_with("ic"));
+            let statement = statement_verb(clause).is_some();
+            if objects.is_empty() || statement {
+                return None;
+            }
+            if adjective && !objects[0].plural {
+                return Some(Reading::global(clause));
+            }
+            Reading::of(Action::Add, objects, &[])
+        }
+        "less" => match phrase(rest) {
+            Some(many) if many.plural => Reading::of(Action::Remove, vec![many], &[]),
+            _ => Some(Reading::global(clause)),
+        },
+        _ => None,
+    }
+}
+
+fn without_more(rest: &[Token]) -> &[Token] {
+    &rest[usize::from(rest.first().is_some_and(|it| it.is("more")))..]
+}
+
+/// `can the dog be black`, `could there be a bird`.
+fn question(clause: &[Token]) -> Option<Reading> {
+    if !has(MODALS, &clause[0].lower) && !has("is are does do did was were", &clause[0].lower)
+        || clause.len() < 3
+    {
+        return None;
+    }
+    let subject = &clause[1..];
+    let n = if let Some(verb) = predicate::verb_at(subject) {
+        verb
+    } else if subject[0].is("there")
+        || has(PERSONS, &subject[0].lower)
+        || has(THINGS, &subject[0].lower)
+    {
+        1
+    } else {
+        noun_phrase_len(subject)
+    };
+    (n > 0 && n < subject.len())
+        .then(|| predicate::read(&subject[..n], &subject[n..], false))
+        .flatten()
+}
+
+/// `the car is red`, `he should wear a hat`, `there is a dog`, `the dog needs a hat`.
+fn statement(clause: &[Token]) -> Option<Reading> {
+    let verb = statement_verb(clause)?;
+    let mut subject = &clause[..verb];
+    while clause[verb].is("to")
+        && subject.len() > 1
+        && subject.last().is_some_and(|it| has(OUGHT, &it.lower))
+    {
+        subject = &subject[..subject.len() - 1];
+    }
+    let negated = has(NEGATED, &clause[verb].lower);
+    let rest = if has(MODALS, &clause[verb].lower)
+        || clause[verb].is("to")
+        || negated && !has(BEING, &clause[verb].lower)
+    {
+        &clause[verb + 1..]
+    } else {
+        &clause[verb..]
+    };
+    predicate::read(subject, rest, negated)
+}
+
+/// Verbs that with `to` say what ought to be.
+const OUGHT: &str = "needs need has have ought wants want is are supposed got meant going";
+
+/// Where the verb of a statement stands.
+fn statement_verb(clause: &[Token]) -> Option<usize> {
+    // `melt the clock`: no subject stands right before a determiner.
+    let unknown = !has(DETERMINERS, &clause[0].lower)
+        && clause[1..].first().is_some_and(|it| has("the his her", &it.lower));
+    if unknown || imperative::is_command(clause) && !starts_with(clause, "show") {
+        return None;
+    }
+    let modal = clause
+        .iter()
+        .position(|it| has(MODALS, &it.lower) || has(NEGATED, &it.lower))
+        .filter(|&it| it > 0);
+    let being = || {
+        let relative = |at: usize| has("who which that whose", &clause[at - 1].lower);
+        let is = |at: usize| {
+            has(BEING, &clause[at].lower)
+                || clause[at].is("'s") && has(THINGS, &clause[at - 1].lower)
+                || clause[at].is("'s") && clause[at - 1].is("there")
+        };
+        (1..clause.len()).find(|&at| is(at) && !relative(at))
+    };
+    let wished = || {
+        let to = clause.iter().position(|it| it.is("to")).filter(|&it| it > 0)?;
+        predicate::is_verb(&clause[to + 1..]).then_some(to)
+    };
+    modal.or_else(wished).or_else(being).or_else(|| {
+        let subject = phrase(&clause[..1]).is_some() || has(DETERMINERS, &clause[0].lower);
+        subject.then(|| predicate::verb_at(clause)).flatten()
+    })
+}
+
+/// `bee to bird`, `red car -> blue car`.
+fn becoming(clause: &[Token]) -> Option<Reading> {
+    let at = (1..clause.len()).find(|&at| {
+        clause[at].is("->")
+            || clause[at].is("into")
+            || clause[at].is("to") && imperative::is_mark(clause, at)
+    })?;
+    let skip = clause[at..].iter().take_while(|it| it.is("->")).count().max(1);
+    if clause[at + skip..].is_empty() {
+        return None;
+    }
+    Reading::of(Action::Change, phrases(&clause[..at]), &clause[at + skip..])
+}
+
+/// A style, a season or an hour, said alone: `winter`, `pixel art`, `black and white`.
+fn setting(clause: &[Token]) -> Option<Reading> {
+    let known = |it: &Token| has(SETTINGS, &it.lower) || has(WHOLES, &it.lower);
+    let colors = || clause.iter().all(|it| has(COLORS, &it.lower) || it.is("and"));
+    let named = phrase(clause).is_some_and(|it| !has(ATTRIBUTES, &it.noun))
+        && clause
+            .iter()
+            .enumerate()
+            .any(|(at, it)| known(it) && (at + 1 == clause.len() || closes(clause, at + 1)));
+    (named || colors()).then(|| Reading::global(clause))
+}

@@ -1,0 +1,327 @@
+//! Reads commands, by what their verb does to its object: `change X to Y`, `remove X from Z`, `put X on Z`.
+
+use super::Action;
+use super::complement;
+use super::grammar::Reading;
+use super::lexicon::{
+    ADDING, CHANGING, COLORING, DETERMINERS, DRESSING, GIVING, HAVING, LETTING, MAKING, PERSONS,
+    PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has, is_adjective, verb_in,
+};
+use super::phrase::{Definiteness, Found, phrase, phrases, starts_definite, starts_indefinite};
+use super::predicate;
+use super::words::{Token, find, prefix_len, starts_with};
+
+/// Verbs with which a clause can be a command.
+const COMMANDS: [&str; 14] = [
+    CHANGING,
+    REPLACING,
+    REMOVING,
+    TAKING,
+    ADDING,
+    GIVING,
+    COLORING,
+    MAKING,
+    LETTING,
+    DRESSING,
+    WORKING,
+    "do",
+    "wear hold carry",
+    "focus zoom",
+];
+
+/// Whether a clause begins with a verb that commands an edit.
+pub(super) fn is_command(clause: &[Token]) -> bool {
+    let Some(next) = clause.get(1) else { return false };
+    verb_in(&COMMANDS, &clause[0].lower).is_some()
+        && !next.is("->")
+        && !next.is("'s")
+        && (!has("is are was were should", &next.lower))
+        && (!next.is("to") && !next.is("into") || verb_in(&[CHANGING], &clause[0].lower).is_some())
+}
+
+/// Whether the verb of a command takes the thing to change or remove itself as its object, so that `instead of`
+/// in it contrasts something else.
+pub(super) fn names_its_object(clause: &[Token]) -> bool {
+    is_command(clause) && verb_in(&[REPLACING, REMOVING, GIVING], &clause[0].lower).is_some()
+}
+
+/// Reads a command; `None` if the clause does not begin with a verb.
+pub(super) fn read(clause: &[Token]) -> Option<Reading> {
+    let verb = clause.first()?;
+    let rest = &clause[1..];
+    if verb_in(&["get do dispose"], &verb.lower).is_some()
+        && let Some(n) = ["rid of", "away with", "of"].iter().find_map(|it| prefix_len(rest, it))
+    {
+        return remove(&rest[n..]);
+    }
+    if !is_command(clause) {
+        return unknown(clause);
+    }
+    let is = |list: &'static str| verb_in(&[list], &verb.lower).is_some();
+    if is(TAKING)
+        && let Some(reading) = take(verb, rest)
+    {
+        return Some(reading);
+    }
+    match () {
+        () if is(REMOVING) => remove(rest),
+        () if is(REPLACING) || is("switch") && find(rest, "for").is_some() => replace(verb, rest),
+        () if is(GIVING) => complement::give(rest),
+        () if is(COLORING) => color(verb, rest),
+        () if is("make render get turn") && !is_turned(rest) => complement::make(rest),
+        () if is(CHANGING) && !is("style") => change(rest),
+        () if is(DRESSING) => dress(rest),
+        () if is(LETTING) => complement::have(rest),
+        () if is(WORKING) && !(is(ADDING) && starts_indefinite(rest)) => work(rest),
+        () if is(ADDING) => add(verb, rest),
+        () if is(HAVING) => Reading::of(Action::Add, phrases(rest), &[]),
+        () => unknown(clause),
+    }
+}
+
+/// Whether `turn` stands with what parts its object from what it becomes.
+fn is_turned(rest: &[Token]) -> bool {
+    has("off on into to", &rest[0].lower) || split(rest, &["into", "to"]).is_some()
+}
+
+/// `change X to Y`, `turn X into Y`, `change to Y`.
+fn change(rest: &[Token]) -> Option<Reading> {
+    let rest = skip_particle(rest);
+    let Some((old, new)) = split(rest, &["into", "to", "for", "with", "by", "as"]) else {
+        return whole(rest, &[]).or_else(|| Reading::of(Action::Change, phrases(rest), &[]));
+    };
+    let old = find(old, "from").map_or(old, |it| &old[..it.start]);
+    let new = became(new);
+    whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))
+}
+
+/// `replace X with Y`, `swap X for Y`, `swap X and Y`, `substitute Y for X`.
+fn replace(verb: &Token, rest: &[Token]) -> Option<Reading> {
+    let brings = rest.first().is_some_and(|it| it.is("in"))
+        || verb_in(&["substitute"], &verb.lower).is_some();
+    let rest = skip_particle(rest);
+    if brings && let Some((new, old)) = split(rest, &["for"]) {
+        return Reading::of(Action::Change, phrases(old), new);
+    }
+    let Some((old, new)) = split(rest, &["with", "by", "for", "into", "to"]) else {
+        return Reading::of(Action::Change, phrases(rest), &[]);
+    };
+    whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))
+}
+
+/// `remove X`, `remove X from Z`.
+fn remove(rest: &[Token]) -> Option<Reading> {
+    let mut rest = skip_particle(rest);
+    while rest.last().is_some_and(|it| has("off away out", &it.lower)) {
+        rest = &rest[..rest.len() - 1];
+    }
+    let source =
+        ["from", "off", "out of"].iter().filter_map(|it| find(rest, it)).min_by_key(|it| it.start);
+    let Some(source) = source.filter(|it| it.start > 0) else {
+        return Reading::of(Action::Remove, phrases(rest), &[]);
+    };
+    let objects = phrases(&rest[..source.start]);
+    if !objects.is_empty() && objects.iter().all(Found::is_attribute) {
+        // `remove the color from the car` leaves the car there.
+        return Reading::of(Action::Change, phrases(&rest[source.end..]), &[]);
+    }
+    Reading::of(Action::Remove, objects, &[])
+}
+
+/// `take away X`, `cut X out`, `take X from Z`; `None` without a word that says that the object goes.
+fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
+    let goes = |it: &Token| has("away off out", &it.lower);
+    if goes(rest.first()?) {
+        return remove(&rest[1..]);
+    }
+    let off = find(rest, "off").is_some() && !verb.is("move");
+    let from = find(rest, "from").or_else(|| find(rest, "out of")).is_some();
+    let taken = off
+        || from && verb_in(&["take cut tear rip pull wipe peel scrub wash"], &verb.lower).is_some();
+    (rest.last().is_some_and(goes) || taken).then(|| remove(rest)).flatten()
+}
+
+/// `add X to Z`, `put X on Z`, `put Z in X`.
+fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
+    let rest =
+        if rest.len() > 1 && has("in on up down back", &rest[0].lower) { &rest[1..] } else { rest };
+    let places = [
+        "to", "onto", "into", "on", "in", "over", "at", "inside", "around", "upon", "under",
+        "across",
+    ];
+    let place = places
+        .iter()
+        .filter_map(|it| find(rest, it))
+        .filter(|it| it.start > 0)
+        .min_by_key(|it| it.start);
+    let (what, at) =
+        place.as_ref().map_or((rest, &rest[..0]), |it| (&rest[..it.start], &rest[it.end..]));
+    let known = phrase(what).is_some_and(|it| it.definiteness == Definiteness::Definite);
+    let draws = verb_in(&["draw sketch show"], &verb.lower).is_some();
+    if known
+        && draws
+        && let Some((old, new)) = split(rest, &["as", "like"])
+    {
+        return Reading::of(Action::Change, phrases(old), new);
+    }
+    let moves =
+        verb_in(&["put place set lay position bring drop throw float tuck"], &verb.lower).is_some();
+    let person = what.len() == 1 && has(PERSONS, &what[0].lower);
+    if what.len() == 1 && has(THINGS, &what[0].lower) {
+        return Some(Reading::global(place.map_or(&rest[1..], |it| &rest[it.start..])));
+    }
+    if moves && (known || person) {
+        if starts_indefinite(at) || person && !at.is_empty() {
+            return Reading::of(Action::Add, phrases(at), &[]);
+        }
+        let onto = place.clone().map_or(&rest[..0], |it| &rest[it.start..]);
+        if at.len() == 1 && !has(PERSONS, &at[0].lower)
+            || at.is_empty() && !starts_with(rest, "the")
+        {
+            return Reading::of(Action::Change, phrases(what), onto);
+        }
+        if at.is_empty()
+            && let Some(split) = complement::start(what)
+        {
+            return Reading::of(Action::Change, phrases(&what[..split]), &what[split..]);
+        }
+    }
+    let mut objects = phrases(place.map_or(rest, |it| {
+        // A second object may stand behind the place of the first: `a hat on the dog and a scarf on the cat`.
+        if rest[it.start].is("to") || starts_definite(rest) { &rest[..it.start] } else { rest }
+    }));
+    if objects.first().is_some_and(|it| it.definiteness != Definiteness::Definite) {
+        objects.retain(|it| it.definiteness != Definiteness::Definite);
+    }
+    let color = |it: &Found| is_adjective(&it.noun) && it.definiteness == Definiteness::Bare;
+    let look = |it: &Found| it.is_attribute() || color(it);
+    let target = phrases(at);
+    if objects.iter().all(look) && target.iter().any(|it| !it.is_whole()) {
+        return Reading::of(Action::Change, target, what);
+    }
+    Reading::of(Action::Add, objects, &[])
+        .map(|it| if it.action == Action::Global { Reading::global(rest) } else { it })
+}
+
+/// `paint X red`, `color X in blue`, `paint a flower on X`.
+fn color(verb: &Token, rest: &[Token]) -> Option<Reading> {
+    let paints = verb_in(&["paint spray"], &verb.lower).is_some();
+    let rest = skip_particle(rest);
+    if paints && starts_indefinite(rest) {
+        return add(verb, rest);
+    }
+    if let Some((old, new)) = split(rest, &["with", "in", "to", "into", "as", "like"])
+        && (!starts_definite(new) || starts_with(new, "the color") || starts_with(new, "the style"))
+    {
+        return whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new));
+    }
+    complement::make(rest)
+}
+
+/// `dress X in Y`, `dress X as Y`.
+fn dress(rest: &[Token]) -> Option<Reading> {
+    if let Some((person, role)) = split(rest, &["as", "like"]) {
+        let up = person.last().is_some_and(|it| it.is("up"));
+        return Reading::of(
+            Action::Change,
+            phrases(&person[..person.len() - usize::from(up)]),
+            role,
+        );
+    }
+    let Some((_, dress)) = split(rest, &["in", "with"]) else {
+        return Reading::of(Action::Change, phrases(rest), &[]);
+    };
+    Reading::of(Action::Add, phrases(dress), &[])
+}
+
+/// `blur X`, `cover X with Y`, `rotate X`, `zoom in`.
+fn work(rest: &[Token]) -> Option<Reading> {
+    let particle = rest.first().is_some_and(|it| has("in out on", &it.lower));
+    if particle && !starts_definite(&rest[1..]) {
+        return Some(Reading::global(&[]));
+    }
+    let rest = skip_particle(rest);
+    let marks = ["into", "with", "to", "by", "using", "in", "from"];
+    let (old, new) = match split(rest, &marks) {
+        // `move the cat to the left` says where to, `blur the man in the back` which one.
+        Some((old, new)) if starts_definite(new) && rest[old.len()].is("to") => (old, &new[..0]),
+        Some((_, new)) if starts_definite(new) => (rest, &new[..0]),
+        Some(parts) => parts,
+        None => (rest, &rest[..0]),
+    };
+    if new.is_empty()
+        && old.last().is_some_and(|it| is_adjective(&it.lower))
+        && let Some(split) = complement::start(old)
+    {
+        return Reading::of(Action::Change, phrases(&old[..split]), &old[split..]);
+    }
+    whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))
+}
+
+/// A verb that the lists lack, with an object that points at something: `melt the clock`.
+fn unknown(clause: &[Token]) -> Option<Reading> {
+    let (verb, rest) = clause.split_first()?;
+    let next = rest.first()?;
+    let odd = !verb.is_word()
+        || has(DETERMINERS, &verb.lower)
+        || has(PREPOSITIONS, &verb.lower)
+        || has(PERSONS, &verb.lower)
+        || has(THINGS, &verb.lower);
+    if odd || predicate::verb_at(clause).is_some() && !starts_definite(rest) {
+        return None;
+    }
+    let points = starts_definite(rest) || has(PERSONS, &next.lower) || next.is("it");
+    points.then(|| work(rest)).flatten()
+}
+
+/// A global edit, if the object is missing, `it` or the like.
+fn whole(old: &[Token], new: &[Token]) -> Option<Reading> {
+    let pronoun = old.len() == 1 && has(THINGS, &old[0].lower);
+    (old.is_empty() || pronoun).then(|| Reading::global(new))
+}
+
+/// Parts an object from what it becomes at the first of these words that stands in it, in order of the words.
+///
+/// `the man with the hat with a dog` is parted at the second `with`: what comes is new, so it is seldom definite.
+fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token], &'a [Token])> {
+    let marks = marks.iter().map(|mark| {
+        let places: Vec<usize> =
+            (0..rest.len()).filter(|&at| rest[at].is(mark) && is_mark(rest, at)).collect();
+        let fresh = places.iter().copied().find(|&at| !starts_definite(&rest[at + 1..]));
+        fresh.or_else(|| places.first().copied())
+    });
+    let at = marks.flatten().find(|&at| at + 1 < rest.len())?;
+    Some((&rest[..at], &rest[at + 1..]))
+}
+
+/// Whether a preposition can part: `next to` and `from left to right` cannot.
+pub(super) fn is_mark(rest: &[Token], at: usize) -> bool {
+    let before = at.checked_sub(1).map(|it| rest[it].lower.as_str());
+    !rest[at].is("to")
+        || before
+            .is_none_or(|it| !has("next close closest adjacent attached due similar closer", it))
+}
+
+/// What a thing becomes, without `be`, `look like` or `become` before it.
+fn became(new: &[Token]) -> &[Token] {
+    const LEADS: [&str; 9] = [
+        "look like",
+        "be like",
+        "look as",
+        "resemble",
+        "become",
+        "be",
+        "being",
+        "look",
+        "something like",
+    ];
+    let n = LEADS.iter().find_map(|it| prefix_len(new, it)).filter(|&n| n < new.len());
+    &new[n.unwrap_or(0)..]
+}
+
+/// Leaves out a particle that goes with the verb: `swap out the cat`.
+fn skip_particle(rest: &[Token]) -> &[Token] {
+    let particle =
+        rest.len() > 1 && has("out up off away over on in down back around", &rest[0].lower);
+    &rest[usize::from(particle)..]
+}

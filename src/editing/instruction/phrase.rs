@@ -1,0 +1,290 @@
+//! Finds the noun phrases in a stretch of words, and their parts.
+//!
+//! Nouns are an open class, so a phrase is found by what can *not* be inside one: it runs from its determiner to the
+//! first preposition, relative pronoun or participle, and its last word is its head.
+
+use std::ops::Range;
+
+use super::lexicon::{
+    ATTRIBUTES, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES,
+    PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, THINGS, WHOLES, has, is_adjective,
+};
+use super::nouns::is_plural;
+use super::words::{Token, bytes, prefix_len, starts_with};
+
+/// A noun phrase, as bytes of the instruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// All of it, with what singles the object out: `the red cup on the table`.
+    pub(super) all: Range<usize>,
+    /// Up to its head: `the red cup`.
+    pub(super) noun_phrase: Range<usize>,
+    /// Without its determiner: `red cup`.
+    pub(super) name: Range<usize>,
+    /// Its main noun: `cup`.
+    pub(super) head: Range<usize>,
+    /// The main noun in lower case.
+    pub(super) noun: String,
+    pub(super) plural: bool,
+    pub(super) definiteness: Definiteness,
+}
+
+/// Whether a phrase points at something that is there, or brings something new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Definiteness {
+    /// `the dog`, `her dog`, `the man's dog`, `him`.
+    Definite,
+    /// `a dog`, `another dog`.
+    Indefinite,
+    /// `dogs`.
+    Bare,
+}
+
+impl Found {
+    /// Whether it names no object but the picture, what belongs to all of it, or `it`.
+    pub(super) fn is_whole(&self) -> bool {
+        has(WHOLES, &self.noun) || has(THINGS, &self.noun)
+    }
+
+    /// Whether it names a property that nothing in the phrase has: `a red color`.
+    pub(super) fn is_attribute(&self) -> bool {
+        has(ATTRIBUTES, &self.noun)
+    }
+}
+
+/// Reads a stretch of words as noun phrases joined by `and` or commas.
+pub(super) fn phrases(tokens: &[Token]) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    let mut pending: Option<Range<usize>> = None;
+    for piece in pieces(tokens) {
+        let joined = match pending.take() {
+            Some(last) if belongs(&tokens[last.clone()], &tokens[piece.clone()]) => {
+                last.start..piece.end
+            }
+            Some(last) => {
+                found.extend(phrase(&tokens[last]));
+                piece
+            }
+            None => piece,
+        };
+        pending = Some(joined);
+    }
+    found.extend(pending.and_then(|last| phrase(&tokens[last])));
+    found
+}
+
+/// Reads a stretch of words as one noun phrase.
+pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
+    let parts = anatomy(tokens)?;
+    if let Some(owner) = owner(tokens, &parts) {
+        return Some(owner);
+    }
+    let determiner = &tokens[..parts.determiner];
+    let head = &tokens[parts.head];
+    let plural = is_plural(&head.lower)
+        || determiner.iter().any(|it| has(PLURAL_DETERMINERS, &it.lower))
+            && !determiner.iter().any(|it| it.is("one") || it.is("each"));
+    Some(Found {
+        all: bytes(tokens)?,
+        noun_phrase: bytes(&tokens[..parts.end])?,
+        name: bytes(&tokens[parts.determiner..parts.end])?,
+        head: head.span.clone(),
+        noun: head.lower.clone(),
+        plural,
+        definiteness: definiteness(determiner, head),
+    })
+}
+
+/// How many tokens the noun phrase at the start of a stretch takes, without what follows its head.
+pub(super) fn noun_phrase_len(tokens: &[Token]) -> usize {
+    anatomy(tokens).map_or(0, |it| it.end)
+}
+
+/// Whether a stretch begins with a determiner that points at something.
+pub(super) fn starts_definite(tokens: &[Token]) -> bool {
+    tokens.first().is_some_and(|it| has(DEFINITE, &it.lower))
+        || tokens.iter().take(3).any(|it| it.is("'s"))
+}
+
+/// Whether a stretch begins with a determiner that brings something new.
+pub(super) fn starts_indefinite(tokens: &[Token]) -> bool {
+    tokens.first().is_some_and(|it| has(INDEFINITE, &it.lower))
+}
+
+/// Whether a token closes the noun phrase that stands before it.
+pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
+    let word = tokens[at].lower.as_str();
+    has(PREPOSITIONS, word)
+        || has(RELATIVES, word)
+        || has(PLACES, word)
+        || tokens[at].is("->")
+        || tokens[at].is(";")
+        || is_participle(tokens, at)
+}
+
+/// Where the parts of a noun phrase end, in tokens.
+struct Anatomy {
+    determiner: usize,
+    head: usize,
+    end: usize,
+}
+
+fn anatomy(tokens: &[Token]) -> Option<Anatomy> {
+    let mut determiner = determiner_len(tokens);
+    if let Some(owner) = possessive_end(tokens, determiner) {
+        determiner = owner + determiner_len(&tokens[owner..]);
+    }
+    if determiner >= tokens.len() {
+        // Only `this`, `her`, `the other one`: the last word is the phrase.
+        determiner = tokens.len().checked_sub(1)?;
+    }
+    let mut end = determiner + 1;
+    if !tokens[determiner].is_word() || has("the a an", &tokens[determiner].lower) {
+        return None;
+    }
+    while end < tokens.len() {
+        if tokens[end].is("of") {
+            if opens_noun_phrase(&tokens[end + 1..]) || end + 1 == tokens.len() {
+                break;
+            }
+        } else if closes(tokens, end)
+            || tokens[end].is("'s")
+            || tokens[end].is(",") && !is_adjective(&tokens[end - 1].lower)
+            || tokens[end].quoted && !tokens[end - 1].quoted
+            || has("a an", &tokens[end].lower)
+        {
+            break;
+        }
+        end += 1;
+    }
+    while end > determiner + 1 && (!tokens[end - 1].is_word() || tokens[end - 1].is("and")) {
+        end -= 1;
+    }
+    let of = (determiner..end).find(|&i| tokens[i].is("of"));
+    let head = match of {
+        Some(of) if of > determiner && !has(MEASURES, &tokens[of - 1].lower) => of - 1,
+        _ => end - 1,
+    };
+    Some(Anatomy { determiner, head, end })
+}
+
+/// The one who has the property that a phrase names: `the color of the car`, `the car's color`, `the car color`.
+fn owner(tokens: &[Token], parts: &Anatomy) -> Option<Found> {
+    if !has(ATTRIBUTES, &tokens[parts.head].lower) {
+        return None;
+    }
+    if tokens.get(parts.end).is_some_and(|it| it.is("of")) {
+        return phrase(&tokens[parts.end + 1..]);
+    }
+    let compound = if starts_indefinite(tokens) { 0..0 } else { parts.determiner..parts.head };
+    let last = tokens[compound].last();
+    if last.is_some_and(|it| !is_adjective(&it.lower)) {
+        return phrase(&tokens[..parts.head]);
+    }
+    let mark = tokens[..parts.determiner].iter().rposition(|it| it.is("'s"))?;
+    phrase(&tokens[..mark])
+}
+
+/// How many tokens say which or how many.
+fn determiner_len(tokens: &[Token]) -> usize {
+    let mut n = 0;
+    while let Some(token) = tokens.get(n) {
+        let of = n > 0 && token.is("of") && has(QUANTIFIERS, &tokens[n - 1].lower);
+        if !of && (!has(DETERMINERS, &token.lower) || token.quoted != tokens[0].quoted) {
+            break;
+        }
+        n += 1;
+    }
+    n
+}
+
+/// Where the possessive that opens a phrase ends: 3 in `the man 's hat`.
+fn possessive_end(tokens: &[Token], from: usize) -> Option<usize> {
+    let close = (from + 1..tokens.len())
+        .find(|&i| tokens[i].is("of") || closes(tokens, i))
+        .unwrap_or(tokens.len());
+    let mark = tokens[..close].iter().rposition(|it| it.is("'s"))?;
+    (mark > from && mark + 1 < close).then_some(mark + 1)
+}
+
+fn opens_noun_phrase(tokens: &[Token]) -> bool {
+    determiner_len(tokens) > 0 || tokens.iter().take(3).any(|it| it.is("'s"))
+}
+
+/// Whether a token is a participle that follows its noun: `the man holding a cup`, `the car parked outside`.
+fn is_participle(tokens: &[Token], at: usize) -> bool {
+    let word = tokens[at].lower.as_str();
+    let after_noun = at.checked_sub(1).is_some_and(|before| {
+        let before = &tokens[before];
+        before.is_word()
+            && !has(DETERMINERS, &before.lower)
+            && !is_adjective(&before.lower)
+            && !before.is("and")
+    });
+    if !after_noun {
+        return false;
+    }
+    if word.len() > 4 && word.ends_with("ing") && !has(ING_NOUNS, word) {
+        return true;
+    }
+    let leads_on =
+        tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower) || has(PLACES, &it.lower));
+    (word.len() > 4 && word.ends_with("ed") && !has(ED_NOUNS, word)
+        || has("made seen shown worn held", word))
+        && leads_on
+}
+
+fn definiteness(determiner: &[Token], head: &Token) -> Definiteness {
+    let any = |list: &str| determiner.iter().any(|it| has(list, &it.lower));
+    let owned = determiner.iter().any(|it| it.is("'s")) && !starts_indefinite(determiner);
+    if any(DEFINITE) && !any("a an some another") || has(PERSONS, &head.lower) || owned {
+        Definiteness::Definite
+    } else if determiner.is_empty() {
+        Definiteness::Bare
+    } else {
+        Definiteness::Indefinite
+    }
+}
+
+/// The stretches between `and`, `or` and commas.
+fn pieces(tokens: &[Token]) -> Vec<Range<usize>> {
+    const JOINTS: [&str; 8] =
+        ["as well as", "along with", "together with", "and", "or", "nor", "plus", ","];
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    let mut at = 0;
+    while at < tokens.len() {
+        let Some(n) = JOINTS.iter().find_map(|it| prefix_len(&tokens[at..], it)) else {
+            at += 1;
+            continue;
+        };
+        pieces.push(start..at);
+        at += n;
+        while starts_with(&tokens[at..], "also") || starts_with(&tokens[at..], "then") {
+            at += 1;
+        }
+        start = at;
+    }
+    pieces.push(start..tokens.len());
+    pieces.retain(|it| !it.is_empty());
+    pieces
+}
+
+/// Whether a piece after `and` belongs to the phrase before it: `the black and white dog`,
+/// `the man with a hat and a beard`.
+fn belongs(before: &[Token], piece: &[Token]) -> bool {
+    let opens = determiner_len(piece) > 0 || possessive_end(piece, 0).is_some();
+    let open = &before[determiner_len(before)..];
+    if !open.is_empty() && open.iter().all(|it| is_adjective(&it.lower) || !it.is_word()) && !opens
+    {
+        return true;
+    }
+    if before.iter().any(|it| it.is("between")) {
+        return true;
+    }
+    let modified = noun_phrase_len(before) < before.len();
+    if !modified || starts_definite(piece) {
+        return phrase(piece).is_none();
+    }
+    !(starts_indefinite(before) && starts_indefinite(piece))
+}

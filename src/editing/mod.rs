@@ -1,0 +1,79 @@
+//! The editing methods and what they say of an edit.
+//!
+//! [`editor::Editor`] is the door: a request in, events while it runs, an edited picture out.
+
+pub mod baselines;
+pub mod edit_mask;
+pub mod editor;
+pub mod event;
+pub mod iam_edit;
+pub mod instruction;
+pub mod preserve;
+pub mod request;
+pub mod session;
+pub mod settings;
+
+use crate::editing::instruction::ParseError;
+use crate::picture::error::PictureError;
+use crate::pipelines::{
+    PipelineError,
+    denoise::{DenoiseError, Interrupted},
+};
+
+/// Why an edit ended without a picture.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The caller stopped it.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The model failed.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A mask or a size that does not fit.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// The instruction was not understood, and the caller wants no plain edit then.
+    #[error(transparent)]
+    NotParsed(ParseError),
+    /// A cluster that the localization does not have.
+    #[error("there is no cluster {id}; clusters are numbered 1 to {count}")]
+    UnknownCluster {
+        /// As asked for.
+        id: u8,
+        /// How many there are.
+        count: usize,
+    },
+    /// The mask selects nothing.
+    #[error("the mask selects nothing; at least one pixel must be edited")]
+    EmptyMask,
+    /// The U-Net has nothing to watch.
+    #[error(
+        "the model's U-Net has no attention in its down and up blocks, so it can't be localized with"
+    )]
+    NoAttention,
+    /// A pool of nouns from which nothing is left.
+    #[error(
+        "no noun of the pool may stand for `{object}`; give the model's retouch.json more nouns"
+    )]
+    NoUnrelatedWord {
+        /// The object.
+        object: String,
+    },
+    /// A localization of another picture.
+    #[error("the localization was made on a picture of other proportions ({height}x{width} cells)")]
+    OtherGrid {
+        /// Rows of its grid.
+        height: i64,
+        /// Columns of its grid.
+        width: i64,
+    },
+}
+
+impl From<DenoiseError> for EditError {
+    fn from(error: DenoiseError) -> Self {
+        match error {
+            DenoiseError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            DenoiseError::Pipeline(error) => Self::Pipeline(error),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What is asked of an edit, checked and with every default filled in.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+
+use crate::editing::{edit_mask::MaskChoice, instruction::Action, settings::EditSettings};
+use crate::sampling::GuidanceScales;
+
+/// The editing methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MethodKind {
+    /// Localize, then edit inside the mask.
+    IamEdit,
+    /// The plain backbone.
+    InstructPix2Pix,
+}
+
+/// What keeps the rest of the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Preserve {
+    /// Attention alone, as in the paper.
+    None,
+    /// The source's latents are put back outside the mask at each step.
+    Latent,
+    /// The input's own pixels outside the mask, bit for bit, at its full size.
+    Pixel,
+}
+
+/// The size that the model works at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resize {
+    /// The longer side becomes this many pixels; `None` is the model's own size. The result has the input's size.
+    Fit(Option<u32>),
+    /// The input's own size, floored to the VAE's multiple, as diffusers does; the result has that size.
+    Native,
+}
+
+/// What an instruction that can't be parsed leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unparsed {
+    /// A plain edit of the whole picture, with a warning.
+    PlainEdit,
+    /// An error.
+    Refuse,
+}
+
+/// One edit.
+#[derive(Debug, Clone)]
+pub struct EditRequest {
+    /// The picture as shown: orientation applied, RGB, at its full size.
+    pub image: Arc<RgbImage>,
+    /// What to do, not empty.
+    pub instruction: String,
+    /// What to avoid; empty is the plain null prompt.
+    pub negative_prompt: String,
+    /// How.
+    pub method: MethodKind,
+    /// The object, where the caller names it instead of the parser.
+    pub object: Option<String>,
+    /// The kind of edit, where the caller names it instead of the parser.
+    pub action: Option<Action>,
+    /// What happens when neither names an object.
+    pub unparsed: Unparsed,
+    /// Of the noise, in both passes.
+    pub seed: u64,
+    /// Everything with a default.
+    pub settings: EditSettings,
+    /// The mask, as far as the caller decides it.
+    pub mask: MaskChoice,
+    /// A preview every so many steps; 0 is none.
+    pub preview_every: usize,
+}
+
+// === impl MethodKind ===
+
+impl MethodKind {
+    /// The name that people type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IamEdit => "iam-edit",
+            Self::InstructPix2Pix => "instruct-pix2pix",
+        }
+    }
+
+    /// The name in a title.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::IamEdit => "IAM-Edit",
+            Self::InstructPix2Pix => "InstructPix2Pix",
+        }
+    }
+
+    /// What keeps the rest of the picture unless the caller says otherwise.
+    pub fn default_preserve(self) -> Preserve {
+        match self {
+            Self::IamEdit => Preserve::Pixel,
+            Self::InstructPix2Pix => Preserve::None,
+        }
+    }
+}
+
+// === impl Preserve ===
+
+impl Preserve {
+    /// The name that people type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Latent => "latent",
+            Self::Pixel => "pixel",
+        }
+    }
+}
+
+// === impl EditRequest ===
+
+impl EditRequest {
+    /// The guidance of both passes.
+    pub fn guidance(&self) -> GuidanceScales {
+        self.settings.guidance
+    }
+
+    /// Whether pass 1 is needed: the method has one, and the caller's own mask does not already say everything.
+    pub fn needs_localization(&self) -> bool {
+        self.method == MethodKind::IamEdit && self.mask.needs_localization()
+    }
+}

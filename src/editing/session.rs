@@ -1,0 +1,158 @@
+//! What both passes of one edit share: the picture at its sizes, its latents, and how a denoising run is reported.
+
+use std::{cell::OnceCell, ops::ControlFlow, sync::Arc};
+
+use image::RgbImage;
+use tch::Tensor;
+
+use crate::attn_processor::AttnProcessor;
+use crate::editing::{
+    EditError,
+    event::{EditEvent, EventSink, Pass, StepReport},
+    request::{EditRequest, Resize},
+};
+use crate::picture::{
+    resample::{self, Filter},
+    size::Size,
+};
+use crate::pipelines::{
+    Conditioning, EditPipeline,
+    denoise::{self, DenoisePlan, Interrupted, StepDone},
+    preview::LatentPreview,
+};
+use crate::sampling::Steps;
+use crate::schedulers::{Scheduler, noise::NoiseTape};
+
+/// One edit's picture and latents.
+#[derive(derive_more::Debug)]
+pub struct EditSession<'a> {
+    /// The model.
+    #[debug(skip)]
+    pub pipeline: &'a dyn EditPipeline,
+    /// What is asked.
+    pub request: &'a EditRequest,
+    /// The picture at the size of the result.
+    pub canvas: Arc<RgbImage>,
+    /// The picture at the size that the model works at.
+    pub work: Arc<RgbImage>,
+    image_latents: OnceCell<Tensor>,
+}
+
+/// A run's sampler and noise.
+#[derive(Debug)]
+pub struct Run {
+    /// The sampler.
+    pub scheduler: Box<dyn Scheduler>,
+    /// The noise, from the request's seed.
+    pub tape: NoiseTape,
+    /// What the model sees.
+    pub conditioning: Conditioning,
+}
+
+impl<'a> EditSession<'a> {
+    /// Brings the picture to the sizes of the request.
+    pub fn new(pipeline: &'a dyn EditPipeline, request: &'a EditRequest) -> Self {
+        let geometry = pipeline.geometry();
+        let input = Size::new(request.image.width(), request.image.height());
+        let work_size = match request.settings.resize {
+            Resize::Fit(longer) => {
+                input.fit(longer.unwrap_or(geometry.sample_size), geometry.stride)
+            }
+            Resize::Native => input.native(geometry.vae_scale_factor),
+        };
+        let work = if work_size == input {
+            Arc::clone(&request.image)
+        } else {
+            Arc::new(resample::resize_rgb(&request.image, work_size, Filter::Lanczos))
+        };
+        let canvas = match request.settings.resize {
+            Resize::Fit(_) => Arc::clone(&request.image),
+            Resize::Native => Arc::clone(&work),
+        };
+        Self { pipeline, request, canvas, work, image_latents: OnceCell::new() }
+    }
+
+    /// The size of the result.
+    pub fn canvas_size(&self) -> Size {
+        Size::new(self.canvas.width(), self.canvas.height())
+    }
+
+    /// The size that the model works at.
+    pub fn work_size(&self) -> Size {
+        Size::new(self.work.width(), self.work.height())
+    }
+
+    /// The picture's latents z, (1, 4, h, w), encoded once.
+    ///
+    /// # Errors
+    /// [`EditError::Pipeline`].
+    pub fn image_latents(&self) -> Result<&Tensor, EditError> {
+        if let Some(latents) = self.image_latents.get() {
+            return Ok(latents);
+        }
+        let latents = self.pipeline.encode_image(&self.work)?;
+        Ok(self.image_latents.get_or_init(|| latents))
+    }
+
+    /// Sampler, noise and conditioning for a run with this prompt.
+    ///
+    /// Every run of a session starts from the same noise.
+    ///
+    /// # Errors
+    /// [`EditError::Pipeline`].
+    pub fn run(&self, prompt: &str, steps: Steps) -> Result<Run, EditError> {
+        let pipeline = self.pipeline;
+        let image_latents = self.image_latents()?;
+        let embed = |text: &str| pipeline.tokenize(text).map(|it| pipeline.encode_prompt(&it));
+        let negative = embed(&self.request.negative_prompt)?;
+        let conditioning = Conditioning::new(&embed(prompt)?, &negative, image_latents);
+        let scheduler = pipeline.scheduler(self.request.settings.scheduler, steps)?;
+        let tape = NoiseTape::draw(self.request.seed, &image_latents.size(), scheduler.as_ref());
+        Ok(Run { scheduler, tape, conditioning })
+    }
+
+    /// Denoises, reports each step, and lets `replace` change the latents after it.
+    ///
+    /// # Errors
+    /// [`EditError::Interrupted`] if the sink breaks.
+    pub fn denoise(
+        &self,
+        pass: Pass,
+        run: &Run,
+        attn: Box<dyn AttnProcessor>,
+        sink: &mut dyn EventSink,
+        replace: &dyn Fn(&StepDone<'_>, Tensor) -> Tensor,
+    ) -> Result<Tensor, EditError> {
+        let every = self.request.preview_every;
+        let preview = match every {
+            0 => None,
+            _ => Some(LatentPreview::fit(
+                &self.work,
+                self.image_latents()?,
+                self.pipeline.geometry().scaling_factor,
+            )),
+        };
+        let plan = DenoisePlan {
+            scheduler: run.scheduler.as_ref(),
+            conditioning: &run.conditioning,
+            guidance: self.request.settings.guidance,
+            tape: &run.tape,
+        };
+        let mut on_step = |done: &StepDone<'_>,
+                           latents: Tensor|
+         -> ControlFlow<Interrupted, Tensor> {
+            let latents = replace(done, latents);
+            let step = done.step.index + 1;
+            let wanted = preview.as_ref().filter(|_| step.is_multiple_of(every) || step == done.of);
+            sink.emit(EditEvent::StepDone(StepReport {
+                pass,
+                step,
+                of: done.of,
+                timestep: done.step.timestep,
+                preview: wanted.map(|it| Arc::new(it.render(done.pred_original_sample))),
+            }))?;
+            ControlFlow::Continue(latents)
+        };
+        Ok(denoise::denoise(self.pipeline, &plan, attn, &mut on_step)?)
+    }
+}

@@ -1,0 +1,291 @@
+//! The settings of an edit: the paper's, over them what a model recommends (`retouch.json`), over those the caller's.
+
+use serde::Deserialize;
+
+use crate::editing::{
+    iam_edit::localization::{Template, TemplateError, shipped_nouns},
+    request::{Preserve, Resize},
+};
+use crate::sampling::{
+    GuidanceScales, ImageGuidance, OutOfRange, SchedulerKind, Steps, TextGuidance,
+};
+
+/// How cross-attention is held inside the mask (METHOD: attention modulation).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Modulation {
+    /// Probabilities of all tokens but the first times the mask, after the softmax, as in the paper.
+    Gate,
+    /// Minus infinity outside the mask, before the softmax.
+    Mask,
+    /// Outside the mask the null prompt's keys and values.
+    Null,
+}
+
+/// Settings of both passes, all filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EditSettings {
+    /// Denoising steps of the edit.
+    pub steps: Steps,
+    /// Denoising steps of the localization.
+    pub localize_steps: Steps,
+    /// Guidance of both passes.
+    pub guidance: GuidanceScales,
+    /// The sampler; `None` is the model's own.
+    pub scheduler: Option<SchedulerKind>,
+    /// Number of clusters (the paper's K).
+    pub clusters: ClusterCount,
+    /// Score above which a cluster is edited (the paper's tau).
+    pub tau: Tau,
+    /// How cross-attention is held inside the mask.
+    pub modulation: Modulation,
+    /// What keeps the rest of the picture.
+    pub preserve: Preserve,
+    /// The size that the model works at.
+    pub resize: Resize,
+    /// Where the localization looks, and with which words.
+    pub localization: LocalizationSettings,
+}
+
+/// A number of clusters, 2 to 32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterCount(u32);
+
+/// A cluster score, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tau(f64);
+
+/// Where the localization looks, and with which words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalizationSettings {
+    /// Level of the averaged self-attention: how often the latent was halved.
+    pub isam_level: usize,
+    /// Level of the averaged cross-attention.
+    pub icam_level: usize,
+    /// Nouns to draw the unrelated word from.
+    pub nouns: Vec<String>,
+    /// Prompt in which a word is embedded; `{}` is the word (source: local-prompt-mixing).
+    pub noun_prompt: String,
+    /// The wording of the localization instruction.
+    pub template: Template,
+}
+
+/// What is wrong with a `retouch.json`.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It is no JSON of the known keys.
+    #[error("retouch.json: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A value is out of its range.
+    #[error("retouch.json: {0}")]
+    OutOfRange(#[from] OutOfRange),
+    /// The prompt for a noun has no place for it.
+    #[error("retouch.json: noun_prompt `{0}` must hold `{{}}`, as in `a photo of a {{}}`")]
+    NounPrompt(String),
+    /// The wording of the localization instruction lacks a place.
+    #[error("retouch.json: {0}")]
+    Template(#[from] TemplateError),
+}
+
+/// `retouch.json`, beside `model_index.json`: every key may be left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetouchJson {
+    steps: Option<u32>,
+    localize_steps: Option<u32>,
+    text_guidance: Option<f64>,
+    image_guidance: Option<f64>,
+    clusters: Option<u32>,
+    tau: Option<f64>,
+    modulation: Option<ModulationName>,
+    isam_level: Option<usize>,
+    icam_level: Option<usize>,
+    nouns: Option<Vec<String>>,
+    noun_prompt: Option<String>,
+    localization_instruction: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ModulationName {
+    Gate,
+    Mask,
+    Null,
+}
+
+impl EditSettings {
+    /// The paper's settings: 100 steps, guidance 7.5 and 1.5, K = 5, tau = 0.3, `gate`, maps of half and quarter size.
+    pub fn paper() -> Self {
+        let steps = Steps::try_from(100).expect("100 steps are in range");
+        Self {
+            steps,
+            localize_steps: steps,
+            guidance: GuidanceScales {
+                text: TextGuidance::try_from(7.5).expect("7.5 is in range"),
+                image: ImageGuidance::try_from(1.5).expect("1.5 is in range"),
+            },
+            scheduler: None,
+            clusters: ClusterCount(5),
+            tau: Tau(0.3),
+            modulation: Modulation::Gate,
+            preserve: Preserve::Pixel,
+            resize: Resize::Fit(None),
+            localization: LocalizationSettings {
+                isam_level: 1,
+                icam_level: 2,
+                nouns: shipped_nouns(),
+                noun_prompt: "a photo of a {}".to_owned(),
+                template: Template::default(),
+            },
+        }
+    }
+
+    /// What a model recommends, over the paper's settings.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the key or value that is wrong.
+    pub fn recommended(retouch_json: &str) -> Result<Self, SettingsError> {
+        let json: RetouchJson = serde_json::from_str(retouch_json)?;
+        let mut settings = Self::paper();
+        if let Some(steps) = json.steps {
+            settings.steps = steps.try_into()?;
+            settings.localize_steps = settings.steps;
+        }
+        if let Some(steps) = json.localize_steps {
+            settings.localize_steps = steps.try_into()?;
+        }
+        if let Some(scale) = json.text_guidance {
+            settings.guidance.text = scale.try_into()?;
+        }
+        if let Some(scale) = json.image_guidance {
+            settings.guidance.image = scale.try_into()?;
+        }
+        if let Some(clusters) = json.clusters {
+            settings.clusters = clusters.try_into()?;
+        }
+        if let Some(tau) = json.tau {
+            settings.tau = tau.try_into()?;
+        }
+        if let Some(modulation) = json.modulation {
+            settings.modulation = modulation.into();
+        }
+        settings.localization.take(json.isam_level, json.icam_level, json.nouns);
+        if let Some(prompt) = json.noun_prompt {
+            if !prompt.contains("{}") {
+                return Err(SettingsError::NounPrompt(prompt));
+            }
+            settings.localization.noun_prompt = prompt;
+        }
+        if let Some(instruction) = json.localization_instruction {
+            settings.localization.template = instruction.as_str().try_into()?;
+        }
+        Ok(settings)
+    }
+}
+
+impl LocalizationSettings {
+    fn take(
+        &mut self,
+        isam_level: Option<usize>,
+        icam_level: Option<usize>,
+        nouns: Option<Vec<String>>,
+    ) {
+        self.isam_level = isam_level.unwrap_or(self.isam_level);
+        self.icam_level = icam_level.unwrap_or(self.icam_level);
+        if let Some(nouns) = nouns {
+            self.nouns = nouns;
+        }
+    }
+}
+
+// === impl ClusterCount and Tau ===
+
+impl ClusterCount {
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for ClusterCount {
+    type Error = OutOfRange;
+
+    fn try_from(value: u32) -> Result<Self, OutOfRange> {
+        if (2..=32).contains(&value) {
+            return Ok(Self(value));
+        }
+        Err(OutOfRange { name: "k", value: value.to_string(), range: "2 to 32" })
+    }
+}
+
+impl Tau {
+    /// The score.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Tau {
+    type Error = OutOfRange;
+
+    fn try_from(value: f64) -> Result<Self, OutOfRange> {
+        if (0.0..=1.0).contains(&value) {
+            return Ok(Self(value));
+        }
+        Err(OutOfRange { name: "tau", value: value.to_string(), range: "0 to 1" })
+    }
+}
+
+// === impl Modulation ===
+
+impl Modulation {
+    /// The name that people type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gate => "gate",
+            Self::Mask => "mask",
+            Self::Null => "null",
+        }
+    }
+}
+
+impl From<ModulationName> for Modulation {
+    fn from(name: ModulationName) -> Self {
+        match name {
+            ModulationName::Gate => Self::Gate,
+            ModulationName::Mask => Self::Mask,
+            ModulationName::Null => Self::Null,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_without_recommendations_gets_the_papers_settings() {
+        assert_eq!(EditSettings::recommended("{}").unwrap(), EditSettings::paper());
+    }
+
+    #[test]
+    fn recommended_steps_hold_for_both_passes_unless_said_otherwise() {
+        let settings = EditSettings::recommended(r#"{"steps": 20}"#).unwrap();
+        assert_eq!((settings.steps.get(), settings.localize_steps.get()), (20, 20));
+        let settings = EditSettings::recommended(r#"{"steps": 20, "localize_steps": 8}"#).unwrap();
+        assert_eq!((settings.steps.get(), settings.localize_steps.get()), (20, 8));
+    }
+
+    #[test]
+    fn unknown_keys_and_values_out_of_range_are_named() {
+        for (json, word) in [
+            (r#"{"step": 20}"#, "step"),
+            (r#"{"steps": 0}"#, "steps is 0"),
+            (r#"{"tau": 2.0}"#, "tau is 2"),
+            (r#"{"noun_prompt": "a photo"}"#, "{}"),
+            ("[", "retouch.json"),
+        ] {
+            let message = EditSettings::recommended(json).unwrap_err().to_string();
+            assert!(message.contains(word), "{json}: {message}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a model is, how large it is and what is wrong with it, without reading its weights.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::attn_processor::AttnKind;
+use crate::models::{
+    autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+    clip::text_model::{ClipTextConfig, ClipTextModel},
+    snapshot::{Snapshot, part::Part},
+    unet_2d_condition::UNet2DConditionModel,
+    unet_2d_condition_config::UNet2DConditionConfig,
+    weights::VarPath,
+};
+use crate::pipelines::load::LoadError;
+use crate::sampling::SchedulerKind;
+use crate::schedulers::config::SchedulerConfig;
+
+/// What a model is.
+#[derive(Debug)]
+pub struct Inspection {
+    /// What it calls itself: diffusers' class, or the layout of a single file.
+    pub class: String,
+    /// The model's own side in pixels.
+    pub sample_size: u32,
+    /// What a picture's sides are rounded to, in pixels.
+    pub stride: u32,
+    /// Channels of the latents.
+    pub latent_channels: i64,
+    /// Pixels a side per cell of the latents.
+    pub vae_scale_factor: u32,
+    /// Tokens that an instruction may have, those of start and end included.
+    pub max_tokens: usize,
+    /// Its networks.
+    pub parts: Vec<PartInspection>,
+    /// Its attention at its own size, finest first.
+    pub attention: Vec<AttentionLevel>,
+    /// The sampler that it comes with.
+    pub sampler: SchedulerKind,
+    /// The model's own class of sampler, where another stands in for it.
+    pub sampler_replaces: Option<String>,
+    /// The text of its `retouch.json`.
+    pub retouch_json: Option<String>,
+    /// What is to be known of its files.
+    pub notes: Vec<String>,
+}
+
+/// One network.
+#[derive(Debug)]
+pub struct PartInspection {
+    /// Its folder's name, such as `unet`.
+    pub name: &'static str,
+    /// Numbers in its tensors.
+    pub parameters: u64,
+    /// Bytes of its tensors as stored.
+    pub bytes: u64,
+    /// The dtypes that they are stored in.
+    pub dtypes: BTreeSet<String>,
+    /// What keeps it from being used: every missing, unused or misshapen tensor, in one line.
+    pub fault: Option<String>,
+}
+
+/// The attention layers of one resolution.
+#[derive(Debug)]
+pub struct AttentionLevel {
+    /// How often the latent was halved.
+    pub level: usize,
+    /// Rows and columns of the layers' grid, in cells.
+    pub grid: (i64, i64),
+    /// Layers that attend to the picture.
+    pub self_attention: usize,
+    /// Layers that attend to the prompt.
+    pub cross_attention: usize,
+}
+
+/// Looks at a model folder or file.
+///
+/// # Errors
+/// [`LoadError`] if files are missing or can't be understood; faulty tensors are no error, but said of their part.
+pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
+    let snapshot = Snapshot::open(path)?;
+    let own =
+        SchedulerConfig::from_json(&snapshot.scheduler_config().to_string())?.own_sampler()?;
+    let text = ClipTextConfig::from_json(&snapshot.text_config().to_string())?;
+    let unet = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string())?;
+    let vae = AutoencoderKlConfig::from_json(&snapshot.vae_config().to_string())?;
+    let tokenizer = snapshot.tokenizer()?;
+
+    let parts = Part::ALL.map(|part| {
+        look_at(&snapshot, part, |vs| match part {
+            Part::TextEncoder => drop(ClipTextModel::new(vs, &text)),
+            Part::UNet => drop(UNet2DConditionModel::new(vs, &unet)),
+            Part::Vae => drop(AutoencoderKl::new(vs, &vae)),
+        })
+    });
+    let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let geometry = super::instruct_pix2pix::geometry(&unet, &vae);
+    Ok(Inspection {
+        class: snapshot.class().to_owned(),
+        sample_size: geometry.sample_size,
+        stride: geometry.stride,
+        latent_channels: vae.latent_channels,
+        vae_scale_factor: geometry.vae_scale_factor,
+        max_tokens: tokenizer.max_length(),
+        parts,
+        attention: attention(&unet, i64::from(geometry.sample_size / geometry.vae_scale_factor)),
+        sampler: own.kind,
+        sampler_replaces: own.replaces,
+        retouch_json: snapshot.retouch_json().map(str::to_owned),
+        notes: snapshot.notes().iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn look_at(
+    snapshot: &Snapshot,
+    part: Part,
+    build: impl Fn(&VarPath<'_>),
+) -> Result<PartInspection, LoadError> {
+    let weights = snapshot.weights(part)?;
+    build(&weights.outline());
+    Ok(PartInspection {
+        name: part.folder(),
+        parameters: weights.parameters(),
+        bytes: weights.bytes(),
+        dtypes: weights.dtypes(),
+        fault: weights.finish().err().map(|error| error.to_string()),
+    })
+}
+
+fn attention(unet: &UNet2DConditionConfig, side: i64) -> Vec<AttentionLevel> {
+    let mut levels: Vec<AttentionLevel> = Vec::new();
+    for site in unet.sites(side, side) {
+        let index = levels.iter().position(|it| it.level == site.level).unwrap_or_else(|| {
+            let grid = (site.height, site.width);
+            levels.push(AttentionLevel {
+                level: site.level,
+                grid,
+                self_attention: 0,
+                cross_attention: 0,
+            });
+            levels.len() - 1
+        });
+        match site.kind {
+            AttnKind::SelfAttn => levels[index].self_attention += 1,
+            AttnKind::CrossAttn => levels[index].cross_attention += 1,
+        }
+    }
+    levels.sort_by_key(|it| it.level);
+    levels
+}

@@ -1,0 +1,146 @@
+//! InstructPix2Pix and its kin as a pipeline: tokenizer, text encoder, U-Net and VAE, each call checked at the door.
+//!
+//! Source: diffusers 0.42.1, `StableDiffusionInstructPix2PixPipeline`.
+
+use image::RgbImage;
+use tch::{Device, Kind, Tensor};
+
+use crate::attn_processor::{AttnProcessor, AttnSite, Branch};
+use crate::models::{
+    autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+    clip::{text_model::ClipTextModel, tokenizer::ClipTokenizer},
+    unet_2d_condition::UNet2DConditionModel,
+    unet_2d_condition_config::UNet2DConditionConfig,
+};
+use crate::pipelines::{
+    Conditioning, EditPipeline, Geometry, LatentSize, NoisePrediction, PipelineError,
+    TokenizedPrompt, image_processor,
+};
+use crate::sampling::{SchedulerKind, Steps};
+use crate::schedulers::{Scheduler, build, config::SchedulerConfig};
+
+/// Cells a side of the latents of Stable Diffusion 1.x, for a config that does not say.
+const DEFAULT_SAMPLE_SIDE: i64 = 64;
+
+/// The networks of one model, on one device in one dtype.
+#[derive(Debug)]
+pub struct InstructPix2PixPipeline {
+    /// Text to tokens.
+    pub tokenizer: ClipTokenizer,
+    /// Tokens to hidden states.
+    pub text_encoder: ClipTextModel,
+    /// Predicts the noise.
+    pub unet: UNet2DConditionModel,
+    /// Pictures to latents and back.
+    pub vae: AutoencoderKl,
+    /// The noise schedule and the model's own sampler.
+    pub scheduler: SchedulerConfig,
+    /// Where the networks are.
+    pub device: Device,
+    /// The networks' dtype.
+    pub kind: Kind,
+    /// Names the weights.
+    pub digest: String,
+}
+
+impl InstructPix2PixPipeline {
+    fn ids(&self, prompt: &TokenizedPrompt) -> Tensor {
+        Tensor::from_slice(&prompt.ids).unsqueeze(0).to_device(self.device) // (1, T)
+    }
+}
+
+impl EditPipeline for InstructPix2PixPipeline {
+    fn geometry(&self) -> Geometry {
+        geometry(self.unet.config(), self.vae.config())
+    }
+
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn tokenize(&self, text: &str) -> Result<TokenizedPrompt, PipelineError> {
+        Ok(self.tokenizer.encode(text)?)
+    }
+
+    fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError> {
+        let ids = self.ids(&self.tokenize(text)?);
+        let pooled = tch::no_grad(|| self.text_encoder.forward(&ids).pooled_output)
+            .to_kind(Kind::Double)
+            .view(-1);
+        let norm = pooled.norm().double_value(&[]);
+        if !norm.is_finite() || norm == 0.0 {
+            return Err(PipelineError::NotFinite);
+        }
+        let unit = (pooled / norm).to_kind(Kind::Float).to_device(Device::Cpu);
+        Ok(Vec::<f32>::try_from(unit).expect("an embedding is a vector of numbers"))
+    }
+
+    fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
+        let (width, height) = image.dimensions();
+        let multiple = self.geometry().vae_scale_factor;
+        if width % multiple != 0 || height % multiple != 0 || width == 0 || height == 0 {
+            return Err(PipelineError::ImageSize { width, height, multiple });
+        }
+        let pixels = image_processor::to_tensor(image, self.device).to_kind(self.kind);
+        Ok(self.vae.encode(&pixels))
+    }
+
+    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
+        tch::no_grad(|| self.text_encoder.forward(&self.ids(prompt)).last_hidden_state) // (1, T, C)
+    }
+
+    fn scheduler(
+        &self,
+        kind: Option<SchedulerKind>,
+        steps: Steps,
+    ) -> Result<Box<dyn Scheduler>, PipelineError> {
+        let kind = match kind {
+            Some(kind) => kind,
+            None => self.scheduler.own_sampler()?.kind,
+        };
+        Ok(build::build(kind, &self.scheduler, steps)?)
+    }
+
+    fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
+        self.unet.sites(latent.height, latent.width)
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        mut attn: Box<dyn AttnProcessor>,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
+        let latents = latents.to_device(self.device).to_kind(self.kind).repeat([3, 1, 1, 1]); // (3, 4, h, w)
+        let sample = Tensor::cat(&[&latents, &conditioning.image_latents], 1); // (3, 8, h, w)
+        let timesteps = Tensor::full([3], timestep, (Kind::Float, self.device));
+        let embeds = &conditioning.prompt_embeds;
+        let noise = self.unet.forward(&sample, &timesteps, embeds, &Branch::TRIPLE, attn.as_mut());
+        let noise = noise.to_kind(Kind::Float);
+        let row = |row: i64| noise.narrow(0, row, 1);
+        (Ok(NoisePrediction { text: row(0), image: row(1), uncond: row(2) }), attn)
+    }
+
+    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
+        let latents = latents.to_device(self.device) / self.vae.config().scaling_factor;
+        let pixels = self.vae.decode(&latents.to_kind(self.kind));
+        if pixels.isfinite().all().int64_value(&[]) == 0 {
+            return Err(PipelineError::NotFinite);
+        }
+        Ok(image_processor::to_image(&pixels.to_device(Device::Cpu)))
+    }
+}
+
+/// The sizes that a U-Net and an autoencoder work in.
+pub fn geometry(unet: &UNet2DConditionConfig, vae: &AutoencoderKlConfig) -> Geometry {
+    let vae_scale_factor = vae.scale_factor() as u32;
+    let sample_side =
+        unet.sample_size.map_or(DEFAULT_SAMPLE_SIDE, |(height, width)| height.max(width));
+    Geometry {
+        vae_scale_factor,
+        stride: vae_scale_factor << (unet.levels() - 1),
+        sample_size: sample_side as u32 * vae_scale_factor,
+        scaling_factor: vae.scaling_factor,
+    }
+}

@@ -1,0 +1,31 @@
+//! All tests but the walls, in one binary, so that libtorch is linked once.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+// How the build comes by libtorch, and how binaries find it.
+mod libtorch;
+// The command line, as a person types it.
+// mod cli;
+// The parser of instructions against a table of phrasings.
+mod instruction;
+// Image files in and out.
+mod picture;
+// Samplers against recorded diffusers trajectories.
+mod schedulers;
+// U-Net and VAE against recorded diffusers tensors.
+mod models;
+// Weights in every layout that users have, and in broken ones.
+mod weights;
+// What loading costs.
+mod loading_memory;
+// Model folders and single files, and what is wrong with them.
+mod snapshot;
+// Tokenizer and text encoder against transformers.
+mod clip;
+// Drawn pictures.
+mod drawing;
+// The colors they are drawn in.
+mod palette;
+// The pipeline and IAM-Edit against what diffusers gave.
+mod method;
+// Fixtures and measures that several of these share.
+mod support;
