@@ -1,0 +1,352 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::picture::boxes::BoxSpec;
+
+/// Edits pictures by instruction, only where the instruction means.
+///
+/// Exit codes: 0 done, 1 the edit failed, 2 wrong usage, 3 bad picture or mask, 4 instruction not understood (--strict),
+/// 5 model can't be used, 6 device can't be used, 7 output can't be written, 70 a defect of retouch, 130 Ctrl-C.
+#[derive(Debug, Parser)]
+#[command(name = "retouch", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Edit a picture by an instruction.
+    Edit(EditArgs),
+    /// Find what an instruction means in a picture: mask and maps, no edit.
+    Localize(LocalizeArgs),
+    /// Say what a model is, how large, and what is missing.
+    Inspect(InspectArgs),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EditArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    /// Where the edited picture goes: a file, or `-` for standard output [default: IMAGE.edited.png beside the input].
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    /// The editing method.
+    #[arg(long, value_enum, default_value_t = Method::IamEdit)]
+    pub(crate) method: Method,
+    /// Denoising steps of the edit, 1 to 1000 [default: the model's, else 100].
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u32>,
+    /// What keeps the rest of the picture [default: pixel; none for instruct-pix2pix and lossy outputs].
+    #[arg(long, value_enum)]
+    pub(crate) preserve: Option<Preserve>,
+    /// How cross-attention is held inside the mask [default: the model's, else gate].
+    #[arg(long, value_enum)]
+    pub(crate) modulation: Option<Modulation>,
+    /// Make the edit with this method too, and show it beside the result on the contact sheet.
+    #[arg(long, value_enum, requires = "maps")]
+    pub(crate) compare: Option<Method>,
+    /// Variants to make, with seeds counting up from the first; files are numbered.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) variants: u32,
+    #[command(flatten)]
+    pub(crate) localization: LocalizationArgs,
+    #[command(flatten)]
+    pub(crate) mask: MaskArgs,
+    /// Use what `retouch localize --save` found on the same picture, instead of a pass of its own.
+    #[arg(long = "localization", value_name = "FILE")]
+    pub(crate) localization_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LocalizeArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    /// Where the mask goes: a PNG, white = edit [default: IMAGE.mask.png beside the input].
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Keep what was found, for `retouch edit --localization`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) localization: LocalizationArgs,
+    #[command(flatten)]
+    pub(crate) mask: MaskArgs,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelPathArg,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InputArgs {
+    /// The picture: PNG, JPEG or WebP; `-` is standard input.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: PathBuf,
+    /// What to do, such as "make the bee a bird".
+    #[arg(value_name = "INSTRUCTION")]
+    pub(crate) instruction: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EncodingArgs {
+    /// Type of the output [default: by the name's ending, png on standard output].
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Quality of a JPEG, 1 to 100 [default: 95].
+    #[arg(long, value_name = "N")]
+    pub(crate) quality: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelPathArg {
+    /// A diffusers folder of InstructPix2Pix or kin, or a single .safetensors checkpoint [default: the demo model].
+    #[arg(long, value_name = "PATH", env = "RETOUCH_MODEL")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    #[command(flatten)]
+    pub(crate) path: ModelPathArg,
+    /// Where to compute: cpu, cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) device: String,
+    /// Precision of the networks.
+    #[arg(long, value_enum, default_value_t = Dtype::Auto)]
+    pub(crate) dtype: Dtype,
+    /// Threads of the networks [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SamplingArgs {
+    /// Seed of the noise [default: random, printed].
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How strongly the instruction pulls, 1 to 30 [default: the model's, else 7.5].
+    #[arg(long, value_name = "SCALE")]
+    pub(crate) text_guidance: Option<f64>,
+    /// How strongly the picture pulls, 0 to 30 [default: the model's, else 1.5].
+    #[arg(long, value_name = "SCALE")]
+    pub(crate) image_guidance: Option<f64>,
+    /// The sampler [default: the model's].
+    #[arg(long, value_enum)]
+    pub(crate) scheduler: Option<Scheduler>,
+    /// What to avoid.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) negative_prompt: String,
+    /// Size that the model works at: fit:N (longer side; the result has the input's size) or native
+    /// [default: fit at the model's own size].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) size: Option<SizeSpec>,
+    /// Largest size that the model works at, in pixels.
+    #[arg(long, value_name = "N", default_value_t = 1_048_576)]
+    pub(crate) max_pixels: u64,
+    /// Settings to start from, instead of those that the model recommends.
+    #[arg(long, value_enum)]
+    pub(crate) preset: Option<Preset>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LocalizationArgs {
+    /// The object to edit, instead of the one found in the instruction.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) object: Option<String>,
+    /// The kind of edit, instead of the one found in the instruction.
+    #[arg(long, value_enum)]
+    pub(crate) action: Option<Action>,
+    /// Refuse an instruction that can't be understood, instead of editing the whole picture.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Cluster score from which a cluster is edited, 0 to 1 [default: the model's, else 0.3].
+    #[arg(long, value_name = "SCORE")]
+    pub(crate) tau: Option<f64>,
+    /// Number of clusters, 2 to 32 [default: the model's, else 5].
+    #[arg(long, value_name = "N")]
+    pub(crate) k: Option<u32>,
+    /// Denoising steps of the localization, 1 to 1000 [default: those of the edit].
+    #[arg(long, value_name = "N")]
+    pub(crate) localize_steps: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MaskArgs {
+    /// A mask: a picture of the input's proportions, at least half bright = edit. Repeatable; all masks, clusters and
+    /// boxes together are the mask.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mask: Vec<PathBuf>,
+    /// Clusters by number, such as 1,3, as printed on the contact sheet.
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub(crate) clusters: Vec<u8>,
+    /// A box in pixels of the input, x0,y0,x1,y1, half-open, or in percent, 10%,20%,60%,90%. Repeatable.
+    #[arg(long = "box", value_name = "BOX", allow_hyphen_values = true)]
+    pub(crate) boxes: Vec<BoxSpec>,
+    /// Edit what the mask leaves out.
+    #[arg(long)]
+    pub(crate) invert_mask: bool,
+    /// Grow the mask by so many pixels, 0 to 512.
+    #[arg(long, value_name = "PX", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=512))]
+    pub(crate) dilate: u32,
+    /// Soften the edge of the edit, inward, over so many pixels, 0 to 512.
+    #[arg(long, value_name = "PX", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=512))]
+    pub(crate) feather: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Write previews, clusters, heat maps, mask, overlay and a contact sheet into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) maps: Option<PathBuf>,
+    /// Print events as JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Overwrite existing files.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `fit`, `fit:N` or `native`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SizeSpec {
+    /// The longer side, if given.
+    Fit(Option<u32>),
+    /// The input's own size.
+    Native,
+}
+
+impl std::str::FromStr for SizeSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "native" => return Ok(Self::Native),
+            "fit" => return Ok(Self::Fit(None)),
+            _ => {}
+        }
+        let longer = text.strip_prefix("fit:").and_then(|it| it.parse().ok());
+        match longer {
+            Some(longer @ 16..=8192) => Ok(Self::Fit(Some(longer))),
+            _ => Err("expected fit:N with N from 16 to 8192, or native".to_owned()),
+        }
+    }
+}
+
+/// [`crate::editing::request::MethodKind`] as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Method {
+    /// Localize, then edit inside the mask.
+    IamEdit,
+    /// The plain backbone.
+    #[value(name = "instruct-pix2pix")]
+    InstructPix2Pix,
+}
+
+/// [`crate::editing::request::Preserve`] as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preserve {
+    /// Attention alone, as in the paper.
+    None,
+    /// The source's latents are put back outside the mask at each step.
+    Latent,
+    /// The input's own pixels outside the mask, bit for bit.
+    Pixel,
+}
+
+/// [`crate::editing::settings::Modulation`] as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Modulation {
+    /// Probabilities times the mask.
+    Gate,
+    /// Minus infinity before the softmax.
+    Mask,
+    /// The null prompt's attention outside.
+    Null,
+}
+
+/// [`crate::editing::instruction::Action`] as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Action {
+    /// An object becomes another or looks different.
+    Change,
+    /// An object is added.
+    Add,
+    /// An object is taken away.
+    Remove,
+    /// The whole picture; no mask.
+    Global,
+}
+
+/// [`crate::sampling::SchedulerKind`] as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scheduler {
+    /// Euler ancestral.
+    EulerAncestral,
+    /// Euler.
+    Euler,
+    /// DDIM.
+    Ddim,
+    /// DPM-Solver++ of order 2.
+    #[value(name = "dpm-solver++-2m")]
+    DpmSolverPlusPlus2M,
+}
+
+/// Settings to start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    /// The paper's: 100 steps, guidance 7.5 and 1.5, K = 5, tau = 0.3, gate.
+    Paper,
+}
+
+/// Precision of the networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dtype {
+    /// fp16 on CUDA, bf16 on a CPU that computes it natively, else fp32.
+    Auto,
+    /// 32 bits.
+    Fp32,
+    /// bfloat16.
+    Bf16,
+    /// 16 bits.
+    Fp16,
+}
+
+/// Types of picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// PNG.
+    Png,
+    /// JPEG.
+    Jpeg,
+    /// WebP, lossless.
+    Webp,
+}

@@ -1,0 +1,286 @@
+//! `retouch edit`: a picture and an instruction in, an edited picture out.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use image::RgbImage;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::cli::{
+    args::{self, EditArgs},
+    error::CliError,
+    load::{self, Loaded},
+    maps::{MapsFolder, Subject},
+    reporter::{Interrupt, Reporter},
+    resolve,
+    screen::{Screen, Stream},
+    settings_record,
+};
+use crate::editing::{
+    editor::Edited,
+    request::{EditRequest, MethodKind, Preserve},
+};
+use crate::picture::{
+    Picture,
+    decode::Decoded,
+    encode::{self, OutputFormat},
+    resample::{self, Filter},
+    size::Size,
+    write::{self, Overwrite},
+};
+use crate::wire::localization_json::SavedLocalization;
+
+/// Where results go, checked before any work.
+#[derive(Debug)]
+struct Outputs {
+    paths: Vec<PathBuf>,
+    format: OutputFormat,
+    overwrite: Overwrite,
+    maps: Option<MapsFolder>,
+}
+
+/// Where a command's results are printed: on standard error if standard output holds the picture.
+pub(crate) fn results_stream(args: &EditArgs) -> Stream {
+    let output = args.output.clone().unwrap_or_else(|| default_output(args));
+    if resolve::is_dash(&output) { Stream::Err } else { Stream::Out }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`] says what is wrong; nothing is written then.
+pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> {
+    // 1. What can be refused without the model.
+    let interrupt = Interrupt::listen()?;
+    let outputs = outputs(args)?;
+    let picture = resolve::read_picture(&args.input.image, screen)?;
+    let mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
+
+    // 2. The model and the request.
+    let loaded = load::load(&args.model)?;
+    for note in &loaded.notes {
+        screen.warning("MODEL", note);
+    }
+    let mut settings =
+        resolve::settings(loaded.settings.clone(), &args.sampling, &args.localization)?;
+    if let Some(steps) = args.steps {
+        settings.steps = steps.try_into()?;
+        if args.localization.localize_steps.is_none() {
+            settings.localize_steps = settings.steps;
+        }
+    }
+    if let Some(modulation) = args.modulation {
+        settings.modulation = modulation.into();
+    }
+    settings.preserve = preserve(args, outputs.format, screen)?;
+    let geometry = loaded.editor.pipeline().geometry();
+    let size = picture.picture.size();
+    resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;
+    let mut request =
+        resolve::request(&args.input, &picture, settings, &args.localization, &args.sampling)?;
+    request.method = args.method.into();
+    request.mask = mask;
+    request.preview_every = usize::from(args.report.maps.is_some());
+    screen.fact("seed", &json!(request.seed));
+
+    // 3. Pass 1, unless it was made before or nothing needs it.
+    let saved = args
+        .localization_file
+        .as_deref()
+        .map(|path| read_localization(path, &picture))
+        .transpose()?;
+    let mut reporter = Reporter::new(screen, &interrupt);
+    let localization = match saved {
+        Some(saved) => Some(std::sync::Arc::new(saved.localization)),
+        None if request.needs_localization() => loaded.editor.localize(&request, &mut reporter)?,
+        None => None,
+    };
+    let localization = localization.as_deref();
+
+    // 4. Pass 2, once a variant.
+    let first_seed = request.seed;
+    let mut results = Vec::new();
+    let started = Instant::now();
+    for index in 0..args.variants {
+        request.seed = first_seed.wrapping_add(u64::from(index));
+        results.push(loaded.editor.edit_localized(&request, localization, &mut reporter)?);
+    }
+    request.seed = first_seed;
+    let compared = compare(args.compare, &loaded, &request, &interrupt)?;
+    let record = reporter.into_record();
+    let seconds = started.elapsed().as_secs_f64();
+
+    // 5. Everything is written at the end, each file in one stroke.
+    for (index, result) in results.iter().enumerate() {
+        request.seed = first_seed.wrapping_add(index as u64);
+        let metadata = settings_record::json(&request, &loaded).to_string();
+        let bytes = encode(&picture, result, outputs.format, &metadata)?;
+        put(&outputs.paths[index], &bytes, outputs.overwrite)?;
+        screen.written("edited", &outputs.paths[index]);
+    }
+    request.seed = first_seed;
+    if let Some(folder) = &outputs.maps {
+        let source = canvas(&picture.picture.rgb, results[0].image.dimensions());
+        let subject = Subject {
+            instruction: &request.instruction,
+            source: &source,
+            result: Some(&results[0].image),
+            comparisons: comparisons(&results, compared.as_ref()),
+            settings: settings_record::facts(&request, &loaded),
+        };
+        let sheet = folder.write(&subject, &record)?;
+        screen.written("contact sheet", &sheet);
+    }
+    screen.fact("seconds", &json!((seconds * 10.0).round() / 10.0));
+    Ok(())
+}
+
+fn default_output(args: &EditArgs) -> PathBuf {
+    let extension = match args.encoding.format {
+        Some(args::Format::Jpeg) => "jpg",
+        Some(args::Format::Webp) => "webp",
+        Some(args::Format::Png) | None => "png",
+    };
+    resolve::default_output(&args.input.image, "edited", extension)
+}
+
+fn outputs(args: &EditArgs) -> Result<Outputs, CliError> {
+    let output = args.output.clone().unwrap_or_else(|| default_output(args));
+    let format = resolve::output_format(&args.encoding, &output)?;
+    let overwrite = if args.report.force { Overwrite::Replace } else { Overwrite::Refuse };
+    if resolve::is_dash(&output) && args.variants > 1 {
+        return Err(CliError::Usage(
+            "several variants don't fit on standard output; give -o FILE".to_owned(),
+        ));
+    }
+    let paths: Vec<PathBuf> = (0..args.variants)
+        .map(|index| resolve::variant_output(&output, index, args.variants))
+        .collect();
+    for path in paths.iter().filter(|path| !resolve::is_dash(path)) {
+        write::check_target(path, overwrite).map_err(CliError::Output)?;
+    }
+    let maps =
+        args.report.maps.as_deref().map(|path| MapsFolder::new(path, overwrite)).transpose()?;
+    Ok(Outputs { paths, format, overwrite, maps })
+}
+
+/// What keeps the rest of the picture; exact pixels and a lossy file contradict each other.
+fn preserve(
+    args: &EditArgs,
+    format: OutputFormat,
+    screen: &mut Screen,
+) -> Result<Preserve, CliError> {
+    let method = MethodKind::from(args.method);
+    match args.preserve.map(Preserve::from) {
+        Some(Preserve::Pixel) if format.is_lossy() => Err(CliError::Usage(
+            "--preserve pixel keeps pixels exactly, and a JPEG does not; write a PNG or WebP, or leave it out"
+                .to_owned(),
+        )),
+        Some(preserve) => Ok(preserve),
+        None => {
+            let preserve = method.default_preserve();
+            if preserve == Preserve::Pixel && format.is_lossy() {
+                let message = "a JPEG changes every pixel a little; outside the mask they are the input's \
+                               only before it is written";
+                screen.warning("LOSSY_OUTPUT", message);
+            }
+            Ok(preserve)
+        }
+    }
+}
+
+/// Reads a saved pass 1 and refuses one of another picture.
+fn read_localization(path: &Path, picture: &Decoded) -> Result<SavedLocalization, CliError> {
+    let refuse = |reason: String| CliError::Localization { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+    let saved = SavedLocalization::from_json(&text).map_err(|error| refuse(error.to_string()))?;
+    if saved.image_sha256 != digest(&picture.picture.rgb) {
+        return Err(refuse(
+            "it was made on another picture; run `retouch localize` on this one".to_owned(),
+        ));
+    }
+    Ok(saved)
+}
+
+/// SHA-256 of a picture's pixels, in hexadecimal.
+pub(crate) fn digest(image: &RgbImage) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(image.width().to_le_bytes());
+    hasher.update(image.height().to_le_bytes());
+    hasher.update(image.as_raw());
+    format!("{:x}", hasher.finalize())
+}
+
+/// The same edit by another method, silently.
+fn compare(
+    method: Option<args::Method>,
+    loaded: &Loaded,
+    request: &EditRequest,
+    interrupt: &Interrupt,
+) -> Result<Option<(MethodKind, Edited)>, CliError> {
+    let Some(method) = method.map(MethodKind::from) else { return Ok(None) };
+    let mut request = request.clone();
+    request.method = method;
+    request.settings.preserve = method.default_preserve();
+    request.preview_every = 0;
+    let edited = loaded.editor.edit(&request, &mut |_| interrupt.check())?;
+    Ok(Some((method, edited)))
+}
+
+fn comparisons<'a>(
+    results: &'a [Edited],
+    compared: Option<&'a (MethodKind, Edited)>,
+) -> Vec<(&'a str, &'a RgbImage)> {
+    let variants = results.iter().skip(1).map(|result| ("Variant", &result.image));
+    let compared = compared.iter().map(|(method, edited)| (method.title(), &edited.image));
+    compared.chain(variants).collect()
+}
+
+/// The picture at the size of the result.
+fn canvas(image: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
+    if image.dimensions() == (width, height) {
+        return image.clone();
+    }
+    resample::resize_rgb(image, Size::new(width, height), Filter::Lanczos)
+}
+
+/// The result as a file: the input's alpha and profile with it.
+fn encode(
+    input: &Decoded,
+    result: &Edited,
+    format: OutputFormat,
+    metadata: &str,
+) -> Result<Vec<u8>, CliError> {
+    let size = Size::new(result.image.width(), result.image.height());
+    let alpha = input.picture.alpha.as_ref().map(|alpha| {
+        if input.picture.size() == size {
+            alpha.clone()
+        } else {
+            std::sync::Arc::new(resample::resize_gray(alpha, size, Filter::Lanczos))
+        }
+    });
+    let picture = Picture {
+        rgb: std::sync::Arc::new(result.image.clone()),
+        alpha,
+        icc: input.picture.icc.clone(),
+    };
+    encode::encode(&picture, format, metadata).map_err(CliError::Output)
+}
+
+/// Writes a file in one stroke, or standard output for `-`.
+///
+/// # Errors
+/// [`CliError::Output`] or [`CliError::Write`].
+pub(crate) fn put(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(), CliError> {
+    if resolve::is_dash(path) {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        return written
+            .map_err(|source| CliError::Write { path: PathBuf::from("standard output"), source });
+    }
+    write::write_atomically(path, bytes, overwrite).map_err(CliError::Output)
+}

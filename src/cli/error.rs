@@ -1,0 +1,100 @@
+//! Why a command ended, and the exit code that says so.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use crate::editing::{EditError, settings::SettingsError};
+use crate::kernels::cuda::CudaError;
+use crate::picture::error::PictureError;
+use crate::pipelines::load::LoadError;
+use crate::sampling::OutOfRange;
+
+/// Why a command ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// A value that can't be.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// Values that contradict each other.
+    #[error("{0}")]
+    Usage(String),
+    /// A picture or mask that can't be read, or does not fit.
+    #[error(transparent)]
+    Picture(PictureError),
+    /// A saved localization that can't be used.
+    #[error("{path}: {reason}")]
+    Localization {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The model's files.
+    #[error("model {path}: {source}")]
+    Model {
+        /// The model.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<ModelError>,
+    },
+    /// A device that is not there.
+    #[error("unknown device `{0}`; expected cpu, cuda or cuda:N")]
+    UnknownDevice(String),
+    /// CUDA can't be used.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// The output can't be written.
+    #[error(transparent)]
+    Output(PictureError),
+    /// A folder or file of maps can't be written.
+    #[error("{path} can't be written: {source}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The edit failed.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// Something that is retouch's own fault.
+    #[error("this is a defect of retouch, please report it: {0}")]
+    Defect(String),
+}
+
+/// What is wrong with a model.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ModelError {
+    /// Its files.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The recommended settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Tensors that are missing, left over or of another shape.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl CliError {
+    /// The exit code, as the help lists them.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Edit(EditError::Interrupted(_)) => 130,
+            Self::Edit(EditError::NotParsed(_)) => 4,
+            Self::Edit(EditError::UnknownCluster { .. }) | Self::OutOfRange(_) | Self::Usage(_) => {
+                2
+            }
+            Self::Edit(
+                EditError::Picture(_) | EditError::EmptyMask | EditError::OtherGrid { .. },
+            )
+            | Self::Picture(_)
+            | Self::Localization { .. } => 3,
+            Self::Edit(EditError::NoAttention | EditError::NoUnrelatedWord { .. })
+            | Self::Model { .. } => 5,
+            Self::UnknownDevice(_) | Self::Cuda(_) => 6,
+            Self::Output(_) | Self::Write { .. } => 7,
+            Self::Edit(EditError::Pipeline(_)) => 1,
+            Self::Defect(_) => 70,
+        })
+    }
+}

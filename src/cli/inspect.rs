@@ -1,0 +1,155 @@
+//! `retouch inspect`: what a model is, how large, and what is missing.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use crate::cli::{
+    args::InspectArgs,
+    error::{CliError, ModelError},
+    load,
+};
+use crate::editing::settings::EditSettings;
+use crate::pipelines::inspect::{self, Inspection, PartInspection};
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Model`] if the model can't be used; what could be found out is printed before.
+pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
+    let path = load::model_path(&args.model)?;
+    let refuse = |source| CliError::Model { path: path.clone(), source: Box::new(source) };
+    let found = inspect::inspect(&path).map_err(|error| refuse(error.into()))?;
+    let settings = match &found.retouch_json {
+        Some(json) => EditSettings::recommended(json).map_err(|error| refuse(error.into()))?,
+        None => EditSettings::paper(),
+    };
+    let text = if args.json {
+        json(&path.display().to_string(), &found, &settings).to_string()
+    } else {
+        text(&path.display().to_string(), &found, &settings)
+    };
+    // A reader that closed the pipe has seen enough.
+    let _ = writeln!(io::stdout().lock(), "{text}");
+    match found.parts.into_iter().find_map(|part| part.fault) {
+        Some(fault) => Err(refuse(ModelError::Unusable(fault))),
+        None => Ok(()),
+    }
+}
+
+fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
+    let side = found.sample_size;
+    let mut rows = vec![
+        ("model", path.to_owned()),
+        ("kind", found.class.clone()),
+        (
+            "size",
+            format!("{side}x{side} pixels; sides are rounded to multiples of {}", found.stride),
+        ),
+        (
+            "latents",
+            format!("{} channels, {} pixels a cell", found.latent_channels, found.vae_scale_factor),
+        ),
+        ("instruction", format!("at most {} tokens", found.max_tokens - 2)),
+    ];
+    rows.extend(found.parts.iter().map(|part| (part.name, part_text(part))));
+    let parameters: u64 = found.parts.iter().map(|it| it.parameters).sum();
+    rows.push((
+        "memory",
+        format!("{} in fp32, {} in bf16 or fp16", bytes(parameters * 4), bytes(parameters * 2)),
+    ));
+    rows.extend(found.attention.iter().map(|level| {
+        let (height, width) = level.grid;
+        let counts = format!(
+            "{height}x{width} cells: {} self, {} cross (level {})",
+            level.self_attention, level.cross_attention, level.level
+        );
+        ("attention", counts)
+    }));
+    let sampler = match &found.sampler_replaces {
+        Some(replaced) => format!("{}, for {replaced}", found.sampler.name()),
+        None => found.sampler.name().to_owned(),
+    };
+    rows.push(("sampler", sampler));
+    let origin = if found.retouch_json.is_some() { "retouch.json" } else { "the paper's" };
+    rows.push((
+        "settings",
+        format!(
+            "{} steps, guidance {} and {}, K {}, tau {}, {} ({origin})",
+            settings.steps.get(),
+            settings.guidance.text.get(),
+            settings.guidance.image.get(),
+            settings.clusters.get(),
+            settings.tau.get(),
+            settings.modulation.name(),
+        ),
+    ));
+    rows.extend(found.notes.iter().map(|note| ("note", note.clone())));
+    let usable = found.parts.iter().all(|part| part.fault.is_none());
+    rows.push(("usable", if usable { "yes" } else { "no" }.to_owned()));
+    let lines: Vec<String> =
+        rows.iter().map(|(name, value)| format!("{name:<13}{value}")).collect();
+    lines.join("\n")
+}
+
+fn part_text(part: &PartInspection) -> String {
+    let dtypes = part.dtypes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let sizes = format!(
+        "{:.1} M parameters, {} as {dtypes}",
+        part.parameters as f64 / 1e6,
+        bytes(part.bytes)
+    );
+    match &part.fault {
+        Some(fault) => format!("{sizes}; {fault}"),
+        None => sizes,
+    }
+}
+
+fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}
+
+fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
+    let parts = found.parts.iter().map(|part| {
+        json!({
+            "name": part.name,
+            "parameters": part.parameters,
+            "bytes": part.bytes,
+            "dtypes": part.dtypes,
+            "fault": part.fault,
+        })
+    });
+    let attention = found.attention.iter().map(|level| {
+        json!({
+            "level": level.level,
+            "height": level.grid.0,
+            "width": level.grid.1,
+            "self": level.self_attention,
+            "cross": level.cross_attention,
+        })
+    });
+    json!({
+        "model": path,
+        "class": found.class,
+        "sample_size": found.sample_size,
+        "stride": found.stride,
+        "latent_channels": found.latent_channels,
+        "vae_scale_factor": found.vae_scale_factor,
+        "max_tokens": found.max_tokens,
+        "parts": parts.collect::<Vec<_>>(),
+        "attention": attention.collect::<Vec<_>>(),
+        "sampler": found.sampler.name(),
+        "sampler_replaces": found.sampler_replaces,
+        "settings": {
+            "steps": settings.steps.get(),
+            "localize_steps": settings.localize_steps.get(),
+            "text_guidance": settings.guidance.text.get(),
+            "image_guidance": settings.guidance.image.get(),
+            "k": settings.clusters.get(),
+            "tau": settings.tau.get(),
+            "modulation": settings.modulation.name(),
+        },
+        "notes": found.notes,
+        "usable": found.parts.iter().all(|part| part.fault.is_none()),
+    })
+}

@@ -1,0 +1,137 @@
+//! The one place that joins model and methods: from what was typed to an [`Editor`] with its settings.
+
+use std::path::{Path, PathBuf};
+
+use directories::ProjectDirs;
+use tch::{Device, Kind};
+
+use crate::cli::{
+    args::{Dtype, ModelArgs, ModelPathArg},
+    error::{CliError, ModelError},
+};
+use crate::editing::{editor::Editor, settings::EditSettings};
+use crate::kernels::{cpu, cuda};
+use crate::models::snapshot::Snapshot;
+use crate::pipelines::{
+    instruct_pix2pix::InstructPix2PixPipeline,
+    load::{self, LoadError},
+};
+
+/// Where the demo model lies in a clone, and beside an installed command.
+const DEMO_MODEL: [&str; 2] = ["assets/demo-model", "share/retouch/demo-model"];
+
+/// A model, ready to edit.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The methods over it.
+    pub(crate) editor: Editor,
+    /// What it recommends, over the paper's settings.
+    pub(crate) settings: EditSettings,
+    /// Where it came from.
+    pub(crate) path: PathBuf,
+    /// As printed, such as `cpu`.
+    pub(crate) device: String,
+    /// As printed, such as `fp32`.
+    pub(crate) dtype: &'static str,
+    /// What is to be known of the files.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Loaded {
+    /// The model's name: that of its folder or file.
+    pub(crate) fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+}
+
+/// The model that is meant: the one given, else the demo model, whatever the current folder is.
+///
+/// # Errors
+/// [`CliError::Usage`] if none is given and the demo model is not beside the command.
+pub(crate) fn model_path(arg: &ModelPathArg) -> Result<PathBuf, CliError> {
+    if let Some(path) = &arg.model {
+        return Ok(path.clone());
+    }
+    let exe = std::env::current_exe().and_then(|it| it.canonicalize()).unwrap_or_default();
+    let roots = exe.ancestors().skip(1).take(4).chain([Path::new(env!("CARGO_MANIFEST_DIR"))]);
+    let places = roots.flat_map(|root| DEMO_MODEL.map(|place| root.join(place)));
+    places.into_iter().find(|it| it.join("model_index.json").is_file()).ok_or_else(|| {
+        CliError::Usage("no model: give --model PATH or set RETOUCH_MODEL".to_owned())
+    })
+}
+
+/// Loads a model onto a device in a dtype.
+///
+/// # Errors
+/// [`CliError`] says which file, key or device is wrong.
+pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
+    let path = model_path(&args.path)?;
+    let device = device(&args.device)?;
+    if let Some(threads) = args.threads {
+        tch::set_num_threads(threads as i32);
+    }
+    let (kind, dtype) = dtype(args.dtype, device);
+    let loaded = open(&path, kind, device);
+    let (pipeline, settings, notes) = loaded
+        .map_err(|source| CliError::Model { path: path.clone(), source: Box::new(source) })?;
+    let device = args.device.clone();
+    let cache = ProjectDirs::from("", "", "retouch").map(|it| it.cache_dir().to_owned());
+    Ok(Loaded {
+        editor: Editor::new(Box::new(pipeline), cache),
+        settings,
+        path,
+        device,
+        dtype,
+        notes,
+    })
+}
+
+fn open(
+    path: &Path,
+    kind: Kind,
+    device: Device,
+) -> Result<(InstructPix2PixPipeline, EditSettings, Vec<String>), ModelError> {
+    let snapshot = Snapshot::open(path).map_err(LoadError::from)?;
+    let settings = match snapshot.retouch_json() {
+        Some(json) => EditSettings::recommended(json)?,
+        None => EditSettings::paper(),
+    };
+    let pipeline = load::load(&snapshot, kind, device)?;
+    let mut notes: Vec<String> = snapshot.notes().iter().map(ToString::to_string).collect();
+    if let Some(replaced) = pipeline.scheduler.own_sampler().map_err(LoadError::from)?.replaces {
+        notes.push(format!(
+            "the model's sampler {replaced} is not built in; Euler ancestral stands in for it"
+        ));
+    }
+    Ok((pipeline, settings, notes))
+}
+
+fn device(name: &str) -> Result<Device, CliError> {
+    let index = match name.strip_prefix("cuda") {
+        _ if name == "cpu" => return Ok(Device::Cpu),
+        Some("") => Some(0),
+        Some(rest) => rest.strip_prefix(':').and_then(|it| it.parse().ok()),
+        None => None,
+    };
+    let index: usize = index.ok_or_else(|| CliError::UnknownDevice(name.to_owned()))?;
+    cuda::open_cuda(&cuda_folders())?;
+    if index as i64 >= tch::Cuda::device_count() {
+        return Err(CliError::UnknownDevice(name.to_owned()));
+    }
+    Ok(Device::Cuda(index))
+}
+
+/// Where the user's own libtorch keeps its libraries, if one is named.
+fn cuda_folders() -> Vec<PathBuf> {
+    std::env::var_os("LIBTORCH").map(|it| Path::new(&it).join("lib")).into_iter().collect()
+}
+
+fn dtype(dtype: Dtype, device: Device) -> (Kind, &'static str) {
+    match dtype {
+        Dtype::Bf16 => (Kind::BFloat16, "bf16"),
+        Dtype::Fp16 => (Kind::Half, "fp16"),
+        Dtype::Auto if device.is_cuda() => (Kind::Half, "fp16"),
+        Dtype::Auto if cpu::cpu_has_native_bf16() => (Kind::BFloat16, "bf16"),
+        Dtype::Fp32 | Dtype::Auto => (Kind::Float, "fp32"),
+    }
+}

@@ -1,0 +1,103 @@
+//! `retouch localize`: what an instruction means in a picture, and no edit.
+
+use std::{path::PathBuf, sync::Arc};
+
+use image::{DynamicImage, ImageFormat};
+use serde_json::json;
+
+use crate::cli::{
+    args::LocalizeArgs,
+    edit,
+    error::CliError,
+    load,
+    maps::{MapsFolder, Subject},
+    reporter::{Interrupt, Reporter},
+    resolve,
+    screen::{Screen, Stream},
+    settings_record,
+};
+use crate::editing::{edit_mask::EditMask, session::EditSession};
+use crate::picture::write::{self, Overwrite};
+use crate::wire::localization_json::SavedLocalization;
+
+/// Where a command's results are printed: on standard error if standard output holds the mask.
+pub(crate) fn results_stream(args: &LocalizeArgs) -> Stream {
+    if resolve::is_dash(&output(args)) { Stream::Err } else { Stream::Out }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`] says what is wrong; nothing is written then.
+pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliError> {
+    // 1. What can be refused without the model.
+    let interrupt = Interrupt::listen()?;
+    let output = output(args);
+    let overwrite = if args.report.force { Overwrite::Replace } else { Overwrite::Refuse };
+    for path in [Some(&output), args.save.as_ref()].into_iter().flatten() {
+        if !resolve::is_dash(path) {
+            write::check_target(path, overwrite).map_err(CliError::Output)?;
+        }
+    }
+    let maps =
+        args.report.maps.as_deref().map(|path| MapsFolder::new(path, overwrite)).transpose()?;
+    let picture = resolve::read_picture(&args.input.image, screen)?;
+    let mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
+
+    // 2. The model and the request.
+    let loaded = load::load(&args.model)?;
+    for note in &loaded.notes {
+        screen.warning("MODEL", note);
+    }
+    let settings = resolve::settings(loaded.settings.clone(), &args.sampling, &args.localization)?;
+    let pipeline = loaded.editor.pipeline();
+    let size = picture.picture.size();
+    resolve::check_work_size(size, settings.resize, pipeline.geometry(), args.sampling.max_pixels)?;
+    let mut request =
+        resolve::request(&args.input, &picture, settings, &args.localization, &args.sampling)?;
+    request.mask = mask;
+    request.preview_every = usize::from(maps.is_some());
+    screen.fact("seed", &json!(request.seed));
+
+    // 3. Pass 1, and the mask of it.
+    let mut reporter = Reporter::new(screen, &interrupt);
+    let localization = loaded.editor.localize(&request, &mut reporter)?;
+    let mut record = reporter.into_record();
+    let session = EditSession::new(pipeline, &request);
+    let mask = EditMask::settle(&session, localization.as_deref())?;
+    let mask = Arc::new(mask.unwrap_or_else(|| EditMask::whole(&session)));
+    record.mask = Some(Arc::clone(&mask));
+
+    // 4. Everything is written at the end.
+    let mut png = std::io::Cursor::new(Vec::new());
+    DynamicImage::ImageLuma8(mask.full().as_image().clone())
+        .write_to(&mut png, ImageFormat::Png)
+        .map_err(|error| CliError::Defect(error.to_string()))?;
+    edit::put(&output, png.get_ref(), overwrite)?;
+    screen.written("mask", &output);
+    if let (Some(path), Some(localization)) = (&args.save, localization) {
+        let saved = SavedLocalization {
+            image_sha256: edit::digest(&picture.picture.rgb),
+            model_digest: pipeline.digest().to_owned(),
+            localization: Arc::unwrap_or_clone(localization),
+        };
+        edit::put(path, saved.to_json().as_bytes(), overwrite)?;
+        screen.written("localization", path);
+    }
+    if let Some(folder) = &maps {
+        let subject = Subject {
+            instruction: &request.instruction,
+            source: &session.canvas,
+            result: None,
+            comparisons: vec![],
+            settings: settings_record::facts(&request, &loaded),
+        };
+        let sheet = folder.write(&subject, &record)?;
+        screen.written("contact sheet", &sheet);
+    }
+    Ok(())
+}
+
+fn output(args: &LocalizeArgs) -> PathBuf {
+    args.output.clone().unwrap_or_else(|| resolve::default_output(&args.input.image, "mask", "png"))
+}

@@ -1,0 +1,184 @@
+//! `--maps DIR`: previews, clusters, heat maps, mask, overlay, and the contact sheet that shows them together.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
+
+use crate::cli::{error::CliError, reporter::Record};
+use crate::drawing::{
+    Fact,
+    clusters::{Clusters, cluster_map},
+    contact_sheet::{Preview, Sheet, WordMap, contact_sheet},
+    heat::{Field, heat_overlay},
+    mask_overlay::mask_overlay,
+};
+use crate::editing::{
+    event::Pass,
+    iam_edit::localization_map::{Localization, WordMap as LocalizedWord},
+};
+use crate::picture::write::{self, Overwrite};
+
+/// The file that everything is shown on.
+const CONTACT_SHEET: &str = "contact-sheet.png";
+
+/// What the maps are about.
+#[derive(Debug)]
+pub(crate) struct Subject<'a> {
+    /// The instruction.
+    pub(crate) instruction: &'a str,
+    /// The picture.
+    pub(crate) source: &'a RgbImage,
+    /// The edited picture; `None` for a localization alone.
+    pub(crate) result: Option<&'a RgbImage>,
+    /// Other results, under their labels.
+    pub(crate) comparisons: Vec<(&'a str, &'a RgbImage)>,
+    /// How it was made.
+    pub(crate) settings: Vec<Fact>,
+}
+
+/// A folder of maps.
+#[derive(Debug)]
+pub(crate) struct MapsFolder {
+    path: PathBuf,
+    overwrite: Overwrite,
+}
+
+impl MapsFolder {
+    /// Makes the folder; refuses one that holds a contact sheet already, unless it may be overwritten.
+    ///
+    /// # Errors
+    /// [`CliError::Output`] or [`CliError::Write`].
+    pub(crate) fn new(path: &Path, overwrite: Overwrite) -> Result<Self, CliError> {
+        fs::create_dir_all(path)
+            .map_err(|source| CliError::Write { path: path.to_owned(), source })?;
+        write::check_target(&path.join(CONTACT_SHEET), overwrite).map_err(CliError::Output)?;
+        Ok(Self { path: path.to_owned(), overwrite })
+    }
+
+    /// Writes all maps and returns the path of the contact sheet.
+    ///
+    /// # Errors
+    /// [`CliError::Output`] if a file can't be written.
+    pub(crate) fn write(
+        &self,
+        subject: &Subject<'_>,
+        record: &Record,
+    ) -> Result<PathBuf, CliError> {
+        for (pass, step, preview) in &record.previews {
+            let pass = match pass {
+                Pass::Localize => "localize",
+                Pass::Edit => "edit",
+            };
+            self.rgb(&format!("preview-{pass}-{step:04}.png"), preview)?;
+        }
+        let found = record.localization.as_deref().map(Found::new);
+        if let Some(found) = &found {
+            self.rgb("clusters.png", &cluster_map(&found.clusters(), subject.source.dimensions()))?;
+            for (index, word) in found.localization.words.iter().enumerate() {
+                let name = format!("attention-{:02}-{}.png", index + 1, file_name(&word.word));
+                self.rgb(&name, &heat_overlay(&field(word), subject.source))?;
+            }
+        }
+        let mask = record.mask.as_deref().map(|mask| mask.full().as_image().clone());
+        if let Some(mask) = &mask {
+            self.file("mask.png", &DynamicImage::ImageLuma8(mask.clone()))?;
+            self.rgb("overlay.png", &mask_overlay(subject.source, mask))?;
+        }
+        let sheet = sheet(subject, record, found.as_ref(), mask.as_ref());
+        self.rgb(CONTACT_SHEET, &contact_sheet(&sheet))
+    }
+
+    fn rgb(&self, name: &str, image: &RgbImage) -> Result<PathBuf, CliError> {
+        self.file(name, &DynamicImage::ImageRgb8(image.clone()))
+    }
+
+    fn file(&self, name: &str, image: &DynamicImage) -> Result<PathBuf, CliError> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image
+            .write_to(&mut bytes, ImageFormat::Png)
+            .map_err(|error| CliError::Defect(format!("{name}: {error}")))?;
+        let path = self.path.join(name);
+        write::write_atomically(&path, bytes.get_ref(), self.overwrite)
+            .map_err(CliError::Output)?;
+        Ok(path)
+    }
+}
+
+/// A localization in the form that drawings take: labels from 0.
+struct Found<'a> {
+    localization: &'a Localization,
+    labels: Vec<u8>,
+    scores: Vec<f32>,
+    selected: Vec<bool>,
+}
+
+impl<'a> Found<'a> {
+    fn new(localization: &'a Localization) -> Self {
+        Self {
+            localization,
+            labels: localization.labels.iter().map(|id| id - 1).collect(),
+            scores: localization.clusters.iter().map(|it| it.score as f32).collect(),
+            selected: localization.clusters.iter().map(|it| it.selected).collect(),
+        }
+    }
+
+    fn clusters(&self) -> Clusters<'_> {
+        let grid = self.localization.grid;
+        let grid = (grid.width as u32, grid.height as u32);
+        Clusters::new(&self.labels, grid, &self.scores, &self.selected)
+    }
+}
+
+fn sheet<'a>(
+    subject: &Subject<'a>,
+    record: &'a Record,
+    found: Option<&'a Found<'a>>,
+    mask: Option<&'a GrayImage>,
+) -> Sheet<'a> {
+    let mut reading = vec![];
+    if let Some(parsed) = &record.parsed {
+        reading.push(Fact::new("Action", parsed.action.to_string()));
+        if !parsed.object.is_empty() {
+            reading.push(Fact::new("Object", parsed.object.clone()));
+        }
+        if !parsed.localization_instruction.is_empty() {
+            reading.push(Fact::new(
+                "Localization instruction",
+                parsed.localization_instruction.clone(),
+            ));
+        }
+    }
+    let object_words = found
+        .map(|it| it.localization.words.iter().filter(|word| word.is_object))
+        .into_iter()
+        .flatten();
+    Sheet {
+        reading,
+        clusters: found.map(Found::clusters),
+        word_maps: object_words.map(|it| WordMap { words: &it.word, field: field(it) }).collect(),
+        mask,
+        result: subject.result,
+        comparisons: subject.comparisons.clone(),
+        localization_previews: previews(record, Pass::Localize),
+        edit_previews: previews(record, Pass::Edit),
+        settings: subject.settings.clone(),
+        ..Sheet::new(subject.instruction, subject.source)
+    }
+}
+
+fn previews(record: &Record, wanted: Pass) -> Vec<Preview<'_>> {
+    let of_pass = record.previews.iter().filter(|(pass, ..)| *pass == wanted);
+    of_pass.map(|(_, step, image)| Preview { step: *step, image }).collect()
+}
+
+fn field(word: &LocalizedWord) -> Field<'_> {
+    Field::new(&word.values, (word.grid.width as u32, word.grid.height as u32))
+}
+
+/// A word as part of a file's name.
+fn file_name(word: &str) -> String {
+    word.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
+}

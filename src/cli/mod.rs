@@ -1,0 +1,70 @@
+//! The command line: what was typed, what it means, and the one place that joins models and methods.
+
+mod args;
+mod edit;
+mod error;
+mod inspect;
+mod load;
+mod localize;
+mod maps;
+mod reporter;
+mod resolve;
+mod screen;
+mod settings_record;
+
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser};
+
+use crate::cli::{
+    args::{Cli, Command},
+    error::CliError,
+    screen::{Screen, Stream},
+};
+
+/// Runs the command line and returns its exit code, one of those that the help lists.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (json, results) = match &cli.command {
+        Command::Edit(args) => (args.report.json, edit::results_stream(args)),
+        Command::Localize(args) => (args.report.json, localize::results_stream(args)),
+        Command::Inspect(_) | Command::Completions { .. } => (false, Stream::Out),
+    };
+    let mut screen = Screen::new(json, results);
+    match run(&cli.command, &mut screen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            screen.failed(&error);
+            error.exit_code()
+        }
+    }
+}
+
+/// Runs a command; a panic, which libtorch's own errors come as, becomes an error.
+fn run(command: &Command, screen: &mut Screen) -> Result<(), CliError> {
+    panic::set_hook(Box::new(|_| {}));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| match command {
+        Command::Edit(args) => edit::run(args, screen),
+        Command::Localize(args) => localize::run(args, screen),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "retouch", &mut io::stdout());
+            Ok(())
+        }
+    }));
+    outcome.unwrap_or_else(|payload| Err(CliError::Defect(payload_text(payload.as_ref()))))
+}
+
+/// What a panic said, its first line.
+fn payload_text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    text.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,291 @@
+//! From what was typed to what it means: requests with every default filled in, or an error.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::cli::{
+    args::{self, EncodingArgs, InputArgs, LocalizationArgs, MaskArgs, SamplingArgs, SizeSpec},
+    error::CliError,
+    screen::Screen,
+};
+use crate::editing::{
+    edit_mask::MaskChoice,
+    instruction::Action,
+    request::{EditRequest, MethodKind, Preserve, Resize, Unparsed},
+    settings::{EditSettings, Modulation},
+};
+use crate::picture::{
+    FileFormat,
+    decode::{self, Decoded, InputLimits},
+    encode::{OutputFormat, Quality},
+    error::PictureError,
+    mask::{Mask, Radius},
+    size::Size,
+};
+use crate::pipelines::Geometry;
+use crate::sampling::SchedulerKind;
+
+/// `-`: standard input or output.
+pub(crate) fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Reads the picture of a command; what it had to be told is shown.
+///
+/// # Errors
+/// [`CliError::Picture`].
+pub(crate) fn read_picture(path: &Path, screen: &mut Screen) -> Result<Decoded, CliError> {
+    let limits = InputLimits::default();
+    let decoded = if is_dash(path) {
+        let name = "standard input";
+        decode::read_bytes(name, io::stdin().lock(), limits)
+            .and_then(|bytes| decode::decode(name, &bytes, limits))
+    } else {
+        decode::read(path, limits)
+    };
+    let decoded = decoded.map_err(CliError::Picture)?;
+    for note in &decoded.notes {
+        screen.warning("PICTURE", &note.to_string());
+    }
+    Ok(decoded)
+}
+
+/// The request of a command, all but what only one of them has.
+///
+/// # Errors
+/// [`CliError::OutOfRange`] or [`CliError::Usage`] names the value.
+pub(crate) fn request(
+    input: &InputArgs,
+    picture: &Decoded,
+    settings: EditSettings,
+    localization: &LocalizationArgs,
+    sampling: &SamplingArgs,
+) -> Result<EditRequest, CliError> {
+    if input.instruction.trim().is_empty() {
+        return Err(CliError::Usage("the instruction is empty; say what to change".to_owned()));
+    }
+    Ok(EditRequest {
+        image: Arc::clone(&picture.picture.rgb),
+        instruction: input.instruction.clone(),
+        negative_prompt: sampling.negative_prompt.clone(),
+        method: MethodKind::IamEdit,
+        object: localization.object.clone(),
+        action: localization.action.map(Action::from),
+        unparsed: if localization.strict { Unparsed::Refuse } else { Unparsed::PlainEdit },
+        seed: sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
+        settings,
+        mask: MaskChoice::default(),
+        preview_every: 0,
+    })
+}
+
+/// The settings: the preset's or the model's, over them what was typed.
+///
+/// # Errors
+/// [`CliError::OutOfRange`] names the value.
+pub(crate) fn settings(
+    recommended: EditSettings,
+    sampling: &SamplingArgs,
+    localization: &LocalizationArgs,
+) -> Result<EditSettings, CliError> {
+    let mut settings = match sampling.preset {
+        Some(args::Preset::Paper) => {
+            EditSettings { localization: recommended.localization, ..EditSettings::paper() }
+        }
+        None => recommended,
+    };
+    if let Some(scale) = sampling.text_guidance {
+        settings.guidance.text = scale.try_into()?;
+    }
+    if let Some(scale) = sampling.image_guidance {
+        settings.guidance.image = scale.try_into()?;
+    }
+    if let Some(kind) = sampling.scheduler {
+        settings.scheduler = Some(kind.into());
+    }
+    settings.resize = match sampling.size {
+        Some(SizeSpec::Native) => Resize::Native,
+        Some(SizeSpec::Fit(longer)) => Resize::Fit(longer),
+        None => settings.resize,
+    };
+    if let Some(tau) = localization.tau {
+        settings.tau = tau.try_into()?;
+    }
+    if let Some(k) = localization.k {
+        settings.clusters = k.try_into()?;
+    }
+    if let Some(steps) = localization.localize_steps {
+        settings.localize_steps = steps.try_into()?;
+    }
+    Ok(settings)
+}
+
+/// Refuses a size to work at that is larger than allowed.
+///
+/// # Errors
+/// [`CliError::Usage`] with the remedy.
+pub(crate) fn check_work_size(
+    image: Size,
+    resize: Resize,
+    geometry: Geometry,
+    max_pixels: u64,
+) -> Result<(), CliError> {
+    let work = match resize {
+        Resize::Fit(longer) => image.fit(longer.unwrap_or(geometry.sample_size), geometry.stride),
+        Resize::Native => image.native(geometry.vae_scale_factor),
+    };
+    if work.pixels() > max_pixels {
+        let (width, height) = (work.width, work.height);
+        return Err(CliError::Usage(format!(
+            "the model would work at {width}x{height} pixels, more than {max_pixels}; \
+             choose --size fit:N, or raise --max-pixels"
+        )));
+    }
+    Ok(())
+}
+
+/// The mask, as far as the caller decides it.
+///
+/// # Errors
+/// [`CliError::Picture`] if a mask can't be read or does not fit the picture.
+pub(crate) fn mask(
+    args: &MaskArgs,
+    image: Size,
+    screen: &mut Screen,
+) -> Result<MaskChoice, CliError> {
+    let mut shapes: Option<Mask> = None;
+    let mut add = |mask: Mask| {
+        shapes = Some(match shapes.take() {
+            Some(shapes) => shapes.union(&mask),
+            None => mask,
+        });
+    };
+    for path in &args.mask {
+        let name = path.display().to_string();
+        let painted = decode::read(path, InputLimits::default()).map_err(CliError::Picture)?;
+        let (mask, note) =
+            Mask::from_picture(&name, &painted.picture, image).map_err(CliError::Picture)?;
+        for note in painted.notes.iter().chain(&note) {
+            screen.warning("MASK", &note.to_string());
+        }
+        add(mask);
+    }
+    let boxes = args.boxes.iter().map(|spec| spec.resolve(image)).collect::<Result<Vec<_>, _>>();
+    let boxes = boxes.map_err(CliError::Picture)?;
+    if !boxes.is_empty() {
+        add(Mask::from_boxes(image, &boxes));
+    }
+    Ok(MaskChoice {
+        shapes,
+        clusters: args.clusters.clone(),
+        invert: args.invert_mask,
+        dilate: Radius::try_from(args.dilate).map_err(CliError::Picture)?,
+        feather: Radius::try_from(args.feather).map_err(CliError::Picture)?,
+    })
+}
+
+/// The type of the output: as typed, else by the name's ending, else PNG.
+///
+/// # Errors
+/// [`CliError::Output`] names the ending; [`CliError::OutOfRange`] the quality.
+pub(crate) fn output_format(args: &EncodingArgs, output: &Path) -> Result<OutputFormat, CliError> {
+    let format = match args.format {
+        Some(format) => format.into(),
+        None if is_dash(output) => FileFormat::Png,
+        None => FileFormat::of_path(output).map_err(CliError::Output)?,
+    };
+    let quality = match args.quality {
+        Some(quality) => {
+            Some(Quality::try_from(quality).map_err(|error| CliError::Usage(error.to_string()))?)
+        }
+        None => None,
+    };
+    OutputFormat::new(format, quality)
+        .map_err(|error: PictureError| CliError::Usage(error.to_string()))
+}
+
+/// The output beside the input: `bee.jpg` becomes `bee.edited.png`.
+pub(crate) fn default_output(image: &Path, kind: &str, extension: &str) -> PathBuf {
+    if is_dash(image) {
+        return PathBuf::from("-");
+    }
+    let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+    image.with_file_name(format!("{stem}.{kind}.{extension}"))
+}
+
+/// The output of variant `index` of `count`: `out.png` becomes `out-2.png`.
+pub(crate) fn variant_output(output: &Path, index: u32, count: u32) -> PathBuf {
+    if count == 1 {
+        return output.to_owned();
+    }
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
+    let name = format!("{stem}-{}", index + 1);
+    match output.extension() {
+        Some(extension) => output.with_file_name(format!("{name}.{}", extension.to_string_lossy())),
+        None => output.with_file_name(name),
+    }
+}
+
+impl From<args::Method> for MethodKind {
+    fn from(method: args::Method) -> Self {
+        match method {
+            args::Method::IamEdit => Self::IamEdit,
+            args::Method::InstructPix2Pix => Self::InstructPix2Pix,
+        }
+    }
+}
+
+impl From<args::Preserve> for Preserve {
+    fn from(preserve: args::Preserve) -> Self {
+        match preserve {
+            args::Preserve::None => Self::None,
+            args::Preserve::Latent => Self::Latent,
+            args::Preserve::Pixel => Self::Pixel,
+        }
+    }
+}
+
+impl From<args::Modulation> for Modulation {
+    fn from(modulation: args::Modulation) -> Self {
+        match modulation {
+            args::Modulation::Gate => Self::Gate,
+            args::Modulation::Mask => Self::Mask,
+            args::Modulation::Null => Self::Null,
+        }
+    }
+}
+
+impl From<args::Action> for Action {
+    fn from(action: args::Action) -> Self {
+        match action {
+            args::Action::Change => Self::Change,
+            args::Action::Add => Self::Add,
+            args::Action::Remove => Self::Remove,
+            args::Action::Global => Self::Global,
+        }
+    }
+}
+
+impl From<args::Scheduler> for SchedulerKind {
+    fn from(scheduler: args::Scheduler) -> Self {
+        match scheduler {
+            args::Scheduler::EulerAncestral => Self::EulerAncestral,
+            args::Scheduler::Euler => Self::Euler,
+            args::Scheduler::Ddim => Self::Ddim,
+            args::Scheduler::DpmSolverPlusPlus2M => Self::DpmSolverPlusPlus2M,
+        }
+    }
+}
+
+impl From<args::Format> for FileFormat {
+    fn from(format: args::Format) -> Self {
+        match format {
+            args::Format::Png => Self::Png,
+            args::Format::Jpeg => Self::Jpeg,
+            args::Format::Webp => Self::WebP,
+        }
+    }
+}

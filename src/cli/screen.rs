@@ -1,0 +1,202 @@
+//! What a person sees while a command runs: bars on a terminal, plain lines elsewhere, JSON lines if asked.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Instant,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::cli::error::CliError;
+use crate::editing::event::{EditEvent, Pass, StepReport};
+use crate::wire::event_json;
+
+/// Where lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error, where standard output holds a picture.
+    Err,
+}
+
+/// What a person sees.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    style: Style,
+    results: Stream,
+    bar: Option<(Pass, ProgressBar)>,
+    pass_started: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Bars,
+    Lines,
+    Json,
+}
+
+impl Screen {
+    /// A screen; `results` says where paths and JSON go, notes and progress always go to standard error.
+    pub(crate) fn new(json: bool, results: Stream) -> Self {
+        let style = match (json, io::stderr().is_terminal()) {
+            (true, _) => Style::Json,
+            (false, true) => Style::Bars,
+            (false, false) => Style::Lines,
+        };
+        Self { style, results, bar: None, pass_started: Instant::now() }
+    }
+
+    /// Shows an event of the edit.
+    pub(crate) fn event(&mut self, event: &EditEvent) {
+        if self.style == Style::Json {
+            return self.json(&event_json::event(event));
+        }
+        match event {
+            EditEvent::StepDone(report) => self.step(report),
+            EditEvent::Warning(warning) => self.line(&format!("warning: {}", warning.message)),
+            EditEvent::InstructionParsed(parsed) => {
+                let object =
+                    if parsed.object.is_empty() { "the whole picture" } else { &parsed.object };
+                let action =
+                    event_json::action(parsed.action).trim_start_matches("ACTION_").to_lowercase();
+                self.line(&format!("understood: {action} {object}"));
+                if !parsed.localization_instruction.is_empty() {
+                    self.line(&format!("localizing with: {}", parsed.localization_instruction));
+                }
+            }
+            EditEvent::Localized(localization) => {
+                for cluster in &localization.clusters {
+                    let mark = if cluster.selected { "  selected" } else { "" };
+                    let (id, score, area) = (cluster.id, cluster.score, cluster.area * 100.0);
+                    self.line(&format!(
+                        "cluster {id}: score {score:.2}, {area:.0} % of the picture{mark}"
+                    ));
+                }
+            }
+            EditEvent::MaskSettled(mask) => {
+                self.line(&format!("mask: {:.1} % of the picture", mask.area() * 100.0));
+            }
+        }
+    }
+
+    /// Something to know that is no error, from elsewhere than the edit.
+    pub(crate) fn warning(&mut self, reason: &str, message: &str) {
+        match self.style {
+            Style::Json => self.json(&event_json::warning_line(reason, message)),
+            Style::Bars | Style::Lines => self.line(&format!("warning: {message}")),
+        }
+    }
+
+    /// A fact, such as the seed: a line for people, a key for programs.
+    pub(crate) fn fact(&mut self, key: &str, value: &Value) {
+        match self.style {
+            Style::Json => self.json(&json!({ key: value })),
+            Style::Bars | Style::Lines => match value {
+                Value::String(text) => self.line(&format!("{key}: {text}")),
+                other => self.line(&format!("{key}: {other}")),
+            },
+        }
+    }
+
+    /// A file that was written: its path is the command's result.
+    pub(crate) fn written(&mut self, what: &str, path: &std::path::Path) {
+        self.end_bar();
+        match self.style {
+            Style::Json => {
+                self.json(&json!({"written": {"what": what, "path": path.display().to_string()}}));
+            }
+            Style::Bars | Style::Lines => self.result_line(&format!("{what}: {}", path.display())),
+        }
+    }
+
+    /// Why the command failed, one line.
+    pub(crate) fn failed(&mut self, error: &CliError) {
+        self.end_bar();
+        match self.style {
+            Style::Json => self.json(&json!({"error": {"message": message(error)}})),
+            Style::Bars | Style::Lines => self.line(&format!("error: {}", message(error))),
+        }
+    }
+
+    fn step(&mut self, report: &StepReport) {
+        if report.step == 1 {
+            self.pass_started = Instant::now();
+        }
+        let name = match report.pass {
+            Pass::Localize => "localize",
+            Pass::Edit => "edit",
+        };
+        if self.style == Style::Lines {
+            // Ten lines a pass are enough for a log.
+            if report.step * 10 / report.of != (report.step - 1) * 10 / report.of {
+                let seconds = self.pass_started.elapsed().as_secs_f64();
+                self.line(&format!(
+                    "{name}: step {} of {}, {seconds:.1} s",
+                    report.step, report.of
+                ));
+            }
+            return;
+        }
+        if self.bar.as_ref().is_none_or(|(pass, _)| *pass != report.pass) {
+            self.end_bar();
+            let style =
+                ProgressStyle::with_template("{msg:>8} {wide_bar} {pos}/{len}  {elapsed} + {eta}");
+            let bar = ProgressBar::new(report.of as u64)
+                .with_style(style.expect("the template is well-formed"))
+                .with_message(name);
+            self.bar = Some((report.pass, bar));
+        }
+        if let Some((_, bar)) = &self.bar {
+            bar.set_position(report.step as u64);
+        }
+        if report.step == report.of {
+            self.end_bar();
+        }
+    }
+
+    fn end_bar(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.finish();
+        }
+    }
+
+    fn json(&mut self, value: &Value) {
+        self.result_line(&value.to_string());
+    }
+
+    /// A line among the results. A closed pipe is no reason to fail: the files are what counts.
+    fn result_line(&mut self, line: &str) {
+        let _ = match self.results {
+            Stream::Out => writeln!(io::stdout().lock(), "{line}"),
+            Stream::Err => writeln!(io::stderr().lock(), "{line}"),
+        };
+    }
+
+    /// A line for people.
+    fn line(&mut self, line: &str) {
+        match &self.bar {
+            Some((_, bar)) => bar.suspend(|| {
+                let _ = writeln!(io::stderr().lock(), "{line}");
+            }),
+            None => {
+                let _ = writeln!(io::stderr().lock(), "{line}");
+            }
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn message(error: &CliError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text.replace('\n', " ")
+}
