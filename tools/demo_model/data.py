@@ -1,0 +1,75 @@
+"""Pairs as tensors, drawn on the fly by worker processes."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import CLIPTokenizer
+
+from pairs import Pair, make_pair
+
+# Seeds below this are for training, those from it on for held-out pairs.
+HELD_OUT_SEEDS = 1_000_000_000
+
+
+def token_mask(tokenizer: CLIPTokenizer, text: str, span: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Returns the ids of `text` (tokens,) and 1.0 at each token that lies in the characters `span`."""
+    encoded = tokenizer(text, padding="max_length", truncation=True, return_offsets_mapping=True)
+    inside = [float(start >= span[0] and end <= span[1] and end > start) for start, end in encoded["offset_mapping"]]
+    return torch.tensor(encoded["input_ids"]), torch.tensor(inside)
+
+
+def pixels(picture) -> Tensor:
+    """Returns a picture (h, w, 3) uint8 as (3, h, w) uint8."""
+    return torch.from_numpy(picture).permute(2, 0, 1).contiguous()
+
+
+class Pairs(Dataset):
+    """The pairs of seeds `0, 1, 2, …` as tensors."""
+
+    def __init__(self, size: int, tokenizer: CLIPTokenizer):
+        self.size = size
+        self.tokenizer = tokenizer
+
+    def __getitem__(self, seed: int) -> dict[str, Tensor]:
+        pair: Pair = make_pair(seed, self.size)
+        ids, tokens = token_mask(self.tokenizer, pair.edit.instruction, pair.edit.span)
+        return {
+            "source": pixels(pair.source),
+            "target": pixels(pair.target),
+            "mask": torch.from_numpy(pair.object_mask)[None].float(),
+            "ids": ids,
+            "tokens": tokens,
+        }
+
+
+class From(Sampler):
+    """Counts upward from `first`, without an end."""
+
+    def __init__(self, first: int):
+        self.first = first
+
+    def __iter__(self) -> Iterator[int]:
+        seed = self.first
+        while True:
+            yield seed % HELD_OUT_SEEDS
+            seed += 1
+
+
+def _heed_the_parent(_: int) -> None:
+    """Lets a worker end by the parent's word alone: `timeout` and a terminal interrupt the whole group of processes."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def batches(size: int, tokenizer: CLIPTokenizer, batch: int, workers: int, first: int) -> Iterator[dict[str, Tensor]]:
+    """Yields batches of pairs without an end, from seed `first` on, in the same order for any number of workers."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    drawn = Pairs(size, tokenizer)
+    ahead = 4 if workers else None
+    yield from DataLoader(
+        drawn, batch, sampler=From(first), num_workers=workers, prefetch_factor=ahead, worker_init_fn=_heed_the_parent
+    )

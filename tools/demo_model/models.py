@@ -1,0 +1,100 @@
+"""The networks, all of diffusers' and transformers' own classes, in one shape for each side of the picture."""
+
+from dataclasses import dataclass
+
+from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tokenizer import LENGTH
+
+LATENT_CHANNELS = 4
+TEXT_WIDTH = 128
+TEXT_LAYERS = 2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What depends on the picture's side. Each level of the U-Net halves the side of the one before."""
+
+    pixels: int
+    vae_channels: tuple[int, ...]
+    unet_channels: tuple[int, ...]
+    unet_heads: tuple[int, ...]
+    unet_attends: tuple[bool, ...]
+
+    @property
+    def latent(self) -> int:
+        """The latent's side in cells."""
+        return self.pixels // 2 ** (len(self.vae_channels) - 1)
+
+
+SHAPES = {
+    # Attention at 16x16 and 8x8.
+    64: Shape(64, (16, 32), (32, 64, 96), (1, 2, 2), (False, True, True)),
+    # Attention at 32x32, 16x16 and 8x8: for a GPU.
+    128: Shape(128, (16, 32, 64), (64, 128, 192), (1, 2, 4), (True, True, True)),
+}
+
+
+def new_vae(shape: Shape) -> AutoencoderKL:
+    """Returns an untrained autoencoder; its latents are brought to unit variance after training."""
+    levels = len(shape.vae_channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=shape.vae_channels,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=4,
+        sample_size=shape.pixels,
+        scaling_factor=1.0,
+        mid_block_add_attention=False,
+    )
+
+
+def new_unet(shape: Shape) -> UNet2DConditionModel:
+    """Returns an untrained U-Net over the noisy latent and the picture's latent."""
+    return UNet2DConditionModel(
+        sample_size=shape.latent,
+        in_channels=2 * LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=shape.unet_channels,
+        layers_per_block=1,
+        down_block_types=tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in shape.unet_attends),
+        up_block_types=tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in shape.unet_attends[::-1]),
+        attention_head_dim=shape.unet_heads,  # diffusers' old name for the number of heads
+        cross_attention_dim=TEXT_WIDTH,
+        norm_num_groups=16,
+    )
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Returns an untrained text encoder for the tokenizer's vocabulary."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            num_hidden_layers=TEXT_LAYERS,
+            num_attention_heads=4,
+            max_position_embeddings=LENGTH,
+            projection_dim=TEXT_WIDTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            hidden_act="quick_gelu",
+        )
+    )
+
+
+def new_scheduler() -> EulerAncestralDiscreteScheduler:
+    """Returns the scheduler of InstructPix2Pix with Stable Diffusion's noise levels, for a model that predicts v."""
+    return EulerAncestralDiscreteScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        timestep_spacing="linspace",
+        steps_offset=1,
+    )

@@ -1,0 +1,75 @@
+"""Run with `python -m unittest` in this folder: the scenes keep their promises, and training starts, learns and resumes."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+
+from pairs import make_pair
+from vocabulary import ACTIONS
+
+HERE = Path(__file__).parent
+
+
+def referents(edit) -> list:
+    """Returns the things of the source that the edit's object phrase describes."""
+    *traits, noun = edit.object.split()
+    return [t for t in edit.before.things if t.noun == noun and all(trait in (t.color, t.size) for trait in traits)]
+
+
+class Scenes(unittest.TestCase):
+    def test_a_pair_is_the_same_for_the_same_seed(self):
+        for seed in range(5):
+            first, second = make_pair(seed, 64), make_pair(seed, 64)
+            self.assertEqual(first.edit, second.edit)
+            np.testing.assert_array_equal(first.source, second.source)
+            np.testing.assert_array_equal(first.target, second.target)
+
+    def test_source_and_target_differ_only_inside_the_edit_mask_and_its_soft_edge(self):
+        for seed in range(60):
+            pair = make_pair(seed, 64)
+            differs = np.abs(pair.source.astype(int) - pair.target).max(-1) > 64
+            self.assertTrue(differs.any())
+            near = np.pad(pair.edit_mask, 1)
+            near = np.max([near[y : y + 64, x : x + 64] for y in range(3) for x in range(3)], 0)
+            self.assertFalse((differs & ~near).any(), pair.edit.instruction)
+
+    def test_the_phrase_means_exactly_the_edited_thing(self):
+        for seed in range(200):
+            edit = make_pair(seed, 64).edit
+            self.assertEqual(edit.instruction[slice(*edit.span)], edit.object)
+            if edit.action != "add":
+                self.assertEqual(referents(edit), [edit.before.things[edit.old]])
+
+    def test_every_action_can_be_asked_for(self):
+        for action in ACTIONS:
+            self.assertEqual(make_pair(7, 64, action).edit.action, action)
+
+    def test_an_object_covers_at_most_a_fifth_of_the_picture(self):
+        self.assertLess(max(make_pair(seed, 64).strata["area"] for seed in range(200)), 0.2)
+
+
+class Training(unittest.TestCase):
+    def train(self, run: Path, steps: int) -> list[dict]:
+        command = [sys.executable, "train.py", "--run", run, "--steps", steps, "--batch", 4, "--vae-steps", 30]
+        command += ["--log-every", 10, "--save-every", 0.05, "--threads", 1]
+        subprocess.run([str(part) for part in command], cwd=HERE, check=True, capture_output=True)
+        return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+    def test_training_starts_learns_and_resumes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            log = self.train(Path(folder) / "run", 40)
+            self.assertLess(log[-1]["loss"], log[0]["loss"])
+            resumed = self.train(Path(folder) / "run", 60)
+            self.assertEqual(resumed[: len(log)], log)
+            self.assertEqual([line["step"] for line in resumed], [10, 20, 30, 40, 50, 60])
+            self.assertGreater(resumed[-1]["seconds"], log[-1]["seconds"])
+            self.assertLess(resumed[-1]["loss"], log[0]["loss"])
+
+
+if __name__ == "__main__":
+    unittest.main()
