@@ -10,14 +10,23 @@ UPDATE_RMS = 0.2
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """Returns about the nearest matrix with orthonormal rows or columns."""
+    """Returns about the nearest matrix with orthonormal rows or columns.
+
+    Differs: the polynomial is iterated on the Gram matrix of the shorter side, and the matrix itself is multiplied once at the
+    end: the same result, at a third of the time for a convolution's wide matrices.
+    """
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
+    gram = x @ x.T
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    product = identity
     for _ in range(iterations):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        factor = torch.addmm(a * identity + b * gram, gram, gram, alpha=c)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    x = product @ x
     return x.T if tall else x
 
 
