@@ -50,7 +50,7 @@ pub(crate) struct EditArgs {
     #[arg(long, value_enum, default_value_t = Method::IamEdit)]
     pub(crate) method: Method,
     /// Denoising steps of the edit, 1 to 1000 [default: the model's, else 100].
-    #[arg(long, value_name = "N")]
+    #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) steps: Option<u32>,
     /// What keeps the rest of the picture [default: pixel; none for instruct-pix2pix and lossy outputs].
     #[arg(long, value_enum)]
@@ -122,7 +122,7 @@ pub(crate) struct EncodingArgs {
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
     /// Quality of a JPEG, 1 to 100 [default: 95].
-    #[arg(long, value_name = "N")]
+    #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) quality: Option<u32>,
 }
 
@@ -151,13 +151,13 @@ pub(crate) struct ModelArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SamplingArgs {
     /// Seed of the noise [default: random, printed].
-    #[arg(long, value_name = "N")]
+    #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// How strongly the instruction pulls, 1 to 30 [default: the model's, else 7.5].
-    #[arg(long, value_name = "SCALE")]
+    #[arg(long, allow_hyphen_values = true, value_name = "SCALE")]
     pub(crate) text_guidance: Option<f64>,
     /// How strongly the picture pulls, 0 to 30 [default: the model's, else 1.5].
-    #[arg(long, value_name = "SCALE")]
+    #[arg(long, allow_hyphen_values = true, value_name = "SCALE")]
     pub(crate) image_guidance: Option<f64>,
     /// The sampler [default: the model's].
     #[arg(long, value_enum)]
@@ -189,13 +189,13 @@ pub(crate) struct LocalizationArgs {
     #[arg(long)]
     pub(crate) strict: bool,
     /// Cluster score from which a cluster is edited, 0 to 1 [default: the model's, else 0.3].
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, allow_hyphen_values = true, value_name = "SCORE")]
     pub(crate) tau: Option<f64>,
     /// Number of clusters, 2 to 32 [default: the model's, else 5].
-    #[arg(long, value_name = "N")]
+    #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) k: Option<u32>,
     /// Denoising steps of the localization, 1 to 1000 [default: those of the edit].
-    #[arg(long, value_name = "N")]
+    #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) localize_steps: Option<u32>,
 }
 

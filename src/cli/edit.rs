@@ -94,6 +94,9 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
         .map(|path| read_localization(path, &picture))
         .transpose()?;
     let mut reporter = Reporter::new(screen, &interrupt);
+    if saved.is_none() {
+        resolve::check_clusters(&request)?;
+    }
     let localization = match saved {
         Some(saved) => Some(std::sync::Arc::new(saved.localization)),
         None if request.needs_localization() => loaded.editor.localize(&request, &mut reporter)?,

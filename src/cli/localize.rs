@@ -56,6 +56,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     let mut request =
         resolve::request(&args.input, &picture, settings, &args.localization, &args.sampling)?;
     request.mask = mask;
+    resolve::check_clusters(&request)?;
     request.preview_every = usize::from(maps.is_some());
     screen.fact("seed", &json!(request.seed));
 

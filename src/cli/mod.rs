@@ -13,12 +13,12 @@ mod screen;
 mod settings_record;
 
 use std::{
-    io,
+    io::{self, Write},
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::cli::{
     args::{Cli, Command},
@@ -28,11 +28,15 @@ use crate::cli::{
 
 /// Runs the command line and returns its exit code, one of those that the help lists.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let (json, results) = match &cli.command {
         Command::Edit(args) => (args.report.json, edit::results_stream(args)),
         Command::Localize(args) => (args.report.json, localize::results_stream(args)),
-        Command::Inspect(_) | Command::Completions { .. } => (false, Stream::Out),
+        Command::Inspect(args) => (args.json, Stream::Out),
+        Command::Completions { .. } => (false, Stream::Out),
     };
     let mut screen = Screen::new(json, results);
     match run(&cli.command, &mut screen) {
@@ -42,6 +46,21 @@ pub fn main() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// Help and version as clap prints them; what is wrong with an argument in one line, as every other error.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // A reader that closed the pipe has seen enough.
+        let _ = error.print();
+        return ExitCode::from(error.exit_code() as u8);
+    }
+    let text = error.to_string();
+    let said = text.split("\n\n").next().unwrap_or_default();
+    let line = said.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    // Standard error that can't be written leaves the exit code to say it.
+    let _ = writeln!(io::stderr(), "{line}; see `retouch --help`");
+    ExitCode::from(error.exit_code() as u8)
 }
 
 /// Runs a command; a panic, which libtorch's own errors come as, becomes an error.

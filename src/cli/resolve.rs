@@ -147,6 +147,20 @@ pub(crate) fn check_work_size(
     Ok(())
 }
 
+/// Refuses clusters that no localization of the request can have, before it is made.
+///
+/// # Errors
+/// [`CliError::Usage`] names the cluster.
+pub(crate) fn check_clusters(request: &EditRequest) -> Result<(), CliError> {
+    let k = request.settings.clusters.get();
+    match request.mask.clusters.iter().find(|&&id| id == 0 || u32::from(id) > k) {
+        Some(id) => Err(CliError::Usage(format!(
+            "there is no cluster {id}; clusters are numbered 1 to {k}, see the contact sheet of --maps"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The mask, as far as the caller decides it.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ const LIBRARY: &str = "libtorch_cuda.so";
 #[derive(Debug, thiserror::Error)]
 pub enum CudaError {
     /// None of the folders holds the library.
-    #[error("`libtorch_cuda.so` is not in {}: install PyTorch 2.11 with CUDA and name its `torch/lib` folder", list(.tried))]
+    #[error("`libtorch_cuda.so` is not in {}: install PyTorch 2.11 with CUDA and set LIBTORCH to its `torch` folder", list(.tried))]
     Missing {
         /// Where it was looked for, besides the loader's own path.
         tried: Vec<PathBuf>,
