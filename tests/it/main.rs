@@ -4,7 +4,7 @@
 // How the build comes by libtorch, and how binaries find it.
 mod libtorch;
 // The command line, as a person types it.
-// mod cli;
+mod cli;
 // The parser of instructions against a table of phrasings.
 mod instruction;
 // Image files in and out.
