@@ -13,7 +13,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build demo test check libtorch needs
+.PHONY: build demo test bench check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -28,6 +28,16 @@ demo: build
 # Builds and passes every test, doc tests too.
 test: needs
 	@$(cargo) test --locked
+
+# Times retouch against diffusers at full size, with random weights: about 20 minutes, 10 GB of disk.
+BENCH_OPTIONS ?=
+bench: build $(target)/bench/venv/ready
+	@$(target)/bench/venv/bin/python benches/against_diffusers.py $(BENCH_OPTIONS)
+
+$(target)/bench/venv/ready: benches/requirements.txt
+	@$(PYTHON) -m venv $(target)/bench/venv
+	@$(target)/bench/venv/bin/python -m pip install --quiet -r $<
+	@touch $@
 
 # The one gate: format, lints, tests, docs, licences.
 check:
