@@ -141,8 +141,9 @@ impl Screen {
         }
         if self.bar.as_ref().is_none_or(|(pass, _)| *pass != report.pass) {
             self.end_bar();
-            let style =
-                ProgressStyle::with_template("{msg:>8} {wide_bar} {pos}/{len}  {elapsed} + {eta}");
+            let style = ProgressStyle::with_template(
+                "{msg:>8} {wide_bar} {pos}/{len}  {elapsed}, {eta} left",
+            );
             let bar = ProgressBar::new(report.of as u64)
                 .with_style(style.expect("the template is well-formed"))
                 .with_message(name);
@@ -159,6 +160,8 @@ impl Screen {
     fn end_bar(&mut self) {
         if let Some((_, bar)) = self.bar.take() {
             bar.finish();
+            // The finished bar keeps its line; what follows begins on the next.
+            let _ = writeln!(io::stderr());
         }
     }
 
