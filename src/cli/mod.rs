@@ -3,6 +3,7 @@
 mod args;
 mod edit;
 mod error;
+mod eval;
 mod inspect;
 mod load;
 mod localize;
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
     let (json, results) = match &cli.command {
         Command::Edit(args) => (args.report.json, edit::results_stream(args)),
         Command::Localize(args) => (args.report.json, localize::results_stream(args)),
+        Command::Eval(args) => (args.json, Stream::Out),
         Command::Inspect(_) | Command::Completions { .. } => (false, Stream::Out),
     };
     let mut screen = Screen::new(json, results);
@@ -50,6 +52,7 @@ fn run(command: &Command, screen: &mut Screen) -> Result<(), CliError> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| match command {
         Command::Edit(args) => edit::run(args, screen),
         Command::Localize(args) => localize::run(args, screen),
+        Command::Eval(args) => eval::run(args, screen),
         Command::Inspect(args) => inspect::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "retouch", &mut io::stdout());
