@@ -5,8 +5,9 @@ use std::{ops::ControlFlow, time::Instant};
 use serde_json::json;
 
 use crate::cli::{
-    args::{EvalArgs, LocalizationArgs},
+    args::LocalizationArgs,
     error::CliError,
+    eval_args::EvalArgs,
     load::{self, Loaded},
     reporter::Interrupt,
     resolve,
@@ -82,7 +83,7 @@ pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> 
     // 4. The report.
     let report = Report::new(&evaluation, facts);
     let paths = report.write(&args.out)?;
-    screen.text(&report.markdown());
+    screen.text(&report.summary());
     for path in &paths {
         screen.written("report", path);
     }

@@ -4,6 +4,7 @@ mod args;
 mod edit;
 mod error;
 mod eval;
+mod eval_args;
 mod inspect;
 mod load;
 mod localize;

@@ -38,12 +38,13 @@ pub fn mean_difference(pairs: &[(f64, f64)]) -> Option<Interval> {
     interval(pairs.len(), |pick| average(pick, |index| pairs[index].0 - pairs[index].1))
 }
 
-/// The ratio of the means of pairs (this, other); `None` for no pairs, or where the others' mean is 0.
+/// The ratio of the means of pairs (this, other); `None` for no pairs, or where the others' mean is 0, be it in a resample.
 pub fn ratio_of_means(pairs: &[(f64, f64)]) -> Option<Interval> {
     let ratio = |pick: &[usize]| {
         average(pick, |index| pairs[index].0) / average(pick, |index| pairs[index].1)
     };
-    interval(pairs.len(), ratio).filter(|it| it.value.is_finite() && it.high.is_finite())
+    let finite = |it: &Interval| [it.value, it.low, it.high].iter().all(|it| it.is_finite());
+    interval(pairs.len(), ratio).filter(finite)
 }
 
 /// A statistic of `count` items, given by their indices.

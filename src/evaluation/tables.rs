@@ -13,6 +13,9 @@ use crate::evaluation::{
 /// Fewest and most values of a key that tables are made by: one value tells nothing, many are names or measures.
 const STRATUM_VALUES: std::ops::RangeInclusive<usize> = 2..=8;
 
+/// Fewest items a value on average: means of fewer are anecdotes.
+const ITEMS_A_VALUE: usize = 5;
+
 /// The group of all items.
 pub const ALL: &str = "all";
 
@@ -85,7 +88,8 @@ pub fn by_strata(evaluation: &Evaluation) -> Vec<Table> {
     let figures: Vec<Figure> = HEADLINE.into_iter().filter(|it| present.contains(it)).collect();
     let of_key = |key: &str| {
         let values: BTreeSet<&str> = items.iter().filter_map(|item| stratum(item, key)).collect();
-        STRATUM_VALUES.contains(&values.len()).then(|| {
+        let has_items = values.len() * ITEMS_A_VALUE <= items.len();
+        (has_items && STRATUM_VALUES.contains(&values.len())).then(|| {
             let groups: Vec<String> = values.into_iter().map(str::to_owned).collect();
             let belongs = |item: &Item, group: &str| stratum(item, key) == Some(group);
             table(evaluation, key, &groups, figures.clone(), belongs)

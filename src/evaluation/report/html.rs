@@ -6,7 +6,7 @@ use crate::evaluation::{
     figure::{Better, ENTRIES, Figure, HEADLINE, Unit},
     report::{Report, gallery, plots},
     statistics::Interval,
-    tables::{ALL, Table},
+    tables::{ALL, Comparison, Table},
 };
 
 const STYLE: &str = include_str!("page.css");
@@ -152,38 +152,55 @@ fn head(figure: Figure) -> String {
 fn mean_cell(figure: Figure, cell: Option<Interval>, rivals: &[f64]) -> String {
     let Some(it) = cell else { return r#"<td class="n none">–</td>"#.to_owned() };
     let entry = figure.entry();
-    let is_best = rivals.len() > 1
-        && match entry.better {
-            Better::Higher => rivals.iter().all(|other| *other <= it.value),
-            Better::Lower => rivals.iter().all(|other| *other >= it.value),
-            Better::Neither => false,
-        };
+    let outdoes = |other: &f64| match entry.better {
+        Better::Higher => *other < it.value,
+        Better::Lower => *other > it.value,
+        Better::Neither => false,
+    };
+    let matches_or_outdoes = |other: &f64| outdoes(other) || (*other - it.value).abs() < 1e-12;
+    let is_best = rivals.iter().any(outdoes) && rivals.iter().all(matches_or_outdoes);
     let class = if is_best { "n best" } else { "n" };
     interval_cell(it, entry.unit, class, "")
 }
 
 fn interval_cell(it: Interval, unit: Unit, class: &str, sign: &str) -> String {
     let sign = if it.value > 0.0 { sign } else { "" };
+    let range = match it.count {
+        1 => String::new(),
+        _ => format!("<small>{} – {}</small>", unit.format(it.low), unit.format(it.high)),
+    };
     format!(
-        r#"<td class="{class}" data-v="{}" title="{} items">{sign}{}<small>{} – {}</small></td>"#,
+        r#"<td class="{class}" data-v="{}" title="{} items">{sign}{}{range}</td>"#,
         it.value,
         it.count,
         unit.format(it.value),
-        unit.format(it.low),
-        unit.format(it.high)
     )
 }
 
 /// Differences and ratios, those that exclude no change marked.
 fn comparisons(report: &Report<'_>) -> String {
     let Some(first) = report.comparisons.first() else { return String::new() };
-    let mut html = format!(
-        r#"<section id="comparisons"><h2>Differences</h2><p class="note">Each method less {}, item by item on the items that both have. Green and red: better or worse, with an interval that leaves out 0. The ratio is that of the means.</p><div class="scroll"><table class="sortable"><thead><tr><th>action</th><th>method</th><th>figure</th><th class="n">difference</th><th class="n">ratio</th><th class="n">items</th></tr></thead><tbody>"#,
-        first.other.title
-    );
-    for it in &report.comparisons {
+    let (all, parts): (Vec<_>, Vec<_>) = report.comparisons.iter().partition(|it| it.group == ALL);
+    let parts = match parts.as_slice() {
+        [] => String::new(),
+        parts => {
+            let table = comparison_table(report, parts);
+            format!("<details><summary>By action</summary>{table}</details>")
+        }
+    };
+    format!(
+        r#"<section id="comparisons"><h2>Differences</h2><p class="note">Each method less {}, item by item on the items that both have. Green and red: better or worse, with an interval that leaves out 0. The ratio is that of the means.</p>{}{parts}</section>"#,
+        first.other.title,
+        comparison_table(report, &all),
+    )
+}
+
+fn comparison_table(report: &Report<'_>, comparisons: &[&Comparison]) -> String {
+    let mut html = r#"<div class="scroll"><table class="sortable"><thead><tr><th>action</th><th>method</th><th>figure</th><th class="n">difference</th><th class="n">ratio</th><th class="n">items</th></tr></thead><tbody>"#.to_owned();
+    for it in comparisons {
         let entry = it.figure.entry();
         let class = match entry.better {
+            _ if it.difference.count == 1 => "n",
             Better::Higher if it.difference.low > 0.0 => "n better",
             Better::Lower if it.difference.high < 0.0 => "n better",
             Better::Higher if it.difference.high < 0.0 => "n worse",
@@ -194,10 +211,9 @@ fn comparisons(report: &Report<'_>) -> String {
             Some(ratio) => interval_cell(ratio, Unit::Number, "n", ""),
             None => r#"<td class="n none">–</td>"#.to_owned(),
         };
-        let row = if it.group == ALL { "" } else { r#" class="part""# };
         let _ = write!(
             html,
-            r#"<tr{row}><td>{}</td><td><i class="dot {}"></i>{}</td><td>{} <small class="unit">{}</small></td>{}{ratio}<td class="n" data-v="{count}">{count}</td></tr>"#,
+            r#"<tr><td>{}</td><td><i class="dot {}"></i>{}</td><td>{} <small class="unit">{}</small></td>{}{ratio}<td class="n" data-v="{count}">{count}</td></tr>"#,
             escaped(&it.group),
             plots::color(report.evaluation, it.method.name),
             it.method.title,
@@ -207,7 +223,7 @@ fn comparisons(report: &Report<'_>) -> String {
             count = it.difference.count,
         );
     }
-    html + "</tbody></table></div></section>"
+    html + "</tbody></table></div>"
 }
 
 /// What each figure is.

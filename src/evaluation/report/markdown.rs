@@ -24,6 +24,11 @@ pub(super) fn document(report: &Report<'_>) -> String {
     text
 }
 
+/// The table by action and the differences.
+pub(super) fn summary(report: &Report<'_>) -> String {
+    format!("## By action\n\n{}{}", table(&report.by_action), comparisons(report))
+}
+
 /// A table with the headline figures that it has.
 fn table(table: &Table) -> String {
     let columns: Vec<usize> =
@@ -69,6 +74,9 @@ fn title(figure: Figure) -> String {
 }
 
 fn with_interval(it: Interval, unit: Unit) -> String {
+    if it.count == 1 {
+        return unit.format(it.value);
+    }
     format!("{} [{}, {}]", unit.format(it.value), unit.format(it.low), unit.format(it.high))
 }
 

@@ -47,9 +47,9 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The tables as text, for a terminal or a document.
-    pub fn markdown(&self) -> String {
-        markdown::document(self)
+    /// The table by action and the differences as text, for a terminal.
+    pub fn summary(&self) -> String {
+        markdown::summary(self)
     }
 
     /// Writes [`FILES`] into a folder that is there; files of these names are replaced. Returns their paths.
@@ -59,7 +59,7 @@ impl<'a> Report<'a> {
     pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>, EvaluationError> {
         let texts = [
             html::page(self),
-            self.markdown(),
+            markdown::document(self),
             json::document(self),
             csv::scores(self.evaluation),
             csv::tables(self),
