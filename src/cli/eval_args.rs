@@ -8,7 +8,7 @@ use crate::cli::args::{ModelArgs, Modulation, SamplingArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// JSON lines with id, image and instruction, and optionally action, object, mask, object_mask and target; paths are
+    /// JSON lines with id, image and instruction, and optionally action, object, mask, `object_mask` and target; paths are
     /// relative to this file, masks white = edit (docs/evaluation.md).
     #[arg(value_name = "MANIFEST")]
     pub(crate) manifest: PathBuf,

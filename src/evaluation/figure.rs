@@ -21,6 +21,8 @@ pub enum Figure {
     ObjectRecall,
     /// The greatest cell of the object's heat map lies on the object.
     Pointing,
+    /// The same for what is to be added, where the target has it.
+    PointingAdded,
     /// The found mask against the pixels that the edit needs.
     MaskIou,
     /// The found mask against the pixels that the edit needs.
@@ -119,7 +121,7 @@ pub const HEADLINE: [Figure; 9] = [
 
 /// All figures, in the order of [`Figure`].
 #[rustfmt::skip]
-pub const ENTRIES: [Entry; 28] = {
+pub const ENTRIES: [Entry; 29] = {
     use Better::{Higher, Lower, Neither};
     use Figure as F;
     use Unit::{Decibel, Levels, Number, Seconds, Share};
@@ -129,10 +131,11 @@ pub const ENTRIES: [Entry; 28] = {
         entry(F::Right, "right", "Right", "removed, or color and shape as the target has them", Share, Higher),
         entry(F::Kept, "kept", "Kept", "the rest of the picture kept", Share, Higher),
         entry(F::Residual, "residual", "Residual", "squared error to the target over that of the untouched source, inside the mask", Number, Lower),
-        entry(F::ObjectIou, "object_iou", "IoU, object", "found mask against the object alone", Share, Higher),
+        entry(F::ObjectIou, "object_iou", "IoU, object", "found mask against the object alone, as it stands in the source; not for additions", Share, Higher),
         entry(F::ObjectPrecision, "object_precision", "Precision, object", "share of the found mask that is the object", Share, Higher),
         entry(F::ObjectRecall, "object_recall", "Recall, object", "share of the object that the found mask holds", Share, Higher),
-        entry(F::Pointing, "pointing", "Pointing", "the heat map's greatest cell lies on the object", Share, Higher),
+        entry(F::Pointing, "pointing", "Pointing", "the heat map's greatest cell lies on the object; not for additions", Share, Higher),
+        entry(F::PointingAdded, "pointing_added", "Pointing, added", "the heat map's greatest cell lies where the target has the added thing", Share, Higher),
         entry(F::MaskIou, "mask_iou", "IoU, edit", "found mask against the pixels that the edit needs", Share, Higher),
         entry(F::MaskPrecision, "mask_precision", "Precision, edit", "share of the found mask that the edit needs", Share, Higher),
         entry(F::MaskRecall, "mask_recall", "Recall, edit", "share of the needed pixels that the found mask holds", Share, Higher),

@@ -9,7 +9,7 @@ use crate::editing::{
 };
 use crate::evaluation::{
     EvaluationError,
-    dataset::{Item, Loaded},
+    dataset::{Item, ItemAction, Loaded},
 };
 
 /// Where a part of the edit comes from.
@@ -103,7 +103,7 @@ impl Method {
         request.method = self.kind;
         if self.object == Origin::Given {
             request.object.clone_from(&item.object);
-            request.action = item.action.map(|it| it.action());
+            request.action = item.action.map(ItemAction::action);
         }
         if self.mask == Origin::Given {
             let shapes = pictures.mask.clone();

@@ -90,13 +90,18 @@ impl Truth<'_> {
         };
         let object = self.pictures.object_mask.as_ref().or(self.pictures.mask.as_ref());
         if let Some(object) = object.map(region) {
-            let overlap = Overlap::of(&found, &object);
-            scores.insert(Figure::ObjectIou, overlap.iou);
-            scores.insert(Figure::ObjectPrecision, overlap.precision);
-            scores.insert(Figure::ObjectRecall, overlap.recall);
+            // What is to be added does not stand in the source, so it is kept apart.
+            let is_added = self.item.action == Some(ItemAction::Add);
+            if !is_added {
+                let overlap = Overlap::of(&found, &object);
+                scores.insert(Figure::ObjectIou, overlap.iou);
+                scores.insert(Figure::ObjectPrecision, overlap.precision);
+                scores.insert(Figure::ObjectRecall, overlap.recall);
+            }
             if let Some((values, grid)) = outcome.localization.as_deref().and_then(object_heat) {
                 let hit = overlap::pointing_game(&values, grid, &object);
-                scores.insert(Figure::Pointing, truth_value(hit));
+                let figure = if is_added { Figure::PointingAdded } else { Figure::Pointing };
+                scores.insert(figure, truth_value(hit));
             }
         }
         if let Some(mask) = &self.pictures.mask {

@@ -56,7 +56,9 @@ fn interval(count: usize, statistic: impl Fn(&[usize]) -> f64) -> Option<Interva
     let value = statistic(&pick);
     let mut rng = StdRng::seed_from_u64(SEED);
     let mut draw = || {
-        pick.iter_mut().for_each(|index| *index = rng.random_range(0..count));
+        for index in &mut pick {
+            *index = rng.random_range(0..count);
+        }
         statistic(&pick)
     };
     let mut drawn: Vec<f64> = (0..RESAMPLES).map(|_| draw()).collect();

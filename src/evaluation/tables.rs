@@ -72,7 +72,7 @@ pub fn by_action(evaluation: &Evaluation) -> Table {
     if actions.len() > 1 {
         groups.extend(actions);
     }
-    table(evaluation, "action", &groups, figures, |item, group| in_action(item, group))
+    table(evaluation, "action", &groups, figures, in_action)
 }
 
 /// A table for each other key of the manifest that sorts the items into a few groups, with the headline figures.

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn overlap_counts_pixels() {
         let found = Region::from_fn(10, 10, |x, y| x < 4 && y < 5); // 20 pixels
-        let truth = Region::from_fn(10, 10, |x, y| x >= 2 && x < 8 && y < 5); // 30 pixels, 10 of them found
+        let truth = Region::from_fn(10, 10, |x, y| (2..8).contains(&x) && y < 5); // 30 pixels, 10 of them found
         let overlap = Overlap::of(&found, &truth);
         assert_eq!(overlap, Overlap { iou: 0.25, precision: 0.5, recall: 1.0 / 3.0 });
     }

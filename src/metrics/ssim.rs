@@ -64,7 +64,8 @@ fn window() -> Vec<f64> {
     raw.into_iter().map(|it| it / sum).collect()
 }
 
-/// A plane under the window, by columns and by rows; edges are mirrored with the edge pixel repeated (SciPy's `reflect`).
+/// A plane under the window, by columns and by rows; edges are mirrored with the edge pixel repeated
+/// (the mode `reflect` of `scipy.ndimage`).
 fn filtered(plane: &[f64], (width, height): (usize, usize), window: &[f64]) -> Vec<f64> {
     let down = pass(plane, height, width, window, |y, x| y * width + x);
     pass(&down, width, height, window, |x, y| y * width + x)

@@ -35,8 +35,9 @@ pub const COLOR_LEFT: f64 = 0.5;
 /// Mean colors that are nearer than this, in levels (Euclidean over RGB), are one color: there is nothing to judge.
 pub const COLOR_APART: f64 = 24.0;
 
-/// Least correlation of the result with the target, where shape is judged.
-pub const SHAPE_LEAST: f64 = 0.7;
+/// Least correlation of the result with the target, where shape is judged. Targets blurred by a pixel, or under noise of
+/// 12 levels, stay above it; a blob of the right color over the mask of a change mostly falls below.
+pub const SHAPE_LEAST: f64 = 0.8;
 
 /// Source and target that correlate better than this have one structure: there is nothing to judge.
 pub const SHAPE_APART: f64 = 0.9;

@@ -1,5 +1,7 @@
 //! The report as CSV: one line an edit, and one line a table's cell.
 
+use std::fmt::Write;
+
 use crate::evaluation::{
     figure::ENTRIES, report::Report, runner::Evaluation, statistics::Interval,
 };
@@ -38,7 +40,7 @@ pub(super) fn tables(report: &Report<'_>) -> String {
     let mut push = |table: &str, group: &str, method: &str, figure: &str, it: Interval| {
         let (table, group) = (quoted(table), quoted(group));
         let Interval { value, low, high, count } = it;
-        text.push_str(&format!("{table},{group},{method},{figure},{value},{low},{high},{count}\n"));
+        let _ = writeln!(text, "{table},{group},{method},{figure},{value},{low},{high},{count}");
     };
     for table in std::iter::once(&report.by_action).chain(&report.by_strata) {
         for line in &table.lines {

@@ -144,7 +144,10 @@ fn figures(scores: &Scores) -> String {
         (Figure::OutsideUncomposited, "uncomposited"),
     ];
     let mut html = r#"<span class="figures">"#.to_owned();
-    for (figure, name) in short {
+    for (mut figure, name) in short {
+        if figure == Figure::ObjectIou && !scores.contains_key(&figure) {
+            figure = Figure::MaskIou;
+        }
         if let Some(value) = scores.get(&figure) {
             let unit = figure.entry().unit;
             let symbol = if unit == Unit::Share { " %" } else { "" };

@@ -59,7 +59,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
         html.push_str("</section>");
     }
     let _ = write!(html, "{}{}", gallery::gallery(report), glossary());
-    let _ = write!(html, "</main><script>{SCRIPT}</script></body></html>\n");
+    let _ = writeln!(html, "</main><script>{SCRIPT}</script></body></html>");
     html
 }
 

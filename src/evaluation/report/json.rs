@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::evaluation::{
+    dataset::ItemAction,
     figure::ENTRIES,
     report::Report,
     runner::Row,
@@ -78,7 +79,7 @@ fn row(report: &Report<'_>, row: &Row) -> Value {
     json!({
         "id": item.id,
         "instruction": item.instruction,
-        "action": item.action.map(|it| it.name()),
+        "action": item.action.map(ItemAction::name),
         "method": row.method.name,
         "seed": row.seed,
         "reading": row.reading,

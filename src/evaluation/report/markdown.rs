@@ -1,5 +1,7 @@
 //! The report as Markdown: the facts, the headline figures by action, the comparisons.
 
+use std::fmt::Write;
+
 use crate::evaluation::{
     figure::{Figure, HEADLINE, Unit},
     report::Report,
@@ -11,7 +13,7 @@ use crate::evaluation::{
 pub(super) fn document(report: &Report<'_>) -> String {
     let mut text = "# Evaluation\n\n".to_owned();
     for (label, value) in &report.facts {
-        text.push_str(&format!("- {label}: {value}\n"));
+        let _ = writeln!(text, "- {label}: {value}");
     }
     text.push_str(
         "\nMeans, with 95 % bootstrap intervals over the items in brackets.\n\n## By action\n\n",
@@ -19,7 +21,7 @@ pub(super) fn document(report: &Report<'_>) -> String {
     text.push_str(&table(&report.by_action));
     text.push_str(&comparisons(report));
     for strata in &report.by_strata {
-        text.push_str(&format!("\n## By {}\n\n{}", strata.by, table(strata)));
+        let _ = write!(text, "\n## By {}\n\n{}", strata.by, table(strata));
     }
     text
 }
