@@ -13,6 +13,7 @@ use crate::cli::{
     resolve,
     screen::Screen,
 };
+use crate::editing::EditError;
 use crate::evaluation::{
     dataset::Dataset,
     figure::Figure,
@@ -21,12 +22,14 @@ use crate::evaluation::{
     runner::{self, Plan, Progress, Row},
 };
 use crate::picture::write::{self, Overwrite};
+use crate::pipelines::denoise::Interrupted;
 use crate::sampling::SchedulerKind;
 
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong; nothing is written then.
+/// [`CliError`] says what is wrong; nothing is written then, but for a run that Ctrl-C stopped, whose report holds what was
+/// made so far.
 pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> {
     // 1. What can be refused without the model.
     let interrupt = Interrupt::listen()?;
@@ -79,6 +82,10 @@ pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> 
     let evaluation = runner::run(&loaded.editor, plan, &mut progress)?;
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     facts.push(("Wall time".to_owned(), format!("{minutes:.1} min")));
+    if evaluation.is_interrupted {
+        let items = evaluation.plan.dataset.items.len();
+        facts.push(("Stopped".to_owned(), format!("in item {items}, by the user")));
+    }
 
     // 4. The report.
     let report = Report::new(&evaluation, facts);
@@ -86,6 +93,9 @@ pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> 
     screen.text(&report.summary());
     for path in &paths {
         screen.written("report", path);
+    }
+    if evaluation.is_interrupted {
+        return Err(EditError::Interrupted(Interrupted).into());
     }
     Ok(())
 }

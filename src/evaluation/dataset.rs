@@ -39,6 +39,8 @@ pub struct Dataset {
 /// One line of a manifest, its paths resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
+    /// Its line in the manifest, from 1.
+    pub line: usize,
     /// Names it, uniquely.
     pub id: String,
     /// The picture's file.
@@ -109,6 +111,7 @@ impl Dataset {
                     return Err(ManifestFault::DuplicateId { id: item.id, first });
                 }
                 let image = item.load()?.image;
+                item.line = index + 1;
                 item.size = Size::new(image.width(), image.height());
                 Ok(item)
             };
@@ -145,6 +148,7 @@ impl Item {
         let required = |key| text(&map, key)?.ok_or(ManifestFault::Missing(key));
         let path = |key| text(&map, key).map(|it| it.map(|it| folder.join(it)));
         Ok(Self {
+            line: 0,
             id: required("id")?,
             image: folder.join(required("image")?),
             instruction: required("instruction")?,

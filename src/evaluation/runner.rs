@@ -52,6 +52,8 @@ pub struct Evaluation {
     pub pictures: Vec<ItemPictures>,
     /// One row an edit, item by item.
     pub rows: Vec<Row>,
+    /// Whether it was stopped: the items then end with the last one that was begun.
+    pub is_interrupted: bool,
 }
 
 /// One item by one method.
@@ -99,21 +101,22 @@ struct Recipe {
     reading: Option<(Action, Vec<String>)>,
 }
 
-/// Runs the plan. An edit that fails is a row that says why; the others go on.
+/// Runs the plan. An edit that fails is a row that says why, and the others go on; if `progress` breaks, what was made so far
+/// is the evaluation.
 ///
 /// # Errors
-/// [`EvaluationError::Edit`] if `progress` breaks, and [`EvaluationError::Manifest`] if a file changed since it was checked.
+/// [`EvaluationError::Edit`] if the autoencoder fails, [`EvaluationError::Manifest`] if a file changed since it was checked.
 pub fn run(
     editor: &Editor,
-    plan: Plan,
+    mut plan: Plan,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<Interrupted>,
 ) -> Result<Evaluation, EvaluationError> {
     let applies = |item: &Item| plan.methods.iter().filter(|it| it.applies_to(item)).count();
     let of = plan.dataset.items.iter().map(applies).sum();
-    let (mut rows, mut pictures) = (Vec::new(), Vec::new());
-    for (index, item) in plan.dataset.items.iter().enumerate() {
+    let (mut rows, mut pictures, mut is_interrupted) = (Vec::new(), Vec::new(), false);
+    'items: for (index, item) in plan.dataset.items.iter().enumerate() {
         let path = &plan.dataset.path;
-        let at = |fault| EvaluationError::Manifest { path: path.clone(), line: index + 1, fault };
+        let at = |fault| EvaluationError::Manifest { path: path.clone(), line: item.line, fault };
         let loaded = item.load().map_err(at)?;
         pictures.push(ItemPictures::of(&loaded));
         let request = request(&plan, item, &loaded);
@@ -136,17 +139,22 @@ pub fn run(
                     made.push((recipe, outcome));
                     row
                 }
-                Err(error @ EditError::Interrupted(_)) => return Err(error.into()),
+                Err(EditError::Interrupted(_)) => {
+                    is_interrupted = true;
+                    break 'items;
+                }
                 Err(error) => Row::failed(index, method, &request, &error),
             };
             let told = progress(Progress::Edited { done: rows.len() + 1, of, item, row: &row });
-            if let ControlFlow::Break(interrupted) = told {
-                return Err(EditError::from(interrupted).into());
-            }
             rows.push(row);
+            if told.is_break() {
+                is_interrupted = true;
+                break 'items;
+            }
         }
     }
-    Ok(Evaluation { plan, pictures, rows })
+    plan.dataset.items.truncate(pictures.len());
+    Ok(Evaluation { plan, pictures, rows, is_interrupted })
 }
 
 /// The seed of an item: it stays when other items come or go.

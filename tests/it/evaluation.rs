@@ -20,6 +20,7 @@ use retouch::{
         ssim::ssim_within,
         success::{EditKind, Evidence},
     },
+    pipelines::denoise::Interrupted,
 };
 use tch::Kind;
 
@@ -286,7 +287,7 @@ fn in_percent(shares: &BTreeMap<ItemAction, f64>) -> String {
 
 // --- the whole of it
 
-fn evaluated(count: usize, methods: &[&'static str]) -> Evaluation {
+fn planned(count: usize, methods: &[&'static str]) -> (Editor, Plan) {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-model");
     let recommended = fs::read_to_string(model.join("retouch.json")).unwrap();
     let mut settings = EditSettings::recommended(&recommended).unwrap();
@@ -300,6 +301,11 @@ fn evaluated(count: usize, methods: &[&'static str]) -> Evaluation {
         negative_prompt: String::new(),
         seed: 5,
     };
+    (editor, plan)
+}
+
+fn evaluated(count: usize, methods: &[&'static str]) -> Evaluation {
+    let (editor, plan) = planned(count, methods);
     let mut told = 0;
     let evaluation = runner::run(&editor, plan, &mut |progress| {
         told += usize::from(matches!(progress, Progress::Edited { .. }));
@@ -351,6 +357,21 @@ fn methods_are_run_scored_and_reported() {
         assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "<{tag}>");
     }
     assert_eq!(html.matches("<article ").count(), 3);
+}
+
+#[test]
+fn a_stopped_run_keeps_what_it_made() {
+    let (editor, plan) = planned(3, &["instruct-pix2pix"]);
+    let mut edits = 0;
+    let evaluation = runner::run(&editor, plan, &mut |progress| {
+        edits += usize::from(matches!(progress, Progress::Edited { .. }));
+        if edits == 2 { ControlFlow::Break(Interrupted) } else { ControlFlow::Continue(()) }
+    });
+    let evaluation = evaluation.unwrap();
+    assert!(evaluation.is_interrupted);
+    assert_eq!((evaluation.rows.len(), evaluation.plan.dataset.items.len()), (2, 2));
+    let folder = tempfile::tempdir().unwrap();
+    Report::new(&evaluation, vec![]).write(folder.path()).unwrap();
 }
 
 #[test]
