@@ -291,7 +291,7 @@ fn planned(count: usize, methods: &[&'static str]) -> (Editor, Plan) {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-model");
     let recommended = fs::read_to_string(model.join("retouch.json")).unwrap();
     let mut settings = EditSettings::recommended(&recommended).unwrap();
-    settings.steps = 3.try_into().unwrap();
+    settings.steps = 2.try_into().unwrap();
     settings.localize_steps = settings.steps;
     let editor = Editor::new(Box::new(load_pipeline(&model, Kind::Float)), None);
     let plan = Plan {
@@ -319,8 +319,8 @@ fn evaluated(count: usize, methods: &[&'static str]) -> Evaluation {
 #[test]
 fn methods_are_run_scored_and_reported() {
     let names = METHODS.map(|method| method.name);
-    let evaluation = evaluated(3, &names);
-    assert_eq!(evaluation.rows.len(), 3 * names.len());
+    let evaluation = evaluated(2, &names);
+    assert_eq!(evaluation.rows.len(), 2 * names.len());
     for row in &evaluation.rows {
         let scores = row.scores.as_ref().unwrap();
         for figure in [Figure::Success, Figure::OutsideMean, Figure::OutsideUncomposited] {
@@ -344,7 +344,7 @@ fn methods_are_run_scored_and_reported() {
     assert_eq!(json["by_action"]["lines"][0]["group"], "all");
     assert_eq!(read("scores.csv").lines().count(), 1 + evaluation.rows.len());
     assert!(read("tables.csv").contains("by action,all,iam-edit,mask_iou,"));
-    assert!(read("report.md").contains("| all | iam-edit | 3 |"));
+    assert!(read("report.md").contains("| all | iam-edit | 2 |"));
 
     let html = read("report.html");
     assert!(html.contains("a &lt;model&gt; &amp; &quot;more&quot;"));
@@ -356,7 +356,7 @@ fn methods_are_run_scored_and_reported() {
             html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "<{tag}>");
     }
-    assert_eq!(html.matches("<article ").count(), 3);
+    assert_eq!(html.matches("<article ").count(), 2);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::evaluation::{
 };
 
 /// Width of a plot of intervals, and of its left and right margins, in pixels.
-const WIDTH: f64 = 460.0;
+const WIDTH: f64 = 372.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 
@@ -177,13 +177,13 @@ fn plot(title: &str, about: &str, unit: &str, width: f64, height: f64, marks: &s
     )
 }
 
-/// The next larger of 1, 2, 4, 8 times a power of ten: quarters of it are short numbers.
+/// The next larger number that is short, and whose quarters are.
 fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
     }
     let power = 10f64.powf(value.log10().floor());
-    let steps = [1.0, 2.0, 4.0, 8.0, 10.0].map(|step| step * power);
+    let steps = [1.0, 1.2, 1.6, 2.0, 2.4, 3.2, 4.0, 6.0, 8.0, 10.0].map(|step| step * power);
     steps.into_iter().find(|step| *step >= value).unwrap_or(10.0 * power)
 }
 
