@@ -7,13 +7,19 @@ DEMO_IMAGE ?= assets/example.png
 DEMO_INSTRUCTION ?= make the cat red
 DEMO_OPTIONS ?=
 
+# What `make eval` measures, and how: EVAL_OPTIONS takes any option of `retouch eval`, such as --steps 50 or --limit 20.
+EVAL_MANIFEST ?= assets/heldout/manifest.jsonl
+EVAL_OUT ?= out/eval
+EVAL_SEED ?= 1
+EVAL_OPTIONS ?=
+
 target := $(or $(CARGO_TARGET_DIR),target)
 # torch-sys would let these win over LIBTORCH.
 unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build demo test bench check libtorch needs
+.PHONY: build demo eval test bench check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -24,6 +30,10 @@ build: needs
 demo: build
 	@mkdir -p out
 	@$(target)/release/retouch edit $(DEMO_IMAGE) "$(DEMO_INSTRUCTION)" -o out/demo.png --maps out/demo --force $(DEMO_OPTIONS)
+
+# Runs every method over the held-out scenes with the demo model, and writes tables, plots and a gallery.
+eval: build
+	@$(target)/release/retouch eval $(EVAL_MANIFEST) --out $(EVAL_OUT) --seed $(EVAL_SEED) --force $(EVAL_OPTIONS)
 
 # Builds and passes every test, doc tests too.
 test: needs

@@ -76,7 +76,9 @@
 //! | [`models`] | the networks, under diffusers' names, and their weights |
 //! | [`schedulers`] | the samplers, pure step functions |
 //! | [`pipelines`] | a loaded model behind one trait, and the denoising loop |
+//! | [`metrics`] | what is measured: pictures and masks in, figures out |
 //! | [`editing`] | the methods: what the paper says |
+//! | [`evaluation`] | a data set times methods: scores, tables, a report |
 //! | [`wire`] | the gRPC schema |
 //! | [`cli`] | the command line, which joins all of it |
 //!
@@ -98,7 +100,9 @@ pub mod cli;
 pub mod cluster;
 pub mod drawing;
 pub mod editing;
+pub mod evaluation;
 pub mod kernels;
+pub mod metrics;
 pub mod models;
 pub mod picture;
 pub mod pipelines;

@@ -18,10 +18,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("models", &["attn_processor", "kernels"]),
     ("schedulers", &["sampling"]),
     ("pipelines", &["attn_processor", "sampling", "picture", "models", "schedulers"]),
-    ("metrics", &["models"]),
+    ("metrics", &[]),
     ("editing", &["attn_processor", "sampling", "cluster", "picture", "schedulers", "pipelines"]),
     ("jobs", &["editing"]),
-    ("evaluation", &["editing", "metrics", "sampling"]),
+    ("evaluation", &["picture", "drawing", "metrics", "pipelines", "editing"]),
     ("wire", &["editing", "jobs", "sampling"]),
     ("journal", &["jobs", "wire"]),
     ("server", &["jobs", "wire"]),
@@ -47,7 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Paths behind a door: only the rooms, or parts of rooms, listed may name them.
 const DOORS: &[(&str, &[&str])] = &[
-    ("models", &["models", "pipelines", "metrics", "cli/load"]),
+    ("models", &["models", "pipelines", "cli/load"]),
     ("pipelines::instruct_pix2pix", &["pipelines", "cli/load"]),
 ];
 
@@ -76,7 +76,6 @@ const CRATES: &[(&str, &[&str])] = &[
             "models",
             "schedulers",
             "pipelines",
-            "metrics",
             "editing",
             // Names the device and the dtype that a model is loaded for.
             "cli/load",

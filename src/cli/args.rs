@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::cli::eval_args::EvalArgs;
 use crate::picture::boxes::BoxSpec;
 
 /// Edits pictures by instruction, only where the instruction means.
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Edit(EditArgs),
     /// Find what an instruction means in a picture: mask and maps, no edit.
     Localize(LocalizeArgs),
+    /// Run methods over a data set, score them, and write a report with tables, plots and a gallery.
+    Eval(EvalArgs),
     /// Say what a model is, how large, and what is missing.
     Inspect(InspectArgs),
     /// Print completions for a shell.
@@ -177,7 +180,7 @@ pub(crate) struct SamplingArgs {
     pub(crate) preset: Option<Preset>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct LocalizationArgs {
     /// The object to edit, instead of the one found in the instruction.
     #[arg(long, value_name = "TEXT")]

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use crate::editing::{EditError, settings::SettingsError};
+use crate::evaluation::EvaluationError;
 use crate::kernels::cuda::CudaError;
 use crate::picture::error::PictureError;
 use crate::pipelines::load::LoadError;
@@ -56,6 +57,9 @@ pub(crate) enum CliError {
     /// The edit failed.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// The evaluation can't be run, or its report can't be written.
+    #[error(transparent)]
+    Evaluation(EvaluationError),
     /// Something that is retouch's own fault.
     #[error("this is a defect of retouch, please report it: {0}")]
     Defect(String),
@@ -81,20 +85,35 @@ impl CliError {
         ExitCode::from(match self {
             Self::Edit(EditError::Interrupted(_)) => 130,
             Self::Edit(EditError::NotParsed(_)) => 4,
-            Self::Edit(EditError::UnknownCluster { .. }) | Self::OutOfRange(_) | Self::Usage(_) => {
-                2
-            }
+            Self::Edit(EditError::UnknownCluster { .. })
+            | Self::Evaluation(EvaluationError::UnknownMethod { .. })
+            | Self::OutOfRange(_)
+            | Self::Usage(_) => 2,
             Self::Edit(
                 EditError::Picture(_) | EditError::EmptyMask | EditError::OtherGrid { .. },
             )
             | Self::Picture(_)
+            | Self::Evaluation(
+                EvaluationError::ReadManifest { .. }
+                | EvaluationError::Manifest { .. }
+                | EvaluationError::NoItems { .. },
+            )
             | Self::Localization { .. } => 3,
             Self::Edit(EditError::NoAttention | EditError::NoUnrelatedWord { .. })
             | Self::Model { .. } => 5,
             Self::UnknownDevice(_) | Self::Cuda(_) => 6,
-            Self::Output(_) | Self::Write { .. } => 7,
-            Self::Edit(EditError::Pipeline(_)) => 1,
+            Self::Output(_) | Self::Write { .. } | Self::Evaluation(EvaluationError::Write(_)) => 7,
+            Self::Edit(EditError::Pipeline(_)) | Self::Evaluation(EvaluationError::Edit(_)) => 1,
             Self::Defect(_) => 70,
         })
+    }
+}
+
+impl From<EvaluationError> for CliError {
+    fn from(error: EvaluationError) -> Self {
+        match error {
+            EvaluationError::Edit(error) => Self::Edit(error),
+            other => Self::Evaluation(other),
+        }
     }
 }

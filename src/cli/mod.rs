@@ -3,6 +3,8 @@
 mod args;
 mod edit;
 mod error;
+mod eval;
+mod eval_args;
 mod inspect;
 mod load;
 mod localize;
@@ -35,6 +37,7 @@ pub fn main() -> ExitCode {
     let (json, results) = match &cli.command {
         Command::Edit(args) => (args.report.json, edit::results_stream(args)),
         Command::Localize(args) => (args.report.json, localize::results_stream(args)),
+        Command::Eval(args) => (args.json, Stream::Out),
         Command::Inspect(args) => (args.json, Stream::Out),
         Command::Completions { .. } => (false, Stream::Out),
     };
@@ -69,6 +72,7 @@ fn run(command: &Command, screen: &mut Screen) -> Result<(), CliError> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| match command {
         Command::Edit(args) => edit::run(args, screen),
         Command::Localize(args) => localize::run(args, screen),
+        Command::Eval(args) => eval::run(args, screen),
         Command::Inspect(args) => inspect::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "retouch", &mut io::stdout());

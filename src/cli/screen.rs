@@ -27,6 +27,7 @@ pub(crate) struct Screen {
     style: Style,
     results: Stream,
     bar: Option<(Pass, ProgressBar)>,
+    edits: Option<ProgressBar>,
     pass_started: Instant,
 }
 
@@ -45,7 +46,7 @@ impl Screen {
             (false, true) => Style::Bars,
             (false, false) => Style::Lines,
         };
-        Self { style, results, bar: None, pass_started: Instant::now() }
+        Self { style, results, bar: None, edits: None, pass_started: Instant::now() }
     }
 
     /// Shows an event of the edit.
@@ -97,6 +98,37 @@ impl Screen {
                 Value::String(text) => self.line(&format!("{key}: {text}")),
                 other => self.line(&format!("{key}: {other}")),
             },
+        }
+    }
+
+    /// An edit of many is done; `value` is what programs are told of it.
+    pub(crate) fn edited(&mut self, done: usize, of: usize, what: &str, value: &Value) {
+        match self.style {
+            Style::Json => self.json(value),
+            // Twenty lines are enough for a log.
+            Style::Lines if done * 20 / of == (done - 1) * 20 / of => {}
+            Style::Lines => self.line(&format!("{done} of {of}: {what}")),
+            Style::Bars => {
+                let bar = self.edits.get_or_insert_with(|| {
+                    let style = ProgressStyle::with_template(
+                        "{pos}/{len} {wide_bar} {elapsed} + {eta}  {msg}",
+                    );
+                    ProgressBar::new(of as u64)
+                        .with_style(style.expect("the template is well-formed"))
+                });
+                bar.set_message(what.to_owned());
+                bar.set_position(done as u64);
+                if done == of {
+                    bar.finish();
+                }
+            }
+        }
+    }
+
+    /// A text among the results, for people.
+    pub(crate) fn text(&mut self, text: &str) {
+        if self.style != Style::Json {
+            self.result_line(text.trim_end());
         }
     }
 

@@ -94,6 +94,19 @@ impl<'a> EditSession<'a> {
         Ok(self.image_latents.get_or_init(|| latents))
     }
 
+    /// The picture as the autoencoder gives it back, at the size of the result: what a model without an edit would return.
+    ///
+    /// # Errors
+    /// [`EditError::Pipeline`].
+    pub fn reconstruction(&self) -> Result<RgbImage, EditError> {
+        let scaling_factor = self.pipeline.geometry().scaling_factor;
+        let decoded = self.pipeline.decode(&(self.image_latents()? * scaling_factor))?;
+        if self.work_size() == self.canvas_size() {
+            return Ok(decoded);
+        }
+        Ok(resample::resize_rgb(&decoded, self.canvas_size(), Filter::Lanczos))
+    }
+
     /// Sampler, noise and conditioning for a run with this prompt.
     ///
     /// Every run of a session starts from the same noise.

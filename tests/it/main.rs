@@ -27,5 +27,7 @@ mod drawing;
 mod palette;
 // The pipeline and IAM-Edit against what diffusers gave.
 mod method;
+// Data sets, figures, reports.
+mod evaluation;
 // Fixtures and measures that several of these share.
 mod support;

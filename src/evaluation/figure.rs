@@ -1,0 +1,212 @@
+//! The figures that an edit is scored with: names, units, and which way is better.
+
+/// A figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Figure {
+    /// All parts of the success criterion hold.
+    Success,
+    /// Nearer to the target than to the source.
+    Nearer,
+    /// Removed, or color and shape as the target has them.
+    Right,
+    /// The rest kept.
+    Kept,
+    /// Squared error to the target over the untouched source's.
+    Residual,
+    /// The found mask against the object.
+    ObjectIou,
+    /// The found mask against the object.
+    ObjectPrecision,
+    /// The found mask against the object.
+    ObjectRecall,
+    /// The greatest cell of the object's heat map lies on the object.
+    Pointing,
+    /// The same for what is to be added, where the target has it.
+    PointingAdded,
+    /// The found mask against the pixels that the edit needs.
+    MaskIou,
+    /// The found mask against the pixels that the edit needs.
+    MaskPrecision,
+    /// The found mask against the pixels that the edit needs.
+    MaskRecall,
+    /// Size of the used mask.
+    MaskArea,
+    /// The parser read the manifest's object.
+    ObjectRead,
+    /// The parser read the manifest's action.
+    ActionRead,
+    /// Mean change outside the true mask.
+    OutsideMean,
+    /// Pixels changed outside the true mask.
+    OutsideShare,
+    /// PSNR to the source outside the true mask.
+    OutsidePsnr,
+    /// SSIM to the source outside the true mask.
+    OutsideSsim,
+    /// Mean change outside the true mask before any compositing, against the reconstruction.
+    OutsideUncomposited,
+    /// Greatest change outside the mask that was used.
+    OutsideUsed,
+    /// Mean change inside the true mask.
+    InsideMean,
+    /// Pixels changed inside the true mask.
+    InsideShare,
+    /// Mean distance to the target inside the true mask.
+    TargetMean,
+    /// PSNR to the target inside the true mask.
+    TargetPsnr,
+    /// SSIM to the target inside the true mask.
+    TargetSsim,
+    /// Time of pass 1.
+    LocalizeSeconds,
+    /// Time of both passes.
+    Seconds,
+}
+
+/// The unit of a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// 0 to 1, written in percent.
+    Share,
+    /// Levels of 255.
+    Levels,
+    /// Decibel.
+    Decibel,
+    /// A plain number.
+    Number,
+    /// Seconds.
+    Seconds,
+}
+
+/// Which way a figure is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    /// More of it.
+    Higher,
+    /// Less of it.
+    Lower,
+    /// It only describes.
+    Neither,
+}
+
+/// What there is to say about a figure.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Which one.
+    pub figure: Figure,
+    /// In files.
+    pub key: &'static str,
+    /// In tables.
+    pub title: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// Its unit.
+    pub unit: Unit,
+    /// Which way it is better.
+    pub better: Better,
+}
+
+/// Figures that every table shows.
+pub const HEADLINE: [Figure; 9] = [
+    Figure::Success,
+    Figure::Residual,
+    Figure::ObjectIou,
+    Figure::Pointing,
+    Figure::MaskIou,
+    Figure::OutsideMean,
+    Figure::OutsideUncomposited,
+    Figure::TargetMean,
+    Figure::Seconds,
+];
+
+/// All figures, in the order of [`Figure`].
+#[rustfmt::skip]
+pub const ENTRIES: [Entry; 29] = {
+    use Better::{Higher, Lower, Neither};
+    use Figure as F;
+    use Unit::{Decibel, Levels, Number, Seconds, Share};
+    [
+        entry(F::Success, "success", "Success", "all parts of the success criterion hold", Share, Higher),
+        entry(F::Nearer, "nearer", "Nearer", "nearer to the target than to the source, by the margin", Share, Higher),
+        entry(F::Right, "right", "Right", "removed, or color and shape as the target has them", Share, Higher),
+        entry(F::Kept, "kept", "Kept", "the rest of the picture kept", Share, Higher),
+        entry(F::Residual, "residual", "Residual", "squared error to the target over that of the untouched source, inside the mask", Number, Lower),
+        entry(F::ObjectIou, "object_iou", "IoU, object", "found mask against the object alone, as it stands in the source; not for additions", Share, Higher),
+        entry(F::ObjectPrecision, "object_precision", "Precision, object", "share of the found mask that is the object", Share, Higher),
+        entry(F::ObjectRecall, "object_recall", "Recall, object", "share of the object that the found mask holds", Share, Higher),
+        entry(F::Pointing, "pointing", "Pointing", "the heat map's greatest cell lies on the object; not for additions", Share, Higher),
+        entry(F::PointingAdded, "pointing_added", "Pointing, added", "the heat map's greatest cell lies where the target has the added thing", Share, Higher),
+        entry(F::MaskIou, "mask_iou", "IoU, edit", "found mask against the pixels that the edit needs", Share, Higher),
+        entry(F::MaskPrecision, "mask_precision", "Precision, edit", "share of the found mask that the edit needs", Share, Higher),
+        entry(F::MaskRecall, "mask_recall", "Recall, edit", "share of the needed pixels that the found mask holds", Share, Higher),
+        entry(F::MaskArea, "mask_area", "Mask area", "share of the picture that the used mask holds", Share, Neither),
+        entry(F::ObjectRead, "object_read", "Object read", "the parser read the manifest's object", Share, Higher),
+        entry(F::ActionRead, "action_read", "Action read", "the parser read the manifest's action", Share, Higher),
+        entry(F::OutsideMean, "outside_mean", "Change outside", "mean absolute change outside the true mask, against the source", Levels, Lower),
+        entry(F::OutsideShare, "outside_share", "Changed outside", "share of the pixels outside the true mask that changed by more than 8 levels", Share, Lower),
+        entry(F::OutsidePsnr, "outside_psnr", "PSNR outside", "to the source, outside the true mask", Decibel, Higher),
+        entry(F::OutsideSsim, "outside_ssim", "SSIM outside", "to the source, outside the true mask", Number, Higher),
+        entry(F::OutsideUncomposited, "outside_uncomposited", "Outside, no composite", "mean absolute change outside the true mask and its border before any compositing, against the reconstructed source", Levels, Lower),
+        entry(F::OutsideUsed, "outside_used", "Leak", "greatest change of any channel outside the mask that was used", Levels, Lower),
+        entry(F::InsideMean, "inside_mean", "Change inside", "mean absolute change inside the true mask, against the source", Levels, Neither),
+        entry(F::InsideShare, "inside_share", "Changed inside", "share of the pixels inside the true mask that changed by more than 8 levels", Share, Neither),
+        entry(F::TargetMean, "target_mean", "To target", "mean absolute difference to the target inside the true mask", Levels, Lower),
+        entry(F::TargetPsnr, "target_psnr", "PSNR to target", "inside the true mask", Decibel, Higher),
+        entry(F::TargetSsim, "target_ssim", "SSIM to target", "inside the true mask", Number, Higher),
+        entry(F::LocalizeSeconds, "localize_seconds", "Localization", "time of pass 1", Seconds, Lower),
+        entry(F::Seconds, "seconds", "Time", "time of the edit, both passes and decoding", Seconds, Lower),
+    ]
+};
+
+const fn entry(
+    figure: Figure,
+    key: &'static str,
+    title: &'static str,
+    about: &'static str,
+    unit: Unit,
+    better: Better,
+) -> Entry {
+    Entry { figure, key, title, about, unit, better }
+}
+
+impl Figure {
+    /// What there is to say about it.
+    pub fn entry(self) -> &'static Entry {
+        &ENTRIES[self as usize]
+    }
+}
+
+impl Unit {
+    /// A value as people read it, without its unit.
+    pub fn format(self, value: f64) -> String {
+        match self {
+            Self::Share => format!("{:.1}", 100.0 * value),
+            Self::Levels | Self::Decibel => format!("{value:.2}"),
+            Self::Number => format!("{value:.3}"),
+            Self::Seconds => format!("{value:.1}"),
+        }
+    }
+
+    /// As it stands in a table's head; empty for a plain number.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Share => "%",
+            Self::Levels => "levels",
+            Self::Decibel => "dB",
+            Self::Number => "",
+            Self::Seconds => "s",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_stand_in_the_order_of_their_figures() {
+        for (index, entry) in ENTRIES.iter().enumerate() {
+            assert_eq!(entry.figure as usize, index, "{}", entry.key);
+        }
+    }
+}

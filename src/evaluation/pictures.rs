@@ -1,0 +1,112 @@
+//! The small pictures of a report's gallery, as PNG files in memory.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageFormat, RgbImage};
+
+use crate::drawing::{
+    clusters::{Clusters, cluster_map},
+    heat::{Field, heat_overlay},
+    mask_overlay::mask_overlay,
+    scale,
+};
+use crate::editing::iam_edit::localization_map::Localization;
+use crate::evaluation::{
+    dataset::Loaded,
+    score::{self, Outcome},
+};
+use crate::picture::mask::Mask;
+
+/// Longest side of a gallery picture, in pixels: a few hundred items still make a page that opens.
+const LONGEST: u32 = 192;
+
+/// Longest side of drawn maps, in pixels: cluster numbers stay legible.
+const MAP: u32 = 128;
+
+/// A PNG file.
+pub type Png = Vec<u8>;
+
+/// What belongs to an item, whatever the method.
+#[derive(Debug, Clone)]
+pub struct ItemPictures {
+    /// Before the edit.
+    pub source: Png,
+    /// The true mask over the source.
+    pub truth: Option<Png>,
+    /// As it should become.
+    pub target: Option<Png>,
+}
+
+/// What a method made.
+#[derive(Debug, Clone, Default)]
+pub struct RowPictures {
+    /// Clusters of pass 1.
+    pub clusters: Option<Png>,
+    /// Where the model looks for the object.
+    pub heat: Option<Png>,
+    /// The used mask over the source.
+    pub mask: Option<Png>,
+    /// The result.
+    pub result: Option<Png>,
+}
+
+impl ItemPictures {
+    /// Draws an item.
+    pub fn of(pictures: &Loaded) -> Self {
+        Self {
+            source: photo(&pictures.image),
+            truth: pictures.mask.as_ref().map(|mask| overlay(&pictures.image, mask)),
+            target: pictures.target.as_ref().map(photo),
+        }
+    }
+}
+
+impl RowPictures {
+    /// Draws what a method made.
+    pub fn of(pictures: &Loaded, outcome: &Outcome) -> Self {
+        let localization = outcome.localization.as_deref();
+        let ground = drawn(&pictures.image);
+        let heat = localization
+            .and_then(score::object_heat)
+            .map(|(values, grid)| png(&heat_overlay(&Field::new(&values, grid), &ground)));
+        Self {
+            clusters: localization.map(|it| clusters(it, ground.dimensions())),
+            heat,
+            mask: outcome.mask.as_ref().map(|it| overlay(&pictures.image, it.full())),
+            result: Some(photo(&outcome.result)),
+        }
+    }
+}
+
+fn photo(image: &RgbImage) -> Png {
+    let (width, height) = image.dimensions();
+    if width.max(height) <= LONGEST {
+        return png(image);
+    }
+    png(&scale::preview(image, scale::fitted_size((width, height), (LONGEST, LONGEST))))
+}
+
+/// The ground that maps are drawn over.
+fn drawn(image: &RgbImage) -> RgbImage {
+    scale::preview(image, scale::fitted_size(image.dimensions(), (MAP, MAP)))
+}
+
+fn overlay(image: &RgbImage, mask: &Mask) -> Png {
+    png(&mask_overlay(&drawn(image), mask.as_image()))
+}
+
+fn clusters(localization: &Localization, size: (u32, u32)) -> Png {
+    let labels: Vec<u8> = localization.labels.iter().map(|id| id - 1).collect();
+    let scores: Vec<f32> = localization.clusters.iter().map(|it| it.score as f32).collect();
+    let selected: Vec<bool> = localization.clusters.iter().map(|it| it.selected).collect();
+    let grid = (localization.grid.width as u32, localization.grid.height as u32);
+    png(&cluster_map(&Clusters::new(&labels, grid, &scores, &selected), size))
+}
+
+fn png(image: &RgbImage) -> Png {
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(image.clone())
+        .write_to(&mut bytes, ImageFormat::Png)
+        .expect("a picture in memory is written to memory");
+    bytes.into_inner()
+}

@@ -1,0 +1,190 @@
+//! Sums over rows: by method and action, by stratum, and methods against each other.
+
+use std::collections::BTreeSet;
+
+use crate::evaluation::{
+    dataset::{Item, ItemAction},
+    figure::{ENTRIES, Figure, HEADLINE},
+    method::Method,
+    runner::{Evaluation, Row},
+    statistics::{self, Interval},
+};
+
+/// Fewest and most values of a key that tables are made by: one value tells nothing, many are names or measures.
+const STRATUM_VALUES: std::ops::RangeInclusive<usize> = 2..=8;
+
+/// Fewest items a value on average: means of fewer are anecdotes.
+const ITEMS_A_VALUE: usize = 5;
+
+/// The group of all items.
+pub const ALL: &str = "all";
+
+/// A table: one line for each method and group.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// What the groups are: `action`, or a key of the manifest.
+    pub by: String,
+    /// The columns.
+    pub figures: Vec<Figure>,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+/// A line of a table.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Which items.
+    pub group: String,
+    /// Which method.
+    pub method: &'static Method,
+    /// How many edits, failed ones included.
+    pub edits: usize,
+    /// Edits that failed, with no figures.
+    pub failed: usize,
+    /// One entry a column; `None` where no item has the figure.
+    pub cells: Vec<Option<Interval>>,
+}
+
+/// A method against the first one, on the items that both have.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// Which items.
+    pub group: String,
+    /// The method.
+    pub method: &'static Method,
+    /// What it is compared with.
+    pub other: &'static Method,
+    /// The figure.
+    pub figure: Figure,
+    /// Mean of the differences, item by item.
+    pub difference: Interval,
+    /// Ratio of the means, where the figure is no share.
+    pub ratio: Option<Interval>,
+}
+
+/// The table by action, `all` first, with every figure that any row has.
+pub fn by_action(evaluation: &Evaluation) -> Table {
+    let present: BTreeSet<Figure> = scored(&evaluation.rows).copied().collect();
+    let figures = ENTRIES.iter().map(|it| it.figure).filter(|it| present.contains(it)).collect();
+    let mut groups = vec![ALL.to_owned()];
+    let actions: Vec<String> = actions(evaluation);
+    // One action alone is all.
+    if actions.len() > 1 {
+        groups.extend(actions);
+    }
+    table(evaluation, "action", &groups, figures, in_action)
+}
+
+/// A table for each other key of the manifest that sorts the items into a few groups, with the headline figures.
+pub fn by_strata(evaluation: &Evaluation) -> Vec<Table> {
+    let items = &evaluation.plan.dataset.items;
+    let mut keys: Vec<&str> = Vec::new();
+    for (key, _) in items.iter().flat_map(|item| &item.strata) {
+        if !keys.contains(&key.as_str()) {
+            keys.push(key);
+        }
+    }
+    let present: BTreeSet<Figure> = scored(&evaluation.rows).copied().collect();
+    let figures: Vec<Figure> = HEADLINE.into_iter().filter(|it| present.contains(it)).collect();
+    let of_key = |key: &str| {
+        let values: BTreeSet<&str> = items.iter().filter_map(|item| stratum(item, key)).collect();
+        let has_items = values.len() * ITEMS_A_VALUE <= items.len();
+        (has_items && STRATUM_VALUES.contains(&values.len())).then(|| {
+            let groups: Vec<String> = values.into_iter().map(str::to_owned).collect();
+            let belongs = |item: &Item, group: &str| stratum(item, key) == Some(group);
+            table(evaluation, key, &groups, figures.clone(), belongs)
+        })
+    };
+    keys.into_iter().filter_map(of_key).collect()
+}
+
+/// Every other method against the first, for all items and for each action.
+pub fn comparisons(evaluation: &Evaluation) -> Vec<Comparison> {
+    let Some((&other, methods)) = evaluation.plan.methods.split_first() else { return vec![] };
+    let mut groups = vec![ALL.to_owned()];
+    groups.extend(actions(evaluation));
+    let mut found = Vec::new();
+    for &method in methods {
+        for group in &groups {
+            for figure in HEADLINE {
+                let pairs = pairs(evaluation, method, other, group, figure);
+                let Some(difference) = statistics::mean_difference(&pairs) else { continue };
+                let ratio = statistics::ratio_of_means(&pairs);
+                let group = group.clone();
+                found.push(Comparison { group, method, other, figure, difference, ratio });
+            }
+        }
+    }
+    found
+}
+
+/// Names of the actions that the items have, in the order of [`ItemAction::ALL`].
+pub fn actions(evaluation: &Evaluation) -> Vec<String> {
+    let items = &evaluation.plan.dataset.items;
+    let has = |action: &ItemAction| items.iter().any(|item| item.action == Some(*action));
+    ItemAction::ALL.iter().filter(|it| has(it)).map(ToString::to_string).collect()
+}
+
+/// The value of a key of an item.
+fn stratum<'a>(item: &'a Item, key: &str) -> Option<&'a str> {
+    item.strata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+}
+
+fn in_action(item: &Item, group: &str) -> bool {
+    group == ALL || item.action.is_some_and(|action| action.name() == group)
+}
+
+fn scored(rows: &[Row]) -> impl Iterator<Item = &Figure> {
+    rows.iter().filter_map(|row| row.scores.as_ref().ok()).flat_map(|scores| scores.keys())
+}
+
+fn table(
+    evaluation: &Evaluation,
+    by: &str,
+    groups: &[String],
+    figures: Vec<Figure>,
+    belongs: impl Fn(&Item, &str) -> bool,
+) -> Table {
+    let items = &evaluation.plan.dataset.items;
+    let mut lines = Vec::new();
+    for group in groups {
+        for &method in &evaluation.plan.methods {
+            let of_line = |row: &&Row| row.method == method && belongs(&items[row.item], group);
+            let rows: Vec<&Row> = evaluation.rows.iter().filter(of_line).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let values = |figure: &Figure| -> Vec<f64> {
+                let scores = rows.iter().filter_map(|row| row.scores.as_ref().ok());
+                scores.filter_map(|scores| scores.get(figure).copied()).collect()
+            };
+            lines.push(Line {
+                group: group.clone(),
+                method,
+                edits: rows.len(),
+                failed: rows.iter().filter(|row| row.scores.is_err()).count(),
+                cells: figures.iter().map(|figure| statistics::mean(&values(figure))).collect(),
+            });
+        }
+    }
+    Table { by: by.to_owned(), figures, lines }
+}
+
+/// A figure of two methods, item by item, where both have it.
+fn pairs(
+    evaluation: &Evaluation,
+    method: &Method,
+    other: &Method,
+    group: &str,
+    figure: Figure,
+) -> Vec<(f64, f64)> {
+    let value = |item: usize, method: &Method| {
+        let row = evaluation.rows.iter().find(|it| it.item == item && it.method == method)?;
+        row.scores.as_ref().ok()?.get(&figure).copied()
+    };
+    let items = evaluation.plan.dataset.items.iter().enumerate();
+    items
+        .filter(|(_, item)| in_action(item, group))
+        .filter_map(|(index, _)| Some((value(index, method)?, value(index, other)?)))
+        .collect()
+}
