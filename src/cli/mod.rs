@@ -5,6 +5,7 @@ mod edit;
 mod error;
 mod inspect;
 mod load;
+mod localization_args;
 mod localize;
 mod maps;
 mod reporter;

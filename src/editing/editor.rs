@@ -17,9 +17,11 @@ use crate::editing::{
         },
         localization_map::Localization,
         noun_embeddings::{self, NounEmbeddings},
-        selection::Fallback,
+        selection::{Fallback, MIN_CONTRAST},
     },
     instruction::{Action, Instruction, Overrides, ParseError, Phrase},
+    localize,
+    localizer::{ClusterScore, Localizer, ScoreSource},
     request::{EditRequest, MethodKind, Preserve, Unparsed},
     session::EditSession,
     settings::LocalizationSettings,
@@ -112,7 +114,10 @@ impl Editor {
         let Target::Object(instruction) = self.target(session.request, sink)? else {
             return Ok(None);
         };
-        let localization = iam_edit::localize(session, &instruction, sink)?;
+        let localization = localize::localize(session, &instruction, sink)?;
+        if let Some(message) = flat_attention_message(&localization, session.request) {
+            warn(sink, WarningReason::FlatAttention, message)?;
+        }
         if let Some(fallback) = localization.fallback {
             warn(sink, WarningReason::MaskFallback, fallback_message(fallback, session.request))?;
         }
@@ -244,8 +249,25 @@ fn named(instruction: &Instruction, name: fn(&Phrase) -> &str) -> String {
     instruction.objects().iter().map(name).collect::<Vec<_>>().join(" and ")
 }
 
+/// What is to be said of a localization whose words have no contrast.
+fn flat_attention_message(found: &Localization, request: &EditRequest) -> Option<String> {
+    let contrast = found.contrast.filter(|&it| it < MIN_CONTRAST)?;
+    let asked = request.settings.score;
+    let what = match (asked, found.scored_by) {
+        (ClusterScore::NoiseDifference, _) => return None,
+        (_, ScoreSource::NoiseDifference) => "clusters are scored by the noise difference instead",
+        (_, ScoreSource::Attention) => "the mask may be anywhere; --score auto may help",
+    };
+    Some(format!(
+        "the model's attention to the object is flat, {contrast:.2} times the picture's mean in the best cluster; {what}"
+    ))
+}
+
 fn fallback_message(fallback: Fallback, request: &EditRequest) -> String {
     let tau = request.settings.tau.get();
+    if request.settings.localizer != Localizer::Iam {
+        return "no cell is above the threshold; the highest one is taken".to_owned();
+    }
     match fallback {
         Fallback::NonePassed => format!("no cluster scores above {tau}; the best one is taken"),
         Fallback::AllPassed => {
