@@ -27,5 +27,7 @@ mod drawing;
 mod palette;
 // The pipeline and IAM-Edit against what diffusers gave.
 mod method;
+// Where an edit is: localizers, scores of clusters, masks at the picture's edges.
+mod localizers;
 // Fixtures and measures that several of these share.
 mod support;
