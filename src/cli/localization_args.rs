@@ -35,7 +35,8 @@ pub(crate) struct LocalizationArgs {
     /// What a cluster's score is the mean of [default: the model's, else attention].
     #[arg(long, value_enum)]
     pub(crate) score: Option<ScoreArg>,
-    /// Value above which a place is edited, 0 to 1, for localizers without clusters [default: the localizer's own].
+    /// Value above which a place is edited, 0 to 1, for localizers without clusters and clusters scored by the noise
+    /// difference [default: the localizer's own].
     #[arg(long, value_name = "VALUE")]
     pub(crate) threshold: Option<f64>,
     /// Bring the border of the mask, made of cells, to the picture's own edges [default: the model's, else no].

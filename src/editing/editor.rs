@@ -6,7 +6,7 @@ use image::RgbImage;
 
 use crate::editing::{
     EditError,
-    baselines::instruct_pix2pix,
+    baselines::{instruct_pix2pix, watch_your_steps},
     edit_mask::EditMask,
     event::{EditEvent, EventSink, InstructionParsed, Warning, WarningReason},
     iam_edit::{
@@ -24,7 +24,7 @@ use crate::editing::{
     localizer::{ClusterScore, Localizer, ScoreSource},
     request::{EditRequest, MethodKind, Preserve, Unparsed},
     session::EditSession,
-    settings::LocalizationSettings,
+    settings::{LocalizationSettings, Tau},
 };
 use crate::picture::resample::{self, Filter};
 use crate::pipelines::EditPipeline;
@@ -119,7 +119,11 @@ impl Editor {
             warn(sink, WarningReason::FlatAttention, message)?;
         }
         if let Some(fallback) = localization.fallback {
-            warn(sink, WarningReason::MaskFallback, fallback_message(fallback, session.request))?;
+            warn(
+                sink,
+                WarningReason::MaskFallback,
+                fallback_message(fallback, &localization, session.request),
+            )?;
         }
         let localization = Arc::new(localization);
         emit(sink, EditEvent::Localized(Arc::clone(&localization)))?;
@@ -263,11 +267,17 @@ fn flat_attention_message(found: &Localization, request: &EditRequest) -> Option
     ))
 }
 
-fn fallback_message(fallback: Fallback, request: &EditRequest) -> String {
-    let tau = request.settings.tau.get();
-    if request.settings.localizer != Localizer::Iam {
+fn fallback_message(fallback: Fallback, found: &Localization, request: &EditRequest) -> String {
+    let settings = &request.settings;
+    if settings.localizer != Localizer::Iam {
         return "no cell is above the threshold; the highest one is taken".to_owned();
     }
+    let tau = match found.scored_by {
+        ScoreSource::Attention => settings.tau.get(),
+        ScoreSource::NoiseDifference => {
+            settings.threshold.map_or(watch_your_steps::THRESHOLD, Tau::get)
+        }
+    };
     match fallback {
         Fallback::NonePassed => format!("no cluster scores above {tau}; the best one is taken"),
         Fallback::AllPassed => {

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 
 use crate::editing::{
-    iam_edit::localization::{Template, TemplateError, shipped_nouns},
+    iam_edit::{
+        localization::{Template, TemplateError, shipped_nouns},
+        segmentation::Rows,
+    },
     localizer::{ClusterScore, Localizer},
     request::{Preserve, Resize},
 };
@@ -20,15 +23,6 @@ pub enum Modulation {
     Mask,
     /// Outside the mask the null prompt's keys and values.
     Null,
-}
-
-/// The vectors that are clustered: the rows of ISAM, each a distribution over the picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rows {
-    /// As they are, as in the paper.
-    Raw,
-    /// Their square roots, whose distances are Hellinger's: a peak outweighs the rest less.
-    Sqrt,
 }
 
 /// Settings of both passes, all filled in.
@@ -52,7 +46,8 @@ pub struct EditSettings {
     pub localizer: Localizer,
     /// What a cluster's score is the mean of.
     pub score: ClusterScore,
-    /// Value above which a cell is edited, for localizers without clusters; `None` is the localizer's own.
+    /// Value above which a place is edited, for localizers without clusters and for clusters that are scored by the noise
+    /// difference; `None` is the localizer's own.
     pub threshold: Option<Tau>,
     /// Whether the mask's border is brought to the picture's own edges.
     pub refine: bool,
@@ -312,16 +307,6 @@ impl Modulation {
             Self::Gate => "gate",
             Self::Mask => "mask",
             Self::Null => "null",
-        }
-    }
-}
-
-impl Rows {
-    /// The name that people type.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Sqrt => "sqrt",
         }
     }
 }

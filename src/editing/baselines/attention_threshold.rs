@@ -4,8 +4,8 @@ use crate::editing::noise_difference::Field;
 
 /// The attention, of its range, above which a cell is edited.
 ///
-/// No paper gives it; see `docs/ablations.md`.
-pub const THRESHOLD: f64 = 0.1;
+/// No paper gives it; measured in `docs/ablations.md`.
+pub const THRESHOLD: f64 = 0.05;
 
 /// The highest of the objects' fields at each cell; `None` without objects.
 pub fn highest(objects: Vec<Field>) -> Option<Field> {

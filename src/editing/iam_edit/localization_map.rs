@@ -121,18 +121,18 @@ impl Localization {
         }
     }
 
-    /// Scores given clusters by the mean of `relevance` in them, 0 to 1.
+    /// Scores given clusters by the mean of `relevance` in them, 0 to 1; those above `threshold` are edited.
     pub fn from_relevance(
         prompt: LocalizedPrompt<'_>,
         maps: Maps<'_>,
         labels: &[i64],
         relevance: &Field,
-        tau: f64,
+        threshold: f64,
     ) -> Self {
         let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
         let relevance = relevance.resized(maps.isam_grid).normalized();
         let scores = selection::means(labels, count, &relevance.values);
-        let (selected, fallback) = selection::select(&scores, tau);
+        let (selected, fallback) = selection::select(&scores, threshold);
         let clusters = Clusters { grid: maps.isam_grid, labels, scores: &scores, selected };
         Self {
             fallback,

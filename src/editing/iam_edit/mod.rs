@@ -29,6 +29,7 @@ use crate::editing::{
     preserve::LatentPreserve,
     request::Preserve,
     session::EditSession,
+    settings::Tau,
 };
 use crate::pipelines::TokenizedPrompt;
 
@@ -115,7 +116,9 @@ pub fn localize(
     };
     if by_difference {
         let relevance = watch_your_steps::relevance(session)?;
-        return Ok(Localization::from_relevance(prompt, maps, &labels, &relevance, tau));
+        // The relevance has another scale than attention, and so its own threshold.
+        let threshold = settings.threshold.map_or(watch_your_steps::THRESHOLD, Tau::get);
+        return Ok(Localization::from_relevance(prompt, maps, &labels, &relevance, threshold));
     }
     Ok(Localization::from_labels(prompt, maps, &labels, tau))
 }
