@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::cli::eval_args::EvalArgs;
+use crate::cli::localization_args::LocalizationArgs;
 use crate::picture::boxes::BoxSpec;
 
 /// Edits pictures by instruction, only where the instruction means.
@@ -180,28 +181,6 @@ pub(crate) struct SamplingArgs {
     pub(crate) preset: Option<Preset>,
 }
 
-#[derive(Debug, Default, Args)]
-pub(crate) struct LocalizationArgs {
-    /// The object to edit, instead of the one found in the instruction.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) object: Option<String>,
-    /// The kind of edit, instead of the one found in the instruction.
-    #[arg(long, value_enum)]
-    pub(crate) action: Option<Action>,
-    /// Refuse an instruction that can't be understood, instead of editing the whole picture.
-    #[arg(long)]
-    pub(crate) strict: bool,
-    /// Cluster score from which a cluster is edited, 0 to 1 [default: the model's, else 0.3].
-    #[arg(long, allow_hyphen_values = true, value_name = "SCORE")]
-    pub(crate) tau: Option<f64>,
-    /// Number of clusters, 2 to 32 [default: the model's, else 5].
-    #[arg(long, allow_hyphen_values = true, value_name = "N")]
-    pub(crate) k: Option<u32>,
-    /// Denoising steps of the localization, 1 to 1000 [default: those of the edit].
-    #[arg(long, allow_hyphen_values = true, value_name = "N")]
-    pub(crate) localize_steps: Option<u32>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct MaskArgs {
     /// A mask: a picture of the input's proportions, at least half bright = edit. Repeatable; all masks, clusters and
@@ -294,19 +273,6 @@ pub(crate) enum Modulation {
     Mask,
     /// The null prompt's attention outside.
     Null,
-}
-
-/// [`crate::editing::instruction::Action`] as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Action {
-    /// An object becomes another or looks different.
-    Change,
-    /// An object is added.
-    Add,
-    /// An object is taken away.
-    Remove,
-    /// The whole picture; no mask.
-    Global,
 }
 
 /// [`crate::sampling::SchedulerKind`] as typed.

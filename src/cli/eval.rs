@@ -5,10 +5,10 @@ use std::{ops::ControlFlow, time::Instant};
 use serde_json::json;
 
 use crate::cli::{
-    args::LocalizationArgs,
     error::CliError,
     eval_args::EvalArgs,
     load::{self, Loaded},
+    localization_args::LocalizationArgs,
     reporter::Interrupt,
     resolve,
     screen::Screen,

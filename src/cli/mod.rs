@@ -7,6 +7,7 @@ mod eval;
 mod eval_args;
 mod inspect;
 mod load;
+mod localization_args;
 mod localize;
 mod maps;
 mod reporter;

@@ -7,8 +7,9 @@ use std::{
 };
 
 use crate::cli::{
-    args::{self, EncodingArgs, InputArgs, LocalizationArgs, MaskArgs, SamplingArgs, SizeSpec},
+    args::{self, EncodingArgs, InputArgs, MaskArgs, SamplingArgs, SizeSpec},
     error::CliError,
+    localization_args::LocalizationArgs,
     screen::Screen,
 };
 use crate::editing::{
@@ -111,15 +112,7 @@ pub(crate) fn settings(
         Some(SizeSpec::Fit(longer)) => Resize::Fit(longer),
         None => settings.resize,
     };
-    if let Some(tau) = localization.tau {
-        settings.tau = tau.try_into()?;
-    }
-    if let Some(k) = localization.k {
-        settings.clusters = k.try_into()?;
-    }
-    if let Some(steps) = localization.localize_steps {
-        settings.localize_steps = steps.try_into()?;
-    }
+    localization.settle(&mut settings)?;
     Ok(settings)
 }
 
@@ -268,17 +261,6 @@ impl From<args::Modulation> for Modulation {
             args::Modulation::Gate => Self::Gate,
             args::Modulation::Mask => Self::Mask,
             args::Modulation::Null => Self::Null,
-        }
-    }
-}
-
-impl From<args::Action> for Action {
-    fn from(action: args::Action) -> Self {
-        match action {
-            args::Action::Change => Self::Change,
-            args::Action::Add => Self::Add,
-            args::Action::Remove => Self::Remove,
-            args::Action::Global => Self::Global,
         }
     }
 }

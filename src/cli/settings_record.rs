@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use crate::cli::load::Loaded;
 use crate::drawing::Fact;
-use crate::editing::request::{EditRequest, Resize};
+use crate::editing::{
+    request::{EditRequest, Resize},
+    settings::Tau,
+};
 use crate::sampling::SchedulerKind;
 
 /// All that is needed to make the picture again.
@@ -30,6 +33,11 @@ pub(crate) fn json(request: &EditRequest, loaded: &Loaded) -> Value {
         "scheduler": settings.scheduler.map(SchedulerKind::name),
         "k": settings.clusters.get(),
         "tau": settings.tau.get(),
+        "rows": settings.rows.name(),
+        "localizer": settings.localizer.name(),
+        "score": settings.score.name(),
+        "threshold": settings.threshold.map(Tau::get),
+        "refine": settings.refine,
         "modulation": settings.modulation.name(),
         "preserve": settings.preserve.name(),
         "size": size(settings.resize),
@@ -56,6 +64,8 @@ pub(crate) fn facts(request: &EditRequest, loaded: &Loaded) -> Vec<Fact> {
         fact("Sampler", &settings.scheduler.map_or("the model's", |it| it.name())),
         fact("K", &settings.clusters.get()),
         fact("tau", &settings.tau.get()),
+        fact("Localizer", &settings.localizer.name()),
+        fact("Refined", &if settings.refine { "to the picture's edges" } else { "no" }),
         fact("Modulation", &settings.modulation.name()),
         fact("Preserve", &settings.preserve.name()),
         fact("Method", &request.method.name()),

@@ -9,7 +9,7 @@ use crate::editing::{
     session::EditSession,
 };
 use crate::picture::{
-    grid,
+    grid, guided_filter,
     mask::{self, Mask, Radius},
     size::Size,
 };
@@ -84,8 +84,7 @@ impl EditMask {
                     choice.clusters.clone()
                 };
                 check_ids(&ids, localization)?;
-                let at = |size| of_clusters(localization, &ids, size);
-                (!ids.is_empty()).then(|| (at(canvas), at(work)))
+                (!ids.is_empty()).then(|| found(session, localization, &ids))
             }
             None => None,
         };
@@ -163,6 +162,25 @@ impl MaskSource {
             Self::Whole => "MASK_SOURCE_GLOBAL",
         }
     }
+}
+
+/// How far the picture's edges may lie from those of the cells, in cells (docs/ablations.md).
+const REFINE_CELLS: f64 = 3.0;
+
+/// The clusters' masks at both sizes, brought to the picture's edges if the settings say so.
+fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> (Mask, Mask) {
+    let full = of_clusters(localization, ids, session.canvas_size());
+    if !session.request.settings.refine {
+        return (full, of_clusters(localization, ids, session.work_size()));
+    }
+    let size = session.canvas_size();
+    let cells = localization.resolution;
+    let cell = (f64::from(size.width) / cells.width as f64)
+        .min(f64::from(size.height) / cells.height as f64);
+    let radius = (REFINE_CELLS * cell).round() as u32;
+    let full = guided_filter::refined(&full, &session.canvas, radius);
+    let gate = pooled(&full, session.work_size());
+    (full, gate)
 }
 
 /// The clusters' cells as a mask of any size, each cell a block of pixels.

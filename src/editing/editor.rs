@@ -6,7 +6,7 @@ use image::RgbImage;
 
 use crate::editing::{
     EditError,
-    baselines::instruct_pix2pix,
+    baselines::{instruct_pix2pix, watch_your_steps},
     edit_mask::EditMask,
     event::{EditEvent, EventSink, InstructionParsed, Warning, WarningReason},
     iam_edit::{
@@ -17,12 +17,14 @@ use crate::editing::{
         },
         localization_map::Localization,
         noun_embeddings::{self, NounEmbeddings},
-        selection::Fallback,
+        selection::{Fallback, MIN_CONTRAST},
     },
     instruction::{Action, Instruction, Overrides, ParseError, Phrase},
+    localize,
+    localizer::{ClusterScore, Localizer, ScoreSource},
     request::{EditRequest, MethodKind, Preserve, Unparsed},
     session::EditSession,
-    settings::LocalizationSettings,
+    settings::{LocalizationSettings, Tau},
 };
 use crate::picture::resample::{self, Filter};
 use crate::pipelines::EditPipeline;
@@ -112,9 +114,16 @@ impl Editor {
         let Target::Object(instruction) = self.target(session.request, sink)? else {
             return Ok(None);
         };
-        let localization = iam_edit::localize(session, &instruction, sink)?;
+        let localization = localize::localize(session, &instruction, sink)?;
+        if let Some(message) = flat_attention_message(&localization, session.request) {
+            warn(sink, WarningReason::FlatAttention, message)?;
+        }
         if let Some(fallback) = localization.fallback {
-            warn(sink, WarningReason::MaskFallback, fallback_message(fallback, session.request))?;
+            warn(
+                sink,
+                WarningReason::MaskFallback,
+                fallback_message(fallback, &localization, session.request),
+            )?;
         }
         let localization = Arc::new(localization);
         emit(sink, EditEvent::Localized(Arc::clone(&localization)))?;
@@ -244,8 +253,31 @@ fn named(instruction: &Instruction, name: fn(&Phrase) -> &str) -> String {
     instruction.objects().iter().map(name).collect::<Vec<_>>().join(" and ")
 }
 
-fn fallback_message(fallback: Fallback, request: &EditRequest) -> String {
-    let tau = request.settings.tau.get();
+/// What is to be said of a localization whose words have no contrast.
+fn flat_attention_message(found: &Localization, request: &EditRequest) -> Option<String> {
+    let contrast = found.contrast.filter(|&it| it < MIN_CONTRAST)?;
+    let asked = request.settings.score;
+    let what = match (asked, found.scored_by) {
+        (ClusterScore::NoiseDifference, _) => return None,
+        (_, ScoreSource::NoiseDifference) => "clusters are scored by the noise difference instead",
+        (_, ScoreSource::Attention) => "the mask may be anywhere; --score auto may help",
+    };
+    Some(format!(
+        "the model's attention to the object is flat, {contrast:.2} times the picture's mean in the best cluster; {what}"
+    ))
+}
+
+fn fallback_message(fallback: Fallback, found: &Localization, request: &EditRequest) -> String {
+    let settings = &request.settings;
+    if settings.localizer != Localizer::Iam {
+        return "no cell is above the threshold; the highest one is taken".to_owned();
+    }
+    let tau = match found.scored_by {
+        ScoreSource::Attention => settings.tau.get(),
+        ScoreSource::NoiseDifference => {
+            settings.threshold.map_or(watch_your_steps::THRESHOLD, Tau::get)
+        }
+    };
     match fallback {
         Fallback::NonePassed => format!("no cluster scores above {tau}; the best one is taken"),
         Fallback::AllPassed => {

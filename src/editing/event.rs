@@ -81,6 +81,8 @@ pub enum WarningReason {
     NotParsed,
     /// No cluster passed, or all did: the best one is taken.
     MaskFallback,
+    /// The attention to the object's words is the same all over the picture.
+    FlatAttention,
     /// Two given values contradict each other, and one is passed over.
     Ignored,
 }
@@ -105,6 +107,7 @@ impl WarningReason {
             Self::NonLatinText => "NON_LATIN_TEXT",
             Self::NotParsed => "NOT_PARSED",
             Self::MaskFallback => "MASK_FALLBACK",
+            Self::FlatAttention => "FLAT_ATTENTION",
             Self::Ignored => "IGNORED",
         }
     }

@@ -114,14 +114,22 @@ impl<'a> EditSession<'a> {
     /// # Errors
     /// [`EditError::Pipeline`].
     pub fn run(&self, prompt: &str, steps: Steps) -> Result<Run, EditError> {
+        let conditioning = self.conditioning(prompt)?;
+        let scheduler = self.pipeline.scheduler(self.request.settings.scheduler, steps)?;
+        let shape = self.image_latents()?.size();
+        let tape = NoiseTape::draw(self.request.seed, &shape, scheduler.as_ref());
+        Ok(Run { scheduler, tape, conditioning })
+    }
+
+    /// What the model sees of this prompt, the request's negative prompt and the picture.
+    ///
+    /// # Errors
+    /// [`EditError::Pipeline`].
+    pub fn conditioning(&self, prompt: &str) -> Result<Conditioning, EditError> {
         let pipeline = self.pipeline;
-        let image_latents = self.image_latents()?;
         let embed = |text: &str| pipeline.tokenize(text).map(|it| pipeline.encode_prompt(&it));
         let negative = embed(&self.request.negative_prompt)?;
-        let conditioning = Conditioning::new(&embed(prompt)?, &negative, image_latents);
-        let scheduler = pipeline.scheduler(self.request.settings.scheduler, steps)?;
-        let tape = NoiseTape::draw(self.request.seed, &image_latents.size(), scheduler.as_ref());
-        Ok(Run { scheduler, tape, conditioning })
+        Ok(Conditioning::new(&embed(prompt)?, &negative, self.image_latents()?))
     }
 
     /// Denoises, reports each step, and lets `replace` change the latents after it.

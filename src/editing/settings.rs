@@ -3,7 +3,11 @@
 use serde::Deserialize;
 
 use crate::editing::{
-    iam_edit::localization::{Template, TemplateError, shipped_nouns},
+    iam_edit::{
+        localization::{Template, TemplateError, shipped_nouns},
+        segmentation::Rows,
+    },
+    localizer::{ClusterScore, Localizer},
     request::{Preserve, Resize},
 };
 use crate::sampling::{
@@ -36,6 +40,17 @@ pub struct EditSettings {
     pub clusters: ClusterCount,
     /// Score above which a cluster is edited (the paper's tau).
     pub tau: Tau,
+    /// The vectors that are clustered.
+    pub rows: Rows,
+    /// How the place of the edit is found.
+    pub localizer: Localizer,
+    /// What a cluster's score is the mean of.
+    pub score: ClusterScore,
+    /// Value above which a place is edited, for localizers without clusters and for clusters that are scored by the noise
+    /// difference; `None` is the localizer's own.
+    pub threshold: Option<Tau>,
+    /// Whether the mask's border is brought to the picture's own edges.
+    pub refine: bool,
     /// How cross-attention is held inside the mask.
     pub modulation: Modulation,
     /// What keeps the rest of the picture.
@@ -96,6 +111,11 @@ struct RetouchJson {
     image_guidance: Option<f64>,
     clusters: Option<u32>,
     tau: Option<f64>,
+    rows: Option<RowsName>,
+    localizer: Option<LocalizerName>,
+    score: Option<ScoreName>,
+    threshold: Option<f64>,
+    refine: Option<bool>,
     modulation: Option<ModulationName>,
     isam_level: Option<usize>,
     icam_level: Option<usize>,
@@ -112,6 +132,31 @@ enum ModulationName {
     Null,
 }
 
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RowsName {
+    Raw,
+    Sqrt,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LocalizerName {
+    Iam,
+    Attention,
+    NoiseDifference,
+    #[serde(rename = "diffedit")]
+    DiffEdit,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ScoreName {
+    Attention,
+    NoiseDifference,
+    Auto,
+}
+
 impl EditSettings {
     /// The paper's settings: 100 steps, guidance 7.5 and 1.5, K = 5, tau = 0.3, `gate`, maps of half and quarter size.
     pub fn paper() -> Self {
@@ -126,6 +171,11 @@ impl EditSettings {
             scheduler: None,
             clusters: ClusterCount(5),
             tau: Tau(0.3),
+            rows: Rows::Raw,
+            localizer: Localizer::Iam,
+            score: ClusterScore::Attention,
+            threshold: None,
+            refine: false,
             modulation: Modulation::Gate,
             preserve: Preserve::Pixel,
             resize: Resize::Fit(None),
@@ -165,6 +215,19 @@ impl EditSettings {
         if let Some(tau) = json.tau {
             settings.tau = tau.try_into()?;
         }
+        if let Some(rows) = json.rows {
+            settings.rows = rows.into();
+        }
+        if let Some(localizer) = json.localizer {
+            settings.localizer = localizer.into();
+        }
+        if let Some(score) = json.score {
+            settings.score = score.into();
+        }
+        if let Some(threshold) = json.threshold {
+            settings.threshold = Some(threshold.try_into()?);
+        }
+        settings.refine = json.refine.unwrap_or(settings.refine);
         if let Some(modulation) = json.modulation {
             settings.modulation = modulation.into();
         }
@@ -244,6 +307,36 @@ impl Modulation {
             Self::Gate => "gate",
             Self::Mask => "mask",
             Self::Null => "null",
+        }
+    }
+}
+
+impl From<RowsName> for Rows {
+    fn from(name: RowsName) -> Self {
+        match name {
+            RowsName::Raw => Self::Raw,
+            RowsName::Sqrt => Self::Sqrt,
+        }
+    }
+}
+
+impl From<LocalizerName> for Localizer {
+    fn from(name: LocalizerName) -> Self {
+        match name {
+            LocalizerName::Iam => Self::Iam,
+            LocalizerName::Attention => Self::Attention,
+            LocalizerName::NoiseDifference => Self::NoiseDifference,
+            LocalizerName::DiffEdit => Self::DiffEdit,
+        }
+    }
+}
+
+impl From<ScoreName> for ClusterScore {
+    fn from(name: ScoreName) -> Self {
+        match name {
+            ScoreName::Attention => Self::Attention,
+            ScoreName::NoiseDifference => Self::NoiseDifference,
+            ScoreName::Auto => Self::Auto,
         }
     }
 }

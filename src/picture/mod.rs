@@ -11,6 +11,7 @@ pub mod distance;
 pub mod encode;
 pub mod error;
 pub mod grid;
+pub mod guided_filter;
 pub mod mask;
 pub mod resample;
 pub mod settings;

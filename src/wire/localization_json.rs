@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::editing::iam_edit::{
-    attn_store::Grid,
-    localization_map::{Cluster, Localization, WordMap},
-    selection::Fallback,
+use crate::editing::{
+    iam_edit::{
+        attn_store::Grid,
+        localization_map::{Cluster, Localization, WordMap},
+        selection::Fallback,
+    },
+    localizer::ScoreSource,
 };
 
 /// Of the file's layout.
@@ -44,9 +47,14 @@ struct File {
     model_digest: String,
     instruction: String,
     grid: (u32, u32),
+    resolution: Option<(u32, u32)>,
     labels: Vec<u8>,
     clusters: Vec<ClusterRecord>,
     words: Vec<WordRecord>,
+    #[serde(default)]
+    scored_by: ScoreRecord,
+    #[serde(default)]
+    contrast: Option<f64>,
     fallback: Option<FallbackRecord>,
 }
 
@@ -73,20 +81,32 @@ enum FallbackRecord {
     AllPassed,
 }
 
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ScoreRecord {
+    #[default]
+    Attention,
+    NoiseDifference,
+}
+
 impl SavedLocalization {
     /// The file's text.
     pub fn to_json(&self) -> String {
-        let Localization { instruction, grid, labels, clusters, words, fallback } =
+        let Localization { instruction, grid, resolution, labels, clusters, words, .. } =
             &self.localization;
+        let &Localization { scored_by, contrast, fallback, .. } = &self.localization;
         let file = File {
             version: VERSION,
             image_sha256: self.image_sha256.clone(),
             model_digest: self.model_digest.clone(),
             instruction: instruction.clone(),
             grid: sides(*grid),
+            resolution: Some(sides(*resolution)),
             labels: labels.clone(),
             clusters: clusters.iter().map(ClusterRecord::from).collect(),
             words: words.iter().map(WordRecord::from).collect(),
+            scored_by: scored_by.into(),
+            contrast,
             fallback: fallback.map(FallbackRecord::from),
         };
         serde_json::to_string(&file).expect("numbers and texts become JSON")
@@ -105,9 +125,12 @@ impl SavedLocalization {
             localization: Localization {
                 instruction: file.instruction,
                 grid: grid(file.grid),
+                resolution: grid(file.resolution.unwrap_or(file.grid)),
                 labels: file.labels,
                 clusters: file.clusters.into_iter().map(Cluster::from).collect(),
                 words: file.words.into_iter().map(WordMap::from).collect(),
+                scored_by: file.scored_by.into(),
+                contrast: file.contrast,
                 fallback: file.fallback.map(Fallback::from),
             },
         })
@@ -121,6 +144,9 @@ fn check(file: &File) -> Result<(), LocalizationJsonError> {
     }
     let cells = |(height, width): (u32, u32)| u64::from(height) * u64::from(width);
     let inconsistent = |part| Err(LocalizationJsonError::Inconsistent(part));
+    if file.resolution.is_some_and(|it| cells(it) == 0) {
+        return inconsistent("`resolution`");
+    }
     if cells(file.grid) == 0 || cells(file.grid) != file.labels.len() as u64 {
         return inconsistent("`labels`");
     }
@@ -147,6 +173,24 @@ fn sides(grid: Grid) -> (u32, u32) {
 
 fn grid((height, width): (u32, u32)) -> Grid {
     Grid { height: i64::from(height), width: i64::from(width) }
+}
+
+impl From<ScoreSource> for ScoreRecord {
+    fn from(source: ScoreSource) -> Self {
+        match source {
+            ScoreSource::Attention => Self::Attention,
+            ScoreSource::NoiseDifference => Self::NoiseDifference,
+        }
+    }
+}
+
+impl From<ScoreRecord> for ScoreSource {
+    fn from(record: ScoreRecord) -> Self {
+        match record {
+            ScoreRecord::Attention => Self::Attention,
+            ScoreRecord::NoiseDifference => Self::NoiseDifference,
+        }
+    }
 }
 
 impl From<&Cluster> for ClusterRecord {
@@ -211,9 +255,12 @@ mod tests {
             localization: Localization {
                 instruction: "Change the bee to a granada".to_owned(),
                 grid,
+                resolution: Grid { height: 1, width: 1 },
                 labels: vec![1, 2, 1, 2, 1, 2],
                 clusters: vec![cluster(1, 0.9, true), cluster(2, 0.1, false)],
                 words: vec![word],
+                scored_by: ScoreSource::NoiseDifference,
+                contrast: Some(1.25),
                 fallback: Some(Fallback::NonePassed),
             },
         }

@@ -29,5 +29,7 @@ mod palette;
 mod method;
 // Data sets, figures, reports.
 mod evaluation;
+// Where an edit is: localizers, scores of clusters, masks at the picture's edges.
+mod localizers;
 // Fixtures and measures that several of these share.
 mod support;

@@ -4,10 +4,13 @@ use std::ops::Range;
 
 use tch::{Kind, Tensor};
 
-use crate::editing::iam_edit::{
-    attn_store::Grid,
-    segmentation,
-    selection::{self, Fallback},
+use crate::editing::{
+    iam_edit::{
+        attn_store::Grid,
+        selection::{self, Fallback},
+    },
+    localizer::ScoreSource,
+    noise_difference::Field,
 };
 use crate::pipelines::TokenizedPrompt;
 
@@ -18,12 +21,18 @@ pub struct Localization {
     pub instruction: String,
     /// The grid of `labels`.
     pub grid: Grid,
+    /// The grid that the labels were found on, which may be coarser: how far off their borders may be.
+    pub resolution: Grid,
     /// The cluster of each cell, by id, row by row.
     pub labels: Vec<u8>,
     /// The clusters, by id from 1, that is by falling score.
     pub clusters: Vec<Cluster>,
     /// Where the model looks for each word of the instruction, in its order.
     pub words: Vec<WordMap>,
+    /// What the scores are means of.
+    pub scored_by: ScoreSource,
+    /// How much more attention the best cluster has than the picture; none where attention was not looked at.
+    pub contrast: Option<f64>,
     /// Why the selection is not what the threshold says.
     pub fallback: Option<Fallback>,
 }
@@ -33,7 +42,7 @@ pub struct Localization {
 pub struct Cluster {
     /// From 1, by falling score.
     pub id: u8,
-    /// Mean of the object's rescaled cross-attention in it, 0 to 1.
+    /// Mean in it of what [`Localization::scored_by`] says, rescaled, 0 to 1.
     pub score: f64,
     /// Share of the picture, 0 to 1.
     pub area: f64,
@@ -78,14 +87,16 @@ pub struct Maps<'a> {
     pub icam_grid: Grid,
 }
 
-impl Localization {
-    /// Clusters ISAM and scores the clusters by the objects' attention.
-    pub fn new(prompt: LocalizedPrompt<'_>, maps: Maps<'_>, clusters: u32, tau: f64) -> Self {
-        let labels = segmentation::segment(maps.isam, clusters);
-        Self::from_labels(prompt, maps, &labels, tau)
-    }
+/// Clusters with their scores, not yet numbered.
+struct Clusters<'a> {
+    grid: Grid,
+    labels: &'a [i64],
+    scores: &'a [f64],
+    selected: Vec<bool>,
+}
 
-    /// Scores given clusters, labels in `0..K` for each cell of ISAM, and numbers them by falling score.
+impl Localization {
+    /// Scores given clusters, labels in `0..K` for each cell of ISAM, by the objects' attention.
     ///
     /// A cluster's score is its maximum over the objects.
     pub fn from_labels(
@@ -96,16 +107,66 @@ impl Localization {
     ) -> Self {
         let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
         let mut scores = vec![0.0f64; count];
-        for object in prompt.objects {
-            let attention = phrase_map(maps.icam, prompt.tokens, object);
-            let attention = resize_nearest(&attention, maps.icam_grid, maps.isam_grid);
-            for (best, score) in scores.iter_mut().zip(selection::scores(labels, count, &attention))
-            {
-                *best = best.max(score);
-            }
+        for attention in object_maps(prompt, maps) {
+            let of_object = selection::scores(labels, count, &attention);
+            scores.iter_mut().zip(of_object).for_each(|(best, score)| *best = best.max(score));
         }
         let (selected, fallback) = selection::select(&scores, tau);
+        let clusters = Clusters { grid: maps.isam_grid, labels, scores: &scores, selected };
+        let contrast = Some(contrast(prompt, maps, labels));
+        Self {
+            contrast,
+            fallback,
+            ..Self::numbered(prompt.text, clusters, word_maps(prompt, maps))
+        }
+    }
 
+    /// Scores given clusters by the mean of `relevance` in them, 0 to 1; those above `threshold` are edited.
+    pub fn from_relevance(
+        prompt: LocalizedPrompt<'_>,
+        maps: Maps<'_>,
+        labels: &[i64],
+        relevance: &Field,
+        threshold: f64,
+    ) -> Self {
+        let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
+        let relevance = relevance.resized(maps.isam_grid).normalized();
+        let scores = selection::means(labels, count, &relevance.values);
+        let (selected, fallback) = selection::select(&scores, threshold);
+        let clusters = Clusters { grid: maps.isam_grid, labels, scores: &scores, selected };
+        Self {
+            fallback,
+            contrast: Some(contrast(prompt, maps, labels)),
+            scored_by: ScoreSource::NoiseDifference,
+            ..Self::numbered(prompt.text, clusters, word_maps(prompt, maps))
+        }
+    }
+
+    /// Two regions: the cells whose value is above `threshold`, which are edited, and the rest.
+    ///
+    /// Where none is above, those of the highest value are edited.
+    pub fn from_threshold(
+        instruction: &str,
+        field: &Field,
+        threshold: f64,
+        words: Vec<WordMap>,
+    ) -> Self {
+        let highest = field.values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let none = f64::from(highest) <= threshold;
+        let is_in = |value: f32| if none { value >= highest } else { f64::from(value) > threshold };
+        let labels: Vec<i64> = field.values.iter().map(|&it| i64::from(!is_in(it))).collect();
+        let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
+        let scores = selection::means(&labels, count, &field.values);
+        let selected = (0..count).map(|label| label == 0).collect();
+        let clusters = Clusters { grid: field.grid, labels: &labels, scores: &scores, selected };
+        let fallback = none.then_some(Fallback::NonePassed);
+        Self { fallback, ..Self::numbered(instruction, clusters, words) }
+    }
+
+    /// Numbers clusters by falling score.
+    fn numbered(instruction: &str, clusters: Clusters<'_>, words: Vec<WordMap>) -> Self {
+        let Clusters { grid, labels, scores, selected } = clusters;
+        let count = scores.len();
         let mut order: Vec<usize> = (0..count).collect();
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
         let mut ids = vec![0u8; count];
@@ -120,12 +181,15 @@ impl Localization {
             selected: selected[label],
         });
         Self {
-            instruction: prompt.text.to_owned(),
-            grid: maps.isam_grid,
+            instruction: instruction.to_owned(),
+            grid,
+            resolution: grid,
             clusters: clusters.collect(),
             labels: labels.iter().map(|&label| ids[label as usize]).collect(),
-            words: word_maps(prompt, maps),
-            fallback,
+            words,
+            scored_by: ScoreSource::Attention,
+            contrast: None,
+            fallback: None,
         }
     }
 
@@ -143,8 +207,30 @@ impl WordMap {
     }
 }
 
+/// The contrast of the objects' attention between given clusters: the lowest of the objects.
+pub fn contrast(prompt: LocalizedPrompt<'_>, maps: Maps<'_>, labels: &[i64]) -> f64 {
+    let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
+    let objects = object_maps(prompt, maps).into_iter();
+    objects.map(|it| selection::contrast(labels, count, &it)).fold(f64::INFINITY, f64::min)
+}
+
+/// Each object's attention at the cells of ISAM.
+fn object_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Vec<f32>> {
+    let at_isam = |object: Field| resize_nearest(&object.values, maps.icam_grid, maps.isam_grid);
+    object_fields(prompt, maps).into_iter().map(at_isam).collect()
+}
+
+/// Each object's attention, mean probabilities of its tokens.
+pub fn object_fields(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Field> {
+    let field = |object: &Range<usize>| Field {
+        grid: maps.icam_grid,
+        values: phrase_map(maps.icam, prompt.tokens, object),
+    };
+    prompt.objects.iter().map(field).collect()
+}
+
 /// The map of each word, in the order of the text.
-fn word_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<WordMap> {
+pub fn word_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<WordMap> {
     words(prompt.text)
         .filter(|span| !tokens_of(prompt.tokens, span).is_empty())
         .map(|span| WordMap {

@@ -15,18 +15,81 @@ use tch::Tensor;
 
 use crate::editing::{
     EditError,
+    baselines::watch_your_steps,
     edit_mask::EditMask,
     event::{EventSink, Pass},
     iam_edit::{
         attn_modulator::AttnModulator,
-        attn_store::{AttnStore, WatchedLevels},
+        attn_store::{AttnStore, Grid, WatchedLevels},
         localization::LocalizationInstruction,
         localization_map::{Localization, LocalizedPrompt, Maps},
+        selection::MIN_CONTRAST,
     },
+    localizer::ClusterScore,
     preserve::LatentPreserve,
     request::Preserve,
     session::EditSession,
+    settings::Tau,
 };
+use crate::pipelines::TokenizedPrompt;
+
+/// The averaged attention of a run with the localization instruction.
+#[derive(Debug)]
+pub struct InstructionAttention {
+    tokens: TokenizedPrompt,
+    isam: Tensor,
+    isam_grid: Grid,
+    icam: Tensor,
+    icam_grid: Grid,
+}
+
+impl InstructionAttention {
+    /// Denoises with the localization instruction and averages the attention.
+    ///
+    /// # Errors
+    /// [`EditError`] if the model fails, has nothing to watch, or the sink breaks.
+    pub fn gather(
+        session: &EditSession<'_>,
+        instruction: &LocalizationInstruction,
+        sink: &mut dyn EventSink,
+    ) -> Result<Self, EditError> {
+        let (pipeline, settings) = (session.pipeline, &session.request.settings);
+        let run = session.run(&instruction.text, settings.localize_steps)?;
+        let sites = pipeline.sites(run.conditioning.latent_size());
+        let wanted = &settings.localization;
+        let levels = WatchedLevels::nearest(&sites, wanted.isam_level, wanted.icam_level);
+        let store = AttnStore::new(levels.ok_or(EditError::NoAttention)?);
+        let maps = store.maps();
+        let _ =
+            session.denoise(Pass::Localize, &run, Box::new(store), sink, &|_, latents| latents)?;
+        let maps = maps.lock().expect("no holder of the maps panics");
+        let (Some(isam), Some(icam)) = (&maps.isam, &maps.icam) else {
+            return Err(EditError::NoAttention);
+        };
+        Ok(Self {
+            tokens: pipeline.tokenize(&instruction.text)?,
+            isam: isam.mean(),
+            isam_grid: isam.grid,
+            icam: icam.mean(),
+            icam_grid: icam.grid,
+        })
+    }
+
+    /// Its prompt, with the places of the objects.
+    pub fn prompt<'a>(&'a self, instruction: &'a LocalizationInstruction) -> LocalizedPrompt<'a> {
+        LocalizedPrompt {
+            text: &instruction.text,
+            tokens: &self.tokens,
+            objects: &instruction.object_spans,
+        }
+    }
+
+    /// Its maps.
+    pub fn maps(&self) -> Maps<'_> {
+        let &Self { isam_grid, icam_grid, .. } = self;
+        Maps { isam: &self.isam, isam_grid, icam: &self.icam, icam_grid }
+    }
+}
 
 /// Pass 1: finds the clusters of the picture that the instruction means.
 ///
@@ -37,31 +100,27 @@ pub fn localize(
     instruction: &LocalizationInstruction,
     sink: &mut dyn EventSink,
 ) -> Result<Localization, EditError> {
-    let (pipeline, settings) = (session.pipeline, &session.request.settings);
+    let settings = &session.request.settings;
 
     // 1. Denoise with the localization instruction and average its attention.
-    let run = session.run(&instruction.text, settings.localize_steps)?;
-    let sites = pipeline.sites(run.conditioning.latent_size());
-    let wanted = &settings.localization;
-    let levels = WatchedLevels::nearest(&sites, wanted.isam_level, wanted.icam_level);
-    let store = AttnStore::new(levels.ok_or(EditError::NoAttention)?);
-    let maps = store.maps();
-    let _ = session.denoise(Pass::Localize, &run, Box::new(store), sink, &|_, latents| latents)?;
+    let attention = InstructionAttention::gather(session, instruction, sink)?;
+    let (prompt, maps) = (attention.prompt(instruction), attention.maps());
 
-    // 2. Cluster ISAM and score the clusters by the object's ICAM.
-    let maps = maps.lock().expect("no holder of the maps panics");
-    let (Some(isam), Some(icam)) = (&maps.isam, &maps.icam) else {
-        return Err(EditError::NoAttention);
+    // 2. Cluster ISAM and score the clusters by the object's ICAM, or by what the instruction does to the noise.
+    let labels = segmentation::segment(maps.isam, settings.clusters.get(), settings.rows);
+    let tau = settings.tau.get();
+    let by_difference = match settings.score {
+        ClusterScore::Attention => false,
+        ClusterScore::NoiseDifference => true,
+        ClusterScore::Auto => localization_map::contrast(prompt, maps, &labels) < MIN_CONTRAST,
     };
-    let tokens = pipeline.tokenize(&instruction.text)?;
-    let prompt = LocalizedPrompt {
-        text: &instruction.text,
-        tokens: &tokens,
-        objects: &instruction.object_spans,
-    };
-    let maps =
-        Maps { isam: &isam.mean(), isam_grid: isam.grid, icam: &icam.mean(), icam_grid: icam.grid };
-    Ok(Localization::new(prompt, maps, settings.clusters.get(), settings.tau.get()))
+    if by_difference {
+        let relevance = watch_your_steps::relevance(session)?;
+        // The relevance has another scale than attention, and so its own threshold.
+        let threshold = settings.threshold.map_or(watch_your_steps::THRESHOLD, Tau::get);
+        return Ok(Localization::from_relevance(prompt, maps, &labels, &relevance, threshold));
+    }
+    Ok(Localization::from_labels(prompt, maps, &labels, tau))
 }
 
 /// Pass 2: edits inside the mask and returns the clean latents (1, 4, h, w).

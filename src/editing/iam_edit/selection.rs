@@ -10,15 +10,35 @@
 pub fn scores(labels: &[i64], clusters: usize, attention: &[f32]) -> Vec<f64> {
     let min = attention.iter().copied().fold(f32::INFINITY, f32::min);
     let max = attention.iter().copied().fold(0.0, f32::max);
+    let rescaled = |value: f32| if max > 0.0 { (value - min) / max } else { 0.0 };
+    means(labels, clusters, &attention.iter().map(|&it| rescaled(it)).collect::<Vec<_>>())
+}
+
+/// The mean of `values` in each cluster of `0..clusters`; 0 for an empty one.
+pub fn means(labels: &[i64], clusters: usize, values: &[f32]) -> Vec<f64> {
     let mut sums = vec![(0.0, 0u32); clusters];
-    for (&label, &value) in labels.iter().zip(attention) {
+    for (&label, &value) in labels.iter().zip(values) {
         let (sum, count) = &mut sums[label as usize];
-        *sum += if max > 0.0 { f64::from((value - min) / max) } else { 0.0 };
+        *sum += f64::from(value);
         *count += 1;
     }
     sums.into_iter()
         .map(|(sum, count)| if count == 0 { 0.0 } else { sum / f64::from(count) })
         .collect()
+}
+
+/// The contrast below which a word's map says nothing of where its object is.
+///
+/// 1 is a flat map. An object that has all of the attention has one over its share of the picture, so that 1.5 is within
+/// reach of one that fills two thirds; what has less is no better than a guess of half the picture.
+pub const MIN_CONTRAST: f64 = 1.5;
+
+/// How much more attention the best cluster has than the picture, cell by cell: the highest of the clusters' means over the
+/// mean of all; 1 for a map of zeros.
+pub fn contrast(labels: &[i64], clusters: usize, attention: &[f32]) -> f64 {
+    let best = means(labels, clusters, attention).into_iter().fold(0.0, f64::max);
+    let mean = attention.iter().map(|&it| f64::from(it)).sum::<f64>() / attention.len() as f64;
+    if mean > 0.0 { best / mean } else { 1.0 }
 }
 
 /// Why the selection is not what the threshold says.
@@ -60,6 +80,17 @@ mod tests {
         assert_eq!(select(&[0.1, 0.2], 0.3), (vec![false, true], Some(Fallback::NonePassed)));
         assert_eq!(select(&[0.5, 0.4], 0.3), (vec![true, false], Some(Fallback::AllPassed)));
         assert_eq!(select(&[0.5, 0.1], 0.3), (vec![true, false], None));
+    }
+
+    #[test]
+    fn contrast_is_that_of_the_best_cluster_to_the_picture() {
+        let labels = [0, 0, 0, 1];
+        assert!((contrast(&labels, 2, &[0.2, 0.2, 0.2, 0.2]) - 1.0).abs() < 1e-6);
+        // The whole of the attention on a quarter of the picture.
+        assert!((contrast(&labels, 2, &[0.0, 0.0, 0.0, 0.8]) - 4.0).abs() < 1e-6);
+        // A single bright cell makes no bright cluster.
+        assert!(contrast(&labels, 2, &[0.9, 0.3, 0.3, 0.3]) < MIN_CONTRAST);
+        assert!((contrast(&labels, 2, &[0.0; 4]) - 1.0).abs() < 1e-6);
     }
 
     #[test]

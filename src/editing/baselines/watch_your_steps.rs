@@ -1,0 +1,63 @@
+//! Watch Your Steps (arXiv 2308.08947): the relevance map, where one prediction of noise hears the instruction.
+//!
+//! Source: its `images-2d/wys_2d.py` at commit 393fc2b, described and rebuilt. Differs: the latents are the VAE's mode, not
+//! a sample; the instruction finds the mask alone, the edit itself stays that of the chosen method.
+
+use crate::editing::{
+    EditError,
+    noise_difference::{Field, noise_differences},
+    session::EditSession,
+};
+
+/// The level of noise, of 1000.
+const TIMESTEP: u32 = 800;
+
+/// How many interquartile ranges above the third quartile values are cut off.
+const WHISKER: f32 = 1.5;
+
+/// The relevance from which a cell is edited.
+pub const THRESHOLD: f64 = 0.5;
+
+/// The relevance of each cell of the latent to the request's instruction, 0 to 1.
+///
+/// # Errors
+/// [`EditError`] if the model fails.
+pub fn relevance(session: &EditSession<'_>) -> Result<Field, EditError> {
+    let mut fields = noise_differences(session, &session.request.instruction, TIMESTEP, 1)?;
+    let field = fields.pop().expect("one noise gives one field");
+    Ok(Field { values: without_outliers(field.values), ..field }.normalized())
+}
+
+/// Values cut off at `Q3 + 1.5 · IQR`; quartiles lie midway between their neighbors (numpy: `method="midpoint"`).
+fn without_outliers(mut values: Vec<f32>) -> Vec<f32> {
+    let mut sorted = values.clone();
+    sorted.sort_by(f32::total_cmp);
+    let quantile = |quarters: usize| {
+        let place = (sorted.len() - 1) * quarters;
+        let (low, high) = (place / 4, place.div_ceil(4));
+        f32::midpoint(sorted[low], sorted[high])
+    };
+    let (first, third) = (quantile(1), quantile(3));
+    let limit = third + WHISKER * (third - first);
+    for value in &mut values {
+        *value = value.min(limit);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outliers_are_cut_off_above_the_third_quartile() {
+        // Of 0..=5 and 100 the quartiles lie at places 1.5 and 4.5: midpoints 1.5 and 4.5, so the limit is 4.5 + 1.5 · 3.
+        let values = without_outliers(vec![100.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(values, [9.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
+
+    #[test]
+    fn values_without_outliers_stay() {
+        assert_eq!(without_outliers(vec![2.0, 1.0, 3.0]), [2.0, 1.0, 3.0]);
+    }
+}

@@ -1,0 +1,73 @@
+//! Pass 1 by each localizer: all of them end in one [`Localization`], so that what follows is the same.
+
+use crate::editing::{
+    EditError,
+    baselines::{attention_threshold, diffedit, watch_your_steps},
+    event::EventSink,
+    iam_edit::{
+        self, InstructionAttention,
+        attn_store::Grid,
+        localization::LocalizationInstruction,
+        localization_map::{Localization, object_fields, word_maps},
+    },
+    localizer::{Localizer, ScoreSource},
+    noise_difference::Field,
+    session::EditSession,
+    settings::Tau,
+};
+use crate::pipelines::LatentSize;
+
+/// Finds where the instruction edits, by the request's localizer.
+///
+/// # Errors
+/// [`EditError`] if the model fails, has nothing to watch, or the sink breaks.
+pub fn localize(
+    session: &EditSession<'_>,
+    instruction: &LocalizationInstruction,
+    sink: &mut dyn EventSink,
+) -> Result<Localization, EditError> {
+    match session.request.settings.localizer {
+        Localizer::Iam => iam_edit::localize(session, instruction, sink),
+        Localizer::Attention => by_attention(session, instruction, sink),
+        Localizer::NoiseDifference => {
+            let field = watch_your_steps::relevance(session)?;
+            Ok(by_difference(session, &field, watch_your_steps::THRESHOLD))
+        }
+        Localizer::DiffEdit => {
+            let field = diffedit::difference(session)?;
+            Ok(by_difference(session, &field, diffedit::THRESHOLD))
+        }
+    }
+}
+
+/// The objects' attention, enlarged to the latent's grid, from a threshold.
+fn by_attention(
+    session: &EditSession<'_>,
+    instruction: &LocalizationInstruction,
+    sink: &mut dyn EventSink,
+) -> Result<Localization, EditError> {
+    let attention = InstructionAttention::gather(session, instruction, sink)?;
+    let (prompt, maps) = (attention.prompt(instruction), attention.maps());
+    let LatentSize { height, width } = LatentSize::of(session.image_latents()?);
+    let grid = Grid { height, width };
+    let objects = object_fields(prompt, maps).into_iter().map(Field::normalized);
+    let objects = objects.map(|it| it.resized(grid)).collect();
+    let field = attention_threshold::highest(objects).ok_or(EditError::NoAttention)?;
+    let threshold = threshold(session, attention_threshold::THRESHOLD);
+    let found =
+        Localization::from_threshold(prompt.text, &field, threshold, word_maps(prompt, maps));
+    Ok(Localization { resolution: maps.icam_grid, ..found })
+}
+
+/// What the instruction does to the noise, from a threshold; no pass of denoising.
+fn by_difference(session: &EditSession<'_>, field: &Field, default: f64) -> Localization {
+    let instruction = &session.request.instruction;
+    let found =
+        Localization::from_threshold(instruction, field, threshold(session, default), vec![]);
+    Localization { scored_by: ScoreSource::NoiseDifference, ..found }
+}
+
+/// The request's threshold, else the localizer's own.
+fn threshold(session: &EditSession<'_>, default: f64) -> f64 {
+    session.request.settings.threshold.map_or(default, Tau::get)
+}

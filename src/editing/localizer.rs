@@ -1,0 +1,63 @@
+//! How the place of an edit is found: the ways of comparison as values of one type.
+
+/// The ways to find where an instruction edits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Localizer {
+    /// Clusters of self-attention that the object's cross-attention picks, as in IAM-Edit.
+    Iam,
+    /// The object's cross-attention alone, from a threshold.
+    Attention,
+    /// The difference that the instruction makes to one prediction of noise, as in Watch Your Steps.
+    NoiseDifference,
+    /// The mean of that difference over several noises, as in `DiffEdit`.
+    DiffEdit,
+}
+
+/// What a cluster's score is the mean of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClusterScore {
+    /// The object's cross-attention, as in the paper.
+    Attention,
+    /// The difference that the instruction makes to the predicted noise.
+    NoiseDifference,
+    /// The object's cross-attention, and where that has no contrast the noise difference.
+    Auto,
+}
+
+/// What the scores of a localization are means of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScoreSource {
+    /// The object's cross-attention.
+    Attention,
+    /// The difference that the instruction makes to the predicted noise.
+    NoiseDifference,
+}
+
+impl Localizer {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Iam, Self::Attention, Self::NoiseDifference, Self::DiffEdit];
+
+    /// The name that people type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Iam => "iam",
+            Self::Attention => "attention",
+            Self::NoiseDifference => "noise-difference",
+            Self::DiffEdit => "diffedit",
+        }
+    }
+}
+
+impl ClusterScore {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Attention, Self::NoiseDifference, Self::Auto];
+
+    /// The name that people type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attention => "attention",
+            Self::NoiseDifference => "noise-difference",
+            Self::Auto => "auto",
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! How much an instruction changes the predicted noise, cell by cell of the latent.
+//!
+//! The shared ground of Watch Your Steps and `DiffEdit`; also what scores clusters where attention says nothing.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::attn_processor::Unwatched;
+use crate::editing::{EditError, iam_edit::attn_store::Grid, session::EditSession};
+use crate::pipelines::PipelineError;
+use crate::sampling::{SchedulerKind, Steps};
+use crate::schedulers::{SchedulerError, noise::NoiseTape};
+
+/// A ladder that stands on every training timestep of a model of Stable Diffusion's kind.
+const LADDER: u32 = 1000;
+
+/// A value for each cell of a grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Of `values`.
+    pub grid: Grid,
+    /// Row by row.
+    pub values: Vec<f32>,
+}
+
+impl Field {
+    /// Values less the smallest over the range, 0 to 1; zeros where all are equal (Watch Your Steps; min-max).
+    #[must_use]
+    pub fn normalized(mut self) -> Self {
+        let min = self.values.iter().copied().fold(f32::INFINITY, f32::min);
+        let max = self.values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let range = if max > min { max - min } else { f32::INFINITY };
+        self.values.iter_mut().for_each(|it| *it = (*it - min) / range);
+        self
+    }
+
+    /// The field at another grid: means of cells where that is coarser, else between centers (torch: bilinear).
+    #[must_use]
+    pub fn resized(&self, to: Grid) -> Self {
+        if to == self.grid {
+            return self.clone();
+        }
+        let values = Tensor::from_slice(&self.values);
+        let values = values.view([1, 1, self.grid.height, self.grid.width]);
+        let values = if to.height < self.grid.height {
+            values.adaptive_avg_pool2d([to.height, to.width])
+        } else {
+            values.upsample_bilinear2d([to.height, to.width], false, None, None)
+        };
+        let values = Vec::<f32>::try_from(values.view(-1)).expect("a field is a vector of numbers");
+        Self { grid: to, values }
+    }
+}
+
+/// `|eps_text − eps_image|` at a timestep, summed over the latents' channels: one field for each of `noises` noises.
+///
+/// The picture's latents are brought to the noise level of `timestep`, of 1000, by unit noise from the request's seed. A
+/// model that predicts velocity gives the difference of its velocities, which is that of the noises times one number a
+/// timestep; what follows is free of scale.
+///
+/// # Errors
+/// [`EditError::Pipeline`] if the model fails or was trained on fewer timesteps than 1000.
+pub fn noise_differences(
+    session: &EditSession<'_>,
+    prompt: &str,
+    timestep: u32,
+    noises: u64,
+) -> Result<Vec<Field>, EditError> {
+    let _no_grad = tch::no_grad_guard();
+    let pipeline = session.pipeline;
+    let steps = Steps::try_from(LADDER).expect("the ladder's steps are in range");
+    // DDIM holds samples at unit variance, as the U-Net takes them.
+    let scheduler =
+        pipeline.scheduler(Some(SchedulerKind::Ddim), steps).map_err(EditError::Pipeline)?;
+    let ladder = scheduler.steps();
+    let at = ladder.iter().position(|step| step.timestep <= f64::from(timestep));
+    let Some(at) = at.filter(|&at| at > 0) else {
+        let too_many =
+            SchedulerError::TooManySteps { steps: LADDER, n_train: ladder.len(), spacing: "any" };
+        return Err(EditError::Pipeline(PipelineError::Scheduler(too_many)));
+    };
+    let source = session.image_latents()?.to_kind(Kind::Float);
+    let source = source * pipeline.geometry().scaling_factor; // (1, 4, h, w)
+    let conditioning = session.conditioning(prompt)?;
+
+    let mut fields = Vec::with_capacity(noises as usize);
+    for index in 0..noises {
+        let seed = session.request.seed.wrapping_add(index);
+        let tape = NoiseTape::draw(seed, &source.size(), scheduler.as_ref());
+        let noise = tape.initial().to_device(source.device());
+        let noisy = scheduler.renoise(&source, &noise, ladder[at - 1]);
+        let (prediction, _) =
+            pipeline.predict_noise(&noisy, ladder[at].timestep, &conditioning, Box::new(Unwatched));
+        let prediction = prediction?;
+        let difference = (prediction.text - prediction.image).abs(); // (1, 4, h, w)
+        let sum = difference.sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Float); // (h, w)
+        let size = sum.size();
+        let values = Vec::<f32>::try_from(sum.to_device(Device::Cpu).view(-1));
+        fields.push(Field {
+            grid: Grid { height: size[0], width: size[1] },
+            values: values.expect("a map is a vector of numbers"),
+        });
+    }
+    Ok(fields)
+}

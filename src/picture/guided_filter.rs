@@ -1,0 +1,256 @@
+//! Masks brought to the edges of their picture: the guided filter with a color guide.
+//!
+//! Source: He, Sun, Tang, "Guided Image Filtering" (TPAMI 2013), equations 19 and 20; large pictures by He and Sun, "Fast
+//! Guided Filter" (arXiv 1505.00996): the coefficients at a smaller size, the guide at the full one.
+
+use image::RgbImage;
+
+use crate::picture::{
+    mask::Mask,
+    resample::{self, Filter},
+    size::Size,
+};
+
+/// How flat a neighborhood must be to count as one area: the paper's epsilon, for a guide in 0 to 1 (its 0.01², for crisp
+/// edges).
+const EPSILON: f32 = 1e-4;
+
+/// The filtered value above which a pixel is edited. An object that is smaller than the window stays below 1, so less than
+/// half; measured in `docs/ablations.md`.
+const EDIT_FROM: f32 = 0.4;
+
+/// How often a mask is filtered: what the first pass found is a better start for the next.
+const PASSES: usize = 2;
+
+/// The longest side at which the coefficients are computed, in pixels.
+const COEFFICIENT_SIDE: u32 = 512;
+
+/// A mask whose border follows the edges of `guide`, within about `radius` pixels: the guided filter of the mask, from a
+/// threshold.
+///
+/// Where that leaves nothing the mask stays as it is.
+///
+/// # Panics
+/// If the sizes differ.
+#[must_use]
+pub fn refined(mask: &Mask, guide: &RgbImage, radius: u32) -> Mask {
+    let size = mask.size();
+    let mut found = mask.clone();
+    for _ in 0..PASSES {
+        let values: Vec<f32> =
+            found.as_image().iter().map(|&it| f32::from(u8::from(it > 0))).collect();
+        let values = filtered(guide, &values, radius);
+        found = Mask::from_fn(size, |x, y| values[(y * size.width + x) as usize] > EDIT_FROM);
+    }
+    if found.is_empty() { mask.clone() } else { found }
+}
+
+/// The guided filter of `values`, one a pixel of `guide`, over windows of `2 · radius + 1` pixels a side.
+///
+/// # Panics
+/// If there is not one value a pixel.
+pub fn filtered(guide: &RgbImage, values: &[f32], radius: u32) -> Vec<f32> {
+    let size = Size::new(guide.width(), guide.height());
+    assert_eq!(values.len() as u64, size.pixels(), "there is one value a pixel");
+    let longest = size.width.max(size.height);
+    if longest <= COEFFICIENT_SIDE {
+        return Coefficients::fit(guide, values, radius.max(1)).apply(guide);
+    }
+    let scale = f64::from(COEFFICIENT_SIDE) / f64::from(longest);
+    let shrunk = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
+    let small = Size::new(shrunk(size.width), shrunk(size.height));
+    let small_guide = resample::resize_rgb(guide, small, Filter::Box);
+    let small_values = box_shrunk(values, size, small);
+    let small_radius = ((f64::from(radius) * scale).round() as u32).max(1);
+    Coefficients::fit(&small_guide, &small_values, small_radius).apply(guide)
+}
+
+/// The line through the guide's colors at each pixel: `values ≈ a · color + b`.
+struct Coefficients {
+    size: Size,
+    /// For each of red, green, blue, then b: one number a pixel.
+    planes: [Vec<f32>; 4],
+}
+
+impl Coefficients {
+    /// Fits them in each window, then averages those of all windows that hold a pixel.
+    fn fit(guide: &RgbImage, values: &[f32], radius: u32) -> Self {
+        let size = Size::new(guide.width(), guide.height());
+        let mean = |plane: &[f32]| box_mean(plane, size, radius as usize);
+        let product = |a: &[f32], b: &[f32]| -> Vec<f32> {
+            mean(&a.iter().zip(b).map(|(a, b)| a * b).collect::<Vec<_>>())
+        };
+        let colors = [0, 1, 2].map(|channel| -> Vec<f32> {
+            guide.pixels().map(|it| f32::from(it.0[channel]) / 255.0).collect()
+        });
+        let means = [0, 1, 2].map(|c: usize| mean(&colors[c]));
+        let value_means = mean(values);
+        let with_values = [0, 1, 2].map(|c: usize| product(&colors[c], values));
+        let pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)];
+        let squares = pairs.map(|(i, j): (usize, usize)| product(&colors[i], &colors[j]));
+
+        let mut planes = [0; 4].map(|_| vec![0.0f32; values.len()]);
+        for pixel in 0..values.len() {
+            let mean = [0, 1, 2].map(|c: usize| means[c][pixel]);
+            let value = value_means[pixel];
+            let covariance = [0, 1, 2].map(|c: usize| with_values[c][pixel] - mean[c] * value);
+            let mut variance = [0.0; 6];
+            for (k, &(i, j)) in pairs.iter().enumerate() {
+                variance[k] = squares[k][pixel] - mean[i] * mean[j];
+            }
+            for diagonal in [0, 3, 5] {
+                variance[diagonal] += EPSILON;
+            }
+            let a = solved(variance, covariance);
+            for (plane, a) in planes.iter_mut().zip(a) {
+                plane[pixel] = a;
+            }
+            planes[3][pixel] = value - (0..3).map(|c| a[c] * mean[c]).sum::<f32>();
+        }
+        Self { size, planes: planes.map(|plane| mean(&plane)) }
+    }
+
+    /// Their values on a guide of any size; between pixels the coefficients are interpolated.
+    fn apply(&self, guide: &RgbImage) -> Vec<f32> {
+        let columns: Vec<_> =
+            (0..guide.width()).map(|x| between(x, guide.width(), self.size.width)).collect();
+        let mut out = Vec::with_capacity(guide.pixels().len());
+        for y in 0..guide.height() {
+            let (top, bottom, down) = between(y, guide.height(), self.size.height);
+            let width = self.size.width as usize;
+            for (x, &(left, right, along)) in columns.iter().enumerate() {
+                let at = |plane: &[f32]| {
+                    let row = |y: usize| {
+                        let (a, b) = (plane[y * width + left], plane[y * width + right]);
+                        a + (b - a) * along
+                    };
+                    let (a, b) = (row(top), row(bottom));
+                    a + (b - a) * down
+                };
+                let color = guide.get_pixel(x as u32, y).0;
+                let line = (0..3).map(|c| at(&self.planes[c]) * f32::from(color[c]) / 255.0);
+                out.push(line.sum::<f32>() + at(&self.planes[3]));
+            }
+        }
+        out
+    }
+}
+
+/// The two pixels of a smaller side around the center of one of a larger side, and the share of the second.
+fn between(pixel: u32, pixels: u32, small: u32) -> (usize, usize, f32) {
+    let place = (f64::from(pixel) + 0.5) * f64::from(small) / f64::from(pixels) - 0.5;
+    let place = place.clamp(0.0, f64::from(small - 1));
+    let first = place as usize;
+    (first, (first + 1).min(small as usize - 1), (place - first as f64) as f32)
+}
+
+/// Solves `[[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]] · a = b`, by Cramer's rule in fp64; the matrix is positive definite.
+fn solved([xx, xy, xz, yy, yz, zz]: [f32; 6], b: [f32; 3]) -> [f32; 3] {
+    let [xx, xy, xz, yy, yz, zz] = [xx, xy, xz, yy, yz, zz].map(f64::from);
+    let [b0, b1, b2] = b.map(f64::from);
+    let (c00, c01, c02) = (yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy);
+    let (c11, c12, c22) = (xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy);
+    let determinant = xx * c00 + xy * c01 + xz * c02;
+    let row = |p: f64, q: f64, r: f64| ((p * b0 + q * b1 + r * b2) / determinant) as f32;
+    [row(c00, c01, c02), row(c01, c11, c12), row(c02, c12, c22)]
+}
+
+/// Means over windows of `2 · radius + 1` a side, cut off at the picture's border.
+fn box_mean(values: &[f32], size: Size, radius: usize) -> Vec<f32> {
+    let (width, height) = (size.width as usize, size.height as usize);
+    let mut rows = vec![0.0f32; values.len()];
+    for y in 0..height {
+        let row = &values[y * width..(y + 1) * width];
+        slide(width, radius, |x| row[x], |x, mean| rows[y * width + x] = mean);
+    }
+    let mut out = vec![0.0f32; values.len()];
+    for x in 0..width {
+        slide(height, radius, |y| rows[y * width + x], |y, mean| out[y * width + x] = mean);
+    }
+    out
+}
+
+/// Means over a window that slides along a line.
+fn slide(length: usize, radius: usize, at: impl Fn(usize) -> f32, mut put: impl FnMut(usize, f32)) {
+    let mut sum: f64 = (0..radius.min(length)).map(|i| f64::from(at(i))).sum();
+    for center in 0..length {
+        if center + radius < length {
+            sum += f64::from(at(center + radius));
+        }
+        if center > radius {
+            sum -= f64::from(at(center - radius - 1));
+        }
+        let count = (center + radius + 1).min(length) - center.saturating_sub(radius);
+        put(center, (sum / count as f64) as f32);
+    }
+}
+
+/// Values at a smaller size: the mean of the pixels whose centers fall into each.
+fn box_shrunk(values: &[f32], size: Size, small: Size) -> Vec<f32> {
+    let mut sums = vec![(0.0f32, 0.0f32); small.pixels() as usize];
+    let cell = |pixel: u32, pixels: u32, cells: u32| {
+        (u64::from(pixel) * u64::from(cells) / u64::from(pixels)) as u32
+    };
+    for y in 0..size.height {
+        let row = cell(y, size.height, small.height) * small.width;
+        for x in 0..size.width {
+            let (sum, count) = &mut sums[(row + cell(x, size.width, small.width)) as usize];
+            *sum += values[(y * size.width + x) as usize];
+            *count += 1.0;
+        }
+    }
+    sums.into_iter().map(|(sum, count)| sum / count.max(1.0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    /// A picture whose color changes at column `edge`.
+    fn step(size: Size, edge: u32) -> RgbImage {
+        let color = |x| if x < edge { Rgb([200, 40, 40]) } else { Rgb([60, 60, 220]) };
+        RgbImage::from_fn(size.width, size.height, |x, _| color(x))
+    }
+
+    #[test]
+    fn a_blocky_mask_finds_the_edge_of_the_picture() {
+        let size = Size::new(40, 24);
+        // The edge lies at 17; the mask, made of cells of 4, ends on either side of it.
+        for end in [20, 16] {
+            let found = refined(&Mask::from_fn(size, |x, _| x < end), &step(size, 17), 12);
+            assert!(found == Mask::from_fn(size, |x, _| x < 17), "from {end}");
+        }
+    }
+
+    #[test]
+    fn a_large_picture_keeps_its_edge_to_the_pixel() {
+        let size = Size::new(1101, 40);
+        let found = refined(&Mask::from_fn(size, |x, _| x < 512), &step(size, 501), 60);
+        assert!(found == Mask::from_fn(size, |x, _| x < 501));
+    }
+
+    #[test]
+    fn a_plain_guide_blurs_by_windows_of_windows() {
+        let guide = RgbImage::from_pixel(7, 1, Rgb([90, 90, 90]));
+        let found = filtered(&guide, &[0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0], 1);
+        for (found, expected) in found.iter().zip([0.0, 1.0, 2.0, 3.0, 2.0, 1.0, 0.0]) {
+            assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn windows_are_cut_off_at_the_border() {
+        let found = box_mean(&[1.0, 2.0, 6.0], Size::new(3, 1), 1);
+        assert_eq!(found, [1.5, 3.0, 4.0]);
+        assert_eq!(box_mean(&[1.0, 2.0, 6.0], Size::new(1, 3), 5), [3.0, 3.0, 3.0]);
+    }
+
+    #[test]
+    fn a_mask_that_the_picture_does_not_bear_out_stays() {
+        let size = Size::new(32, 32);
+        let dot = Mask::from_fn(size, |x, y| x == 9 && y == 9);
+        assert!(refined(&dot, &step(size, 40), 4) == dot);
+    }
+}

@@ -1,0 +1,177 @@
+//! Localizers, the score of clusters and the refined mask, on the demo model and on one that knows nothing.
+
+use std::{ops::ControlFlow, path::Path, sync::Arc};
+
+use image::RgbImage;
+use retouch::{
+    editing::{
+        edit_mask::{EditMask, MaskChoice},
+        editor::Editor,
+        event::{EditEvent, WarningReason},
+        iam_edit::localization_map::Localization,
+        localizer::{ClusterScore, Localizer, ScoreSource},
+        noise_difference::noise_differences,
+        request::{EditRequest, MethodKind, Unparsed},
+        session::EditSession,
+        settings::EditSettings,
+    },
+    models::snapshot::Snapshot,
+    pipelines::EditPipeline,
+};
+use tch::Kind;
+
+use crate::support::{fixtures, load_pipeline};
+
+/// A drawn scene that no model was trained on, with its exact object.
+struct Scene {
+    instruction: String,
+    image: RgbImage,
+    object: Vec<bool>,
+}
+
+impl Scene {
+    fn held_out(id: &str) -> Self {
+        let folder = assets().join("heldout");
+        let manifest = std::fs::read_to_string(folder.join("manifest.jsonl")).unwrap();
+        let records = manifest.lines().map(|it| serde_json::from_str(it).unwrap());
+        let record: serde_json::Value =
+            records.into_iter().find(|it: &serde_json::Value| it["id"] == id).unwrap();
+        let open = |key: &str| image::open(folder.join(record[key].as_str().unwrap())).unwrap();
+        Self {
+            instruction: record["instruction"].as_str().unwrap().to_owned(),
+            image: open("image").to_rgb8(),
+            object: open("object_mask").to_luma8().iter().map(|&it| it > 127).collect(),
+        }
+    }
+
+    fn request(&self, settings: EditSettings) -> EditRequest {
+        request(&self.image, &self.instruction, settings)
+    }
+}
+
+fn assets() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets")
+}
+
+fn request(image: &RgbImage, instruction: &str, settings: EditSettings) -> EditRequest {
+    EditRequest {
+        image: Arc::new(image.clone()),
+        instruction: instruction.to_owned(),
+        negative_prompt: String::new(),
+        method: MethodKind::IamEdit,
+        object: None,
+        action: None,
+        unparsed: Unparsed::Refuse,
+        seed: 1,
+        settings,
+        mask: MaskChoice::default(),
+        preview_every: 0,
+    }
+}
+
+fn demo() -> (Editor, EditSettings) {
+    let path = assets().join("demo-model");
+    let snapshot = Snapshot::open(&path).unwrap();
+    let settings = EditSettings::recommended(snapshot.retouch_json().unwrap()).unwrap();
+    (Editor::new(Box::new(load_pipeline(&path, Kind::Float)), None), settings)
+}
+
+/// Pass 1 with the warnings that it gave.
+fn localize(editor: &Editor, request: &EditRequest) -> (Arc<Localization>, Vec<WarningReason>) {
+    let mut warnings = vec![];
+    let found = editor.localize(request, &mut |event: EditEvent| {
+        if let EditEvent::Warning(warning) = event {
+            warnings.push(warning.reason);
+        }
+        ControlFlow::Continue(())
+    });
+    (found.unwrap().unwrap(), warnings)
+}
+
+/// Intersection over union of the mask with the object.
+fn iou(editor: &Editor, scene: &Scene, settings: EditSettings) -> f64 {
+    let request = scene.request(settings);
+    let (found, _) = localize(editor, &request);
+    let session = EditSession::new(editor.pipeline(), &request);
+    let mask = EditMask::settle(&session, Some(&found)).unwrap().unwrap();
+    let pairs = mask.full().as_image().iter().map(|&it| it > 0).zip(scene.object.iter().copied());
+    let both = pairs.clone().filter(|&(a, b)| a && b).count();
+    both as f64 / pairs.filter(|&(a, b)| a || b).count() as f64
+}
+
+#[test]
+fn every_localizer_gives_regions_and_a_mask() {
+    let (editor, settings) = demo();
+    let scene = Scene::held_out("remove-108");
+    for localizer in Localizer::ALL {
+        let iou = iou(&editor, &scene, EditSettings { localizer, ..settings.clone() });
+        println!("{}: {iou:.3}", localizer.name());
+        // The object fills about a tenth of the picture, so that a mask at random has 0.05 to 0.1.
+        assert!(iou > 0.2, "{}: {iou}", localizer.name());
+    }
+}
+
+#[test]
+fn the_recommended_settings_find_the_object_nearly_to_the_pixel() {
+    let (editor, settings) = demo();
+    let scene = Scene::held_out("remove-108");
+    let cells = iou(&editor, &scene, EditSettings { refine: false, ..settings.clone() });
+    let refined = iou(&editor, &scene, EditSettings { refine: true, ..settings });
+    println!("cells {cells:.3}, refined {refined:.3}");
+    assert!(cells > 0.4 && refined > 0.85, "cells {cells}, refined {refined}");
+}
+
+#[test]
+fn clusters_scored_by_the_noise_difference_are_those_of_attention_in_another_order() {
+    let (editor, settings) = demo();
+    let scene = Scene::held_out("remove-108");
+    let by = |score| localize(&editor, &scene.request(EditSettings { score, ..settings.clone() }));
+    let (attention, _) = by(ClusterScore::Attention);
+    let (difference, _) = by(ClusterScore::NoiseDifference);
+    let (auto, warnings) = by(ClusterScore::Auto);
+    assert_eq!(*auto, *attention);
+    assert_eq!(warnings, []);
+    assert_eq!(difference.scored_by, ScoreSource::NoiseDifference);
+    // The same cells belong together, whatever their cluster's number is.
+    let mut pairs: Vec<_> = attention.labels.iter().zip(&difference.labels).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    assert_eq!(pairs.len(), attention.clusters.len());
+}
+
+#[test]
+fn flat_attention_warns_and_falls_back_to_the_noise_difference_if_asked() {
+    // Random weights: no word knows its object.
+    let pipeline = load_pipeline(&fixtures().join("models/linear"), Kind::Float);
+    let side = pipeline.geometry().sample_size;
+    let image = RgbImage::from_fn(side, side, |x, y| image::Rgb([x as u8 * 3, y as u8 * 3, 90]));
+    let editor = Editor::new(Box::new(pipeline), None);
+    let mut settings = EditSettings::paper();
+    settings.localize_steps = 2.try_into().unwrap();
+    for (score, scored_by) in [
+        (ClusterScore::Attention, ScoreSource::Attention),
+        (ClusterScore::Auto, ScoreSource::NoiseDifference),
+    ] {
+        let settings = EditSettings { score, ..settings.clone() };
+        let request = request(&image, "change the red circle to a blue star", settings);
+        let (found, warnings) = localize(&editor, &request);
+        assert!(found.contrast.unwrap() < 1.5, "contrast {:?}", found.contrast);
+        assert_eq!(found.scored_by, scored_by);
+        assert!(warnings.contains(&WarningReason::FlatAttention), "{warnings:?}");
+    }
+}
+
+#[test]
+fn noise_differences_depend_on_the_instruction_alone() {
+    let (editor, settings) = demo();
+    let scene = Scene::held_out("remove-108");
+    let request = scene.request(settings);
+    let session = EditSession::new(editor.pipeline(), &request);
+    let fields = noise_differences(&session, &scene.instruction, 800, 2).unwrap();
+    assert_eq!(fields.len(), 2);
+    assert_ne!(fields[0], fields[1], "each noise is another");
+    assert!(fields[0].values.iter().any(|&it| it > 0.01));
+    // The empty prompt is the negative prompt: both branches are the same.
+    let nothing = noise_differences(&session, "", 800, 1).unwrap();
+    assert!(nothing[0].values.iter().all(|&it| it < 1e-4));
+}
