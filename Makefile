@@ -4,8 +4,8 @@ CARGO ?= cargo
 
 # What `make demo` edits, and how.
 DEMO_IMAGE ?= assets/example.png
-DEMO_INSTRUCTION ?= make the cat red
-DEMO_OPTIONS ?=
+DEMO_INSTRUCTION ?= change the black tree to blue
+DEMO_OPTIONS ?= --compare instruct-pix2pix --seed 7
 
 # What `make eval` measures, and how: EVAL_OPTIONS takes any option of `retouch eval`, such as --steps 50 or --limit 20.
 EVAL_MANIFEST ?= assets/heldout/manifest.jsonl

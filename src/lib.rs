@@ -34,7 +34,7 @@
 //! let input = decode::read(Path::new("assets/example.png"), InputLimits::default())?;
 //! let request = EditRequest {
 //!     image: Arc::clone(&input.picture.rgb),
-//!     instruction: "make the red star blue".to_owned(),
+//!     instruction: "change the black tree to blue".to_owned(),
 //!     negative_prompt: String::new(),
 //!     method: MethodKind::IamEdit,
 //!     object: None,
