@@ -100,14 +100,18 @@ fn iou(editor: &Editor, scene: &Scene, settings: EditSettings) -> f64 {
 }
 
 #[test]
-fn every_localizer_gives_regions_and_a_mask() {
+fn every_localizer_looks_where_the_object_is() {
     let (editor, settings) = demo();
-    let scene = Scene::held_out("remove-108");
+    // One scene says little of the noise maps, whose fixed thresholds miss some objects and flood others.
+    let scenes = [108, 110, 112, 114, 116, 118].map(|it| Scene::held_out(&format!("remove-{it}")));
     for localizer in Localizer::ALL {
-        let iou = iou(&editor, &scene, EditSettings { localizer, ..settings.clone() });
-        println!("{}: {iou:.3}", localizer.name());
-        // The object fills about a tenth of the picture, so that a mask at random has 0.05 to 0.1.
-        assert!(iou > 0.2, "{}: {iou}", localizer.name());
+        let of =
+            |scene: &Scene| iou(&editor, scene, EditSettings { localizer, ..settings.clone() });
+        let mean = scenes.iter().map(of).sum::<f64>() / scenes.len() as f64;
+        println!("{}: {mean:.3}", localizer.name());
+        // The objects fill 3 to 10 % of their pictures: the whole picture as the mask has a mean of 0.05, one at random less.
+        let least = if localizer == Localizer::Iam { 0.7 } else { 0.1 };
+        assert!(mean > least, "{}: {mean}", localizer.name());
     }
 }
 
