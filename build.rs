@@ -8,7 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const SCHEMA: &str = "proto/retouch/v1/edit.proto";
+const API: &str = "proto/retouch/v1/edit.proto";
+const SCHEMAS: [&str; 2] = [
+    API,
+    "proto/retouch/journal/v1/journal.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -16,13 +20,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     point_at_libtorch(&out)
 }
 
-/// Writes the generated types, and the descriptors that server reflection answers from.
+/// Writes the generated types, and the descriptors of the API that server reflection answers from.
 fn compile_schema(out: &Path) -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed={SCHEMA}");
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_file(SCHEMA)?;
-    fs::write(out.join("schema.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    compiler.include_imports(true).include_source_info(true);
+    for schema in SCHEMAS {
+        println!("cargo:rerun-if-changed={schema}");
+        compiler.open_file(schema)?;
+        if schema == API {
+            fs::write(out.join("schema.bin"), compiler.encode_file_descriptor_set())?;
+        }
+    }
+    // Sorted maps, so that equal messages have equal bytes; files are shared, not copied.
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .bytes(".")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@
 //!         edit_mask::MaskChoice,
 //!         editor::Editor,
 //!         event::EditEvent,
-//!         request::{EditRequest, MethodKind, Unparsed},
+//!         request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
 //!         settings::EditSettings,
 //!     },
 //!     models::snapshot::Snapshot,
@@ -44,6 +44,7 @@
 //!     settings,
 //!     mask: MaskChoice::default(),
 //!     preview_every: 0,
+//!     preview_decode: PreviewDecode::Linear,
 //! };
 //!
 //! // 3. The edit. What pass 1 learned is typed data: clusters, scores, a map for each word.
@@ -79,7 +80,9 @@
 //! | [`metrics`] | what is measured: pictures and masks in, figures out |
 //! | [`editing`] | the methods: what the paper says |
 //! | [`evaluation`] | a data set times methods: scores, tables, a report |
-//! | [`wire`] | the gRPC schema |
+//! | [`wire`] | the gRPC schema, its values beside the core's |
+//! | [`journal`] | jobs on disk |
+//! | [`jobs`] | jobs that wait, run, are decided on and followed |
 //! | [`cli`] | the command line, which joins all of it |
 //!
 //! To read it as a story: [`editing::iam_edit`] beside the paper's figure, [`pipelines::denoise`] for the loop that both
@@ -101,6 +104,8 @@ pub mod cluster;
 pub mod drawing;
 pub mod editing;
 pub mod evaluation;
+pub mod jobs;
+pub mod journal;
 pub mod kernels;
 pub mod metrics;
 pub mod models;
@@ -108,4 +113,5 @@ pub mod picture;
 pub mod pipelines;
 pub mod sampling;
 pub mod schedulers;
+pub mod server;
 pub mod wire;

@@ -8,7 +8,6 @@ use std::{
 
 use image::RgbImage;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::cli::{
     args::{self, EditArgs},
@@ -32,7 +31,7 @@ use crate::picture::{
     size::Size,
     write::{self, Overwrite},
 };
-use crate::wire::localization_json::SavedLocalization;
+use crate::wire::{localization_json::SavedLocalization, settings_json};
 
 /// Where results go, checked before any work.
 #[derive(Debug)]
@@ -120,7 +119,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     // 5. Everything is written at the end, each file in one stroke.
     for (index, result) in results.iter().enumerate() {
         request.seed = first_seed.wrapping_add(index as u64);
-        let metadata = settings_record::json(&request, &loaded).to_string();
+        let metadata = loaded.record(&request);
         let bytes = encode(&picture, result, outputs.format, &metadata)?;
         put(&outputs.paths[index], &bytes, outputs.overwrite)?;
         screen.written("edited", &outputs.paths[index]);
@@ -201,21 +200,12 @@ fn read_localization(path: &Path, picture: &Decoded) -> Result<SavedLocalization
     let refuse = |reason: String| CliError::Localization { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
     let saved = SavedLocalization::from_json(&text).map_err(|error| refuse(error.to_string()))?;
-    if saved.image_sha256 != digest(&picture.picture.rgb) {
+    if saved.image_sha256 != settings_json::picture_digest(&picture.picture.rgb) {
         return Err(refuse(
             "it was made on another picture; run `retouch localize` on this one".to_owned(),
         ));
     }
     Ok(saved)
-}
-
-/// SHA-256 of a picture's pixels, in hexadecimal.
-pub(crate) fn digest(image: &RgbImage) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(image.width().to_le_bytes());
-    hasher.update(image.height().to_le_bytes());
-    hasher.update(image.as_raw());
-    format!("{:x}", hasher.finalize())
 }
 
 /// The same edit by another method, silently.

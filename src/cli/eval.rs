@@ -22,7 +22,7 @@ use crate::evaluation::{
     runner::{self, Plan, Progress, Row},
 };
 use crate::picture::write::{self, Overwrite};
-use crate::pipelines::denoise::Interrupted;
+use crate::sampling::Interrupted;
 use crate::sampling::SchedulerKind;
 
 /// Runs the command.

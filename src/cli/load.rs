@@ -9,13 +9,14 @@ use crate::cli::{
     args::{Dtype, ModelArgs, ModelPathArg},
     error::{CliError, ModelError},
 };
-use crate::editing::{editor::Editor, settings::EditSettings};
+use crate::editing::{editor::Editor, request::EditRequest, settings::EditSettings};
 use crate::kernels::{cpu, cuda};
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
     instruct_pix2pix::InstructPix2PixPipeline,
     load::{self, LoadError},
 };
+use crate::wire::settings_json::{self, Origin};
 
 /// Where the demo model lies in a clone, and beside an installed command.
 const DEMO_MODEL: [&str; 2] = ["assets/demo-model", "share/retouch/demo-model"];
@@ -41,6 +42,17 @@ impl Loaded {
     /// The model's name: that of its folder or file.
     pub(crate) fn name(&self) -> String {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// How a picture was made with it, as JSON for the picture's file.
+    pub(crate) fn record(&self, request: &EditRequest) -> String {
+        let origin = Origin {
+            model: &self.name(),
+            model_digest: self.editor.pipeline().digest(),
+            device: &self.device,
+            dtype: self.dtype,
+        };
+        settings_json::json(request, &origin).to_string()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cli::{
 };
 use crate::editing::{edit_mask::EditMask, session::EditSession};
 use crate::picture::write::{self, Overwrite};
-use crate::wire::localization_json::SavedLocalization;
+use crate::wire::{localization_json::SavedLocalization, settings_json};
 
 /// Where a command's results are printed: on standard error if standard output holds the mask.
 pub(crate) fn results_stream(args: &LocalizeArgs) -> Stream {
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     screen.written("mask", &output);
     if let (Some(path), Some(localization)) = (&args.save, localization) {
         let saved = SavedLocalization {
-            image_sha256: edit::digest(&picture.picture.rgb),
+            image_sha256: settings_json::picture_digest(&picture.picture.rgb),
             model_digest: pipeline.digest().to_owned(),
             localization: Arc::unwrap_or_clone(localization),
         };

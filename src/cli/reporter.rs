@@ -16,7 +16,7 @@ use crate::editing::{
     event::{EditEvent, EventSink, InstructionParsed, Pass},
     iam_edit::localization_map::Localization,
 };
-use crate::pipelines::denoise::Interrupted;
+use crate::sampling::Interrupted;
 
 /// Set by Ctrl-C.
 #[derive(Debug, Clone, Default)]

@@ -15,7 +15,7 @@ use crate::cli::{
 use crate::editing::{
     edit_mask::MaskChoice,
     instruction::Action,
-    request::{EditRequest, MethodKind, Preserve, Resize, Unparsed},
+    request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
     settings::{EditSettings, Modulation},
 };
 use crate::picture::{
@@ -80,6 +80,7 @@ pub(crate) fn request(
         settings,
         mask: MaskChoice::default(),
         preview_every: 0,
+        preview_decode: PreviewDecode::Linear,
     })
 }
 

@@ -7,7 +7,7 @@ use image::RgbImage;
 use crate::editing::{
     edit_mask::EditMask, iam_edit::localization_map::Localization, instruction::Action,
 };
-use crate::pipelines::denoise::Interrupted;
+use crate::sampling::Interrupted;
 
 /// The passes of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

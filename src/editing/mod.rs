@@ -18,10 +18,8 @@ pub mod settings;
 
 use crate::editing::instruction::ParseError;
 use crate::picture::error::PictureError;
-use crate::pipelines::{
-    PipelineError,
-    denoise::{DenoiseError, Interrupted},
-};
+use crate::pipelines::{PipelineError, denoise::DenoiseError};
+use crate::sampling::Interrupted;
 
 /// Why an edit ended without a picture.
 #[derive(Debug, thiserror::Error)]

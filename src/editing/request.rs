@@ -36,6 +36,15 @@ pub enum Resize {
     Native,
 }
 
+/// How a preview is made from the latents of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PreviewDecode {
+    /// A linear map to colors, fitted to the picture and its own latents; nearly free.
+    Linear,
+    /// The autoencoder; a decode each time.
+    Vae,
+}
+
 /// What an instruction that can't be parsed leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unparsed {
@@ -70,6 +79,8 @@ pub struct EditRequest {
     pub mask: MaskChoice,
     /// A preview every so many steps; 0 is none.
     pub preview_every: usize,
+    /// How previews are made.
+    pub preview_decode: PreviewDecode,
 }
 
 // === impl MethodKind ===

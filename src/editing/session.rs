@@ -9,7 +9,7 @@ use crate::attn_processor::AttnProcessor;
 use crate::editing::{
     EditError,
     event::{EditEvent, EventSink, Pass, StepReport},
-    request::{EditRequest, Resize},
+    request::{EditRequest, PreviewDecode, Resize},
 };
 use crate::picture::{
     resample::{self, Filter},
@@ -17,10 +17,10 @@ use crate::picture::{
 };
 use crate::pipelines::{
     Conditioning, EditPipeline,
-    denoise::{self, DenoisePlan, Interrupted, StepDone},
+    denoise::{self, DenoisePlan, StepDone},
     preview::LatentPreview,
 };
-use crate::sampling::Steps;
+use crate::sampling::{Interrupted, Steps};
 use crate::schedulers::{Scheduler, noise::NoiseTape};
 
 /// One edit's picture and latents.
@@ -145,9 +145,9 @@ impl<'a> EditSession<'a> {
         replace: &dyn Fn(&StepDone<'_>, Tensor) -> Tensor,
     ) -> Result<Tensor, EditError> {
         let every = self.request.preview_every;
-        let preview = match every {
-            0 => None,
-            _ => Some(LatentPreview::fit(
+        let preview = match (every, self.request.preview_decode) {
+            (0, _) | (_, PreviewDecode::Vae) => None,
+            (_, PreviewDecode::Linear) => Some(LatentPreview::fit(
                 &self.work,
                 self.image_latents()?,
                 self.pipeline.geometry().scaling_factor,
@@ -164,13 +164,19 @@ impl<'a> EditSession<'a> {
          -> ControlFlow<Interrupted, Tensor> {
             let latents = replace(done, latents);
             let step = done.step.index + 1;
-            let wanted = preview.as_ref().filter(|_| step.is_multiple_of(every) || step == done.of);
+            let wanted = every > 0 && (step.is_multiple_of(every) || step == done.of);
+            let predicted = done.pred_original_sample;
+            let shown = || match &preview {
+                Some(preview) => Some(preview.render(predicted)),
+                // A picture that can't be decoded is not shown; the edit itself will say so.
+                None => self.pipeline.decode(predicted).ok(),
+            };
             sink.emit(EditEvent::StepDone(StepReport {
                 pass,
                 step,
                 of: done.of,
                 timestep: done.step.timestep,
-                preview: wanted.map(|it| Arc::new(it.render(done.pred_original_sample))),
+                preview: wanted.then(shown).flatten().map(Arc::new),
             }))?;
             ControlFlow::Continue(latents)
         };

@@ -11,7 +11,7 @@ use crate::editing::{
     editor::Editor,
     event::EditEvent,
     instruction::{Action, Instruction, Overrides, Phrase},
-    request::{EditRequest, MethodKind, Preserve, Resize, Unparsed},
+    request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
     session::EditSession,
     settings::EditSettings,
 };
@@ -26,7 +26,7 @@ use crate::picture::{
     resample::{self, Filter},
     size::Size,
 };
-use crate::pipelines::denoise::Interrupted;
+use crate::sampling::Interrupted;
 
 /// What is to be run.
 #[derive(Debug)]
@@ -186,6 +186,7 @@ fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditRequest {
         settings: EditSettings { preserve: Preserve::None, resize, ..plan.settings.clone() },
         mask: MaskChoice::default(),
         preview_every: 0,
+        preview_decode: PreviewDecode::Linear,
     }
 }
 

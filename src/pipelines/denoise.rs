@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use crate::attn_processor::AttnProcessor;
 use crate::pipelines::{Conditioning, EditPipeline, PipelineError, guidance};
-use crate::sampling::GuidanceScales;
+use crate::sampling::{GuidanceScales, Interrupted};
 use crate::schedulers::{History, Scheduler, Step, noise::NoiseTape};
 
 /// What a run is made of.
@@ -33,11 +33,6 @@ pub struct StepDone<'a> {
     /// The clean latents as predicted at this step, (1, 4, h, w).
     pub pred_original_sample: &'a Tensor,
 }
-
-/// The caller's wish to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("interrupted")]
-pub struct Interrupted;
 
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]

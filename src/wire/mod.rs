@@ -1,7 +1,13 @@
-//! The gRPC schema, generated from `proto/retouch/v1/edit.proto`, and the JSON of events and saved localizations.
+//! The gRPC schema, generated from `proto/retouch/v1/edit.proto`, its values beside the core's, and the JSON of events and
+//! saved localizations.
 
+pub mod enums;
 pub mod event_json;
 pub mod localization_json;
+pub mod masks;
+pub mod pictures;
+pub mod settings_json;
+pub mod spec;
 
 /// The messages and services of `retouch.v1`.
 #[allow(
@@ -12,6 +18,20 @@ pub mod localization_json;
 )]
 pub mod v1 {
     tonic::include_proto!("retouch.v1");
+}
+
+/// What the journal keeps beside them.
+pub mod journal {
+    /// The messages of `retouch.journal.v1`.
+    #[allow(
+        missing_docs,
+        clippy::all,
+        clippy::pedantic,
+        reason = "generated; the schema holds the documentation"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("retouch.journal.v1");
+    }
 }
 
 /// The schema itself, an encoded `google.protobuf.FileDescriptorSet`, for server reflection.

@@ -20,7 +20,7 @@ use retouch::{
         ssim::ssim_within,
         success::{EditKind, Evidence},
     },
-    pipelines::denoise::Interrupted,
+    sampling::Interrupted,
 };
 use tch::Kind;
 

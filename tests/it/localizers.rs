@@ -11,7 +11,7 @@ use retouch::{
         iam_edit::localization_map::Localization,
         localizer::{ClusterScore, Localizer, ScoreSource},
         noise_difference::noise_differences,
-        request::{EditRequest, MethodKind, Unparsed},
+        request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
         session::EditSession,
         settings::EditSettings,
     },
@@ -66,6 +66,7 @@ fn request(image: &RgbImage, instruction: &str, settings: EditSettings) -> EditR
         settings,
         mask: MaskChoice::default(),
         preview_every: 0,
+        preview_decode: PreviewDecode::Linear,
     }
 }
 

@@ -125,6 +125,7 @@ impl Case {
             settings,
             mask: MaskChoice { shapes: Some(drawn(&mask)), ..MaskChoice::default() },
             preview_every: 0,
+            preview_decode: PreviewDecode::Linear,
         }
     }
 }
@@ -308,7 +309,7 @@ fn a_break_stops_the_edit_within_one_step() {
     let stopped = editor.edit(&request, &mut |event: EditEvent| {
         steps += u32::from(matches!(event, EditEvent::StepDone(_)));
         if steps == 3 {
-            ControlFlow::Break(retouch::pipelines::denoise::Interrupted)
+            ControlFlow::Break(retouch::sampling::Interrupted)
         } else {
             ControlFlow::Continue(())
         }

@@ -1,0 +1,111 @@
+//! What time does to jobs: reviews, waits and deadlines that end, streams that don't come back, jobs that have been kept long enough.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::jobs::{
+    fault::{Fault, Reason},
+    job::{self, Job},
+    store::Store,
+};
+use crate::wire::v1::edit_job::State;
+
+/// How often jobs are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How often what is kept is looked at, in ticks.
+const SWEEP: u32 = 100;
+
+/// Looks at the jobs until the store is dropped by everybody else.
+pub async fn run(store: Arc<Store>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for tick in 0u32.. {
+        ticks.tick().await;
+        let store = Arc::clone(&store);
+        // Changes wait for the disk.
+        let looked = tokio::task::spawn_blocking(move || {
+            look(&store);
+            if tick.is_multiple_of(SWEEP) {
+                sweep(&store);
+            }
+        });
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "the clock of the jobs failed");
+        }
+    }
+}
+
+/// Ends what is over by now.
+pub fn look(store: &Store) {
+    for job in store.all() {
+        if job.is_over() {
+            continue;
+        }
+        let Some(fault) = verdict(store, &job) else { continue };
+        match fault.reason {
+            Reason::ReviewTimeout => {
+                let decided = store.change(&job, |draft| {
+                    draft.review_timed_out();
+                    Ok(())
+                });
+                match decided {
+                    Ok(()) => store.enqueue(&job),
+                    Err(fault) => tracing::error!(%fault, "a review could not be ended"),
+                }
+            }
+            _ => store.end(&job, &fault),
+        }
+    }
+}
+
+/// Why a job is over by now, if it is.
+fn verdict(store: &Store, job: &Job) -> Option<Fault> {
+    let record = job.lock();
+    let state = job::state(&record);
+    if record.attached {
+        if job.is_past_deadline() {
+            return Some(Fault::new(Reason::ClientDeadline, "the caller's deadline has passed"));
+        }
+        let grace = record.disconnect_grace.and_then(|it| Duration::try_from(it).ok());
+        let grace = grace.unwrap_or_default();
+        if job.alone_since().is_some_and(|since| since.elapsed() >= grace) {
+            let message = "nobody waits for it any more: every stream broke and none came back";
+            return Some(Fault::new(Reason::ClientGone, message));
+        }
+    }
+    let since = record.state_time.and_then(|it| SystemTime::try_from(it).ok());
+    let waited = since.and_then(|it| it.elapsed().ok()).unwrap_or_default();
+    match state {
+        State::Queued | State::MaskReady if waited >= store.limits.queue_timeout => {
+            let seconds = waited.as_secs();
+            let message = format!("no slot was free for {seconds} s");
+            Some(Fault::new(Reason::QueueTimeout, message).retry_after(store.wait()))
+        }
+        State::AwaitingMask => {
+            let mask = record.job.as_ref().and_then(|it| it.mask.as_ref());
+            let until = mask.and_then(|it| it.decide_by);
+            let until = until.and_then(|it| SystemTime::try_from(it).ok())?;
+            (until <= SystemTime::now()).then(|| Fault::new(Reason::ReviewTimeout, ""))
+        }
+        _ => None,
+    }
+}
+
+/// Removes what has been kept long enough.
+pub fn sweep(store: &Store) {
+    let now = SystemTime::now();
+    for job in store.all() {
+        let expired = {
+            let record = job.lock();
+            let expire = record.job.as_ref().and_then(|it| it.expire_time);
+            expire.and_then(|it| SystemTime::try_from(it).ok()).is_some_and(|it| it <= now)
+        };
+        if expired && let Err(fault) = store.delete(&job) {
+            tracing::error!(job = %job.id, %fault, "an expired job could not be deleted");
+        }
+    }
+    store.artifacts.expire();
+}
+

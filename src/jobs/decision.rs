@@ -1,0 +1,143 @@
+//! `SubmitMask`, cancelling, and what else a caller may do to a job that is there.
+
+use std::sync::Arc;
+
+use crate::jobs::{
+    artifacts::NewFile,
+    fault::{Fault, Reason},
+    job::Job,
+    store::{self, Store},
+};
+use crate::wire::{
+    masks,
+    v1::{self, MaskPolicy, MaskSource, edit_job::State, mask_decision::Decision},
+};
+
+impl Store {
+    /// Takes a caller's decision on a job's mask; the first one that is committed wins.
+    ///
+    /// # Errors
+    /// [`Reason::MaskNotProposed`], [`Reason::MaskAlreadyDecided`], [`Reason::MaskEtagMismatch`], [`Reason::JobTerminal`],
+    /// [`Reason::BadMask`], [`Reason::EmptyMask`], or what the fields say.
+    pub fn decide(&self, job: &Arc<Job>, decision: v1::MaskDecision) -> Result<v1::EditJob, Fault> {
+        let faults = masks::check_decision(&decision);
+        if !faults.is_empty() {
+            return Err(Fault::invalid(faults));
+        }
+        if is_repeated(&job.lock().decision, &decision) {
+            return Ok(job.view());
+        }
+        let (decision, file) = self.with_mask_kept(job, decision)?;
+        self.change(job, |draft| {
+            let record = draft.record();
+            if is_repeated(&record.decision, &decision) {
+                return Ok(());
+            }
+            draft.check_live()?;
+            let policy = record.job.as_ref().map(|it| store::spec(it).mask_policy());
+            if record.decision.is_some() || policy != Some(MaskPolicy::Review) {
+                let message = "the mask is decided already: by an earlier decision, or by the job's mask_policy";
+                return Err(Fault::new(Reason::MaskAlreadyDecided, message));
+            }
+            let proposed = record.job.as_ref().and_then(|it| it.mask.as_ref());
+            let Some(proposed) = proposed else {
+                if masks::names_clusters(&decision) || !decision.etag.is_empty() {
+                    let message = "no mask is proposed yet, so there are no clusters and no etag; wait for mask_proposed";
+                    return Err(Fault::new(Reason::MaskNotProposed, message));
+                }
+                return keep(draft, decision, file);
+            };
+            if !decision.etag.is_empty() && decision.etag != proposed.etag {
+                let message = format!("the proposed mask is `{}`; look at it first", proposed.etag);
+                return Err(Fault::new(Reason::MaskEtagMismatch, message).with("etag", &proposed.etag));
+            }
+            if let Some(Decision::Replace(mask)) = &decision.decision {
+                let count = proposed.clusters.len() as u32;
+                let ids = mask.clusters.iter().flat_map(|it| &it.ids);
+                if let Some(id) = ids.copied().find(|&id| id > count) {
+                    let text = format!("there is no cluster {id}; clusters are numbered 1 to {count}");
+                    let field = crate::wire::spec::Violation {
+                        field: "decision.replace.clusters.ids".to_owned(),
+                        description: text,
+                    };
+                    return Err(Fault::invalid(vec![field]));
+                }
+            }
+            keep(draft, decision, file)
+        })?;
+        if job.state() == State::MaskReady {
+            self.enqueue(job);
+        }
+        Ok(job.view())
+    }
+
+    /// The decision with the bytes of its mask under a name, and the file of that name if it is new.
+    fn with_mask_kept(
+        &self,
+        job: &Job,
+        mut decision: v1::MaskDecision,
+    ) -> Result<(v1::MaskDecision, Option<Kept>), Fault> {
+        let Some(Decision::Replace(mask)) = &mut decision.decision else {
+            return Ok((decision, None));
+        };
+        let record = job.record();
+        let spec = record.job.as_ref().map(store::spec).unwrap_or_default();
+        let input = store::image_name(spec.image.as_ref()).unwrap_or_default();
+        let input = self.artifacts.get(&job.tenant, input)?;
+        let kept = self.settle_mask(&job.tenant, mask, (input.width, input.height))?;
+        Ok((decision, kept))
+    }
+
+    /// Cancels a job; one that is cancelled already is returned as it is.
+    ///
+    /// # Errors
+    /// [`Reason::JobTerminal`] if it has ended otherwise.
+    pub fn cancel(&self, job: &Job, reason: &str) -> Result<v1::EditJob, Fault> {
+        let message = if reason.is_empty() { "cancelled by its caller" } else { reason };
+        self.change(job, |draft| {
+            if draft.state() == State::Cancelled {
+                return Ok(());
+            }
+            draft.check_live()?;
+            draft.fail(&Fault::new(Reason::CancelledByApi, message));
+            Ok(())
+        })?;
+        Ok(job.view())
+    }
+
+    /// Ends a job that has not ended, for a reason of the server's.
+    pub fn end(&self, job: &Job, fault: &Fault) {
+        let ended = self.change(job, |draft| {
+            draft.fail(fault);
+            Ok(())
+        });
+        if let Err(error) = ended {
+            tracing::error!(job = %job.id, %error, "a job could not be ended");
+        }
+    }
+}
+
+/// An image of a request: a new file, or an artifact that is there.
+#[derive(Debug)]
+pub enum Kept {
+    /// To be stored with the change.
+    New(NewFile),
+    /// Its name.
+    Known(String),
+}
+
+fn keep(
+    draft: &mut crate::jobs::life::Draft,
+    decision: v1::MaskDecision,
+    file: Option<Kept>,
+) -> Result<(), Fault> {
+    draft.keep_all(file);
+    draft.decide(decision, MaskSource::Decision);
+    Ok(())
+}
+
+/// Whether a decision is the one that was taken, sent again.
+fn is_repeated(taken: &Option<v1::MaskDecision>, decision: &v1::MaskDecision) -> bool {
+    let id = &decision.request_id;
+    !id.is_empty() && taken.as_ref().is_some_and(|it| it.request_id == *id)
+}

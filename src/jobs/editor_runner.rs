@@ -1,0 +1,289 @@
+//! The runner over a loaded model: tasks become the editor's requests, its events the schema's.
+
+use std::{ops::ControlFlow, sync::Arc, time::Instant};
+
+use crate::editing::{
+    EditError,
+    edit_mask::{EditMask, MaskChoice, MaskSource},
+    editor::Editor,
+    event::{EditEvent, StepReport},
+    iam_edit::localization_map::{Localization, WordMap},
+    request::EditRequest,
+    session::EditSession,
+};
+use crate::jobs::{
+    fault::{Fault, Reason},
+    runner::{Edited, Found, Listener, Localized, ModelInfo, RunError, RunEvent, Runner, Task},
+};
+use crate::picture::{
+    Picture,
+    decode::{self, Decoded, InputLimits},
+    encode,
+    resample::{self, Filter},
+    size::Size,
+};
+use crate::sampling::Interrupted;
+use crate::wire::{
+    enums,
+    localization_json::SavedLocalization,
+    masks, pictures,
+    pictures::{LazyPreview, PictureFile},
+    settings_json::{self, Origin},
+    spec, v1,
+};
+
+/// A loaded model that runs jobs.
+#[derive(Debug)]
+pub struct EditorRunner {
+    editor: Editor,
+    model: ModelInfo,
+    /// Most pixels that the model works at.
+    max_work_pixels: u64,
+}
+
+/// A task with its picture.
+struct Opened {
+    request: EditRequest,
+    input: Decoded,
+}
+
+impl EditorRunner {
+    /// A runner over an editor.
+    pub fn new(editor: Editor, model: ModelInfo, max_work_pixels: u64) -> Self {
+        Self { editor, model, max_work_pixels }
+    }
+
+    /// Makes a whole edit of a plain picture, so that the first caller does not wait for what is done once.
+    ///
+    /// # Errors
+    /// [`EditError`] if the model does not work.
+    pub fn warm_up(&self) -> Result<(), EditError> {
+        let side = self.editor.pipeline().geometry().sample_size;
+        let spec = v1::EditSpec {
+            instruction: "make the square red".to_owned(),
+            steps: Some(2),
+            ..v1::EditSpec::default()
+        };
+        let gradient = |x: u32, y: u32| image::Rgb([x as u8, y as u8, 128]);
+        let picture = Arc::new(image::RgbImage::from_fn(side, side, gradient));
+        let request =
+            spec::request(&spec, &self.model.recommended, picture, MaskChoice::default());
+        let request = request.expect("the spec is sound");
+        self.editor.edit(&request, &mut |_| ControlFlow::Continue(())).map(|_| ())
+    }
+
+    fn open(&self, task: &Task) -> Result<Opened, Fault> {
+        // The limits were held when the job was accepted.
+        let limits = InputLimits { bytes: u64::MAX, pixels: u64::MAX };
+        let picture = |name, bytes| {
+            decode::decode(name, bytes, limits)
+                .map_err(|error| Fault::new(Reason::BadImage, error.to_string()))
+        };
+        let input = picture("the image", &task.image)?;
+        let size = input.picture.size();
+        let choice = match &task.mask {
+            Some((mask, file)) => {
+                let painted = file.as_ref().map(|file| picture("the mask", file)).transpose()?;
+                let painted = painted.as_ref().map(|it| &it.picture);
+                let choice = masks::choice(mask, painted, size);
+                choice.map_err(|error| Fault::new(Reason::BadMask, error.to_string()))?.0
+            }
+            None => MaskChoice::default(),
+        };
+        let rgb = Arc::clone(&input.picture.rgb);
+        let request = spec::request(&task.spec, &self.model.recommended, rgb, choice)
+            .map_err(|fault| Fault::invalid(vec![fault]))?;
+        let work = EditSession::new(self.editor.pipeline(), &request).work_size();
+        if work.pixels() > self.max_work_pixels {
+            let limit = self.max_work_pixels;
+            let message = format!(
+                "the model would work at {work} pixels, more than {limit}; choose a smaller resize.fit"
+            );
+            return Err(Fault::new(Reason::ImageTooLarge, message));
+        }
+        Ok(Opened { request, input })
+    }
+}
+
+impl Runner for EditorRunner {
+    fn model(&self) -> &ModelInfo {
+        &self.model
+    }
+
+    fn localize(&mut self, task: &Task, listener: Listener<'_>) -> Result<Localized, RunError> {
+        let opened = self.open(task).map_err(RunError::Fault)?;
+        let localization = match &task.localization {
+            Some(json) => Some(Arc::new(read(json)?)),
+            None => self
+                .editor
+                .localize(&opened.request, &mut |event| hear(event, task, listener))
+                .map_err(|error| failed(&error))?,
+        };
+        let Some(localization) = localization else { return Ok(Localized { found: None }) };
+        let session = EditSession::new(self.editor.pipeline(), &opened.request);
+        let mask = EditMask::settle(&session, Some(&localization)).map_err(|it| failed(&it))?;
+        let mask = mask.unwrap_or_else(|| EditMask::whole(&session));
+        let events = task.spec.events.unwrap_or_default();
+        let input = opened.input.picture.size();
+        let cluster_map = events.cluster_map.unwrap_or(true).then(|| {
+            (pictures::cluster_picture(&localization, input), pictures::cluster_labels(&localization))
+        });
+        let words = if events.heatmaps.unwrap_or(true) { localization.words.as_slice() } else { &[] };
+        let saved = SavedLocalization {
+            image_sha256: settings_json::picture_digest(&opened.request.image),
+            model_digest: self.model.digest.clone(),
+            localization: Localization::clone(&localization),
+        };
+        Ok(Localized {
+            found: Some(Found {
+                json: saved.to_json().into(),
+                clusters: pictures::clusters(&localization),
+                cluster_map,
+                heatmaps: words.iter().map(heatmap).collect(),
+                mask: pictures::mask(mask.full().as_image()),
+                area: mask.area(),
+            }),
+        })
+    }
+
+    fn edit(&mut self, task: &Task, listener: Listener<'_>) -> Result<Edited, RunError> {
+        let opened = self.open(task).map_err(RunError::Fault)?;
+        let localization = task.localization.as_ref().map(read).transpose()?;
+        if localization.is_none()
+            && opened.request.needs_localization()
+            && listener(whole(&opened)).is_break()
+        {
+            return Err(RunError::Interrupted);
+        }
+        let edited = self
+            .editor
+            .edit_localized(&opened.request, localization.as_ref(), &mut |event| {
+                hear(event, task, listener)
+            })
+            .map_err(|error| failed(&error))?;
+        let started = Instant::now();
+        let image = self.encode(&opened, task, edited.image)?;
+        Ok(Edited { image, decode: started.elapsed() })
+    }
+}
+
+impl EditorRunner {
+    /// The result as a file: the input's alpha and profile with it, and how it was made.
+    fn encode(
+        &self,
+        opened: &Opened,
+        task: &Task,
+        image: image::RgbImage,
+    ) -> Result<PictureFile, RunError> {
+        let input = &opened.input.picture;
+        let size = Size::new(image.width(), image.height());
+        let alpha = input.alpha.as_ref().map(|alpha| {
+            if input.size() == size {
+                Arc::clone(alpha)
+            } else {
+                Arc::new(resample::resize_gray(alpha, size, Filter::Lanczos))
+            }
+        });
+        let format = spec::output(&task.spec).map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
+        let picture = Picture { rgb: Arc::new(image), alpha, icc: input.icc.clone() };
+        let origin = Origin {
+            model: &self.model.name,
+            model_digest: &self.model.digest,
+            device: &self.model.device,
+            dtype: &self.model.dtype,
+        };
+        let metadata = settings_json::json(&opened.request, &origin).to_string();
+        let bytes = encode::encode(&picture, format, &metadata).map_err(|error| {
+            RunError::Fault(Fault::new(Reason::InvalidArgument, error.to_string()))
+        })?;
+        Ok(PictureFile::new(format.file_format(), size, bytes))
+    }
+}
+
+/// An event of the editor, told to the job.
+fn hear(
+    event: EditEvent,
+    task: &Task,
+    listener: &mut dyn FnMut(RunEvent) -> ControlFlow<()>,
+) -> ControlFlow<Interrupted> {
+    let stop = |flow: ControlFlow<()>| flow.map_break(|()| Interrupted);
+    match event {
+        EditEvent::InstructionParsed(parsed) => {
+            let span = parsed.object_span.unwrap_or_default();
+            stop(listener(RunEvent::Parsed(v1::InstructionParsed {
+                action: enums::to_action(parsed.action) as i32,
+                object: parsed.object,
+                object_start: span.start as u32,
+                object_end: span.end as u32,
+                localization_instruction: parsed.localization_instruction,
+            })))
+        }
+        EditEvent::Warning(warning) => stop(listener(RunEvent::Warning(v1::Warning {
+            reason: warning.reason.code().to_owned(),
+            message: warning.message,
+        }))),
+        EditEvent::StepDone(report) => {
+            let StepReport { pass, step, of, timestep, preview } = report;
+            let pass = enums::to_pass(pass);
+            if let Some(image) = preview {
+                let longer = task.spec.events.and_then(|it| it.preview_max_px);
+                let picture = LazyPreview::new(image, longer);
+                stop(listener(RunEvent::Preview(pass, step as u32, picture)))?;
+            }
+            stop(listener(RunEvent::Step(v1::StepProgress {
+                pass: pass as i32,
+                step: step as u32,
+                total: of as u32,
+                timestep,
+                eta: None,
+            })))
+        }
+        // Its pictures are told when the pass is over.
+        EditEvent::Localized(_) => ControlFlow::Continue(()),
+        EditEvent::MaskSettled(mask) => stop(listener(RunEvent::MaskSettled {
+            file: pictures::mask(mask.full().as_image()),
+            area: mask.area(),
+            whole: mask.source() == MaskSource::Whole,
+        })),
+    }
+}
+
+/// The mask of an edit without an object: all of the picture.
+fn whole(opened: &Opened) -> RunEvent {
+    let size = opened.input.picture.size();
+    let mask = crate::picture::mask::Mask::from_fn(size, |_, _| true);
+    RunEvent::MaskSettled { file: pictures::mask(mask.as_image()), area: 1.0, whole: true }
+}
+
+fn heatmap(word: &WordMap) -> (v1::Heatmap, PictureFile) {
+    let (min, max) = word.range();
+    let heatmap = v1::Heatmap {
+        image: None,
+        word: word.word.clone(),
+        min: f64::from(min),
+        max: f64::from(max),
+        is_object: word.is_object,
+    };
+    (heatmap, pictures::heatmap(word))
+}
+
+fn read(json: &bytes::Bytes) -> Result<Localization, RunError> {
+    let text = std::str::from_utf8(json).unwrap_or_default();
+    let saved = SavedLocalization::from_json(text);
+    saved.map(|it| it.localization).map_err(|error| {
+        RunError::Fault(Fault::new(Reason::Internal, format!("the kept localization: {error}")))
+    })
+}
+
+fn failed(error: &EditError) -> RunError {
+    let reason = match error {
+        EditError::Interrupted(_) => return RunError::Interrupted,
+        EditError::NotParsed(_) => Reason::ObjectNotFound,
+        EditError::EmptyMask => Reason::EmptyMask,
+        EditError::Picture(_) | EditError::OtherGrid { .. } => Reason::BadMask,
+        EditError::UnknownCluster { .. } => Reason::InvalidArgument,
+        EditError::NoAttention | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
+        EditError::Pipeline(_) => Reason::Internal,
+    };
+    RunError::Fault(Fault::new(reason, error.to_string()))
+}

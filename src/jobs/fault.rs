@@ -1,0 +1,272 @@
+//! Why a job or a call on one ended badly: a reason that programs read, a message for people, and when to try again.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::journal::error::JournalError;
+use crate::wire::{spec::{self, Violation}, v1};
+
+/// The reasons, in upper snake case on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is its message, see `Fault`; docs/service.md lists them")]
+pub enum Reason {
+    InvalidArgument,
+    BadImage,
+    ImageTooLarge,
+    BadMask,
+    EmptyMask,
+    OutOfRange,
+    ObjectNotFound,
+    JobNotFound,
+    ArtifactNotFound,
+    RequestIdReused,
+    MaskNotProposed,
+    MaskAlreadyDecided,
+    MaskEtagMismatch,
+    JobTerminal,
+    JobLive,
+    ArtifactPinned,
+    QueueFull,
+    TenantQuota,
+    OutOfMemory,
+    DiskFull,
+    ModelLoading,
+    Draining,
+    WorkerLost,
+    GpuFault,
+    QueueTimeout,
+    RunTimeout,
+    ReviewTimeout,
+    ClientDeadline,
+    ClientGone,
+    CancelledByApi,
+    ModelUnusable,
+    Internal,
+}
+
+/// A code of `google.rpc.Code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "google.rpc.Code documents them")]
+pub enum Code {
+    Cancelled = 1,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    AlreadyExists = 6,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    Aborted = 10,
+    OutOfRange = 11,
+    Internal = 13,
+    Unavailable = 14,
+}
+
+/// Why something ended badly.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// For programs.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+    /// More, by key.
+    pub metadata: BTreeMap<String, String>,
+    /// When to try again, if it helps.
+    pub retry_after: Option<Duration>,
+    /// Fields of the request with what is wrong with them.
+    pub fields: Vec<Violation>,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 32] = [
+        Self::InvalidArgument,
+        Self::BadImage,
+        Self::ImageTooLarge,
+        Self::BadMask,
+        Self::EmptyMask,
+        Self::OutOfRange,
+        Self::ObjectNotFound,
+        Self::JobNotFound,
+        Self::ArtifactNotFound,
+        Self::RequestIdReused,
+        Self::MaskNotProposed,
+        Self::MaskAlreadyDecided,
+        Self::MaskEtagMismatch,
+        Self::JobTerminal,
+        Self::JobLive,
+        Self::ArtifactPinned,
+        Self::QueueFull,
+        Self::TenantQuota,
+        Self::OutOfMemory,
+        Self::DiskFull,
+        Self::ModelLoading,
+        Self::Draining,
+        Self::WorkerLost,
+        Self::GpuFault,
+        Self::QueueTimeout,
+        Self::RunTimeout,
+        Self::ReviewTimeout,
+        Self::ClientDeadline,
+        Self::ClientGone,
+        Self::CancelledByApi,
+        Self::ModelUnusable,
+        Self::Internal,
+    ];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::BadImage => "BAD_IMAGE",
+            Self::ImageTooLarge => "IMAGE_TOO_LARGE",
+            Self::BadMask => "BAD_MASK",
+            Self::EmptyMask => "EMPTY_MASK",
+            Self::OutOfRange => "OUT_OF_RANGE",
+            Self::ObjectNotFound => "OBJECT_NOT_FOUND",
+            Self::JobNotFound => "JOB_NOT_FOUND",
+            Self::ArtifactNotFound => "ARTIFACT_NOT_FOUND",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::MaskNotProposed => "MASK_NOT_PROPOSED",
+            Self::MaskAlreadyDecided => "MASK_ALREADY_DECIDED",
+            Self::MaskEtagMismatch => "MASK_ETAG_MISMATCH",
+            Self::JobTerminal => "JOB_TERMINAL",
+            Self::JobLive => "JOB_LIVE",
+            Self::ArtifactPinned => "ARTIFACT_PINNED",
+            Self::QueueFull => "QUEUE_FULL",
+            Self::TenantQuota => "TENANT_QUOTA",
+            Self::OutOfMemory => "OUT_OF_MEMORY",
+            Self::DiskFull => "DISK_FULL",
+            Self::ModelLoading => "MODEL_LOADING",
+            Self::Draining => "DRAINING",
+            Self::WorkerLost => "WORKER_LOST",
+            Self::GpuFault => "GPU_FAULT",
+            Self::QueueTimeout => "QUEUE_TIMEOUT",
+            Self::RunTimeout => "RUN_TIMEOUT",
+            Self::ReviewTimeout => "REVIEW_TIMEOUT",
+            Self::ClientDeadline => "CLIENT_DEADLINE",
+            Self::ClientGone => "CLIENT_GONE",
+            Self::CancelledByApi => "CANCELLED_BY_API",
+            Self::ModelUnusable => "MODEL_UNUSABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// The reason of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
+    /// The code that goes with it.
+    pub fn code(self) -> Code {
+        match self {
+            Self::InvalidArgument
+            | Self::BadImage
+            | Self::ImageTooLarge
+            | Self::BadMask
+            | Self::EmptyMask
+            | Self::OutOfRange
+            | Self::ObjectNotFound => Code::InvalidArgument,
+            Self::JobNotFound | Self::ArtifactNotFound => Code::NotFound,
+            Self::RequestIdReused => Code::AlreadyExists,
+            Self::MaskNotProposed
+            | Self::MaskAlreadyDecided
+            | Self::JobTerminal
+            | Self::JobLive
+            | Self::ArtifactPinned
+            | Self::ModelUnusable => Code::FailedPrecondition,
+            Self::MaskEtagMismatch => Code::Aborted,
+            Self::QueueFull | Self::TenantQuota | Self::OutOfMemory | Self::DiskFull => {
+                Code::ResourceExhausted
+            }
+            Self::ModelLoading | Self::Draining | Self::WorkerLost => Code::Unavailable,
+            Self::QueueTimeout
+            | Self::RunTimeout
+            | Self::ReviewTimeout
+            | Self::ClientDeadline => Code::DeadlineExceeded,
+            Self::ClientGone | Self::CancelledByApi => Code::Cancelled,
+            Self::GpuFault | Self::Internal => Code::Internal,
+        }
+    }
+}
+
+impl Fault {
+    /// A fault with a message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            metadata: BTreeMap::new(),
+            retry_after: None,
+            fields: Vec::new(),
+        }
+    }
+
+    /// A request with fields that can't be.
+    pub fn invalid(fields: Vec<Violation>) -> Self {
+        let message = fields.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        Self { fields, ..Self::new(Reason::InvalidArgument, message) }
+    }
+
+    /// The same with a time after which another try may help.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// The same with a value for programs.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// There is no such job, or it is another tenant's.
+    pub fn no_job(name: &str) -> Self {
+        Self::new(Reason::JobNotFound, format!("there is no job `{name}`; it may have expired"))
+    }
+
+    /// There is no such artifact, or it is another tenant's.
+    pub fn no_artifact(name: &str) -> Self {
+        let message = format!("there is no artifact `{name}`; it may have expired");
+        Self::new(Reason::ArtifactNotFound, message)
+    }
+
+    /// As a job keeps it.
+    pub fn to_wire(&self) -> v1::JobError {
+        v1::JobError {
+            code: self.reason.code() as i32,
+            reason: self.reason.name().to_owned(),
+            message: self.message.clone(),
+            metadata: self.metadata.clone(),
+            retry_delay: self.retry_after.map(spec::duration),
+        }
+    }
+
+    /// As a job kept it.
+    pub fn of_wire(error: &v1::JobError) -> Self {
+        Self {
+            reason: Reason::named(&error.reason).unwrap_or(Reason::Internal),
+            message: error.message.clone(),
+            metadata: error.metadata.clone(),
+            retry_after: error.retry_delay.and_then(|it| it.try_into().ok()),
+            fields: Vec::new(),
+        }
+    }
+}
+
+impl From<JournalError> for Fault {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::DiskFull { .. } | JournalError::Quota { .. } => {
+                Self::new(Reason::DiskFull, "the server has no room for more; try again later")
+                    .retry_after(Duration::from_mins(1))
+            }
+            other => {
+                // What a disk says is for the server's owner, not for its callers.
+                tracing::error!(error = %other, source = ?std::error::Error::source(&other), "the journal failed");
+                Self::new(Reason::Internal, "the server could not keep this; its log says why")
+            }
+        }
+    }
+}

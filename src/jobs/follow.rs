@@ -1,0 +1,251 @@
+//! Following a job: what was kept is replayed, then what happens is told, each follower at its own pace.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{sync::watch, time};
+
+use crate::jobs::{
+    artifacts::NewFile,
+    fault::Fault,
+    job::{Job, Latest, Shot},
+    store::{self, Store},
+};
+use crate::wire::{
+    spec::INLINE_BYTES,
+    v1::{self, Artifact, EditEvent, EventOptions, edit_event::Event},
+};
+
+/// How long a follower hears nothing before a sign of life.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// One follower of a job.
+#[derive(Debug)]
+pub struct Follower {
+    store: Arc<Store>,
+    job: Arc<Job>,
+    tick: watch::Receiver<u64>,
+    /// Number of the last control event that was told.
+    cursor: u64,
+    /// Control events that were read and not told yet.
+    ahead: std::collections::VecDeque<EditEvent>,
+    /// How often each latest-wins event had been written when one was told.
+    seen: Seen,
+    missed: u64,
+    wanted: Wanted,
+    heartbeat: Duration,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    queue: u64,
+    step: u64,
+    preview: u64,
+}
+
+/// Which events a follower wants.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    preview_every: u32,
+    cluster_map: bool,
+    heatmaps: bool,
+    inline: usize,
+}
+
+impl Wanted {
+    fn new(options: Option<&EventOptions>, of_job: Option<&EventOptions>) -> Self {
+        let inline = options
+            .and_then(|it| it.max_inline_bytes)
+            .or_else(|| of_job.and_then(|it| it.max_inline_bytes))
+            .unwrap_or(INLINE_BYTES.0);
+        Self {
+            preview_every: options.and_then(|it| it.preview_every).unwrap_or(1),
+            cluster_map: options.and_then(|it| it.cluster_map).unwrap_or(true),
+            heatmaps: options.and_then(|it| it.heatmaps).unwrap_or(true),
+            inline: inline.min(INLINE_BYTES.1) as usize,
+        }
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        match event {
+            Event::ClusterMap(_) => self.cluster_map,
+            Event::Heatmap(_) => self.heatmaps,
+            _ => true,
+        }
+    }
+}
+
+impl Follower {
+    /// Follows a job from the control event after `after`; `options` leave out kinds of events.
+    pub fn new(
+        store: &Arc<Store>,
+        job: &Arc<Job>,
+        after: u64,
+        options: Option<&EventOptions>,
+    ) -> Self {
+        let tick = job.listen();
+        let view = job.view();
+        let of_job = view.spec.as_ref().and_then(|it| it.events.as_ref());
+        Self {
+            store: Arc::clone(store),
+            tick,
+            cursor: after,
+            ahead: std::collections::VecDeque::new(),
+            seen: Seen::default(),
+            missed: 0,
+            wanted: Wanted::new(options, of_job),
+            heartbeat: HEARTBEAT,
+            job: Arc::clone(job),
+        }
+    }
+
+    /// The job.
+    pub fn job(&self) -> &Arc<Job> {
+        &self.job
+    }
+
+    /// The next event; `None` after the terminal one. Can be dropped and called again at any time.
+    ///
+    /// # Errors
+    /// What the journal says, and [`crate::jobs::fault::Reason::JobNotFound`] once the job is deleted.
+    pub async fn next(&mut self) -> Result<Option<EditEvent>, Fault> {
+        loop {
+            self.tick.mark_unchanged();
+            if let Some(event) = self.control()? {
+                return Ok(Some(event));
+            }
+            if self.job.is_over() && self.cursor >= self.last() {
+                return Ok(None);
+            }
+            if let Some(event) = self.latest() {
+                return Ok(Some(event));
+            }
+            match time::timeout(self.heartbeat, self.tick.changed()).await {
+                Ok(Ok(())) => self.check_there()?,
+                Ok(Err(_)) => return Ok(None),
+                Err(_) => return Ok(Some(self.dress(Event::Heartbeat(v1::Heartbeat {})))),
+            }
+        }
+    }
+
+    /// Number of the last control event.
+    fn last(&self) -> u64 {
+        self.job.lock().job.as_ref().map_or(0, |it| it.last_sequence)
+    }
+
+    fn check_there(&self) -> Result<(), Fault> {
+        match self.store.by_id(self.job.id) {
+            Some(_) => Ok(()),
+            None => Err(Fault::no_job(&format!("jobs/{}", self.job.id))),
+        }
+    }
+
+    /// The next control event that is kept and wanted.
+    fn control(&mut self) -> Result<Option<EditEvent>, Fault> {
+        loop {
+            if self.ahead.is_empty() && self.cursor < self.last() {
+                self.ahead.extend(self.store.events(self.job.id, self.cursor)?);
+                if self.ahead.is_empty() {
+                    self.check_there()?;
+                }
+            }
+            let Some(mut event) = self.ahead.pop_front() else { return Ok(None) };
+            self.cursor = event.sequence;
+            if event.event.as_ref().is_some_and(|it| self.wanted.wants(it)) {
+                event.conflated = std::mem::take(&mut self.missed);
+                self.fill(&mut event);
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// The oldest kind of latest-wins event that has news.
+    fn latest(&mut self) -> Option<EditEvent> {
+        let Latest { queue, step, preview } = self.job.latest();
+        if queue.count > self.seen.queue {
+            self.missed += queue.count - self.seen.queue - 1;
+            self.seen.queue = queue.count;
+            return Some(self.dress(Event::Queue(queue.value?)));
+        }
+        if preview.count > self.seen.preview {
+            let first = self.seen.preview;
+            self.seen.preview = preview.count;
+            let shot = preview.value?;
+            if self.is_wanted(&shot) {
+                self.missed += preview.count - first - 1;
+                let image = shown(&shot);
+                let preview = v1::Preview { pass: shot.pass as i32, step: shot.step, image };
+                return Some(self.dress(Event::Preview(preview)));
+            }
+        }
+        if step.count > self.seen.step {
+            self.missed += step.count - self.seen.step - 1;
+            self.seen.step = step.count;
+            return Some(self.dress(Event::Step(step.value?)));
+        }
+        None
+    }
+
+    fn is_wanted(&self, shot: &Shot) -> bool {
+        let every = self.wanted.preview_every;
+        every > 0 && shot.step.is_multiple_of(every)
+    }
+
+    /// A latest-wins event with what goes with every event.
+    fn dress(&mut self, event: Event) -> EditEvent {
+        let missed = std::mem::take(&mut self.missed);
+        metrics::counter!("retouch_events_conflated_total").increment(missed);
+        let attempt = self.job.lock().job.as_ref().map_or(1, |it| it.attempt);
+        EditEvent {
+            job: format!("jobs/{}", self.job.id),
+            sequence: self.cursor,
+            attempt,
+            time: Some(store::now()),
+            conflated: missed,
+            event: Some(event),
+        }
+    }
+
+    /// Puts the bytes of small artifacts into the event.
+    fn fill(&self, event: &mut EditEvent) {
+        let artifacts: Vec<&mut Artifact> = match &mut event.event {
+            Some(Event::ClusterMap(it)) => {
+                it.image.iter_mut().chain(it.labels.iter_mut()).collect()
+            }
+            Some(Event::Heatmap(it)) => it.image.iter_mut().collect(),
+            Some(Event::MaskProposed(it)) => it.mask.iter_mut().collect(),
+            Some(Event::MaskSettled(it)) => it.mask.iter_mut().collect(),
+            Some(Event::Result(it)) => it.image.iter_mut().chain(it.mask.iter_mut()).collect(),
+            _ => return,
+        };
+        fill(&self.store, artifacts, self.wanted.inline);
+    }
+}
+
+/// Puts the bytes of small artifacts into an answer, as long as they fit together.
+pub fn fill(store: &Store, artifacts: Vec<&mut Artifact>, inline: usize) {
+    let mut left = INLINE_BYTES.1 as usize;
+    for artifact in artifacts {
+        let size = artifact.size_bytes as usize;
+        if size > inline || size > left {
+            continue;
+        }
+        // An answer without the bytes still has the name.
+        if let Ok(bytes) = store.artifacts.read_all(&artifact.name) {
+            left -= size;
+            artifact.inline = bytes;
+        }
+    }
+}
+
+/// A preview as it is sent: never stored, so without a name.
+fn shown(shot: &Shot) -> Option<Artifact> {
+    let file = shot.picture.file().clone();
+    let bytes = Bytes::from(file.bytes.clone());
+    let NewFile { mut artifact, bytes } =
+        NewFile::new(file.mime_type, (file.size.width, file.size.height), bytes);
+    artifact.name.clear();
+    artifact.inline = bytes;
+    Some(artifact)
+}
+

@@ -1,0 +1,255 @@
+//! One live job: its record, what happens to it that is not kept, and who watches.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::wire::{
+    journal::v1::JobRecord,
+    pictures::LazyPreview,
+    v1::{self, EditJob, edit_job::State},
+};
+
+/// A job, shared by everybody who has to do with it.
+#[derive(Debug)]
+pub struct Job {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub tenant: String,
+    /// What traces call it.
+    pub span: tracing::Span,
+    record: Mutex<JobRecord>,
+    latest: Mutex<Latest>,
+    tick: watch::Sender<u64>,
+    over: AtomicBool,
+    audience: Mutex<Audience>,
+}
+
+/// What happens to a job that is shown and not kept: one slot a kind, each with how often it was written.
+#[derive(Debug, Default, Clone)]
+pub struct Latest {
+    /// Place in the queue.
+    pub queue: Slot<v1::QueueUpdate>,
+    /// Progress.
+    pub step: Slot<v1::StepProgress>,
+    /// What the picture looks like.
+    pub preview: Slot<Arc<Shot>>,
+}
+
+/// The last of something, and how many there were.
+#[derive(Debug, Clone)]
+pub struct Slot<T> {
+    /// How often it was written.
+    pub count: u64,
+    /// The last one.
+    pub value: Option<T>,
+}
+
+/// A preview with its place.
+#[derive(Debug)]
+pub struct Shot {
+    /// The pass.
+    pub pass: v1::Pass,
+    /// From 1.
+    pub step: u32,
+    /// The picture.
+    pub picture: LazyPreview,
+}
+
+/// Who is attached to a job.
+#[derive(Debug, Default)]
+struct Audience {
+    streams: usize,
+    /// Since when nobody is, after a stream broke.
+    alone_since: Option<Instant>,
+    /// Until when the streams that say so wait.
+    deadlines: BTreeSet<(Instant, Uuid)>,
+    /// Whether the last one to leave had waited as long as it would.
+    expired: bool,
+}
+
+/// How near its deadline a stream breaks because of it: clients and servers don't see it at the same moment.
+const DEADLINE_SLACK: Duration = Duration::from_millis(500);
+
+/// A place in a job's audience; dropping it is a broken stream.
+#[derive(Debug)]
+pub struct Seat {
+    job: Arc<Job>,
+    deadline: Option<(Instant, Uuid)>,
+    left: bool,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { count: 0, value: None }
+    }
+}
+
+impl<T> Slot<T> {
+    fn put(&mut self, value: T) {
+        self.count += 1;
+        self.value = Some(value);
+    }
+}
+
+impl Job {
+    /// A job of a record.
+    pub fn new(id: Uuid, record: JobRecord, span: tracing::Span) -> Self {
+        Self {
+            id,
+            tenant: record.tenant.clone(),
+            span,
+            over: AtomicBool::new(is_over(state(&record))),
+            record: Mutex::new(record),
+            latest: Mutex::default(),
+            tick: watch::Sender::new(0),
+            audience: Mutex::default(),
+        }
+    }
+
+    /// The record, locked: whoever changes it holds it until the change is durable.
+    pub fn lock(&self) -> MutexGuard<'_, JobRecord> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The record as it is.
+    pub fn record(&self) -> JobRecord {
+        self.lock().clone()
+    }
+
+    /// The job as callers see it, its place in the queue with it.
+    pub fn view(&self) -> EditJob {
+        let mut job = self.lock().job.clone().unwrap_or_default();
+        if matches!(job.state(), State::Queued | State::MaskReady) {
+            job.queue = self.latest().queue.value;
+        }
+        job
+    }
+
+    /// Where it is.
+    pub fn state(&self) -> State {
+        state(&self.lock())
+    }
+
+    /// Whether it has ended, without a lock: the model's thread asks at each step.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// What is shown and not kept.
+    pub fn latest(&self) -> Latest {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Shows a place in the queue.
+    pub fn show_queue(&self, update: v1::QueueUpdate) {
+        self.show(|latest| latest.queue.put(update));
+    }
+
+    /// Shows progress.
+    pub fn show_step(&self, step: v1::StepProgress) {
+        self.show(|latest| latest.step.put(step));
+    }
+
+    /// Shows a preview.
+    pub fn show_preview(&self, shot: Shot) {
+        self.show(|latest| latest.preview.put(Arc::new(shot)));
+    }
+
+    fn show(&self, change: impl FnOnce(&mut Latest)) {
+        change(&mut self.latest.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wake();
+    }
+
+    /// Hears of every change from now on.
+    pub fn listen(&self) -> watch::Receiver<u64> {
+        self.tick.subscribe()
+    }
+
+    /// Tells everybody who watches to look.
+    pub fn wake(&self) {
+        self.tick.send_modify(|it| *it = it.wrapping_add(1));
+    }
+
+    /// Takes in what a commit made durable.
+    pub fn committed(&self, record: &JobRecord) {
+        self.over.store(is_over(state(record)), Ordering::Release);
+        self.wake();
+    }
+
+    // === the audience ===
+
+    /// Takes a seat, which may say until when it waits.
+    pub fn attach(self: &Arc<Self>, deadline: Option<Instant>) -> Seat {
+        let mut audience = self.audience();
+        audience.streams += 1;
+        audience.alone_since = None;
+        audience.expired = false;
+        let deadline = deadline.map(|it| (it, Uuid::now_v7()));
+        audience.deadlines.extend(deadline);
+        Seat { job: Arc::clone(self), deadline, left: false }
+    }
+
+    /// Since when nobody is attached, after a stream broke.
+    pub fn alone_since(&self) -> Option<Instant> {
+        self.audience().alone_since
+    }
+
+    /// Whether everybody who waited has waited as long as they would.
+    pub fn is_past_deadline(&self) -> bool {
+        let audience = self.audience();
+        let last = audience.deadlines.last().map(|(at, _)| *at);
+        let all_have_one = audience.streams == audience.deadlines.len();
+        audience.expired || (all_have_one && last.is_some_and(|at| at <= Instant::now()))
+    }
+
+    /// Counts the time alone from now on: after a restart all streams are broken.
+    pub fn abandon(&self) {
+        self.audience().alone_since.get_or_insert_with(Instant::now);
+    }
+
+    fn audience(&self) -> MutexGuard<'_, Audience> {
+        self.audience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Leaves as the server's own doing, which never counts as a broken stream.
+    pub fn leave(mut self) {
+        self.left = true;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut audience = self.job.audience();
+        audience.streams -= 1;
+        let expired = self.deadline.is_some_and(|deadline| {
+            audience.deadlines.remove(&deadline);
+            deadline.0 <= Instant::now() + DEADLINE_SLACK
+        });
+        if audience.streams == 0 && !self.left {
+            audience.alone_since = Some(Instant::now());
+            audience.expired = expired;
+        }
+    }
+}
+
+/// The state of a record.
+pub fn state(record: &JobRecord) -> State {
+    record.job.as_ref().map_or(State::Unspecified, EditJob::state)
+}
+
+/// Whether a state is an end.
+pub fn is_over(state: State) -> bool {
+    matches!(state, State::Succeeded | State::Failed | State::Cancelled)
+}

@@ -1,0 +1,412 @@
+//! The life of a job: every change of state that there is, as changes of one draft that is committed whole.
+//!
+//! ```text
+//! QUEUED → LOCALIZING → EDITING → SUCCEEDED                     AUTO
+//!              └→ AWAITING_MASK → MASK_READY → EDITING          REVIEW
+//! QUEUED → EDITING        PROVIDED, or the plain backbone
+//! LOCALIZING → SUCCEEDED  LOCALIZE_ONLY
+//! any that has not ended → FAILED | CANCELLED
+//! after a restart: LOCALIZING → QUEUED, EDITING → MASK_READY (QUEUED where no pass 1 is needed)
+//! ```
+//! A job with a localization already (`reuse_localization_of`) is never LOCALIZING.
+
+use std::time::{Duration, SystemTime};
+
+use crate::jobs::{
+    artifacts::NewFile,
+    fault::{Fault, Reason},
+    job::is_over,
+    runner::{Edited, Found, ModelInfo},
+    store,
+};
+use crate::wire::{
+    journal::v1::JobRecord,
+    pictures::PictureFile,
+    spec,
+    v1::{
+        self, EditEvent, EditJob, EditSpec, MaskPolicy, MaskSource, ReviewTimeoutAction,
+        edit_event::Event, edit_job::State,
+    },
+};
+
+/// A job's record while it is changed, with the events and files of the change.
+#[derive(Debug)]
+pub struct Draft {
+    record: JobRecord,
+    events: Vec<EditEvent>,
+    files: Vec<NewFile>,
+    pins: Vec<String>,
+    changed: bool,
+}
+
+/// A change that is to be committed.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The record, with a new etag.
+    pub record: JobRecord,
+    /// New events.
+    pub events: Vec<EditEvent>,
+    /// New files.
+    pub files: Vec<NewFile>,
+    /// Artifacts that are there, to which the job refers from now on.
+    pub pins: Vec<String>,
+}
+
+impl Draft {
+    /// A draft of a record.
+    pub fn new(record: JobRecord) -> Self {
+        Self { record, events: Vec::new(), files: Vec::new(), pins: Vec::new(), changed: false }
+    }
+
+    /// Whether there is anything to commit.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The change, whole.
+    pub fn seal(mut self) -> Sealed {
+        let job = self.job();
+        let version = u64::from_str_radix(&job.etag, 16).unwrap_or_default() + 1;
+        job.etag = format!("{version:x}");
+        Sealed { record: self.record, events: self.events, files: self.files, pins: self.pins }
+    }
+
+    /// The record as it is so far.
+    pub fn record(&self) -> &JobRecord {
+        &self.record
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.record.job.as_ref().map_or(State::Unspecified, EditJob::state)
+    }
+
+    fn job(&mut self) -> &mut EditJob {
+        self.record.job.get_or_insert_default()
+    }
+
+    fn spec(&self) -> &EditSpec {
+        let spec = self.record.job.as_ref().and_then(|it| it.spec.as_ref());
+        spec.expect("a job has a spec")
+    }
+
+    /// Appends a control event.
+    pub fn event(&mut self, event: Event) {
+        self.changed = true;
+        let job = self.record.job.get_or_insert_default();
+        job.last_sequence += 1;
+        self.events.push(EditEvent {
+            job: job.name.clone(),
+            sequence: job.last_sequence,
+            attempt: job.attempt,
+            time: Some(store::now()),
+            conflated: 0,
+            event: Some(event),
+        });
+    }
+
+    /// Keeps a file with the job.
+    pub fn file(&mut self, file: PictureFile) -> v1::Artifact {
+        self.keep(NewFile::of_picture(file))
+    }
+
+    /// Keeps a file that has its name.
+    pub fn keep(&mut self, file: NewFile) -> v1::Artifact {
+        let artifact = file.artifact.clone();
+        self.record.artifacts.push(artifact.name.clone());
+        self.files.push(file);
+        self.changed = true;
+        artifact
+    }
+
+    /// Keeps an artifact that is there with the job.
+    pub fn keep_name(&mut self, name: String) {
+        self.record.artifacts.push(name.clone());
+        self.pins.push(name);
+        self.changed = true;
+    }
+
+    fn go(&mut self, state: State, detail: &str) {
+        let since = self.record.state_time.and_then(|it| SystemTime::try_from(it).ok());
+        let spent = since.and_then(|it| it.elapsed().ok()).unwrap_or_default();
+        let from = self.state();
+        let timings = self.record.timings.get_or_insert_default();
+        let slot = match from {
+            State::Queued | State::MaskReady => Some(&mut timings.queued),
+            State::Localizing => Some(&mut timings.localize),
+            State::AwaitingMask => Some(&mut timings.review),
+            State::Editing => Some(&mut timings.edit),
+            _ => None,
+        };
+        if let Some(slot) = slot {
+            let so_far = slot.and_then(|it| Duration::try_from(it).ok()).unwrap_or_default();
+            *slot = Some(spec::duration(so_far + spent));
+        }
+        self.record.state_time = Some(store::now());
+        self.job().state = state as i32;
+        self.event(Event::State(v1::StateChanged { state: state as i32, detail: detail.to_owned() }));
+        if is_over(state) {
+            let ttl = self.spec().ttl.and_then(|it| Duration::try_from(it).ok()).unwrap_or_default();
+            let job = self.job();
+            job.end_time = Some(store::now());
+            job.expire_time = Some((SystemTime::now() + ttl).into());
+            job.worker.clear();
+        }
+    }
+
+    /// Refuses what only a job that has not ended may do.
+    ///
+    /// # Errors
+    /// [`Reason::JobTerminal`].
+    pub fn check_live(&self) -> Result<(), Fault> {
+        if is_over(self.state()) {
+            let state = self.state().as_str_name().trim_start_matches("STATE_");
+            let message = format!("the job has ended: {state}");
+            return Err(Fault::new(Reason::JobTerminal, message).with("state", state));
+        }
+        Ok(())
+    }
+
+    // === the beginning ===
+
+    /// A job that was just accepted.
+    pub fn accept(&mut self, warnings: Vec<v1::Warning>) {
+        self.job().attempt = 1;
+        self.go(State::Queued, "");
+        warnings.into_iter().for_each(|it| self.event(Event::Warning(it)));
+    }
+
+    /// Goes back to the checkpoint before the pass that a restart interrupted.
+    ///
+    /// # Errors
+    /// None; a job that was started too often fails.
+    pub fn recover(&mut self, max_attempts: u32) -> Result<(), Fault> {
+        let attempt = self.record.job.as_ref().map_or(1, |it| it.attempt);
+        if !matches!(self.state(), State::Localizing | State::Editing) {
+            return Ok(());
+        }
+        if attempt >= max_attempts {
+            let message = format!("the server was lost {attempt} times while it ran this job");
+            self.fail(&Fault::new(Reason::WorkerLost, message));
+            return Ok(());
+        }
+        self.put_back("the server was restarted");
+        Ok(())
+    }
+
+    /// Goes back to the checkpoint before the running pass.
+    pub fn put_back(&mut self, why: &str) {
+        let localized = !self.record.localization.is_empty();
+        let back = match self.state() {
+            State::Localizing => State::Queued,
+            State::Editing if localized => State::MaskReady,
+            State::Editing => State::Queued,
+            _ => return,
+        };
+        self.job().attempt += 1;
+        self.job().worker.clear();
+        self.go(back, why);
+    }
+
+    // === the passes ===
+
+    /// A worker takes the job; returns the pass that it is to run.
+    ///
+    /// # Errors
+    /// [`Reason::JobTerminal`] and the like, if it is not waiting for a worker any more.
+    pub fn start(&mut self, worker: &str) -> Result<v1::Pass, Fault> {
+        self.check_live()?;
+        worker.clone_into(&mut self.job().worker);
+        self.changed = true;
+        let settled = self.record.decision.is_some();
+        let found = !self.record.localization.is_empty();
+        match (self.state(), self.spec().mask_policy()) {
+            (State::Queued, MaskPolicy::Provided) => {}
+            (State::Queued, _) if self.spec().method() == v1::Method::InstructPix2pix => {}
+            (State::Queued, _) if found => return Ok(v1::Pass::Localize),
+            (State::Queued, _) => {
+                self.go(State::Localizing, "");
+                return Ok(v1::Pass::Localize);
+            }
+            (State::MaskReady, _) if settled || found => {}
+            (state, _) => {
+                let message = format!("the job is {}", state.as_str_name());
+                return Err(Fault::new(Reason::Internal, message));
+            }
+        }
+        self.go(State::Editing, "");
+        Ok(v1::Pass::Edit)
+    }
+
+    /// Pass 1 is over: tells what was found, and goes on as the policy says. Returns whether the same worker goes on.
+    ///
+    /// # Errors
+    /// [`Reason::JobTerminal`] if it has ended meanwhile.
+    pub fn localized(&mut self, found: Option<Found>) -> Result<bool, Fault> {
+        self.check_live()?;
+        let Some(found) = found else {
+            if self.spec().mask_policy() == MaskPolicy::LocalizeOnly {
+                let message = "the instruction means the whole picture, or was not understood: there is no mask to find";
+                self.fail(&Fault::new(Reason::ObjectNotFound, message));
+                return Ok(false);
+            }
+            self.record.mask_source = MaskSource::Global as i32;
+            self.go(State::Editing, "");
+            return Ok(true);
+        };
+        self.record.localization = found.json;
+        if let Some((picture, labels)) = found.cluster_map {
+            let (image, labels) = (Some(self.file(picture)), Some(self.file(labels)));
+            let clusters = found.clusters.clone();
+            self.event(Event::ClusterMap(v1::ClusterMap { image, labels, clusters }));
+        }
+        for (heatmap, picture) in found.heatmaps {
+            let image = Some(self.file(picture));
+            self.event(Event::Heatmap(v1::Heatmap { image, ..heatmap }));
+        }
+        let policy = self.spec().mask_policy();
+        let review = policy == MaskPolicy::Review && self.record.decision.is_none();
+        let timeout = self.spec().review_timeout.and_then(|it| Duration::try_from(it).ok());
+        let mask = self.file(found.mask);
+        let proposed = v1::MaskProposed {
+            etag: mask.sha256.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+            mask: Some(mask),
+            awaiting_decision: review,
+            decide_by: review.then(|| (SystemTime::now() + timeout.unwrap_or_default()).into()),
+            area: found.area,
+            clusters: found.clusters,
+        };
+        self.job().mask = Some(proposed.clone());
+        self.event(Event::MaskProposed(proposed.clone()));
+        match policy {
+            MaskPolicy::LocalizeOnly => {
+                self.succeed(v1::EditResult { mask: proposed.mask, ..v1::EditResult::default() });
+                Ok(false)
+            }
+            MaskPolicy::Review if review => {
+                self.job().worker.clear();
+                self.go(State::AwaitingMask, "");
+                Ok(false)
+            }
+            _ => {
+                if self.record.decision.is_none() {
+                    self.record.mask_source = MaskSource::Proposed as i32;
+                }
+                self.go(State::Editing, "");
+                Ok(true)
+            }
+        }
+    }
+
+    /// The edit's mask is known in pixels.
+    ///
+    /// # Errors
+    /// [`Reason::JobTerminal`] if it has ended meanwhile.
+    pub fn mask_settled(&mut self, file: PictureFile, area: f64, whole: bool) -> Result<(), Fault> {
+        self.check_live()?;
+        let source = match (whole, self.record.mask_source()) {
+            (true, _) => MaskSource::Global,
+            (false, MaskSource::Unspecified) => MaskSource::Request,
+            (false, source) => source,
+        };
+        let mask = Some(self.file(file));
+        let result = self.job().result.get_or_insert_default();
+        result.mask.clone_from(&mask);
+        self.event(Event::MaskSettled(v1::MaskSettled { mask, area, source: source as i32 }));
+        Ok(())
+    }
+
+    /// Pass 2 is over.
+    ///
+    /// # Errors
+    /// [`Reason::JobTerminal`] if it has ended meanwhile.
+    pub fn edited(&mut self, edited: Edited) -> Result<(), Fault> {
+        self.check_live()?;
+        let image = Some(self.file(edited.image));
+        self.record.timings.get_or_insert_default().decode = Some(spec::duration(edited.decode));
+        let mask = self.job().result.take().and_then(|it| it.mask);
+        self.succeed(v1::EditResult { image, mask, ..v1::EditResult::default() });
+        Ok(())
+    }
+
+    /// Adds to the result how it can be made again.
+    pub fn provenance(&mut self, model: &ModelInfo, input_sha256: bytes::Bytes) {
+        let seed = self.spec().seed.unwrap_or_default();
+        let mask = self.record.job.as_ref().and_then(|it| it.result.as_ref()?.mask.as_ref());
+        let provenance = v1::Provenance {
+            model: model.name.clone(),
+            model_digest: model.digest.clone(),
+            seed,
+            device: model.device.clone(),
+            dtype: model.dtype.clone(),
+            input_sha256,
+            mask_sha256: mask.map(|it| it.sha256.clone()).unwrap_or_default(),
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            libtorch_version: model.libtorch.clone(),
+        };
+        self.job().result.get_or_insert_default().provenance = Some(provenance);
+        self.changed = true;
+    }
+
+    // === the decision ===
+
+    /// Takes a decision on the mask.
+    pub fn decide(&mut self, decision: v1::MaskDecision, source: MaskSource) {
+        self.record.decision = Some(decision);
+        self.record.mask_source = source as i32;
+        self.changed = true;
+        if self.state() == State::AwaitingMask {
+            self.go(State::MaskReady, "");
+        }
+    }
+
+    /// Nobody decided in time.
+    pub fn review_timed_out(&mut self) {
+        if self.state() != State::AwaitingMask {
+            return;
+        }
+        match self.spec().on_review_timeout() {
+            ReviewTimeoutAction::AcceptProposed => {
+                let accept = v1::mask_decision::Decision::Accept(v1::AcceptMask::default());
+                let decision = v1::MaskDecision { decision: Some(accept), ..Default::default() };
+                self.decide(decision, MaskSource::ReviewTimeout);
+            }
+            ReviewTimeoutAction::Unspecified | ReviewTimeoutAction::Fail => {
+                let message = "nobody decided on the mask in time";
+                self.fail(&Fault::new(Reason::ReviewTimeout, message));
+            }
+        }
+    }
+
+    // === the end ===
+
+    fn succeed(&mut self, mut result: v1::EditResult) {
+        let provenance = self.job().result.take().and_then(|it| it.provenance);
+        result.provenance = provenance;
+        self.job().result = Some(result);
+        // The timings count the pass that ends here.
+        let (events, sequence) = (self.events.len(), self.job().last_sequence);
+        self.go(State::Succeeded, "");
+        let state = self.events.split_off(events);
+        self.job().last_sequence = sequence;
+        let timings = self.record.timings;
+        let result = self.job().result.get_or_insert_default();
+        result.timings = timings;
+        let result = result.clone();
+        self.event(Event::Result(result));
+        state.into_iter().filter_map(|it| it.event).for_each(|it| self.event(it));
+    }
+
+    /// Ends the job badly, or by its caller's will.
+    pub fn fail(&mut self, fault: &Fault) {
+        if is_over(self.state()) {
+            return;
+        }
+        let error = fault.to_wire();
+        self.job().error = Some(error.clone());
+        self.event(Event::Error(error));
+        let cancelled = matches!(fault.reason, Reason::CancelledByApi | Reason::ClientGone);
+        let end = if cancelled { State::Cancelled } else { State::Failed };
+        self.go(end, &fault.message);
+    }
+}

@@ -1,0 +1,22 @@
+//! Jobs: what is asked is kept, waits its turn, runs on the model's thread, and tells everybody who watches.
+//!
+//! A job *is* the schema's `EditJob`, and its events are the schema's `EditEvent`s: the same messages are in memory, in the journal
+//! and on the wire, so that nothing is said twice. [`store::Store`] holds all jobs; [`life`] says how one goes from state to state;
+//! [`queue`] who is next; [`worker`] runs them on a [`runner::Runner`]; [`follow`] replays and follows.
+//!
+//! Differs: the plan for this house had job types of their own, above the wire. They would have been forty types twice, with a
+//! conversion each way and no behavior of their own.
+
+pub mod admission;
+pub mod artifacts;
+pub mod clock;
+pub mod decision;
+pub mod editor_runner;
+pub mod fault;
+pub mod follow;
+pub mod job;
+pub mod life;
+pub mod queue;
+pub mod runner;
+pub mod store;
+pub mod worker;

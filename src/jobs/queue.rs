@@ -1,0 +1,243 @@
+//! Who is next: jobs whose mask is decided first, then interactive ones, then batch; within each, tenants take turns.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use uuid::Uuid;
+
+/// The classes, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Its mask is decided: it has waited once already, and is never refused.
+    Decided,
+    /// Somebody waits.
+    Interactive,
+    /// Runs when nobody waits.
+    Batch,
+}
+
+/// How many jobs may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueLimits {
+    /// Of all tenants.
+    pub total: usize,
+    /// Of one tenant.
+    pub tenant: usize,
+}
+
+/// Why a job may not wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// As many as may wait do.
+    Total,
+    /// Its tenant has as many as it may.
+    Tenant,
+}
+
+/// Jobs that wait for a slot.
+#[derive(Debug)]
+pub struct Queue {
+    limits: QueueLimits,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    classes: [Lanes; 3],
+    closed: bool,
+}
+
+/// The tenants of a class in the order of their turns, each with its jobs.
+#[derive(Debug, Default)]
+struct Lanes(VecDeque<(String, VecDeque<Uuid>)>);
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(limits: QueueLimits) -> Self {
+        Self { limits, waiting: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// How many may wait in all.
+    pub fn limit(&self) -> usize {
+        self.limits.total
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a new job of a tenant may wait.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn check(&self, tenant: &str) -> Result<(), Full> {
+        let waiting = self.lock();
+        if waiting.len() >= self.limits.total {
+            return Err(Full::Total);
+        }
+        if waiting.of_tenant(tenant) >= self.limits.tenant {
+            return Err(Full::Tenant);
+        }
+        Ok(())
+    }
+
+    /// Adds a job at the end of its tenant's lane.
+    pub fn push(&self, class: Class, tenant: &str, job: Uuid) {
+        self.lock().classes[class as usize].push(tenant, job);
+        self.changed.notify_one();
+    }
+
+    /// Takes the next job, waiting for one; `None` once the queue is closed.
+    pub fn pop(&self) -> Option<Uuid> {
+        let mut waiting = self.lock();
+        loop {
+            if waiting.closed {
+                return None;
+            }
+            if let Some(job) = waiting.classes.iter_mut().find_map(Lanes::pop) {
+                return Some(job);
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes a job out; whether it was there.
+    pub fn remove(&self, job: Uuid) -> bool {
+        self.lock().classes.iter_mut().any(|lanes| lanes.remove(job))
+    }
+
+    /// Jobs in the order in which they will be taken, if no others come.
+    pub fn order(&self) -> Vec<Uuid> {
+        let waiting = self.lock();
+        waiting.classes.iter().flat_map(Lanes::order).collect()
+    }
+
+    /// Ends the queue: whoever waits for a job gets none.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.classes.iter().flat_map(|lanes| &lanes.0).map(|(_, jobs)| jobs.len()).sum()
+    }
+
+    fn of_tenant(&self, tenant: &str) -> usize {
+        let lanes = self.classes.iter().flat_map(|lanes| &lanes.0);
+        lanes.filter(|(name, _)| name == tenant).map(|(_, jobs)| jobs.len()).sum()
+    }
+}
+
+impl Lanes {
+    fn push(&mut self, tenant: &str, job: Uuid) {
+        match self.0.iter_mut().find(|(name, _)| name == tenant) {
+            Some((_, jobs)) => jobs.push_back(job),
+            None => self.0.push_back((tenant.to_owned(), VecDeque::from([job]))),
+        }
+    }
+
+    /// Takes the first tenant's first job; the tenant goes behind the others.
+    fn pop(&mut self) -> Option<Uuid> {
+        let (tenant, mut jobs) = self.0.pop_front()?;
+        let job = jobs.pop_front();
+        if !jobs.is_empty() {
+            self.0.push_back((tenant, jobs));
+        }
+        job
+    }
+
+    fn remove(&mut self, job: Uuid) -> bool {
+        let mut found = false;
+        for (_, jobs) in &mut self.0 {
+            let before = jobs.len();
+            jobs.retain(|it| *it != job);
+            found |= jobs.len() < before;
+        }
+        self.0.retain(|(_, jobs)| !jobs.is_empty());
+        found
+    }
+
+    fn order(&self) -> Vec<Uuid> {
+        let mut turns: Vec<(usize, usize, Uuid)> = Vec::new();
+        for (lane, (_, jobs)) in self.0.iter().enumerate() {
+            turns.extend(jobs.iter().enumerate().map(|(turn, job)| (turn, lane, *job)));
+        }
+        turns.sort_unstable_by_key(|&(turn, lane, _)| (turn, lane));
+        turns.into_iter().map(|(.., job)| job).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue() -> Queue {
+        Queue::new(QueueLimits { total: 8, tenant: 4 })
+    }
+
+    fn id(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
+
+    #[test]
+    fn decided_jobs_go_before_interactive_ones_and_those_before_batch() {
+        let queue = queue();
+        queue.push(Class::Batch, "a", id(1));
+        queue.push(Class::Interactive, "a", id(2));
+        queue.push(Class::Decided, "a", id(3));
+        assert_eq!(queue.order(), [id(3), id(2), id(1)]);
+        assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some(id(3)), Some(id(2)), Some(id(1))]);
+    }
+
+    #[test]
+    fn tenants_take_turns() {
+        let queue = queue();
+        for number in 1..=3 {
+            queue.push(Class::Interactive, "busy", id(number));
+        }
+        queue.push(Class::Interactive, "rare", id(9));
+        let order = queue.order();
+        assert_eq!(order, [id(1), id(9), id(2), id(3)]);
+        let taken: Vec<Uuid> = (0..4).filter_map(|_| queue.pop()).collect();
+        assert_eq!(taken, order);
+    }
+
+    #[test]
+    fn a_full_queue_says_whose_limit_it_is() {
+        let queue = queue();
+        for number in 0..4 {
+            queue.push(Class::Interactive, "a", id(number));
+        }
+        assert_eq!(queue.check("a"), Err(Full::Tenant));
+        assert_eq!(queue.check("b"), Ok(()));
+        for number in 4..8 {
+            queue.push(Class::Batch, "c", id(number));
+        }
+        assert_eq!(queue.check("b"), Err(Full::Total));
+        assert!(queue.remove(id(5)) && !queue.remove(id(5)));
+        assert_eq!(queue.check("b"), Ok(()));
+    }
+
+    #[test]
+    fn a_closed_queue_gives_nothing_more() {
+        let queue = queue();
+        queue.push(Class::Interactive, "a", id(1));
+        queue.close();
+        assert_eq!(queue.pop(), None);
+    }
+}

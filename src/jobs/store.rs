@@ -1,0 +1,420 @@
+//! All jobs: live in memory, durable in the journal, each changed under its own lock.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::jobs::{
+    artifacts::Artifacts,
+    fault::{Fault, Reason},
+    job::{self, Job},
+    life::{Draft, Sealed},
+    queue::{Class, Queue, QueueLimits},
+    runner::ModelInfo,
+};
+use crate::journal::{self, Commit, Journal, error::JournalError};
+use crate::wire::{
+    journal::v1::JobRecord,
+    spec::Terms,
+    v1::{self, EditJob, edit_job::State},
+};
+
+/// What a server allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Jobs that wait for a slot.
+    pub queue: QueueLimits,
+    /// Jobs of one tenant that wait for a decision.
+    pub tenant_awaiting: usize,
+    /// How long a job may wait for a slot.
+    pub queue_timeout: Duration,
+    /// How long a pass may take.
+    pub run_timeout: Duration,
+    /// How long a finished job is kept unless its caller says otherwise.
+    pub default_ttl: Duration,
+    /// And at most.
+    pub max_ttl: Duration,
+    /// Pixels of an input.
+    pub max_pixels: u64,
+    /// Bytes of an input's file.
+    pub max_artifact_bytes: u64,
+    /// Starts of a job that don't reach its next checkpoint.
+    pub max_attempts: u32,
+}
+
+/// How far the end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Jobs are taken.
+    Open,
+    /// None are taken or started; running ones go on.
+    Draining,
+    /// None runs any more.
+    Halted,
+}
+
+/// All jobs.
+#[derive(Debug)]
+pub struct Store {
+    /// What is allowed.
+    pub limits: Limits,
+    /// Who is next.
+    pub queue: Queue,
+    /// Files.
+    pub artifacts: Artifacts,
+    pub(super) journal: Arc<Journal>,
+    pub(super) jobs: DashMap<Uuid, Arc<Job>>,
+    pub(super) requests: DashMap<(String, String), Uuid>,
+    model: OnceLock<ModelInfo>,
+    ready: watch::Sender<Result<(), String>>,
+    phase: watch::Sender<Phase>,
+    /// Milliseconds that a job takes, smoothed.
+    pace: AtomicU64,
+    pub(super) running: DashMap<Uuid, SystemTime>,
+    /// Set when jobs in a pass are to go back to their checkpoint.
+    pub(super) halt: AtomicBool,
+}
+
+impl Store {
+    /// Takes up a journal: jobs that were in a pass go back to their checkpoint, and wait with the others.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn open(journal: Journal, limits: Limits) -> Result<Arc<Self>, JournalError> {
+        let journal = Arc::new(journal);
+        let store = Arc::new(Self {
+            limits,
+            queue: Queue::new(limits.queue),
+            artifacts: Artifacts::open(Arc::clone(&journal))?,
+            jobs: DashMap::new(),
+            requests: DashMap::new(),
+            model: OnceLock::new(),
+            ready: watch::Sender::new(Err("the model is loading".to_owned())),
+            phase: watch::Sender::new(Phase::Open),
+            pace: AtomicU64::new(0),
+            running: DashMap::new(),
+            halt: AtomicBool::new(false),
+            journal,
+        });
+        let mut records = store.journal.jobs()?;
+        records.sort_by_key(journal::job_id);
+        for record in records {
+            store.take_up(record);
+        }
+        store.show_queue();
+        Ok(store)
+    }
+
+    fn take_up(&self, record: JobRecord) {
+        let id = journal::job_id(&record);
+        for name in &record.artifacts {
+            self.artifacts.pin(name);
+        }
+        let request_id = record.job.as_ref().map_or("", |it| it.request_id.as_str());
+        if !request_id.is_empty() {
+            self.requests.insert((record.tenant.clone(), request_id.to_owned()), id);
+        }
+        let span = tracing::info_span!("job", id = %id);
+        let job = Arc::new(Job::new(id, record, span));
+        self.jobs.insert(id, Arc::clone(&job));
+        if job.is_over() {
+            return;
+        }
+        if job.lock().attached {
+            job.abandon();
+        }
+        let max_attempts = self.limits.max_attempts;
+        let recovered = self.change(&job, |draft| draft.recover(max_attempts));
+        match recovered {
+            Ok(()) => self.enqueue(&job),
+            Err(fault) => tracing::error!(job = %id, %fault, "a job could not be taken up again"),
+        }
+    }
+
+    // === the model ===
+
+    /// The loaded model; none while it loads.
+    pub fn model(&self) -> Option<&ModelInfo> {
+        self.model.get()
+    }
+
+    /// The loaded model.
+    ///
+    /// # Errors
+    /// [`Reason::ModelLoading`].
+    pub fn need_model(&self) -> Result<&ModelInfo, Fault> {
+        self.model().ok_or_else(|| {
+            Fault::new(Reason::ModelLoading, "the model is still loading")
+                .retry_after(Duration::from_secs(5))
+        })
+    }
+
+    /// Tells of the model that a worker has loaded.
+    pub fn set_model(&self, model: ModelInfo) {
+        // Every worker loads the same model; the first one tells.
+        let _ = self.model.set(model);
+    }
+
+    /// Tells whether the service is ready; changes are heard by the health service.
+    pub fn set_ready(&self, ready: Result<(), String>) {
+        let _ = self.ready.send_replace(ready);
+    }
+
+    /// Whether the service is ready, and why not.
+    pub fn ready(&self) -> watch::Receiver<Result<(), String>> {
+        self.ready.subscribe()
+    }
+
+    /// The terms that specs are normalized on.
+    ///
+    /// # Errors
+    /// [`Reason::ModelLoading`].
+    pub fn terms(&self) -> Result<Terms<'_>, Fault> {
+        let model = self.need_model()?;
+        let Limits { default_ttl, max_ttl, .. } = self.limits;
+        Ok(Terms { model: &model.name, recommended: &model.recommended, default_ttl, max_ttl })
+    }
+
+    // === jobs ===
+
+    /// A tenant's job.
+    ///
+    /// # Errors
+    /// [`Reason::JobNotFound`], for another tenant's too.
+    pub fn job(&self, tenant: &str, name: &str) -> Result<Arc<Job>, Fault> {
+        let id = name.strip_prefix("jobs/").and_then(|it| Uuid::try_parse(it).ok());
+        let job = id.and_then(|id| self.jobs.get(&id).map(|it| Arc::clone(&it)));
+        job.filter(|it| it.tenant == tenant).ok_or_else(|| Fault::no_job(name))
+    }
+
+    /// A job by its id, whoever's it is.
+    pub fn by_id(&self, id: Uuid) -> Option<Arc<Job>> {
+        self.jobs.get(&id).map(|it| Arc::clone(&it))
+    }
+
+    /// All jobs, in no order.
+    pub fn all(&self) -> Vec<Arc<Job>> {
+        self.jobs.iter().map(|it| Arc::clone(&it)).collect()
+    }
+
+    /// Changes a job: what `change` does to the draft is durable, and seen by everybody, when this returns.
+    ///
+    /// # Errors
+    /// What `change` says, and what the journal says; the job is as it was then.
+    pub fn change<T>(
+        &self,
+        job: &Job,
+        change: impl FnOnce(&mut Draft) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mut record = job.lock();
+        let before = job::state(&record);
+        let mut draft = Draft::new(record.clone());
+        let made = change(&mut draft)?;
+        if !draft.is_changed() {
+            return Ok(made);
+        }
+        let sealed = draft.seal();
+        self.commit(&job.tenant, &sealed)?;
+        let after = sealed.record;
+        *record = after;
+        job.committed(&record);
+        let after = job::state(&record);
+        drop(record);
+        if after != before {
+            self.moved(job, before, after);
+        }
+        Ok(made)
+    }
+
+    /// Makes a change durable, or leaves everything as it was.
+    fn commit(&self, tenant: &str, sealed: &Sealed) -> Result<(), Fault> {
+        let Sealed { record, events, files, pins } = sealed;
+        self.artifacts.pin_all(pins)?;
+        let kept = self.artifacts.store(tenant, files).and_then(|artifacts| {
+            let commit = Commit { job: Some(record), events, artifacts: &artifacts };
+            self.journal.commit(commit).map(|()| artifacts).map_err(Fault::from)
+        });
+        match kept {
+            Ok(artifacts) => {
+                self.artifacts.adopt(artifacts);
+                Ok(())
+            }
+            Err(fault) => {
+                self.artifacts.drop_files(files);
+                pins.iter().for_each(|name| self.artifacts.unpin(name));
+                Err(fault)
+            }
+        }
+    }
+
+    /// What follows from a change of state.
+    fn moved(&self, job: &Job, before: State, after: State) {
+        tracing::info!(parent: &job.span, state = after.as_str_name(), "moved");
+        if matches!(before, State::Queued | State::MaskReady) && self.queue.remove(job.id) {
+            self.show_queue();
+        }
+        if job::is_over(after) {
+            let reason = job.lock().job.as_ref().and_then(|it| it.error.as_ref().map(|e| e.reason.clone()));
+            let state = after.as_str_name().trim_start_matches("STATE_").to_lowercase();
+            metrics::counter!("retouch_jobs_total", "state" => state, "reason" => reason.unwrap_or_default())
+                .increment(1);
+        }
+    }
+
+    /// Puts a job that waits for a slot into the queue.
+    pub fn enqueue(&self, job: &Job) {
+        let class = match job.state() {
+            State::MaskReady => Class::Decided,
+            State::Queued => class_of(&job.lock()),
+            _ => return,
+        };
+        self.queue.push(class, &job.tenant, job.id);
+        self.show_queue();
+    }
+
+    /// Tells every waiting job its place.
+    pub fn show_queue(&self) {
+        let order = self.queue.order();
+        let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed));
+        metrics::gauge!("retouch_queue_depth").set(order.len() as f64);
+        for (index, id) in order.iter().enumerate() {
+            let Some(job) = self.by_id(*id) else { continue };
+            let ahead = index + self.running.len();
+            let eta = (!pace.is_zero())
+                .then(|| crate::wire::spec::duration(pace.saturating_mul(ahead as u32)));
+            let (position, length) = (index as u32 + 1, order.len() as u32);
+            job.show_queue(v1::QueueUpdate { position, length, eta });
+        }
+    }
+
+    /// Takes note of how long a job took.
+    pub(super) fn took(&self, time: Duration) {
+        let new = time.as_millis() as u64;
+        let old = self.pace.load(Ordering::Relaxed);
+        let smoothed = if old == 0 { new } else { (3 * old + new) / 4 };
+        self.pace.store(smoothed.max(1), Ordering::Relaxed);
+    }
+
+    /// When a new job would start about now.
+    pub fn wait(&self) -> Duration {
+        let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed).max(1_000));
+        pace.saturating_mul(self.queue.len().max(1) as u32)
+    }
+
+    /// Counts of a tenant's jobs by state.
+    pub fn counts(&self, tenant: &str) -> BTreeMap<i32, u32> {
+        let mut counts = BTreeMap::new();
+        for job in self.jobs.iter().filter(|it| it.tenant == tenant) {
+            *counts.entry(job.state() as i32).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Jobs that are in a pass.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Removes a job that has ended, and the artifacts that only it pinned.
+    ///
+    /// # Errors
+    /// [`Reason::JobLive`].
+    pub fn delete(&self, job: &Job) -> Result<(), Fault> {
+        let record = job.lock();
+        if !job::is_over(job::state(&record)) {
+            let message = "the job has not ended; cancel it first";
+            return Err(Fault::new(Reason::JobLive, message));
+        }
+        self.journal.remove_job(&record)?;
+        self.jobs.remove(&job.id);
+        let request_id = record.job.as_ref().map(|it| it.request_id.clone()).unwrap_or_default();
+        self.requests.remove(&(record.tenant.clone(), request_id));
+        for name in &record.artifacts {
+            self.artifacts.unpin(name);
+        }
+        job.wake();
+        Ok(())
+    }
+
+    /// The control events of a job after a number, at most some.
+    ///
+    /// # Errors
+    /// What the journal says.
+    pub fn events(&self, job: Uuid, after: u64) -> Result<Vec<v1::EditEvent>, Fault> {
+        Ok(self.journal.events(job, after, 64)?)
+    }
+
+    // === the end ===
+
+    /// Takes no more jobs and starts none; running ones go on.
+    pub fn drain(&self) {
+        self.phase.send_replace(Phase::Draining);
+        self.queue.close();
+        self.set_ready(Err("the server is draining".to_owned()));
+    }
+
+    /// Sends running jobs back to their checkpoint.
+    pub fn halt(&self) {
+        self.halt.store(true, Ordering::Release);
+        self.queue.close();
+        self.phase.send_replace(Phase::Halted);
+    }
+
+    /// Whether no more jobs are taken.
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() != Phase::Open
+    }
+
+    /// Hears of the end.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+}
+
+/// The class that a job waits in before its mask is decided.
+pub fn class_of(record: &JobRecord) -> Class {
+    let priority = record.job.as_ref().and_then(|it| it.spec.as_ref()).map(v1::EditSpec::priority);
+    match priority {
+        Some(v1::Priority::Batch) => Class::Batch,
+        _ => Class::Interactive,
+    }
+}
+
+/// The id of a new job: its name tells when it was made.
+pub fn new_name() -> (Uuid, String) {
+    let id = Uuid::now_v7();
+    (id, format!("jobs/{id}"))
+}
+
+/// A job's spec.
+pub fn spec(job: &EditJob) -> v1::EditSpec {
+    job.spec.clone().unwrap_or_default()
+}
+
+/// The bytes of an image that a normalized spec names.
+pub fn image_name(image: Option<&v1::Image>) -> Option<&str> {
+    match image?.source.as_ref()? {
+        v1::image::Source::Artifact(name) => Some(name),
+        v1::image::Source::Data(_) => None,
+    }
+}
+
+/// Now, as the schema has it.
+pub fn now() -> prost_types::Timestamp {
+    SystemTime::now().into()
+}
+
+/// Bytes that are text.
+pub fn text(bytes: &Bytes) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}

@@ -1,0 +1,288 @@
+//! The model's thread: takes the next job, runs its passes, and never waits for anybody who watches.
+
+use std::{
+    ops::ControlFlow,
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+
+use crate::jobs::{
+    fault::{Fault, Reason},
+    job::{Job, Shot},
+    runner::{RunError, RunEvent, Runner, Task},
+    store::{self, Store},
+};
+use crate::wire::{
+    masks, spec,
+    v1::{self, Pass, edit_event::Event},
+};
+
+/// Why a worker's thread ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WorkerEnd {
+    /// The queue was closed.
+    Closed,
+    /// The device is broken; the process has to be started again.
+    DeviceLost,
+}
+
+/// Runs jobs until the queue is closed.
+pub fn run(store: &Store, runner: &mut dyn Runner, name: &str) -> WorkerEnd {
+    while let Some(id) = store.queue.pop() {
+        store.show_queue();
+        let Some(job) = store.by_id(id) else { continue };
+        store.running.insert(id, SystemTime::now());
+        let started = Instant::now();
+        let lost = Worker { store, runner, name, job: &job }.run();
+        store.running.remove(&id);
+        store.took(started.elapsed());
+        if lost {
+            return WorkerEnd::DeviceLost;
+        }
+    }
+    WorkerEnd::Closed
+}
+
+/// One worker with one job.
+struct Worker<'a> {
+    store: &'a Store,
+    runner: &'a mut dyn Runner,
+    name: &'a str,
+    job: &'a Arc<Job>,
+}
+
+impl Worker<'_> {
+    /// Runs the job as far as it goes; whether the device was lost.
+    fn run(&mut self) -> bool {
+        let _span = self.job.span.clone().entered();
+        let Ok(mut pass) = self.store.change(self.job, |draft| draft.start(self.name)) else {
+            return false; // it ended while it waited
+        };
+        loop {
+            match self.pass(pass) {
+                Ok(Some(next)) => pass = next,
+                Ok(None) => return false,
+                Err(error) => return self.failed(error),
+            }
+        }
+    }
+
+    /// Runs one pass; returns the next one, if the job goes on at once.
+    fn pass(&mut self, pass: Pass) -> Result<Option<Pass>, RunError> {
+        let name = if pass == Pass::Edit { "edit" } else { "localize" };
+        let _span = tracing::info_span!("pass", pass = name).entered();
+        let started = Instant::now();
+        let task = self.task(pass).map_err(RunError::Fault)?;
+        let next = match pass {
+            Pass::Edit => {
+                let edited = self.guarded(|runner, listen| runner.edit(&task, listen))?;
+                let input = self.input_sha256();
+                let model = self.runner.model().clone();
+                self.change(|draft| {
+                    draft.provenance(&model, input);
+                    draft.edited(edited)
+                })?;
+                None
+            }
+            _ => {
+                let localized = self.guarded(|runner, listen| runner.localize(&task, listen))?;
+                let goes_on = self.change(|draft| draft.localized(localized.found))?;
+                goes_on.then_some(Pass::Edit)
+            }
+        };
+        metrics::histogram!("retouch_pass_seconds", "pass" => name)
+            .record(started.elapsed().as_secs_f64());
+        Ok(next)
+    }
+
+    /// Runs a pass; a panic, which libtorch's errors come as, fails this job and no other.
+    fn guarded<T>(
+        &mut self,
+        run: impl FnOnce(&mut dyn Runner, crate::jobs::runner::Listener<'_>) -> Result<T, RunError>,
+    ) -> Result<T, RunError> {
+        let mut pass = Listening::new(self.store, self.job);
+        let mut listen = |event: RunEvent| pass.hear(event);
+        let runner = &mut *self.runner;
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(runner, &mut listen)));
+        let outcome = outcome.unwrap_or_else(|payload| Err(of_panic(payload.as_ref())));
+        match pass.fault.take() {
+            Some(fault) => Err(RunError::Fault(fault)),
+            None => outcome,
+        }
+    }
+
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut crate::jobs::life::Draft) -> Result<T, Fault>,
+    ) -> Result<T, RunError> {
+        self.store.change(self.job, change).map_err(RunError::Fault)
+    }
+
+    /// The job as the runner needs it.
+    fn task(&self, pass: Pass) -> Result<Task, Fault> {
+        let record = self.job.record();
+        let spec = record.job.as_ref().map(store::spec).unwrap_or_default();
+        let name = store::image_name(spec.image.as_ref()).unwrap_or_default();
+        let image = self.store.artifacts.read_all(name)?;
+        let found = !record.localization.is_empty();
+        let mask = match (&record.decision, &spec.mask) {
+            (Some(decision), _) => Some(masks::of_decision(decision)),
+            (None, Some(mask)) => Some(mask.clone()),
+            (None, None) => None,
+        };
+        let mask = match mask.filter(|_| pass == Pass::Edit) {
+            Some(mask) => {
+                let name = store::image_name(mask.image.as_ref());
+                let file = name.map(|it| self.store.artifacts.read_all(it)).transpose()?;
+                Some((mask, file))
+            }
+            None => None,
+        };
+        Ok(Task { spec, image, localization: found.then_some(record.localization), mask })
+    }
+
+    fn input_sha256(&self) -> Bytes {
+        let spec = self.job.record().job.as_ref().map(store::spec).unwrap_or_default();
+        let name = store::image_name(spec.image.as_ref()).unwrap_or_default();
+        self.store.artifacts.get(&self.job.tenant, name).map(|it| it.sha256).unwrap_or_default()
+    }
+
+    /// What a failed pass means for the job; whether the device was lost.
+    fn failed(&self, error: RunError) -> bool {
+        match error {
+            RunError::Interrupted if self.job.is_over() => false,
+            // Nothing but an end or a halt interrupts.
+            RunError::Interrupted => {
+                self.put_back("the server is shutting down");
+                false
+            }
+            RunError::Fault(fault) if self.job.is_over() => {
+                tracing::debug!(%fault, "a pass ended after its job");
+                false
+            }
+            RunError::Fault(fault) => {
+                tracing::warn!(reason = fault.reason.name(), %fault, "a job failed");
+                self.store.end(self.job, &fault);
+                false
+            }
+            RunError::DeviceLost(message) => {
+                tracing::error!(%message, "the device is lost");
+                self.store.set_ready(Err(format!("the device is lost: {message}")));
+                self.put_back("the device was lost");
+                true
+            }
+        }
+    }
+
+    fn put_back(&self, why: &str) {
+        let put = self.store.change(self.job, |draft| {
+            draft.put_back(why);
+            Ok(())
+        });
+        if let Err(fault) = put {
+            tracing::error!(%fault, "a job could not be put back; it is at the next start");
+        }
+    }
+}
+
+/// A pass that is listened to.
+struct Listening<'a> {
+    store: &'a Store,
+    job: &'a Job,
+    started: Instant,
+    last: Instant,
+    fault: Option<Fault>,
+}
+
+impl<'a> Listening<'a> {
+    fn new(store: &'a Store, job: &'a Job) -> Self {
+        let now = Instant::now();
+        Self { store, job, started: now, last: now, fault: None }
+    }
+
+    fn hear(&mut self, event: RunEvent) -> ControlFlow<()> {
+        if self.job.is_over() || self.store.halt.load(Ordering::Acquire) {
+            return ControlFlow::Break(());
+        }
+        if self.started.elapsed() > self.store.limits.run_timeout {
+            let seconds = self.store.limits.run_timeout.as_secs();
+            let message = format!("a pass took longer than {seconds} s");
+            return self.break_with(Fault::new(Reason::RunTimeout, message));
+        }
+        match event {
+            RunEvent::Step(step) => {
+                self.step(step);
+                ControlFlow::Continue(())
+            }
+            RunEvent::Preview(pass, step, picture) => {
+                self.job.show_preview(Shot { pass, step, picture });
+                ControlFlow::Continue(())
+            }
+            RunEvent::Parsed(parsed) => self.keep(|draft| {
+                draft.event(Event::Instruction(parsed));
+                Ok(())
+            }),
+            RunEvent::Warning(warning) => self.keep(|draft| {
+                draft.event(Event::Warning(warning));
+                Ok(())
+            }),
+            RunEvent::MaskSettled { file, area, whole } => {
+                self.keep(|draft| draft.mask_settled(file, area, whole))
+            }
+        }
+    }
+
+    fn step(&mut self, step: v1::StepProgress) {
+        let now = Instant::now();
+        metrics::histogram!("retouch_step_seconds").record((now - self.last).as_secs_f64());
+        self.last = now;
+        let pace = self.started.elapsed() / step.step.max(1);
+        let left = pace.saturating_mul(step.total.saturating_sub(step.step));
+        tracing::trace!(step = step.step, of = step.total, "step");
+        self.job.show_step(v1::StepProgress { eta: Some(spec::duration(left)), ..step });
+    }
+
+    fn keep(
+        &mut self,
+        change: impl FnOnce(&mut crate::jobs::life::Draft) -> Result<(), Fault>,
+    ) -> ControlFlow<()> {
+        let kept = self.store.change(self.job, |draft| {
+            draft.check_live()?;
+            change(draft)
+        });
+        match kept {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(fault) => self.break_with(fault),
+        }
+    }
+
+    fn break_with(&mut self, fault: Fault) -> ControlFlow<()> {
+        self.fault = Some(fault);
+        ControlFlow::Break(())
+    }
+}
+
+/// What a panic means: no memory, a broken device, or a defect.
+fn of_panic(payload: &(dyn std::any::Any + Send)) -> RunError {
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    let line = text.lines().next().unwrap_or_default().to_owned();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if has(&["out of memory", "DefaultCPUAllocator: can't allocate", "not enough memory"]) {
+        let message = "there was not enough memory for this job; a smaller size needs less";
+        let fault = Fault::new(Reason::OutOfMemory, message);
+        return RunError::Fault(fault.retry_after(Duration::from_secs(10)));
+    }
+    if has(&["CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "device-side assert"]) {
+        return RunError::DeviceLost(line);
+    }
+    tracing::error!(panic = %line, "a pass panicked");
+    RunError::Fault(Fault::new(Reason::Internal, "the edit failed; the server's log says why"))
+}
+

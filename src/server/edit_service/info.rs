@@ -1,0 +1,52 @@
+//! What the server is, allows and does.
+
+use crate::jobs::store::Limits;
+use crate::server::edit_service::Edits;
+use crate::wire::{
+    spec::{self, duration},
+    v1::{self, edit_job::State},
+};
+
+/// The types of picture that are read and written.
+const MIME_TYPES: [&str; 3] = ["image/png", "image/jpeg", "image/webp"];
+
+pub(super) fn info(edits: &Edits, tenant: &str) -> v1::ServerInfo {
+    let store = &edits.store;
+    let Limits { queue, tenant_awaiting, max_ttl, max_pixels, max_artifact_bytes, .. } = store.limits;
+    let model = store.model();
+    let counts = store.counts(tenant);
+    let count = |state: State| counts.get(&(state as i32)).copied().unwrap_or_default();
+    let ready = store.ready();
+    let not_ready_reason = ready.borrow().as_ref().err().cloned().unwrap_or_default();
+    let types = || MIME_TYPES.map(str::to_owned).to_vec();
+    v1::ServerInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        model: model.map(|it| it.name.clone()).unwrap_or_default(),
+        not_ready_reason,
+        defaults: store.terms().ok().map(|terms| spec::defaults(&terms)),
+        limits: Some(v1::Limits {
+            max_request_bytes: edits.max_request_bytes,
+            max_artifact_bytes,
+            max_pixels,
+            max_queued_jobs: queue.tenant as u32,
+            max_awaiting_jobs: tenant_awaiting as u32,
+            max_ttl: Some(duration(max_ttl)),
+        }),
+        load: Some(v1::Load {
+            slots: edits.slots,
+            free_slots: edits.slots.saturating_sub(store.running() as u32),
+            queued: store.queue.len() as u32,
+            queue_limit: store.queue.limit() as u32,
+        }),
+        usage: Some(v1::Usage {
+            queued: count(State::Queued) + count(State::MaskReady),
+            running: count(State::Localizing) + count(State::Editing),
+            awaiting: count(State::AwaitingMask),
+            artifact_bytes: store.artifacts.bytes_of(tenant),
+        }),
+        devices: model.map(|it| it.device.clone()).into_iter().collect(),
+        dtype: model.map(|it| it.dtype.clone()).unwrap_or_default(),
+        input_mime_types: types(),
+        output_mime_types: types(),
+    }
+}

@@ -1,0 +1,342 @@
+//! `EditService`: requests to the job store, its events to streams.
+
+mod artifacts;
+mod info;
+mod list;
+mod streams;
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Extensions, Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use crate::jobs::{
+    admission::Attachment,
+    fault::{Fault, Reason},
+    follow::{self, Follower},
+    job::Job,
+    store::Store,
+};
+use crate::server::{
+    edit_service::streams::{Ending, Streams},
+    status,
+};
+use crate::wire::{
+    spec::{INLINE_BYTES, Violation},
+    v1::{self, edit_input::Input, edit_service_server::EditService},
+};
+
+/// Most requests of one batch.
+const MAX_BATCH: usize = 100;
+
+/// A stream of answers.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Edits {
+    store: Arc<Store>,
+    max_request_bytes: u64,
+    slots: u32,
+}
+
+impl Edits {
+    /// The service over a store; `slots` jobs run at once.
+    pub fn new(store: Arc<Store>, max_request_bytes: u64, slots: u32) -> Self {
+        Self { store, max_request_bytes, slots }
+    }
+
+    /// Runs what waits for the disk or decodes pictures on a thread for such work.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Store>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Status> {
+        let store = Arc::clone(&self.store);
+        let span = tracing::Span::current();
+        let done = tokio::task::spawn_blocking(move || span.in_scope(|| work(&store))).await;
+        match done {
+            Ok(outcome) => outcome.map_err(|fault| status::of_fault(&fault)),
+            Err(error) => {
+                tracing::error!(%error, "a request panicked");
+                let message = "the server failed; its log says why";
+                Err(status::of_fault(&Fault::new(Reason::Internal, message)))
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        tenant: String,
+        request: v1::CreateEditJobRequest,
+        attachment: Attachment,
+    ) -> Result<Arc<Job>, Status> {
+        self.blocking(move |store| store.create(&tenant, request, attachment)).await
+    }
+
+    async fn validate(
+        &self,
+        tenant: String,
+        request: v1::CreateEditJobRequest,
+    ) -> Result<v1::EditJob, Status> {
+        self.blocking(move |store| store.validate(&tenant, request)).await
+    }
+
+    fn job(&self, tenant: &str, name: &str) -> Result<Arc<Job>, Status> {
+        self.store.job(tenant, name).map_err(|fault| status::of_fault(&fault))
+    }
+
+    /// A job as it is answered with, small artifacts in it.
+    fn view(&self, job: &Job) -> v1::EditJob {
+        let mut view = job.view();
+        let events = view.spec.as_ref().and_then(|it| it.events.as_ref());
+        let inline = events.and_then(|it| it.max_inline_bytes).unwrap_or(INLINE_BYTES.0);
+        let result = view.result.iter_mut().flat_map(|it| it.image.iter_mut().chain(&mut it.mask));
+        let mask = view.mask.iter_mut().flat_map(|it| &mut it.mask);
+        follow::fill(&self.store, result.chain(mask).collect(), inline as usize);
+        view
+    }
+
+    fn streams(&self) -> Streams {
+        Streams::new(Arc::clone(&self.store))
+    }
+}
+
+#[tonic::async_trait]
+impl EditService for Edits {
+    type StreamEditStream = Answers<v1::EditEvent>;
+    type EditStream = Answers<v1::EditEvent>;
+    type WatchEditJobStream = Answers<v1::EditEvent>;
+    type DownloadArtifactStream = Answers<v1::ArtifactChunk>;
+
+    async fn stream_edit(
+        &self,
+        request: Request<v1::CreateEditJobRequest>,
+    ) -> Result<Response<Self::StreamEditStream>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let request = request.into_inner();
+        if request.validate_only {
+            self.validate(call.tenant, request).await?;
+            return Ok(Response::new(Box::pin(tokio_stream::empty())));
+        }
+        let job = self.create(call.tenant, request, Attachment::Waiting).await?;
+        let seat = job.attach(call.deadline);
+        let follower = Follower::new(&self.store, &job, 0, None);
+        Ok(Response::new(self.streams().follow(follower, seat, Ending::OfJob, call.deadline)))
+    }
+
+    async fn edit(
+        &self,
+        request: Request<Streaming<v1::EditInput>>,
+    ) -> Result<Response<Self::EditStream>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let mut inputs = request.into_inner();
+        let Some(Input::Start(start)) = inputs.message().await?.and_then(|it| it.input) else {
+            return Err(invalid("input", "the first message must be `start`"));
+        };
+        if start.validate_only {
+            self.validate(call.tenant, start).await?;
+            return Ok(Response::new(Box::pin(tokio_stream::empty())));
+        }
+        let job = self.create(call.tenant, start, Attachment::Waiting).await?;
+        let seat = job.attach(call.deadline);
+        let follower = Follower::new(&self.store, &job, 0, None);
+        Ok(Response::new(self.streams().converse(follower, seat, inputs, call.deadline)))
+    }
+
+    async fn run_edit(
+        &self,
+        request: Request<v1::CreateEditJobRequest>,
+    ) -> Result<Response<v1::EditJob>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let request = request.into_inner();
+        if request.validate_only {
+            return Ok(Response::new(self.validate(call.tenant, request).await?));
+        }
+        let job = self.create(call.tenant, request, Attachment::Waiting).await?;
+        let seat = job.attach(call.deadline);
+        let follower = Follower::new(&self.store, &job, 0, None);
+        let mut events = self.streams().follow(follower, seat, Ending::OfJob, call.deadline);
+        while events.next().await.transpose()?.is_some() {}
+        Ok(Response::new(self.view(&job)))
+    }
+
+    async fn create_edit_job(
+        &self,
+        request: Request<v1::CreateEditJobRequest>,
+    ) -> Result<Response<v1::EditJob>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let request = request.into_inner();
+        if request.validate_only {
+            return Ok(Response::new(self.validate(call.tenant, request).await?));
+        }
+        let job = self.create(call.tenant, request, Attachment::Detached).await?;
+        Ok(Response::new(self.view(&job)))
+    }
+
+    async fn batch_create_edit_jobs(
+        &self,
+        request: Request<v1::BatchCreateEditJobsRequest>,
+    ) -> Result<Response<v1::BatchCreateEditJobsResponse>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let requests = request.into_inner().requests;
+        if requests.is_empty() || requests.len() > MAX_BATCH {
+            return Err(invalid("requests", &format!("must be 1 to {MAX_BATCH}")));
+        }
+        let outcomes = self
+            .blocking(move |store| {
+                let create = |request: v1::CreateEditJobRequest| {
+                    if request.validate_only {
+                        return store.validate(&call.tenant, request);
+                    }
+                    store.create(&call.tenant, request, Attachment::Detached).map(|it| it.view())
+                };
+                Ok(requests.into_iter().map(create).collect::<Vec<_>>())
+            })
+            .await?;
+        let result = |outcome: Result<v1::EditJob, Fault>| v1::BatchCreateResult {
+            outcome: Some(match outcome {
+                Ok(job) => v1::batch_create_result::Outcome::Job(job),
+                Err(fault) => v1::batch_create_result::Outcome::Error(fault.to_wire()),
+            }),
+        };
+        let results = outcomes.into_iter().map(result).collect();
+        Ok(Response::new(v1::BatchCreateEditJobsResponse { results }))
+    }
+
+    async fn get_edit_job(
+        &self,
+        request: Request<v1::GetEditJobRequest>,
+    ) -> Result<Response<v1::EditJob>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let job = self.job(&call.tenant, &request.into_inner().name)?;
+        Ok(Response::new(self.view(&job)))
+    }
+
+    async fn list_edit_jobs(
+        &self,
+        request: Request<v1::ListEditJobsRequest>,
+    ) -> Result<Response<v1::ListEditJobsResponse>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        list::list(&self.store, &call.tenant, request.into_inner()).map(Response::new)
+    }
+
+    async fn watch_edit_job(
+        &self,
+        request: Request<v1::WatchEditJobRequest>,
+    ) -> Result<Response<Self::WatchEditJobStream>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let v1::WatchEditJobRequest { name, after_sequence, events } = request.into_inner();
+        let job = self.job(&call.tenant, &name)?;
+        // Who watches may leave: only a stream that waits has a say in the job's deadline.
+        let seat = job.attach(None);
+        let follower = Follower::new(&self.store, &job, after_sequence, events.as_ref());
+        Ok(Response::new(self.streams().follow(follower, seat, Ending::OfWatch, call.deadline)))
+    }
+
+    async fn submit_mask(
+        &self,
+        request: Request<v1::SubmitMaskRequest>,
+    ) -> Result<Response<v1::EditJob>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let v1::SubmitMaskRequest { name, decision } = request.into_inner();
+        let job = self.job(&call.tenant, &name)?;
+        let decision = decision.unwrap_or_default();
+        let view = self.blocking(move |store| store.decide(&job, decision)).await?;
+        Ok(Response::new(view))
+    }
+
+    async fn cancel_edit_job(
+        &self,
+        request: Request<v1::CancelEditJobRequest>,
+    ) -> Result<Response<v1::EditJob>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let v1::CancelEditJobRequest { name, reason } = request.into_inner();
+        let job = self.job(&call.tenant, &name)?;
+        let view = self.blocking(move |store| store.cancel(&job, &reason)).await?;
+        Ok(Response::new(view))
+    }
+
+    async fn delete_edit_job(
+        &self,
+        request: Request<v1::DeleteEditJobRequest>,
+    ) -> Result<Response<v1::DeleteEditJobResponse>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let job = self.job(&call.tenant, &request.into_inner().name)?;
+        self.blocking(move |store| store.delete(&job)).await?;
+        Ok(Response::new(v1::DeleteEditJobResponse {}))
+    }
+
+    async fn upload_artifact(
+        &self,
+        request: Request<Streaming<v1::UploadArtifactRequest>>,
+    ) -> Result<Response<v1::Artifact>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        artifacts::upload(self, call.tenant, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn download_artifact(
+        &self,
+        request: Request<v1::DownloadArtifactRequest>,
+    ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        artifacts::download(self, &call.tenant, request.into_inner()).map(Response::new)
+    }
+
+    async fn delete_artifact(
+        &self,
+        request: Request<v1::DeleteArtifactRequest>,
+    ) -> Result<Response<v1::DeleteArtifactResponse>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        let name = request.into_inner().name;
+        self.blocking(move |store| store.artifacts.delete(&call.tenant, &name)).await?;
+        Ok(Response::new(v1::DeleteArtifactResponse {}))
+    }
+
+    async fn get_server_info(
+        &self,
+        request: Request<v1::GetServerInfoRequest>,
+    ) -> Result<Response<v1::ServerInfo>, Status> {
+        let call = Call::of(request.metadata(), request.extensions());
+        Ok(Response::new(info::info(self, &call.tenant)))
+    }
+}
+
+/// Who calls, and until when.
+#[derive(Debug)]
+struct Call {
+    tenant: String,
+    deadline: Option<Instant>,
+}
+
+impl Call {
+    fn of(metadata: &MetadataMap, _extensions: &Extensions) -> Self {
+        let timeout = metadata.get("grpc-timeout").and_then(|it| timeout(it.to_str().ok()?));
+        Self { tenant: "local".to_owned(), deadline: timeout.map(|it| Instant::now() + it) }
+    }
+}
+
+/// A `grpc-timeout`: at most eight digits and a unit (the gRPC protocol over HTTP/2, "Timeout").
+///
+/// tonic enforces it until the headers of an answer are sent, and not on a stream that runs.
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+fn invalid(field: &str, description: &str) -> Status {
+    let (field, description) = (field.to_owned(), description.to_owned());
+    status::of_fault(&Fault::invalid(vec![Violation { field, description }]))
+}

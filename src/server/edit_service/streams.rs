@@ -1,0 +1,229 @@
+//! Streams of a job's events: one task a stream, which waits for its reader and is never waited for.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::mpsc, time};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Status, Streaming};
+
+use crate::jobs::{
+    fault::{Fault, Reason},
+    follow::Follower,
+    job::{Job, Seat},
+    store::{Phase, Store},
+};
+use crate::server::{edit_service::Answers, status};
+use crate::wire::v1::{self, EditEvent, edit_input::Input, edit_job::State};
+
+/// How long a reader may take for one event.
+const STALL: Duration = Duration::from_secs(30);
+
+/// How a stream ends once its job has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With the job's own status.
+    OfJob,
+    /// Well: the watch succeeded.
+    OfWatch,
+}
+
+/// Makes streams.
+#[derive(Debug)]
+pub(super) struct Streams {
+    store: Arc<Store>,
+}
+
+/// One end of a stream.
+struct Line {
+    events: mpsc::Sender<Result<EditEvent, Status>>,
+    end: Arc<OnceLock<Status>>,
+}
+
+impl Streams {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// The job's events to their end.
+    pub(super) fn follow(
+        &self,
+        follower: Follower,
+        seat: Seat,
+        ending: Ending,
+        deadline: Option<Instant>,
+    ) -> Answers<EditEvent> {
+        let (line, answers) = open();
+        let task = run(Arc::clone(&self.store), follower, seat, ending, deadline, line);
+        tokio::spawn(task);
+        answers
+    }
+
+    /// The job's events to their end, and what the caller says meanwhile.
+    pub(super) fn converse(
+        &self,
+        follower: Follower,
+        seat: Seat,
+        inputs: Streaming<v1::EditInput>,
+        deadline: Option<Instant>,
+    ) -> Answers<EditEvent> {
+        let (line, answers) = open();
+        let store = Arc::clone(&self.store);
+        let job = Arc::clone(follower.job());
+        tokio::spawn(async move {
+            let end = Arc::clone(&line.end);
+            let events = run(Arc::clone(&store), follower, seat, Ending::OfJob, deadline, line);
+            tokio::pin!(events);
+            tokio::select! {
+                () = &mut events => {}
+                refused = hear(store, job, inputs) => match refused {
+                    // What can't be done is told as the stream's status; the job lives.
+                    Some(status) => {
+                        let _ = end.set(status);
+                    }
+                    None => events.await,
+                },
+            }
+        });
+        answers
+    }
+}
+
+/// A stream with its other end: what is set as its end comes after all events.
+fn open() -> (Line, Answers<EditEvent>) {
+    let (events, received) = mpsc::channel(1);
+    let end = Arc::new(OnceLock::<Status>::new());
+    let last = Arc::clone(&end);
+    let tail = tokio_stream::iter(std::iter::once_with(move || last.get().cloned()));
+    let answers = ReceiverStream::new(received).chain(tail.filter_map(|it| it.map(Err)));
+    (Line { events, end }, Box::pin(answers))
+}
+
+/// Tells a job's events until it has ended, its reader is gone or stalled, or the server goes down.
+async fn run(
+    store: Arc<Store>,
+    mut follower: Follower,
+    seat: Seat,
+    ending: Ending,
+    deadline: Option<Instant>,
+    line: Line,
+) {
+    metrics::gauge!("retouch_streams_open").increment(1.0);
+    let _open = scopeguard(|| metrics::gauge!("retouch_streams_open").decrement(1.0));
+    let mut phase = store.phase();
+    let job = Arc::clone(follower.job());
+    let end = loop {
+        if is_cut(*phase.borrow_and_update(), &job) {
+            let fault = Fault::new(Reason::Draining, "the server is shutting down; the job lives on");
+            break Some(fault.retry_after(Duration::from_secs(1)));
+        }
+        let event = tokio::select! {
+            () = line.events.closed() => return,
+            () = at(deadline) => {
+                // An attached job is ended by its clock, and its own end is what is told.
+                if ending == Ending::OfJob && !job.is_over() && job.lock().attached {
+                    time::sleep(Duration::from_millis(300)).await;
+                    if job.is_over() { continue_to_end(&mut follower, &line).await; }
+                }
+                break Some(Fault::new(Reason::ClientDeadline, "the caller's deadline has passed"));
+            }
+            changed = phase.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+            event = follower.next() => event,
+        };
+        match event {
+            Ok(Some(event)) => {
+                match time::timeout(STALL, line.events.send(Ok(event))).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return,
+                    Err(_) => {
+                        let message = "the reader took no event for 30 s; watch the job to go on";
+                        let _ = line.end.set(status::of_fault(&Fault::new(Reason::ClientGone, message)));
+                        return;
+                    }
+                }
+            }
+            Ok(None) => break (ending == Ending::OfJob).then(|| fault_of(&job)).flatten(),
+            Err(fault) => break Some(fault),
+        }
+    };
+    if let Some(fault) = end {
+        let _ = line.end.set(status::of_fault(&fault));
+    }
+    seat.leave();
+}
+
+/// Tells what is left of a job that has ended.
+async fn continue_to_end(follower: &mut Follower, line: &Line) {
+    while let Ok(Some(event)) = follower.next().await {
+        if time::timeout(STALL, line.events.send(Ok(event))).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether the server's end is the stream's: at once for a job that no worker has, and for all when none runs any more.
+fn is_cut(phase: Phase, job: &Job) -> bool {
+    match phase {
+        Phase::Open => false,
+        Phase::Draining => {
+            !job.is_over() && !matches!(job.state(), State::Localizing | State::Editing)
+        }
+        Phase::Halted => !job.is_over(),
+    }
+}
+
+/// Takes decisions and cancels; the status of what can't be done.
+async fn hear(
+    store: Arc<Store>,
+    job: Arc<Job>,
+    mut inputs: Streaming<v1::EditInput>,
+) -> Option<Status> {
+    loop {
+        // A half-close waits for the review's timeout, a reset closes the events as well.
+        let input = inputs.message().await.ok()??;
+        let (store, job) = (Arc::clone(&store), Arc::clone(&job));
+        let done = tokio::task::spawn_blocking(move || match input.input {
+            Some(Input::Mask(decision)) => store.decide(&job, decision).map(drop),
+            Some(Input::Cancel(cancel)) => store.cancel(&job, &cancel.reason).map(drop),
+            Some(Input::Start(_)) | None => {
+                let message = "only `mask` and `cancel` may follow `start`";
+                Err(Fault::new(Reason::InvalidArgument, message))
+            }
+        });
+        match done.await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => return Some(status::of_fault(&fault)),
+            Err(_) => return Some(status::of_fault(&Fault::new(Reason::Internal, "the server failed"))),
+        }
+    }
+}
+
+fn fault_of(job: &Job) -> Option<Fault> {
+    job.lock().job.as_ref()?.error.as_ref().map(Fault::of_wire)
+}
+
+/// Waits until a deadline; for ever if there is none.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs something when it is dropped.
+fn scopeguard(run: impl FnOnce()) -> impl Drop {
+    struct Guard<F: FnOnce()>(Option<F>);
+    impl<F: FnOnce()> Drop for Guard<F> {
+        fn drop(&mut self) {
+            if let Some(run) = self.0.take() {
+                run();
+            }
+        }
+    }
+    Guard(Some(run))
+}

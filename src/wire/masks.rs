@@ -1,0 +1,154 @@
+//! Masks of the schema: pictures, clusters and boxes, checked and turned into the core's choice.
+
+use crate::editing::edit_mask::MaskChoice;
+use crate::picture::{
+    Note, Picture,
+    boxes::PixelBox,
+    error::PictureError,
+    mask::{MAX_RADIUS, Mask, Radius},
+    size::Size,
+};
+use crate::wire::{
+    spec::Violation,
+    v1::{self, AcceptMask, Rect, mask_decision::Decision},
+};
+
+/// Most clusters that a localization can have.
+const MAX_CLUSTERS: u32 = 32;
+/// Most boxes of one mask.
+const MAX_BOXES: usize = 256;
+
+/// What is wrong with a mask, as far as it can be told without its picture and the input's size.
+pub fn check(mask: &v1::Mask) -> Vec<Violation> {
+    let mut faults = Vec::new();
+    let mut fault = |field: &str, text: String| faults.push(Violation::new(field, text));
+    if mask.image.is_none() && mask.clusters.is_none() && mask.boxes.is_none() {
+        fault("mask", "is empty; give an image, clusters or boxes".to_owned());
+    }
+    if mask.image.as_ref().is_some_and(|it| it.source.is_none()) {
+        fault("mask.image", "is empty; give the bytes of a PNG, JPEG or WebP, or an artifact".to_owned());
+    }
+    if let Some(clusters) = &mask.clusters {
+        if clusters.ids.is_empty() {
+            fault("mask.clusters.ids", "is empty; name at least one cluster".to_owned());
+        }
+        if let Some(id) = clusters.ids.iter().find(|id| !(1..=MAX_CLUSTERS).contains(id)) {
+            fault("mask.clusters.ids", format!("there is no cluster {id}; they are numbered from 1"));
+        }
+    }
+    if let Some(boxes) = &mask.boxes {
+        if boxes.boxes.is_empty() || boxes.boxes.len() > MAX_BOXES {
+            fault("mask.boxes", format!("must be 1 to {MAX_BOXES} boxes"));
+        }
+        for rect in &boxes.boxes {
+            if let Some(text) = wrong_box(rect) {
+                fault("mask.boxes", text);
+            }
+        }
+    }
+    check_radii(mask.dilate_px, mask.feather_px, &mut faults);
+    faults
+}
+
+/// What is wrong with a decision, as [`check`] says it.
+pub fn check_decision(decision: &v1::MaskDecision) -> Vec<Violation> {
+    match &decision.decision {
+        None => vec![Violation {
+            field: "decision".to_owned(),
+            description: "is empty; accept the mask, or replace it".to_owned(),
+        }],
+        Some(Decision::Replace(mask)) => check(mask),
+        Some(Decision::Accept(AcceptMask { dilate_px, feather_px })) => {
+            let mut faults = Vec::new();
+            check_radii(*dilate_px, *feather_px, &mut faults);
+            faults
+        }
+    }
+}
+
+/// Whether a decision names clusters, which exist only after a localization.
+pub fn names_clusters(decision: &v1::MaskDecision) -> bool {
+    matches!(&decision.decision, Some(Decision::Replace(mask)) if mask.clusters.is_some())
+}
+
+/// The core's choice; `painted` is the mask's picture, `size` that of the input.
+///
+/// # Errors
+/// [`PictureError`] if the picture or a box does not fit the input.
+pub fn choice(
+    mask: &v1::Mask,
+    painted: Option<&Picture>,
+    size: Size,
+) -> Result<(MaskChoice, Option<Note>), PictureError> {
+    let (mut shapes, mut note) = (None::<Mask>, None);
+    if let Some(painted) = painted {
+        let (mask, resized) = Mask::from_picture("mask", painted, size)?;
+        (shapes, note) = (Some(mask), resized);
+    }
+    if let Some(boxes) = &mask.boxes {
+        let boxes = boxes.boxes.iter().map(|rect| pixels(rect, size));
+        let mask = Mask::from_boxes(size, &boxes.collect::<Result<Vec<_>, _>>()?);
+        shapes = Some(match shapes {
+            Some(shapes) => shapes.union(&mask),
+            None => mask,
+        });
+    }
+    let clusters = mask.clusters.iter().flat_map(|it| &it.ids);
+    let choice = MaskChoice {
+        shapes,
+        // A larger number names no cluster either.
+        clusters: clusters.map(|&id| u8::try_from(id).unwrap_or(u8::MAX)).collect(),
+        invert: mask.invert,
+        dilate: Radius::try_from(mask.dilate_px)?,
+        feather: Radius::try_from(mask.feather_px)?,
+    };
+    Ok((choice, note))
+}
+
+/// The mask that a decision means: another one, or the proposed one with its border changed.
+pub fn of_decision(decision: &v1::MaskDecision) -> v1::Mask {
+    match &decision.decision {
+        Some(Decision::Replace(mask)) => mask.clone(),
+        Some(Decision::Accept(AcceptMask { dilate_px, feather_px })) => {
+            v1::Mask { dilate_px: *dilate_px, feather_px: *feather_px, ..v1::Mask::default() }
+        }
+        None => v1::Mask::default(),
+    }
+}
+
+fn check_radii(dilate: u32, feather: u32, faults: &mut Vec<Violation>) {
+    for (field, radius) in [("mask.dilate_px", dilate), ("mask.feather_px", feather)] {
+        if radius > MAX_RADIUS {
+            faults.push(Violation::new(field, format!("is {radius}, expected 0 to {MAX_RADIUS}")));
+        }
+    }
+}
+
+fn wrong_box(&Rect { x0, y0, x1, y1 }: &Rect) -> Option<String> {
+    let text = named(x0, y0, x1, y1);
+    if ![x0, y0, x1, y1].iter().all(|it| it.is_finite()) {
+        return Some(format!("box {text} has a corner that is no number"));
+    }
+    if x1 <= x0 || y1 <= y0 {
+        return Some(format!("box {text} is reversed or empty; x0 < x1 and y0 < y1"));
+    }
+    (x0 < 0.0 || y0 < 0.0).then(|| format!("box {text} reaches outside the picture"))
+}
+
+/// The pixels that a box means: its edges at the nearest pixel edges.
+fn pixels(&Rect { x0, y0, x1, y1 }: &Rect, size: Size) -> Result<PixelBox, PictureError> {
+    let text = named(x0, y0, x1, y1);
+    let [x0, y0, x1, y1] = [x0, y0, x1, y1].map(f64::round);
+    if x0 < 0.0 || y0 < 0.0 || x1 > f64::from(size.width) || y1 > f64::from(size.height) {
+        let bounds = format!("0,0 and {},{}", size.width, size.height);
+        return Err(PictureError::BoxOutside { text, bounds });
+    }
+    if x0 >= x1 || y0 >= y1 {
+        return Err(PictureError::BoxEmpty { text });
+    }
+    Ok(PixelBox { x0: x0 as u32, y0: y0 as u32, x1: x1 as u32, y1: y1 as u32 })
+}
+
+fn named(x0: f64, y0: f64, x1: f64, y1: f64) -> String {
+    format!("{x0},{y0},{x1},{y1}")
+}

@@ -1,0 +1,129 @@
+//! What an edit shows, as files for the wire: cluster map, labels, heat maps, masks, previews.
+
+use std::{
+    io::Cursor,
+    sync::{Arc, OnceLock},
+};
+
+use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, RgbImage};
+
+use crate::drawing::clusters::{Clusters, cluster_map};
+use crate::editing::iam_edit::localization_map::{Cluster, Localization, WordMap};
+use crate::picture::{
+    FileFormat,
+    resample::{self, Filter},
+    size::Size,
+};
+use crate::wire::v1;
+
+/// An encoded picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PictureFile {
+    /// Its type.
+    pub mime_type: &'static str,
+    /// In pixels.
+    pub size: Size,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+impl PictureFile {
+    /// A file that is encoded already.
+    pub fn new(format: FileFormat, size: Size, bytes: Vec<u8>) -> Self {
+        Self { mime_type: mime_type(format), size, bytes }
+    }
+
+    fn png(image: &DynamicImage) -> Self {
+        let mut bytes = Cursor::new(Vec::new());
+        let written = image.write_to(&mut bytes, ImageFormat::Png);
+        written.expect("a picture in memory becomes a PNG in memory");
+        let size = Size::new(image.width(), image.height());
+        Self { mime_type: mime_type(FileFormat::Png), size, bytes: bytes.into_inner() }
+    }
+}
+
+/// The type of a file, as MIME has it.
+pub fn mime_type(format: FileFormat) -> &'static str {
+    match format {
+        FileFormat::Png => "image/png",
+        FileFormat::Jpeg => "image/jpeg",
+        FileFormat::WebP => "image/webp",
+    }
+}
+
+/// The clusters of a localization, for choosing by number.
+pub fn clusters(localization: &Localization) -> Vec<v1::Cluster> {
+    let cluster = |&Cluster { id, score, area, selected }: &Cluster| v1::Cluster {
+        id: u32::from(id),
+        score,
+        area,
+        selected,
+    };
+    localization.clusters.iter().map(cluster).collect()
+}
+
+/// The clusters in color with their numbers, at the picture's size but at most 512 pixels a side.
+pub fn cluster_picture(localization: &Localization, input: Size) -> PictureFile {
+    let labels: Vec<u8> = localization.labels.iter().map(|id| id - 1).collect();
+    let scores: Vec<f32> = localization.clusters.iter().map(|it| it.score as f32).collect();
+    let selected: Vec<bool> = localization.clusters.iter().map(|it| it.selected).collect();
+    let grid = (localization.grid.width as u32, localization.grid.height as u32);
+    let clusters = Clusters::new(&labels, grid, &scores, &selected);
+    let shown = input.fit(input.width.max(input.height).clamp(128, 512), 1);
+    PictureFile::png(&DynamicImage::ImageRgb8(cluster_map(&clusters, (shown.width, shown.height))))
+}
+
+/// The cluster of each cell, by id, at the attention's own size.
+pub fn cluster_labels(localization: &Localization) -> PictureFile {
+    let (width, height) = (localization.grid.width as u32, localization.grid.height as u32);
+    let labels = GrayImage::from_raw(width, height, localization.labels.clone());
+    PictureFile::png(&DynamicImage::ImageLuma8(labels.expect("a grid has a label a cell")))
+}
+
+/// A word's attention in 16 bits of gray, from its minimum to its maximum, at the attention's own size.
+pub fn heatmap(word: &WordMap) -> PictureFile {
+    let (min, max) = word.range();
+    let span = (max - min).max(f32::MIN_POSITIVE);
+    let level = |value: &f32| ((value - min) / span * f32::from(u16::MAX)).round() as u16;
+    let (width, height) = (word.grid.width as u32, word.grid.height as u32);
+    let levels = word.values.iter().map(level).collect::<Vec<u16>>();
+    let image = ImageBuffer::<Luma<u16>, _>::from_raw(width, height, levels);
+    PictureFile::png(&DynamicImage::ImageLuma16(image.expect("a grid has a value a cell")))
+}
+
+/// A mask, white = edit.
+pub fn mask(mask: &GrayImage) -> PictureFile {
+    PictureFile::png(&DynamicImage::ImageLuma8(mask.clone()))
+}
+
+/// A preview whose longer side has `longer` pixels; `None` leaves it at its own size.
+pub fn preview(image: &RgbImage, longer: Option<u32>) -> PictureFile {
+    let own = Size::new(image.width(), image.height());
+    let size = longer.map_or(own, |it| own.fit(it, 1));
+    if size == own {
+        return PictureFile::png(&DynamicImage::ImageRgb8(image.clone()));
+    }
+    PictureFile::png(&DynamicImage::ImageRgb8(resample::resize_rgb(image, size, Filter::Lanczos)))
+}
+
+/// A preview that is encoded when somebody looks at it, once.
+#[derive(derive_more::Debug)]
+pub struct LazyPreview {
+    #[debug(skip)]
+    image: Arc<RgbImage>,
+    longer: Option<u32>,
+    #[debug(skip)]
+    file: OnceLock<PictureFile>,
+}
+
+impl LazyPreview {
+    /// See [`preview`].
+    pub fn new(image: Arc<RgbImage>, longer: Option<u32>) -> Self {
+        Self { image, longer, file: OnceLock::new() }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &PictureFile {
+        self.file.get_or_init(|| preview(&self.image, self.longer))
+    }
+}

@@ -1,0 +1,380 @@
+//! `EditSpec`: checked, every default filled in, and turned into the core's request.
+//!
+//! A normalized spec says everything: it gives the same request whatever the server's defaults become, and normalizing it again
+//! changes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use image::RgbImage;
+
+use crate::editing::{
+    edit_mask::MaskChoice,
+    request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
+    settings::{EditSettings, Tau},
+};
+use crate::picture::{
+    FileFormat,
+    encode::{OutputFormat, Quality},
+};
+use crate::sampling::{OutOfRange, SchedulerKind};
+use crate::wire::{
+    enums::{self, known},
+    masks,
+    v1::{self, EditSpec, MaskPolicy, resize},
+};
+
+/// Most characters of an instruction or negative prompt.
+pub const MAX_TEXT: usize = 2_000;
+/// How long a review waits unless the caller says otherwise, and at most.
+const REVIEW: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(24));
+/// Most labels, and most characters of a key and of a value.
+const LABELS: (usize, usize, usize) = (16, 63, 255);
+/// The longer side that a model may be asked to work at, in pixels.
+const FIT: std::ops::RangeInclusive<u32> = 16..=8192;
+/// Artifacts up to this size travel inside events unless the caller says otherwise, and at most.
+pub const INLINE_BYTES: (u32, u32) = (256 << 10, 3 << 20);
+
+/// A field of a request with what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {description}")]
+pub struct Violation {
+    /// Its path, such as `spec.steps`.
+    pub field: String,
+    /// What it is and what it should be.
+    pub description: String,
+}
+
+/// What the server adds to a spec, and bounds.
+#[derive(Debug, Clone)]
+pub struct Terms<'a> {
+    /// Name of the loaded model.
+    pub model: &'a str,
+    /// What it recommends.
+    pub recommended: &'a EditSettings,
+    /// How long a finished job is kept unless the caller says otherwise.
+    pub default_ttl: Duration,
+    /// And at most.
+    pub max_ttl: Duration,
+}
+
+impl Violation {
+    /// A fault of `spec.FIELD`.
+    pub fn new(field: &str, description: impl Into<String>) -> Self {
+        Self { field: format!("spec.{field}"), description: description.into() }
+    }
+
+    fn out_of_range(field: &str, error: &OutOfRange) -> Self {
+        Self::new(field, format!("is {}, expected {}", error.value, error.range))
+    }
+}
+
+/// Checks a spec and fills in every default; a seed is drawn where none is given.
+///
+/// Images are not looked at: [`masks`] and the picture room do that once their bytes are at hand.
+///
+/// # Errors
+/// Every [`Violation`] that can be told without the others.
+pub fn normalize(mut spec: EditSpec, terms: &Terms<'_>) -> Result<EditSpec, Vec<Violation>> {
+    let mut faults = Vec::new();
+    check_texts(&spec, terms, &mut faults);
+    settle_policy(&mut spec, &mut faults);
+    settle_times(&mut spec, terms, &mut faults);
+    settle_events(&mut spec, &mut faults);
+    match output(&spec) {
+        Ok(format) => check_preserve(&spec, format, &mut faults),
+        Err(fault) => faults.push(fault),
+    }
+    if let Err(fault) = known::<v1::Priority>("priority", spec.priority) {
+        faults.push(fault);
+    }
+    if spec.priority == v1::Priority::Unspecified as i32 {
+        spec.priority = v1::Priority::Interactive as i32;
+    }
+    if spec.model.is_empty() {
+        terms.model.clone_into(&mut spec.model);
+    }
+    match settings(&spec, terms.recommended) {
+        Ok(settings) => write_back(&mut spec, &settings),
+        Err(fault) => faults.push(fault),
+    }
+    if faults.is_empty() { Ok(spec) } else { Err(faults) }
+}
+
+/// The settings of a spec: the preset's or the model's, over them what the caller gave.
+///
+/// # Errors
+/// [`Violation`] names the field.
+pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSettings, Violation> {
+    let mut settings = match known("preset", spec.preset)? {
+        v1::Preset::Paper => {
+            EditSettings { localization: recommended.localization.clone(), ..EditSettings::paper() }
+        }
+        v1::Preset::Unspecified => recommended.clone(),
+    };
+    let taken = |field: &'static str| move |error: OutOfRange| Violation::out_of_range(field, &error);
+    if let Some(steps) = spec.steps {
+        settings.steps = steps.try_into().map_err(taken("steps"))?;
+        settings.localize_steps = settings.steps;
+    }
+    if let Some(steps) = spec.localize_steps {
+        settings.localize_steps = steps.try_into().map_err(taken("localize_steps"))?;
+    }
+    if let Some(scale) = spec.text_guidance {
+        settings.guidance.text = scale.try_into().map_err(taken("text_guidance"))?;
+    }
+    if let Some(scale) = spec.image_guidance {
+        settings.guidance.image = scale.try_into().map_err(taken("image_guidance"))?;
+    }
+    if let Some(tau) = spec.tau {
+        settings.tau = tau.try_into().map_err(taken("tau"))?;
+    }
+    if let Some(count) = spec.cluster_count {
+        settings.clusters = count.try_into().map_err(taken("cluster_count"))?;
+    }
+    if let Some(threshold) = spec.threshold {
+        settings.threshold = Some(Tau::try_from(threshold).map_err(taken("threshold"))?);
+    }
+    settings.refine = spec.refine.unwrap_or(settings.refine);
+    settings.scheduler =
+        enums::scheduler(known("scheduler", spec.scheduler)?).or(settings.scheduler);
+    settings.modulation =
+        enums::modulation(known("modulation", spec.modulation)?).unwrap_or(settings.modulation);
+    settings.localizer =
+        enums::localizer(known("localizer", spec.localizer)?).unwrap_or(settings.localizer);
+    settings.score = enums::score(known("score", spec.score)?).unwrap_or(settings.score);
+    let method = enums::method(known("method", spec.method)?).unwrap_or(MethodKind::IamEdit);
+    settings.preserve = enums::preserve(known("preserve", spec.preserve)?)
+        .unwrap_or_else(|| method.default_preserve());
+    if let Some(size) = spec.resize.as_ref().and_then(|it| it.size) {
+        settings.resize = match size {
+            resize::Size::Fit(longer) if !FIT.contains(&longer) => {
+                let range = format!("is {longer}, expected {} to {}", FIT.start(), FIT.end());
+                return Err(Violation::new("resize.fit", range));
+            }
+            resize::Size::Fit(longer) => Resize::Fit(Some(longer)),
+            resize::Size::Native(true) => Resize::Native,
+            resize::Size::Native(false) => {
+                return Err(Violation::new("resize.native", "is false; leave it out, or give fit"));
+            }
+        };
+    }
+    Ok(settings)
+}
+
+/// The core's request of a normalized spec.
+///
+/// # Errors
+/// [`Violation`], which a normalized spec does not give.
+pub fn request(
+    spec: &EditSpec,
+    recommended: &EditSettings,
+    image: Arc<RgbImage>,
+    mask: MaskChoice,
+) -> Result<EditRequest, Violation> {
+    Ok(EditRequest {
+        image,
+        instruction: spec.instruction.clone(),
+        negative_prompt: spec.negative_prompt.clone(),
+        method: enums::method(known("method", spec.method)?).unwrap_or(MethodKind::IamEdit),
+        object: (!spec.object.is_empty()).then(|| spec.object.clone()),
+        action: enums::action(known("action", spec.action)?),
+        unparsed: if spec.strict { Unparsed::Refuse } else { Unparsed::PlainEdit },
+        seed: spec.seed.unwrap_or_default(),
+        settings: settings(spec, recommended)?,
+        mask,
+        preview_every: spec.events.and_then(|it| it.preview_every).unwrap_or(1) as usize,
+        preview_decode: match spec.events.map(|it| it.preview_decode()) {
+            Some(v1::PreviewDecode::Vae) => PreviewDecode::Vae,
+            _ => PreviewDecode::Linear,
+        },
+    })
+}
+
+/// How the result is encoded.
+///
+/// # Errors
+/// [`Violation`] names the type or the quality.
+pub fn output(spec: &EditSpec) -> Result<OutputFormat, Violation> {
+    let options = spec.output.clone().unwrap_or_default();
+    let format = match options.mime_type.as_str() {
+        "" | "image/png" => FileFormat::Png,
+        "image/jpeg" => FileFormat::Jpeg,
+        "image/webp" => FileFormat::WebP,
+        other => {
+            let description =
+                format!("is `{other}`, expected image/png, image/jpeg or image/webp");
+            return Err(Violation::new("output.mime_type", description));
+        }
+    };
+    let wrong = |error: crate::picture::error::PictureError| {
+        Violation::new("output.quality", error.to_string())
+    };
+    let quality = options.quality.map(Quality::try_from).transpose().map_err(wrong)?;
+    OutputFormat::new(format, quality).map_err(wrong)
+}
+
+fn check_texts(spec: &EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) {
+    let mut fault = |field: &str, text: String| faults.push(Violation::new(field, text));
+    if spec.image.as_ref().is_none_or(|it| it.source.is_none()) {
+        fault("image", "is missing; give the bytes of a PNG, JPEG or WebP, or an artifact".to_owned());
+    }
+    if spec.instruction.trim().is_empty() {
+        fault("instruction", "is empty; say what to change".to_owned());
+    }
+    for (field, text) in [
+        ("instruction", &spec.instruction),
+        ("negative_prompt", &spec.negative_prompt),
+        ("object", &spec.object),
+    ] {
+        let count = text.chars().count();
+        if count > MAX_TEXT {
+            fault(field, format!("has {count} characters, at most {MAX_TEXT} are read"));
+        }
+    }
+    if !spec.model.is_empty() && spec.model != terms.model {
+        let (asked, loaded) = (&spec.model, terms.model);
+        fault("model", format!("`{asked}` is not loaded; this server has `{loaded}`"));
+    }
+    let (most, key_length, value_length) = LABELS;
+    if spec.labels.len() > most {
+        fault("labels", format!("are {}, at most {most}", spec.labels.len()));
+    }
+    for (key, value) in &spec.labels {
+        if key.is_empty() || key.chars().count() > key_length || value.chars().count() > value_length
+        {
+            let limits = format!("keys have 1 to {key_length} and values at most {value_length} characters");
+            fault("labels", limits);
+        }
+    }
+}
+
+/// Settles the method and who decides the mask.
+fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
+    let mut fault = |it: Violation| faults.push(it);
+    let method = known("method", spec.method).map(enums::method).unwrap_or_else(|it| {
+        fault(it);
+        None
+    });
+    let method = method.unwrap_or(MethodKind::IamEdit);
+    spec.method = enums::to_method(method) as i32;
+    if let Err(it) = known::<v1::Action>("action", spec.action) {
+        fault(it);
+    }
+    if let Err(it) =
+        known::<v1::ReviewTimeoutAction>("on_review_timeout", spec.on_review_timeout)
+    {
+        fault(it);
+    }
+    let policy = known("mask_policy", spec.mask_policy).unwrap_or_else(|it| {
+        fault(it);
+        MaskPolicy::Unspecified
+    });
+    let policy = match (policy, &spec.mask) {
+        (MaskPolicy::Unspecified, Some(_)) => MaskPolicy::Provided,
+        (MaskPolicy::Unspecified, None) => MaskPolicy::Auto,
+        (policy, _) => policy,
+    };
+    spec.mask_policy = policy as i32;
+    match (policy, &spec.mask) {
+        (MaskPolicy::Provided, None) => fault(Violation::new("mask", "is missing, and mask_policy is PROVIDED")),
+        (MaskPolicy::Provided, Some(mask)) => {
+            masks::check(mask).into_iter().for_each(&mut fault);
+            if mask.clusters.is_some() && spec.reuse_localization_of.is_empty() {
+                let text = "clusters exist only after a localization; give reuse_localization_of, or review the mask";
+                fault(Violation::new("mask.clusters", text));
+            }
+        }
+        (_, Some(_)) => fault(Violation::new("mask", "is given, and mask_policy is not PROVIDED")),
+        (_, None) => {}
+    }
+    if method == MethodKind::InstructPix2Pix && policy != MaskPolicy::Auto {
+        fault(Violation::new("mask_policy", "the plain backbone has no mask; choose IAM_EDIT, or leave it out"));
+    }
+}
+
+fn settle_times(spec: &mut EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) {
+    let (default, most) = REVIEW;
+    let mut settle = |field: &str, value: &mut Option<prost_types::Duration>, default: Duration, most: Duration| {
+        let Some(given) = *value else {
+            *value = Some(duration(default));
+            return;
+        };
+        match Duration::try_from(given) {
+            Ok(it) if !it.is_zero() && it <= most => {}
+            _ => faults.push(Violation::new(field, format!("must be above 0 and at most {} s", most.as_secs()))),
+        }
+    };
+    settle("review_timeout", &mut spec.review_timeout, default, most);
+    settle("ttl", &mut spec.ttl, terms.default_ttl.min(terms.max_ttl), terms.max_ttl);
+}
+
+fn settle_events(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
+    let events = spec.events.get_or_insert_default();
+    events.preview_every.get_or_insert(1);
+    events.cluster_map.get_or_insert(true);
+    events.heatmaps.get_or_insert(true);
+    events.max_inline_bytes.get_or_insert(INLINE_BYTES.0);
+    if let Err(fault) = known::<v1::PreviewDecode>("events.preview_decode", events.preview_decode) {
+        faults.push(fault);
+    }
+    if events.preview_decode == v1::PreviewDecode::Unspecified as i32 {
+        events.preview_decode = v1::PreviewDecode::Linear as i32;
+    }
+    if events.preview_max_px.is_some_and(|it| !(8..=1024).contains(&it)) {
+        faults.push(Violation::new("events.preview_max_px", "must be 8 to 1024"));
+    }
+}
+
+fn check_preserve(spec: &EditSpec, format: OutputFormat, faults: &mut Vec<Violation>) {
+    if spec.preserve == v1::Preserve::Pixel as i32 && format.is_lossy() {
+        let text = "PIXEL keeps pixels exactly, and a JPEG does not; ask for image/png or image/webp, or leave it out";
+        faults.push(Violation::new("preserve", text));
+    }
+}
+
+/// Writes the settled settings into the spec.
+fn write_back(spec: &mut EditSpec, settings: &EditSettings) {
+    let lossy = output(spec).is_ok_and(OutputFormat::is_lossy);
+    let output = spec.output.get_or_insert_default();
+    if output.mime_type.is_empty() {
+        "image/png".clone_into(&mut output.mime_type);
+    }
+    spec.seed.get_or_insert_with(|| u64::from(rand::random::<u32>()));
+    spec.steps = Some(settings.steps.get());
+    spec.localize_steps = Some(settings.localize_steps.get());
+    spec.text_guidance = Some(settings.guidance.text.get());
+    spec.image_guidance = Some(settings.guidance.image.get());
+    spec.tau = Some(settings.tau.get());
+    spec.cluster_count = Some(settings.clusters.get());
+    spec.threshold = settings.threshold.map(Tau::get);
+    spec.refine = Some(settings.refine);
+    let scheduler = |kind: SchedulerKind| enums::to_scheduler(kind) as i32;
+    spec.scheduler = settings.scheduler.map_or(spec.scheduler, scheduler);
+    spec.modulation = enums::to_modulation(settings.modulation) as i32;
+    spec.localizer = enums::to_localizer(settings.localizer) as i32;
+    spec.score = enums::to_score(settings.score) as i32;
+    // A default that a lossy file can't keep to stays a default, so that it is not refused when it is read again.
+    if !(lossy && settings.preserve == Preserve::Pixel) {
+        spec.preserve = enums::to_preserve(settings.preserve) as i32;
+    }
+}
+
+/// A duration of the schema.
+pub fn duration(value: Duration) -> prost_types::Duration {
+    value.try_into().expect("durations here are far below the schema's limit")
+}
+
+/// What a spec that says nothing becomes, but for what only a request has: image, instruction, seed.
+pub fn defaults(terms: &Terms<'_>) -> EditSpec {
+    let artifact = v1::image::Source::Artifact(String::new());
+    let asked = EditSpec {
+        image: Some(v1::Image { source: Some(artifact) }),
+        instruction: "defaults".to_owned(),
+        ..EditSpec::default()
+    };
+    let mut spec = normalize(asked, terms).expect("defaults are sound");
+    spec.image = None;
+    spec.instruction.clear();
+    spec.seed = None;
+    spec
+}
