@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build demo eval test bench check libtorch needs
+.PHONY: build demo eval test bench chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -49,7 +49,12 @@ $(target)/bench/venv/ready: benches/requirements.txt
 	@$(target)/bench/venv/bin/python -m pip install --quiet -r $<
 	@touch $@
 
-# The one gate: format, lints, tests, docs, licences.
+# Tests the Helm chart and lints the Dockerfile; needs Go and Python 3.11. CHART_OPTIONS=--update writes the snapshots anew.
+CHART_OPTIONS ?=
+chart:
+	@$(PYTHON) helm/tests/run.py $(CHART_OPTIONS)
+
+# The one gate: format, lints, tests, docs, chart, licences.
 check:
 	@.ci/run
 
