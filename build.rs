@@ -9,10 +9,7 @@ use std::{
 };
 
 const API: &str = "proto/retouch/v1/edit.proto";
-const SCHEMAS: [&str; 2] = [
-    API,
-    "proto/retouch/journal/v1/journal.proto",
-];
+const SCHEMAS: [&str; 2] = [API, "proto/retouch/journal/v1/journal.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);

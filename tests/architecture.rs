@@ -61,7 +61,17 @@ const CRATES: &[(&str, &[&str])] = &[
     ("dashmap", &["jobs"]),
     (
         "image",
-        &["picture", "drawing", "pipelines", "metrics", "editing", "evaluation", "wire", "jobs", "cli"],
+        &[
+            "picture",
+            "drawing",
+            "pipelines",
+            "metrics",
+            "editing",
+            "evaluation",
+            "wire",
+            "jobs",
+            "cli",
+        ],
     ),
     ("indicatif", &["cli"]),
     ("libloading", &["kernels"]),

@@ -159,27 +159,26 @@ impl<'a> EditSession<'a> {
             guidance: self.request.settings.guidance,
             tape: &run.tape,
         };
-        let mut on_step = |done: &StepDone<'_>,
-                           latents: Tensor|
-         -> ControlFlow<Interrupted, Tensor> {
-            let latents = replace(done, latents);
-            let step = done.step.index + 1;
-            let wanted = every > 0 && (step.is_multiple_of(every) || step == done.of);
-            let predicted = done.pred_original_sample;
-            let shown = || match &preview {
-                Some(preview) => Some(preview.render(predicted)),
-                // A picture that can't be decoded is not shown; the edit itself will say so.
-                None => self.pipeline.decode(predicted).ok(),
+        let mut on_step =
+            |done: &StepDone<'_>, latents: Tensor| -> ControlFlow<Interrupted, Tensor> {
+                let latents = replace(done, latents);
+                let step = done.step.index + 1;
+                let wanted = every > 0 && (step.is_multiple_of(every) || step == done.of);
+                let predicted = done.pred_original_sample;
+                let shown = || match &preview {
+                    Some(preview) => Some(preview.render(predicted)),
+                    // A picture that can't be decoded is not shown; the edit itself will say so.
+                    None => self.pipeline.decode(predicted).ok(),
+                };
+                sink.emit(EditEvent::StepDone(StepReport {
+                    pass,
+                    step,
+                    of: done.of,
+                    timestep: done.step.timestep,
+                    preview: wanted.then(shown).flatten().map(Arc::new),
+                }))?;
+                ControlFlow::Continue(latents)
             };
-            sink.emit(EditEvent::StepDone(StepReport {
-                pass,
-                step,
-                of: done.of,
-                timestep: done.step.timestep,
-                preview: wanted.then(shown).flatten().map(Arc::new),
-            }))?;
-            ControlFlow::Continue(latents)
-        };
         Ok(denoise::denoise(self.pipeline, &plan, attn, &mut on_step)?)
     }
 }

@@ -7,25 +7,20 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::jobs::{
-    artifacts::NewFile,
-    decision::Kept,
     fault::{Fault, Reason},
+    inputs::Inputs,
     job::Job,
     life::Draft,
     queue::Full,
     store::{self, Store},
 };
-use crate::picture::{
-    Note,
-    decode::{self, Decoded, InputLimits},
-    error::PictureError,
-    size::Size,
-};
+use crate::picture::Note;
 use crate::wire::{
     journal::v1::JobRecord,
-    masks, pictures,
     spec::{self, Violation},
-    v1::{self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy, edit_job::State, image::Source},
+    v1::{
+        self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy, edit_job::State, image::Source,
+    },
 };
 
 /// Most characters of a request id.
@@ -143,36 +138,6 @@ impl Store {
         Ok(EditJob { spec: Some(spec), request_id: request.request_id, ..EditJob::default() })
     }
 
-    /// Stores a caller's picture, to be named by later requests.
-    ///
-    /// # Errors
-    /// [`Reason::BadImage`], [`Reason::ImageTooLarge`], [`Reason::DiskFull`], or the header's field that does not hold.
-    pub fn upload(
-        &self,
-        tenant: &str,
-        header: &v1::UploadHeader,
-        bytes: Bytes,
-    ) -> Result<v1::Artifact, Fault> {
-        let wrong = |field: &str, description: String| {
-            Fault::invalid(vec![Violation { field: format!("header.{field}"), description }])
-        };
-        if header.size_bytes > 0 && header.size_bytes != bytes.len() as u64 {
-            let text = format!("is {}, but {} bytes came", header.size_bytes, bytes.len());
-            return Err(wrong("size_bytes", text));
-        }
-        if !header.sha256.is_empty() && header.sha256 != Sha256::digest(&bytes).as_slice() {
-            return Err(wrong("sha256", "is not that of the bytes that came".to_owned()));
-        }
-        let decoded = self.decode("the artifact", &bytes, Reason::BadImage)?;
-        let found = pictures::mime_type(decoded.format);
-        if !header.mime_type.is_empty() && header.mime_type != found {
-            return Err(wrong("mime_type", format!("is {}, but {found} came", header.mime_type)));
-        }
-        let size = decoded.picture.size();
-        let file = NewFile::new(found, (size.width, size.height), bytes);
-        self.artifacts.upload(tenant, &file.kept_for(self.limits.default_ttl))
-    }
-
     /// Whether a new job of a tenant may wait; what can be told before a request's body is read.
     ///
     /// # Errors
@@ -186,9 +151,10 @@ impl Store {
         self.queue.check(tenant).map_err(|full| {
             let fault = match full {
                 Full::Total => Fault::new(Reason::QueueFull, "the queue is full"),
-                Full::Tenant => {
-                    Fault::new(Reason::TenantQuota, "this tenant has as many waiting jobs as it may")
-                }
+                Full::Tenant => Fault::new(
+                    Reason::TenantQuota,
+                    "this tenant has as many waiting jobs as it may",
+                ),
             };
             fault.with("queue_length", self.queue.len()).retry_after(self.wait())
         })
@@ -199,7 +165,9 @@ impl Store {
         let awaiting = self.counts(tenant).get(&(State::AwaitingMask as i32)).copied();
         let most = self.limits.tenant_awaiting;
         if policy == MaskPolicy::Review && awaiting.unwrap_or_default() as usize >= most {
-            let message = format!("{most} jobs of this tenant wait for a decision on their mask; decide some first");
+            let message = format!(
+                "{most} jobs of this tenant wait for a decision on their mask; decide some first"
+            );
             let fault = Fault::new(Reason::TenantQuota, message);
             return Err(fault.retry_after(Duration::from_secs(30)));
         }
@@ -213,97 +181,6 @@ impl Store {
         }
         let id = self.requests.get(key).map(|it| *it);
         id.and_then(|id| self.by_id(id)).map(|job| same_or_reused(job, digest)).transpose()
-    }
-
-    /// The bytes of the images of a spec.
-    fn inputs(&self, tenant: &str, spec: &EditSpec) -> Result<Inputs, Fault> {
-        let mask = spec.mask.as_ref().and_then(|it| it.image.as_ref());
-        Ok(Inputs {
-            image: self.input(tenant, spec.image.as_ref())?.unwrap_or_default(),
-            mask: self.input(tenant, mask)?,
-        })
-    }
-
-    fn input(&self, tenant: &str, image: Option<&v1::Image>) -> Result<Option<Bytes>, Fault> {
-        Ok(match image.and_then(|it| it.source.as_ref()) {
-            Some(Source::Data(bytes)) => Some(bytes.clone()),
-            Some(Source::Artifact(name)) => {
-                self.artifacts.get(tenant, name)?;
-                Some(self.artifacts.read_all(name)?)
-            }
-            None => None,
-        })
-    }
-
-    /// Decodes what a job will need, and gives its images names.
-    fn check_pictures(
-        &self,
-        tenant: &str,
-        spec: &mut EditSpec,
-        inputs: Inputs,
-    ) -> Result<Checked, Fault> {
-        let decoded = self.decode("the image", &inputs.image, Reason::BadImage)?;
-        let size = decoded.picture.size();
-        let image_sha256 = Bytes::copy_from_slice(&Sha256::digest(&inputs.image));
-        let mut kept = vec![Self::name_image(&mut spec.image, &decoded, inputs.image)];
-        if let Some(mask) = &mut spec.mask {
-            kept.extend(self.settle_mask(tenant, mask, (size.width, size.height))?);
-        }
-        Ok(Checked { kept, notes: decoded.notes, image_sha256 })
-    }
-
-    /// Checks a mask against the input's size, and gives its picture a name.
-    pub(super) fn settle_mask(
-        &self,
-        tenant: &str,
-        mask: &mut v1::Mask,
-        (width, height): (u32, u32),
-    ) -> Result<Option<Kept>, Fault> {
-        let bytes = self.input(tenant, mask.image.as_ref())?;
-        let painted = match &bytes {
-            Some(bytes) => Some(self.decode("the mask", bytes, Reason::BadMask)?),
-            None => None,
-        };
-        let picture = painted.as_ref().map(|it| &it.picture);
-        masks::choice(mask, picture, Size::new(width, height)).map_err(|error| {
-            let reason = match error {
-                PictureError::EmptyMask { .. } => Reason::EmptyMask,
-                _ => Reason::BadMask,
-            };
-            Fault::new(reason, error.to_string())
-        })?;
-        match (painted, bytes) {
-            (Some(painted), Some(bytes)) => {
-                Ok(Some(Self::name_image(&mut mask.image, &painted, bytes)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn decode(&self, name: &str, bytes: &Bytes, reason: Reason) -> Result<Decoded, Fault> {
-        let limits =
-            InputLimits { bytes: self.limits.max_artifact_bytes, pixels: self.limits.max_pixels };
-        decode::decode(name, bytes, limits).map_err(|error| {
-            let reason = match error {
-                PictureError::TooManyPixels { .. } | PictureError::TooManyBytes { .. } => {
-                    Reason::ImageTooLarge
-                }
-                _ => reason,
-            };
-            Fault::new(reason, error.to_string())
-        })
-    }
-
-    /// Gives an image that came with the request a name.
-    fn name_image(image: &mut Option<v1::Image>, decoded: &Decoded, bytes: Bytes) -> Kept {
-        if let Some(name) = store::image_name(image.as_ref()) {
-            return Kept::Known(name.to_owned());
-        }
-        let size = decoded.picture.size();
-        let file = NewFile::new(pictures::mime_type(decoded.format), (size.width, size.height), bytes);
-        let source = Some(Source::Artifact(file.artifact.name.clone()));
-        *image = Some(v1::Image { source });
-        Kept::New(file)
     }
 
     /// The localization of the job that is to be reused.
@@ -325,35 +202,6 @@ impl Store {
             return Err(fault("that job is on another image"));
         }
         Ok(record.localization)
-    }
-}
-
-/// The images of a request.
-#[derive(Debug, Default)]
-struct Inputs {
-    image: Bytes,
-    mask: Option<Bytes>,
-}
-
-/// Images that are known to be good.
-#[derive(Debug)]
-struct Checked {
-    kept: Vec<Kept>,
-    notes: Vec<Note>,
-    image_sha256: Bytes,
-}
-
-impl Draft {
-    /// Keeps new files, and what is pinned, with the job.
-    pub(super) fn keep_all(&mut self, files: impl IntoIterator<Item = Kept>) {
-        for file in files {
-            match file {
-                Kept::New(file) => {
-                    self.keep(file);
-                }
-                Kept::Known(name) => self.keep_name(name),
-            }
-        }
     }
 }
 
@@ -379,7 +227,10 @@ fn same_or_reused(job: Arc<Job>, digest: &Bytes) -> Result<Arc<Job>, Fault> {
     }
     let message = "this request_id was used for another request; choose a new one";
     let name = job.view().name;
-    Err(Fault { metadata: BTreeMap::from([("job".to_owned(), name)]), ..Fault::new(Reason::RequestIdReused, message) })
+    Err(Fault {
+        metadata: BTreeMap::from([("job".to_owned(), name)]),
+        ..Fault::new(Reason::RequestIdReused, message)
+    })
 }
 
 fn check_request_id(id: &str) -> Result<(), Fault> {

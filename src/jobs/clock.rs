@@ -108,4 +108,3 @@ pub fn sweep(store: &Store) {
     }
     store.artifacts.expire();
 }
-

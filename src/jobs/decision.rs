@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use crate::jobs::{
-    artifacts::NewFile,
     fault::{Fault, Reason},
+    inputs::Kept,
     job::Job,
+    life::Draft,
     store::{self, Store},
 };
 use crate::wire::{
     masks,
-    v1::{self, MaskPolicy, MaskSource, edit_job::State, mask_decision::Decision},
+    spec::Violation,
+    v1::{
+        self, MaskPolicy, MaskSource, ReviewTimeoutAction, edit_job::State, mask_decision::Decision,
+    },
 };
 
 impl Store {
@@ -56,7 +60,7 @@ impl Store {
                 let ids = mask.clusters.iter().flat_map(|it| &it.ids);
                 if let Some(id) = ids.copied().find(|&id| id > count) {
                     let text = format!("there is no cluster {id}; clusters are numbered 1 to {count}");
-                    let field = crate::wire::spec::Violation {
+                    let field = Violation {
                         field: "decision.replace.clusters.ids".to_owned(),
                         description: text,
                     };
@@ -117,23 +121,40 @@ impl Store {
     }
 }
 
-/// An image of a request: a new file, or an artifact that is there.
-#[derive(Debug)]
-pub enum Kept {
-    /// To be stored with the change.
-    New(NewFile),
-    /// Its name.
-    Known(String),
-}
-
-fn keep(
-    draft: &mut crate::jobs::life::Draft,
-    decision: v1::MaskDecision,
-    file: Option<Kept>,
-) -> Result<(), Fault> {
+fn keep(draft: &mut Draft, decision: v1::MaskDecision, file: Option<Kept>) -> Result<(), Fault> {
     draft.keep_all(file);
     draft.decide(decision, MaskSource::Decision);
     Ok(())
+}
+
+impl Draft {
+    /// Takes a decision on the mask.
+    pub fn decide(&mut self, decision: v1::MaskDecision, source: MaskSource) {
+        self.record.decision = Some(decision);
+        self.record.mask_source = source as i32;
+        self.changed = true;
+        if self.state() == State::AwaitingMask {
+            self.go(State::MaskReady, "");
+        }
+    }
+
+    /// Nobody decided in time.
+    pub fn review_timed_out(&mut self) {
+        if self.state() != State::AwaitingMask {
+            return;
+        }
+        match self.spec().on_review_timeout() {
+            ReviewTimeoutAction::AcceptProposed => {
+                let accept = v1::mask_decision::Decision::Accept(v1::AcceptMask::default());
+                let decision = v1::MaskDecision { decision: Some(accept), ..Default::default() };
+                self.decide(decision, MaskSource::ReviewTimeout);
+            }
+            ReviewTimeoutAction::Unspecified | ReviewTimeoutAction::Fail => {
+                let message = "nobody decided on the mask in time";
+                self.fail(&Fault::new(Reason::ReviewTimeout, message));
+            }
+        }
+    }
 }
 
 /// Whether a decision is the one that was taken, sent again.

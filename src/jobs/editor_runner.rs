@@ -66,8 +66,7 @@ impl EditorRunner {
         };
         let gradient = |x: u32, y: u32| image::Rgb([x as u8, y as u8, 128]);
         let picture = Arc::new(image::RgbImage::from_fn(side, side, gradient));
-        let request =
-            spec::request(&spec, &self.model.recommended, picture, MaskChoice::default());
+        let request = spec::request(&spec, &self.model.recommended, picture, MaskChoice::default());
         let request = request.expect("the spec is sound");
         self.editor.edit(&request, &mut |_| ControlFlow::Continue(())).map(|_| ())
     }
@@ -126,9 +125,13 @@ impl Runner for EditorRunner {
         let events = task.spec.events.unwrap_or_default();
         let input = opened.input.picture.size();
         let cluster_map = events.cluster_map.unwrap_or(true).then(|| {
-            (pictures::cluster_picture(&localization, input), pictures::cluster_labels(&localization))
+            (
+                pictures::cluster_picture(&localization, input),
+                pictures::cluster_labels(&localization),
+            )
         });
-        let words = if events.heatmaps.unwrap_or(true) { localization.words.as_slice() } else { &[] };
+        let words =
+            if events.heatmaps.unwrap_or(true) { localization.words.as_slice() } else { &[] };
         let saved = SavedLocalization {
             image_sha256: settings_json::picture_digest(&opened.request.image),
             model_digest: self.model.digest.clone(),
@@ -184,7 +187,8 @@ impl EditorRunner {
                 Arc::new(resample::resize_gray(alpha, size, Filter::Lanczos))
             }
         });
-        let format = spec::output(&task.spec).map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
+        let format =
+            spec::output(&task.spec).map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
         let picture = Picture { rgb: Arc::new(image), alpha, icc: input.icc.clone() };
         let origin = Origin {
             model: &self.model.name,

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::journal::error::JournalError;
-use crate::wire::{spec::{self, Violation}, v1};
+use crate::wire::{
+    spec::{self, Violation},
+    v1,
+};
 
 /// The reasons, in upper snake case on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -179,10 +182,9 @@ impl Reason {
                 Code::ResourceExhausted
             }
             Self::ModelLoading | Self::Draining | Self::WorkerLost => Code::Unavailable,
-            Self::QueueTimeout
-            | Self::RunTimeout
-            | Self::ReviewTimeout
-            | Self::ClientDeadline => Code::DeadlineExceeded,
+            Self::QueueTimeout | Self::RunTimeout | Self::ReviewTimeout | Self::ClientDeadline => {
+                Code::DeadlineExceeded
+            }
             Self::ClientGone | Self::CancelledByApi => Code::Cancelled,
             Self::GpuFault | Self::Internal => Code::Internal,
         }

@@ -248,4 +248,3 @@ fn shown(shot: &Shot) -> Option<Artifact> {
     artifact.inline = bytes;
     Some(artifact)
 }
-

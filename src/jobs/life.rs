@@ -24,19 +24,19 @@ use crate::wire::{
     pictures::PictureFile,
     spec,
     v1::{
-        self, EditEvent, EditJob, EditSpec, MaskPolicy, MaskSource, ReviewTimeoutAction,
-        edit_event::Event, edit_job::State,
+        self, EditEvent, EditJob, EditSpec, MaskPolicy, MaskSource, edit_event::Event,
+        edit_job::State,
     },
 };
 
 /// A job's record while it is changed, with the events and files of the change.
 #[derive(Debug)]
 pub struct Draft {
-    record: JobRecord,
+    pub(super) record: JobRecord,
     events: Vec<EditEvent>,
     files: Vec<NewFile>,
     pins: Vec<String>,
-    changed: bool,
+    pub(super) changed: bool,
 }
 
 /// A change that is to be committed.
@@ -81,11 +81,11 @@ impl Draft {
         self.record.job.as_ref().map_or(State::Unspecified, EditJob::state)
     }
 
-    fn job(&mut self) -> &mut EditJob {
+    pub(super) fn job(&mut self) -> &mut EditJob {
         self.record.job.get_or_insert_default()
     }
 
-    fn spec(&self) -> &EditSpec {
+    pub(super) fn spec(&self) -> &EditSpec {
         let spec = self.record.job.as_ref().and_then(|it| it.spec.as_ref());
         spec.expect("a job has a spec")
     }
@@ -126,7 +126,7 @@ impl Draft {
         self.changed = true;
     }
 
-    fn go(&mut self, state: State, detail: &str) {
+    pub(super) fn go(&mut self, state: State, detail: &str) {
         let since = self.record.state_time.and_then(|it| SystemTime::try_from(it).ok());
         let spent = since.and_then(|it| it.elapsed().ok()).unwrap_or_default();
         let from = self.state();
@@ -144,9 +144,13 @@ impl Draft {
         }
         self.record.state_time = Some(store::now());
         self.job().state = state as i32;
-        self.event(Event::State(v1::StateChanged { state: state as i32, detail: detail.to_owned() }));
+        self.event(Event::State(v1::StateChanged {
+            state: state as i32,
+            detail: detail.to_owned(),
+        }));
         if is_over(state) {
-            let ttl = self.spec().ttl.and_then(|it| Duration::try_from(it).ok()).unwrap_or_default();
+            let ttl =
+                self.spec().ttl.and_then(|it| Duration::try_from(it).ok()).unwrap_or_default();
             let job = self.job();
             job.end_time = Some(store::now());
             job.expire_time = Some((SystemTime::now() + ttl).into());
@@ -346,36 +350,6 @@ impl Draft {
         };
         self.job().result.get_or_insert_default().provenance = Some(provenance);
         self.changed = true;
-    }
-
-    // === the decision ===
-
-    /// Takes a decision on the mask.
-    pub fn decide(&mut self, decision: v1::MaskDecision, source: MaskSource) {
-        self.record.decision = Some(decision);
-        self.record.mask_source = source as i32;
-        self.changed = true;
-        if self.state() == State::AwaitingMask {
-            self.go(State::MaskReady, "");
-        }
-    }
-
-    /// Nobody decided in time.
-    pub fn review_timed_out(&mut self) {
-        if self.state() != State::AwaitingMask {
-            return;
-        }
-        match self.spec().on_review_timeout() {
-            ReviewTimeoutAction::AcceptProposed => {
-                let accept = v1::mask_decision::Decision::Accept(v1::AcceptMask::default());
-                let decision = v1::MaskDecision { decision: Some(accept), ..Default::default() };
-                self.decide(decision, MaskSource::ReviewTimeout);
-            }
-            ReviewTimeoutAction::Unspecified | ReviewTimeoutAction::Fail => {
-                let message = "nobody decided on the mask in time";
-                self.fail(&Fault::new(Reason::ReviewTimeout, message));
-            }
-        }
     }
 
     // === the end ===

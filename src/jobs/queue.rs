@@ -201,7 +201,10 @@ mod tests {
         queue.push(Class::Interactive, "a", id(2));
         queue.push(Class::Decided, "a", id(3));
         assert_eq!(queue.order(), [id(3), id(2), id(1)]);
-        assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some(id(3)), Some(id(2)), Some(id(1))]);
+        assert_eq!(
+            [queue.pop(), queue.pop(), queue.pop()],
+            [Some(id(3)), Some(id(2)), Some(id(1))]
+        );
     }
 
     #[test]

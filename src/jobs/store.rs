@@ -9,7 +9,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use dashmap::DashMap;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -19,7 +18,7 @@ use crate::jobs::{
     fault::{Fault, Reason},
     job::{self, Job},
     life::{Draft, Sealed},
-    queue::{Class, Queue, QueueLimits},
+    queue::{Queue, QueueLimits},
     runner::ModelInfo,
 };
 use crate::journal::{self, Commit, Journal, error::JournalError};
@@ -79,7 +78,7 @@ pub struct Store {
     ready: watch::Sender<Result<(), String>>,
     phase: watch::Sender<Phase>,
     /// Milliseconds that a job takes, smoothed.
-    pace: AtomicU64,
+    pub(super) pace: AtomicU64,
     pub(super) running: DashMap<Uuid, SystemTime>,
     /// Set when jobs in a pass are to go back to their checkpoint.
     pub(super) halt: AtomicBool,
@@ -264,51 +263,12 @@ impl Store {
             self.show_queue();
         }
         if job::is_over(after) {
-            let reason = job.lock().job.as_ref().and_then(|it| it.error.as_ref().map(|e| e.reason.clone()));
+            let reason =
+                job.lock().job.as_ref().and_then(|it| it.error.as_ref().map(|e| e.reason.clone()));
             let state = after.as_str_name().trim_start_matches("STATE_").to_lowercase();
             metrics::counter!("retouch_jobs_total", "state" => state, "reason" => reason.unwrap_or_default())
                 .increment(1);
         }
-    }
-
-    /// Puts a job that waits for a slot into the queue.
-    pub fn enqueue(&self, job: &Job) {
-        let class = match job.state() {
-            State::MaskReady => Class::Decided,
-            State::Queued => class_of(&job.lock()),
-            _ => return,
-        };
-        self.queue.push(class, &job.tenant, job.id);
-        self.show_queue();
-    }
-
-    /// Tells every waiting job its place.
-    pub fn show_queue(&self) {
-        let order = self.queue.order();
-        let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed));
-        metrics::gauge!("retouch_queue_depth").set(order.len() as f64);
-        for (index, id) in order.iter().enumerate() {
-            let Some(job) = self.by_id(*id) else { continue };
-            let ahead = index + self.running.len();
-            let eta = (!pace.is_zero())
-                .then(|| crate::wire::spec::duration(pace.saturating_mul(ahead as u32)));
-            let (position, length) = (index as u32 + 1, order.len() as u32);
-            job.show_queue(v1::QueueUpdate { position, length, eta });
-        }
-    }
-
-    /// Takes note of how long a job took.
-    pub(super) fn took(&self, time: Duration) {
-        let new = time.as_millis() as u64;
-        let old = self.pace.load(Ordering::Relaxed);
-        let smoothed = if old == 0 { new } else { (3 * old + new) / 4 };
-        self.pace.store(smoothed.max(1), Ordering::Relaxed);
-    }
-
-    /// When a new job would start about now.
-    pub fn wait(&self) -> Duration {
-        let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed).max(1_000));
-        pace.saturating_mul(self.queue.len().max(1) as u32)
     }
 
     /// Counts of a tenant's jobs by state.
@@ -381,15 +341,6 @@ impl Store {
     }
 }
 
-/// The class that a job waits in before its mask is decided.
-pub fn class_of(record: &JobRecord) -> Class {
-    let priority = record.job.as_ref().and_then(|it| it.spec.as_ref()).map(v1::EditSpec::priority);
-    match priority {
-        Some(v1::Priority::Batch) => Class::Batch,
-        _ => Class::Interactive,
-    }
-}
-
 /// The id of a new job: its name tells when it was made.
 pub fn new_name() -> (Uuid, String) {
     let id = Uuid::now_v7();
@@ -412,9 +363,4 @@ pub fn image_name(image: Option<&v1::Image>) -> Option<&str> {
 /// Now, as the schema has it.
 pub fn now() -> prost_types::Timestamp {
     SystemTime::now().into()
-}
-
-/// Bytes that are text.
-pub fn text(bytes: &Bytes) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
 }

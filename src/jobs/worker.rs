@@ -285,4 +285,3 @@ fn of_panic(payload: &(dyn std::any::Any + Send)) -> RunError {
     tracing::error!(panic = %line, "a pass panicked");
     RunError::Fault(Fault::new(Reason::Internal, "the edit failed; the server's log says why"))
 }
-

@@ -1,6 +1,9 @@
 //! What can be wrong with a journal, each with its remedy.
 
-use std::{io, path::{Path, PathBuf}};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Why a journal can't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -80,12 +83,17 @@ impl JournalError {
     pub(super) fn store(path: &Path, source: redb::Error) -> Self {
         let path = path.to_owned();
         match &source {
-            redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted => {
-                Self::Corrupt { path, source: Box::new(source) }
+            redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::RepairAborted => Self::Corrupt { path, source: Box::new(source) },
+            redb::Error::Io(io) if io.kind() == io::ErrorKind::StorageFull => {
+                Self::DiskFull { path }
             }
-            redb::Error::Io(io) if io.kind() == io::ErrorKind::StorageFull => Self::DiskFull { path },
             redb::Error::Io(io)
-                if matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+                if matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
             {
                 Self::Corrupt { path, source: Box::new(source) }
             }

@@ -73,7 +73,12 @@ impl Files {
         })
     }
 
-    pub(super) fn read(&self, id: Uuid, offset: u64, limit: usize) -> Result<Vec<u8>, JournalError> {
+    pub(super) fn read(
+        &self,
+        id: Uuid,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<u8>, JournalError> {
         let path = self.path(id);
         let read = || {
             let mut file = File::open(&path)?;

@@ -93,7 +93,12 @@ impl Journal {
         Self::over(db.map_err(|error| open_error(&path, error))?, path, folder, space)
     }
 
-    fn over(db: Database, path: PathBuf, folder: &Path, space: Space) -> Result<Self, JournalError> {
+    fn over(
+        db: Database,
+        path: PathBuf,
+        folder: &Path,
+        space: Space,
+    ) -> Result<Self, JournalError> {
         let prepare = || -> Result<u64, redb::Error> {
             let write = db.begin_write()?;
             let version = {
@@ -140,9 +145,7 @@ impl Journal {
                 }
                 let request_id = record.job.as_ref().map_or("", |it| it.request_id.as_str());
                 if !request_id.is_empty() {
-                    write
-                        .open_table(REQUESTS)?
-                        .insert((record.tenant.as_str(), request_id), id)?;
+                    write.open_table(REQUESTS)?.insert((record.tenant.as_str(), request_id), id)?;
                 }
             }
             let mut artifacts = write.open_table(ARTIFACTS)?;

@@ -26,14 +26,20 @@ pub fn check(mask: &v1::Mask) -> Vec<Violation> {
         fault("mask", "is empty; give an image, clusters or boxes".to_owned());
     }
     if mask.image.as_ref().is_some_and(|it| it.source.is_none()) {
-        fault("mask.image", "is empty; give the bytes of a PNG, JPEG or WebP, or an artifact".to_owned());
+        fault(
+            "mask.image",
+            "is empty; give the bytes of a PNG, JPEG or WebP, or an artifact".to_owned(),
+        );
     }
     if let Some(clusters) = &mask.clusters {
         if clusters.ids.is_empty() {
             fault("mask.clusters.ids", "is empty; name at least one cluster".to_owned());
         }
         if let Some(id) = clusters.ids.iter().find(|id| !(1..=MAX_CLUSTERS).contains(id)) {
-            fault("mask.clusters.ids", format!("there is no cluster {id}; they are numbered from 1"));
+            fault(
+                "mask.clusters.ids",
+                format!("there is no cluster {id}; they are numbered from 1"),
+            );
         }
     }
     if let Some(boxes) = &mask.boxes {

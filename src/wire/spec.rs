@@ -111,7 +111,8 @@ pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSetti
         }
         v1::Preset::Unspecified => recommended.clone(),
     };
-    let taken = |field: &'static str| move |error: OutOfRange| Violation::out_of_range(field, &error);
+    let taken =
+        |field: &'static str| move |error: OutOfRange| Violation::out_of_range(field, &error);
     if let Some(steps) = spec.steps {
         settings.steps = steps.try_into().map_err(taken("steps"))?;
         settings.localize_steps = settings.steps;
@@ -201,8 +202,7 @@ pub fn output(spec: &EditSpec) -> Result<OutputFormat, Violation> {
         "image/jpeg" => FileFormat::Jpeg,
         "image/webp" => FileFormat::WebP,
         other => {
-            let description =
-                format!("is `{other}`, expected image/png, image/jpeg or image/webp");
+            let description = format!("is `{other}`, expected image/png, image/jpeg or image/webp");
             return Err(Violation::new("output.mime_type", description));
         }
     };
@@ -216,7 +216,10 @@ pub fn output(spec: &EditSpec) -> Result<OutputFormat, Violation> {
 fn check_texts(spec: &EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) {
     let mut fault = |field: &str, text: String| faults.push(Violation::new(field, text));
     if spec.image.as_ref().is_none_or(|it| it.source.is_none()) {
-        fault("image", "is missing; give the bytes of a PNG, JPEG or WebP, or an artifact".to_owned());
+        fault(
+            "image",
+            "is missing; give the bytes of a PNG, JPEG or WebP, or an artifact".to_owned(),
+        );
     }
     if spec.instruction.trim().is_empty() {
         fault("instruction", "is empty; say what to change".to_owned());
@@ -240,9 +243,12 @@ fn check_texts(spec: &EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) 
         fault("labels", format!("are {}, at most {most}", spec.labels.len()));
     }
     for (key, value) in &spec.labels {
-        if key.is_empty() || key.chars().count() > key_length || value.chars().count() > value_length
+        if key.is_empty()
+            || key.chars().count() > key_length
+            || value.chars().count() > value_length
         {
-            let limits = format!("keys have 1 to {key_length} and values at most {value_length} characters");
+            let limits =
+                format!("keys have 1 to {key_length} and values at most {value_length} characters");
             fault("labels", limits);
         }
     }
@@ -260,9 +266,7 @@ fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
     if let Err(it) = known::<v1::Action>("action", spec.action) {
         fault(it);
     }
-    if let Err(it) =
-        known::<v1::ReviewTimeoutAction>("on_review_timeout", spec.on_review_timeout)
-    {
+    if let Err(it) = known::<v1::ReviewTimeoutAction>("on_review_timeout", spec.on_review_timeout) {
         fault(it);
     }
     let policy = known("mask_policy", spec.mask_policy).unwrap_or_else(|it| {
@@ -276,7 +280,9 @@ fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
     };
     spec.mask_policy = policy as i32;
     match (policy, &spec.mask) {
-        (MaskPolicy::Provided, None) => fault(Violation::new("mask", "is missing, and mask_policy is PROVIDED")),
+        (MaskPolicy::Provided, None) => {
+            fault(Violation::new("mask", "is missing, and mask_policy is PROVIDED"))
+        }
         (MaskPolicy::Provided, Some(mask)) => {
             masks::check(mask).into_iter().for_each(&mut fault);
             if mask.clusters.is_some() && spec.reuse_localization_of.is_empty() {
@@ -288,20 +294,29 @@ fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
         (_, None) => {}
     }
     if method == MethodKind::InstructPix2Pix && policy != MaskPolicy::Auto {
-        fault(Violation::new("mask_policy", "the plain backbone has no mask; choose IAM_EDIT, or leave it out"));
+        fault(Violation::new(
+            "mask_policy",
+            "the plain backbone has no mask; choose IAM_EDIT, or leave it out",
+        ));
     }
 }
 
 fn settle_times(spec: &mut EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) {
     let (default, most) = REVIEW;
-    let mut settle = |field: &str, value: &mut Option<prost_types::Duration>, default: Duration, most: Duration| {
+    let mut settle = |field: &str,
+                      value: &mut Option<prost_types::Duration>,
+                      default: Duration,
+                      most: Duration| {
         let Some(given) = *value else {
             *value = Some(duration(default));
             return;
         };
         match Duration::try_from(given) {
             Ok(it) if !it.is_zero() && it <= most => {}
-            _ => faults.push(Violation::new(field, format!("must be above 0 and at most {} s", most.as_secs()))),
+            _ => faults.push(Violation::new(
+                field,
+                format!("must be above 0 and at most {} s", most.as_secs()),
+            )),
         }
     };
     settle("review_timeout", &mut spec.review_timeout, default, most);

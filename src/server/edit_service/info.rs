@@ -12,7 +12,8 @@ const MIME_TYPES: [&str; 3] = ["image/png", "image/jpeg", "image/webp"];
 
 pub(super) fn info(edits: &Edits, tenant: &str) -> v1::ServerInfo {
     let store = &edits.store;
-    let Limits { queue, tenant_awaiting, max_ttl, max_pixels, max_artifact_bytes, .. } = store.limits;
+    let Limits { queue, tenant_awaiting, max_ttl, max_pixels, max_artifact_bytes, .. } =
+        store.limits;
     let model = store.model();
     let counts = store.counts(tenant);
     let count = |state: State| counts.get(&(state as i32)).copied().unwrap_or_default();

@@ -59,7 +59,10 @@ fn is_wanted(job: &EditJob, request: &v1::ListEditJobsRequest) -> bool {
     let made = time(job.create_time);
     let labels = job.spec.as_ref().map(|it| &it.labels);
     (request.states.is_empty() || request.states.contains(&job.state))
-        && request.labels.iter().all(|(key, value)| labels.and_then(|it| it.get(key)) == Some(value))
+        && request
+            .labels
+            .iter()
+            .all(|(key, value)| labels.and_then(|it| it.get(key)) == Some(value))
         && time(request.create_time_from).is_none_or(|from| made >= Some(from))
         && time(request.create_time_to).is_none_or(|to| made < Some(to))
 }

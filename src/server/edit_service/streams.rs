@@ -116,7 +116,8 @@ async fn run(
     let job = Arc::clone(follower.job());
     let end = loop {
         if is_cut(*phase.borrow_and_update(), &job) {
-            let fault = Fault::new(Reason::Draining, "the server is shutting down; the job lives on");
+            let fault =
+                Fault::new(Reason::Draining, "the server is shutting down; the job lives on");
             break Some(fault.retry_after(Duration::from_secs(1)));
         }
         let event = tokio::select! {
@@ -136,17 +137,16 @@ async fn run(
             event = follower.next() => event,
         };
         match event {
-            Ok(Some(event)) => {
-                match time::timeout(STALL, line.events.send(Ok(event))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return,
-                    Err(_) => {
-                        let message = "the reader took no event for 30 s; watch the job to go on";
-                        let _ = line.end.set(status::of_fault(&Fault::new(Reason::ClientGone, message)));
-                        return;
-                    }
+            Ok(Some(event)) => match time::timeout(STALL, line.events.send(Ok(event))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    let message = "the reader took no event for 30 s; watch the job to go on";
+                    let _ =
+                        line.end.set(status::of_fault(&Fault::new(Reason::ClientGone, message)));
+                    return;
                 }
-            }
+            },
             Ok(None) => break (ending == Ending::OfJob).then(|| fault_of(&job)).flatten(),
             Err(fault) => break Some(fault),
         }
@@ -198,7 +198,9 @@ async fn hear(
         match done.await {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => return Some(status::of_fault(&fault)),
-            Err(_) => return Some(status::of_fault(&Fault::new(Reason::Internal, "the server failed"))),
+            Err(_) => {
+                return Some(status::of_fault(&Fault::new(Reason::Internal, "the server failed")));
+            }
         }
     }
 }

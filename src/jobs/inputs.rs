@@ -1,0 +1,184 @@
+//! The pictures of a request: decoded under limits, named, and kept with the job.
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::jobs::{
+    artifacts::NewFile,
+    fault::{Fault, Reason},
+    life::Draft,
+    store::{self, Store},
+};
+use crate::picture::{
+    Note,
+    decode::{self, Decoded, InputLimits},
+    error::PictureError,
+    size::Size,
+};
+use crate::wire::{
+    masks, pictures,
+    spec::Violation,
+    v1::{self, EditSpec, image::Source},
+};
+
+/// An image of a request: a new file, or an artifact that is there.
+#[derive(Debug)]
+pub enum Kept {
+    /// To be stored with the change.
+    New(NewFile),
+    /// Its name.
+    Known(String),
+}
+
+/// The images of a request.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    pub(super) image: Bytes,
+    pub(super) mask: Option<Bytes>,
+}
+
+/// Images that are known to be good.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) kept: Vec<Kept>,
+    pub(super) notes: Vec<Note>,
+    pub(super) image_sha256: Bytes,
+}
+
+impl Store {
+    /// Stores a caller's picture, to be named by later requests.
+    ///
+    /// # Errors
+    /// [`Reason::BadImage`], [`Reason::ImageTooLarge`], [`Reason::DiskFull`], or the header's field that does not hold.
+    pub fn upload(
+        &self,
+        tenant: &str,
+        header: &v1::UploadHeader,
+        bytes: Bytes,
+    ) -> Result<v1::Artifact, Fault> {
+        let wrong = |field: &str, description: String| {
+            Fault::invalid(vec![Violation { field: format!("header.{field}"), description }])
+        };
+        if header.size_bytes > 0 && header.size_bytes != bytes.len() as u64 {
+            let text = format!("is {}, but {} bytes came", header.size_bytes, bytes.len());
+            return Err(wrong("size_bytes", text));
+        }
+        if !header.sha256.is_empty() && header.sha256 != Sha256::digest(&bytes).as_slice() {
+            return Err(wrong("sha256", "is not that of the bytes that came".to_owned()));
+        }
+        let decoded = self.decode("the artifact", &bytes, Reason::BadImage)?;
+        let found = pictures::mime_type(decoded.format);
+        if !header.mime_type.is_empty() && header.mime_type != found {
+            return Err(wrong("mime_type", format!("is {}, but {found} came", header.mime_type)));
+        }
+        let size = decoded.picture.size();
+        let file = NewFile::new(found, (size.width, size.height), bytes);
+        self.artifacts.upload(tenant, &file.kept_for(self.limits.default_ttl))
+    }
+
+    /// The bytes of the images of a spec.
+    pub(super) fn inputs(&self, tenant: &str, spec: &EditSpec) -> Result<Inputs, Fault> {
+        let mask = spec.mask.as_ref().and_then(|it| it.image.as_ref());
+        Ok(Inputs {
+            image: self.input(tenant, spec.image.as_ref())?.unwrap_or_default(),
+            mask: self.input(tenant, mask)?,
+        })
+    }
+
+    fn input(&self, tenant: &str, image: Option<&v1::Image>) -> Result<Option<Bytes>, Fault> {
+        Ok(match image.and_then(|it| it.source.as_ref()) {
+            Some(Source::Data(bytes)) => Some(bytes.clone()),
+            Some(Source::Artifact(name)) => {
+                self.artifacts.get(tenant, name)?;
+                Some(self.artifacts.read_all(name)?)
+            }
+            None => None,
+        })
+    }
+
+    /// Decodes what a job will need, and gives its images names.
+    pub(super) fn check_pictures(
+        &self,
+        tenant: &str,
+        spec: &mut EditSpec,
+        inputs: Inputs,
+    ) -> Result<Checked, Fault> {
+        let decoded = self.decode("the image", &inputs.image, Reason::BadImage)?;
+        let size = decoded.picture.size();
+        let image_sha256 = Bytes::copy_from_slice(&Sha256::digest(&inputs.image));
+        let mut kept = vec![Self::name_image(&mut spec.image, &decoded, inputs.image)];
+        if let Some(mask) = &mut spec.mask {
+            kept.extend(self.settle_mask(tenant, mask, (size.width, size.height))?);
+        }
+        Ok(Checked { kept, notes: decoded.notes, image_sha256 })
+    }
+
+    /// Checks a mask against the input's size, and gives its picture a name.
+    pub(super) fn settle_mask(
+        &self,
+        tenant: &str,
+        mask: &mut v1::Mask,
+        (width, height): (u32, u32),
+    ) -> Result<Option<Kept>, Fault> {
+        let bytes = self.input(tenant, mask.image.as_ref())?;
+        let painted = match &bytes {
+            Some(bytes) => Some(self.decode("the mask", bytes, Reason::BadMask)?),
+            None => None,
+        };
+        let picture = painted.as_ref().map(|it| &it.picture);
+        masks::choice(mask, picture, Size::new(width, height)).map_err(|error| {
+            let reason = match error {
+                PictureError::EmptyMask { .. } => Reason::EmptyMask,
+                _ => Reason::BadMask,
+            };
+            Fault::new(reason, error.to_string())
+        })?;
+        match (painted, bytes) {
+            (Some(painted), Some(bytes)) => {
+                Ok(Some(Self::name_image(&mut mask.image, &painted, bytes)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn decode(&self, name: &str, bytes: &Bytes, reason: Reason) -> Result<Decoded, Fault> {
+        let limits =
+            InputLimits { bytes: self.limits.max_artifact_bytes, pixels: self.limits.max_pixels };
+        decode::decode(name, bytes, limits).map_err(|error| {
+            let reason = match error {
+                PictureError::TooManyPixels { .. } | PictureError::TooManyBytes { .. } => {
+                    Reason::ImageTooLarge
+                }
+                _ => reason,
+            };
+            Fault::new(reason, error.to_string())
+        })
+    }
+
+    /// Gives an image that came with the request a name.
+    fn name_image(image: &mut Option<v1::Image>, decoded: &Decoded, bytes: Bytes) -> Kept {
+        if let Some(name) = store::image_name(image.as_ref()) {
+            return Kept::Known(name.to_owned());
+        }
+        let size = decoded.picture.size();
+        let file =
+            NewFile::new(pictures::mime_type(decoded.format), (size.width, size.height), bytes);
+        let source = Some(Source::Artifact(file.artifact.name.clone()));
+        *image = Some(v1::Image { source });
+        Kept::New(file)
+    }
+}
+
+impl Draft {
+    /// Keeps new files, and what is pinned, with the job.
+    pub(super) fn keep_all(&mut self, files: impl IntoIterator<Item = Kept>) {
+        for file in files {
+            match file {
+                Kept::New(file) => {
+                    self.keep(file);
+                }
+                Kept::Known(name) => self.keep_name(name),
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Turns: jobs enter the queue, hear their place in it, and how long it may take.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use crate::jobs::{job::Job, queue::Class, store::Store};
+use crate::wire::{
+    journal::v1::JobRecord,
+    spec,
+    v1::{self, edit_job::State},
+};
+
+impl Store {
+    /// Puts a job that waits for a slot into the queue.
+    pub fn enqueue(&self, job: &Job) {
+        let class = match job.state() {
+            State::MaskReady => Class::Decided,
+            State::Queued => class_of(&job.lock()),
+            _ => return,
+        };
+        self.queue.push(class, &job.tenant, job.id);
+        self.show_queue();
+    }
+
+    /// Tells every waiting job its place.
+    pub fn show_queue(&self) {
+        let order = self.queue.order();
+        let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed));
+        metrics::gauge!("retouch_queue_depth").set(order.len() as f64);
+        for (index, id) in order.iter().enumerate() {
+            let Some(job) = self.by_id(*id) else { continue };
+            let ahead = index + self.running.len();
+            let eta = (!pace.is_zero()).then(|| spec::duration(pace.saturating_mul(ahead as u32)));
+            let (position, length) = (index as u32 + 1, order.len() as u32);
+            job.show_queue(v1::QueueUpdate { position, length, eta });
+        }
+    }
+
+    /// Takes note of how long a job took.
+    pub(super) fn took(&self, time: Duration) {
+        let new = time.as_millis() as u64;
+        let old = self.pace.load(Ordering::Relaxed);
+        let smoothed = if old == 0 { new } else { (3 * old + new) / 4 };
+        self.pace.store(smoothed.max(1), Ordering::Relaxed);
+    }
+
+    /// When a new job would start about now.
+    pub fn wait(&self) -> Duration {
+        let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed).max(1_000));
+        pace.saturating_mul(self.queue.len().max(1) as u32)
+    }
+}
+
+/// The class that a job waits in before its mask is decided.
+fn class_of(record: &JobRecord) -> Class {
+    let priority = record.job.as_ref().and_then(|it| it.spec.as_ref()).map(v1::EditSpec::priority);
+    match priority {
+        Some(v1::Priority::Batch) => Class::Batch,
+        _ => Class::Interactive,
+    }
+}

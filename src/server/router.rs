@@ -1,0 +1,94 @@
+//! The services on one port: edits, health, reflection, and grpc-web over the same.
+
+use std::{sync::Arc, time::Duration};
+
+use tonic::{
+    service::{Routes, RoutesBuilder},
+    transport::Server,
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::jobs::store::Store;
+use crate::server::edit_service::Edits;
+use crate::wire::{
+    FILE_DESCRIPTOR_SET,
+    v1::edit_service_server::{EditServiceServer, SERVICE_NAME},
+};
+
+/// Room for an answer's names and numbers beside its inline bytes.
+const MAX_ANSWER: usize = 4 << 20;
+/// HTTP/2 pings to peers that are silent, and how long they may take to answer.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+/// Streams that a client may open and reset before they are taken; a storm of cancels must not cost its neighbors their
+/// connection (measured by `tests/it/service`).
+const PENDING_RESETS: usize = 1024;
+
+/// How the port behaves.
+#[derive(Debug, Clone)]
+pub struct Port {
+    /// Largest message that is read, in bytes.
+    pub max_request_bytes: usize,
+    /// Jobs that run at once.
+    pub slots: u32,
+    /// How long a connection lives.
+    pub connection_age: Duration,
+    /// Origins of pages that may call by grpc-web; none by default.
+    pub cors_origins: Vec<String>,
+}
+
+/// HTTP as a server in production speaks it.
+pub fn http(port: &Port) -> Server {
+    let (every, within) = KEEPALIVE;
+    Server::builder()
+        .accept_http1(true)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(every))
+        .http2_keepalive_timeout(Some(within))
+        .http2_adaptive_window(Some(true))
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .max_connection_age(port.connection_age)
+}
+
+/// The services of a store, with a reporter that tells the health of `retouch.v1.EditService` and of the server as a whole.
+pub async fn routes(store: &Arc<Store>, port: &Port) -> Routes {
+    let edits = Edits::new(Arc::clone(store), port.max_request_bytes as u64, port.slots);
+    let edits = EditServiceServer::new(edits)
+        .max_decoding_message_size(port.max_request_bytes)
+        .max_encoding_message_size(MAX_ANSWER);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    report(&health, false).await;
+    tokio::spawn(keep_reporting(health, Arc::clone(store)));
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(edits).add_service(health_service);
+    routes.add_service(reflection().build_v1().expect("the schema's descriptors are sound"));
+    routes.add_service(reflection().build_v1alpha().expect("the schema's descriptors are sound"));
+    routes.routes()
+}
+
+/// The schema, and google.rpc's details, so that grpcurl prints why a call failed.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Follows whether the store is ready.
+async fn keep_reporting(health: HealthReporter, store: Arc<Store>) {
+    let mut ready = store.ready();
+    loop {
+        let is_ready = ready.borrow_and_update().is_ok();
+        report(&health, is_ready).await;
+        if ready.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn report(health: &HealthReporter, is_ready: bool) {
+    let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+    // The empty name is the server as a whole, which tonic-health calls SERVING from the start.
+    for service in ["", SERVICE_NAME] {
+        health.set_service_status(service, status).await;
+    }
+}
