@@ -328,7 +328,7 @@ impl Draft {
         self.check_live()?;
         let image = Some(self.file(edited.image));
         self.record.timings.get_or_insert_default().decode = Some(spec::duration(edited.decode));
-        let mask = self.job().result.take().and_then(|it| it.mask);
+        let mask = self.job().result.as_ref().and_then(|it| it.mask.clone());
         self.succeed(v1::EditResult { image, mask, ..v1::EditResult::default() });
         Ok(())
     }

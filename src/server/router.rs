@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tonic::{
     service::{Routes, RoutesBuilder},
     transport::Server,
@@ -57,7 +58,7 @@ pub async fn routes(store: &Arc<Store>, port: &Port) -> Routes {
         .max_encoding_message_size(MAX_ANSWER);
     let (health, health_service) = tonic_health::server::health_reporter();
     report(&health, false).await;
-    tokio::spawn(keep_reporting(health, Arc::clone(store)));
+    tokio::spawn(keep_reporting(health, store.ready()));
     let mut routes = RoutesBuilder::default();
     routes.add_service(edits).add_service(health_service);
     routes.add_service(reflection().build_v1().expect("the schema's descriptors are sound"));
@@ -74,8 +75,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 /// Follows whether the store is ready.
-async fn keep_reporting(health: HealthReporter, store: Arc<Store>) {
-    let mut ready = store.ready();
+async fn keep_reporting(health: HealthReporter, mut ready: watch::Receiver<Result<(), String>>) {
     loop {
         let is_ready = ready.borrow_and_update().is_ok();
         report(&health, is_ready).await;

@@ -88,7 +88,7 @@ pub fn choice(
 ) -> Result<(MaskChoice, Option<Note>), PictureError> {
     let (mut shapes, mut note) = (None::<Mask>, None);
     if let Some(painted) = painted {
-        let (mask, resized) = Mask::from_picture("mask", painted, size)?;
+        let (mask, resized) = Mask::from_picture("given", painted, size)?;
         (shapes, note) = (Some(mask), resized);
     }
     if let Some(boxes) = &mask.boxes {

@@ -31,5 +31,7 @@ mod method;
 mod evaluation;
 // Where an edit is: localizers, scores of clusters, masks at the picture's edges.
 mod localizers;
+// The gRPC service: jobs, streams, masks, restarts.
+mod service;
 // Fixtures and measures that several of these share.
 mod support;

@@ -1,0 +1,398 @@
+//! A server with a scripted model, and what tests ask of it.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use retouch::{
+    editing::settings::EditSettings,
+    jobs::{
+        clock,
+        queue::QueueLimits,
+        runner::{Edited, Found, Listener, Localized, ModelInfo, RunError, RunEvent, Runner, Task},
+        store::{Limits, Store},
+        worker::{self, WorkerEnd},
+    },
+    journal::{Journal, Space, error::JournalError},
+    picture::{FileFormat, size::Size},
+    server::router::{self, Port},
+    wire::{
+        pictures::{LazyPreview, PictureFile},
+        v1::{
+            self, CreateEditJobRequest, EditEvent, EditSpec, Image, Pass, edit_event::Event,
+            edit_job::State, edit_service_client::EditServiceClient, image::Source,
+        },
+    },
+};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Status, transport::Channel};
+use tonic_types::StatusExt;
+
+/// The script's limits.
+pub(crate) const LIMITS: Limits = Limits {
+    queue: QueueLimits { total: 8, tenant: 8 },
+    tenant_awaiting: 4,
+    queue_timeout: Duration::from_secs(60),
+    run_timeout: Duration::from_secs(60),
+    default_ttl: Duration::from_secs(3600),
+    max_ttl: Duration::from_secs(7200),
+    max_pixels: 1 << 20,
+    max_artifact_bytes: 4 << 20,
+    max_attempts: 3,
+};
+const SPACE: Space = Space { quota: 1 << 30, min_free: 0 };
+/// How long a scripted step takes.
+pub(crate) const STEP: Duration = Duration::from_millis(10);
+
+/// A model that does what the instruction says: `panic`, `no memory`, `lose the device`, `everything`.
+#[derive(Debug)]
+pub(crate) struct Script {
+    model: ModelInfo,
+    /// Steps of pass 1 that were made, over all jobs.
+    pub(crate) localize_steps: Arc<AtomicUsize>,
+}
+
+impl Script {
+    pub(crate) fn new() -> Self {
+        let model = ModelInfo {
+            name: "script".to_owned(),
+            digest: "0123".to_owned(),
+            device: "cpu".to_owned(),
+            dtype: "fp32".to_owned(),
+            libtorch: "none".to_owned(),
+            recommended: EditSettings::paper(),
+        };
+        Self { model, localize_steps: Arc::default() }
+    }
+
+    fn steps(
+        &self,
+        task: &Task,
+        pass: Pass,
+        total: u32,
+        listener: Listener<'_>,
+    ) -> Result<(), RunError> {
+        for step in 1..=total {
+            thread::sleep(STEP);
+            if pass == Pass::Localize {
+                self.localize_steps.fetch_add(1, Ordering::Relaxed);
+            }
+            let image = image::RgbImage::from_pixel(8, 8, image::Rgb([step as u8, 0, 0]));
+            let preview = LazyPreview::new(Arc::new(image), None);
+            let progress = v1::StepProgress {
+                pass: pass as i32,
+                step,
+                total,
+                timestep: f64::from(total - step),
+                eta: None,
+            };
+            go(listener(RunEvent::Preview(pass, step, preview)))?;
+            go(listener(RunEvent::Step(progress)))?;
+        }
+        match task.spec.instruction.as_str() {
+            "panic" => panic!("as asked"),
+            "no memory" => panic!("DefaultCPUAllocator: can't allocate memory"),
+            "lose the device" => Err(RunError::DeviceLost("CUDA error: as asked".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn go(flow: ControlFlow<()>) -> Result<(), RunError> {
+    if flow.is_break() { Err(RunError::Interrupted) } else { Ok(()) }
+}
+
+impl Runner for Script {
+    fn model(&self) -> &ModelInfo {
+        &self.model
+    }
+
+    fn localize(&mut self, task: &Task, listener: Listener<'_>) -> Result<Localized, RunError> {
+        if task.localization.is_none() {
+            let parsed = v1::InstructionParsed { object: "bee".to_owned(), ..Default::default() };
+            go(listener(RunEvent::Parsed(parsed)))?;
+            self.steps(task, Pass::Localize, task.spec.localize_steps.unwrap_or(3), listener)?;
+        }
+        if task.spec.instruction == "everything" {
+            return Ok(Localized { found: None });
+        }
+        let cluster = |id, score, selected| v1::Cluster { id, score, area: 0.5, selected };
+        let word = v1::Heatmap { word: "bee".to_owned(), max: 1.0, is_object: true, ..Default::default() };
+        Ok(Localized {
+            found: Some(Found {
+                json: task.localization.clone().unwrap_or_else(|| Bytes::from_static(b"{}")),
+                clusters: vec![cluster(1, 0.9, true), cluster(2, 0.1, false)],
+                cluster_map: Some((gray(7), gray(1))),
+                heatmaps: vec![(word, gray(9))],
+                mask: gray(255),
+                area: 0.5,
+            }),
+        })
+    }
+
+    fn edit(&mut self, task: &Task, listener: Listener<'_>) -> Result<Edited, RunError> {
+        let whole = task.mask.is_none() && task.localization.is_none();
+        go(listener(RunEvent::MaskSettled { file: gray(255), area: 0.5, whole }))?;
+        self.steps(task, Pass::Edit, task.spec.steps.unwrap_or(3), listener)?;
+        // The result tells what it was made of.
+        let mask = task.mask.as_ref().map_or(0, |(mask, file)| {
+            mask.clusters.iter().flat_map(|it| &it.ids).sum::<u32>() as u8 + u8::from(file.is_some())
+        });
+        Ok(Edited { image: gray(100 + mask), decode: Duration::from_millis(1) })
+    }
+}
+
+fn gray(level: u8) -> PictureFile {
+    let image = image::GrayImage::from_pixel(16, 16, image::Luma([level]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    PictureFile::new(FileFormat::Png, Size::new(16, 16), bytes.into_inner())
+}
+
+/// A PNG of 32 by 24 pixels.
+pub(crate) fn picture(level: u8) -> Bytes {
+    let image = image::RgbImage::from_pixel(32, 24, image::Rgb([level, 20, 30]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner().into()
+}
+
+/// A mask of all of it.
+pub(crate) fn white() -> Bytes {
+    let image = image::GrayImage::from_pixel(32, 24, image::Luma([255]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner().into()
+}
+
+/// A running server.
+pub(crate) struct Harness {
+    pub(crate) store: Arc<Store>,
+    pub(crate) client: EditServiceClient<Channel>,
+    pub(crate) url: String,
+    pub(crate) localize_steps: Arc<AtomicUsize>,
+    worker: Option<JoinHandle<WorkerEnd>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    folder: Folder,
+}
+
+enum Folder {
+    Own(TempDir),
+    Given(PathBuf),
+}
+
+impl Harness {
+    pub(crate) async fn new() -> Self {
+        Self::with(LIMITS).await
+    }
+
+    pub(crate) async fn with(limits: Limits) -> Self {
+        Self::start(Folder::Own(tempfile::tempdir().unwrap()), limits).await
+    }
+
+    pub(crate) async fn over(folder: &Path) -> Self {
+        Self::start(Folder::Given(folder.to_owned()), LIMITS).await
+    }
+
+    async fn start(folder: Folder, limits: Limits) -> Self {
+        let path = match &folder {
+            Folder::Own(it) => it.path(),
+            Folder::Given(it) => it,
+        };
+        let store = Store::open(open(path).await, limits).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let port = Port {
+            max_request_bytes: 32 << 20,
+            slots: 1,
+            connection_age: Duration::from_secs(600),
+            cors_origins: Vec::new(),
+        };
+        let routes = router::routes(&store, &port).await;
+        let server = router::http(&port).add_routes(routes);
+        let incoming = TcpListenerStream::new(listener);
+        let serve = tokio::spawn(async move { server.serve_with_incoming(incoming).await.unwrap() });
+        let clock = tokio::spawn(clock::run(Arc::clone(&store)));
+        let script = Script::new();
+        let localize_steps = Arc::clone(&script.localize_steps);
+        let worker = work(&store, script);
+        let client = connect(&url).await;
+        Self {
+            store,
+            client,
+            url,
+            localize_steps,
+            worker: Some(worker),
+            tasks: vec![serve, clock],
+            folder,
+        }
+    }
+
+    /// Ends the server as a drain that has no time left does; the folder stays.
+    pub(crate) async fn stop(mut self) -> PathBuf {
+        self.store.drain();
+        self.store.halt();
+        let worker = self.worker.take().unwrap();
+        tokio::task::spawn_blocking(|| worker.join().unwrap()).await.unwrap();
+        for task in &self.tasks {
+            task.abort();
+        }
+        for task in std::mem::take(&mut self.tasks) {
+            let _ = task.await;
+        }
+        let folder = std::mem::replace(&mut self.folder, Folder::Given(PathBuf::new()));
+        match folder {
+            Folder::Own(it) => it.keep(),
+            Folder::Given(it) => it,
+        }
+    }
+
+    /// Where the journal is.
+    pub(crate) fn folder(&self) -> &Path {
+        match &self.folder {
+            Folder::Own(it) => it.path(),
+            Folder::Given(it) => it,
+        }
+    }
+
+    pub(crate) async fn create(&self, request: CreateEditJobRequest) -> v1::EditJob {
+        self.client.clone().create_edit_job(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn refused(&self, request: CreateEditJobRequest) -> (Code, String) {
+        reason(&self.client.clone().create_edit_job(request).await.unwrap_err())
+    }
+
+    pub(crate) async fn get(&self, name: &str) -> v1::EditJob {
+        let request = v1::GetEditJobRequest { name: name.to_owned() };
+        self.client.clone().get_edit_job(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn cancel(&self, name: &str) -> Result<v1::EditJob, Status> {
+        let request = v1::CancelEditJobRequest { name: name.to_owned(), reason: String::new() };
+        self.client.clone().cancel_edit_job(request).await.map(|it| it.into_inner())
+    }
+
+    pub(crate) async fn decide(
+        &self,
+        name: &str,
+        decision: v1::MaskDecision,
+    ) -> Result<v1::EditJob, Status> {
+        let request =
+            v1::SubmitMaskRequest { name: name.to_owned(), decision: Some(decision) };
+        self.client.clone().submit_mask(request).await.map(|it| it.into_inner())
+    }
+
+    /// All events of a job after a number, until its end.
+    pub(crate) async fn watch(&self, name: &str, after_sequence: u64) -> Vec<EditEvent> {
+        let request =
+            v1::WatchEditJobRequest { name: name.to_owned(), after_sequence, events: None };
+        let mut stream = self.client.clone().watch_edit_job(request).await.unwrap().into_inner();
+        let mut events = Vec::new();
+        while let Some(event) = stream.message().await.unwrap() {
+            events.push(event);
+        }
+        events
+    }
+
+    /// Waits until a job is in a state.
+    pub(crate) async fn until(&self, name: &str, state: State) -> v1::EditJob {
+        let started = Instant::now();
+        loop {
+            let job = self.get(name).await;
+            if job.state() == state {
+                return job;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{:?}: {:?}", job.state(), job.error);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// The folder's journal, once the connections of a server before have let it go.
+async fn open(folder: &Path) -> Journal {
+    for _ in 0..500 {
+        match Journal::open(folder, SPACE) {
+            Ok(journal) => return journal,
+            Err(JournalError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the journal is still in use");
+}
+
+/// A worker thread over a script.
+pub(crate) fn work(store: &Arc<Store>, mut script: Script) -> JoinHandle<WorkerEnd> {
+    let store = Arc::clone(store);
+    thread::spawn(move || {
+        store.set_model(script.model().clone());
+        store.set_ready(Ok(()));
+        worker::run(&store, &mut script, "script-0")
+    })
+}
+
+async fn connect(url: &str) -> EditServiceClient<Channel> {
+    let client = EditServiceClient::connect(url.to_owned()).await.unwrap();
+    // The worker tells of its model a moment after the server is there.
+    let mut asked = client.clone();
+    while asked.get_server_info(v1::GetServerInfoRequest {}).await.unwrap().get_ref().model.is_empty() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    client
+}
+
+/// An edit of three steps a pass.
+pub(crate) fn spec(instruction: &str) -> EditSpec {
+    EditSpec {
+        image: Some(Image { source: Some(Source::Data(picture(10))) }),
+        instruction: instruction.to_owned(),
+        steps: Some(3),
+        seed: Some(1),
+        ..EditSpec::default()
+    }
+}
+
+pub(crate) fn request(spec: EditSpec) -> CreateEditJobRequest {
+    CreateEditJobRequest { spec: Some(spec), ..CreateEditJobRequest::default() }
+}
+
+/// Code and reason of a refused call.
+pub(crate) fn reason(status: &Status) -> (Code, String) {
+    let info = status.get_details_error_info().expect("every refusal has its reason");
+    assert_eq!(info.domain, "retouch");
+    (status.code(), info.reason)
+}
+
+/// What kinds of control events these are, in their order.
+pub(crate) fn kinds(events: &[EditEvent]) -> Vec<String> {
+    let kind = |event: &EditEvent| match event.event.as_ref()? {
+        Event::State(state) => Some(state.state().as_str_name().replace("STATE_", "")),
+        Event::Instruction(_) => Some("instruction".to_owned()),
+        Event::Warning(warning) => Some(format!("warning {}", warning.reason)),
+        Event::ClusterMap(_) => Some("clusters".to_owned()),
+        Event::Heatmap(_) => Some("heatmap".to_owned()),
+        Event::MaskProposed(_) => Some("proposed".to_owned()),
+        Event::MaskSettled(_) => Some("settled".to_owned()),
+        Event::Result(_) => Some("result".to_owned()),
+        Event::Error(error) => Some(format!("error {}", error.reason)),
+        _ => None,
+    };
+    events.iter().filter_map(kind).collect()
+}
+
+/// Numbers of the control events.
+pub(crate) fn numbers(events: &[EditEvent]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = events.iter().map(|it| it.sequence).collect();
+    numbers.dedup();
+    numbers
+}

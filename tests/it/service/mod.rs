@@ -1,0 +1,7 @@
+//! The service over loopback: a real server, journal and client, and a model that is a script.
+
+mod harness;
+mod life;
+mod masks;
+mod restart;
+mod streams;

@@ -1,0 +1,111 @@
+//! Restarts: what was accepted is there again, from its last checkpoint.
+
+use retouch::{
+    journal::{Journal, Space, error::JournalError},
+    wire::v1::{CreateEditJobRequest, EditSpec, MaskPolicy, edit_job::State},
+};
+
+use super::harness::{Harness, kinds, numbers, request, spec};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_goes_on_from_its_checkpoint_whatever_its_state() {
+    let server = Harness::new().await;
+    let review = EditSpec { mask_policy: MaskPolicy::Review as i32, ..spec("edit") };
+    let done = server.client.clone().run_edit(request(spec("done"))).await.unwrap().into_inner();
+    let awaiting = server.create(request(review)).await;
+    server.until(&awaiting.name, State::AwaitingMask).await;
+    let editing = server.create(request(EditSpec { localize_steps: Some(2), steps: Some(200), ..spec("edit") })).await;
+    server.until(&editing.name, State::Editing).await;
+    let queued = server
+        .create(CreateEditJobRequest { request_id: "queued".to_owned(), ..request(spec("queued")) })
+        .await;
+    let told = server.watch(&done.name, 0).await;
+    let folder = server.stop().await;
+
+    let server = Harness::over(&folder).await;
+    assert_eq!(server.watch(&done.name, 0).await, told);
+    assert_eq!(server.get(&awaiting.name).await.state(), State::AwaitingMask);
+    let again = CreateEditJobRequest { request_id: "queued".to_owned(), ..request(spec("queued")) };
+    assert_eq!(server.create(again).await.name, queued.name);
+    server.until(&queued.name, State::Succeeded).await;
+    let editing = server.until(&editing.name, State::Succeeded).await;
+    assert_eq!(editing.attempt, 2);
+    let events = server.watch(&editing.name, 0).await;
+    assert_eq!(numbers(&events), (1..=editing.last_sequence).collect::<Vec<u64>>());
+    let told = kinds(&events);
+    assert_eq!(told.iter().filter(|it| *it == "LOCALIZING").count(), 1);
+    assert!(told.contains(&"MASK_READY".to_owned()));
+    std::fs::remove_dir_all(server.stop().await).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_takes_the_server_down_each_time_fails_in_the_end() {
+    let mut server = Harness::new().await;
+    let job = server.create(request(EditSpec { localize_steps: Some(1000), ..spec("edit") })).await;
+    for _ in 0..2 {
+        server.until(&job.name, State::Localizing).await;
+        // Without the store's own end, which would put the job back.
+        let copy = copied(&server);
+        std::fs::remove_dir_all(server.stop().await).unwrap();
+        server = Harness::over(&copy).await;
+    }
+    server.until(&job.name, State::Localizing).await;
+    let copy = copied(&server);
+    std::fs::remove_dir_all(server.stop().await).unwrap();
+    let server = Harness::over(&copy).await;
+    let failed = server.get(&job.name).await;
+    assert_eq!((failed.state(), failed.error.unwrap().reason), (State::Failed, "WORKER_LOST".to_owned()));
+    std::fs::remove_dir_all(server.stop().await).unwrap();
+}
+
+#[test]
+fn a_journal_has_one_process_and_a_damaged_one_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let space = Space { quota: 1 << 20, min_free: 0 };
+    let open = || Journal::open(folder.path(), space);
+    let first = open().unwrap();
+    assert!(matches!(open().unwrap_err(), JournalError::InUse { .. }));
+    drop(first);
+
+    let path = folder.path().join("journal.redb");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[..64].fill(0xa5);
+    bytes[middle..middle + 64].fill(0xa5);
+    std::fs::write(&path, &bytes).unwrap();
+    let error = open().unwrap_err();
+    assert!(error.to_string().contains("journal.redb"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "it was left as it is");
+}
+
+#[test]
+fn a_full_disk_and_a_full_quota_are_refused_and_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), Space { quota: 100, min_free: 0 }).unwrap();
+    let id = uuid::Uuid::now_v7();
+    assert!(matches!(journal.store_file(id, &[0; 101]).unwrap_err(), JournalError::Quota { .. }));
+    journal.store_file(id, &[0; 60]).unwrap();
+    let other = uuid::Uuid::now_v7();
+    assert!(journal.store_file(other, &[0; 60]).is_err());
+    journal.drop_file(id);
+    journal.store_file(other, &[0; 60]).unwrap();
+    drop(journal);
+
+    let space = Space { quota: 1 << 20, min_free: u64::MAX };
+    let full = Journal::open(folder.path(), space).unwrap();
+    assert!(matches!(full.store_file(id, b"x").unwrap_err(), JournalError::DiskFull { .. }));
+    assert!(std::fs::read_dir(folder.path().join("artifacts")).unwrap().next().is_none());
+}
+
+/// A copy of a running server's folder, as a crash would leave it.
+fn copied(server: &Harness) -> std::path::PathBuf {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let from = server.folder();
+    std::fs::create_dir_all(folder.join("artifacts")).unwrap();
+    std::fs::copy(from.join("journal.redb"), folder.join("journal.redb")).unwrap();
+    for file in std::fs::read_dir(from.join("artifacts")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), folder.join("artifacts").join(file.file_name())).unwrap();
+    }
+    folder
+}
