@@ -197,14 +197,37 @@ impl Harness {
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
-        Self::start(Folder::Own(tempfile::tempdir().unwrap()), limits).await
+        Self::scripted(Folder::Own(tempfile::tempdir().unwrap()), limits).await
     }
 
     pub(crate) async fn over(folder: &Path) -> Self {
-        Self::start(Folder::Given(folder.to_owned()), LIMITS).await
+        Self::scripted(Folder::Given(folder.to_owned()), LIMITS).await
     }
 
-    async fn start(folder: Folder, limits: Limits) -> Self {
+    async fn scripted(folder: Folder, limits: Limits) -> Self {
+        let script = Script::new();
+        let steps = Arc::clone(&script.localize_steps);
+        let server = Self::start(folder, limits, move || Box::new(script)).await;
+        Self { localize_steps: steps, ..server }
+    }
+
+    /// A server over a model that its worker's thread loads; in a folder of its own, or one of a server before.
+    pub(crate) async fn real(
+        folder: Option<&Path>,
+        load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
+    ) -> Self {
+        let folder = match folder {
+            Some(it) => Folder::Given(it.to_owned()),
+            None => Folder::Own(tempfile::tempdir().unwrap()),
+        };
+        Self::start(folder, LIMITS, load).await
+    }
+
+    async fn start(
+        folder: Folder,
+        limits: Limits,
+        load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
+    ) -> Self {
         let path = match &folder {
             Folder::Own(it) => it.path(),
             Folder::Given(it) => it,
@@ -223,15 +246,13 @@ impl Harness {
         let incoming = TcpListenerStream::new(listener);
         let serve = tokio::spawn(async move { server.serve_with_incoming(incoming).await.unwrap() });
         let clock = tokio::spawn(clock::run(Arc::clone(&store)));
-        let script = Script::new();
-        let localize_steps = Arc::clone(&script.localize_steps);
-        let worker = work(&store, script);
+        let worker = work(&store, load);
         let client = connect(&url).await;
         Self {
             store,
             client,
             url,
-            localize_steps,
+            localize_steps: Arc::default(),
             worker: Some(worker),
             tasks: vec![serve, clock],
             folder,
@@ -331,13 +352,17 @@ async fn open(folder: &Path) -> Journal {
     panic!("the journal is still in use");
 }
 
-/// A worker thread over a script.
-pub(crate) fn work(store: &Arc<Store>, mut script: Script) -> JoinHandle<WorkerEnd> {
+/// A worker's thread.
+fn work(
+    store: &Arc<Store>,
+    load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
+) -> JoinHandle<WorkerEnd> {
     let store = Arc::clone(store);
     thread::spawn(move || {
-        store.set_model(script.model().clone());
+        let mut runner = load();
+        store.set_model(runner.model().clone());
         store.set_ready(Ok(()));
-        worker::run(&store, &mut script, "script-0")
+        worker::run(&store, runner.as_mut(), "model-0")
     })
 }
 

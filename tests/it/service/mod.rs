@@ -3,5 +3,6 @@
 mod harness;
 mod life;
 mod masks;
+mod real;
 mod restart;
 mod streams;

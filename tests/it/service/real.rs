@@ -1,0 +1,185 @@
+//! The service over the demo model: what it gives is what a local edit gives, byte for byte.
+
+use std::{ops::ControlFlow, path::Path};
+
+use image::{DynamicImage, GenericImageView};
+use retouch::{
+    editing::{
+        edit_mask::MaskChoice, editor::Editor, event::EditEvent, request::EditRequest,
+        settings::EditSettings,
+    },
+    jobs::{
+        editor_runner::EditorRunner,
+        runner::{ModelInfo, Runner},
+    },
+    models::snapshot::Snapshot,
+    picture::decode::{self, InputLimits},
+    pipelines::load,
+    wire::{
+        spec,
+        v1::{
+            self, EditSpec, Image, MaskPolicy, edit_event::Event, edit_job::State, image::Source,
+        },
+    },
+};
+use tch::{Device, Kind};
+use tonic::Code;
+
+use super::harness::{Harness, kinds, reason, request};
+
+const INSTRUCTION: &str = "change the black tree to blue";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn editor() -> (Editor, EditSettings) {
+    let snapshot = Snapshot::open(&root().join("assets/demo-model")).unwrap();
+    let settings = EditSettings::recommended(snapshot.retouch_json().unwrap()).unwrap();
+    let pipeline = load::load(&snapshot, Kind::Float, Device::Cpu).unwrap();
+    (Editor::new(Box::new(pipeline), None), settings)
+}
+
+fn runner() -> Box<dyn Runner> {
+    let (editor, recommended) = editor();
+    let model = ModelInfo {
+        name: "demo-model".to_owned(),
+        digest: editor.pipeline().digest().to_owned(),
+        device: "cpu".to_owned(),
+        dtype: "fp32".to_owned(),
+        libtorch: "2.11.0".to_owned(),
+        recommended,
+    };
+    Box::new(EditorRunner::new(editor, model, 1 << 20))
+}
+
+fn edit() -> EditSpec {
+    let picture = std::fs::read(root().join("assets/example.png")).unwrap();
+    EditSpec {
+        image: Some(Image { source: Some(Source::Data(picture.into())) }),
+        instruction: INSTRUCTION.to_owned(),
+        seed: Some(7),
+        steps: Some(4),
+        ..EditSpec::default()
+    }
+}
+
+/// The same edit without a server.
+fn local() -> (image::RgbImage, EditRequest) {
+    let (editor, recommended) = editor();
+    let input = decode::read(&root().join("assets/example.png"), InputLimits::default()).unwrap();
+    let request = spec::request(&edit(), &recommended, input.picture.rgb, MaskChoice::default()).unwrap();
+    let edited = editor.edit(&request, &mut |_: EditEvent| ControlFlow::Continue(())).unwrap();
+    (edited.image, request)
+}
+
+fn open(artifact: Option<&v1::Artifact>) -> DynamicImage {
+    let artifact = artifact.unwrap();
+    image::load_from_memory(&artifact.inline).unwrap_or_else(|it| panic!("{artifact:?}: {it}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_over_the_wire_is_the_local_one_with_every_map() {
+    let server = Harness::real(None, runner).await;
+    let mut stream = server.client.clone().stream_edit(request(edit())).await.unwrap().into_inner();
+    let mut events = Vec::new();
+    while let Some(event) = stream.message().await.unwrap() {
+        events.push(event.event.unwrap());
+    }
+    let (expected, asked) = local();
+    let size = asked.image.dimensions();
+    let (mut words, mut previews, mut ids, mut seen) = (0, 0, 0u8, Vec::new());
+    for event in &events {
+        match event {
+            Event::Instruction(parsed) => {
+                assert_eq!(parsed.object, "the black tree");
+                let span = parsed.object_start as usize..parsed.object_end as usize;
+                assert_eq!(&INSTRUCTION[span], "the black tree");
+            }
+            Event::ClusterMap(map) => {
+                let labels = open(map.labels.as_ref()).into_luma8();
+                ids = map.clusters.len() as u8;
+                assert!(labels.as_raw().iter().all(|id| (1..=ids).contains(id)));
+                assert!(open(map.image.as_ref()).width() >= 128);
+            }
+            Event::Heatmap(heatmap) => {
+                words += 1;
+                assert!(heatmap.max >= heatmap.min && heatmap.max <= 1.0);
+                assert!(open(heatmap.image.as_ref()).as_luma16().is_some());
+            }
+            Event::MaskProposed(it) => assert_eq!(open(it.mask.as_ref()).dimensions(), size),
+            Event::MaskSettled(it) => assert_eq!(open(it.mask.as_ref()).dimensions(), size),
+            Event::Preview(preview) => {
+                previews += 1;
+                assert_eq!(open(preview.image.as_ref()).dimensions(), (32, 32));
+            }
+            Event::Result(result) => {
+                assert_eq!(open(result.image.as_ref()).into_rgb8(), expected);
+                seen.push(result.clone());
+            }
+            _ => {}
+        }
+    }
+    assert!(ids > 1 && words >= 4 && previews >= 1, "{ids} {words} {previews}");
+    assert_eq!(seen.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_between_the_passes_changes_no_bit_of_the_result() {
+    let server = Harness::real(None, runner).await;
+    let review = EditSpec { mask_policy: MaskPolicy::Review as i32, ..edit() };
+    let job = server.create(request(review)).await;
+    server.until(&job.name, State::AwaitingMask).await;
+    let folder = server.stop().await;
+    let server = Harness::real(Some(&folder), runner).await;
+    let accept = v1::mask_decision::Decision::Accept(v1::AcceptMask::default());
+    let decision = v1::MaskDecision { decision: Some(accept), ..Default::default() };
+    server.decide(&job.name, decision).await.unwrap();
+    let job = server.until(&job.name, State::Succeeded).await;
+    let result = job.result.unwrap();
+    assert_eq!(open(result.image.as_ref()).into_rgb8(), local().0);
+    assert_eq!(result.provenance.unwrap().seed, 7);
+    std::fs::remove_dir_all(server.stop().await).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_decides_what_is_run() {
+    let server = Harness::real(None, runner).await;
+    let run = async |spec: EditSpec| {
+        let answer = server.client.clone().run_edit(request(spec)).await;
+        let name = answer.as_ref().map(|it| it.get_ref().name.clone()).unwrap_or_default();
+        let told = if name.is_empty() { Vec::new() } else { kinds(&server.watch(&name, 0).await) };
+        (answer.map(tonic::Response::into_inner), told)
+    };
+    // A style means the whole picture.
+    let (job, told) = run(EditSpec { instruction: "make it snow".to_owned(), ..edit() }).await;
+    assert_eq!(job.unwrap().state(), State::Succeeded);
+    assert!(told.contains(&"settled".to_owned()) && !told.contains(&"proposed".to_owned()), "{told:?}");
+    // What is not understood is a warning, or an error.
+    let nonsense = EditSpec { instruction: "wibble wobble".to_owned(), ..edit() };
+    let (job, told) = run(nonsense.clone()).await;
+    assert_eq!(job.unwrap().state(), State::Succeeded);
+    assert!(told.iter().any(|it| it.starts_with("warning NOT_PARSED")), "{told:?}");
+    let (refused, _) = run(EditSpec { strict: true, ..nonsense }).await;
+    assert_eq!(reason(&refused.unwrap_err()), (Code::InvalidArgument, "OBJECT_NOT_FOUND".to_owned()));
+    // The plain backbone has one pass.
+    let method = v1::Method::InstructPix2pix as i32;
+    let (job, told) = run(EditSpec { method, ..edit() }).await;
+    assert_eq!(job.unwrap().state(), State::Succeeded);
+    assert_eq!(told, ["QUEUED", "EDITING", "result", "SUCCEEDED"]);
+    // A lossy type, previews by the autoencoder.
+    let output = Some(v1::OutputOptions { mime_type: "image/jpeg".to_owned(), quality: Some(80) });
+    let events = Some(v1::EventOptions {
+        preview_decode: v1::PreviewDecode::Vae as i32,
+        preview_max_px: Some(48),
+        ..Default::default()
+    });
+    let (job, _) = run(EditSpec { output, events, ..edit() }).await;
+    let image = job.unwrap().result.unwrap().image.unwrap();
+    assert_eq!(image.mime_type, "image/jpeg");
+    assert!(image.inline.starts_with(&[0xff, 0xd8]));
+    // Too large for the model.
+    let resize = Some(v1::Resize { size: Some(v1::resize::Size::Fit(8192)) });
+    let (refused, _) = run(EditSpec { resize, ..edit() }).await;
+    assert_eq!(reason(&refused.unwrap_err()), (Code::InvalidArgument, "IMAGE_TOO_LARGE".to_owned()));
+}
