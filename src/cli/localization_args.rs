@@ -42,6 +42,10 @@ pub(crate) struct LocalizationArgs {
     /// Bring the border of the mask, made of cells, to the picture's own edges [default: the model's, else no].
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub(crate) refine: Option<bool>,
+    /// Grow the mask that is found, so that a new shape has room: a share of the picture's shorter side, 0 to 0.5
+    /// [default: the model's, else 0].
+    #[arg(long, allow_hyphen_values = true, value_name = "SHARE")]
+    pub(crate) grow: Option<f64>,
 }
 
 /// [`crate::editing::instruction::Action`] as typed.
@@ -107,6 +111,9 @@ impl LocalizationArgs {
             settings.threshold = Some(threshold.try_into()?);
         }
         settings.refine = self.refine.unwrap_or(settings.refine);
+        if let Some(grow) = self.grow {
+            settings.grow = grow.try_into()?;
+        }
         Ok(())
     }
 }

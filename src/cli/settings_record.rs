@@ -19,6 +19,7 @@ pub(crate) fn facts(request: &EditRequest, loaded: &Loaded) -> Vec<Fact> {
         fact("tau", &settings.tau.get()),
         fact("Localizer", &settings.localizer.name()),
         fact("Refined", &if settings.refine { "to the picture's edges" } else { "no" }),
+        fact("Grown by", &settings.grow.get()),
         fact("Modulation", &settings.modulation.name()),
         fact("Preserve", &settings.preserve.name()),
         fact("Method", &request.method.name()),

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 use crate::editing::{
     EditError,
     iam_edit::{attn_store::Grid, localization_map::Localization},
+    knobs::Growth,
     session::EditSession,
 };
 use crate::picture::{
@@ -45,6 +46,8 @@ pub enum MaskSource {
 pub struct EditMask {
     full: Mask,
     gate: Mask,
+    /// The mask before it was grown for the edit.
+    found: Mask,
     feather: Radius,
     source: MaskSource,
 }
@@ -101,19 +104,24 @@ impl EditMask {
             (None, None) => return Ok(None),
         };
 
-        // 3. Inverted, then grown.
+        // 3. Inverted, then grown: as the caller says, and what was found as the settings say.
         if choice.invert {
             (full, gate) = (full.inverted(), gate.inverted());
         }
-        if choice.dilate != Radius::default() {
-            full = full.dilated(choice.dilate);
+        let found = full.clone();
+        let mut growth = vec![choice.dilate];
+        if choice.is_left_open() {
+            growth.push(radius(session.request.settings.grow, canvas));
+        }
+        for radius in growth.into_iter().filter(|&it| it != Radius::default()) {
+            full = full.dilated(radius);
             gate = gate.union(&pooled(&full, work));
         }
         if full.is_empty() || gate.is_empty() {
             return Err(EditError::EmptyMask);
         }
         let source = if choice.is_left_open() { MaskSource::Proposed } else { MaskSource::Chosen };
-        Ok(Some(Self { full, gate, feather: choice.feather, source }))
+        Ok(Some(Self { full, gate, found, feather: choice.feather, source }))
     }
 
     /// The mask that holds the whole picture.
@@ -122,12 +130,18 @@ impl EditMask {
             Mask::from_fn(session.canvas_size(), |_, _| true),
             Mask::from_fn(session.work_size(), |_, _| true),
         );
-        Self { full, gate, feather: Radius::default(), source: MaskSource::Whole }
+        let found = full.clone();
+        Self { full, gate, found, feather: Radius::default(), source: MaskSource::Whole }
     }
 
     /// The mask at the size of the result.
     pub fn full(&self) -> &Mask {
         &self.full
+    }
+
+    /// The mask at the size of the result, before it was grown for the edit: what the localization says.
+    pub fn found(&self) -> &Mask {
+        &self.found
     }
 
     /// Share of the picture, 0 to 1.
@@ -162,6 +176,12 @@ impl MaskSource {
             Self::Whole => "MASK_SOURCE_GLOBAL",
         }
     }
+}
+
+/// A growth in pixels of a picture.
+fn radius(growth: Growth, size: Size) -> Radius {
+    let pixels = (growth.get() * f64::from(size.width.min(size.height))).round();
+    Radius::try_from((pixels as u32).min(mask::MAX_RADIUS)).expect("it is at most the largest one")
 }
 
 /// How far the picture's edges may lie from those of the cells, in cells (docs/ablations.md).

@@ -20,11 +20,12 @@ use crate::editing::{
         selection::{Fallback, MIN_CONTRAST},
     },
     instruction::{Action, Instruction, Overrides, ParseError, Phrase},
+    knobs::Tau,
     localize,
     localizer::{ClusterScore, Localizer, ScoreSource},
     request::{EditRequest, MethodKind, Preserve, Unparsed},
     session::EditSession,
-    settings::{LocalizationSettings, Tau},
+    settings::LocalizationSettings,
 };
 use crate::picture::resample::{self, Filter};
 use crate::pipelines::EditPipeline;

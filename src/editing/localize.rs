@@ -10,10 +10,10 @@ use crate::editing::{
         localization::LocalizationInstruction,
         localization_map::{Localization, object_fields, word_maps},
     },
+    knobs::Tau,
     localizer::{Localizer, ScoreSource},
     noise_difference::Field,
     session::EditSession,
-    settings::Tau,
 };
 use crate::pipelines::LatentSize;
 

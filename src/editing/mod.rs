@@ -8,6 +8,7 @@ pub mod editor;
 pub mod event;
 pub mod iam_edit;
 pub mod instruction;
+pub mod knobs;
 pub mod localize;
 pub mod localizer;
 pub mod noise_difference;

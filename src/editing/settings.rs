@@ -7,6 +7,7 @@ use crate::editing::{
         localization::{Template, TemplateError, shipped_nouns},
         segmentation::Rows,
     },
+    knobs::{ClusterCount, Growth, Tau},
     localizer::{ClusterScore, Localizer},
     request::{Preserve, Resize},
 };
@@ -51,6 +52,8 @@ pub struct EditSettings {
     pub threshold: Option<Tau>,
     /// Whether the mask's border is brought to the picture's own edges.
     pub refine: bool,
+    /// How far the mask that was found is grown for the edit, so that a new shape has room.
+    pub grow: Growth,
     /// How cross-attention is held inside the mask.
     pub modulation: Modulation,
     /// What keeps the rest of the picture.
@@ -60,14 +63,6 @@ pub struct EditSettings {
     /// Where the localization looks, and with which words.
     pub localization: LocalizationSettings,
 }
-
-/// A number of clusters, 2 to 32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClusterCount(u32);
-
-/// A cluster score, 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tau(f64);
 
 /// Where the localization looks, and with which words.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +111,7 @@ struct RetouchJson {
     score: Option<ScoreName>,
     threshold: Option<f64>,
     refine: Option<bool>,
+    grow: Option<f64>,
     modulation: Option<ModulationName>,
     isam_level: Option<usize>,
     icam_level: Option<usize>,
@@ -169,13 +165,14 @@ impl EditSettings {
                 image: ImageGuidance::try_from(1.5).expect("1.5 is in range"),
             },
             scheduler: None,
-            clusters: ClusterCount(5),
-            tau: Tau(0.3),
+            clusters: ClusterCount::try_from(5).expect("5 is in range"),
+            tau: Tau::try_from(0.3).expect("0.3 is in range"),
             rows: Rows::Raw,
             localizer: Localizer::Iam,
             score: ClusterScore::Attention,
             threshold: None,
             refine: false,
+            grow: Growth::default(),
             modulation: Modulation::Gate,
             preserve: Preserve::Pixel,
             resize: Resize::Fit(None),
@@ -228,6 +225,9 @@ impl EditSettings {
             settings.threshold = Some(threshold.try_into()?);
         }
         settings.refine = json.refine.unwrap_or(settings.refine);
+        if let Some(grow) = json.grow {
+            settings.grow = grow.try_into()?;
+        }
         if let Some(modulation) = json.modulation {
             settings.modulation = modulation.into();
         }
@@ -257,44 +257,6 @@ impl LocalizationSettings {
         if let Some(nouns) = nouns {
             self.nouns = nouns;
         }
-    }
-}
-
-// === impl ClusterCount and Tau ===
-
-impl ClusterCount {
-    /// The number.
-    pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl TryFrom<u32> for ClusterCount {
-    type Error = OutOfRange;
-
-    fn try_from(value: u32) -> Result<Self, OutOfRange> {
-        if (2..=32).contains(&value) {
-            return Ok(Self(value));
-        }
-        Err(OutOfRange { name: "k", value: value.to_string(), range: "2 to 32" })
-    }
-}
-
-impl Tau {
-    /// The score.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl TryFrom<f64> for Tau {
-    type Error = OutOfRange;
-
-    fn try_from(value: f64) -> Result<Self, OutOfRange> {
-        if (0.0..=1.0).contains(&value) {
-            return Ok(Self(value));
-        }
-        Err(OutOfRange { name: "tau", value: value.to_string(), range: "0 to 1" })
     }
 }
 

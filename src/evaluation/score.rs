@@ -85,7 +85,7 @@ impl Truth<'_> {
     /// Mask and heat map against the truth; an edit of the whole picture counts as a mask of all of it.
     fn localization(&self, outcome: &Outcome, scores: &mut Scores) {
         let found = match &outcome.mask {
-            Some(mask) => region(mask.full()),
+            Some(mask) => region(mask.found()),
             None => Region::all(self.pictures.image.width(), self.pictures.image.height()),
         };
         let object = self.pictures.object_mask.as_ref().or(self.pictures.mask.as_ref());

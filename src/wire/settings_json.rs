@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::editing::{
+    knobs::Tau,
     request::{EditRequest, Resize},
-    settings::Tau,
 };
 use crate::sampling::SchedulerKind;
 
@@ -51,6 +51,7 @@ pub fn json(request: &EditRequest, origin: &Origin<'_>) -> Value {
         "score": settings.score.name(),
         "threshold": settings.threshold.map(Tau::get),
         "refine": settings.refine,
+        "grow": settings.grow.get(),
         "modulation": settings.modulation.name(),
         "preserve": settings.preserve.name(),
         "size": size(settings.resize),

@@ -9,8 +9,9 @@ use image::RgbImage;
 
 use crate::editing::{
     edit_mask::MaskChoice,
+    knobs::Tau,
     request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
-    settings::{EditSettings, Tau},
+    settings::EditSettings,
 };
 use crate::picture::{
     FileFormat,
@@ -136,6 +137,9 @@ pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSetti
         settings.threshold = Some(Tau::try_from(threshold).map_err(taken("threshold"))?);
     }
     settings.refine = spec.refine.unwrap_or(settings.refine);
+    if let Some(grow) = spec.grow {
+        settings.grow = grow.try_into().map_err(taken("grow"))?;
+    }
     settings.scheduler =
         enums::scheduler(known("scheduler", spec.scheduler)?).or(settings.scheduler);
     settings.modulation =
@@ -363,6 +367,7 @@ fn write_back(spec: &mut EditSpec, settings: &EditSettings) {
     spec.cluster_count = Some(settings.clusters.get());
     spec.threshold = settings.threshold.map(Tau::get);
     spec.refine = Some(settings.refine);
+    spec.grow = Some(settings.grow.get());
     let scheduler = |kind: SchedulerKind| enums::to_scheduler(kind) as i32;
     spec.scheduler = settings.scheduler.map_or(spec.scheduler, scheduler);
     spec.modulation = enums::to_modulation(settings.modulation) as i32;

@@ -25,11 +25,11 @@ use crate::editing::{
         localization_map::{Localization, LocalizedPrompt, Maps},
         selection::MIN_CONTRAST,
     },
+    knobs::Tau,
     localizer::ClusterScore,
     preserve::LatentPreserve,
     request::Preserve,
     session::EditSession,
-    settings::Tau,
 };
 use crate::pipelines::TokenizedPrompt;
 

@@ -127,7 +127,8 @@ impl Runner for Script {
             return Ok(Localized { found: None });
         }
         let cluster = |id, score, selected| v1::Cluster { id, score, area: 0.5, selected };
-        let word = v1::Heatmap { word: "bee".to_owned(), max: 1.0, is_object: true, ..Default::default() };
+        let word =
+            v1::Heatmap { word: "bee".to_owned(), max: 1.0, is_object: true, ..Default::default() };
         Ok(Localized {
             found: Some(Found {
                 json: task.localization.clone().unwrap_or_else(|| Bytes::from_static(b"{}")),
@@ -146,7 +147,8 @@ impl Runner for Script {
         self.steps(task, Pass::Edit, task.spec.steps.unwrap_or(3), listener)?;
         // The result tells what it was made of.
         let mask = task.mask.as_ref().map_or(0, |(mask, file)| {
-            mask.clusters.iter().flat_map(|it| &it.ids).sum::<u32>() as u8 + u8::from(file.is_some())
+            mask.clusters.iter().flat_map(|it| &it.ids).sum::<u32>() as u8
+                + u8::from(file.is_some())
         });
         Ok(Edited { image: gray(100 + mask), decode: Duration::from_millis(1) })
     }
@@ -244,7 +246,8 @@ impl Harness {
         let routes = router::routes(&store, &port).await;
         let server = router::http(&port).add_routes(routes);
         let incoming = TcpListenerStream::new(listener);
-        let serve = tokio::spawn(async move { server.serve_with_incoming(incoming).await.unwrap() });
+        let serve =
+            tokio::spawn(async move { server.serve_with_incoming(incoming).await.unwrap() });
         let clock = tokio::spawn(clock::run(Arc::clone(&store)));
         let worker = work(&store, load);
         let client = connect(&url).await;
@@ -309,8 +312,7 @@ impl Harness {
         name: &str,
         decision: v1::MaskDecision,
     ) -> Result<v1::EditJob, Status> {
-        let request =
-            v1::SubmitMaskRequest { name: name.to_owned(), decision: Some(decision) };
+        let request = v1::SubmitMaskRequest { name: name.to_owned(), decision: Some(decision) };
         self.client.clone().submit_mask(request).await.map(|it| it.into_inner())
     }
 
@@ -334,7 +336,12 @@ impl Harness {
             if job.state() == state {
                 return job;
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "{:?}: {:?}", job.state(), job.error);
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "{:?}: {:?}",
+                job.state(),
+                job.error
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -370,7 +377,14 @@ async fn connect(url: &str) -> EditServiceClient<Channel> {
     let client = EditServiceClient::connect(url.to_owned()).await.unwrap();
     // The worker tells of its model a moment after the server is there.
     let mut asked = client.clone();
-    while asked.get_server_info(v1::GetServerInfoRequest {}).await.unwrap().get_ref().model.is_empty() {
+    while asked
+        .get_server_info(v1::GetServerInfoRequest {})
+        .await
+        .unwrap()
+        .get_ref()
+        .model
+        .is_empty()
+    {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     client

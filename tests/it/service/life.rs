@@ -93,7 +93,8 @@ async fn a_kept_localization_saves_a_pass() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_is_heard_within_a_step_and_frees_the_slot() {
     let server = Harness::new().await;
-    let long = server.create(request(EditSpec { localize_steps: Some(1000), ..spec("edit") })).await;
+    let long =
+        server.create(request(EditSpec { localize_steps: Some(1000), ..spec("edit") })).await;
     server.until(&long.name, State::Localizing).await;
     let started = Instant::now();
     assert_eq!(server.cancel(&long.name).await.unwrap().state(), State::Cancelled);
@@ -126,7 +127,10 @@ async fn a_lost_device_sends_its_job_back_and_makes_the_server_not_ready() {
     let server = Harness::new().await;
     let job = server.create(request(spec("lose the device"))).await;
     let mut ready = server.store.ready();
-    tokio::time::timeout(Duration::from_secs(10), ready.wait_for(Result::is_err)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), ready.wait_for(Result::is_err))
+        .await
+        .unwrap()
+        .unwrap();
     let job = server.until(&job.name, State::Queued).await;
     assert_eq!(job.attempt, 2);
 }
@@ -134,7 +138,10 @@ async fn a_lost_device_sends_its_job_back_and_makes_the_server_not_ready() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_request_id_makes_one_job() {
     let server = Harness::new().await;
-    let asked = CreateEditJobRequest { request_id: "once".to_owned(), ..request(EditSpec { seed: None, ..spec("edit") }) };
+    let asked = CreateEditJobRequest {
+        request_id: "once".to_owned(),
+        ..request(EditSpec { seed: None, ..spec("edit") })
+    };
     let calls = (0..64).map(|_| {
         let (mut client, asked) = (server.client.clone(), asked.clone());
         tokio::spawn(async move { client.create_edit_job(asked).await.unwrap().into_inner().name })
@@ -152,7 +159,8 @@ async fn one_request_id_makes_one_job() {
     // The picture's bytes count, not how they came.
     let mut artifact = asked.clone();
     let uploaded = upload(&server, &picture(10)).await;
-    artifact.spec.as_mut().unwrap().image = Some(Image { source: Some(Source::Artifact(uploaded)) });
+    artifact.spec.as_mut().unwrap().image =
+        Some(Image { source: Some(Source::Artifact(uploaded)) });
     assert_eq!(server.create(artifact).await.name, names[0]);
 }
 
@@ -178,7 +186,8 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn interactive_jobs_go_before_batch_jobs() {
     let server = Harness::new().await;
-    let running = server.create(request(EditSpec { localize_steps: Some(30), ..spec("edit") })).await;
+    let running =
+        server.create(request(EditSpec { localize_steps: Some(30), ..spec("edit") })).await;
     server.until(&running.name, State::Localizing).await;
     let batch = EditSpec { priority: v1::Priority::Batch as i32, ..spec("later") };
     let later = server.create(request(batch)).await;
@@ -252,25 +261,94 @@ async fn requests_that_cannot_be_are_refused_with_their_field() {
         ("spec.instruction", "INVALID_ARGUMENT", spec(&"x".repeat(2001))),
         ("spec.image", "INVALID_ARGUMENT", EditSpec { image: None, ..spec("e") }),
         ("spec.steps", "INVALID_ARGUMENT", EditSpec { steps: Some(0), ..spec("e") }),
-        ("spec.text_guidance", "INVALID_ARGUMENT", EditSpec { text_guidance: Some(f64::NAN), ..spec("e") }),
-        ("spec.cluster_count", "INVALID_ARGUMENT", EditSpec { cluster_count: Some(33), ..spec("e") }),
+        (
+            "spec.text_guidance",
+            "INVALID_ARGUMENT",
+            EditSpec { text_guidance: Some(f64::NAN), ..spec("e") },
+        ),
+        (
+            "spec.cluster_count",
+            "INVALID_ARGUMENT",
+            EditSpec { cluster_count: Some(33), ..spec("e") },
+        ),
         ("spec.method", "INVALID_ARGUMENT", EditSpec { method: 77, ..spec("e") }),
         ("spec.mask_policy", "INVALID_ARGUMENT", EditSpec { mask_policy: -1, ..spec("e") }),
         ("spec.scheduler", "INVALID_ARGUMENT", EditSpec { scheduler: 9, ..spec("e") }),
         ("spec.model", "INVALID_ARGUMENT", EditSpec { model: "other".to_owned(), ..spec("e") }),
-        ("spec.mask", "INVALID_ARGUMENT", EditSpec { mask: Some(v1::Mask::default()), ..spec("e") }),
-        ("spec.mask.boxes", "INVALID_ARGUMENT", EditSpec { mask: Some(boxes(9.0, 9.0, 3.0, 12.0)), ..spec("e") }),
-        ("spec.mask.clusters", "INVALID_ARGUMENT", EditSpec { mask: Some(clusters(&[1])), ..spec("e") }),
-        ("spec.mask.dilate_px", "INVALID_ARGUMENT", EditSpec { mask: Some(v1::Mask { dilate_px: 513, ..boxes(1.0, 1.0, 9.0, 9.0) }), ..spec("e") }),
-        ("spec.output.mime_type", "INVALID_ARGUMENT", EditSpec { output: Some(v1::OutputOptions { mime_type: "image/gif".to_owned(), quality: None }), ..spec("e") }),
-        ("spec.ttl", "INVALID_ARGUMENT", EditSpec { ttl: Some(prost_types::Duration { seconds: 8000, nanos: 0 }), ..spec("e") }),
-        ("spec.review_timeout", "INVALID_ARGUMENT", EditSpec { review_timeout: Some(prost_types::Duration { seconds: -3, nanos: 0 }), ..spec("e") }),
-        ("spec.resize.fit", "INVALID_ARGUMENT", EditSpec { resize: Some(v1::Resize { size: Some(v1::resize::Size::Fit(1)) }), ..spec("e") }),
+        (
+            "spec.mask",
+            "INVALID_ARGUMENT",
+            EditSpec { mask: Some(v1::Mask::default()), ..spec("e") },
+        ),
+        (
+            "spec.mask.boxes",
+            "INVALID_ARGUMENT",
+            EditSpec { mask: Some(boxes(9.0, 9.0, 3.0, 12.0)), ..spec("e") },
+        ),
+        (
+            "spec.mask.clusters",
+            "INVALID_ARGUMENT",
+            EditSpec { mask: Some(clusters(&[1])), ..spec("e") },
+        ),
+        (
+            "spec.mask.dilate_px",
+            "INVALID_ARGUMENT",
+            EditSpec {
+                mask: Some(v1::Mask { dilate_px: 513, ..boxes(1.0, 1.0, 9.0, 9.0) }),
+                ..spec("e")
+            },
+        ),
+        (
+            "spec.output.mime_type",
+            "INVALID_ARGUMENT",
+            EditSpec {
+                output: Some(v1::OutputOptions {
+                    mime_type: "image/gif".to_owned(),
+                    quality: None,
+                }),
+                ..spec("e")
+            },
+        ),
+        (
+            "spec.ttl",
+            "INVALID_ARGUMENT",
+            EditSpec { ttl: Some(prost_types::Duration { seconds: 8000, nanos: 0 }), ..spec("e") },
+        ),
+        (
+            "spec.review_timeout",
+            "INVALID_ARGUMENT",
+            EditSpec {
+                review_timeout: Some(prost_types::Duration { seconds: -3, nanos: 0 }),
+                ..spec("e")
+            },
+        ),
+        (
+            "spec.resize.fit",
+            "INVALID_ARGUMENT",
+            EditSpec {
+                resize: Some(v1::Resize { size: Some(v1::resize::Size::Fit(1)) }),
+                ..spec("e")
+            },
+        ),
         ("", "BAD_MASK", EditSpec { mask: Some(boxes(1.0, 1.0, 99.0, 12.0)), ..spec("e") }),
         ("", "BAD_IMAGE", EditSpec { image: Some(data(b"GIF89a....")), ..spec("e") }),
         ("", "BAD_IMAGE", EditSpec { image: Some(data(&picture(1)[..60])), ..spec("e") }),
-        ("", "BAD_MASK", EditSpec { mask: Some(v1::Mask { image: Some(data(b"no")), ..Default::default() }), ..spec("e") }),
-        ("", "ARTIFACT_NOT_FOUND", EditSpec { image: Some(Image { source: Some(Source::Artifact("artifacts/x".to_owned())) }), ..spec("e") }),
+        (
+            "",
+            "BAD_MASK",
+            EditSpec {
+                mask: Some(v1::Mask { image: Some(data(b"no")), ..Default::default() }),
+                ..spec("e")
+            },
+        ),
+        (
+            "",
+            "ARTIFACT_NOT_FOUND",
+            EditSpec {
+                image: Some(Image { source: Some(Source::Artifact("artifacts/x".to_owned())) }),
+                ..spec("e")
+            },
+        ),
         ("", "JOB_NOT_FOUND", EditSpec { reuse_localization_of: "jobs/x".to_owned(), ..spec("e") }),
     ];
     for (field, expected, spec) in bad {
@@ -330,9 +408,11 @@ async fn upload(server: &Harness, bytes: &[u8]) -> String {
     use v1::upload_artifact_request::Data;
     let header = v1::UploadHeader { mime_type: "image/png".to_owned(), ..Default::default() };
     let mut pieces = vec![v1::UploadArtifactRequest { data: Some(Data::Header(header)) }];
-    pieces.extend(bytes.chunks(50).map(|chunk| v1::UploadArtifactRequest {
-        data: Some(Data::Chunk(chunk.to_vec().into())),
-    }));
+    pieces.extend(
+        bytes.chunks(50).map(|chunk| v1::UploadArtifactRequest {
+            data: Some(Data::Chunk(chunk.to_vec().into())),
+        }),
+    );
     let pieces = tokio_stream::iter(pieces);
     server.client.clone().upload_artifact(pieces).await.unwrap().into_inner().name
 }

@@ -47,7 +47,10 @@ async fn a_reviewed_job_waits_without_a_slot_and_edits_what_was_chosen() {
     server.until(&job.name, State::Succeeded).await;
     let events = server.watch(&job.name, 0).await;
     let told = kinds(&events);
-    assert_eq!(told[6..], ["AWAITING_MASK", "MASK_READY", "EDITING", "settled", "result", "SUCCEEDED"]);
+    assert_eq!(
+        told[6..],
+        ["AWAITING_MASK", "MASK_READY", "EDITING", "settled", "result", "SUCCEEDED"]
+    );
     let settled = events.iter().find_map(|it| match &it.event {
         Some(Event::MaskSettled(settled)) => Some(settled.source()),
         _ => None,
@@ -143,13 +146,8 @@ async fn both_directions_of_one_stream_decide_and_cancel() {
         let (inputs, received) = mpsc::channel(4);
         let say = |input| v1::EditInput { input: Some(input) };
         inputs.send(say(Input::Start(request(review())))).await.unwrap();
-        let mut events = server
-            .client
-            .clone()
-            .edit(ReceiverStream::new(received))
-            .await
-            .unwrap()
-            .into_inner();
+        let mut events =
+            server.client.clone().edit(ReceiverStream::new(received)).await.unwrap().into_inner();
         let mut told = Vec::new();
         let end = loop {
             match events.message().await {

@@ -68,7 +68,8 @@ fn edit() -> EditSpec {
 fn local() -> (image::RgbImage, EditRequest) {
     let (editor, recommended) = editor();
     let input = decode::read(&root().join("assets/example.png"), InputLimits::default()).unwrap();
-    let request = spec::request(&edit(), &recommended, input.picture.rgb, MaskChoice::default()).unwrap();
+    let request =
+        spec::request(&edit(), &recommended, input.picture.rgb, MaskChoice::default()).unwrap();
     let edited = editor.edit(&request, &mut |_: EditEvent| ControlFlow::Continue(())).unwrap();
     (edited.image, request)
 }
@@ -154,14 +155,20 @@ async fn what_is_asked_for_decides_what_is_run() {
     // A style means the whole picture.
     let (job, told) = run(EditSpec { instruction: "make it snow".to_owned(), ..edit() }).await;
     assert_eq!(job.unwrap().state(), State::Succeeded);
-    assert!(told.contains(&"settled".to_owned()) && !told.contains(&"proposed".to_owned()), "{told:?}");
+    assert!(
+        told.contains(&"settled".to_owned()) && !told.contains(&"proposed".to_owned()),
+        "{told:?}"
+    );
     // What is not understood is a warning, or an error.
     let nonsense = EditSpec { instruction: "wibble wobble".to_owned(), ..edit() };
     let (job, told) = run(nonsense.clone()).await;
     assert_eq!(job.unwrap().state(), State::Succeeded);
     assert!(told.iter().any(|it| it.starts_with("warning NOT_PARSED")), "{told:?}");
     let (refused, _) = run(EditSpec { strict: true, ..nonsense }).await;
-    assert_eq!(reason(&refused.unwrap_err()), (Code::InvalidArgument, "OBJECT_NOT_FOUND".to_owned()));
+    assert_eq!(
+        reason(&refused.unwrap_err()),
+        (Code::InvalidArgument, "OBJECT_NOT_FOUND".to_owned())
+    );
     // The plain backbone has one pass.
     let method = v1::Method::InstructPix2pix as i32;
     let (job, told) = run(EditSpec { method, ..edit() }).await;
@@ -181,5 +188,8 @@ async fn what_is_asked_for_decides_what_is_run() {
     // Too large for the model.
     let resize = Some(v1::Resize { size: Some(v1::resize::Size::Fit(8192)) });
     let (refused, _) = run(EditSpec { resize, ..edit() }).await;
-    assert_eq!(reason(&refused.unwrap_err()), (Code::InvalidArgument, "IMAGE_TOO_LARGE".to_owned()));
+    assert_eq!(
+        reason(&refused.unwrap_err()),
+        (Code::InvalidArgument, "IMAGE_TOO_LARGE".to_owned())
+    );
 }

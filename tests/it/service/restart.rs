@@ -14,7 +14,9 @@ async fn a_job_goes_on_from_its_checkpoint_whatever_its_state() {
     let done = server.client.clone().run_edit(request(spec("done"))).await.unwrap().into_inner();
     let awaiting = server.create(request(review)).await;
     server.until(&awaiting.name, State::AwaitingMask).await;
-    let editing = server.create(request(EditSpec { localize_steps: Some(2), steps: Some(200), ..spec("edit") })).await;
+    let editing = server
+        .create(request(EditSpec { localize_steps: Some(2), steps: Some(200), ..spec("edit") }))
+        .await;
     server.until(&editing.name, State::Editing).await;
     let queued = server
         .create(CreateEditJobRequest { request_id: "queued".to_owned(), ..request(spec("queued")) })
@@ -54,7 +56,10 @@ async fn a_job_that_takes_the_server_down_each_time_fails_in_the_end() {
     std::fs::remove_dir_all(server.stop().await).unwrap();
     let server = Harness::over(&copy).await;
     let failed = server.get(&job.name).await;
-    assert_eq!((failed.state(), failed.error.unwrap().reason), (State::Failed, "WORKER_LOST".to_owned()));
+    assert_eq!(
+        (failed.state(), failed.error.unwrap().reason),
+        (State::Failed, "WORKER_LOST".to_owned())
+    );
     std::fs::remove_dir_all(server.stop().await).unwrap();
 }
 

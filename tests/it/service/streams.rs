@@ -61,7 +61,8 @@ async fn a_watch_can_leave_kinds_of_events_out() {
         max_inline_bytes: Some(0),
         ..Default::default()
     };
-    let request = v1::WatchEditJobRequest { name: job.name, after_sequence: 0, events: Some(events) };
+    let request =
+        v1::WatchEditJobRequest { name: job.name, after_sequence: 0, events: Some(events) };
     let mut stream = server.client.clone().watch_edit_job(request).await.unwrap().into_inner();
     let mut seen = Vec::new();
     while let Some(event) = stream.message().await.unwrap() {
@@ -154,7 +155,8 @@ async fn storms_of_cancels_leave_the_neighbor_alone() {
     let server = Harness::new().await;
     let job = server.create(request(EditSpec { localize_steps: Some(600), ..spec("edit") })).await;
     let watch = v1::WatchEditJobRequest { name: job.name.clone(), ..Default::default() };
-    let mut neighbor = server.client.clone().watch_edit_job(watch.clone()).await.unwrap().into_inner();
+    let mut neighbor =
+        server.client.clone().watch_edit_job(watch.clone()).await.unwrap().into_inner();
     for storm in 0..100 {
         let calls: Vec<_> = (0..30)
             .map(|_| {
@@ -190,7 +192,8 @@ async fn health_follows_the_model() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_refuses_new_jobs_finishes_the_running_one_and_cuts_the_waiting() {
     let server = Harness::new().await;
-    let running = server.create(request(EditSpec { localize_steps: Some(40), ..spec("edit") })).await;
+    let running =
+        server.create(request(EditSpec { localize_steps: Some(40), ..spec("edit") })).await;
     server.until(&running.name, State::Localizing).await;
     let mut waiting =
         server.client.clone().stream_edit(request(spec("later"))).await.unwrap().into_inner();
