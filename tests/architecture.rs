@@ -55,6 +55,9 @@ const DOORS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "evaluation"]),
     ("axum", &["server"]),
+    ("figment", &["cli"]),
+    ("governor", &["server"]),
+    ("rustls", &["server", "cli"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("ctrlc", &["cli"]),

@@ -25,8 +25,7 @@ pub struct Job {
     pub id: Uuid,
     /// Whose it is.
     pub tenant: String,
-    /// What traces call it.
-    pub span: tracing::Span,
+    span: Mutex<tracing::Span>,
     record: Mutex<JobRecord>,
     latest: Mutex<Latest>,
     tick: watch::Sender<u64>,
@@ -107,7 +106,7 @@ impl Job {
         Self {
             id,
             tenant: record.tenant.clone(),
-            span,
+            span: Mutex::new(span),
             over: AtomicBool::new(is_over(state(&record))),
             record: Mutex::new(record),
             latest: Mutex::default(),
@@ -133,6 +132,11 @@ impl Job {
             job.queue = self.latest().queue.value;
         }
         job
+    }
+
+    /// The job in traces, until it has ended.
+    pub fn span(&self) -> tracing::Span {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where it is.
@@ -182,7 +186,10 @@ impl Job {
 
     /// Takes in what a commit made durable.
     pub fn committed(&self, record: &JobRecord) {
-        self.over.store(is_over(state(record)), Ordering::Release);
+        if is_over(state(record)) {
+            self.over.store(true, Ordering::Release);
+            *self.span.lock().unwrap_or_else(PoisonError::into_inner) = tracing::Span::none();
+        }
         self.wake();
     }
 

@@ -225,12 +225,13 @@ impl Store {
         let sealed = draft.seal();
         self.commit(&job.tenant, &sealed)?;
         let after = sealed.record;
+        let span = job.span();
         *record = after;
         job.committed(&record);
         let after = job::state(&record);
         drop(record);
         if after != before {
-            self.moved(job, before, after);
+            self.moved(job, &span, before, after);
         }
         Ok(made)
     }
@@ -257,8 +258,8 @@ impl Store {
     }
 
     /// What follows from a change of state.
-    fn moved(&self, job: &Job, before: State, after: State) {
-        tracing::info!(parent: &job.span, state = after.as_str_name(), "moved");
+    fn moved(&self, job: &Job, span: &tracing::Span, before: State, after: State) {
+        tracing::info!(parent: span, state = after.as_str_name(), "moved");
         if matches!(before, State::Queued | State::MaskReady) && self.queue.remove(job.id) {
             self.show_queue();
         }

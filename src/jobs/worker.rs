@@ -57,7 +57,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// Runs the job as far as it goes; whether the device was lost.
     fn run(&mut self) -> bool {
-        let _span = self.job.span.clone().entered();
+        let _span = self.job.span().entered();
         let Ok(mut pass) = self.store.change(self.job, |draft| draft.start(self.name)) else {
             return false; // it ended while it waited
         };

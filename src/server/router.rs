@@ -2,19 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
 use tonic::{
     service::{Routes, RoutesBuilder},
     transport::Server,
 };
-use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::jobs::store::Store;
-use crate::server::edit_service::Edits;
-use crate::wire::{
-    FILE_DESCRIPTOR_SET,
-    v1::edit_service_server::{EditServiceServer, SERVICE_NAME},
-};
+use crate::server::{edit_service::Edits, ops, telemetry::trace_context};
+use crate::wire::{FILE_DESCRIPTOR_SET, v1::edit_service_server::EditServiceServer};
 
 /// Room for an answer's names and numbers beside its inline bytes.
 const MAX_ANSWER: usize = 4 << 20;
@@ -33,8 +28,6 @@ pub struct Port {
     pub slots: u32,
     /// How long a connection lives.
     pub connection_age: Duration,
-    /// Origins of pages that may call by grpc-web; none by default.
-    pub cors_origins: Vec<String>,
 }
 
 /// HTTP as a server in production speaks it.
@@ -48,6 +41,7 @@ pub fn http(port: &Port) -> Server {
         .http2_adaptive_window(Some(true))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
         .max_connection_age(port.connection_age)
+        .trace_fn(trace_context::span)
 }
 
 /// The services of a store, with a reporter that tells the health of `retouch.v1.EditService` and of the server as a whole.
@@ -57,8 +51,8 @@ pub async fn routes(store: &Arc<Store>, port: &Port) -> Routes {
         .max_decoding_message_size(port.max_request_bytes)
         .max_encoding_message_size(MAX_ANSWER);
     let (health, health_service) = tonic_health::server::health_reporter();
-    report(&health, false).await;
-    tokio::spawn(keep_reporting(health, store.ready()));
+    ops::report(&health, false).await;
+    tokio::spawn(ops::follow(health, store.ready()));
     let mut routes = RoutesBuilder::default();
     routes.add_service(edits).add_service(health_service);
     routes.add_service(reflection().build_v1().expect("the schema's descriptors are sound"));
@@ -72,23 +66,4 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-}
-
-/// Follows whether the store is ready.
-async fn keep_reporting(health: HealthReporter, mut ready: watch::Receiver<Result<(), String>>) {
-    loop {
-        let is_ready = ready.borrow_and_update().is_ok();
-        report(&health, is_ready).await;
-        if ready.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn report(health: &HealthReporter, is_ready: bool) {
-    let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    // The empty name is the server as a whole, which tonic-health calls SERVING from the start.
-    for service in ["", SERVICE_NAME] {
-        health.set_service_status(service, status).await;
-    }
 }

@@ -1,37 +1,24 @@
-//! Faults of jobs as gRPC statuses, with google.rpc details that grpcurl prints.
+//! Faults of jobs as refusals and gRPC statuses.
 
-use std::time::Duration;
+use tonic::{Code, Status};
 
-use tonic::{Code, Status, metadata::MetadataValue};
-use tonic_types::{ErrorDetails, StatusExt};
+use crate::jobs::fault::Fault;
+use crate::server::refusal::Refusal;
 
-use crate::jobs::fault::{self, Fault};
+/// The refusal of a fault: its code and reason, when to try again, and which fields are wrong.
+pub fn refusal(fault: &Fault) -> Refusal {
+    let fields = fault.fields.iter().map(|it| (it.field.clone(), it.description.clone()));
+    Refusal {
+        code: Code::from_i32(fault.reason.code() as i32),
+        reason: fault.reason.name(),
+        message: fault.message.clone(),
+        metadata: fault.metadata.clone().into_iter().collect(),
+        retry_after: fault.retry_after,
+        fields: fields.collect(),
+    }
+}
 
-/// The domain of every reason.
-pub const DOMAIN: &str = "retouch";
-
-/// The status of a fault: its code, `ErrorInfo`, and `RetryInfo` and `BadRequest` where there is something to say.
+/// The status of a fault.
 pub fn of_fault(fault: &Fault) -> Status {
-    let mut details = ErrorDetails::new();
-    let metadata = fault.metadata.clone().into_iter().collect::<std::collections::HashMap<_, _>>();
-    details.set_error_info(fault.reason.name(), DOMAIN, metadata);
-    details.set_retry_info(fault.retry_after);
-    for field in &fault.fields {
-        details.add_bad_request_violation(&field.field, &field.description);
-    }
-    let mut status =
-        Status::with_error_details(code(fault.reason.code()), fault.message.clone(), details);
-    if let Some(delay) = fault.retry_after {
-        status.metadata_mut().insert("grpc-retry-pushback-ms", pushback(delay));
-    }
-    status
-}
-
-/// gRFC A6: when a client may retry, in milliseconds.
-fn pushback(delay: Duration) -> MetadataValue<tonic::metadata::Ascii> {
-    MetadataValue::from(delay.as_millis().min(u128::from(u32::MAX)) as u64)
-}
-
-fn code(code: fault::Code) -> Code {
-    Code::from_i32(code as i32)
+    refusal(fault).into()
 }

@@ -23,6 +23,7 @@ use crate::jobs::{
 };
 use crate::server::{
     edit_service::streams::{Ending, Streams},
+    keys::{Caller, LOCAL},
     status,
 };
 use crate::wire::{
@@ -313,9 +314,11 @@ struct Call {
 }
 
 impl Call {
-    fn of(metadata: &MetadataMap, _extensions: &Extensions) -> Self {
+    fn of(metadata: &MetadataMap, extensions: &Extensions) -> Self {
         let timeout = metadata.get("grpc-timeout").and_then(|it| timeout(it.to_str().ok()?));
-        Self { tenant: "local".to_owned(), deadline: timeout.map(|it| Instant::now() + it) }
+        let caller = extensions.get::<Caller>();
+        let tenant = caller.map_or_else(|| LOCAL.to_owned(), |it| it.tenant.clone());
+        Self { tenant, deadline: timeout.map(|it| Instant::now() + it) }
     }
 }
 

@@ -241,7 +241,6 @@ impl Harness {
             max_request_bytes: 32 << 20,
             slots: 1,
             connection_age: Duration::from_secs(600),
-            cors_origins: Vec::new(),
         };
         let routes = router::routes(&store, &port).await;
         let server = router::http(&port).add_routes(routes);

@@ -1,0 +1,188 @@
+//! Whether a configuration can be served: ranges, and keys that need each other.
+
+use std::{
+    fmt::{Debug, Display},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use crate::server::config::{Auth, Config, Jobs, Server, Tls};
+use crate::server::telemetry::log_filter;
+
+/// What a configuration gets wrong.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A value that can't be.
+    #[error("{key} is {found}; expected {expected}")]
+    Value {
+        /// Such as `server.drain_timeout`.
+        key: &'static str,
+        /// As given.
+        found: String,
+        /// What may be given.
+        expected: String,
+    },
+    /// A key without the one that it needs.
+    #[error("{key} is set, but {needs} is not")]
+    Alone {
+        /// The one that is set.
+        key: &'static str,
+        /// The one that is not.
+        needs: &'static str,
+    },
+    /// Other machines could call without a key.
+    #[error(
+        "server.listen is {listen}, which other machines reach, and there are no keys: \
+         set auth.keys_file, or server.allow_anonymous if everyone may edit"
+    )]
+    Open {
+        /// As given.
+        listen: std::net::SocketAddr,
+    },
+}
+
+/// Sizes of one message, in bytes: 64 KiB holds any request without pictures, and gRPC frames end at 2 GiB.
+const REQUEST_BYTES: RangeInclusive<u64> = 64 * 1024..=2 * 1024 * 1024 * 1024 - 1;
+/// The longest time that anything but a kept job may take.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest time that a job is kept.
+const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// One second.
+const SECOND: Duration = Duration::from_secs(1);
+/// The most of anything that is counted.
+const MANY: u32 = 1_000_000;
+
+impl Config {
+    /// Checks what the types can't.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first key that is wrong, and what it may be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.server.check()?;
+        self.tls.check()?;
+        self.auth.check()?;
+        let device = &self.model.device;
+        let index = device.strip_prefix("cuda:").map(str::parse::<u16>);
+        if !(device == "cpu" || device == "cuda" || matches!(index, Some(Ok(_)))) {
+            return Err(wrong("model.device", device, "cpu, cuda or cuda:N"));
+        }
+        if let Some(threads) = self.model.threads {
+            within("model.threads", threads, 1..=1024)?;
+        }
+        self.jobs.check()?;
+        if let Err(error) = log_filter::parse(&self.log.level) {
+            return Err(wrong("log.level", format!("`{}`", self.log.level), error));
+        }
+        if let Some(endpoint) = &self.otlp.endpoint {
+            let host = endpoint.strip_prefix("http://").or(endpoint.strip_prefix("https://"));
+            if host.is_none_or(str::is_empty) {
+                return Err(wrong("otlp.endpoint", endpoint, "http://HOST:PORT or https://HOST:PORT"));
+            }
+        }
+        let open = !self.server.listen.ip().is_loopback();
+        if open && self.auth.keys_file.is_none() && !self.server.allow_anonymous {
+            return Err(ConfigError::Open { listen: self.server.listen });
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    fn check(&self) -> Result<(), ConfigError> {
+        within("server.max_request_bytes", self.max_request_bytes, REQUEST_BYTES)?;
+        within(
+            "server.body_budget_bytes",
+            self.body_budget_bytes,
+            self.max_request_bytes..=1 << 40,
+        )?;
+        spans("server.drain_timeout", self.drain_timeout, SECOND..=DAY)?;
+        spans("server.connection_age", self.connection_age, SECOND..=DAY)?;
+        if self.listen == self.ops_listen && self.listen.port() != 0 {
+            return Err(wrong("server.ops_listen", self.ops_listen, "another port than server.listen"));
+        }
+        for origin in &self.cors_origins {
+            let host = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
+            let named = host.is_some_and(|it| !it.is_empty() && !it.contains(['/', '*', ' ']));
+            if !(named || origin == "*" && self.cors_origins.len() == 1) {
+                let expected = "origins such as https://example.org, without a path, or * alone";
+                return Err(wrong("server.cors_origins", format!("`{origin}`"), expected));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tls {
+    fn check(&self) -> Result<(), ConfigError> {
+        let alone = |key, needs| Err(ConfigError::Alone { key, needs });
+        match (&self.cert, &self.key, &self.client_ca) {
+            (Some(_), None, _) => alone("tls.cert", "tls.key"),
+            (None, Some(_), _) => alone("tls.key", "tls.cert"),
+            (None, None, Some(_)) => alone("tls.client_ca", "tls.cert"),
+            (Some(_), Some(_), _) | (None, None, None) => Ok(()),
+        }
+    }
+}
+
+impl Auth {
+    fn check(&self) -> Result<(), ConfigError> {
+        within("auth.requests_per_second", self.requests_per_second, 1..=MANY)?;
+        within("auth.burst", self.burst, 1..=MANY)
+    }
+}
+
+impl Jobs {
+    fn check(&self) -> Result<(), ConfigError> {
+        within("jobs.queue_limit", self.queue_limit, 1..=MANY)?;
+        within("jobs.tenant_queue_limit", self.tenant_queue_limit, 1..=MANY)?;
+        within("jobs.tenant_awaiting_limit", self.tenant_awaiting_limit, 1..=MANY)?;
+        spans("jobs.queue_timeout", self.queue_timeout, SECOND..=DAY)?;
+        spans("jobs.run_timeout", self.run_timeout, SECOND..=DAY)?;
+        spans("jobs.max_ttl", self.max_ttl, SECOND..=YEAR)?;
+        spans("jobs.default_ttl", self.default_ttl, SECOND..=self.max_ttl)?;
+        within("jobs.disk_quota_bytes", self.disk_quota_bytes, 1 << 20..=1 << 50)?;
+        within("jobs.min_free_bytes", self.min_free_bytes, 0..=1 << 50)
+    }
+}
+
+fn within<T: PartialOrd + Display>(
+    key: &'static str,
+    found: T,
+    range: RangeInclusive<T>,
+) -> Result<(), ConfigError> {
+    if range.contains(&found) {
+        return Ok(());
+    }
+    Err(wrong(key, found, format!("{} to {}", range.start(), range.end())))
+}
+
+fn spans(
+    key: &'static str,
+    found: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<(), ConfigError> {
+    if range.contains(&found) {
+        return Ok(());
+    }
+    Err(wrong(key, Spoken(found), format!("{} to {}", Spoken(*range.start()), Spoken(*range.end()))))
+}
+
+fn wrong(key: &'static str, found: impl Display, expected: impl Display) -> ConfigError {
+    ConfigError::Value { key, found: found.to_string(), expected: expected.to_string() }
+}
+
+/// A time in whole units, as it is written in a file.
+struct Spoken(Duration);
+
+impl Display for Spoken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0 if !self.0.is_zero() => self.0.fmt(f),
+            _ if seconds > 0 && seconds.is_multiple_of(24 * 60 * 60) => {
+                write!(f, "{}d", seconds / (24 * 60 * 60))
+            }
+            _ => write!(f, "{seconds}s"),
+        }
+    }
+}

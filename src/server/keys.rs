@@ -1,0 +1,275 @@
+//! API keys: a file of hashes, read again when it changes, and the caller that a key stands for.
+//!
+//! A key is compared by its SHA-256 with every hash of the file, in constant time; no key and no hash is ever logged.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use http::{HeaderMap, header};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tonic::Code;
+
+use crate::server::{refusal::Refusal, stamp::Stamp};
+
+/// The header that carries a key without a scheme.
+pub const API_KEY: &str = "x-api-key";
+/// The tenant of everyone where there are no keys.
+pub const LOCAL: &str = "local";
+/// The key of everyone where there are no keys.
+pub const ANONYMOUS: &str = "anonymous";
+/// The longest id or tenant, in characters.
+const NAME_LENGTH: usize = 63;
+
+/// What a key permits; neither includes the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Every method of the service, on what belongs to the key's own tenant.
+    Edit,
+    /// `GetServerInfo`, and the log level from another machine.
+    Admin,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose jobs and artifacts the caller sees.
+    pub tenant: String,
+    /// Which key it showed, by its id.
+    pub key_id: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// The caller where there are no keys: tenant `local`, every scope.
+    pub fn local() -> Self {
+        let scopes = vec![Scope::Edit, Scope::Admin];
+        Self { tenant: LOCAL.to_owned(), key_id: ANONYMOUS.to_owned(), scopes }
+    }
+
+    /// Whether it holds a scope.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+}
+
+/// One `[[key]]` of a keys file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    /// The key's name, in logs and limits; unique.
+    pub id: String,
+    /// Whose key it is.
+    pub tenant: String,
+    /// SHA-256 of the key's characters, 64 hexadecimal digits.
+    pub sha256: String,
+    /// What it permits.
+    pub scopes: Vec<Scope>,
+}
+
+/// A keys file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecords {
+    /// Its keys; without any, nobody may call.
+    #[serde(default)]
+    pub key: Vec<KeyRecord>,
+}
+
+/// Why a keys file can't be used. Nothing of its text is repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// It can't be read.
+    #[error("{path} can't be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML of the right shape.
+    #[error("{path}, line {line}: {reason}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A key's value can't be.
+    #[error("{path}, key {number}: {reason}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// From 1, in the order of the file.
+        number: usize,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// The keys that are accepted.
+#[derive(Debug)]
+pub struct Keys {
+    file: Option<KeysFile>,
+}
+
+/// A keys file, and what it held when it was last good.
+#[derive(Debug)]
+struct KeysFile {
+    path: PathBuf,
+    read: Mutex<Read>,
+}
+
+#[derive(Debug)]
+struct Read {
+    stamp: Stamp,
+    keys: Arc<Vec<Key>>,
+}
+
+#[derive(Debug)]
+struct Key {
+    hash: [u8; 32],
+    caller: Caller,
+}
+
+impl Keys {
+    /// The keys of a file; without a file everyone is let in as [`Caller::local`].
+    ///
+    /// # Errors
+    /// [`KeysError`] if the file can't be read or a key in it can't be.
+    pub fn open(path: Option<&Path>) -> Result<Self, KeysError> {
+        let Some(path) = path else { return Ok(Self { file: None }) };
+        let stamp = Stamp::of(&[path]);
+        let keys = Arc::new(read(path)?);
+        let read = Mutex::new(Read { stamp, keys });
+        Ok(Self { file: Some(KeysFile { path: path.to_owned(), read }) })
+    }
+
+    /// Who calls, by the headers `x-api-key` or `authorization: Bearer`.
+    ///
+    /// # Errors
+    /// A UNAUTHENTICATED refusal with reason BAD_KEY if keys are needed and none, or a wrong one, is shown.
+    pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        if self.file.is_none() {
+            return Ok(Caller::local());
+        }
+        let Some(shown) = shown(headers) else {
+            let said = "no key: send it as `x-api-key` or `authorization: Bearer`";
+            return Err(Refusal::new(Code::Unauthenticated, "BAD_KEY", said));
+        };
+        self.find(shown)
+            .ok_or_else(|| Refusal::new(Code::Unauthenticated, "BAD_KEY", "the key is not known"))
+    }
+
+    /// Whether the headers carry a key with a scope. Without a keys file nobody has one.
+    pub fn shows(&self, headers: &HeaderMap, scope: Scope) -> bool {
+        shown(headers).and_then(|it| self.find(it)).is_some_and(|it| it.may(scope))
+    }
+
+    /// Looks at every key, so that the time says nothing about which was nearly right.
+    fn find(&self, shown: &[u8]) -> Option<Caller> {
+        let keys = self.file.as_ref()?.now();
+        let hash = hash(shown);
+        let mut found = None;
+        for key in keys.iter() {
+            if bool::from(key.hash.ct_eq(&hash)) {
+                found = Some(&key.caller);
+            }
+        }
+        found.cloned()
+    }
+}
+
+impl KeysFile {
+    /// The keys, read again if the file has changed; a file that has become unusable leaves the old ones.
+    fn now(&self) -> Arc<Vec<Key>> {
+        let stamp = Stamp::of(&[&self.path]);
+        // A thread that panicked here left whole values behind.
+        let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.stamp != stamp {
+            last.stamp = stamp;
+            match read(&self.path) {
+                Ok(keys) => {
+                    tracing::info!(path = %self.path.display(), keys = keys.len(), "keys read again");
+                    last.keys = Arc::new(keys);
+                }
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "the changed keys file is not usable, the old keys stay");
+                }
+            }
+        }
+        Arc::clone(&last.keys)
+    }
+}
+
+/// The SHA-256 by which a key is kept.
+pub fn hash(key: &[u8]) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
+
+/// The key in the headers.
+fn shown(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(key) = headers.get(API_KEY) {
+        return Some(key.as_bytes());
+    }
+    let (scheme, key) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+}
+
+fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| KeysError::Read { path: path.to_owned(), source })?;
+    let records: KeyRecords = toml::from_str(&text).map_err(|error| {
+        // Its own display quotes the line, which may hold a key by mistake.
+        let end = error.span().map_or(0, |it| it.start.min(text.len()));
+        let line = text.as_bytes()[..end].iter().filter(|it| **it == b'\n').count() + 1;
+        KeysError::Parse { path: path.to_owned(), line, reason: error.message().to_owned() }
+    })?;
+    let mut ids = HashSet::new();
+    let mut keys = Vec::new();
+    for (index, record) in records.key.into_iter().enumerate() {
+        let fault =
+            |reason| KeysError::Key { path: path.to_owned(), number: index + 1, reason };
+        if !is_name(&record.id) || !is_name(&record.tenant) {
+            return Err(fault("id and tenant are 1 to 63 letters, digits, `.`, `_` or `-`"));
+        }
+        if !ids.insert(record.id.clone()) {
+            return Err(fault("the id is that of an earlier key"));
+        }
+        if record.scopes.is_empty() {
+            return Err(fault("scopes are empty; expected \"edit\", \"admin\" or both"));
+        }
+        let hash = unhex(&record.sha256)
+            .ok_or_else(|| fault("sha256 is not 64 hexadecimal digits"))?;
+        let KeyRecord { id: key_id, tenant, scopes, .. } = record;
+        keys.push(Key { hash, caller: Caller { tenant, key_id, scopes } });
+    }
+    Ok(keys)
+}
+
+/// Whether a text can be the id of a key, or a tenant.
+pub fn is_name(text: &str) -> bool {
+    let fits = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-');
+    !text.is_empty() && text.len() <= NAME_LENGTH && text.chars().all(fits)
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.bytes().all(|it| it.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,127 @@
+//! The ops port: probes, metrics, the log's level and gRPC health, on a thread and a runtime of their own.
+//!
+//! Plaintext, for the cluster and the machine alone. The liveness probe tests this thread and nothing else: a server that loads or
+//! is busy must not be killed for it.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    thread,
+};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, State},
+    http::{HeaderMap, StatusCode},
+    routing::get,
+};
+use tokio::{net::TcpListener, sync::watch};
+use tonic::service::Routes;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::server::{
+    keys::{Keys, Scope},
+    telemetry::Handles,
+};
+use crate::wire::v1::edit_service_server::SERVICE_NAME;
+
+/// Whether the service is ready, and why not.
+pub type Ready = watch::Receiver<Result<(), String>>;
+
+#[derive(Debug, Clone)]
+struct Ops {
+    ready: Ready,
+    telemetry: Handles,
+    keys: Arc<Keys>,
+}
+
+/// Opens the port and serves it until the process ends; returns the address.
+///
+/// # Errors
+/// If the address can't be listened on.
+pub fn serve(listen: SocketAddr, ready: Ready, telemetry: Handles, keys: Arc<Keys>) -> io::Result<SocketAddr> {
+    let socket = std::net::TcpListener::bind(listen)?;
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("retouch-ops".to_owned()).spawn(move || {
+        let ops = Ops { ready, telemetry, keys };
+        if let Err(error) = runtime.block_on(run(socket, ops)) {
+            tracing::error!(%error, "the ops port failed");
+        }
+    })?;
+    Ok(address)
+}
+
+async fn run(socket: std::net::TcpListener, ops: Ops) -> io::Result<()> {
+    let (health, service) = tonic_health::server::health_reporter();
+    report(&health, false).await;
+    tokio::spawn(follow(health, ops.ready.clone()));
+    let app = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/log-level", get(level).put(set_level))
+        .with_state(ops)
+        .merge(Routes::new(service).into_axum_router());
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(TcpListener::from_std(socket)?, app).await
+}
+
+async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {
+    match &*ops.ready.borrow() {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
+
+async fn metrics(State(ops): State<Ops>) -> String {
+    let is_ready = f64::from(u8::from(ops.ready.borrow().is_ok()));
+    metrics::gauge!("retouch_model_ready").set(is_ready);
+    ops.telemetry.metrics()
+}
+
+async fn level(State(ops): State<Ops>) -> String {
+    format!("{}\n", ops.telemetry.level())
+}
+
+/// The only write: from this machine, or with a key of the scope `admin`.
+async fn set_level(
+    State(ops): State<Ops>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    level: String,
+) -> (StatusCode, String) {
+    if !is_local(peer.ip()) && !ops.keys.shows(&headers, Scope::Admin) {
+        let said = "the level can be changed from this machine, or with a key of the scope admin\n";
+        return (StatusCode::FORBIDDEN, said.to_owned());
+    }
+    match ops.telemetry.set_level(level.trim()) {
+        Ok(()) => (StatusCode::OK, format!("{}\n", ops.telemetry.level())),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("expected {error}\n")),
+    }
+}
+
+fn is_local(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Follows whether the service is ready.
+pub async fn follow(health: HealthReporter, mut ready: Ready) {
+    loop {
+        let is_ready = ready.borrow_and_update().is_ok();
+        report(&health, is_ready).await;
+        if ready.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the health of the service, and of the server as a whole, which tonic-health calls SERVING from the start.
+pub async fn report(health: &HealthReporter, is_ready: bool) {
+    let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for service in ["", SERVICE_NAME] {
+        health.set_service_status(service, status).await;
+    }
+}
