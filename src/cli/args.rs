@@ -6,13 +6,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::cli::eval_args::EvalArgs;
+use crate::cli::keys::KeysCommand;
 use crate::cli::localization_args::LocalizationArgs;
+use crate::cli::serve_config::ServeArgs;
 use crate::picture::boxes::BoxSpec;
 
 /// Edits pictures by instruction, only where the instruction means.
 ///
 /// Exit codes: 0 done, 1 the edit failed, 2 wrong usage, 3 bad picture or mask, 4 instruction not understood (--strict),
-/// 5 model can't be used, 6 device can't be used, 7 output can't be written, 70 a defect of retouch, 130 Ctrl-C.
+/// 5 model can't be used, 6 device can't be used, 7 output can't be written, 9 the server
+/// can't start, 70 a defect of retouch, 130 Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(name = "retouch", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -28,6 +31,13 @@ pub(crate) enum Command {
     Localize(LocalizeArgs),
     /// Run methods over a data set, score them, and write a report with tables, plots and a gallery.
     Eval(EvalArgs),
+    /// Serve edits over gRPC.
+    Serve(Box<ServeArgs>),
+    /// Make keys for callers of the server.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Say what a model is, how large, and what is missing.
     Inspect(InspectArgs),
     /// Print completions for a shell.

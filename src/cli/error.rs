@@ -60,6 +60,9 @@ pub(crate) enum CliError {
     /// The evaluation can't be run, or its report can't be written.
     #[error(transparent)]
     Evaluation(EvaluationError),
+    /// The server can't start.
+    #[error("{0}")]
+    Serve(String),
     /// Something that is retouch's own fault.
     #[error("this is a defect of retouch, please report it: {0}")]
     Defect(String),
@@ -104,6 +107,7 @@ impl CliError {
             Self::UnknownDevice(_) | Self::Cuda(_) => 6,
             Self::Output(_) | Self::Write { .. } | Self::Evaluation(EvaluationError::Write(_)) => 7,
             Self::Edit(EditError::Pipeline(_)) | Self::Evaluation(EvaluationError::Edit(_)) => 1,
+            Self::Serve(_) => 9,
             Self::Defect(_) => 70,
         })
     }

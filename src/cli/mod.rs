@@ -6,6 +6,7 @@ mod error;
 mod eval;
 mod eval_args;
 mod inspect;
+mod keys;
 mod load;
 mod localization_args;
 mod localize;
@@ -13,6 +14,8 @@ mod maps;
 mod reporter;
 mod resolve;
 mod screen;
+mod serve;
+mod serve_config;
 mod settings_record;
 
 use std::{
@@ -40,11 +43,13 @@ pub fn main() -> ExitCode {
         Command::Localize(args) => (args.report.json, localize::results_stream(args)),
         Command::Eval(args) => (args.json, Stream::Out),
         Command::Inspect(args) => (args.json, Stream::Out),
-        Command::Completions { .. } => (false, Stream::Out),
+        Command::Serve(_) | Command::Keys { .. } | Command::Completions { .. } => {
+            (false, Stream::Out)
+        }
     };
     let mut screen = Screen::new(json, results);
     match run(&cli.command, &mut screen) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             screen.failed(&error);
             error.exit_code()
@@ -68,16 +73,19 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Runs a command; a panic, which libtorch's own errors come as, becomes an error.
-fn run(command: &Command, screen: &mut Screen) -> Result<(), CliError> {
+fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
     panic::set_hook(Box::new(|_| {}));
+    let done = |outcome: Result<(), CliError>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| match command {
-        Command::Edit(args) => edit::run(args, screen),
-        Command::Localize(args) => localize::run(args, screen),
-        Command::Eval(args) => eval::run(args, screen),
-        Command::Inspect(args) => inspect::run(args),
+        Command::Edit(args) => done(edit::run(args, screen)),
+        Command::Localize(args) => done(localize::run(args, screen)),
+        Command::Eval(args) => done(eval::run(args, screen)),
+        Command::Serve(args) => serve::run(args),
+        Command::Keys { command } => done(keys::run(command)),
+        Command::Inspect(args) => done(inspect::run(args)),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "retouch", &mut io::stdout());
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
     }));
     outcome.unwrap_or_else(|payload| Err(CliError::Defect(payload_text(payload.as_ref()))))

@@ -1,0 +1,281 @@
+//! `retouch serve`: joins model, jobs and server, and ends them in order.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tonic_web::GrpcWebLayer;
+
+use crate::cli::{
+    args::{Dtype, ModelArgs, ModelPathArg},
+    error::CliError,
+    load,
+    serve_config::{self, ServeArgs},
+};
+use crate::jobs::{
+    clock,
+    editor_runner::EditorRunner,
+    queue::QueueLimits,
+    runner::{ModelInfo, Runner},
+    store::{Limits, Store},
+    worker::{self, WorkerEnd},
+};
+use crate::journal::{Journal, Space};
+use crate::picture::decode::InputLimits;
+use crate::server::{
+    admission::QueueAdmission,
+    config::{self, Config},
+    cors,
+    gate::GateLayer,
+    keys::Keys,
+    ops,
+    router::{self, Port},
+    telemetry,
+    tls::Listener,
+};
+
+/// The libtorch that this is built for.
+const LIBTORCH: &str = "2.11.0";
+/// Starts of a job that don't reach its next checkpoint before it fails.
+const MAX_ATTEMPTS: u32 = 3;
+/// Most pixels that the model works at.
+const MAX_WORK_PIXELS: u64 = 1 << 20;
+/// How long streams may take to end once they are told to.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The exit code of a server whose device is lost: whoever started it should start it again.
+const DEVICE_LOST: u8 = 70;
+/// The exit code of a second request to end, as of a signal 15.
+const AT_ONCE: i32 = 143;
+
+/// Runs the command, until it is told to end.
+///
+/// # Errors
+/// [`CliError`] says why it could not start.
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
+    let config = serve_config::config(args)?;
+    if args.print_config {
+        let text = serve_config::printed(&config)?;
+        let written = io::stdout().lock().write_all(text.as_bytes());
+        written.map_err(|source| CliError::Write { path: "standard output".into(), source })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::Serve(error.to_string()))?;
+    let outcome = runtime.block_on(serve(&config));
+    // What still waits for a silent peer or a slow disk is not waited for.
+    runtime.shutdown_timeout(LAST_WORDS);
+    outcome
+}
+
+async fn serve(config: &Config) -> Result<ExitCode, CliError> {
+    // 1. What can be refused before a model is loaded.
+    let telemetry = telemetry::start(&config.log, &config.otlp).map_err(serve_error)?;
+    let keys = Arc::new(Keys::open(config.auth.keys_file.as_deref()).map_err(serve_error)?);
+    let store = open(config)?;
+    let ops_at = config.server.ops_listen;
+    let ops_at = ops::serve(ops_at, store.ready(), telemetry.handles(), Arc::clone(&keys))
+        .map_err(|error| CliError::Serve(format!("{ops_at} can't be listened on: {error}")))?;
+    let listener = Listener::bind(config.server.listen, config.tls.files()).await;
+    let listener = listener.map_err(serve_error)?;
+    let listen = listener.local_addr().map_err(serve_error)?;
+    let mut end = End::listen()?;
+
+    // 2. The model, on its thread.
+    let (lost, mut model_ended) = tokio::sync::oneshot::channel();
+    let model_thread = model_thread(config, Arc::clone(&store), lost)?;
+    let clock = tokio::spawn(clock::run(Arc::clone(&store)));
+
+    // 3. The port. It answers health and reflection while the model loads.
+    let port = Port {
+        max_request_bytes: config.server.max_request_bytes as usize,
+        slots: 1,
+        connection_age: config.server.connection_age,
+    };
+    let admission = Arc::new(QueueAdmission(Arc::clone(&store)));
+    let routes = router::routes(&store, &port).await;
+    let server = router::http(&port)
+        .layer(cors::layer(&config.server.cors_origins))
+        .layer(GrpcWebLayer::new())
+        .layer(GateLayer::new(config, keys, admission))
+        .add_routes(routes);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve_with_incoming_shutdown(listener.incoming(), async {
+        let _ = stopped.await;
+    }));
+    let kind = if config.tls.cert.is_some() { "https" } else { "http" };
+    tracing::info!(%listen, ops = %ops_at, "listening on {kind}://{listen}, ops on http://{ops_at}");
+
+    // 4. The end.
+    let code = tokio::select! {
+        () = end.wait() => None,
+        ended = &mut model_ended => Some(ended),
+    };
+    let code = match code {
+        None => {
+            tracing::info!("draining");
+            store.drain();
+            drain(&store, config.server.drain_timeout, &mut end).await;
+            ExitCode::SUCCESS
+        }
+        Some(Ok(Ended::Lost)) => ExitCode::from(DEVICE_LOST),
+        Some(Ok(Ended::NotLoaded(error))) => return Err(error),
+        Some(Err(_)) => return Err(CliError::Defect("the model's thread panicked".to_owned())),
+    };
+    store.halt();
+    tokio::time::sleep(LAST_WORDS).await;
+    drop(stop);
+    clock.abort();
+    // A silent peer keeps its connection, and must not keep the server.
+    serving.abort();
+    let waited = tokio::task::spawn_blocking(move || model_thread.join());
+    if tokio::time::timeout(Duration::from_secs(10), waited).await.is_err() {
+        tracing::warn!("the model's thread is still in a step; its job goes on at the next start");
+    }
+    tracing::info!("ended");
+    Ok(code)
+}
+
+/// How the model's thread ended early.
+enum Ended {
+    NotLoaded(CliError),
+    Lost,
+}
+
+fn open(config: &Config) -> Result<Arc<Store>, CliError> {
+    let jobs = &config.jobs;
+    let Some(folder) = &jobs.data_dir else {
+        return Err(CliError::Usage("there is no data folder; give --data-dir DIR".to_owned()));
+    };
+    let space = Space { quota: jobs.disk_quota_bytes, min_free: jobs.min_free_bytes };
+    let journal = Journal::open(folder, space).map_err(serve_error)?;
+    let limits = Limits {
+        queue: QueueLimits {
+            total: jobs.queue_limit as usize,
+            tenant: jobs.tenant_queue_limit as usize,
+        },
+        tenant_awaiting: jobs.tenant_awaiting_limit as usize,
+        queue_timeout: jobs.queue_timeout,
+        run_timeout: jobs.run_timeout,
+        default_ttl: jobs.default_ttl,
+        max_ttl: jobs.max_ttl,
+        max_pixels: InputLimits::default().pixels,
+        max_artifact_bytes: InputLimits::default().bytes,
+        max_attempts: MAX_ATTEMPTS,
+    };
+    Store::open(journal, limits).map_err(serve_error)
+}
+
+/// Loads the model on a thread of its own, warms it up, and runs jobs on it.
+fn model_thread(
+    config: &Config,
+    store: Arc<Store>,
+    ended: tokio::sync::oneshot::Sender<Ended>,
+) -> Result<thread::JoinHandle<()>, CliError> {
+    let args = ModelArgs {
+        path: ModelPathArg { model: config.model.path.clone() },
+        device: config.model.device.clone(),
+        dtype: match config.model.dtype {
+            config::Dtype::Auto => Dtype::Auto,
+            config::Dtype::Fp32 => Dtype::Fp32,
+            config::Dtype::Bf16 => Dtype::Bf16,
+            config::Dtype::Fp16 => Dtype::Fp16,
+        },
+        threads: config.model.threads,
+    };
+    let run = move || {
+        let mut runner = match warm(&args) {
+            Ok(runner) => runner,
+            // Nobody to tell means that the server is ending.
+            Err(error) => return drop(ended.send(Ended::NotLoaded(error))),
+        };
+        store.set_model(runner.model().clone());
+        if !store.is_draining() {
+            store.set_ready(Ok(()));
+        }
+        if worker::run(&store, &mut runner, "model-0") == WorkerEnd::DeviceLost {
+            drop(ended.send(Ended::Lost));
+        } else {
+            // Ended by the queue, which the server closed.
+            std::mem::forget(ended);
+        }
+    };
+    let thread = thread::Builder::new().name("retouch-model-0".to_owned()).spawn(run);
+    thread.map_err(serve_error)
+}
+
+fn warm(args: &ModelArgs) -> Result<EditorRunner, CliError> {
+    let started = Instant::now();
+    let loaded = load::load(args)?;
+    for note in &loaded.notes {
+        tracing::warn!("model: {note}");
+    }
+    let model = ModelInfo {
+        name: loaded.name(),
+        digest: loaded.editor.pipeline().digest().to_owned(),
+        device: loaded.device.clone(),
+        dtype: loaded.dtype.to_owned(),
+        libtorch: LIBTORCH.to_owned(),
+        recommended: loaded.settings.clone(),
+    };
+    let (name, device, dtype) = (model.name.clone(), model.device.clone(), model.dtype.clone());
+    let runner = EditorRunner::new(loaded.editor, model, MAX_WORK_PIXELS);
+    runner.warm_up()?;
+    let seconds = started.elapsed().as_secs_f64();
+    tracing::info!(model = name, device, dtype, seconds, "the model is warm");
+    Ok(runner)
+}
+
+/// Waits until no job runs, the time is up, or another request to end comes.
+async fn drain(store: &Store, timeout: Duration, end: &mut End) {
+    let idle = async {
+        while store.running() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = idle => {}
+        () = tokio::time::sleep(timeout) => {
+            tracing::warn!("the time to drain is up; running jobs go back to their checkpoint");
+        }
+        () = end.wait() => std::process::exit(AT_ONCE),
+    }
+}
+
+/// Requests to end: SIGTERM and Ctrl-C.
+struct End {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl End {
+    fn listen() -> Result<Self, CliError> {
+        let listen = |kind| signal(kind).map_err(serve_error);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Why the server can't start, with its causes.
+fn serve_error(error: impl std::error::Error) -> CliError {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    CliError::Serve(text)
+}

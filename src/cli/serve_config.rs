@@ -1,0 +1,150 @@
+//! The configuration of `retouch serve`: defaults, then a file, then the environment, then flags.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use directories::ProjectDirs;
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+    value::Value,
+};
+
+use crate::cli::error::CliError;
+use crate::server::config::Config;
+
+/// Environment variables of the configuration, as in `RETOUCH__SERVER__LISTEN`.
+const PREFIX: &str = "RETOUCH__";
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct ServeArgs {
+    /// A TOML file with any of the configuration's keys (docs/operations.md).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where gRPC is served [default: 127.0.0.1:50051].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where probes, metrics and the log level are served [default: 127.0.0.1:9090].
+    #[arg(long, value_name = "ADDRESS")]
+    ops_listen: Option<SocketAddr>,
+    /// Where jobs and artifacts are kept [default: the user's data folder].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A diffusers folder of InstructPix2Pix or kin, or a single .safetensors checkpoint [default: the demo model].
+    #[arg(long, value_name = "PATH", env = "RETOUCH_MODEL")]
+    model: Option<PathBuf>,
+    /// Where to compute: cpu, cuda or cuda:N [default: cpu].
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Precision of the networks: auto, fp32, bf16 or fp16 [default: auto].
+    #[arg(long, value_name = "DTYPE")]
+    dtype: Option<String>,
+    /// Threads of the networks [default: one per core].
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+    /// Hashes of the keys that callers show; `retouch keys new` makes one.
+    #[arg(long, value_name = "FILE")]
+    keys_file: Option<PathBuf>,
+    /// The server's certificate and its chain, PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Roots of client certificates, PEM; every client must show one.
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// How long running jobs may take to finish at the end, such as 25s [default: 25s].
+    #[arg(long, value_name = "TIME")]
+    drain_timeout: Option<String>,
+    /// The log, for people or machines: text or json [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// What is logged, such as info or retouch=debug,info [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// An OTLP collector that speaks gRPC; traces go there.
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// Serve other machines without keys.
+    #[arg(long)]
+    allow_anonymous: bool,
+    /// Print the whole configuration as TOML and end.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+/// The configuration that is meant.
+///
+/// # Errors
+/// [`CliError::Usage`] names the key that is wrong, and where it came from.
+pub(crate) fn config(args: &ServeArgs) -> Result<Config, CliError> {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    if let Some(path) = &args.config {
+        if !path.is_file() {
+            let path = path.display();
+            return Err(CliError::Usage(format!("--config {path}: there is no such file")));
+        }
+        figment = figment.merge(Toml::file_exact(path));
+    }
+    figment = figment.merge(Env::prefixed(PREFIX).split("__"));
+    let config = flags(args)
+        .into_iter()
+        .fold(figment, |figment, (key, value)| figment.merge(Serialized::default(key, value)))
+        .extract::<Config>();
+    let mut config = config.map_err(|error| CliError::Usage(said(&error)))?;
+    config.check().map_err(|error| CliError::Usage(error.to_string()))?;
+    if config.jobs.data_dir.is_none() {
+        let folders = ProjectDirs::from("", "", "retouch");
+        config.jobs.data_dir = folders.map(|it| it.data_local_dir().join("serve"));
+    }
+    Ok(config)
+}
+
+/// The keys that flags set.
+fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
+    let path = |it: &Option<PathBuf>| it.as_ref().map(|it| Value::from(it.display().to_string()));
+    let text = |it: &Option<String>| it.as_ref().map(|it| Value::from(it.clone()));
+    let address = |it: Option<SocketAddr>| it.map(|it| Value::from(it.to_string()));
+    let all = [
+        ("server.listen", address(args.listen)),
+        ("server.ops_listen", address(args.ops_listen)),
+        ("server.drain_timeout", text(&args.drain_timeout)),
+        ("server.allow_anonymous", args.allow_anonymous.then(|| Value::from(true))),
+        ("jobs.data_dir", path(&args.data_dir)),
+        ("model.path", path(&args.model)),
+        ("model.device", text(&args.device)),
+        ("model.dtype", text(&args.dtype)),
+        ("model.threads", args.threads.map(Value::from)),
+        ("auth.keys_file", path(&args.keys_file)),
+        ("tls.cert", path(&args.tls_cert)),
+        ("tls.key", path(&args.tls_key)),
+        ("tls.client_ca", path(&args.tls_client_ca)),
+        ("log.format", text(&args.log_format)),
+        ("log.level", text(&args.log_level)),
+        ("otlp.endpoint", text(&args.otlp_endpoint)),
+    ];
+    all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+/// What is wrong, with the key and where it came from, in one line.
+fn said(error: &figment::Error) -> String {
+    let first = error.clone().into_iter().next();
+    let Some(first) = first else { return error.to_string() };
+    let key = first.path.join(".");
+    let origin = first.metadata.as_ref().map(|it| match &it.source {
+        Some(source) => format!("{} {source}", it.name),
+        None => it.name.to_string(),
+    });
+    let origin = origin.map(|it| format!(" (from {it})")).unwrap_or_default();
+    let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
+    format!("{key}{}{origin}", first.kind)
+}
+
+/// The configuration as a file would hold it.
+///
+/// # Errors
+/// [`CliError::Defect`], which no configuration gives.
+pub(crate) fn printed(config: &Config) -> Result<String, CliError> {
+    toml::to_string(config).map_err(|error| CliError::Defect(error.to_string()))
+}
