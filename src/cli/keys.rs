@@ -46,9 +46,10 @@ pub(crate) enum ScopeArg {
 pub(crate) fn run(command: &KeysCommand) -> Result<(), CliError> {
     let KeysCommand::New(args) = command;
     let mut rng = rand::rng();
-    let id = args.id.clone().unwrap_or_else(|| {
-        format!("{}-{:06}", args.tenant, rng.random_range(0..1_000_000))
-    });
+    let id = args
+        .id
+        .clone()
+        .unwrap_or_else(|| format!("{}-{:06}", args.tenant, rng.random_range(0..1_000_000)));
     for (flag, name) in [("--tenant", &args.tenant), ("--id", &id)] {
         if !keys::is_name(name) {
             let said = "1 to 63 letters, digits, `.`, `_` or `-`";

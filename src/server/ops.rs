@@ -40,7 +40,12 @@ struct Ops {
 ///
 /// # Errors
 /// If the address can't be listened on.
-pub fn serve(listen: SocketAddr, ready: Ready, telemetry: Handles, keys: Arc<Keys>) -> io::Result<SocketAddr> {
+pub fn serve(
+    listen: SocketAddr,
+    ready: Ready,
+    telemetry: Handles,
+    keys: Arc<Keys>,
+) -> io::Result<SocketAddr> {
     let socket = std::net::TcpListener::bind(listen)?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;

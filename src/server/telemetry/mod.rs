@@ -4,6 +4,8 @@ pub mod log_filter;
 pub mod metric_names;
 pub mod trace_context;
 
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
@@ -44,15 +46,23 @@ pub struct Telemetry {
 pub fn start(log: &Log, otlp: &Otlp) -> Result<Telemetry, TelemetryError> {
     let filter = log_filter::parse(&log.level).map_err(TelemetryError::Level)?;
     let (filter, level) = reload::Layer::new(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let lines = match log.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let traces = otlp.endpoint.as_deref().map(traces).transpose()?;
-    let spans = traces.as_ref().map(|it| tracing_opentelemetry::layer().with_tracer(it.tracer("retouch")));
+    let spans =
+        traces.as_ref().map(|it| tracing_opentelemetry::layer().with_tracer(it.tracer("retouch")));
     let twice = |error: &dyn std::error::Error| TelemetryError::Twice(error.to_string());
-    tracing_subscriber::registry().with(filter).with(lines).with(spans).try_init().map_err(|it| twice(&it))?;
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(spans)
+        .try_init()
+        .map_err(|it| twice(&it))?;
     let metrics = metrics()?;
     Ok(Telemetry { level, traces, metrics })
 }

@@ -8,7 +8,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// The span of a call, a child of the caller's if it tells of one.
 pub fn span(request: &Request<()>) -> Span {
     let method = request.uri().path().trim_start_matches('/');
-    let span = tracing::info_span!("rpc", otel.name = method, otel.kind = "server", rpc.system = "grpc");
+    let span =
+        tracing::info_span!("rpc", otel.name = method, otel.kind = "server", rpc.system = "grpc");
     let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
         propagator.extract(&Headers(request.headers()))
     });
