@@ -6,6 +6,7 @@ mod faults;
 mod harness;
 mod life;
 mod masks;
+mod process;
 mod real;
 mod restart;
 mod streams;
