@@ -10,11 +10,19 @@ pub const SECONDS: [f64; 14] =
 pub fn describe() {
     describe_counter!("retouch_jobs_total", "Jobs that have ended, by state and reason");
     describe_gauge!("retouch_queue_depth", "Jobs that wait for a slot");
-    describe_histogram!("retouch_queue_wait_seconds", Unit::Seconds, "From acceptance to the first pass");
+    describe_histogram!(
+        "retouch_queue_wait_seconds",
+        Unit::Seconds,
+        "From acceptance to the first pass"
+    );
     describe_histogram!("retouch_pass_seconds", Unit::Seconds, "A pass, by pass");
     describe_histogram!("retouch_step_seconds", Unit::Seconds, "A denoising step");
     describe_gauge!("retouch_slots", "Slots of the model, by state");
-    describe_histogram!("retouch_cancel_latency_seconds", Unit::Seconds, "From a cancel to the free slot");
+    describe_histogram!(
+        "retouch_cancel_latency_seconds",
+        Unit::Seconds,
+        "From a cancel to the free slot"
+    );
     describe_counter!("retouch_events_conflated_total", "Latest-wins events that a reader missed");
     describe_gauge!("retouch_streams_open", "Streams of events");
     describe_gauge!("retouch_model_ready", "Whether the model is warm, 0 or 1");
