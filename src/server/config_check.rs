@@ -76,7 +76,11 @@ impl Config {
         if let Some(endpoint) = &self.otlp.endpoint {
             let host = endpoint.strip_prefix("http://").or(endpoint.strip_prefix("https://"));
             if host.is_none_or(str::is_empty) {
-                return Err(wrong("otlp.endpoint", endpoint, "http://HOST:PORT or https://HOST:PORT"));
+                return Err(wrong(
+                    "otlp.endpoint",
+                    endpoint,
+                    "http://HOST:PORT or https://HOST:PORT",
+                ));
             }
         }
         let open = !self.server.listen.ip().is_loopback();
@@ -98,7 +102,11 @@ impl Server {
         spans("server.drain_timeout", self.drain_timeout, SECOND..=DAY)?;
         spans("server.connection_age", self.connection_age, SECOND..=DAY)?;
         if self.listen == self.ops_listen && self.listen.port() != 0 {
-            return Err(wrong("server.ops_listen", self.ops_listen, "another port than server.listen"));
+            return Err(wrong(
+                "server.ops_listen",
+                self.ops_listen,
+                "another port than server.listen",
+            ));
         }
         for origin in &self.cors_origins {
             let host = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
@@ -164,7 +172,11 @@ fn spans(
     if range.contains(&found) {
         return Ok(());
     }
-    Err(wrong(key, Spoken(found), format!("{} to {}", Spoken(*range.start()), Spoken(*range.end()))))
+    Err(wrong(
+        key,
+        Spoken(found),
+        format!("{} to {}", Spoken(*range.start()), Spoken(*range.end())),
+    ))
 }
 
 fn wrong(key: &'static str, found: impl Display, expected: impl Display) -> ConfigError {

@@ -160,8 +160,9 @@ impl Shared {
             && !scopes.iter().any(|it| caller.may(*it))
         {
             let said = "the key does not permit this method";
-            return Err(Refusal::new(Code::PermissionDenied, "SCOPE", said)
-                .with("key_id", &caller.key_id));
+            return Err(
+                Refusal::new(Code::PermissionDenied, "SCOPE", said).with("key_id", &caller.key_id)
+            );
         }
         if let Err(early) = self.rates.check_key(&caller.key_id) {
             let wait = early.wait_time_from(self.clock.now());

@@ -204,7 +204,10 @@ impl KeysFile {
                 }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "the changed keys file is not usable, the old keys stay");
+                    tracing::error!(
+                        error,
+                        "the changed keys file is not usable, the old keys stay"
+                    );
                 }
             }
         }
@@ -238,8 +241,7 @@ fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
     let mut ids = HashSet::new();
     let mut keys = Vec::new();
     for (index, record) in records.key.into_iter().enumerate() {
-        let fault =
-            |reason| KeysError::Key { path: path.to_owned(), number: index + 1, reason };
+        let fault = |reason| KeysError::Key { path: path.to_owned(), number: index + 1, reason };
         if !is_name(&record.id) || !is_name(&record.tenant) {
             return Err(fault("id and tenant are 1 to 63 letters, digits, `.`, `_` or `-`"));
         }
@@ -249,8 +251,8 @@ fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
         if record.scopes.is_empty() {
             return Err(fault("scopes are empty; expected \"edit\", \"admin\" or both"));
         }
-        let hash = unhex(&record.sha256)
-            .ok_or_else(|| fault("sha256 is not 64 hexadecimal digits"))?;
+        let hash =
+            unhex(&record.sha256).ok_or_else(|| fault("sha256 is not 64 hexadecimal digits"))?;
         let KeyRecord { id: key_id, tenant, scopes, .. } = record;
         keys.push(Key { hash, caller: Caller { tenant, key_id, scopes } });
     }

@@ -33,7 +33,11 @@ impl<E: Ending> Watch<E> {
     }
 
     /// Watches the rest of an answer, whose frames are made within a span.
-    pub(crate) fn answer<B>(mut self, answer: Response<B>, span: Span) -> Response<WatchedBody<B, E>>
+    pub(crate) fn answer<B>(
+        mut self,
+        answer: Response<B>,
+        span: Span,
+    ) -> Response<WatchedBody<B, E>>
     where
         B: Body,
     {

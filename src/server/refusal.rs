@@ -62,7 +62,11 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let Refusal { code, reason, message, metadata, retry_after, fields } = refusal;
         let mut details = ErrorDetails::new();
-        details.set_error_info(reason, DOMAIN, metadata.into_iter().collect::<std::collections::HashMap<_, _>>());
+        details.set_error_info(
+            reason,
+            DOMAIN,
+            metadata.into_iter().collect::<std::collections::HashMap<_, _>>(),
+        );
         let mut headers = MetadataMap::new();
         if let Some(delay) = retry_after {
             details.set_retry_info(Some(delay));

@@ -89,9 +89,8 @@ impl Listener {
     /// [`TlsError`] if the address is taken, or the files can't be used.
     pub async fn bind(listen: SocketAddr, tls: Option<TlsFiles>) -> Result<Self, TlsError> {
         let tls = tls.map(Certificates::open).transpose()?.map(Arc::new);
-        let tcp = TcpListener::bind(listen)
-            .await
-            .map_err(|source| TlsError::Bind { listen, source })?;
+        let tcp =
+            TcpListener::bind(listen).await.map_err(|source| TlsError::Bind { listen, source })?;
         Ok(Self { tcp, tls })
     }
 
@@ -113,9 +112,8 @@ impl Listener {
     }
 
     async fn accept(self, sender: mpsc::Sender<Connection>) {
-        let mut tcp = TcpIncoming::from(self.tcp)
-            .with_nodelay(Some(true))
-            .with_keepalive(Some(KEEPALIVE));
+        let mut tcp =
+            TcpIncoming::from(self.tcp).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
         loop {
             let next = tokio::select! {
@@ -188,7 +186,10 @@ impl Certificates {
                 }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "changed certificates are not usable, the old ones stay");
+                    tracing::error!(
+                        error,
+                        "changed certificates are not usable, the old ones stay"
+                    );
                 }
             }
         }
