@@ -35,7 +35,7 @@ use crate::server::{
     keys::Keys,
     ops,
     router::{self, Port},
-    telemetry,
+    telemetry::{self, trace_layer::TraceLayer},
     tls::Listener,
 };
 
@@ -101,6 +101,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     let server = router::http(&port)
         .layer(cors::layer(&config.server.cors_origins))
         .layer(GrpcWebLayer::new())
+        .layer(TraceLayer)
         .layer(GateLayer::new(config, keys, admission))
         .add_routes(routes);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -1,6 +1,6 @@
 //! The gRPC server: the schema's service over the job store, and everything that a server in production has around it.
 //!
-//! A call's way in: [`tls`] accepts the connection, [`telemetry::trace_context`] opens its span, [`gate`] asks [`keys`] who calls and
+//! A call's way in: [`tls`] accepts the connection, [`telemetry::trace_layer`] opens its span, [`gate`] asks [`keys`] who calls and
 //! refuses on the headers alone, then counts the body against the [`budget`]; [`edit_service`] does what is asked. [`ops`] answers
 //! probes from a thread of its own, whatever the service is doing.
 

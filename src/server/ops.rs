@@ -8,12 +8,14 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use axum::{
     Router,
     extract::{ConnectInfo, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
     routing::get,
 };
 use tokio::{net::TcpListener, sync::watch};
@@ -25,6 +27,11 @@ use crate::server::{
     telemetry::Handles,
 };
 use crate::wire::v1::edit_service_server::SERVICE_NAME;
+
+/// How often histograms are folded, so that they don't grow where nobody scrapes.
+const FOLD: Duration = Duration::from_secs(5);
+/// The type of what `/metrics` answers.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Whether the service is ready, and why not.
 pub type Ready = watch::Receiver<Result<(), String>>;
@@ -63,6 +70,14 @@ async fn run(socket: std::net::TcpListener, ops: Ops) -> io::Result<()> {
     let (health, service) = tonic_health::server::health_reporter();
     report(&health, false).await;
     tokio::spawn(follow(health, ops.ready.clone()));
+    let telemetry = ops.telemetry.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(FOLD);
+        loop {
+            tick.tick().await;
+            telemetry.fold();
+        }
+    });
     let app = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -81,10 +96,10 @@ async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(ops): State<Ops>) -> String {
+async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
     let is_ready = f64::from(u8::from(ops.ready.borrow().is_ok()));
     metrics::gauge!("retouch_model_ready").set(is_ready);
-    ops.telemetry.metrics()
+    ([(header::CONTENT_TYPE, PROMETHEUS)], ops.telemetry.metrics())
 }
 
 async fn level(State(ops): State<Ops>) -> String {
@@ -104,7 +119,7 @@ async fn set_level(
     }
     match ops.telemetry.set_level(level.trim()) {
         Ok(()) => (StatusCode::OK, format!("{}\n", ops.telemetry.level())),
-        Err(error) => (StatusCode::BAD_REQUEST, format!("expected {error}\n")),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")),
     }
 }
 

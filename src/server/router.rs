@@ -8,7 +8,7 @@ use tonic::{
 };
 
 use crate::jobs::store::Store;
-use crate::server::{edit_service::Edits, ops, telemetry::trace_context};
+use crate::server::{edit_service::Edits, ops};
 use crate::wire::{FILE_DESCRIPTOR_SET, v1::edit_service_server::EditServiceServer};
 
 /// Room for an answer's names and numbers beside its inline bytes.
@@ -41,7 +41,6 @@ pub fn http(port: &Port) -> Server {
         .http2_adaptive_window(Some(true))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
         .max_connection_age(port.connection_age)
-        .trace_fn(trace_context::span)
 }
 
 /// The services of a store, with a reporter that tells the health of `retouch.v1.EditService` and of the server as a whole.

@@ -1,136 +1,163 @@
 //! What is seen from outside: the log, traces over OTLP, metrics.
+//!
+//! Metrics are scraped from the ops port and not sent over OTLP, so that each series exists once.
 
 pub mod log_filter;
 pub mod metric_names;
-pub mod trace_context;
+pub mod trace_layer;
+mod traces;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
-use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+use tracing::Dispatch;
+use tracing_subscriber::{Layer, Registry, layer::SubscriberExt};
 
-use crate::server::config::{Log, LogFormat, Otlp};
+use crate::server::{
+    config::{Log, LogFormat, Otlp},
+    telemetry::{
+        log_filter::{LogFilter, LogFilterError},
+        traces::Traces,
+    },
+};
 
 /// Why telemetry can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The level of the log.
-    #[error("log.level: {0}")]
-    Level(String),
+    #[error("log.level can't be used")]
+    Level(#[from] LogFilterError),
+    /// The collector's address.
+    #[error("otlp.endpoint `{endpoint}` can't be used")]
+    Endpoint {
+        /// As given.
+        endpoint: String,
+        /// Why.
+        source: tonic::transport::Error,
+    },
     /// The exporter of traces.
-    #[error("otlp.endpoint can't be used: {0}")]
+    #[error("the exporter of traces can't be built")]
     Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// There is a subscriber or recorder already.
-    #[error("telemetry was started before: {0}")]
-    Twice(String),
+    /// The exporter's thread.
+    #[error("the exporter of traces has no thread")]
+    Thread(#[source] io::Error),
+    /// Buckets that are refused.
+    #[error("metrics can't be recorded")]
+    Metrics(#[from] BuildError),
+    /// The process has a log already.
+    #[error("the log was started before")]
+    LogTwice(#[from] tracing::dispatcher::SetGlobalDefaultError),
+    /// The process has a recorder already.
+    #[error("metrics were started before")]
+    MetricsTwice,
 }
 
-/// What was started; dropping it sends what is left.
-#[derive(derive_more::Debug)]
+/// What was started; dropping it sends the spans that are left, for 5 seconds at most.
+#[derive(Debug)]
 pub struct Telemetry {
-    level: reload::Handle<EnvFilter, Registry>,
-    traces: Option<SdkTracerProvider>,
-    #[debug(skip)]
-    metrics: PrometheusHandle,
-}
-
-/// Starts the log, traces and metrics of this process. Must be called within a tokio runtime.
-///
-/// # Errors
-/// [`TelemetryError`].
-pub fn start(log: &Log, otlp: &Otlp) -> Result<Telemetry, TelemetryError> {
-    let filter = log_filter::parse(&log.level).map_err(TelemetryError::Level)?;
-    let (filter, level) = reload::Layer::new(filter);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let lines = match log.format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
-    let traces = otlp.endpoint.as_deref().map(traces).transpose()?;
-    let spans =
-        traces.as_ref().map(|it| tracing_opentelemetry::layer().with_tracer(it.tracer("retouch")));
-    let twice = |error: &dyn std::error::Error| TelemetryError::Twice(error.to_string());
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .with(spans)
-        .try_init()
-        .map_err(|it| twice(&it))?;
-    let metrics = metrics()?;
-    Ok(Telemetry { level, traces, metrics })
-}
-
-fn traces(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
-    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-    let resource = Resource::builder().with_service_name("retouch").build();
-    opentelemetry::global::set_text_map_propagator(
-        opentelemetry_sdk::propagation::TraceContextPropagator::new(),
-    );
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
-}
-
-fn metrics() -> Result<PrometheusHandle, TelemetryError> {
-    let twice = |error: &dyn std::error::Error| TelemetryError::Twice(error.to_string());
-    let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &metric_names::SECONDS)
-        .map_err(|it| twice(&it))?;
-    let recorder = builder.build_recorder();
-    let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(|it| twice(&it))?;
-    metric_names::describe();
-    Ok(handle)
+    handles: Handles,
+    _traces: Option<Spans>,
 }
 
 impl Telemetry {
     /// What the ops port needs of it.
     pub fn handles(&self) -> Handles {
-        Handles { level: self.level.clone(), metrics: self.metrics.clone() }
+        self.handles.clone()
     }
 }
 
-impl Drop for Telemetry {
-    fn drop(&mut self) {
-        if let Some(traces) = &self.traces
-            && let Err(error) = traces.shutdown()
-        {
-            tracing::warn!(%error, "the last traces could not be sent");
-        }
-    }
+/// Spans on their way to a collector; dropping it sends those that are left.
+#[derive(Debug)]
+pub struct Spans {
+    _traces: Traces,
+}
+
+/// Starts the log, traces and metrics of this process.
+///
+/// # Errors
+/// [`TelemetryError`] if a setting can't be used, or the process has them already.
+pub fn start(log: &Log, otlp: &Otlp) -> Result<Telemetry, TelemetryError> {
+    let (dispatch, level, spans) = subscriber(log, otlp)?;
+    let recorder = recorder()?;
+    let handles = Handles { level, metrics: recorder.handle() };
+    tracing::dispatcher::set_global_default(dispatch)?;
+    metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::MetricsTwice)?;
+    Ok(Telemetry { handles, _traces: spans })
+}
+
+/// The log on standard error, and traces if they have a collector; not yet those of the process.
+///
+/// # Errors
+/// [`TelemetryError`] if a setting can't be used.
+pub fn subscriber(
+    log: &Log,
+    otlp: &Otlp,
+) -> Result<(Dispatch, LogFilter, Option<Spans>), TelemetryError> {
+    // The filter is the lines' own: a quiet log must not silence traces, nor a loud one fill them.
+    let (filter, level) = LogFilter::new(&log.level)?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    let lines = match log.format {
+        LogFormat::Text => lines.with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+    };
+    let traces = otlp.endpoint.as_deref().map(Traces::to).transpose()?;
+    let spans = traces.as_ref().map(Traces::layer);
+    let dispatch = Dispatch::new(Registry::default().with(lines).with(spans));
+    Ok((dispatch, level, traces.map(|it| Spans { _traces: it })))
+}
+
+/// A recorder that knows every series; not yet that of the process.
+///
+/// # Errors
+/// If the buckets are refused.
+pub fn recorder() -> Result<PrometheusRecorder, BuildError> {
+    let timed = Matcher::Suffix("_seconds".to_owned());
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(timed, &metric_names::SECONDS)?
+        .build_recorder();
+    metrics::with_local_recorder(&recorder, metric_names::describe);
+    Ok(recorder)
 }
 
 /// The level of the log, to be changed, and the metrics, to be shown.
 #[derive(derive_more::Debug, Clone)]
 pub struct Handles {
-    level: reload::Handle<EnvFilter, Registry>,
+    level: LogFilter,
     #[debug(skip)]
     metrics: PrometheusHandle,
 }
 
 impl Handles {
+    /// Those of a log and a recorder.
+    pub fn new(level: LogFilter, metrics: PrometheusHandle) -> Self {
+        Self { level, metrics }
+    }
+
     /// The metrics as Prometheus reads them.
     pub fn metrics(&self) -> String {
         self.metrics.run_upkeep();
         self.metrics.render()
     }
 
+    /// Folds what was recorded since the last time, which nobody may have asked for.
+    pub fn fold(&self) {
+        self.metrics.run_upkeep();
+    }
+
     /// The level of the log.
     pub fn level(&self) -> String {
-        self.level.with_current(ToString::to_string).unwrap_or_default()
+        self.level.get().unwrap_or_default()
     }
 
     /// Changes the level of the log.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn set_level(&self, level: &str) -> Result<(), String> {
-        let filter = log_filter::parse(level)?;
-        self.level.reload(filter).map_err(|error| error.to_string())
+    /// [`LogFilterError`] says what is wrong with it; nothing has changed then.
+    pub fn set_level(&self, level: &str) -> Result<(), LogFilterError> {
+        self.level.set(level)
     }
 }

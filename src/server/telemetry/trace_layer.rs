@@ -1,0 +1,133 @@
+//! A span for every call, which continues the caller's trace (W3C `traceparent` in the metadata).
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tonic::{Code, body::Body};
+use tower::{Layer, Service};
+use tracing::{Instrument, Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::server::{
+    methods,
+    outcome::{Ending, Watch, code_name},
+};
+
+/// Puts a [`Traced`] around a service. It goes outside the gate, which records `tenant` and `key_id` in its span.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TraceLayer;
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = Traced<S>;
+
+    fn layer(&self, inner: S) -> Traced<S> {
+        Traced { inner }
+    }
+}
+
+/// A service whose calls run in spans.
+#[derive(Debug, Clone)]
+pub struct Traced<S> {
+    inner: S,
+}
+
+impl<S, B> Service<Request<Body>> for Traced<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let span = span(request.uri().path(), request.headers());
+        let call = {
+            let _entered = span.enter();
+            self.inner.call(request)
+        };
+        let watch = Watch::new(Call { span: span.clone() });
+        let within = span.clone();
+        let answer = async move {
+            let watch = watch;
+            Ok(watch.answer(call.await?, within).map(Body::new))
+        };
+        Box::pin(answer.instrument(span))
+    }
+}
+
+/// Named by the method; probes have none, or they would be most of what is recorded.
+fn span(path: &str, headers: &HeaderMap) -> Span {
+    let name = methods::label(path);
+    if name.starts_with("grpc.health.") {
+        return Span::none();
+    }
+    let (service, method) = name.split_once('/').unwrap_or((name, name));
+    let span = tracing::info_span!(
+        "call",
+        otel.name = name,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system = "grpc",
+        rpc.service = service,
+        rpc.method = method,
+        rpc.grpc.status_code = Empty,
+        tenant = Empty,
+        key_id = Empty,
+    );
+    if headers.contains_key("traceparent") {
+        let parent = TraceContextPropagator::new().extract(&Metadata(headers));
+        // It fails where no spans are sent, and then nothing is to be continued.
+        let _ = span.set_parent(parent);
+    }
+    span
+}
+
+/// Writes how the call ended into its span.
+struct Call {
+    span: Span,
+}
+
+impl Ending for Call {
+    fn ended(&mut self, code: Code) {
+        self.span.record("rpc.grpc.status_code", code as i32);
+        // Codes that are the server's fault, as OpenTelemetry's conventions for server spans list them.
+        if matches!(
+            code,
+            Code::Unknown
+                | Code::DeadlineExceeded
+                | Code::Unimplemented
+                | Code::Internal
+                | Code::Unavailable
+                | Code::DataLoss
+        ) {
+            self.span.record("otel.status_code", "ERROR");
+        }
+        self.span.in_scope(|| tracing::debug!(code = code_name(code), "call ended"));
+    }
+}
+
+/// gRPC metadata, as a propagator reads it.
+struct Metadata<'a>(&'a HeaderMap);
+
+impl Extractor for Metadata<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! Spans on their way to an OTLP collector.
+
+use std::{fmt, time::Duration};
+
+use opentelemetry::{KeyValue, trace::TracerProvider};
+use opentelemetry_otlp::{SpanExporter, WithTonicConfig};
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use tokio::runtime::{self, Runtime};
+use tonic::transport::{ClientTlsConfig, Endpoint};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
+
+use crate::server::telemetry::TelemetryError;
+
+/// How long the collector may take over one batch.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last spans may take at the end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The service, and the tracer.
+const NAME: &str = "retouch";
+
+/// Where spans are sent from: a thread of its own, so that they still can be when the server's runtime has ended.
+pub(super) struct Traces {
+    provider: SdkTracerProvider,
+    /// Taken when dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Traces {
+    /// Sends to a collector that speaks OTLP over gRPC; it may be unreachable for now.
+    pub(super) fn to(endpoint: &str) -> Result<Self, TelemetryError> {
+        let refused = |source| TelemetryError::Endpoint { endpoint: endpoint.to_owned(), source };
+        let mut channel = Endpoint::from_shared(endpoint.to_owned()).map_err(refused)?;
+        if endpoint.starts_with("https://") {
+            let tls = ClientTlsConfig::new().with_native_roots();
+            channel = channel.tls_config(tls).map_err(refused)?;
+        }
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("otlp")
+            .enable_all()
+            .build()
+            .map_err(TelemetryError::Thread)?;
+        let within = runtime.enter();
+        let channel = channel.connect_timeout(TIMEOUT).timeout(TIMEOUT).connect_lazy();
+        let exporter = SpanExporter::builder().with_tonic().with_channel(channel).build()?;
+        drop(within);
+        let resource = Resource::builder()
+            .with_service_name(NAME)
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .build();
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource)
+            .with_batch_exporter(exporter)
+            .build();
+        Ok(Self { provider, runtime: Some(runtime) })
+    }
+
+    /// Makes spans of this crate's, not of the transport's: sending one would make the next.
+    pub(super) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        tracing_opentelemetry::layer()
+            .with_tracer(self.provider.tracer(NAME))
+            .with_filter(Targets::new().with_target(NAME, Level::INFO))
+    }
+}
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT) {
+            tracing::warn!(%error, "the last spans were not sent");
+        }
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting for it would panic within another runtime.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Traces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Traces").finish_non_exhaustive()
+    }
+}
