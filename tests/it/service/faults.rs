@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use prost::Message;
 use retouch::{
-    jobs::store::Store,
+    jobs::{runner::Runner, store::Store},
     journal::{Journal, Space},
     picture::{
         decode::{self, InputLimits},
@@ -29,7 +29,6 @@ fn store(disk: &Disk, folder: &std::path::Path) -> Arc<Store> {
     let space = Space { quota: 1 << 30, min_free: 0 };
     let journal = Journal::open_backend(disk.clone(), folder, space).unwrap();
     let store = Store::open(journal, LIMITS).unwrap();
-    use retouch::jobs::runner::Runner;
     store.set_model(Script::new().model().clone());
     store
 }
@@ -139,7 +138,8 @@ proptest! {
 fn settle(asked: EditSpec) {
     let recommended = retouch::editing::settings::EditSettings::paper();
     let hour = std::time::Duration::from_secs(3600);
-    let terms = Terms { model: "script", recommended: &recommended, default_ttl: hour, max_ttl: hour };
+    let terms =
+        Terms { model: "script", recommended: &recommended, default_ttl: hour, max_ttl: hour };
     if let Ok(settled) = spec::normalize(asked, &terms) {
         assert!(settled.seed.is_some() && settled.steps.is_some() && settled.tau.is_some());
         assert_eq!(spec::normalize(settled.clone(), &terms), Ok(settled));
