@@ -187,10 +187,10 @@ fn radius(growth: Growth, size: Size) -> Radius {
 /// How far the picture's edges may lie from those of the cells, in cells (docs/ablations.md).
 const REFINE_CELLS: f64 = 3.0;
 
-/// The clusters' masks at both sizes, brought to the picture's edges if the settings say so.
+/// The clusters' masks at both sizes, brought to the picture's edges if the settings say so and the object has edges there.
 fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> (Mask, Mask) {
     let full = of_clusters(localization, ids, session.canvas_size());
-    if !session.request.settings.refine {
+    if !session.request.settings.refine || !localization.stands {
         return (full, of_clusters(localization, ids, session.work_size()));
     }
     let size = session.canvas_size();

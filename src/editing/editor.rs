@@ -115,7 +115,8 @@ impl Editor {
         let Target::Object(instruction) = self.target(session.request, sink)? else {
             return Ok(None);
         };
-        let localization = localize::localize(session, &instruction, sink)?;
+        let found = localize::localize(session, &instruction, sink)?;
+        let localization = Localization { stands: instruction.stands, ..found };
         if let Some(message) = flat_attention_message(&localization, session.request) {
             warn(sink, WarningReason::FlatAttention, message)?;
         }

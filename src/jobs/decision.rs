@@ -98,6 +98,7 @@ impl Store {
     /// [`Reason::JobTerminal`] if it has ended otherwise.
     pub fn cancel(&self, job: &Job, reason: &str) -> Result<v1::EditJob, Fault> {
         let message = if reason.is_empty() { "cancelled by its caller" } else { reason };
+        job.ask_cancel();
         self.change(job, |draft| {
             if draft.state() == State::Cancelled {
                 return Ok(());

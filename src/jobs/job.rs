@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ pub struct Job {
     latest: Mutex<Latest>,
     tick: watch::Sender<u64>,
     over: AtomicBool,
+    /// When a caller cancelled it while it ran.
+    cancelled: OnceLock<Instant>,
     audience: Mutex<Audience>,
 }
 
@@ -107,6 +109,7 @@ impl Job {
             id,
             tenant: record.tenant.clone(),
             span: Mutex::new(span),
+            cancelled: OnceLock::new(),
             over: AtomicBool::new(is_over(state(&record))),
             record: Mutex::new(record),
             latest: Mutex::default(),
@@ -191,6 +194,22 @@ impl Job {
             *self.span.lock().unwrap_or_else(PoisonError::into_inner) = tracing::Span::none();
         }
         self.wake();
+    }
+
+    /// Takes note that a caller cancelled it.
+    pub fn ask_cancel(&self) {
+        self.cancelled.get_or_init(Instant::now);
+    }
+
+    /// When a caller cancelled it.
+    pub fn cancel_asked(&self) -> Option<Instant> {
+        self.cancelled.get().copied()
+    }
+
+    /// How long it has been in its state.
+    pub fn waited(&self) -> Duration {
+        let since = self.lock().state_time.and_then(|it| SystemTime::try_from(it).ok());
+        since.and_then(|it| it.elapsed().ok()).unwrap_or_default()
     }
 
     // === the audience ===

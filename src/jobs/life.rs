@@ -209,6 +209,7 @@ impl Draft {
         };
         self.job().attempt += 1;
         self.job().worker.clear();
+        metrics::counter!("retouch_redeliveries_total").increment(1);
         self.go(back, why);
     }
 

@@ -31,19 +31,32 @@ pub enum WorkerEnd {
 
 /// Runs jobs until the queue is closed.
 pub fn run(store: &Store, runner: &mut dyn Runner, name: &str) -> WorkerEnd {
+    slots(0.0);
     while let Some(id) = store.queue.pop() {
         store.show_queue();
         let Some(job) = store.by_id(id) else { continue };
         store.running.insert(id, SystemTime::now());
+        slots(1.0);
         let started = Instant::now();
         let lost = Worker { store, runner, name, job: &job }.run();
         store.running.remove(&id);
+        slots(0.0);
         store.took(started.elapsed());
+        if let Some(asked) = job.cancel_asked() {
+            metrics::histogram!("retouch_cancel_latency_seconds")
+                .record(asked.elapsed().as_secs_f64());
+        }
         if lost {
             return WorkerEnd::DeviceLost;
         }
     }
     WorkerEnd::Closed
+}
+
+/// Tells how busy the one slot of this worker is.
+fn slots(busy: f64) {
+    metrics::gauge!("retouch_slots", "state" => "busy").set(busy);
+    metrics::gauge!("retouch_slots", "state" => "free").set(1.0 - busy);
 }
 
 /// One worker with one job.
@@ -58,9 +71,11 @@ impl Worker<'_> {
     /// Runs the job as far as it goes; whether the device was lost.
     fn run(&mut self) -> bool {
         let _span = self.job.span().entered();
+        let waited = self.job.waited();
         let Ok(mut pass) = self.store.change(self.job, |draft| draft.start(self.name)) else {
             return false; // it ended while it waited
         };
+        metrics::histogram!("retouch_queue_wait_seconds").record(waited.as_secs_f64());
         loop {
             match self.pass(pass) {
                 Ok(Some(next)) => pass = next,

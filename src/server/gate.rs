@@ -21,7 +21,7 @@ use tracing::Span;
 use crate::server::{
     budget::{BodyBudget, BodyHold, CountedBody},
     config::Config,
-    keys::{API_KEY, Caller, Keys},
+    keys::{ANONYMOUS, API_KEY, Caller, Keys},
     methods::{self, Needs},
     outcome::{Ending, Watch, code_name},
     refusal::Refusal,
@@ -164,7 +164,9 @@ impl Shared {
                 Refusal::new(Code::PermissionDenied, "SCOPE", said).with("key_id", &caller.key_id)
             );
         }
-        if let Err(early) = self.rates.check_key(&caller.key_id) {
+        if caller.key_id != ANONYMOUS
+            && let Err(early) = self.rates.check_key(&caller.key_id)
+        {
             let wait = early.wait_time_from(self.clock.now());
             let said = "the key calls more often than it may";
             return Err(Refusal::new(Code::ResourceExhausted, "RATE_LIMITED", said)

@@ -56,6 +56,13 @@ struct File {
     #[serde(default)]
     contrast: Option<f64>,
     fallback: Option<FallbackRecord>,
+    #[serde(default = "stands")]
+    stands: bool,
+}
+
+/// What files that don't say it were made of.
+fn stands() -> bool {
+    true
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,7 +101,7 @@ impl SavedLocalization {
     pub fn to_json(&self) -> String {
         let Localization { instruction, grid, resolution, labels, clusters, words, .. } =
             &self.localization;
-        let &Localization { scored_by, contrast, fallback, .. } = &self.localization;
+        let &Localization { scored_by, contrast, fallback, stands, .. } = &self.localization;
         let file = File {
             version: VERSION,
             image_sha256: self.image_sha256.clone(),
@@ -108,6 +115,7 @@ impl SavedLocalization {
             scored_by: scored_by.into(),
             contrast,
             fallback: fallback.map(FallbackRecord::from),
+            stands,
         };
         serde_json::to_string(&file).expect("numbers and texts become JSON")
     }
@@ -132,6 +140,7 @@ impl SavedLocalization {
                 scored_by: file.scored_by.into(),
                 contrast: file.contrast,
                 fallback: file.fallback.map(Fallback::from),
+                stands: file.stands,
             },
         })
     }
@@ -262,6 +271,7 @@ mod tests {
                 scored_by: ScoreSource::NoiseDifference,
                 contrast: Some(1.25),
                 fallback: Some(Fallback::NonePassed),
+                stands: false,
             },
         }
     }

@@ -47,6 +47,8 @@ pub struct LocalizationInstruction {
     pub text: String,
     /// Bytes of `text` of each object's name without its determiner, in order of the instruction's objects.
     pub object_spans: Vec<Range<usize>>,
+    /// Whether the objects stand in the picture; what is to be added does not, yet.
+    pub stands: bool,
 }
 
 impl Default for Template {
@@ -106,7 +108,8 @@ pub fn localization_instruction(
 fn added(instruction: &Instruction) -> LocalizationInstruction {
     let spans: Option<Vec<_>> = instruction.objects().iter().map(Phrase::name_span).collect();
     if let Some(object_spans) = spans {
-        return LocalizationInstruction { text: instruction.text().to_owned(), object_spans };
+        let text = instruction.text().to_owned();
+        return LocalizationInstruction { text, object_spans, stands: false };
     }
     let mut writer = Writer::new("Add ");
     writer.objects(instruction.objects(), |phrase| match phrase.determiner() {
@@ -114,7 +117,7 @@ fn added(instruction: &Instruction) -> LocalizationInstruction {
         "" => format!("{} ", nouns::article(phrase.name())),
         determiner => format!("{determiner} "),
     });
-    writer.finish("")
+    LocalizationInstruction { stands: false, ..writer.finish("") }
 }
 
 /// A change of the objects to the unrelated word.
@@ -192,7 +195,7 @@ impl Writer {
 
     fn finish(mut self, rest: &str) -> LocalizationInstruction {
         self.text.push_str(rest);
-        LocalizationInstruction { text: self.text, object_spans: self.spans }
+        LocalizationInstruction { text: self.text, object_spans: self.spans, stands: true }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Localization {
     pub contrast: Option<f64>,
     /// Why the selection is not what the threshold says.
     pub fallback: Option<Fallback>,
+    /// Whether what was looked for stands in the picture, so that the picture's edges say something of its outline.
+    pub stands: bool,
 }
 
 /// One cluster of self-attention.
@@ -190,6 +192,7 @@ impl Localization {
             scored_by: ScoreSource::Attention,
             contrast: None,
             fallback: None,
+            stands: true,
         }
     }
 

@@ -112,6 +112,8 @@ async fn run(
 ) {
     metrics::gauge!("retouch_streams_open").increment(1.0);
     let _open = scopeguard(|| metrics::gauge!("retouch_streams_open").decrement(1.0));
+    let opened = Instant::now();
+    let mut is_first = true;
     let mut phase = store.phase();
     let job = Arc::clone(follower.job());
     let end = loop {
@@ -138,6 +140,10 @@ async fn run(
         };
         match event {
             Ok(Some(event)) => match time::timeout(STALL, line.events.send(Ok(event))).await {
+                Ok(Ok(())) if std::mem::take(&mut is_first) => {
+                    metrics::histogram!("retouch_first_event_seconds")
+                        .record(opened.elapsed().as_secs_f64());
+                }
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return,
                 Err(_) => {

@@ -7,7 +7,7 @@ pub mod metric_names;
 pub mod trace_layer;
 mod traces;
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -97,7 +97,9 @@ pub fn subscriber(
 ) -> Result<(Dispatch, LogFilter, Option<Spans>), TelemetryError> {
     // The filter is the lines' own: a quiet log must not silence traces, nor a loud one fill them.
     let (filter, level) = LogFilter::new(&log.level)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     let lines = match log.format {
         LogFormat::Text => lines.with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),

@@ -58,6 +58,8 @@ pub(crate) const STEP: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Script {
     model: ModelInfo,
+    /// How long a step takes.
+    pub(crate) step: Duration,
     /// Steps of pass 1 that were made, over all jobs.
     pub(crate) localize_steps: Arc<AtomicUsize>,
 }
@@ -72,7 +74,7 @@ impl Script {
             libtorch: "none".to_owned(),
             recommended: EditSettings::paper(),
         };
-        Self { model, localize_steps: Arc::default() }
+        Self { model, step: STEP, localize_steps: Arc::default() }
     }
 
     fn steps(
@@ -83,7 +85,7 @@ impl Script {
         listener: Listener<'_>,
     ) -> Result<(), RunError> {
         for step in 1..=total {
-            thread::sleep(STEP);
+            thread::sleep(self.step);
             if pass == Pass::Localize {
                 self.localize_steps.fetch_add(1, Ordering::Relaxed);
             }

@@ -1,8 +1,12 @@
 //! The service over loopback: a real server, journal and client, and a model that is a script.
 
+mod crash;
+mod disk;
+mod faults;
 mod harness;
 mod life;
 mod masks;
+mod process;
 mod real;
 mod restart;
 mod streams;

@@ -1,0 +1,110 @@
+"""Runs the README's tour of the service as a newcomer pastes it, and the Python example, against a server of this build."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / "target" / "tools"
+GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
+SECTION = "## The service in five minutes"
+LIMIT = 300
+"""Seconds of the whole tour."""
+
+# What the tour must print, and must leave behind.
+SAID = [
+    "retouch.v1.EditService",
+    "returns ( stream .retouch.v1.EditEvent )",
+    '"clusterMap"',
+    '"maskProposed"',
+    "STATE_AWAITING_MASK",
+    '"STATE_MASK_READY"',
+    '"kind":"result"',
+    '{"state":"STATE_SUCCEEDED"',
+    '{"state":"STATE_CANCELLED","error":"CANCELLED_BY_API"}',
+    "type.googleapis.com/google.rpc.BadRequest",
+    "spec.steps",
+]
+
+
+def need(program: str, hint: str) -> None:
+    if shutil.which(program) is None:
+        sys.exit(f"{program} is missing; {hint}")
+
+
+def path() -> str:
+    """The search path with this build's retouch and grpcurl, which is compiled first if it is missing."""
+    binary = next((ROOT / "target" / kind for kind in ("release", "debug") if (ROOT / "target" / kind / "retouch").exists()), None)
+    if binary is None:
+        sys.exit("there is no retouch in target/: run `make build`")
+    if not (TOOLS / "grpcurl").exists():
+        need("go", "install Go, which builds grpcurl")
+        subprocess.run(["go", "install", GRPCURL], env={**os.environ, "GOBIN": str(TOOLS)}, check=True)
+    return f"{binary}:{TOOLS}:{os.environ['PATH']}"
+
+
+def blocks() -> list[str]:
+    """The shell blocks of the tour."""
+    text = (ROOT / "README.md").read_text()
+    section = text.split(SECTION + "\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"```sh\n(.*?)```", section, re.S)
+
+
+def tour(folder: Path, environment: dict[str, str]) -> None:
+    """Runs all blocks in one shell, in a folder that has the assets and nothing else."""
+    (folder / "assets").symlink_to(ROOT / "assets")
+    script = "set -m\n" + "\n".join(blocks())
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    said = done.stdout + done.stderr
+    missing = [text for text in SAID if text not in said]
+    if done.returncode != 0 or missing:
+        sys.exit(f"{said}\ntour: exit {done.returncode}; not said: {missing}")
+    if not (folder / "result.png").read_bytes().startswith(b"\x89PNG"):
+        sys.exit("tour: result.png is no PNG")
+    print(f"tour: {len(blocks())} blocks of the README ran as written")
+
+
+def example(folder: Path, environment: dict[str, str]) -> None:
+    """Runs the Python example as its docstring says."""
+    home = TOOLS / "python-example"
+    python = home / "bin" / "python"
+    source = ROOT / "examples" / "python"
+    if not python.exists():
+        venv.create(home, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", source / "requirements.txt"], check=True)
+    for name in ("edit.py",):
+        shutil.copy(source / name, folder)
+    protoc = [python, "-m", "grpc_tools.protoc", "-I", ROOT / "proto", "--python_out=.", "--grpc_python_out=.", "retouch/v1/edit.proto"]
+    subprocess.run(protoc, cwd=folder, check=True)
+    server = subprocess.Popen(["retouch", "serve"], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        wait = "until curl -sf localhost:9090/readyz; do sleep 0.2; done"
+        subprocess.run(["bash", "-c", wait], env=environment, timeout=60, check=True, stdout=subprocess.DEVNULL)
+        command = [python, "edit.py", ROOT / "assets" / "example.png", "change the black tree to blue", "--seed", "7"]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    finally:
+        server.terminate()
+        code = server.wait(timeout=60)
+    previews = list((folder / "out").glob("edit-*.png"))
+    if done.returncode != 0 or not (folder / "out" / "result.png").exists() or not previews or code != 0:
+        sys.exit(f"{done.stdout}{done.stderr}\nexample: exit {done.returncode}, server {code}, {len(previews)} previews")
+    print(f"example: a result and {len(previews)} previews of the edit")
+
+
+def main() -> None:
+    for program in ("jq", "curl"):
+        need(program, f"install it, as in `apt-get install {program}`")
+    for run in (tour, example):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            environment = {**os.environ, "PATH": path(), "RETOUCH__JOBS__DATA_DIR": str(folder / "data")}
+            run(folder, environment)
+
+
+if __name__ == "__main__":
+    main()

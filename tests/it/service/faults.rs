@@ -1,0 +1,147 @@
+//! A disk that loses what was not synced, and bytes that are no records: what was answered is there, and nothing panics.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use prost::Message;
+use retouch::{
+    jobs::store::Store,
+    journal::{Journal, Space},
+    picture::{
+        decode::{self, InputLimits},
+        size::Size,
+    },
+    wire::{
+        journal::v1::JobRecord,
+        localization_json::SavedLocalization,
+        masks,
+        spec::{self, Terms},
+        v1::{self, EditSpec, edit_job::State},
+    },
+};
+
+use super::{
+    disk::Disk,
+    harness::{LIMITS, Script, picture, request, spec},
+};
+
+fn store(disk: &Disk, folder: &std::path::Path) -> Arc<Store> {
+    let space = Space { quota: 1 << 30, min_free: 0 };
+    let journal = Journal::open_backend(disk.clone(), folder, space).unwrap();
+    let store = Store::open(journal, LIMITS).unwrap();
+    use retouch::jobs::runner::Runner;
+    store.set_model(Script::new().model().clone());
+    store
+}
+
+#[tokio::test]
+async fn a_create_that_was_answered_survives_a_disk_that_loses_what_was_not_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let before = store(&disk, folder.path());
+    let mut names = Vec::new();
+    for number in 0..12 {
+        let asked = request(EditSpec { seed: Some(number), ..spec("edit") });
+        let attachment = retouch::jobs::admission::Attachment::Detached;
+        // Each create is followed by a crash at once: what the answer promised must be there.
+        if number < 8 {
+            names.push(before.create("local", asked, attachment).unwrap().view().name);
+        }
+        let crashed = disk.after_a_crash();
+        let after = store(&crashed, folder.path());
+        for name in &names {
+            let job = after.job("local", name).unwrap();
+            assert_eq!(job.state(), State::Queued);
+            let image = job.view().spec.unwrap().image;
+            let image = retouch::jobs::store::image_name(image.as_ref()).unwrap().to_owned();
+            assert_eq!(after.artifacts.read_all(&image).unwrap(), picture(10));
+            assert_eq!(after.events(job.id, 0).unwrap().len(), 1);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Bytes that claim to be a spec are refused or become one that says everything and stays as it is.
+    #[test]
+    fn specs_of_any_bytes_are_refused_or_settled(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(asked) = EditSpec::decode(bytes.as_slice()) {
+            settle(asked);
+        }
+    }
+
+    /// Numbers of every size, in every field.
+    #[test]
+    fn specs_of_any_numbers_are_refused_or_settled(
+        steps in any::<Option<u32>>(), guidance in any::<Option<f64>>(), tau in any::<Option<f64>>(),
+        enums in prop::collection::vec(-2..9i32, 8), seconds in any::<Option<i64>>(), nanos in any::<i32>(),
+        corners in prop::collection::vec(any::<f64>(), 4), ids in prop::collection::vec(any::<u32>(), 0..4),
+        dilate_px in any::<u32>(), text in ".{0,60}",
+    ) {
+        let boxes = vec![v1::Rect { x0: corners[0], y0: corners[1], x1: corners[2], y1: corners[3] }];
+        let mask = v1::Mask {
+            boxes: Some(v1::BoxSet { boxes }),
+            clusters: (!ids.is_empty()).then_some(v1::ClusterSelection { ids }),
+            dilate_px,
+            ..Default::default()
+        };
+        let size = Size::new(32, 24);
+        if masks::check(&mask).is_empty() {
+            let _ = masks::choice(&mask, None, size);
+        }
+        settle(EditSpec {
+            instruction: text,
+            steps,
+            localize_steps: steps,
+            text_guidance: guidance,
+            image_guidance: guidance,
+            tau,
+            threshold: tau,
+            grow: tau,
+            mask_policy: enums[0],
+            method: enums[1],
+            preserve: enums[2],
+            modulation: enums[3],
+            action: enums[4],
+            scheduler: enums[5],
+            localizer: enums[6],
+            priority: enums[7],
+            mask: (dilate_px % 2 == 0).then_some(mask),
+            review_timeout: seconds.map(|seconds| prost_types::Duration { seconds, nanos }),
+            ttl: seconds.map(|seconds| prost_types::Duration { seconds, nanos }),
+            ..spec("edit")
+        });
+    }
+
+    /// Pictures and masks of any bytes, and of a good file with some bytes changed.
+    #[test]
+    fn pictures_of_any_bytes_are_refused_or_decoded(
+        bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..400usize, value in any::<u8>(),
+    ) {
+        let limits = InputLimits { bytes: 1 << 20, pixels: 1 << 20 };
+        let _ = decode::decode("any", &bytes, limits);
+        let mut good = picture(9).to_vec();
+        let at = at % good.len();
+        good[at] = value;
+        let _ = decode::decode("changed", &good, limits);
+    }
+
+    /// Records of the journal, and saved localizations.
+    #[test]
+    fn records_of_any_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = JobRecord::decode(bytes.as_slice());
+        let _ = SavedLocalization::from_json(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+/// Normalizes a spec; what is accepted says everything, and is its own normal form.
+fn settle(asked: EditSpec) {
+    let recommended = retouch::editing::settings::EditSettings::paper();
+    let hour = std::time::Duration::from_secs(3600);
+    let terms = Terms { model: "script", recommended: &recommended, default_ttl: hour, max_ttl: hour };
+    if let Ok(settled) = spec::normalize(asked, &terms) {
+        assert!(settled.seed.is_some() && settled.steps.is_some() && settled.tau.is_some());
+        assert_eq!(spec::normalize(settled.clone(), &terms), Ok(settled));
+    }
+}

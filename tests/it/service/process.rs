@@ -1,0 +1,238 @@
+//! `retouch serve` as a process: it starts, is killed, is told to end, and is called by grpc-web.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use assert_cmd::cargo::cargo_bin;
+use retouch::wire::v1::{
+    self, CreateEditJobRequest, EditSpec, GetEditJobRequest, Image, edit_job::State,
+    edit_service_client::EditServiceClient, image::Source,
+};
+use tonic::transport::Channel;
+
+struct Server {
+    child: Child,
+    url: String,
+    ops: String,
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(cargo_bin("retouch"));
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--threads", "1"])
+        .args(["--dtype", "fp32", "--data-dir"])
+        .arg(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready.
+    fn start(folder: &Path) -> Self {
+        let mut child = command(folder).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines
+            .by_ref()
+            .map(Result::unwrap)
+            .find(|line| line.contains("listening on"))
+            .expect("it says where it listens");
+        let url = |mark: &str| {
+            let rest = line.split(mark).nth(1).unwrap();
+            rest.split([',', ' ']).next().unwrap().to_owned()
+        };
+        let server =
+            Self { child, url: url("listening on "), ops: url("ops on http://") };
+        // What it says further must go somewhere.
+        std::thread::spawn(move || lines.for_each(drop));
+        let started = Instant::now();
+        while !server.get("/readyz").starts_with("HTTP/1.1 200") {
+            assert!(started.elapsed() < Duration::from_secs(60), "it is never ready");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    /// An answer of the ops port.
+    fn get(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n");
+        exchange(&self.ops, request.as_bytes())
+    }
+
+    async fn client(&self) -> EditServiceClient<Channel> {
+        EditServiceClient::connect(self.url.clone()).await.unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// The exit code, within a time.
+    fn ended(&mut self, within: Duration) -> Option<i32> {
+        let started = Instant::now();
+        while started.elapsed() < within {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it did not end within {within:?}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn exchange(address: &str, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn edit(steps: u32) -> CreateEditJobRequest {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let picture = std::fs::read(root.join("assets/example.png")).unwrap();
+    let spec = EditSpec {
+        image: Some(Image { source: Some(Source::Data(picture.into())) }),
+        instruction: "change the black tree to blue".to_owned(),
+        seed: Some(7),
+        steps: Some(steps),
+        localize_steps: Some(4),
+        ..EditSpec::default()
+    };
+    CreateEditJobRequest { spec: Some(spec), ..CreateEditJobRequest::default() }
+}
+
+async fn until(server: &Server, name: &str, state: State) -> v1::EditJob {
+    let mut client = server.client().await;
+    let started = Instant::now();
+    loop {
+        let request = GetEditJobRequest { name: name.to_owned() };
+        let job = client.get_edit_job(request).await.unwrap().into_inner();
+        if job.state() == state {
+            return job;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", job.state());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_goes_on_where_it_was_and_gives_the_same_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut client = server.client().await;
+    let whole = client.run_edit(edit(40)).await.unwrap().into_inner();
+    let picture = |job: &v1::EditJob| job.result.as_ref().unwrap().image.as_ref().unwrap().sha256.clone();
+
+    let waiting: Vec<String> = {
+        let mut names = Vec::new();
+        for _ in 0..3 {
+            names.push(client.create_edit_job(edit(40)).await.unwrap().into_inner().name);
+        }
+        names
+    };
+    until(&server, &waiting[0], State::Editing).await;
+    server.signal("-KILL");
+    drop(server);
+
+    let server = Server::start(folder.path());
+    for name in &waiting {
+        let job = until(&server, name, State::Succeeded).await;
+        assert_eq!(picture(&job), picture(&whole));
+    }
+    assert_eq!(until(&server, &waiting[0], State::Succeeded).await.attempt, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_end_does_so_whatever_its_peers_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path());
+    // A peer that says nothing, and one that watches a job which waits for its mask.
+    let _silent = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    let mut client = server.client().await;
+    let mut review = edit(4);
+    review.spec.as_mut().unwrap().mask_policy = v1::MaskPolicy::Review as i32;
+    let job = client.create_edit_job(review).await.unwrap().into_inner();
+    until(&server, &job.name, State::AwaitingMask).await;
+    let watch = v1::WatchEditJobRequest { name: job.name.clone(), ..Default::default() };
+    let mut events = client.watch_edit_job(watch).await.unwrap().into_inner();
+    server.signal("-TERM");
+    let status = loop {
+        match events.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the watch ended well"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert_eq!(server.ended(Duration::from_secs(15)), Some(0));
+
+    let server = Server::start(folder.path());
+    until(&server, &job.name, State::AwaitingMask).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_request_to_end_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path());
+    let mut client = server.client().await;
+    let job = client.create_edit_job(edit(1000)).await.unwrap().into_inner();
+    until(&server, &job.name, State::Editing).await;
+    server.signal("-TERM");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(server.child.try_wait().unwrap().is_none(), "it lets the running job finish");
+    assert!(server.get("/readyz").starts_with("HTTP/1.1 503"));
+    server.signal("-TERM");
+    assert_eq!(server.ended(Duration::from_secs(3)), Some(143));
+}
+
+#[test]
+fn a_folder_has_one_server_and_a_wrong_configuration_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let _server = Server::start(folder.path());
+    let refused = |args: &[&str]| {
+        let output = command(folder.path()).args(args).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = refused(&[]);
+    assert!(code == 9 && said.contains("in use by another process"), "{code}: {said}");
+    let toml = folder.path().join("wrong.toml");
+    std::fs::write(&toml, "[server]\nlisten_on = \"127.0.0.1:1\"\n").unwrap();
+    let (code, said) = refused(&["--config", toml.to_str().unwrap()]);
+    assert!(code == 2 && said.contains("listen_on") && said.contains("wrong.toml"), "{code}: {said}");
+    let output = command(folder.path())
+        .env("RETOUCH__JOBS__QUEUE_LIMIT", "7")
+        .args(["--print-config", "--drain-timeout", "3s"])
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains("queue_limit = 7") && printed.contains("drain_timeout = \"3s\""), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_calls_by_grpc_web() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let head = "POST /retouch.v1.EditService/GetServerInfo HTTP/1.1\r\nhost: retouch\r\nconnection: close\r\n\
+                content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\ncontent-length: 5\r\n\r\n";
+    let mut request = head.as_bytes().to_vec();
+    request.extend([0; 5]);
+    let answer = exchange(server.url.trim_start_matches("http://"), &request);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("application/grpc-web+proto") && answer.contains("demo-model"), "{answer}");
+    assert!(answer.contains("grpc-status:0") || answer.contains("grpc-status: 0"), "{answer}");
+}
