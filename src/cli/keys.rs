@@ -1,4 +1,4 @@
-//! `retouch keys new`: a key for callers, shown once, and its hash for the server's file.
+//! `retouch keys new`: a key for callers, shown once on standard error, and its block for the server's keys file.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ const KEY_BYTES: usize = 32;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Make a key: prints it once, and the block that goes into the server's keys file.
+    /// Make a key: shows it once, on standard error, and prints its block for the server's keys file.
     New(NewArgs),
 }
 
@@ -62,6 +62,7 @@ pub(crate) fn run(command: &KeysCommand) -> Result<(), CliError> {
         |bytes: &[u8]| bytes.iter().fold(String::new(), |text, it| text + &format!("{it:02x}"));
     let key = format!("rt_{}", hex(&bytes));
     let mut scopes: Vec<Scope> = args.scope.iter().copied().map(Scope::from).collect();
+    scopes.sort_unstable();
     scopes.dedup();
     let record = KeyRecord {
         id,
@@ -71,8 +72,9 @@ pub(crate) fn run(command: &KeysCommand) -> Result<(), CliError> {
     };
     let block = toml::to_string(&KeyRecords { key: vec![record] });
     let block = block.map_err(|error| CliError::Defect(error.to_string()))?;
-    let mut out = io::stdout().lock();
-    let written = writeln!(out, "# The key, shown this once: {key}\n{block}");
+    // Apart from the block, so that `>> keys.toml` does not keep it.
+    let written = writeln!(io::stdout(), "{block}")
+        .and_then(|()| writeln!(io::stderr(), "the key, shown this once: {key}"));
     written.map_err(|source| CliError::Write { path: "standard output".into(), source })
 }
 

@@ -5,9 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use directories::ProjectDirs;
 use figment::{
-    Figment,
+    Figment, Metadata, Profile, Provider,
     providers::{Env, Format, Serialized, Toml},
-    value::Value,
+    util,
+    value::{Dict, Map, Value},
 };
 
 use crate::cli::error::CliError;
@@ -15,6 +16,18 @@ use crate::server::config::Config;
 
 /// Environment variables of the configuration, as in `RETOUCH__SERVER__LISTEN`.
 const PREFIX: &str = "RETOUCH__";
+/// Keys whose values are text even where they look like numbers.
+const TEXTS: [&str; 9] = [
+    "tls.cert",
+    "tls.key",
+    "tls.client_ca",
+    "auth.keys_file",
+    "model.path",
+    "model.device",
+    "jobs.data_dir",
+    "log.level",
+    "otlp.endpoint",
+];
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct ServeArgs {
@@ -87,7 +100,7 @@ pub(crate) fn config(args: &ServeArgs) -> Result<Config, CliError> {
         }
         figment = figment.merge(Toml::file_exact(path));
     }
-    figment = figment.merge(Env::prefixed(PREFIX).split("__"));
+    figment = figment.merge(Environment(Env::prefixed(PREFIX).split("__")));
     let config = flags(args)
         .into_iter()
         .fold(figment, |figment, (key, value)| figment.merge(Serialized::default(key, value)))
@@ -99,6 +112,35 @@ pub(crate) fn config(args: &ServeArgs) -> Result<Config, CliError> {
         config.jobs.data_dir = folders.map(|it| it.data_local_dir().join("serve"));
     }
     Ok(config)
+}
+
+/// The environment, in which a path of digits is a path.
+struct Environment(Env);
+
+impl Provider for Environment {
+    fn metadata(&self) -> Metadata {
+        self.0.metadata()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let mut data = Dict::new();
+        for (key, text) in self.0.iter() {
+            let key = key.as_str();
+            let value = if TEXTS.contains(&key) {
+                Value::from(text)
+            } else {
+                let Ok(value) = text.parse();
+                value
+            };
+            for (section, value) in util::nest(key, value).into_dict().unwrap_or_default() {
+                match (data.get_mut(&section), value) {
+                    (Some(Value::Dict(_, keys)), Value::Dict(_, more)) => keys.extend(more),
+                    (_, value) => drop(data.insert(section, value)),
+                }
+            }
+        }
+        Ok(self.0.profile.collect(data))
+    }
 }
 
 /// The keys that flags set.

@@ -27,7 +27,7 @@ pub const ANONYMOUS: &str = "anonymous";
 const NAME_LENGTH: usize = 63;
 
 /// What a key permits; neither includes the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Every method of the service, on what belongs to the key's own tenant.
@@ -135,8 +135,9 @@ struct Read {
     keys: Arc<Vec<Key>>,
 }
 
-#[derive(Debug)]
+#[derive(derive_more::Debug)]
 struct Key {
+    #[debug(skip)]
     hash: [u8; 32],
     caller: Caller,
 }

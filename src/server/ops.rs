@@ -83,8 +83,8 @@ async fn run(socket: std::net::TcpListener, ops: Ops) -> io::Result<()> {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/log-level", get(level).put(set_level))
-        .with_state(ops)
-        .merge(Routes::new(service).into_axum_router());
+        .with_state(ops);
+    let app = Routes::from(app).add_service(service).into_axum_router();
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(TcpListener::from_std(socket)?, app).await
 }

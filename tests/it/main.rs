@@ -33,5 +33,7 @@ mod evaluation;
 mod localizers;
 // The gRPC service: jobs, streams, masks, restarts.
 mod service;
+// What is around the service: configuration, keys, the gate, TLS, the ops port, traces.
+mod server_edges;
 // Fixtures and measures that several of these share.
 mod support;

@@ -22,6 +22,7 @@ use crate::jobs::{
     store::Store,
 };
 use crate::server::{
+    budget::BodyHold,
     edit_service::streams::{Ending, Streams},
     keys::{Caller, LOCAL},
     status,
@@ -143,6 +144,8 @@ impl EditService for Edits {
             return Ok(Response::new(Box::pin(tokio_stream::empty())));
         }
         let job = self.create(call.tenant, start, Attachment::Waiting).await?;
+        // The picture is an artifact now, and the stream may stay open for a review.
+        release(call.body.as_ref());
         let seat = job.attach(call.deadline);
         let follower = Follower::new(&self.store, &job, 0, None);
         Ok(Response::new(self.streams().converse(follower, seat, inputs, call.deadline)))
@@ -158,6 +161,8 @@ impl EditService for Edits {
             return Ok(Response::new(self.validate(call.tenant, request).await?));
         }
         let job = self.create(call.tenant, request, Attachment::Waiting).await?;
+        // The picture is an artifact now, and the answer comes when the job has ended.
+        release(call.body.as_ref());
         let seat = job.attach(call.deadline);
         let follower = Follower::new(&self.store, &job, 0, None);
         let mut events = self.streams().follow(follower, seat, Ending::OfJob, call.deadline);
@@ -311,6 +316,8 @@ impl EditService for Edits {
 struct Call {
     tenant: String,
     deadline: Option<Instant>,
+    /// What the request's body holds of the budget.
+    body: Option<BodyHold>,
 }
 
 impl Call {
@@ -318,7 +325,15 @@ impl Call {
         let timeout = metadata.get("grpc-timeout").and_then(|it| timeout(it.to_str().ok()?));
         let caller = extensions.get::<Caller>();
         let tenant = caller.map_or_else(|| LOCAL.to_owned(), |it| it.tenant.clone());
-        Self { tenant, deadline: timeout.map(|it| Instant::now() + it) }
+        let body = extensions.get::<BodyHold>().cloned();
+        Self { tenant, deadline: timeout.map(|it| Instant::now() + it), body }
+    }
+}
+
+/// Gives back what a body holds of the budget.
+fn release(body: Option<&BodyHold>) {
+    if let Some(body) = body {
+        body.release();
     }
 }
 

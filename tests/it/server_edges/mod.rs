@@ -1,0 +1,76 @@
+//! What is around the service: configuration, keys, the gate, TLS, the ops port, traces. No model is needed.
+
+mod config;
+mod gate;
+mod keys;
+mod ops;
+mod tls;
+mod trace;
+
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
+
+use retouch::{
+    jobs::{
+        queue::QueueLimits,
+        store::{Limits, Store},
+    },
+    journal::{Journal, Space},
+    server::{
+        keys::{KeyRecord, KeyRecords, Scope, hash},
+        router::{self, Port},
+    },
+};
+use tonic::service::Routes;
+
+/// How long anything here may take before the test has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const PORT: Port =
+    Port { max_request_bytes: 4 << 20, slots: 1, connection_age: Duration::from_secs(600) };
+
+/// The service over an empty store; its model stays away.
+async fn routes(folder: &Path) -> Routes {
+    let limits = Limits {
+        queue: QueueLimits { total: 8, tenant: 8 },
+        tenant_awaiting: 4,
+        queue_timeout: Duration::from_secs(60),
+        run_timeout: Duration::from_secs(60),
+        default_ttl: Duration::from_secs(3600),
+        max_ttl: Duration::from_secs(7200),
+        max_pixels: 1 << 20,
+        max_artifact_bytes: 4 << 20,
+        max_attempts: 3,
+    };
+    let journal = Journal::open(folder, Space { quota: 1 << 30, min_free: 0 }).unwrap();
+    let store: Arc<Store> = Store::open(journal, limits).unwrap();
+    router::routes(&store, &PORT).await
+}
+
+/// A keys file of these keys, each named by its tenant.
+fn keys_file(path: &Path, entries: &[(&str, &str, &[Scope])]) {
+    let record = |(key, tenant, scopes): &(&str, &str, &[Scope])| KeyRecord {
+        id: format!("key-of-{tenant}"),
+        tenant: (*tenant).to_owned(),
+        sha256: hash(key.as_bytes()).iter().map(|it| format!("{it:02x}")).collect(),
+        scopes: scopes.to_vec(),
+    };
+    let records = KeyRecords { key: entries.iter().map(record).collect() };
+    std::fs::write(path, toml::to_string(&records).unwrap()).unwrap();
+}
+
+/// Waits for what comes by itself; there is nothing to be told by.
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    in_time(what, wait).await;
+}
+
+async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let Ok(output) = tokio::time::timeout(PATIENCE, future).await else {
+        panic!("{what} took too long");
+    };
+    output
+}

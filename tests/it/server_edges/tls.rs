@@ -1,0 +1,208 @@
+//! TLS: certificates of peers, changed certificates, peers that say nothing.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use retouch::server::{
+    config::TlsFiles,
+    tls::{Listener, TlsError},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::{in_time, until};
+
+/// A root, and what it signs.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate of `localhost` and its key, PEM.
+    fn sign(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+/// A server of health, on files in a folder.
+struct Served {
+    addr: SocketAddr,
+    folder: TempDir,
+}
+
+impl Served {
+    async fn new(authority: &Authority, clients: Option<&Authority>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), authority);
+        let client_ca = clients.map(|it| {
+            let path = folder.path().join("clients.pem");
+            fs::write(&path, it.pem()).unwrap();
+            path
+        });
+        let listener = Listener::bind(any(), Some(files(folder.path(), client_ca))).await.unwrap();
+        Self { addr: serve(listener).await, folder }
+    }
+
+    async fn call(
+        &self,
+        authority: &Authority,
+        identity: Option<&Authority>,
+    ) -> Result<(), String> {
+        let mut tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(authority.pem()))
+            .domain_name("localhost");
+        if let Some(signer) = identity {
+            let (cert, key) = signer.sign();
+            tls = tls.identity(Identity::from_pem(cert, key));
+        }
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.addr)).unwrap();
+        check(endpoint.tls_config(tls).unwrap()).await
+    }
+}
+
+fn any() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn files(folder: &Path, client_ca: Option<PathBuf>) -> TlsFiles {
+    TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem"), client_ca }
+}
+
+fn write(folder: &Path, authority: &Authority) {
+    let (cert, key) = authority.sign();
+    fs::write(folder.join("cert.pem"), cert).unwrap();
+    fs::write(folder.join("key.pem"), key).unwrap();
+}
+
+async fn serve(listener: Listener) -> SocketAddr {
+    let addr = listener.local_addr().unwrap();
+    let (_, health) = tonic_health::server::health_reporter();
+    let server = Server::builder().add_service(health);
+    tokio::spawn(server.serve_with_incoming(listener.incoming()));
+    addr
+}
+
+async fn check(endpoint: Endpoint) -> Result<(), String> {
+    let call = async {
+        let channel: Channel = endpoint.connect().await.map_err(|it| format!("{it:?}"))?;
+        let request = HealthCheckRequest { service: String::new() };
+        let answer = HealthClient::new(channel).check(request).await;
+        answer.map(drop).map_err(|it| format!("{it:?}"))
+    };
+    in_time("a call", call).await
+}
+
+#[tokio::test]
+async fn a_listener_without_files_is_plaintext() {
+    let addr = serve(Listener::bind(any(), None).await.unwrap()).await;
+    check(Endpoint::from_shared(format!("http://{addr}")).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_trusts_the_root_is_served() {
+    let authority = Authority::new();
+    let served = Served::new(&authority, None).await;
+    served.call(&authority, None).await.unwrap();
+    served.call(&Authority::new(), None).await.unwrap_err();
+    check(Endpoint::from_shared(format!("http://{}", served.addr)).unwrap()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn with_client_roots_only_their_peers_are_served() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let served = Served::new(&authority, Some(&clients)).await;
+    served.call(&authority, Some(&clients)).await.unwrap();
+    served.call(&authority, None).await.unwrap_err();
+    served.call(&authority, Some(&Authority::new())).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn changed_certificates_count_from_the_next_connection_and_bad_ones_do_not() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let served = Served::new(&old, None).await;
+    served.call(&old, None).await.unwrap();
+    let cert = served.folder.path().join("cert.pem");
+    fs::write(&cert, "no certificate").unwrap();
+    served.call(&old, None).await.unwrap();
+    // The certificate and a key that is not its own, as it is in the middle of a change.
+    fs::write(&cert, new.sign().0).unwrap();
+    served.call(&old, None).await.unwrap();
+    write(served.folder.path(), &new);
+    served.call(&new, None).await.unwrap();
+    served.call(&old, None).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn silent_peers_hold_up_nobody() {
+    let authority = Authority::new();
+    let served = Served::new(&authority, None).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(served.addr).await.unwrap());
+    }
+    served.call(&authority, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn http_1_1_is_offered_beside_h2() {
+    let authority = Authority::new();
+    let served = Served::new(&authority, None).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+    for protocol in ["h2", "http/1.1"] {
+        let mut config =
+            ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots.clone())
+                .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let tcp = TcpStream::connect(served.addr).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn files_that_can_not_be_used_are_named_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let bind = |files| async { Listener::bind(any(), Some(files)).await.unwrap_err() };
+    let error = bind(files(folder.path(), None)).await;
+    assert!(error.to_string().contains("key.pem"), "{error}");
+    write(folder.path(), &Authority::new());
+    fs::write(folder.path().join("cert.pem"), "").unwrap();
+    let error = bind(files(folder.path(), None)).await;
+    assert!(matches!(error, TlsError::Empty { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_port_closes_with_the_stream_of_connections() {
+    let listener = Listener::bind(any(), None).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(listener.incoming());
+    until("a closed port", || std::net::TcpStream::connect(addr).is_err()).await;
+}

@@ -1,0 +1,153 @@
+//! Traces: a call's span continues the caller's trace, says how the call ended, and reaches a collector.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    common::v1::any_value::Value,
+    trace::v1::{Span, span::SpanKind, status::StatusCode},
+};
+use retouch::{
+    server::{
+        config::{Config, Log, LogFormat, Otlp},
+        gate::{Admission, GateLayer},
+        keys::{Caller, Keys},
+        refusal::Refusal,
+        telemetry::{self, trace_layer::TraceLayer},
+    },
+    wire::v1::{GetEditJobRequest, GetServerInfoRequest, edit_service_client::EditServiceClient},
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Request, Response, Status,
+    transport::{Endpoint, Server},
+};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::{in_time, routes};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+
+/// A collector that keeps what it is sent.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        self.0.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+struct Anyone;
+
+impl Admission for Anyone {
+    fn refuse(&self, _caller: &Caller, _grpc_path: &str) -> Option<Refusal> {
+        None
+    }
+}
+
+fn attributes(span: &Span) -> HashMap<&str, String> {
+    let text = |value: &Value| match value {
+        Value::StringValue(it) => it.clone(),
+        Value::IntValue(it) => it.to_string(),
+        other => format!("{other:?}"),
+    };
+    let pair = |it: &'_ opentelemetry_proto::tonic::common::v1::KeyValue| {
+        it.value.as_ref().and_then(|it| it.value.as_ref()).map(text)
+    };
+    span.attributes.iter().filter_map(|it| Some((it.key.as_str(), pair(it)?))).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|it| format!("{it:02x}")).collect()
+}
+
+#[tokio::test]
+async fn a_span_continues_the_callers_trace_and_is_sent_at_the_end() {
+    // 1. A collector, and a server whose log is quiet: that must not silence its traces.
+    let collector = Collector::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let service = TraceServiceServer::new(collector.clone());
+    let collecting = Server::builder().add_service(service);
+    tokio::spawn(collecting.serve_with_incoming(TcpListenerStream::new(listener)));
+    let log = Log { format: LogFormat::Text, level: "off".to_owned() };
+    let (dispatch, _, spans) =
+        telemetry::subscriber(&log, &Otlp { endpoint: Some(endpoint) }).unwrap();
+    // All of the server runs on this thread.
+    let logging = tracing::dispatcher::set_default(&dispatch);
+
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Arc::new(Keys::open(None).unwrap());
+    let gate = GateLayer::new(&Config::default(), keys, Arc::new(Anyone));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server =
+        Server::builder().layer(TraceLayer).layer(gate).add_routes(routes(folder.path()).await);
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+
+    // 2. A call within a trace, one without that fails, and a probe.
+    let channel = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+    let mut client = EditServiceClient::new(channel.clone());
+    let mut within = Request::new(GetServerInfoRequest::default());
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    within.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
+    client.get_server_info(within).await.unwrap();
+    let absent = GetEditJobRequest { name: "editJobs/none".to_owned() };
+    let status = client.get_edit_job(absent).await.unwrap_err();
+    let check = HealthCheckRequest { service: String::new() };
+    HealthClient::new(channel).check(check).await.unwrap();
+
+    // 3. The end sends what is left; the collector is on this thread, so another one waits.
+    drop(logging);
+    in_time("the last spans", tokio::task::spawn_blocking(move || drop(spans))).await.unwrap();
+    let sent = std::mem::take(&mut *collector.0.lock().unwrap());
+    let resources: Vec<_> = sent.into_iter().flat_map(|it| it.resource_spans).collect();
+    let service = resources[0].resource.as_ref().unwrap();
+    assert!(service.attributes.iter().any(|it| it.key == "service.name"));
+    let spans: Vec<Span> =
+        resources.into_iter().flat_map(|it| it.scope_spans).flat_map(|it| it.spans).collect();
+    let names: Vec<_> = spans.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["retouch.v1.EditService/GetServerInfo", "retouch.v1.EditService/GetEditJob"]
+    );
+
+    let [info, job] = &spans[..] else { unreachable!("two, as named above") };
+    assert_eq!(
+        (hex(&info.trace_id), hex(&info.parent_span_id)),
+        (TRACE.to_owned(), PARENT.to_owned())
+    );
+    assert_eq!(info.kind(), SpanKind::Server);
+    let told = attributes(info);
+    assert_eq!(told["rpc.service"], "retouch.v1.EditService");
+    assert_eq!(told["rpc.method"], "GetServerInfo");
+    assert_eq!(told["rpc.grpc.status_code"], "0");
+    assert_eq!((told["tenant"].as_str(), told["key_id"].as_str()), ("local", "anonymous"));
+
+    // The client's own mistake is no error of the server's.
+    assert_ne!(hex(&job.trace_id), TRACE);
+    assert!(job.parent_span_id.is_empty());
+    assert_eq!(attributes(job)["rpc.grpc.status_code"], (status.code() as i32).to_string());
+    assert_ne!(job.status.as_ref().map(|it| it.code()), Some(StatusCode::Error));
+}
+
+#[test]
+fn a_collectors_address_that_is_none_is_refused() {
+    let otlp = Otlp { endpoint: Some("http://a b".to_owned()) };
+    let error = telemetry::subscriber(&Config::default().log, &otlp).unwrap_err();
+    assert!(error.to_string().contains("http://a b"), "{error}");
+}
