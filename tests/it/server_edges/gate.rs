@@ -50,7 +50,7 @@ impl Admission for Doorkeeper {
         (self.0 == Some(grpc_path)).then(|| {
             let said = "the queue is full";
             Refusal::new(Code::ResourceExhausted, "QUEUE_FULL", said)
-                .with("limit", 8)
+                .with("limit", &8)
                 .retry_after(Duration::from_millis(1500))
         })
     }

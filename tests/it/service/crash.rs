@@ -102,7 +102,8 @@ async fn a_crash_at_any_moment_changes_nothing_but_the_time() {
         let folder = tempfile::tempdir().unwrap();
         let process = Process::start(&Disk::default(), folder.path());
         let started = Instant::now();
-        let job = process.store.create("local", request(asked.clone()), Attachment::Detached).unwrap();
+        let job =
+            process.store.create("local", request(asked.clone()), Attachment::Detached).unwrap();
         let expected = process.result(&process.finish(&job));
         let whole = started.elapsed();
         process.stop();
@@ -111,8 +112,10 @@ async fn a_crash_at_any_moment_changes_nothing_but_the_time() {
         for _ in 0..CRASHES {
             let (disk, folder) = (Disk::default(), tempfile::tempdir().unwrap());
             let process = Process::start(&disk, folder.path());
-            let job =
-                process.store.create("local", request(asked.clone()), Attachment::Detached).unwrap();
+            let job = process
+                .store
+                .create("local", request(asked.clone()), Attachment::Detached)
+                .unwrap();
             let name = job.view().name;
             let crash = Instant::now() + whole.mul_f64(rng.random_range(0.0..1.1));
             while Instant::now() < crash && !job.is_over() {
@@ -139,7 +142,11 @@ async fn a_crash_at_any_moment_changes_nothing_but_the_time() {
             assert_eq!(done.state(), State::Succeeded);
             assert_eq!(after.result(&done), expected);
             if was_localized {
-                assert_eq!(after.localize_steps.load(Ordering::Relaxed), 0, "pass 1 was made again");
+                assert_eq!(
+                    after.localize_steps.load(Ordering::Relaxed),
+                    0,
+                    "pass 1 was made again"
+                );
             }
             let mut events = Vec::new();
             while events.len() < done.last_sequence as usize {

@@ -139,7 +139,8 @@ proptest! {
 fn settle(asked: EditSpec) {
     let recommended = retouch::editing::settings::EditSettings::paper();
     let hour = std::time::Duration::from_secs(3600);
-    let terms = Terms { model: "script", recommended: &recommended, default_ttl: hour, max_ttl: hour };
+    let terms =
+        Terms { model: "script", recommended: &recommended, default_ttl: hour, max_ttl: hour };
     if let Ok(settled) = spec::normalize(asked, &terms) {
         assert!(settled.seed.is_some() && settled.steps.is_some() && settled.tau.is_some());
         assert_eq!(spec::normalize(settled.clone(), &terms), Ok(settled));

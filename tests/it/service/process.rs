@@ -46,8 +46,7 @@ impl Server {
             let rest = line.split(mark).nth(1).unwrap();
             rest.split([',', ' ']).next().unwrap().to_owned()
         };
-        let server =
-            Self { child, url: url("listening on "), ops: url("ops on http://") };
+        let server = Self { child, url: url("listening on "), ops: url("ops on http://") };
         // What it says further must go somewhere.
         std::thread::spawn(move || lines.for_each(drop));
         let started = Instant::now();
@@ -135,7 +134,8 @@ async fn a_killed_server_goes_on_where_it_was_and_gives_the_same_picture() {
     let server = Server::start(folder.path());
     let mut client = server.client().await;
     let whole = client.run_edit(edit(40)).await.unwrap().into_inner();
-    let picture = |job: &v1::EditJob| job.result.as_ref().unwrap().image.as_ref().unwrap().sha256.clone();
+    let picture =
+        |job: &v1::EditJob| job.result.as_ref().unwrap().image.as_ref().unwrap().sha256.clone();
 
     let waiting: Vec<String> = {
         let mut names = Vec::new();
@@ -212,7 +212,10 @@ fn a_folder_has_one_server_and_a_wrong_configuration_none() {
     let toml = folder.path().join("wrong.toml");
     std::fs::write(&toml, "[server]\nlisten_on = \"127.0.0.1:1\"\n").unwrap();
     let (code, said) = refused(&["--config", toml.to_str().unwrap()]);
-    assert!(code == 2 && said.contains("listen_on") && said.contains("wrong.toml"), "{code}: {said}");
+    assert!(
+        code == 2 && said.contains("listen_on") && said.contains("wrong.toml"),
+        "{code}: {said}"
+    );
     let output = command(folder.path())
         .env("RETOUCH__JOBS__QUEUE_LIMIT", "7")
         .args(["--print-config", "--drain-timeout", "3s"])
@@ -220,7 +223,10 @@ fn a_folder_has_one_server_and_a_wrong_configuration_none() {
         .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(printed.contains("queue_limit = 7") && printed.contains("drain_timeout = \"3s\""), "{printed}");
+    assert!(
+        printed.contains("queue_limit = 7") && printed.contains("drain_timeout = \"3s\""),
+        "{printed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,6 +239,9 @@ async fn a_page_calls_by_grpc_web() {
     request.extend([0; 5]);
     let answer = exchange(server.url.trim_start_matches("http://"), &request);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(answer.contains("application/grpc-web+proto") && answer.contains("demo-model"), "{answer}");
+    assert!(
+        answer.contains("application/grpc-web+proto") && answer.contains("demo-model"),
+        "{answer}"
+    );
     assert!(answer.contains("grpc-status:0") || answer.contains("grpc-status: 0"), "{answer}");
 }
