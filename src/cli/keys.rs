@@ -58,7 +58,8 @@ pub(crate) fn run(command: &KeysCommand) -> Result<(), CliError> {
     }
     let mut bytes = [0u8; KEY_BYTES];
     rng.fill(&mut bytes);
-    let hex = |bytes: &[u8]| bytes.iter().map(|it| format!("{it:02x}")).collect::<String>();
+    let hex =
+        |bytes: &[u8]| bytes.iter().fold(String::new(), |text, it| text + &format!("{it:02x}"));
     let key = format!("rt_{}", hex(&bytes));
     let mut scopes: Vec<Scope> = args.scope.iter().copied().map(Scope::from).collect();
     scopes.sort_unstable();

@@ -136,6 +136,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     let waited = tokio::task::spawn_blocking(move || model_thread.join());
     if tokio::time::timeout(Duration::from_secs(10), waited).await.is_err() {
         tracing::warn!("the model's thread is still in a step; its job goes on at the next start");
+        signal_hook::low_level::exit(0);
     }
     tracing::info!("ended");
     Ok(code)
@@ -243,7 +244,8 @@ async fn drain(store: &Store, timeout: Duration, end: &mut End) {
         () = tokio::time::sleep(timeout) => {
             tracing::warn!("the time to drain is up; running jobs go back to their checkpoint");
         }
-        () = end.wait() => std::process::exit(AT_ONCE),
+        // Not through libtorch's own end, which must not run while a step does.
+        () = end.wait() => signal_hook::low_level::exit(AT_ONCE),
     }
 }
 

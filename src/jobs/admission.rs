@@ -26,7 +26,7 @@ use crate::wire::{
 /// Most characters of a request id.
 const MAX_REQUEST_ID: usize = 128;
 /// How long a job outlives its last stream unless the caller says otherwise, and at most.
-const GRACE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
+const GRACE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 
 /// How a job is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl Store {
                     "this tenant has as many waiting jobs as it may",
                 ),
             };
-            fault.with("queue_length", self.queue.len()).retry_after(self.wait())
+            fault.with("queue_length", &self.queue.len()).retry_after(self.wait())
         })
     }
 

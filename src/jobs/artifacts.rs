@@ -101,12 +101,16 @@ impl Artifacts {
 
     /// Drops files that no commit named.
     pub fn drop_files(&self, files: &[NewFile]) {
-        files.iter().for_each(|file| self.journal.drop_file(file.id()));
+        for file in files {
+            self.journal.drop_file(file.id());
+        }
     }
 
     /// Takes in the records of a commit: a job refers to each.
     pub fn adopt(&self, records: Vec<ArtifactRecord>) {
-        records.into_iter().for_each(|record| self.know(record, 1));
+        for record in records {
+            self.know(record, 1);
+        }
     }
 
     /// Stores a caller's file.
@@ -120,7 +124,9 @@ impl Artifacts {
             self.drop_files(std::slice::from_ref(file));
             return Err(error.into());
         }
-        records.into_iter().for_each(|record| self.know(record, 0));
+        for record in records {
+            self.know(record, 0);
+        }
         Ok(file.artifact.clone())
     }
 

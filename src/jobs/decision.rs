@@ -28,13 +28,13 @@ impl Store {
         if !faults.is_empty() {
             return Err(Fault::invalid(faults));
         }
-        if is_repeated(&job.lock().decision, &decision) {
+        if is_repeated(job.lock().decision.as_ref(), &decision) {
             return Ok(job.view());
         }
         let (decision, file) = self.with_mask_kept(job, decision)?;
         self.change(job, |draft| {
             let record = draft.record();
-            if is_repeated(&record.decision, &decision) {
+            if is_repeated(record.decision.as_ref(), &decision) {
                 return Ok(());
             }
             draft.check_live()?;
@@ -49,7 +49,9 @@ impl Store {
                     let message = "no mask is proposed yet, so there are no clusters and no etag; wait for mask_proposed";
                     return Err(Fault::new(Reason::MaskNotProposed, message));
                 }
-                return keep(draft, decision, file);
+                draft.keep_all(file);
+                draft.decide(decision, MaskSource::Decision);
+                return Ok(());
             };
             if !decision.etag.is_empty() && decision.etag != proposed.etag {
                 let message = format!("the proposed mask is `{}`; look at it first", proposed.etag);
@@ -67,7 +69,9 @@ impl Store {
                     return Err(Fault::invalid(vec![field]));
                 }
             }
-            keep(draft, decision, file)
+            draft.keep_all(file);
+            draft.decide(decision, MaskSource::Decision);
+            Ok(())
         })?;
         if job.state() == State::MaskReady {
             self.enqueue(job);
@@ -122,12 +126,6 @@ impl Store {
     }
 }
 
-fn keep(draft: &mut Draft, decision: v1::MaskDecision, file: Option<Kept>) -> Result<(), Fault> {
-    draft.keep_all(file);
-    draft.decide(decision, MaskSource::Decision);
-    Ok(())
-}
-
 impl Draft {
     /// Takes a decision on the mask.
     pub fn decide(&mut self, decision: v1::MaskDecision, source: MaskSource) {
@@ -159,7 +157,7 @@ impl Draft {
 }
 
 /// Whether a decision is the one that was taken, sent again.
-fn is_repeated(taken: &Option<v1::MaskDecision>, decision: &v1::MaskDecision) -> bool {
+fn is_repeated(taken: Option<&v1::MaskDecision>, decision: &v1::MaskDecision) -> bool {
     let id = &decision.request_id;
-    !id.is_empty() && taken.as_ref().is_some_and(|it| it.request_id == *id)
+    !id.is_empty() && taken.is_some_and(|it| it.request_id == *id)
 }

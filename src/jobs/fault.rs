@@ -218,7 +218,7 @@ impl Fault {
 
     /// The same with a value for programs.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
+    pub fn with(mut self, key: &str, value: &dyn ToString) -> Self {
         self.metadata.insert(key.to_owned(), value.to_string());
         self
     }
@@ -262,7 +262,7 @@ impl From<JournalError> for Fault {
         match error {
             JournalError::DiskFull { .. } | JournalError::Quota { .. } => {
                 Self::new(Reason::DiskFull, "the server has no room for more; try again later")
-                    .retry_after(Duration::from_mins(1))
+                    .retry_after(Duration::from_secs(60))
             }
             other => {
                 // What a disk says is for the server's owner, not for its callers.

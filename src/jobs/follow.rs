@@ -173,7 +173,7 @@ impl Follower {
             let shot = preview.value?;
             if self.is_wanted(&shot) {
                 self.missed += preview.count - first - 1;
-                let image = shown(&shot);
+                let image = Some(shown(&shot));
                 let preview = v1::Preview { pass: shot.pass as i32, step: shot.step, image };
                 return Some(self.dress(Event::Preview(preview)));
             }
@@ -239,12 +239,12 @@ pub fn fill(store: &Store, artifacts: Vec<&mut Artifact>, inline: usize) {
 }
 
 /// A preview as it is sent: never stored, so without a name.
-fn shown(shot: &Shot) -> Option<Artifact> {
+fn shown(shot: &Shot) -> Artifact {
     let file = shot.picture.file().clone();
     let bytes = Bytes::from(file.bytes.clone());
     let NewFile { mut artifact, bytes } =
         NewFile::new(file.mime_type, (file.size.width, file.size.height), bytes);
     artifact.name.clear();
     artifact.inline = bytes;
-    Some(artifact)
+    artifact
 }

@@ -166,7 +166,7 @@ impl Draft {
         if is_over(self.state()) {
             let state = self.state().as_str_name().trim_start_matches("STATE_");
             let message = format!("the job has ended: {state}");
-            return Err(Fault::new(Reason::JobTerminal, message).with("state", state));
+            return Err(Fault::new(Reason::JobTerminal, message).with("state", &state));
         }
         Ok(())
     }
@@ -177,7 +177,9 @@ impl Draft {
     pub fn accept(&mut self, warnings: Vec<v1::Warning>) {
         self.job().attempt = 1;
         self.go(State::Queued, "");
-        warnings.into_iter().for_each(|it| self.event(Event::Warning(it)));
+        for warning in warnings {
+            self.event(Event::Warning(warning));
+        }
     }
 
     /// Goes back to the checkpoint before the pass that a restart interrupted.
@@ -202,9 +204,8 @@ impl Draft {
     pub fn put_back(&mut self, why: &str) {
         let localized = !self.record.localization.is_empty();
         let back = match self.state() {
-            State::Localizing => State::Queued,
             State::Editing if localized => State::MaskReady,
-            State::Editing => State::Queued,
+            State::Localizing | State::Editing => State::Queued,
             _ => return,
         };
         self.job().attempt += 1;
@@ -274,7 +275,7 @@ impl Draft {
         let timeout = self.spec().review_timeout.and_then(|it| Duration::try_from(it).ok());
         let mask = self.file(found.mask);
         let proposed = v1::MaskProposed {
-            etag: mask.sha256.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+            etag: short_hex(&mask.sha256),
             mask: Some(mask),
             awaiting_decision: review,
             decide_by: review.then(|| (SystemTime::now() + timeout.unwrap_or_default()).into()),
@@ -369,7 +370,9 @@ impl Draft {
         result.timings = timings;
         let result = result.clone();
         self.event(Event::Result(result));
-        state.into_iter().filter_map(|it| it.event).for_each(|it| self.event(it));
+        for event in state.into_iter().filter_map(|it| it.event) {
+            self.event(event);
+        }
     }
 
     /// Ends the job badly, or by its caller's will.
@@ -384,4 +387,10 @@ impl Draft {
         let end = if cancelled { State::Cancelled } else { State::Failed };
         self.go(end, &fault.message);
     }
+}
+
+/// The first eight bytes in hexadecimal.
+fn short_hex(bytes: &[u8]) -> String {
+    let first: [u8; 8] = std::array::from_fn(|it| bytes.get(it).copied().unwrap_or_default());
+    format!("{:016x}", u64::from_be_bytes(first))
 }

@@ -251,7 +251,9 @@ impl Store {
             }
             Err(fault) => {
                 self.artifacts.drop_files(files);
-                pins.iter().for_each(|name| self.artifacts.unpin(name));
+                for name in pins {
+                    self.artifacts.unpin(name);
+                }
                 Err(fault)
             }
         }

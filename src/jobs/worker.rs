@@ -91,22 +91,19 @@ impl Worker<'_> {
         let _span = tracing::info_span!("pass", pass = name).entered();
         let started = Instant::now();
         let task = self.task(pass).map_err(RunError::Fault)?;
-        let next = match pass {
-            Pass::Edit => {
-                let edited = self.guarded(|runner, listen| runner.edit(&task, listen))?;
-                let input = self.input_sha256();
-                let model = self.runner.model().clone();
-                self.change(|draft| {
-                    draft.provenance(&model, input);
-                    draft.edited(edited)
-                })?;
-                None
-            }
-            _ => {
-                let localized = self.guarded(|runner, listen| runner.localize(&task, listen))?;
-                let goes_on = self.change(|draft| draft.localized(localized.found))?;
-                goes_on.then_some(Pass::Edit)
-            }
+        let next = if pass == Pass::Edit {
+            let edited = self.guarded(|runner, listen| runner.edit(&task, listen))?;
+            let input = self.input_sha256();
+            let model = self.runner.model().clone();
+            self.change(|draft| {
+                draft.provenance(&model, input);
+                draft.edited(edited)
+            })?;
+            None
+        } else {
+            let localized = self.guarded(|runner, listen| runner.localize(&task, listen))?;
+            let goes_on = self.change(|draft| draft.localized(localized.found))?;
+            goes_on.then_some(Pass::Edit)
         };
         metrics::histogram!("retouch_pass_seconds", "pass" => name)
             .record(started.elapsed().as_secs_f64());

@@ -49,7 +49,7 @@ impl BodyBudget {
     fn refusal(&self) -> Refusal {
         let said = "the request bodies of all calls together are too large now";
         Refusal::new(Code::ResourceExhausted, "BODY_BUDGET", said)
-            .with("limit_bytes", self.limit)
+            .with("limit_bytes", &self.limit)
             .retry_after(RETRY_AFTER)
     }
 }

@@ -158,7 +158,7 @@ impl Keys {
     /// Who calls, by the headers `x-api-key` or `authorization: Bearer`.
     ///
     /// # Errors
-    /// A UNAUTHENTICATED refusal with reason BAD_KEY if keys are needed and none, or a wrong one, is shown.
+    /// A UNAUTHENTICATED refusal with reason `BAD_KEY` if keys are needed and none, or a wrong one, is shown.
     pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         if self.file.is_none() {
             return Ok(Caller::local());
@@ -236,7 +236,7 @@ fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
     let records: KeyRecords = toml::from_str(&text).map_err(|error| {
         // Its own display quotes the line, which may hold a key by mistake.
         let end = error.span().map_or(0, |it| it.start.min(text.len()));
-        let line = text.as_bytes()[..end].iter().filter(|it| **it == b'\n').count() + 1;
+        let line = text[..end].matches('\n').count() + 1;
         KeysError::Parse { path: path.to_owned(), line, reason: error.message().to_owned() }
     })?;
     let mut ids = HashSet::new();

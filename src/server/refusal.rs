@@ -45,7 +45,7 @@ impl Refusal {
 
     /// Adds a value that the message names.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
+    pub fn with(mut self, key: &str, value: &dyn ToString) -> Self {
         self.metadata.push((key.to_owned(), value.to_string()));
         self
     }

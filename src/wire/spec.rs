@@ -27,7 +27,7 @@ use crate::wire::{
 /// Most characters of an instruction or negative prompt.
 pub const MAX_TEXT: usize = 2_000;
 /// How long a review waits unless the caller says otherwise, and at most.
-const REVIEW: (Duration, Duration) = (Duration::from_mins(10), Duration::from_hours(24));
+const REVIEW: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(24 * 3600));
 /// Most labels, and most characters of a key and of a value.
 const LABELS: (usize, usize, usize) = (16, 63, 255);
 /// The longer side that a model may be asked to work at, in pixels.
@@ -261,11 +261,13 @@ fn check_texts(spec: &EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) 
 /// Settles the method and who decides the mask.
 fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
     let mut fault = |it: Violation| faults.push(it);
-    let method = known("method", spec.method).map(enums::method).unwrap_or_else(|it| {
-        fault(it);
-        None
-    });
-    let method = method.unwrap_or(MethodKind::IamEdit);
+    let method = match known("method", spec.method) {
+        Ok(method) => enums::method(method).unwrap_or(MethodKind::IamEdit),
+        Err(it) => {
+            fault(it);
+            MethodKind::IamEdit
+        }
+    };
     spec.method = enums::to_method(method) as i32;
     if let Err(it) = known::<v1::Action>("action", spec.action) {
         fault(it);
@@ -285,7 +287,7 @@ fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
     spec.mask_policy = policy as i32;
     match (policy, &spec.mask) {
         (MaskPolicy::Provided, None) => {
-            fault(Violation::new("mask", "is missing, and mask_policy is PROVIDED"))
+            fault(Violation::new("mask", "is missing, and mask_policy is PROVIDED"));
         }
         (MaskPolicy::Provided, Some(mask)) => {
             masks::check(mask).into_iter().for_each(&mut fault);

@@ -47,7 +47,7 @@ pub(super) async fn upload(
 pub(super) fn download(
     edits: &Edits,
     tenant: &str,
-    request: v1::DownloadArtifactRequest,
+    request: &v1::DownloadArtifactRequest,
 ) -> Result<Answers<v1::ArtifactChunk>, Status> {
     let artifact = edits.store.artifacts.get(tenant, &request.name);
     let artifact = artifact.map_err(|fault| status::of_fault(&fault))?;
@@ -55,10 +55,10 @@ pub(super) fn download(
         let text = format!("is beyond the artifact's {} bytes", artifact.size_bytes);
         return Err(invalid("offset", &text));
     }
-    let store = Arc::clone(&edits.store);
+    let (store, from) = (Arc::clone(&edits.store), request.offset);
     let (chunks, received) = mpsc::channel(2);
     tokio::spawn(async move {
-        let mut offset = request.offset;
+        let mut offset = from;
         while offset < artifact.size_bytes {
             let read = store.artifacts.read(&artifact.name, offset, CHUNK);
             let chunk = match read {

@@ -16,7 +16,7 @@ const PAGE: (i32, i32) = (50, 200);
 pub(super) fn list(
     store: &Store,
     tenant: &str,
-    request: v1::ListEditJobsRequest,
+    request: &v1::ListEditJobsRequest,
 ) -> Result<v1::ListEditJobsResponse, Status> {
     let (default, most) = PAGE;
     let size = match request.page_size {
@@ -41,7 +41,7 @@ pub(super) fn list(
     let mut last = None;
     for job in jobs {
         let view = job.view();
-        if !is_wanted(&view, &request) {
+        if !is_wanted(&view, request) {
             continue;
         }
         if found.len() == size as usize {

@@ -227,7 +227,7 @@ impl EditService for Edits {
         request: Request<v1::ListEditJobsRequest>,
     ) -> Result<Response<v1::ListEditJobsResponse>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
-        list::list(&self.store, &call.tenant, request.into_inner()).map(Response::new)
+        list::list(&self.store, &call.tenant, request.get_ref()).map(Response::new)
     }
 
     async fn watch_edit_job(
@@ -289,7 +289,7 @@ impl EditService for Edits {
         request: Request<v1::DownloadArtifactRequest>,
     ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
-        artifacts::download(self, &call.tenant, request.into_inner()).map(Response::new)
+        artifacts::download(self, &call.tenant, request.get_ref()).map(Response::new)
     }
 
     async fn delete_artifact(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use prost::Message;
 use retouch::{
-    jobs::store::Store,
+    jobs::{runner::Runner, store::Store},
     journal::{Journal, Space},
     picture::{
         decode::{self, InputLimits},
@@ -29,7 +29,6 @@ fn store(disk: &Disk, folder: &std::path::Path) -> Arc<Store> {
     let space = Space { quota: 1 << 30, min_free: 0 };
     let journal = Journal::open_backend(disk.clone(), folder, space).unwrap();
     let store = Store::open(journal, LIMITS).unwrap();
-    use retouch::jobs::runner::Runner;
     store.set_model(Script::new().model().clone());
     store
 }

@@ -305,7 +305,7 @@ impl Harness {
 
     pub(crate) async fn cancel(&self, name: &str) -> Result<v1::EditJob, Status> {
         let request = v1::CancelEditJobRequest { name: name.to_owned(), reason: String::new() };
-        self.client.clone().cancel_edit_job(request).await.map(|it| it.into_inner())
+        self.client.clone().cancel_edit_job(request).await.map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn decide(
@@ -314,7 +314,7 @@ impl Harness {
         decision: v1::MaskDecision,
     ) -> Result<v1::EditJob, Status> {
         let request = v1::SubmitMaskRequest { name: name.to_owned(), decision: Some(decision) };
-        self.client.clone().submit_mask(request).await.map(|it| it.into_inner())
+        self.client.clone().submit_mask(request).await.map(tonic::Response::into_inner)
     }
 
     /// All events of a job after a number, until its end.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use retouch::wire::v1::batch_create_result::Outcome;
 use retouch::{
     jobs::{queue::QueueLimits, store::Limits},
     wire::v1::{
@@ -209,7 +210,6 @@ async fn a_batch_has_an_outcome_for_each() {
         .await
         .unwrap()
         .into_inner();
-    use v1::batch_create_result::Outcome;
     let outcomes: Vec<Outcome> = answer.results.into_iter().filter_map(|it| it.outcome).collect();
     assert!(matches!(&outcomes[..], [Outcome::Job(_), Outcome::Error(error), Outcome::Job(_)]
         if error.code == Code::InvalidArgument as i32 && error.message.contains("instruction")));
@@ -256,7 +256,75 @@ async fn jobs_are_listed_newest_first_in_pages_and_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_cannot_be_are_refused_with_their_field() {
     let server = Harness::new().await;
-    let bad: Vec<(&str, &str, EditSpec)> = vec![
+    for (field, expected, spec) in unsound() {
+        let status = server.client.clone().create_edit_job(request(spec)).await.unwrap_err();
+        assert_eq!(reason(&status).1, expected, "{field}: {status}");
+        if !field.is_empty() {
+            let fields = status.get_details_bad_request().unwrap().field_violations;
+            assert!(fields.iter().any(|it| it.field == field), "{field}: {fields:?}");
+        }
+    }
+    let request_id = "x".repeat(129);
+    let long = CreateEditJobRequest { request_id, ..request(spec("e")) };
+    assert_eq!(server.refused(long).await.1, "INVALID_ARGUMENT");
+    assert!(server.store.all().is_empty(), "nothing was kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_come_and_go_in_chunks() {
+    let server = Harness::new().await;
+    let bytes = picture(40);
+    let name = upload(&server, &bytes).await;
+    let request = v1::DownloadArtifactRequest { name: name.clone(), offset: 5 };
+    let mut chunks = server.client.clone().download_artifact(request).await.unwrap().into_inner();
+    let mut back = Vec::new();
+    while let Some(chunk) = chunks.message().await.unwrap() {
+        assert_eq!(chunk.offset, 5 + back.len() as u64);
+        back.extend_from_slice(&chunk.data);
+    }
+    assert_eq!(back, bytes[5..]);
+
+    let image = Some(Image { source: Some(Source::Artifact(name.clone())) });
+    let job = server.create(super::harness::request(EditSpec { image, ..spec("edit") })).await;
+    let delete = v1::DeleteArtifactRequest { name };
+    let pinned = server.client.clone().delete_artifact(delete.clone()).await.unwrap_err();
+    assert_eq!(reason(&pinned), (Code::FailedPrecondition, "ARTIFACT_PINNED".to_owned()));
+    server.until(&job.name, State::Succeeded).await;
+    let name = job.name;
+    server.client.clone().delete_edit_job(v1::DeleteEditJobRequest { name }).await.unwrap();
+    server.client.clone().delete_artifact(delete).await.unwrap();
+}
+
+fn data(bytes: &[u8]) -> Image {
+    Image { source: Some(Source::Data(bytes.to_vec().into())) }
+}
+
+fn boxes(x0: f64, y0: f64, x1: f64, y1: f64) -> v1::Mask {
+    let boxes = vec![v1::Rect { x0, y0, x1, y1 }];
+    v1::Mask { boxes: Some(v1::BoxSet { boxes }), ..Default::default() }
+}
+
+fn clusters(ids: &[u32]) -> v1::Mask {
+    let clusters = Some(v1::ClusterSelection { ids: ids.to_vec() });
+    v1::Mask { clusters, ..Default::default() }
+}
+
+async fn upload(server: &Harness, bytes: &[u8]) -> String {
+    use v1::upload_artifact_request::Data;
+    let header = v1::UploadHeader { mime_type: "image/png".to_owned(), ..Default::default() };
+    let mut pieces = vec![v1::UploadArtifactRequest { data: Some(Data::Header(header)) }];
+    pieces.extend(
+        bytes.chunks(50).map(|chunk| v1::UploadArtifactRequest {
+            data: Some(Data::Chunk(chunk.to_vec().into())),
+        }),
+    );
+    let pieces = tokio_stream::iter(pieces);
+    server.client.clone().upload_artifact(pieces).await.unwrap().into_inner().name
+}
+
+/// Requests that can't be, each with the field and the reason that it is refused with.
+fn unsound() -> Vec<(&'static str, &'static str, EditSpec)> {
+    vec![
         ("spec.instruction", "INVALID_ARGUMENT", spec(" ")),
         ("spec.instruction", "INVALID_ARGUMENT", spec(&"x".repeat(2001))),
         ("spec.image", "INVALID_ARGUMENT", EditSpec { image: None, ..spec("e") }),
@@ -350,69 +418,5 @@ async fn requests_that_cannot_be_are_refused_with_their_field() {
             },
         ),
         ("", "JOB_NOT_FOUND", EditSpec { reuse_localization_of: "jobs/x".to_owned(), ..spec("e") }),
-    ];
-    for (field, expected, spec) in bad {
-        let status = server.client.clone().create_edit_job(request(spec)).await.unwrap_err();
-        assert_eq!(reason(&status).1, expected, "{field}: {status}");
-        if !field.is_empty() {
-            let fields = status.get_details_bad_request().unwrap().field_violations;
-            assert!(fields.iter().any(|it| it.field == field), "{field}: {fields:?}");
-        }
-    }
-    let request_id = "x".repeat(129);
-    let long = CreateEditJobRequest { request_id, ..request(spec("e")) };
-    assert_eq!(server.refused(long).await.1, "INVALID_ARGUMENT");
-    assert!(server.store.all().is_empty(), "nothing was kept");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn artifacts_come_and_go_in_chunks() {
-    let server = Harness::new().await;
-    let bytes = picture(40);
-    let name = upload(&server, &bytes).await;
-    let request = v1::DownloadArtifactRequest { name: name.clone(), offset: 5 };
-    let mut chunks = server.client.clone().download_artifact(request).await.unwrap().into_inner();
-    let mut back = Vec::new();
-    while let Some(chunk) = chunks.message().await.unwrap() {
-        assert_eq!(chunk.offset, 5 + back.len() as u64);
-        back.extend_from_slice(&chunk.data);
-    }
-    assert_eq!(back, bytes[5..]);
-
-    let image = Some(Image { source: Some(Source::Artifact(name.clone())) });
-    let job = server.create(super::harness::request(EditSpec { image, ..spec("edit") })).await;
-    let delete = v1::DeleteArtifactRequest { name };
-    let pinned = server.client.clone().delete_artifact(delete.clone()).await.unwrap_err();
-    assert_eq!(reason(&pinned), (Code::FailedPrecondition, "ARTIFACT_PINNED".to_owned()));
-    server.until(&job.name, State::Succeeded).await;
-    let name = job.name;
-    server.client.clone().delete_edit_job(v1::DeleteEditJobRequest { name }).await.unwrap();
-    server.client.clone().delete_artifact(delete).await.unwrap();
-}
-
-fn data(bytes: &[u8]) -> Image {
-    Image { source: Some(Source::Data(bytes.to_vec().into())) }
-}
-
-fn boxes(x0: f64, y0: f64, x1: f64, y1: f64) -> v1::Mask {
-    let boxes = vec![v1::Rect { x0, y0, x1, y1 }];
-    v1::Mask { boxes: Some(v1::BoxSet { boxes }), ..Default::default() }
-}
-
-fn clusters(ids: &[u32]) -> v1::Mask {
-    let clusters = Some(v1::ClusterSelection { ids: ids.to_vec() });
-    v1::Mask { clusters, ..Default::default() }
-}
-
-async fn upload(server: &Harness, bytes: &[u8]) -> String {
-    use v1::upload_artifact_request::Data;
-    let header = v1::UploadHeader { mime_type: "image/png".to_owned(), ..Default::default() };
-    let mut pieces = vec![v1::UploadArtifactRequest { data: Some(Data::Header(header)) }];
-    pieces.extend(
-        bytes.chunks(50).map(|chunk| v1::UploadArtifactRequest {
-            data: Some(Data::Chunk(chunk.to_vec().into())),
-        }),
-    );
-    let pieces = tokio_stream::iter(pieces);
-    server.client.clone().upload_artifact(pieces).await.unwrap().into_inner().name
+    ]
 }
