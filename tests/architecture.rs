@@ -55,13 +55,12 @@ const DOORS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "evaluation"]),
     ("axum", &["server"]),
-    ("figment", &["cli"]),
-    ("governor", &["server"]),
-    ("rustls", &["server", "cli"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("ctrlc", &["cli"]),
     ("dashmap", &["jobs"]),
+    ("figment", &["cli/serve_config"]),
+    ("governor", &["server/gate"]),
     (
         "image",
         &[
@@ -78,9 +77,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("indicatif", &["cli"]),
     ("libloading", &["kernels"]),
+    ("metrics_exporter_prometheus", &["server"]),
+    ("opentelemetry", &["server/telemetry"]),
+    ("opentelemetry_otlp", &["server/telemetry"]),
+    ("opentelemetry_sdk", &["server/telemetry"]),
     ("prost", &["wire", "journal", "jobs"]),
     ("redb", &["journal"]),
+    ("rustls", &["server", "cli"]),
     ("safetensors", &["models"]),
+    ("subtle", &["server/keys"]),
     (
         "tch",
         &[
@@ -97,7 +102,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("tokenizers", &["models"]),
     ("tokio", &["jobs", "server", "cli"]),
+    ("tokio_rustls", &["server", "cli"]),
+    ("toml", &["server/keys", "cli"]),
     ("tonic", &["wire", "server", "cli"]),
+    ("tonic_health", &["server", "cli"]),
+    ("tower_http", &["server"]),
+    ("tracing_opentelemetry", &["server/telemetry"]),
 ];
 
 /// Words with the rooms that may say them, and why nobody else may.

@@ -246,6 +246,9 @@ fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
         if !is_name(&record.id) || !is_name(&record.tenant) {
             return Err(fault("id and tenant are 1 to 63 letters, digits, `.`, `_` or `-`"));
         }
+        if record.id == ANONYMOUS {
+            return Err(fault("the id `anonymous` is that of callers without keys"));
+        }
         if !ids.insert(record.id.clone()) {
             return Err(fault("the id is that of an earlier key"));
         }

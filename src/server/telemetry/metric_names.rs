@@ -15,6 +15,11 @@ pub fn describe() {
         Unit::Seconds,
         "From acceptance to the first pass"
     );
+    describe_histogram!(
+        "retouch_first_event_seconds",
+        Unit::Seconds,
+        "From a stream's opening to its first event"
+    );
     describe_histogram!("retouch_pass_seconds", Unit::Seconds, "A pass, by pass");
     describe_histogram!("retouch_step_seconds", Unit::Seconds, "A denoising step");
     describe_gauge!("retouch_slots", "Slots of the model, by state");

@@ -119,6 +119,8 @@ fn a_bad_file_is_refused_by_place_without_its_text() {
         (key("a", "secret", edit), "key 1: sha256"),
         (key("a", &hash, ""), "key 1: scopes"),
         (key("a b", &hash, edit), "key 1: id"),
+        // Which no rate holds for.
+        (key("anonymous", &hash, edit), "key 1: the id `anonymous`"),
         (format!("{0}{0}", key("a", &hash, edit)), "key 2: the id"),
         (key("a", &hash, "\"root\""), "line 5"),
         ("\n\nkey = secret".to_owned(), "line 3"),
