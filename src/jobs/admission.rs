@@ -189,7 +189,8 @@ impl Store {
         if name.is_empty() {
             return Ok(Bytes::new());
         }
-        let record = self.job(tenant, name)?.record();
+        let job = self.job(tenant, name)?;
+        let record = self.journal.job(job.id)?.ok_or_else(|| Fault::no_job(name))?;
         let fault = |description: &str| {
             Fault::invalid(vec![Violation::new("reuse_localization_of", description)])
         };

@@ -124,7 +124,7 @@ impl Store {
             self.requests.insert((record.tenant.clone(), request_id.to_owned()), id);
         }
         let span = tracing::info_span!("job", id = %id);
-        let job = Arc::new(Job::new(id, record, span));
+        let job = Arc::new(Job::new(id, resting(record), span));
         self.jobs.insert(id, Arc::clone(&job));
         if job.is_over() {
             return;
@@ -226,7 +226,7 @@ impl Store {
         self.commit(&job.tenant, &sealed)?;
         let after = sealed.record;
         let span = job.span();
-        *record = after;
+        *record = resting(after);
         job.committed(&record);
         let after = job::state(&record);
         drop(record);
@@ -342,6 +342,14 @@ impl Store {
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
+}
+
+/// A record as it is held in memory: what a job that has ended learned is in the journal, for as long as the job is kept.
+fn resting(mut record: JobRecord) -> JobRecord {
+    if job::is_over(job::state(&record)) {
+        record.localization.clear();
+    }
+    record
 }
 
 /// The id of a new job: its name tells when it was made.

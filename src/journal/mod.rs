@@ -196,6 +196,19 @@ impl Journal {
         self.all(JOBS, "job")
     }
 
+    /// One job.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`], [`JournalError::Record`].
+    pub fn job(&self, id: Uuid) -> Result<Option<JobRecord>, JournalError> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(JOBS)?;
+            Ok(table.get(id.as_u128())?.map(|it| it.value().to_vec()))
+        };
+        let record = read().map_err(|source| JournalError::store(&self.path, source))?;
+        record.map(|bytes| self.decode(&bytes, "job")).transpose()
+    }
+
     /// Every artifact.
     ///
     /// # Errors
