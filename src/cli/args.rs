@@ -5,14 +5,19 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::cli::client::{batch::BatchArgs, connect::ServerArgs, jobs_args::JobsArgs};
 use crate::cli::eval_args::EvalArgs;
 use crate::cli::localization_args::LocalizationArgs;
 use crate::picture::boxes::BoxSpec;
 
+/// Largest size that a model works at unless it is raised, in pixels.
+pub(crate) const DEFAULT_MAX_PIXELS: u64 = 1_048_576;
+
 /// Edits pictures by instruction, only where the instruction means.
 ///
 /// Exit codes: 0 done, 1 the edit failed, 2 wrong usage, 3 bad picture or mask, 4 instruction not understood (--strict),
-/// 5 model can't be used, 6 device can't be used, 7 output can't be written, 70 a defect of retouch, 130 Ctrl-C.
+/// 5 model can't be used, 6 device can't be used, 7 output can't be written, 8 the server
+/// can't be reached or refused, 70 a defect of retouch, 130 Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(name = "retouch", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -23,7 +28,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Edit a picture by an instruction.
-    Edit(EditArgs),
+    Edit(Box<EditArgs>),
+    /// Edit many pictures at a server, and go on where an earlier call stopped.
+    Batch(BatchArgs),
+    /// See, follow, decide, cancel and delete the jobs of a server.
+    Jobs(JobsArgs),
     /// Find what an instruction means in a picture: mask and maps, no edit.
     Localize(LocalizeArgs),
     /// Run methods over a data set, score them, and write a report with tables, plots and a gallery.
@@ -77,6 +86,8 @@ pub(crate) struct EditArgs {
     pub(crate) localization_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -174,7 +185,7 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<SizeSpec>,
     /// Largest size that the model works at, in pixels.
-    #[arg(long, value_name = "N", default_value_t = 1_048_576)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS)]
     pub(crate) max_pixels: u64,
     /// Settings to start from, instead of those that the model recommends.
     #[arg(long, value_enum)]

@@ -1,6 +1,7 @@
 //! The command line: what was typed, what it means, and the one place that joins models and methods.
 
 mod args;
+mod client;
 mod edit;
 mod error;
 mod eval;
@@ -14,6 +15,7 @@ mod reporter;
 mod resolve;
 mod screen;
 mod settings_record;
+mod shown;
 
 use std::{
     io::{self, Write},
@@ -39,6 +41,8 @@ pub fn main() -> ExitCode {
         Command::Edit(args) => (args.report.json, edit::results_stream(args)),
         Command::Localize(args) => (args.report.json, localize::results_stream(args)),
         Command::Eval(args) => (args.json, Stream::Out),
+        Command::Batch(args) => (args.json, Stream::Out),
+        Command::Jobs(args) => client::jobs::results(args),
         Command::Inspect(args) => (args.json, Stream::Out),
         Command::Completions { .. } => (false, Stream::Out),
     };
@@ -74,6 +78,8 @@ fn run(command: &Command, screen: &mut Screen) -> Result<(), CliError> {
         Command::Edit(args) => edit::run(args, screen),
         Command::Localize(args) => localize::run(args, screen),
         Command::Eval(args) => eval::run(args, screen),
+        Command::Batch(args) => client::batch::run(args, screen),
+        Command::Jobs(args) => client::jobs::run(args, screen),
         Command::Inspect(args) => inspect::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "retouch", &mut io::stdout());

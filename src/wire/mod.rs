@@ -5,6 +5,7 @@ pub mod enums;
 pub mod event_json;
 pub mod localization_json;
 pub mod masks;
+pub mod message_json;
 pub mod pictures;
 pub mod settings_json;
 pub mod spec;
