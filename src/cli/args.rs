@@ -5,17 +5,21 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::cli::client::{batch::BatchArgs, connect::ServerArgs, jobs_args::JobsArgs};
 use crate::cli::eval_args::EvalArgs;
 use crate::cli::keys::KeysCommand;
 use crate::cli::localization_args::LocalizationArgs;
 use crate::cli::serve_config::ServeArgs;
 use crate::picture::boxes::BoxSpec;
 
+/// Largest size that a model works at unless it is raised, in pixels.
+pub(crate) const DEFAULT_MAX_PIXELS: u64 = 1_048_576;
+
 /// Edits pictures by instruction, only where the instruction means.
 ///
 /// Exit codes: 0 done, 1 the edit failed, 2 wrong usage, 3 bad picture or mask, 4 instruction not understood (--strict),
-/// 5 model can't be used, 6 device can't be used, 7 output can't be written, 9 the server
-/// can't start, 70 a defect of retouch, 130 Ctrl-C.
+/// 5 model can't be used, 6 device can't be used, 7 output can't be written, 8 the server
+/// can't be reached or refused, 9 the server can't start, 70 a defect of retouch, 130 Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(name = "retouch", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -26,7 +30,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Edit a picture by an instruction.
-    Edit(EditArgs),
+    Edit(Box<EditArgs>),
+    /// Edit many pictures at a server, and go on where an earlier call stopped.
+    Batch(BatchArgs),
+    /// See, follow, decide, cancel and delete the jobs of a server.
+    Jobs(JobsArgs),
     /// Find what an instruction means in a picture: mask and maps, no edit.
     Localize(LocalizeArgs),
     /// Run methods over a data set, score them, and write a report with tables, plots and a gallery.
@@ -87,6 +95,8 @@ pub(crate) struct EditArgs {
     pub(crate) localization_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -184,7 +194,7 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<SizeSpec>,
     /// Largest size that the model works at, in pixels.
-    #[arg(long, value_name = "N", default_value_t = 1_048_576)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS)]
     pub(crate) max_pixels: u64,
     /// Settings to start from, instead of those that the model recommends.
     #[arg(long, value_enum)]

@@ -11,13 +11,14 @@ use serde_json::json;
 
 use crate::cli::{
     args::{self, EditArgs},
+    client,
     error::CliError,
     load::{self, Loaded},
     maps::{MapsFolder, Subject},
     reporter::{Interrupt, Reporter},
     resolve,
     screen::{Screen, Stream},
-    settings_record,
+    settings_record::{self, Made},
 };
 use crate::editing::{
     editor::Edited,
@@ -35,11 +36,15 @@ use crate::wire::{localization_json::SavedLocalization, settings_json};
 
 /// Where results go, checked before any work.
 #[derive(Debug)]
-struct Outputs {
-    paths: Vec<PathBuf>,
-    format: OutputFormat,
-    overwrite: Overwrite,
-    maps: Option<MapsFolder>,
+pub(crate) struct Outputs {
+    /// One a variant.
+    pub(crate) paths: Vec<PathBuf>,
+    /// Of the pictures.
+    pub(crate) format: OutputFormat,
+    /// Of all of them.
+    pub(crate) overwrite: Overwrite,
+    /// The folder of maps, if they are wanted.
+    pub(crate) maps: Option<MapsFolder>,
 }
 
 /// Where a command's results are printed: on standard error if standard output holds the picture.
@@ -53,6 +58,11 @@ pub(crate) fn results_stream(args: &EditArgs) -> Stream {
 /// # Errors
 /// [`CliError`] says what is wrong; nothing is written then.
 pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> {
+    if args.server.is_given() {
+        return client::edit::run(args, screen);
+    }
+    args.server.refuse_alone()?;
+
     // 1. What can be refused without the model.
     let interrupt = Interrupt::listen()?;
     let outputs = outputs(args)?;
@@ -132,7 +142,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
             source: &source,
             result: Some(&results[0].image),
             comparisons: comparisons(&results, compared.as_ref()),
-            settings: settings_record::facts(&request, &loaded),
+            settings: settings_record::facts(&Made::here(&request, &loaded)),
         };
         let sheet = folder.write(&subject, &record)?;
         screen.written("contact sheet", &sheet);
@@ -150,7 +160,11 @@ fn default_output(args: &EditArgs) -> PathBuf {
     resolve::default_output(&args.input.image, "edited", extension)
 }
 
-fn outputs(args: &EditArgs) -> Result<Outputs, CliError> {
+/// Where results go.
+///
+/// # Errors
+/// [`CliError::Usage`] or [`CliError::Output`], before any work.
+pub(crate) fn outputs(args: &EditArgs) -> Result<Outputs, CliError> {
     let output = args.output.clone().unwrap_or_else(|| default_output(args));
     let format = resolve::output_format(&args.encoding, &output)?;
     let overwrite = if args.report.force { Overwrite::Replace } else { Overwrite::Refuse };
@@ -171,7 +185,10 @@ fn outputs(args: &EditArgs) -> Result<Outputs, CliError> {
 }
 
 /// What keeps the rest of the picture; exact pixels and a lossy file contradict each other.
-fn preserve(
+///
+/// # Errors
+/// [`CliError::Usage`] where both are asked for.
+pub(crate) fn preserve(
     args: &EditArgs,
     format: OutputFormat,
     screen: &mut Screen,
@@ -234,7 +251,7 @@ fn comparisons<'a>(
 }
 
 /// The picture at the size of the result.
-fn canvas(image: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
+pub(crate) fn canvas(image: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
     if image.dimensions() == (width, height) {
         return image.clone();
     }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use crate::cli::client::refusal::RemoteError;
 use crate::editing::{EditError, settings::SettingsError};
 use crate::evaluation::EvaluationError;
 use crate::kernels::cuda::CudaError;
@@ -63,6 +64,25 @@ pub(crate) enum CliError {
     /// The server can't start.
     #[error("{0}")]
     Serve(String),
+    /// A server can't be reached, refused, or failed the job.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// Some edits of a batch failed.
+    #[error("{failed} of {of} edits failed")]
+    Batch {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// A list of edits that can't be read.
+    #[error("{place}: {reason}")]
+    Manifest {
+        /// The file, and the line.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
     /// Something that is retouch's own fault.
     #[error("this is a defect of retouch, please report it: {0}")]
     Defect(String),
@@ -101,12 +121,16 @@ impl CliError {
                 | EvaluationError::Manifest { .. }
                 | EvaluationError::NoItems { .. },
             )
+            | Self::Manifest { .. }
             | Self::Localization { .. } => 3,
             Self::Edit(EditError::NoAttention | EditError::NoUnrelatedWord { .. })
             | Self::Model { .. } => 5,
             Self::UnknownDevice(_) | Self::Cuda(_) => 6,
             Self::Output(_) | Self::Write { .. } | Self::Evaluation(EvaluationError::Write(_)) => 7,
-            Self::Edit(EditError::Pipeline(_)) | Self::Evaluation(EvaluationError::Edit(_)) => 1,
+            Self::Edit(EditError::Pipeline(_))
+            | Self::Evaluation(EvaluationError::Edit(_))
+            | Self::Batch { .. } => 1,
+            Self::Remote(error) => error.exit_code(),
             Self::Serve(_) => 9,
             Self::Defect(_) => 70,
         })

@@ -14,7 +14,7 @@ use crate::cli::{
     reporter::{Interrupt, Reporter},
     resolve,
     screen::{Screen, Stream},
-    settings_record,
+    settings_record::{self, Made},
 };
 use crate::editing::{edit_mask::EditMask, session::EditSession};
 use crate::picture::write::{self, Overwrite};
@@ -66,8 +66,8 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     let mut record = reporter.into_record();
     let session = EditSession::new(pipeline, &request);
     let mask = EditMask::settle(&session, localization.as_deref())?;
-    let mask = Arc::new(mask.unwrap_or_else(|| EditMask::whole(&session)));
-    record.mask = Some(Arc::clone(&mask));
+    let mask = mask.unwrap_or_else(|| EditMask::whole(&session));
+    record.mask = Some(Arc::new(mask.full().as_image().clone()));
 
     // 4. Everything is written at the end.
     let mut png = std::io::Cursor::new(Vec::new());
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
             source: &session.canvas,
             result: None,
             comparisons: vec![],
-            settings: settings_record::facts(&request, &loaded),
+            settings: settings_record::facts(&Made::here(&request, &loaded)),
         };
         let sheet = folder.write(&subject, &record)?;
         screen.written("contact sheet", &sheet);

@@ -82,12 +82,12 @@ impl MapsFolder {
                 self.rgb(&name, &heat_overlay(&field(word), subject.source))?;
             }
         }
-        let mask = record.mask.as_deref().map(|mask| mask.full().as_image().clone());
-        if let Some(mask) = &mask {
+        let mask = record.mask.as_deref();
+        if let Some(mask) = mask {
             self.file("mask.png", &DynamicImage::ImageLuma8(mask.clone()))?;
             self.rgb("overlay.png", &mask_overlay(subject.source, mask))?;
         }
-        let sheet = sheet(subject, record, found.as_ref(), mask.as_ref());
+        let sheet = sheet(subject, record, found.as_ref(), mask);
         self.rgb(CONTACT_SHEET, &contact_sheet(&sheet))
     }
 

@@ -1,6 +1,7 @@
 //! The command line: what was typed, what it means, and the one place that joins models and methods.
 
 mod args;
+mod client;
 mod edit;
 mod error;
 mod eval;
@@ -17,6 +18,7 @@ mod screen;
 mod serve;
 mod serve_config;
 mod settings_record;
+mod shown;
 
 use std::{
     io::{self, Write},
@@ -42,6 +44,8 @@ pub fn main() -> ExitCode {
         Command::Edit(args) => (args.report.json, edit::results_stream(args)),
         Command::Localize(args) => (args.report.json, localize::results_stream(args)),
         Command::Eval(args) => (args.json, Stream::Out),
+        Command::Batch(args) => (args.json, Stream::Out),
+        Command::Jobs(args) => client::jobs::results(args),
         Command::Inspect(args) => (args.json, Stream::Out),
         Command::Serve(_) | Command::Keys { .. } | Command::Completions { .. } => {
             (false, Stream::Out)
@@ -80,6 +84,8 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
         Command::Edit(args) => done(edit::run(args, screen)),
         Command::Localize(args) => done(localize::run(args, screen)),
         Command::Eval(args) => done(eval::run(args, screen)),
+        Command::Batch(args) => done(client::batch::run(args, screen)),
+        Command::Jobs(args) => done(client::jobs::run(args, screen)),
         Command::Serve(args) => serve::run(args),
         Command::Keys { command } => done(keys::run(command)),
         Command::Inspect(args) => done(inspect::run(args)),

@@ -1,4 +1,4 @@
-//! The listener of a local run: shows events, keeps what the maps need, hears Ctrl-C.
+//! The listener of an edit: shows events, keeps what the maps need, hears Ctrl-C.
 
 use std::{
     ops::ControlFlow,
@@ -6,17 +6,21 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use image::RgbImage;
+use image::{GrayImage, RgbImage};
+use serde_json::Value;
 
-use crate::cli::{error::CliError, screen::Screen};
+use crate::cli::{error::CliError, screen::Screen, shown::Shown};
 use crate::editing::{
-    edit_mask::EditMask,
     event::{EditEvent, EventSink, InstructionParsed, Pass},
     iam_edit::localization_map::Localization,
 };
 use crate::sampling::Interrupted;
+
+/// How often a run that waits for a server looks for Ctrl-C.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Set by Ctrl-C.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +42,7 @@ pub(crate) struct Record {
     /// What pass 1 learned.
     pub(crate) localization: Option<Arc<Localization>>,
     /// The mask that was used.
-    pub(crate) mask: Option<Arc<EditMask>>,
+    pub(crate) mask: Option<Arc<GrayImage>>,
     /// Pass, step and picture of each preview.
     pub(crate) previews: Vec<(Pass, usize, Arc<RgbImage>)>,
 }
@@ -60,6 +64,13 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Waits until Ctrl-C is heard.
+    pub(crate) async fn heard(&self) {
+        while self.check().is_continue() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Breaks if Ctrl-C was heard.
     pub(crate) fn check(&self) -> ControlFlow<Interrupted> {
         if self.0.load(Ordering::Relaxed) {
@@ -70,10 +81,36 @@ impl Interrupt {
     }
 }
 
+impl Record {
+    /// Keeps a preview; of several variants, the first one's.
+    fn keep(&mut self, pass: Pass, step: usize, picture: Arc<RgbImage>) {
+        if !self.previews.iter().any(|(of, at, _)| (*of, *at) == (pass, step)) {
+            self.previews.push((pass, step, picture));
+        }
+    }
+}
+
 impl<'a> Reporter<'a> {
     /// A reporter onto a screen.
     pub(crate) fn new(screen: &'a mut Screen, interrupt: &Interrupt) -> Self {
         Self { screen, interrupt: interrupt.clone(), record: Record::default() }
+    }
+
+    /// Shows an event, and keeps what the maps need of it.
+    pub(crate) fn show(&mut self, event: Shown) {
+        self.screen.event(&event);
+        match event {
+            Shown::Parsed(parsed) => self.record.parsed = Some(parsed),
+            Shown::Localized(localization) => self.record.localization = Some(localization),
+            Shown::Mask(mask) => self.record.mask = Some(mask.image),
+            Shown::Preview(pass, step, picture) => self.record.keep(pass, step, picture),
+            Shown::Step(_) | Shown::Warning { .. } | Shown::Queue(..) | Shown::State(..) => {}
+        }
+    }
+
+    /// A fact, such as the name of a job.
+    pub(crate) fn fact(&mut self, key: &str, value: &Value) {
+        self.screen.fact(key, value);
     }
 
     /// What was said so far.
@@ -84,18 +121,9 @@ impl<'a> Reporter<'a> {
 
 impl EventSink for Reporter<'_> {
     fn emit(&mut self, event: EditEvent) -> ControlFlow<Interrupted> {
-        self.screen.event(&event);
-        match event {
-            EditEvent::InstructionParsed(parsed) => self.record.parsed = Some(parsed),
-            EditEvent::Localized(localization) => self.record.localization = Some(localization),
-            EditEvent::MaskSettled(mask) => self.record.mask = Some(mask),
-            EditEvent::StepDone(report) => {
-                if let Some(preview) = report.preview {
-                    self.record.previews.push((report.pass, report.step, preview));
-                }
-            }
-            EditEvent::Warning(_) => {}
-        }
+        let (preview, event) = Shown::of(event);
+        preview.into_iter().for_each(|it| self.show(it));
+        self.show(event);
         self.interrupt.check()
     }
 }

@@ -1,6 +1,7 @@
 //! From what was typed to what it means: requests with every default filled in, or an error.
 
 use std::{
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -39,19 +40,33 @@ pub(crate) fn is_dash(path: &Path) -> bool {
 /// # Errors
 /// [`CliError::Picture`].
 pub(crate) fn read_picture(path: &Path, screen: &mut Screen) -> Result<Decoded, CliError> {
-    let limits = InputLimits::default();
-    let decoded = if is_dash(path) {
-        let name = "standard input";
-        decode::read_bytes(name, io::stdin().lock(), limits)
-            .and_then(|bytes| decode::decode(name, &bytes, limits))
-    } else {
-        decode::read(path, limits)
-    };
-    let decoded = decoded.map_err(CliError::Picture)?;
+    let (_, decoded) = read_picture_file(path)?;
     for note in &decoded.notes {
         screen.warning("PICTURE", &note.to_string());
     }
     Ok(decoded)
+}
+
+/// Reads the picture of a command, and the file's own bytes.
+///
+/// # Errors
+/// [`CliError::Picture`].
+pub(crate) fn read_picture_file(path: &Path) -> Result<(Vec<u8>, Decoded), CliError> {
+    let limits = InputLimits::default();
+    let (name, bytes) = if is_dash(path) {
+        let name = "standard input".to_owned();
+        let bytes = decode::read_bytes(&name, io::stdin().lock(), limits);
+        (name, bytes)
+    } else {
+        let failed = |source| PictureError::Read { path: path.to_owned(), source };
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(failed);
+        let bytes = file.and_then(|file| decode::read_bytes(&name, file, limits));
+        (name, bytes)
+    };
+    let bytes = bytes.map_err(CliError::Picture)?;
+    let decoded = decode::decode(&name, &bytes, limits).map_err(CliError::Picture)?;
+    Ok((bytes, decoded))
 }
 
 /// The request of a command, all but what only one of them has.

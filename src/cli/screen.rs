@@ -8,8 +8,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::cli::error::CliError;
-use crate::editing::event::{EditEvent, Pass, StepReport};
+use crate::cli::{error::CliError, shown::Shown};
+use crate::editing::event::{InstructionParsed, Pass, StepReport};
 use crate::wire::event_json;
 
 /// Where lines go.
@@ -50,24 +50,19 @@ impl Screen {
     }
 
     /// Shows an event of the edit.
-    pub(crate) fn event(&mut self, event: &EditEvent) {
+    pub(crate) fn event(&mut self, event: &Shown) {
         if self.style == Style::Json {
-            return self.json(&event_json::event(event));
+            if let Some(line) = json_line(event) {
+                self.json(&line);
+            }
+            return;
         }
         match event {
-            EditEvent::StepDone(report) => self.step(report),
-            EditEvent::Warning(warning) => self.line(&format!("warning: {}", warning.message)),
-            EditEvent::InstructionParsed(parsed) => {
-                let object =
-                    if parsed.object.is_empty() { "the whole picture" } else { &parsed.object };
-                let action =
-                    event_json::action(parsed.action).trim_start_matches("ACTION_").to_lowercase();
-                self.line(&format!("understood: {action} {object}"));
-                if !parsed.localization_instruction.is_empty() {
-                    self.line(&format!("localizing with: {}", parsed.localization_instruction));
-                }
-            }
-            EditEvent::Localized(localization) => {
+            Shown::Step(report) => self.step(report),
+            Shown::Preview(..) => {}
+            Shown::Warning { message, .. } => self.line(&format!("warning: {message}")),
+            Shown::Parsed(parsed) => self.parsed(parsed),
+            Shown::Localized(localization) => {
                 for cluster in &localization.clusters {
                     let mark = if cluster.selected { "  selected" } else { "" };
                     let (id, score, area) = (cluster.id, cluster.score, cluster.area * 100.0);
@@ -76,9 +71,26 @@ impl Screen {
                     ));
                 }
             }
-            EditEvent::MaskSettled(mask) => {
-                self.line(&format!("mask: {:.1} % of the picture", mask.area() * 100.0));
+            Shown::Mask(mask) => {
+                self.line(&format!("mask: {:.1} % of the picture", mask.area * 100.0));
             }
+            Shown::Queue(position, length) => {
+                self.line(&format!("waiting: {position} of {length} in the server's queue"));
+            }
+            Shown::State(state, detail) => {
+                let state = state.trim_start_matches("STATE_").to_lowercase().replace('_', " ");
+                let colon = if detail.is_empty() { "" } else { ": " };
+                self.line(&format!("state: {state}{colon}{detail}"));
+            }
+        }
+    }
+
+    fn parsed(&mut self, parsed: &InstructionParsed) {
+        let object = if parsed.object.is_empty() { "the whole picture" } else { &parsed.object };
+        let action = event_json::action(parsed.action).trim_start_matches("ACTION_").to_lowercase();
+        self.line(&format!("understood: {action} {object}"));
+        if !parsed.localization_instruction.is_empty() {
+            self.line(&format!("localizing with: {}", parsed.localization_instruction));
         }
     }
 
@@ -122,6 +134,13 @@ impl Screen {
                     bar.finish();
                 }
             }
+        }
+    }
+
+    /// A value among the results, for programs.
+    pub(crate) fn record(&mut self, value: &Value) {
+        if self.style == Style::Json {
+            self.json(value);
         }
     }
 
@@ -220,6 +239,20 @@ impl Screen {
             }
         }
     }
+}
+
+/// The event for programs; previews are files, not lines.
+fn json_line(event: &Shown) -> Option<Value> {
+    Some(match event {
+        Shown::Parsed(parsed) => event_json::instruction(parsed),
+        Shown::Warning { reason, message } => event_json::warning_line(reason, message),
+        Shown::Preview(..) => return None,
+        Shown::Step(report) => event_json::step(report),
+        Shown::Localized(localization) => event_json::localized(localization),
+        Shown::Mask(mask) => event_json::mask_settled(mask.area, mask.source),
+        Shown::Queue(position, length) => event_json::queue(*position, *length),
+        Shown::State(state, detail) => event_json::state(state, detail),
+    })
 }
 
 /// An error with its causes, in one line.

@@ -2,14 +2,41 @@
 
 use crate::cli::load::Loaded;
 use crate::drawing::Fact;
-use crate::editing::request::EditRequest;
+use crate::editing::{
+    request::{EditRequest, MethodKind},
+    settings::EditSettings,
+};
+
+/// How a picture was made.
+#[derive(Debug)]
+pub(crate) struct Made<'a> {
+    /// Of the noise.
+    pub(crate) seed: u64,
+    /// All filled in.
+    pub(crate) settings: &'a EditSettings,
+    /// By which method.
+    pub(crate) method: MethodKind,
+    /// Name of the model.
+    pub(crate) model: String,
+    /// Precision of its networks.
+    pub(crate) dtype: &'a str,
+}
+
+impl<'a> Made<'a> {
+    /// By a model that is loaded here.
+    pub(crate) fn here(request: &'a EditRequest, loaded: &'a Loaded) -> Self {
+        let EditRequest { seed, settings, method, .. } = request;
+        let (model, dtype) = (loaded.name(), loaded.dtype);
+        Self { seed: *seed, settings, method: *method, model, dtype }
+    }
+}
 
 /// All that is needed to make the picture again, for people and in short.
-pub(crate) fn facts(request: &EditRequest, loaded: &Loaded) -> Vec<Fact> {
-    let settings = &request.settings;
+pub(crate) fn facts(made: &Made<'_>) -> Vec<Fact> {
+    let settings = made.settings;
     let fact = |label: &str, value: &dyn std::fmt::Display| Fact::new(label, value.to_string());
     vec![
-        fact("Seed", &request.seed),
+        fact("Seed", &made.seed),
         fact("Steps", &settings.steps),
         fact("Localize steps", &settings.localize_steps),
         fact("Text guidance", &settings.guidance.text.get()),
@@ -22,8 +49,8 @@ pub(crate) fn facts(request: &EditRequest, loaded: &Loaded) -> Vec<Fact> {
         fact("Grown by", &settings.grow.get()),
         fact("Modulation", &settings.modulation.name()),
         fact("Preserve", &settings.preserve.name()),
-        fact("Method", &request.method.name()),
-        fact("Model", &loaded.name()),
-        fact("Precision", &loaded.dtype),
+        fact("Method", &made.method.name()),
+        fact("Model", &made.model),
+        fact("Precision", &made.dtype),
     ]
 }

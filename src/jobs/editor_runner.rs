@@ -24,11 +24,10 @@ use crate::picture::{
 };
 use crate::sampling::Interrupted;
 use crate::wire::{
-    enums,
+    edit_request, enums,
     localization_json::SavedLocalization,
     masks, pictures,
     pictures::{LazyPreview, PictureFile},
-    request,
     settings_json::{self, Origin},
     v1,
 };
@@ -68,7 +67,7 @@ impl EditorRunner {
         let gradient = |x: u32, y: u32| image::Rgb([x as u8, y as u8, 128]);
         let picture = Arc::new(image::RgbImage::from_fn(side, side, gradient));
         let request =
-            request::request(&spec, &self.model.recommended, picture, MaskChoice::default());
+            edit_request::request(&spec, &self.model.recommended, picture, MaskChoice::default());
         let request = request.expect("the spec is sound");
         self.editor.edit(&request, &mut |_| ControlFlow::Continue(())).map(|_| ())
     }
@@ -92,7 +91,7 @@ impl EditorRunner {
             None => MaskChoice::default(),
         };
         let rgb = Arc::clone(&input.picture.rgb);
-        let request = request::request(&task.spec, &self.model.recommended, rgb, choice)
+        let request = edit_request::request(&task.spec, &self.model.recommended, rgb, choice)
             .map_err(|fault| Fault::invalid(vec![fault]))?;
         let work = EditSession::new(self.editor.pipeline(), &request).work_size();
         if work.pixels() > self.max_work_pixels {
@@ -189,8 +188,8 @@ impl EditorRunner {
                 Arc::new(resample::resize_gray(alpha, size, Filter::Lanczos))
             }
         });
-        let format =
-            request::output(&task.spec).map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
+        let format = edit_request::output(&task.spec)
+            .map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
         let picture = Picture { rgb: Arc::new(image), alpha, icc: input.icc.clone() };
         let origin = Origin {
             model: &self.model.name,

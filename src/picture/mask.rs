@@ -85,7 +85,7 @@ impl Mask {
             mask = resize_gray(&mask, size, Filter::Bilinear);
             note = Some(Note::MaskResized { from: found, to: size });
         }
-        for value in mask.as_mut() {
+        for value in mask.iter_mut() {
             *value = if *value >= EDIT_FROM { u8::MAX } else { 0 };
         }
         let mask = Mask(mask);

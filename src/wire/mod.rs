@@ -1,12 +1,13 @@
 //! The gRPC schema, generated from `proto/retouch/v1/edit.proto`, its values beside the core's, and the JSON of events and
 //! saved localizations.
 
+pub mod edit_request;
 pub mod enums;
 pub mod event_json;
 pub mod localization_json;
 pub mod masks;
+pub mod message_json;
 pub mod pictures;
-pub mod request;
 pub mod settings_json;
 pub mod spec;
 

@@ -13,9 +13,9 @@ use crate::editing::{
 use crate::picture::encode::OutputFormat;
 use crate::sampling::{OutOfRange, SchedulerKind};
 use crate::wire::{
+    edit_request::{output, settings},
     enums::{self, known},
     masks,
-    request::{output, settings},
     v1::{self, EditSpec, MaskPolicy},
 };
 

@@ -68,9 +68,13 @@ fn edit() -> EditSpec {
 fn local() -> (image::RgbImage, EditRequest) {
     let (editor, recommended) = editor();
     let input = decode::read(&root().join("assets/example.png"), InputLimits::default()).unwrap();
-    let request =
-        wire::request::request(&edit(), &recommended, input.picture.rgb, MaskChoice::default())
-            .unwrap();
+    let request = wire::edit_request::request(
+        &edit(),
+        &recommended,
+        input.picture.rgb,
+        MaskChoice::default(),
+    )
+    .unwrap();
     let edited = editor.edit(&request, &mut |_: EditEvent| ControlFlow::Continue(())).unwrap();
     (edited.image, request)
 }

@@ -1,0 +1,283 @@
+//! `retouch batch`: many edits at a server, so many at a time; a second call goes on where the first stopped.
+
+use std::{
+    cell::RefCell,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::cli::{
+    client::{
+        self,
+        connect::{Remote, ServerArgs},
+        follow::Follow,
+        manifest::{self, Item},
+        refusal::{Refusal, RemoteError},
+        request,
+        run::Site,
+        state_file::{Entry, Outcome, StateFile},
+    },
+    error::CliError,
+    reporter::Interrupt,
+    resolve,
+    screen::Screen,
+};
+use crate::editing::EditError;
+use crate::picture::write::{self, Overwrite};
+use crate::sampling::Interrupted;
+use crate::wire::v1::{self, CreateEditJobRequest, EventOptions, edit_job::State};
+
+#[derive(Debug, Args)]
+pub(crate) struct BatchArgs {
+    /// JSON lines with id, image and instruction, and optionally mask (a file) and any other field of `EditSpec`; paths
+    /// are relative to this file (docs/client.md).
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: PathBuf,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Edits at a time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) concurrency: u32,
+    /// Folder of the results, each ID.png, or .jpg or .webp as `output` says, and of what was done so far.
+    #[arg(short, long, value_name = "DIR", default_value = "batch")]
+    pub(crate) out: PathBuf,
+    /// Overwrite files that no call of this batch has made.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print progress as JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a call works with.
+struct Batch<'a> {
+    site: Site<'a>,
+    args: &'a BatchArgs,
+    state: RefCell<StateFile>,
+}
+
+/// One edit that is over.
+struct Ended {
+    id: String,
+    outcome: Result<PathBuf, CliError>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Batch`] if any edit failed; what stops all of them otherwise.
+pub(crate) fn run(args: &BatchArgs, screen: &mut Screen) -> Result<(), CliError> {
+    let interrupt = Interrupt::listen()?;
+    let items = manifest::read(&args.manifest)?;
+    fs::create_dir_all(&args.out)
+        .map_err(|source| CliError::Write { path: args.out.clone(), source })?;
+    let state = RefCell::new(StateFile::open(&args.out)?);
+    client::block_on(async {
+        let remote = args.server.connect().await?;
+        let site = Site { remote: &remote, interrupt: &interrupt };
+        run_all(&Batch { site, args, state }, &items, screen).await
+    })
+}
+
+async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Result<(), CliError> {
+    let of = items.len();
+    let edits = stream::iter(items).map(|item| batch.edit(item));
+    let mut edits = edits.buffer_unordered(batch.args.concurrency as usize);
+    let mut failures = Vec::new();
+    let mut done = 0;
+    while let Some(ended) = edits.next().await {
+        let Ended { id, outcome } = ended;
+        done += 1;
+        match outcome {
+            Ok(path) => {
+                let path = path.display().to_string();
+                screen.edited(done, of, &id, &json!({"edited": {"id": id, "path": path}}));
+            }
+            Err(error @ CliError::Edit(EditError::Interrupted(_))) => {
+                let left = "jobs at the server go on; the same command fetches them";
+                screen.warning("INTERRUPTED", left);
+                return Err(error);
+            }
+            // Nothing else can succeed either.
+            Err(error) if stops_all(&error) => return Err(error),
+            Err(error) => {
+                let reason = error.to_string();
+                screen.edited(done, of, &id, &json!({"failed": {"id": id, "reason": reason}}));
+                failures.push((id, reason));
+            }
+        }
+    }
+    let failed = failures.len();
+    screen.record(&json!({"summary": {"edits": of, "failed": failed}}));
+    for (id, reason) in &failures {
+        screen.text(&format!("failed: {id}: {reason}"));
+    }
+    if failed > 0 {
+        return Err(CliError::Batch { failed, of });
+    }
+    screen.text(&format!("{of} edits in {}", batch.args.out.display()));
+    Ok(())
+}
+
+/// Whether an edit failed for want of a server, a key or a disk.
+fn stops_all(error: &CliError) -> bool {
+    match error {
+        CliError::Remote(error) => error.exit_code() == 8,
+        CliError::Write { .. } => true,
+        _ => false,
+    }
+}
+
+impl Batch<'_> {
+    /// One edit, unless an earlier call made it.
+    async fn edit(&self, item: &Item) -> Ended {
+        let outcome = self.try_edit(item).await;
+        Ended { id: item.id.clone(), outcome }
+    }
+
+    async fn try_edit(&self, item: &Item) -> Result<PathBuf, CliError> {
+        if self.site.interrupt.check().is_break() {
+            return Err(EditError::Interrupted(Interrupted).into());
+        }
+        // 1. What is asked, and whether it is done.
+        let image = read_picture(&item.image)?;
+        let mask = item.mask.as_deref().map(read_picture).transpose()?;
+        let digest = item.digest(&image, mask.as_deref());
+        let path = self.args.out.join(format!("{}.{}", item.id, extension(item)));
+        let overwrite = match self.known(item, &digest, &path) {
+            Known::Done => return Ok(path),
+            Known::Ours => Overwrite::Replace,
+            Known::Not if self.args.force => Overwrite::Replace,
+            Known::Not => Overwrite::Refuse,
+        };
+        write::check_target(&path, overwrite).map_err(CliError::Output)?;
+
+        // 2. The job.
+        let made = self.job(item, &digest, image, mask).await;
+        let made = made.and_then(|file| {
+            write::write_atomically(&path, &file, overwrite).map_err(CliError::Output)
+        });
+        match made {
+            Ok(()) => self.keep(item, digest, Outcome::Done(name_of(&path))).map(|()| path),
+            Err(error) => {
+                // Only a job that failed must not be asked for by the same id again.
+                if matches!(error, CliError::Remote(RemoteError::Failed(_))) {
+                    self.keep(item, digest, Outcome::Failed(error.to_string()))?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the job, or finds that of an earlier call, and waits for its result.
+    async fn job(
+        &self,
+        item: &Item,
+        digest: &str,
+        image: Bytes,
+        mask: Option<Bytes>,
+    ) -> Result<Bytes, CliError> {
+        let Site { remote, interrupt } = self.site;
+        let failures = self.state.borrow().failures(&item.id, digest);
+        let spec = spec(item, remote, image, mask).await?;
+        let request = CreateEditJobRequest {
+            request_id: request_id(&item.id, digest, failures),
+            spec: Some(spec),
+            ..CreateEditJobRequest::default()
+        };
+        let mut job = remote.create(request).await?;
+        if !is_over(job.state()) {
+            let options = EventOptions {
+                preview_every: Some(0),
+                cluster_map: Some(false),
+                heatmaps: Some(false),
+                max_inline_bytes: Some(0),
+                ..EventOptions::default()
+            };
+            let mut follow = Follow::watch(remote, interrupt, job.name.clone(), Some(options));
+            while follow.next().await?.is_some() {}
+            job = remote.job(&job.name).await?;
+        }
+        if job.state() != State::Succeeded {
+            let refusal = Refusal::from(&job.error.unwrap_or_default());
+            return Err(RemoteError::Failed(Box::new(refusal)).into());
+        }
+        self.site.result(&job).await
+    }
+
+    fn known(&self, item: &Item, digest: &str, path: &Path) -> Known {
+        let state = self.state.borrow();
+        match state.last(&item.id) {
+            Some(Entry { digest: of, outcome: Outcome::Done(name), .. })
+                if of == digest && *name == name_of(path) && path.is_file() =>
+            {
+                Known::Done
+            }
+            Some(_) => Known::Ours,
+            None => Known::Not,
+        }
+    }
+
+    fn keep(&self, item: &Item, digest: String, outcome: Outcome) -> Result<(), CliError> {
+        let id = item.id.clone();
+        self.state.borrow_mut().keep(Entry { id, digest, outcome })
+    }
+}
+
+/// What earlier calls have to do with a file.
+enum Known {
+    /// They made it, as it is asked for now.
+    Done,
+    /// They tried, or made it as it was asked for then.
+    Ours,
+    /// Nothing.
+    Not,
+}
+
+async fn spec(
+    item: &Item,
+    remote: &Remote,
+    image: Bytes,
+    mask: Option<Bytes>,
+) -> Result<v1::EditSpec, CliError> {
+    let mut spec = item.spec.clone();
+    spec.image = Some(request::image(image, remote).await?);
+    if let Some(mask) = mask {
+        let image = Some(request::image(mask, remote).await?);
+        spec.mask = Some(v1::Mask { image, ..v1::Mask::default() });
+    }
+    spec.events.get_or_insert(EventOptions { preview_every: Some(0), ..EventOptions::default() });
+    Ok(spec)
+}
+
+/// The same for the same item until its job fails: a call that comes again finds the job that it made.
+fn request_id(id: &str, digest: &str, failures: u32) -> String {
+    let digest = Sha256::digest(format!("{id}\n{digest}\n{failures}"));
+    format!("batch-{digest:x}")
+}
+
+fn read_picture(path: &Path) -> Result<Bytes, CliError> {
+    resolve::read_picture_file(path).map(|(bytes, _)| bytes.into())
+}
+
+fn extension(item: &Item) -> &'static str {
+    match item.spec.output.as_ref().map_or("", |it| it.mime_type.as_str()) {
+        "image/jpeg" => "jpg",
+        "image/webp" => "webp",
+        _ => "png",
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn is_over(state: State) -> bool {
+    matches!(state, State::Succeeded | State::Failed | State::Cancelled)
+}

@@ -1,0 +1,197 @@
+//! A channel to a server: where it is, who calls, and how its certificate is checked.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use opentelemetry::trace::TraceContextExt;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
+};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::cli::{client::refusal::RemoteError, error::CliError};
+use crate::wire::v1::edit_service_client::EditServiceClient;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+/// HTTP/2 pings while calls are open, and how long an answer may take: a peer that vanished is noticed.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
+/// Largest answer that is read, in bytes; servers keep theirs under 4 MiB.
+const MAX_ANSWER: usize = 8 << 20;
+/// Largest request that is sent, in bytes; pictures above [`super::request::INLINE`] travel in pieces.
+const MAX_REQUEST: usize = 32 << 20;
+
+/// The server, as typed.
+#[derive(derive_more::Debug, Default, Args)]
+pub(crate) struct ServerArgs {
+    /// Use the server at this address, such as `http://localhost:50051`, instead of a model on this machine.
+    #[arg(long, value_name = "URL", env = "RETOUCH_SERVER")]
+    pub(crate) server: Option<String>,
+    /// Key that the server knows the caller by.
+    #[arg(long, value_name = "KEY", env = "RETOUCH_API_KEY", hide_env_values = true)]
+    #[debug(skip)]
+    pub(crate) api_key: Option<String>,
+    /// Certificates, in PEM, that may have signed the server's, instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The caller's own certificate, in PEM, for servers that ask for one.
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub(crate) client_key: Option<PathBuf>,
+}
+
+/// The service, called with the caller's headers.
+pub(crate) type Api = EditServiceClient<InterceptedService<Channel, Headers>>;
+
+/// A server that was reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    /// The service.
+    pub(crate) api: Api,
+}
+
+/// What every call carries.
+#[derive(derive_more::Debug, Clone)]
+pub(crate) struct Headers {
+    #[debug(skip)]
+    authorization: Option<MetadataValue<Ascii>>,
+    trace: Option<MetadataValue<Ascii>>,
+}
+
+impl ServerArgs {
+    /// Whether a server is meant.
+    pub(crate) fn is_given(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Refuses what only a call to a server uses.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] names the flag.
+    pub(crate) fn refuse_alone(&self) -> Result<(), CliError> {
+        let given = [("--ca", &self.ca), ("--client-cert", &self.client_cert)];
+        match given.into_iter().find(|(_, path)| path.is_some()) {
+            Some((flag, _)) => Err(CliError::Usage(format!("{flag} needs --server"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] for what was typed, [`RemoteError::Unreachable`] if nobody answers.
+    pub(crate) async fn connect(&self) -> Result<Remote, CliError> {
+        let Some(url) = &self.server else {
+            let message = "no server: give --server URL or set RETOUCH_SERVER";
+            return Err(CliError::Usage(message.to_owned()));
+        };
+        let endpoint = self.endpoint(url)?;
+        let channel = endpoint.connect().await.map_err(|error| RemoteError::Unreachable {
+            url: url.clone(),
+            reason: deepest(&error),
+        })?;
+        let headers = Headers { authorization: self.authorization()?, trace: traceparent() };
+        let api = EditServiceClient::with_interceptor(channel, headers)
+            .max_decoding_message_size(MAX_ANSWER)
+            .max_encoding_message_size(MAX_REQUEST);
+        Ok(Remote { api })
+    }
+
+    fn endpoint(&self, url: &str) -> Result<Endpoint, CliError> {
+        let wrong = |why: &str| CliError::Usage(format!("--server {url}: {why}"));
+        let uri: Uri = url.parse().map_err(|_| wrong("is no address; give http://HOST:PORT"))?;
+        let secure = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(wrong("must start with http:// or https://")),
+        };
+        let (every, within) = KEEPALIVE;
+        let endpoint = Endpoint::from(uri)
+            .user_agent(concat!("retouch/", env!("CARGO_PKG_VERSION")))
+            .map_err(|error| CliError::Defect(error.to_string()))?
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(every)
+            .keep_alive_timeout(within);
+        if !secure {
+            let given = [("--ca", &self.ca), ("--client-cert", &self.client_cert)];
+            return match given.into_iter().find(|(_, path)| path.is_some()) {
+                Some((flag, _)) => Err(wrong(&format!("{flag} is for https:// addresses"))),
+                None => Ok(endpoint),
+            };
+        }
+        let tls = endpoint.tls_config(self.tls()?);
+        tls.map_err(|error| CliError::Usage(format!("certificates: {}", deepest(&error))))
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, CliError> {
+        let mut tls = ClientTlsConfig::new();
+        tls = match &self.ca {
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read("--ca", path)?)),
+            None => tls.with_enabled_roots(),
+        };
+        if let (Some(cert), Some(key)) = (&self.client_cert, &self.client_key) {
+            let (cert, key) = (read("--client-cert", cert)?, read("--client-key", key)?);
+            tls = tls.identity(Identity::from_pem(cert, key));
+        }
+        Ok(tls)
+    }
+
+    fn authorization(&self) -> Result<Option<MetadataValue<Ascii>>, CliError> {
+        let Some(key) = &self.api_key else { return Ok(None) };
+        let value = format!("Bearer {}", key.trim()).parse::<MetadataValue<Ascii>>();
+        let mut value = value.map_err(|_| {
+            CliError::Usage("--api-key holds characters that no key has".to_owned())
+        })?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}
+
+impl Interceptor for Headers {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        if let Some(authorization) = &self.authorization {
+            metadata.insert("authorization", authorization.clone());
+        }
+        if let Some(trace) = &self.trace {
+            metadata.insert("traceparent", trace.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// The W3C trace context of the active span, else of the process that started this one (`TRACEPARENT`).
+fn traceparent() -> Option<MetadataValue<Ascii>> {
+    let context = tracing::Span::current().context();
+    let span = context.span().span_context().clone();
+    let text = if span.is_valid() {
+        let (trace, id, flags) = (span.trace_id(), span.span_id(), span.trace_flags().to_u8());
+        format!("00-{trace}-{id}-{flags:02x}")
+    } else {
+        env::var("TRACEPARENT").ok().filter(|it| it.len() == 55 && it.starts_with("00-"))?
+    };
+    text.parse().ok()
+}
+
+fn read(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|error| CliError::Usage(format!("{flag} {}: {error}", path.display())))
+}
+
+/// What an error comes down to.
+fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string().replace('\n', " ")
+}

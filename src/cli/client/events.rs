@@ -1,0 +1,194 @@
+//! A server's events as what is shown of an edit: labels become cells again, heat maps values.
+
+use std::{ops::Range, sync::Arc};
+
+use image::{DynamicImage, ImageFormat};
+
+use crate::cli::{
+    client::{connect::Remote, refusal::RemoteError},
+    error::CliError,
+    shown::{Shown, ShownMask},
+};
+use crate::editing::{
+    event::{InstructionParsed, Pass, StepReport},
+    iam_edit::{
+        attn_store::Grid,
+        localization_map::{Cluster, Localization, WordMap},
+    },
+    instruction::Action,
+    localizer::ScoreSource,
+};
+use crate::wire::{
+    enums,
+    v1::{self, MaskSource, edit_event::Event, edit_job::State},
+};
+
+/// Which events are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// What an edit on this machine shows, and the place in the queue.
+    Edit,
+    /// A further variant of an edit: what was understood and found is told already.
+    Variant,
+    /// All of it, changes of state too.
+    Job,
+}
+
+/// Translates the events of one job.
+#[derive(Debug)]
+pub(crate) struct Translator<'a> {
+    remote: &'a Remote,
+    telling: Telling,
+    instruction: String,
+    labels: Option<(Grid, Vec<u8>)>,
+    words: Vec<WordMap>,
+}
+
+impl<'a> Translator<'a> {
+    /// A translator for one job.
+    pub(crate) fn new(remote: &'a Remote, telling: Telling) -> Self {
+        let (instruction, labels, words) = (String::new(), None, Vec::new());
+        Self { remote, telling, instruction, labels, words }
+    }
+
+    /// What is shown of an event, if anything; pictures that did not come with it are fetched.
+    ///
+    /// # Errors
+    /// [`RemoteError`] if a picture can't be fetched or read.
+    pub(crate) async fn shown(&mut self, event: &v1::EditEvent) -> Result<Option<Shown>, CliError> {
+        let Some(event) = &event.event else { return Ok(None) };
+        let shown = match event {
+            Event::Instruction(it) => Some(self.parsed(it)),
+            Event::Warning(it) => {
+                let (reason, message) = (it.reason.clone(), it.message.clone());
+                Some(Shown::Warning { reason, message })
+            }
+            Event::ClusterMap(it) => {
+                self.labels = Some(self.labels(it).await?);
+                None
+            }
+            Event::Heatmap(it) => {
+                let word = self.word(it).await?;
+                self.words.push(word);
+                None
+            }
+            Event::MaskProposed(it) => self.localized(&it.clusters),
+            Event::MaskSettled(it) => self.mask(it).await?,
+            Event::Step(it) => Some(Shown::Step(step(it)?)),
+            Event::Preview(it) => {
+                let picture = self.picture(it.image.as_ref(), "a preview").await?;
+                let step = it.step as usize;
+                Some(Shown::Preview(pass(it.pass())?, step, Arc::new(picture.to_rgb8())))
+            }
+            // A place in a queue of nobody is none.
+            Event::Queue(it) if it.position == 0 => None,
+            Event::Queue(it) => Some(Shown::Queue(it.position, it.length)),
+            Event::State(it) => self.state(it.state(), &it.detail),
+            Event::Result(_) | Event::Error(_) | Event::Heartbeat(_) => None,
+        };
+        Ok(shown.filter(|it| self.is_told(it)))
+    }
+
+    fn is_told(&self, shown: &Shown) -> bool {
+        self.telling != Telling::Variant || !matches!(shown, Shown::Parsed(_) | Shown::Localized(_))
+    }
+
+    fn parsed(&mut self, parsed: &v1::InstructionParsed) -> Shown {
+        self.instruction.clone_from(&parsed.localization_instruction);
+        let span: Range<usize> = parsed.object_start as usize..parsed.object_end as usize;
+        Shown::Parsed(InstructionParsed {
+            // What a newer server calls otherwise is some change.
+            action: enums::action(parsed.action()).unwrap_or(Action::Change),
+            object: parsed.object.clone(),
+            object_span: (!span.is_empty()).then_some(span),
+            localization_instruction: parsed.localization_instruction.clone(),
+        })
+    }
+
+    fn state(&self, state: State, detail: &str) -> Option<Shown> {
+        let detail = detail.to_owned();
+        (self.telling == Telling::Job).then(|| Shown::State(state.as_str_name(), detail))
+    }
+
+    /// The localization, once all of it came.
+    fn localized(&mut self, clusters: &[v1::Cluster]) -> Option<Shown> {
+        let (grid, labels) = self.labels.take()?;
+        let clusters = clusters.iter().map(cluster).collect::<Option<Vec<_>>>()?;
+        let fits = |&id: &u8| (1..=clusters.len()).contains(&usize::from(id));
+        if !labels.iter().all(fits) {
+            return None;
+        }
+        Some(Shown::Localized(Arc::new(Localization {
+            instruction: self.instruction.clone(),
+            grid,
+            resolution: grid,
+            labels,
+            clusters,
+            words: std::mem::take(&mut self.words),
+            scored_by: ScoreSource::Attention,
+            contrast: None,
+            fallback: None,
+            stands: true,
+        })))
+    }
+
+    async fn labels(&self, map: &v1::ClusterMap) -> Result<(Grid, Vec<u8>), CliError> {
+        let labels = self.picture(map.labels.as_ref(), "the cluster map").await?.into_luma8();
+        Ok((grid(labels.dimensions()), labels.into_raw()))
+    }
+
+    async fn word(&self, map: &v1::Heatmap) -> Result<WordMap, CliError> {
+        let levels = self.picture(map.image.as_ref(), "a heat map").await?.into_luma16();
+        let grid = grid(levels.dimensions());
+        let (min, max) = (map.min as f32, map.max as f32);
+        let value = |level: &u16| min + (max - min) * f32::from(*level) / f32::from(u16::MAX);
+        let values = levels.as_raw().iter().map(value).collect();
+        Ok(WordMap { word: map.word.clone(), is_object: map.is_object, grid, values })
+    }
+
+    /// The mask; that of an edit of the whole picture is none, as on this machine.
+    async fn mask(&self, settled: &v1::MaskSettled) -> Result<Option<Shown>, CliError> {
+        if settled.source() == MaskSource::Global {
+            return Ok(None);
+        }
+        let image = self.picture(settled.mask.as_ref(), "the mask").await?.into_luma8();
+        let (image, source) = (Arc::new(image), settled.source().as_str_name());
+        Ok(Some(Shown::Mask(ShownMask { image, area: settled.area, source })))
+    }
+
+    async fn picture(
+        &self,
+        artifact: Option<&v1::Artifact>,
+        what: &str,
+    ) -> Result<DynamicImage, CliError> {
+        let garbled = |why: String| RemoteError::Garbled(format!("{what}: {why}"));
+        let artifact = artifact.ok_or_else(|| garbled("it is missing".to_owned()))?;
+        let bytes = self.remote.bytes(artifact).await?;
+        let picture = image::load_from_memory_with_format(&bytes, ImageFormat::Png);
+        Ok(picture.map_err(|error| garbled(error.to_string()))?)
+    }
+}
+
+fn cluster(cluster: &v1::Cluster) -> Option<Cluster> {
+    let &v1::Cluster { id, score, area, selected } = cluster;
+    Some(Cluster { id: u8::try_from(id).ok()?, score, area, selected })
+}
+
+fn step(step: &v1::StepProgress) -> Result<StepReport, CliError> {
+    Ok(StepReport {
+        pass: pass(step.pass())?,
+        step: step.step.max(1) as usize,
+        of: step.total.max(step.step).max(1) as usize,
+        timestep: step.timestep,
+        preview: None,
+    })
+}
+
+fn pass(pass: v1::Pass) -> Result<Pass, CliError> {
+    let unknown = || RemoteError::Garbled("a step of no pass".to_owned());
+    Ok(enums::pass(pass).ok_or_else(unknown)?)
+}
+
+fn grid((width, height): (u32, u32)) -> Grid {
+    Grid { height: i64::from(height), width: i64::from(width) }
+}

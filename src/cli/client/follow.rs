@@ -1,0 +1,139 @@
+//! A job's events to their end, over as many connections as it takes.
+
+use tonic::{Status, Streaming};
+
+use crate::cli::{
+    client::{connect::Remote, retry::Retry},
+    error::CliError,
+    reporter::Interrupt,
+};
+use crate::editing::EditError;
+use crate::sampling::Interrupted;
+use crate::wire::v1::{
+    CreateEditJobRequest, EditEvent, EventOptions, WatchEditJobRequest, edit_event::Event,
+    edit_job::State,
+};
+
+/// A job that is followed.
+#[derive(Debug)]
+pub(crate) struct Follow<'a> {
+    remote: &'a Remote,
+    interrupt: &'a Interrupt,
+    /// Makes the job, and finds it again by its id until its name is known.
+    start: Option<CreateEditJobRequest>,
+    options: Option<EventOptions>,
+    /// Empty until the first event names it.
+    job: String,
+    /// Number of the last control event that came.
+    sequence: u64,
+    events: Option<Streaming<EditEvent>>,
+    retry: Retry,
+    is_over: bool,
+}
+
+impl<'a> Follow<'a> {
+    /// Makes a job, and follows it.
+    pub(crate) fn start(
+        remote: &'a Remote,
+        interrupt: &'a Interrupt,
+        request: CreateEditJobRequest,
+    ) -> Self {
+        let start = Some(request);
+        Self { start, ..Self::watch(remote, interrupt, String::new(), None) }
+    }
+
+    /// Follows a job that is there.
+    pub(crate) fn watch(
+        remote: &'a Remote,
+        interrupt: &'a Interrupt,
+        job: String,
+        options: Option<EventOptions>,
+    ) -> Self {
+        Self {
+            remote,
+            interrupt,
+            start: None,
+            options,
+            job,
+            sequence: 0,
+            events: None,
+            retry: Retry::new(),
+            is_over: false,
+        }
+    }
+
+    /// The job's name; empty until the first event.
+    pub(crate) fn job(&self) -> &str {
+        &self.job
+    }
+
+    /// Whether the job has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// The next event; `None` after the terminal state.
+    ///
+    /// # Errors
+    /// What the server says, once another try can't help; [`EditError::Interrupted`] on Ctrl-C.
+    pub(crate) async fn next(&mut self) -> Result<Option<EditEvent>, CliError> {
+        let interrupt = self.interrupt;
+        tokio::select! {
+            biased;
+            () = interrupt.heard() => Err(EditError::Interrupted(Interrupted).into()),
+            event = self.read() => event,
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<EditEvent>, CliError> {
+        // What follows the terminal state is the job's own status, which its error event has told.
+        while !self.is_over {
+            match self.read_once().await {
+                Ok(event) => {
+                    self.take(&event);
+                    return Ok(Some(event));
+                }
+                Err(status) => {
+                    self.events = None;
+                    self.retry.after(&status).await?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read_once(&mut self) -> Result<EditEvent, Status> {
+        if self.events.is_none() {
+            self.events = Some(self.open().await?);
+        }
+        let events = self.events.as_mut().expect("it was opened above");
+        let ended = || Status::unavailable("the events ended before the job did");
+        events.message().await?.ok_or_else(ended)
+    }
+
+    async fn open(&self) -> Result<Streaming<EditEvent>, Status> {
+        let mut api = self.remote.api.clone();
+        let response = match &self.start {
+            Some(request) if self.job.is_empty() => api.stream_edit(request.clone()).await?,
+            _ => {
+                let (name, after_sequence) = (self.job.clone(), self.sequence);
+                let events = self.options;
+                api.watch_edit_job(WatchEditJobRequest { name, after_sequence, events }).await?
+            }
+        };
+        Ok(response.into_inner())
+    }
+
+    fn take(&mut self, event: &EditEvent) {
+        if self.job.is_empty() {
+            self.job.clone_from(&event.job);
+        }
+        if event.sequence > self.sequence || matches!(&event.event, Some(Event::Step(_))) {
+            // A stream that told something new gives back the tries that it took to open.
+            self.retry = Retry::new();
+        }
+        self.sequence = self.sequence.max(event.sequence);
+        let Some(Event::State(state)) = &event.event else { return };
+        self.is_over = matches!(state.state(), State::Succeeded | State::Failed | State::Cancelled);
+    }
+}

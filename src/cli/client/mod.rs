@@ -1,0 +1,27 @@
+//! The command line as a caller of a server: edits, jobs and batches over gRPC, shown and written as if they were made here.
+
+pub(crate) mod batch;
+mod calls;
+pub(crate) mod connect;
+pub(crate) mod edit;
+mod events;
+mod follow;
+pub(crate) mod jobs;
+pub(crate) mod jobs_args;
+mod jobs_table;
+mod manifest;
+pub(crate) mod refusal;
+mod request;
+mod retry;
+mod run;
+mod state_file;
+
+use std::future::Future;
+
+use crate::cli::error::CliError;
+
+/// Runs a command's calls.
+fn block_on<T>(calls: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| CliError::Defect(error.to_string()))?.block_on(calls)
+}

@@ -1,0 +1,229 @@
+//! Why a server did not do what was asked: google.rpc details of a status, or a job's error, as one line and an exit code.
+
+use std::{fmt, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::wire::v1;
+
+/// gRFC A6: when a client may retry, in milliseconds; below zero: never.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// Why a call or a job ended badly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemoteError {
+    /// Nobody answers.
+    #[error(
+        "{url} can't be reached: {reason}; check --server, and that `retouch serve` runs there"
+    )]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server refused a call.
+    #[error("{0}")]
+    Refused(Box<Refusal>),
+    /// The job failed, or was cancelled.
+    #[error("{0}")]
+    Failed(Box<Refusal>),
+    /// An answer that makes no sense.
+    #[error("the server's answer can't be used: {0}")]
+    Garbled(String),
+}
+
+/// What a server said.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Refusal {
+    /// The code.
+    pub(crate) code: Code,
+    /// Upper-snake reason; empty if something between here and the server said it.
+    pub(crate) reason: String,
+    /// For people.
+    pub(crate) message: String,
+    /// Fields of the request that are wrong.
+    pub(crate) fields: Vec<String>,
+    /// When another try may help.
+    pub(crate) retry_after: Option<Duration>,
+    /// Whether the server asked for no other try.
+    pub(crate) is_final: bool,
+}
+
+impl Refusal {
+    /// Whether the same request may succeed later (gRPC's rules: UNAVAILABLE, and RESOURCE_EXHAUSTED with a time).
+    ///
+    /// What comes without a reason was said by no server but by a connection that broke, aged or was reset; requests
+    /// carry ids, so that trying again makes nothing twice.
+    pub(crate) fn is_transient(&self) -> bool {
+        let broken = matches!(
+            self.code,
+            Code::Unavailable
+                | Code::Cancelled
+                | Code::Unknown
+                | Code::Internal
+                | Code::ResourceExhausted
+        );
+        let refused = match self.code {
+            Code::Unavailable => true,
+            Code::ResourceExhausted => self.retry_after.is_some(),
+            _ => false,
+        };
+        !self.is_final && (refused || (self.reason.is_empty() && broken))
+    }
+
+    /// The exit code, as the help lists them, of a call that was refused.
+    fn exit_code(&self) -> u8 {
+        match (self.code, self.reason.as_str()) {
+            (_, "BAD_IMAGE" | "IMAGE_TOO_LARGE" | "BAD_MASK" | "EMPTY_MASK")
+            | (Code::OutOfRange, _) => 3,
+            (_, "OBJECT_NOT_FOUND") => 4,
+            (_, "MODEL_UNUSABLE" | "MODEL_NOT_FOUND") => 5,
+            (
+                Code::InvalidArgument
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::FailedPrecondition
+                | Code::Aborted,
+                _,
+            ) => 2,
+            (
+                Code::Unavailable
+                | Code::Unauthenticated
+                | Code::PermissionDenied
+                | Code::ResourceExhausted
+                | Code::Unimplemented,
+                _,
+            ) => 8,
+            _ => 1,
+        }
+    }
+}
+
+impl RemoteError {
+    /// The exit code, as the help lists them.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreachable { .. } => 8,
+            Self::Refused(refusal) => refusal.exit_code(),
+            // A server that took the job and lost it did not refuse it.
+            Self::Failed(refusal) => match refusal.exit_code() {
+                8 => 1,
+                code => code,
+            },
+            Self::Garbled(_) => 1,
+        }
+    }
+}
+
+impl From<Refusal> for RemoteError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<&Status> for Refusal {
+    fn from(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let fields = details.bad_request().map(|it| it.field_violations.as_slice());
+        let pushback = status.metadata().get(PUSHBACK);
+        let pushback = pushback.and_then(|it| it.to_str().ok()?.parse::<i64>().ok());
+        let told = details.retry_info().and_then(|it| it.retry_delay);
+        let pushed = pushback.and_then(|it| u64::try_from(it).ok()).map(Duration::from_millis);
+        Self {
+            code: status.code(),
+            reason: details.error_info().map(|it| it.reason.clone()).unwrap_or_default(),
+            message: status.message().replace('\n', " "),
+            fields: fields.unwrap_or_default().iter().map(|it| it.field.clone()).collect(),
+            retry_after: pushed.or(told),
+            is_final: pushback.is_some_and(|it| it < 0),
+        }
+    }
+}
+
+impl From<&v1::JobError> for Refusal {
+    fn from(error: &v1::JobError) -> Self {
+        Self {
+            code: Code::from_i32(error.code),
+            reason: error.reason.clone(),
+            message: error.message.clone(),
+            fields: Vec::new(),
+            retry_after: error.retry_delay.and_then(|it| it.try_into().ok()),
+            is_final: false,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason.as_str() {
+            "" => write!(f, "{:?}: {}", self.code, self.message)?,
+            reason => write!(f, "{reason}: {}", self.message)?,
+        }
+        // A message that names its fields already says enough.
+        for field in self.fields.iter().filter(|it| !self.message.contains(*it)) {
+            write!(f, " (field {field})")?;
+        }
+        if let Some(delay) = self.retry_after {
+            write!(f, ", try again in {} s", delay.as_secs_f64().ceil())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn refusal(code: Code, details: ErrorDetails) -> Refusal {
+        Refusal::from(&Status::with_error_details(code, "no", details))
+    }
+
+    fn with_reason(code: Code, reason: &str) -> Refusal {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(reason, "retouch", std::collections::HashMap::new());
+        refusal(code, details)
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_with_reason_field_and_time() {
+        let mut details = ErrorDetails::with_retry_info(Some(Duration::from_millis(1500)));
+        details.set_error_info("QUEUE_FULL", "retouch", std::collections::HashMap::new());
+        details.add_bad_request_violation("spec.steps", "is 0");
+        let found = refusal(Code::ResourceExhausted, details);
+        assert_eq!(found.to_string(), "QUEUE_FULL: no (field spec.steps), try again in 2 s");
+    }
+
+    #[test]
+    fn only_what_may_succeed_later_is_transient() {
+        assert!(with_reason(Code::Unavailable, "DRAINING").is_transient());
+        assert!(!with_reason(Code::ResourceExhausted, "DISK_FULL").is_transient());
+        assert!(!with_reason(Code::Internal, "GPU_FAULT").is_transient());
+        assert!(!with_reason(Code::InvalidArgument, "BAD_IMAGE").is_transient());
+        // A connection that broke.
+        assert!(Refusal::from(&Status::unknown("h2 protocol error")).is_transient());
+        assert!(Refusal::from(&Status::cancelled("the connection is too old")).is_transient());
+        assert!(!Refusal::from(&Status::unauthenticated("no key")).is_transient());
+    }
+
+    #[test]
+    fn a_server_may_forbid_another_try() {
+        let mut status = Status::unavailable("gone for good");
+        status.metadata_mut().insert(PUSHBACK, "-1".parse().unwrap());
+        assert!(!Refusal::from(&status).is_transient());
+    }
+
+    #[test]
+    fn faults_of_pictures_and_of_servers_have_exit_codes_of_their_own() {
+        assert_eq!(with_reason(Code::InvalidArgument, "BAD_MASK").exit_code(), 3);
+        assert_eq!(with_reason(Code::InvalidArgument, "OBJECT_NOT_FOUND").exit_code(), 4);
+        assert_eq!(with_reason(Code::InvalidArgument, "INVALID_ARGUMENT").exit_code(), 2);
+        assert_eq!(with_reason(Code::Unauthenticated, "BAD_KEY").exit_code(), 8);
+        let lost = with_reason(Code::Unavailable, "WORKER_LOST");
+        assert_eq!(RemoteError::Failed(Box::new(lost.clone())).exit_code(), 1);
+        assert_eq!(RemoteError::Refused(Box::new(lost)).exit_code(), 8);
+    }
+}

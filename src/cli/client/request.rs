@@ -1,0 +1,220 @@
+//! What was typed as a request to a server: every flag of a local edit has its field.
+
+use bytes::Bytes;
+use image::{DynamicImage, ImageFormat};
+
+use crate::cli::{
+    args::{self, EditArgs, SizeSpec},
+    client::connect::Remote,
+    error::CliError,
+};
+use crate::editing::{edit_mask::MaskChoice, request::MethodKind};
+use crate::picture::{
+    encode::OutputFormat,
+    mask::{Mask, Radius},
+};
+use crate::wire::{
+    enums, pictures,
+    v1::{self, EditSpec, MaskPolicy, image::Source, mask_decision::Decision},
+};
+
+/// Largest picture that travels inside a request, in bytes; larger ones are uploaded before.
+pub(crate) const INLINE: usize = 3 << 20;
+
+/// Who decides the mask, as far as the caller knows.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum MaskPlan {
+    /// The localization.
+    Found,
+    /// The caller, beforehand.
+    Given(v1::Mask),
+    /// The caller, once there are clusters.
+    Decided(v1::Mask),
+}
+
+impl MaskPlan {
+    /// The plan of a choice; its shapes, painted together, become one picture.
+    ///
+    /// # Errors
+    /// [`crate::cli::client::refusal::RemoteError`] if a large one can't be uploaded.
+    pub(crate) async fn of(choice: &MaskChoice, remote: &Remote) -> Result<Self, CliError> {
+        let mask = mask(choice, remote).await?;
+        let touched = choice.invert
+            || choice.dilate != Radius::default()
+            || choice.feather != Radius::default();
+        Ok(match (mask.image.is_some(), mask.clusters.is_some()) {
+            (false, false) if !touched => Self::Found,
+            (true, false) => Self::Given(mask),
+            (_, true) | (false, false) => Self::Decided(mask),
+        })
+    }
+
+    /// Puts the plan into a spec.
+    pub(crate) fn put(&self, spec: &mut EditSpec) {
+        match self {
+            Self::Found => {}
+            Self::Given(mask) => spec.mask = Some(mask.clone()),
+            Self::Decided(_) => spec.mask_policy = MaskPolicy::Review as i32,
+        }
+    }
+
+    /// The same for a job that reuses a localization: its clusters are known.
+    #[must_use]
+    pub(crate) fn once_proposed(&self, proposed: &v1::MaskProposed) -> Self {
+        match self {
+            Self::Decided(mask) => Self::Given(with_clusters(mask, proposed)),
+            other => other.clone(),
+        }
+    }
+
+    /// The decision on a proposed mask, if it is the caller's.
+    pub(crate) fn decision(&self, proposed: &v1::MaskProposed) -> Option<v1::MaskDecision> {
+        let Self::Decided(mask) = self else { return None };
+        let decision = Some(Decision::Replace(with_clusters(mask, proposed)));
+        let request_id = uuid::Uuid::now_v7().to_string();
+        Some(v1::MaskDecision { decision, etag: proposed.etag.clone(), request_id })
+    }
+}
+
+/// A mask that names no place is that of the proposed clusters, inverted or grown.
+fn with_clusters(mask: &v1::Mask, proposed: &v1::MaskProposed) -> v1::Mask {
+    let mut mask = mask.clone();
+    if mask.clusters.is_none() && mask.image.is_none() {
+        let selected = proposed.clusters.iter().filter(|it| it.selected);
+        let ids = selected.map(|it| it.id).collect();
+        mask.clusters = Some(v1::ClusterSelection { ids });
+    }
+    mask
+}
+
+/// A choice as the schema has it.
+///
+/// # Errors
+/// [`crate::cli::client::refusal::RemoteError`] if a large picture can't be uploaded.
+pub(crate) async fn mask(choice: &MaskChoice, remote: &Remote) -> Result<v1::Mask, CliError> {
+    let image = match &choice.shapes {
+        Some(shapes) => Some(image(png(shapes)?, remote).await?),
+        None => None,
+    };
+    let ids: Vec<u32> = choice.clusters.iter().map(|&it| u32::from(it)).collect();
+    Ok(v1::Mask {
+        image,
+        clusters: (!ids.is_empty()).then_some(v1::ClusterSelection { ids }),
+        boxes: None,
+        dilate_px: choice.dilate.pixels(),
+        feather_px: choice.feather.pixels(),
+        invert: choice.invert,
+    })
+}
+
+fn png(mask: &Mask) -> Result<Bytes, CliError> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    DynamicImage::ImageLuma8(mask.as_image().clone())
+        .write_to(&mut bytes, ImageFormat::Png)
+        .map_err(|error| CliError::Defect(format!("the mask: {error}")))?;
+    Ok(bytes.into_inner().into())
+}
+
+/// A picture for a request: in it if it is small, else uploaded.
+///
+/// # Errors
+/// [`crate::cli::client::refusal::RemoteError`] if it can't be uploaded.
+pub(crate) async fn image(file: Bytes, remote: &Remote) -> Result<v1::Image, CliError> {
+    let source = if file.len() <= INLINE {
+        Source::Data(file)
+    } else {
+        Source::Artifact(remote.upload(file).await?.name)
+    };
+    Ok(v1::Image { source: Some(source) })
+}
+
+/// Refuses what only an edit on this machine can do.
+///
+/// # Errors
+/// [`CliError::Usage`] names the flag.
+pub(crate) fn refuse_local(args: &EditArgs) -> Result<(), CliError> {
+    if args.localization_file.is_some() {
+        let message = "--localization is for edits on this machine; a server keeps its own, and the variants of -n use it";
+        return Err(CliError::Usage(message.to_owned()));
+    }
+    let model = &args.model;
+    let default = args::DEFAULT_MAX_PIXELS;
+    let given = [
+        ("--device", model.device != "cpu"),
+        ("--dtype", model.dtype != args::Dtype::Auto),
+        ("--threads", model.threads.is_some()),
+        ("--max-pixels", args.sampling.max_pixels != default),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => Err(CliError::Usage(format!(
+            "{flag} is for edits on this machine; the server has its own"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The spec of an edit, all but its mask; unset fields are the server's to fill in.
+pub(crate) fn spec(args: &EditArgs, image: v1::Image, format: OutputFormat, seed: u64) -> EditSpec {
+    let EditArgs { sampling, localization, .. } = args;
+    let model = args.model.path.model.as_deref();
+    // A model is known to a server by its folder's or file's name.
+    let model = model.map(|it| it.file_name().unwrap_or(it.as_os_str()).to_string_lossy());
+    let with_maps = args.report.maps.is_some();
+    EditSpec {
+        image: Some(image),
+        instruction: args.input.instruction.clone(),
+        model: model.unwrap_or_default().into_owned(),
+        seed: Some(seed),
+        steps: args.steps,
+        text_guidance: sampling.text_guidance,
+        image_guidance: sampling.image_guidance,
+        events: Some(v1::EventOptions {
+            preview_every: Some(u32::from(with_maps)),
+            ..v1::EventOptions::default()
+        }),
+        output: Some(v1::OutputOptions {
+            mime_type: pictures::mime_type(format.file_format()).to_owned(),
+            quality: args.encoding.quality,
+        }),
+        method: enums::to_method(args.method.into()) as i32,
+        tau: localization.tau,
+        cluster_count: localization.k,
+        localize_steps: localization.localize_steps,
+        preserve: args.preserve.map_or(0, |it| enums::to_preserve(it.into()) as i32),
+        modulation: args.modulation.map_or(0, |it| enums::to_modulation(it.into()) as i32),
+        object: localization.object.clone().unwrap_or_default(),
+        action: localization.action.map_or(0, |it| enums::to_action(it.into()) as i32),
+        resize: resize(sampling.size),
+        strict: localization.strict,
+        negative_prompt: sampling.negative_prompt.clone(),
+        scheduler: sampling.scheduler.map_or(0, |it| enums::to_scheduler(it.into()) as i32),
+        preset: match sampling.preset {
+            Some(args::Preset::Paper) => v1::Preset::Paper as i32,
+            None => v1::Preset::Unspecified as i32,
+        },
+        localizer: localization.localizer.map_or(0, |it| enums::to_localizer(it.into()) as i32),
+        score: localization.score.map_or(0, |it| enums::to_score(it.into()) as i32),
+        threshold: localization.threshold,
+        refine: localization.refine,
+        ..EditSpec::default()
+    }
+}
+
+/// The spec by another method, as it is compared: without previews, and preserving what that method does by default.
+pub(crate) fn compared(spec: &EditSpec, method: MethodKind) -> EditSpec {
+    let events = v1::EventOptions { preview_every: Some(0), ..v1::EventOptions::default() };
+    EditSpec {
+        method: enums::to_method(method) as i32,
+        preserve: 0,
+        events: Some(events),
+        ..spec.clone()
+    }
+}
+
+fn resize(size: Option<SizeSpec>) -> Option<v1::Resize> {
+    let size = match size? {
+        SizeSpec::Native => v1::resize::Size::Native(true),
+        SizeSpec::Fit(longer) => v1::resize::Size::Fit(longer?),
+    };
+    Some(v1::Resize { size: Some(size) })
+}

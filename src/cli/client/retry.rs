@@ -1,0 +1,102 @@
+//! When a call is tried again: growing waits of one's own, or those that the server asks for; both are bounded.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tonic::Status;
+
+use crate::cli::{
+    client::refusal::{Refusal, RemoteError},
+    error::CliError,
+};
+
+/// The first wait of one's own; each is twice the one before, with a random part so that callers don't come back together.
+const FIRST: Duration = Duration::from_millis(100);
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(5);
+/// How many.
+const TRIES: usize = 8;
+/// The longest wait that a server may ask for.
+const LONGEST_TOLD: Duration = Duration::from_mins(1);
+/// How many of those: a queue that stays full for half an hour is an error.
+const TRIES_TOLD: u32 = 30;
+
+/// The tries of one call.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    waits: ExponentialBackoff,
+    told: u32,
+}
+
+impl Retry {
+    /// All tries are left.
+    pub(crate) fn new() -> Self {
+        let waits = ExponentialBuilder::new()
+            .with_min_delay(FIRST)
+            .with_max_delay(LONGEST)
+            .with_max_times(TRIES)
+            .with_jitter();
+        Self { waits: waits.build(), told: 0 }
+    }
+
+    /// Waits until the call may be made again.
+    ///
+    /// # Errors
+    /// [`RemoteError::Refused`] if another try can't help, or enough were made.
+    pub(crate) async fn after(&mut self, status: &Status) -> Result<(), CliError> {
+        let refusal = Refusal::from(status);
+        match self.wait(&refusal) {
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            None => Err(RemoteError::from(refusal).into()),
+        }
+    }
+
+    fn wait(&mut self, refusal: &Refusal) -> Option<Duration> {
+        if !refusal.is_transient() {
+            return None;
+        }
+        match refusal.retry_after {
+            Some(told) if self.told < TRIES_TOLD => {
+                self.told += 1;
+                Some(told.min(LONGEST_TOLD))
+            }
+            Some(_) => None,
+            None => self.waits.next(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn refusal(retry_after: Option<Duration>) -> Refusal {
+        let (reason, message) = (String::new(), String::new());
+        let code = Code::Unavailable;
+        Refusal { code, reason, message, fields: vec![], retry_after, is_final: false }
+    }
+
+    #[test]
+    fn waits_grow_and_end() {
+        let mut retry = Retry::new();
+        let waits: Vec<_> = std::iter::from_fn(|| retry.wait(&refusal(None))).collect();
+        assert_eq!(waits.len(), TRIES);
+        assert!(waits.iter().all(|it| *it <= LONGEST * 2));
+        assert!(waits[5] > waits[0]);
+    }
+
+    #[test]
+    fn a_time_that_the_server_names_is_kept_to_within_a_bound() {
+        let mut retry = Retry::new();
+        let told = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(retry.wait(&refusal(told(7))), told(7));
+        assert_eq!(retry.wait(&refusal(told(3600))), Some(LONGEST_TOLD));
+        let left = std::iter::from_fn(|| retry.wait(&refusal(told(1)))).count();
+        assert_eq!(left as u32, TRIES_TOLD - 2);
+    }
+}

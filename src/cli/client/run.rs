@@ -1,0 +1,146 @@
+//! One job from its request to its result, shown while it runs.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::cli::{
+    client::{
+        connect::Remote,
+        events::{Telling, Translator},
+        follow::Follow,
+        refusal::{Refusal, RemoteError},
+        request::MaskPlan,
+    },
+    error::CliError,
+    reporter::{Interrupt, Reporter},
+};
+use crate::wire::v1::{
+    self, CreateEditJobRequest, EditJob, EditSpec, MaskProposed, edit_event::Event, edit_job::State,
+};
+
+/// How long a job outlives a broken connection: long enough for all tries to come back.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long a cancel may take when the caller is leaving.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Where jobs are run from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site<'a> {
+    /// The server.
+    pub(crate) remote: &'a Remote,
+    /// Ctrl-C.
+    pub(crate) interrupt: &'a Interrupt,
+}
+
+/// A job that succeeded.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// As it ended, defaults filled in.
+    pub(crate) job: EditJob,
+    /// What its localization proposed, if it had one.
+    pub(crate) proposed: Option<MaskProposed>,
+    /// The result's file.
+    pub(crate) file: Bytes,
+}
+
+impl Site<'_> {
+    /// Runs a job; what it shows goes to the reporter, if there is one. On any error, Ctrl-C too, it is cancelled.
+    ///
+    /// # Errors
+    /// What the server refuses, why the job failed, or Ctrl-C.
+    pub(crate) async fn run(
+        self,
+        mut spec: EditSpec,
+        plan: &MaskPlan,
+        telling: Telling,
+        mut reporter: Option<&mut Reporter<'_>>,
+    ) -> Result<Done, CliError> {
+        plan.put(&mut spec);
+        let request = CreateEditJobRequest {
+            request_id: uuid::Uuid::now_v7().to_string(),
+            spec: Some(spec),
+            disconnect_grace: Some(crate::wire::spec::duration(GRACE)),
+            ..CreateEditJobRequest::default()
+        };
+        let mut follow = Follow::start(self.remote, self.interrupt, request);
+        let ended = self.attend(&mut follow, plan, telling, &mut reporter).await;
+        if ended.is_err() && !follow.is_over() && !follow.job().is_empty() {
+            // Best effort: without it the job ends with its grace.
+            let cancel = self.remote.cancel(follow.job(), "its caller left");
+            let _ = tokio::time::timeout(LEAVE, cancel).await;
+        }
+        let proposed = ended?;
+        let job = self.remote.job(follow.job()).await?;
+        let file = self.result(&job).await?;
+        Ok(Done { job, proposed, file })
+    }
+
+    /// Follows a job that is there to its end.
+    ///
+    /// # Errors
+    /// Why the job failed, or Ctrl-C, which leaves it alone.
+    pub(crate) async fn watch(
+        self,
+        job: &str,
+        options: Option<v1::EventOptions>,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<(), CliError> {
+        let mut follow = Follow::watch(self.remote, self.interrupt, job.to_owned(), options);
+        let mut reporter = Some(reporter);
+        let told = self.attend(&mut follow, &MaskPlan::Found, Telling::Job, &mut reporter).await;
+        told.map(drop)
+    }
+
+    /// The file of a job's result.
+    ///
+    /// # Errors
+    /// [`RemoteError::Garbled`] if it has none, or it can't be fetched.
+    pub(crate) async fn result(self, job: &EditJob) -> Result<Bytes, CliError> {
+        let image = job.result.as_ref().and_then(|it| it.image.as_ref());
+        let none = || RemoteError::Garbled(format!("{} has no picture", job.name));
+        self.remote.bytes(image.ok_or_else(none)?).await
+    }
+
+    /// Shows a job's events, decides its mask, and says why it failed.
+    async fn attend(
+        self,
+        follow: &mut Follow<'_>,
+        plan: &MaskPlan,
+        telling: Telling,
+        reporter: &mut Option<&mut Reporter<'_>>,
+    ) -> Result<Option<MaskProposed>, CliError> {
+        let mut translator = Translator::new(self.remote, telling);
+        let (mut proposed, mut named) = (None, false);
+        let (mut state, mut error) = (State::Unspecified, None);
+        while let Some(event) = follow.next().await? {
+            if let Some(reporter) = reporter {
+                if !std::mem::replace(&mut named, true) && telling != Telling::Job {
+                    reporter.fact("job", &json!(event.job));
+                }
+                if let Some(shown) = translator.shown(&event).await? {
+                    reporter.show(shown);
+                }
+            }
+            match event.event {
+                Some(Event::MaskProposed(mask)) => {
+                    if mask.awaiting_decision
+                        && let Some(decision) = plan.decision(&mask)
+                    {
+                        self.remote.decide(&event.job, decision).await?;
+                    }
+                    proposed = Some(mask);
+                }
+                Some(Event::State(changed)) => state = changed.state(),
+                Some(Event::Error(why)) => error = Some(why),
+                _ => {}
+            }
+        }
+        if state == State::Succeeded {
+            return Ok(proposed);
+        }
+        let error = error.unwrap_or_default();
+        Err(RemoteError::Failed(Box::new(Refusal::from(&error))).into())
+    }
+}

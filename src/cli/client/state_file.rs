@@ -1,0 +1,150 @@
+//! What a batch has done so far: a line an event, appended, so that a call that is stopped loses at most its last line.
+
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::error::CliError;
+
+/// Its name in the folder of the results.
+const NAME: &str = "batch-state.jsonl";
+
+/// What became of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// The item.
+    pub(crate) id: String,
+    /// What was asked, see [`crate::cli::client::manifest::Item::digest`].
+    pub(crate) digest: String,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+}
+
+/// How an item ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// The result is in this file of the folder.
+    Done(String),
+    /// It failed, for this reason.
+    Failed(String),
+}
+
+/// The file, held by one call at a time.
+#[derive(Debug)]
+pub(crate) struct StateFile {
+    path: PathBuf,
+    file: File,
+    /// The last entry of each item.
+    last: HashMap<String, Entry>,
+    /// How often each item failed with what is asked now or was asked before.
+    failures: HashMap<(String, String), u32>,
+}
+
+impl StateFile {
+    /// Opens or makes the file of a folder.
+    ///
+    /// # Errors
+    /// [`CliError::Write`], and [`CliError::Usage`] if another call holds it.
+    pub(crate) fn open(folder: &Path) -> Result<Self, CliError> {
+        let path = folder.join(NAME);
+        let failed = |source| CliError::Write { path: path.clone(), source };
+        let mut file =
+            OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another `retouch batch` writes to {}", folder.display());
+                return Err(CliError::Usage(message));
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            // The last line of a call that was killed; what follows must not run into it.
+            file.write_all(b"\n").map_err(failed)?;
+        }
+        let (last, failures) = (HashMap::new(), HashMap::new());
+        let mut state = Self { path, file, last, failures };
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .for_each(|it| state.know(it));
+        Ok(state)
+    }
+
+    /// What became of an item when it was last tried.
+    pub(crate) fn last(&self, id: &str) -> Option<&Entry> {
+        self.last.get(id)
+    }
+
+    /// How often this was tried and failed.
+    pub(crate) fn failures(&self, id: &str, digest: &str) -> u32 {
+        self.failures.get(&(id.to_owned(), digest.to_owned())).copied().unwrap_or_default()
+    }
+
+    /// Keeps what became of an item.
+    ///
+    /// # Errors
+    /// [`CliError::Write`].
+    pub(crate) fn keep(&mut self, entry: Entry) -> Result<(), CliError> {
+        let mut line = serde_json::to_string(&entry).expect("texts become JSON");
+        line.push('\n');
+        let failed = |source| CliError::Write { path: self.path.clone(), source };
+        self.file.write_all(line.as_bytes()).map_err(failed)?;
+        self.file.sync_data().map_err(failed)?;
+        self.know(entry);
+        Ok(())
+    }
+
+    fn know(&mut self, entry: Entry) {
+        if matches!(entry.outcome, Outcome::Failed(_)) {
+            *self.failures.entry((entry.id.clone(), entry.digest.clone())).or_default() += 1;
+        }
+        self.last.insert(entry.id.clone(), entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, outcome: Outcome) -> Entry {
+        Entry { id: id.to_owned(), digest: "d".to_owned(), outcome }
+    }
+
+    #[test]
+    fn a_second_call_knows_what_the_first_did_but_for_a_torn_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = StateFile::open(folder.path()).unwrap();
+        state.keep(entry("a", Outcome::Failed("no".to_owned()))).unwrap();
+        state.keep(entry("a", Outcome::Done("a.png".to_owned()))).unwrap();
+        drop(state);
+        let path = folder.path().join(NAME);
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"{\"id\":\"b\",\"dig").unwrap();
+        drop(file);
+
+        let mut state = StateFile::open(folder.path()).unwrap();
+        assert_eq!(state.last("a").unwrap().outcome, Outcome::Done("a.png".to_owned()));
+        assert_eq!(state.failures("a", "d"), 1);
+        assert_eq!(state.failures("a", "other"), 0);
+        assert!(state.last("b").is_none());
+        state.keep(entry("b", Outcome::Done("b.png".to_owned()))).unwrap();
+        drop(state);
+        assert!(StateFile::open(folder.path()).unwrap().last("b").is_some());
+    }
+
+    #[test]
+    fn one_call_at_a_time_writes_to_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = StateFile::open(folder.path()).unwrap();
+        let error = StateFile::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("another `retouch batch`"), "{error}");
+    }
+}
