@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build demo eval test bench chart check libtorch needs
+.PHONY: build demo eval test bench bench-service chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -43,6 +43,10 @@ test: needs
 BENCH_OPTIONS ?=
 bench: build $(target)/bench/venv/ready
 	@$(target)/bench/venv/bin/python benches/against_diffusers.py $(BENCH_OPTIONS)
+
+# Loads the service on loopback: a few minutes.
+bench-service: needs
+	@$(cargo) bench --locked --bench service_load
 
 $(target)/bench/venv/ready: benches/requirements.txt
 	@$(PYTHON) -m venv $(target)/bench/venv

@@ -28,8 +28,9 @@ use crate::wire::{
     localization_json::SavedLocalization,
     masks, pictures,
     pictures::{LazyPreview, PictureFile},
+    request,
     settings_json::{self, Origin},
-    spec, v1,
+    v1,
 };
 
 /// A loaded model that runs jobs.
@@ -66,7 +67,8 @@ impl EditorRunner {
         };
         let gradient = |x: u32, y: u32| image::Rgb([x as u8, y as u8, 128]);
         let picture = Arc::new(image::RgbImage::from_fn(side, side, gradient));
-        let request = spec::request(&spec, &self.model.recommended, picture, MaskChoice::default());
+        let request =
+            request::request(&spec, &self.model.recommended, picture, MaskChoice::default());
         let request = request.expect("the spec is sound");
         self.editor.edit(&request, &mut |_| ControlFlow::Continue(())).map(|_| ())
     }
@@ -90,7 +92,7 @@ impl EditorRunner {
             None => MaskChoice::default(),
         };
         let rgb = Arc::clone(&input.picture.rgb);
-        let request = spec::request(&task.spec, &self.model.recommended, rgb, choice)
+        let request = request::request(&task.spec, &self.model.recommended, rgb, choice)
             .map_err(|fault| Fault::invalid(vec![fault]))?;
         let work = EditSession::new(self.editor.pipeline(), &request).work_size();
         if work.pixels() > self.max_work_pixels {
@@ -188,7 +190,7 @@ impl EditorRunner {
             }
         });
         let format =
-            spec::output(&task.spec).map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
+            request::output(&task.spec).map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
         let picture = Picture { rgb: Arc::new(image), alpha, icc: input.icc.clone() };
         let origin = Origin {
             model: &self.model.name,

@@ -6,6 +6,7 @@ pub mod event_json;
 pub mod localization_json;
 pub mod masks;
 pub mod pictures;
+pub mod request;
 pub mod settings_json;
 pub mod spec;
 

@@ -95,7 +95,7 @@ fn iou(editor: &Editor, scene: &Scene, settings: EditSettings) -> f64 {
     let (found, _) = localize(editor, &request);
     let session = EditSession::new(editor.pipeline(), &request);
     let mask = EditMask::settle(&session, Some(&found)).unwrap().unwrap();
-    let pairs = mask.full().as_image().iter().map(|&it| it > 0).zip(scene.object.iter().copied());
+    let pairs = mask.found().as_image().iter().map(|&it| it > 0).zip(scene.object.iter().copied());
     let both = pairs.clone().filter(|&(a, b)| a && b).count();
     both as f64 / pairs.filter(|&(a, b)| a || b).count() as f64
 }

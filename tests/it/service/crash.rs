@@ -25,7 +25,8 @@ use retouch::{
 
 use super::{
     disk::Disk,
-    harness::{LIMITS, Script, kinds, numbers, request, spec},
+    harness::{LIMITS, kinds, numbers, request, spec},
+    script::Script,
 };
 
 /// Crashes of each kind of job.

@@ -22,7 +22,8 @@ use retouch::{
 
 use super::{
     disk::Disk,
-    harness::{LIMITS, Script, picture, request, spec},
+    harness::{LIMITS, picture, request, spec},
+    script::Script,
 };
 
 fn store(disk: &Disk, folder: &std::path::Path) -> Arc<Store> {

@@ -2,18 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use retouch::wire::v1::batch_create_result::Outcome;
 use retouch::{
     jobs::{queue::QueueLimits, store::Limits},
     wire::v1::{
-        self, CreateEditJobRequest, EditSpec, Image, MaskPolicy, edit_event::Event,
-        edit_job::State, image::Source,
+        self, CreateEditJobRequest, EditSpec, Image, MaskPolicy, batch_create_result::Outcome,
+        edit_event::Event, edit_job::State, image::Source,
     },
 };
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::harness::{Harness, LIMITS, kinds, numbers, picture, reason, request, spec};
+use super::{
+    harness::{Harness, LIMITS, kinds, numbers, picture, reason, request, spec},
+    requests::upload,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_tells_all_it_does_without_gaps_and_its_end_last() {
@@ -251,172 +253,4 @@ async fn jobs_are_listed_newest_first_in_pages_and_deleted() {
     let download = v1::DownloadArtifactRequest { name: image, offset: 0 };
     let gone = server.client.clone().download_artifact(download).await.unwrap_err();
     assert_eq!(reason(&gone), (Code::NotFound, "ARTIFACT_NOT_FOUND".to_owned()));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_that_cannot_be_are_refused_with_their_field() {
-    let server = Harness::new().await;
-    for (field, expected, spec) in unsound() {
-        let status = server.client.clone().create_edit_job(request(spec)).await.unwrap_err();
-        assert_eq!(reason(&status).1, expected, "{field}: {status}");
-        if !field.is_empty() {
-            let fields = status.get_details_bad_request().unwrap().field_violations;
-            assert!(fields.iter().any(|it| it.field == field), "{field}: {fields:?}");
-        }
-    }
-    let request_id = "x".repeat(129);
-    let long = CreateEditJobRequest { request_id, ..request(spec("e")) };
-    assert_eq!(server.refused(long).await.1, "INVALID_ARGUMENT");
-    assert!(server.store.all().is_empty(), "nothing was kept");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn artifacts_come_and_go_in_chunks() {
-    let server = Harness::new().await;
-    let bytes = picture(40);
-    let name = upload(&server, &bytes).await;
-    let request = v1::DownloadArtifactRequest { name: name.clone(), offset: 5 };
-    let mut chunks = server.client.clone().download_artifact(request).await.unwrap().into_inner();
-    let mut back = Vec::new();
-    while let Some(chunk) = chunks.message().await.unwrap() {
-        assert_eq!(chunk.offset, 5 + back.len() as u64);
-        back.extend_from_slice(&chunk.data);
-    }
-    assert_eq!(back, bytes[5..]);
-
-    let image = Some(Image { source: Some(Source::Artifact(name.clone())) });
-    let job = server.create(super::harness::request(EditSpec { image, ..spec("edit") })).await;
-    let delete = v1::DeleteArtifactRequest { name };
-    let pinned = server.client.clone().delete_artifact(delete.clone()).await.unwrap_err();
-    assert_eq!(reason(&pinned), (Code::FailedPrecondition, "ARTIFACT_PINNED".to_owned()));
-    server.until(&job.name, State::Succeeded).await;
-    let name = job.name;
-    server.client.clone().delete_edit_job(v1::DeleteEditJobRequest { name }).await.unwrap();
-    server.client.clone().delete_artifact(delete).await.unwrap();
-}
-
-fn data(bytes: &[u8]) -> Image {
-    Image { source: Some(Source::Data(bytes.to_vec().into())) }
-}
-
-fn boxes(x0: f64, y0: f64, x1: f64, y1: f64) -> v1::Mask {
-    let boxes = vec![v1::Rect { x0, y0, x1, y1 }];
-    v1::Mask { boxes: Some(v1::BoxSet { boxes }), ..Default::default() }
-}
-
-fn clusters(ids: &[u32]) -> v1::Mask {
-    let clusters = Some(v1::ClusterSelection { ids: ids.to_vec() });
-    v1::Mask { clusters, ..Default::default() }
-}
-
-async fn upload(server: &Harness, bytes: &[u8]) -> String {
-    use v1::upload_artifact_request::Data;
-    let header = v1::UploadHeader { mime_type: "image/png".to_owned(), ..Default::default() };
-    let mut pieces = vec![v1::UploadArtifactRequest { data: Some(Data::Header(header)) }];
-    pieces.extend(
-        bytes.chunks(50).map(|chunk| v1::UploadArtifactRequest {
-            data: Some(Data::Chunk(chunk.to_vec().into())),
-        }),
-    );
-    let pieces = tokio_stream::iter(pieces);
-    server.client.clone().upload_artifact(pieces).await.unwrap().into_inner().name
-}
-
-/// Requests that can't be, each with the field and the reason that it is refused with.
-fn unsound() -> Vec<(&'static str, &'static str, EditSpec)> {
-    vec![
-        ("spec.instruction", "INVALID_ARGUMENT", spec(" ")),
-        ("spec.instruction", "INVALID_ARGUMENT", spec(&"x".repeat(2001))),
-        ("spec.image", "INVALID_ARGUMENT", EditSpec { image: None, ..spec("e") }),
-        ("spec.steps", "INVALID_ARGUMENT", EditSpec { steps: Some(0), ..spec("e") }),
-        (
-            "spec.text_guidance",
-            "INVALID_ARGUMENT",
-            EditSpec { text_guidance: Some(f64::NAN), ..spec("e") },
-        ),
-        (
-            "spec.cluster_count",
-            "INVALID_ARGUMENT",
-            EditSpec { cluster_count: Some(33), ..spec("e") },
-        ),
-        ("spec.method", "INVALID_ARGUMENT", EditSpec { method: 77, ..spec("e") }),
-        ("spec.mask_policy", "INVALID_ARGUMENT", EditSpec { mask_policy: -1, ..spec("e") }),
-        ("spec.scheduler", "INVALID_ARGUMENT", EditSpec { scheduler: 9, ..spec("e") }),
-        ("spec.model", "INVALID_ARGUMENT", EditSpec { model: "other".to_owned(), ..spec("e") }),
-        (
-            "spec.mask",
-            "INVALID_ARGUMENT",
-            EditSpec { mask: Some(v1::Mask::default()), ..spec("e") },
-        ),
-        (
-            "spec.mask.boxes",
-            "INVALID_ARGUMENT",
-            EditSpec { mask: Some(boxes(9.0, 9.0, 3.0, 12.0)), ..spec("e") },
-        ),
-        (
-            "spec.mask.clusters",
-            "INVALID_ARGUMENT",
-            EditSpec { mask: Some(clusters(&[1])), ..spec("e") },
-        ),
-        (
-            "spec.mask.dilate_px",
-            "INVALID_ARGUMENT",
-            EditSpec {
-                mask: Some(v1::Mask { dilate_px: 513, ..boxes(1.0, 1.0, 9.0, 9.0) }),
-                ..spec("e")
-            },
-        ),
-        (
-            "spec.output.mime_type",
-            "INVALID_ARGUMENT",
-            EditSpec {
-                output: Some(v1::OutputOptions {
-                    mime_type: "image/gif".to_owned(),
-                    quality: None,
-                }),
-                ..spec("e")
-            },
-        ),
-        (
-            "spec.ttl",
-            "INVALID_ARGUMENT",
-            EditSpec { ttl: Some(prost_types::Duration { seconds: 8000, nanos: 0 }), ..spec("e") },
-        ),
-        (
-            "spec.review_timeout",
-            "INVALID_ARGUMENT",
-            EditSpec {
-                review_timeout: Some(prost_types::Duration { seconds: -3, nanos: 0 }),
-                ..spec("e")
-            },
-        ),
-        (
-            "spec.resize.fit",
-            "INVALID_ARGUMENT",
-            EditSpec {
-                resize: Some(v1::Resize { size: Some(v1::resize::Size::Fit(1)) }),
-                ..spec("e")
-            },
-        ),
-        ("", "BAD_MASK", EditSpec { mask: Some(boxes(1.0, 1.0, 99.0, 12.0)), ..spec("e") }),
-        ("", "BAD_IMAGE", EditSpec { image: Some(data(b"GIF89a....")), ..spec("e") }),
-        ("", "BAD_IMAGE", EditSpec { image: Some(data(&picture(1)[..60])), ..spec("e") }),
-        (
-            "",
-            "BAD_MASK",
-            EditSpec {
-                mask: Some(v1::Mask { image: Some(data(b"no")), ..Default::default() }),
-                ..spec("e")
-            },
-        ),
-        (
-            "",
-            "ARTIFACT_NOT_FOUND",
-            EditSpec {
-                image: Some(Image { source: Some(Source::Artifact("artifacts/x".to_owned())) }),
-                ..spec("e")
-            },
-        ),
-        ("", "JOB_NOT_FOUND", EditSpec { reuse_localization_of: "jobs/x".to_owned(), ..spec("e") }),
-    ]
 }

@@ -8,5 +8,7 @@ mod life;
 mod masks;
 mod process;
 mod real;
+mod requests;
 mod restart;
+mod script;
 mod streams;

@@ -16,7 +16,7 @@ use retouch::{
     picture::decode::{self, InputLimits},
     pipelines::load,
     wire::{
-        spec,
+        self,
         v1::{
             self, EditSpec, Image, MaskPolicy, edit_event::Event, edit_job::State, image::Source,
         },
@@ -69,7 +69,8 @@ fn local() -> (image::RgbImage, EditRequest) {
     let (editor, recommended) = editor();
     let input = decode::read(&root().join("assets/example.png"), InputLimits::default()).unwrap();
     let request =
-        spec::request(&edit(), &recommended, input.picture.rgb, MaskChoice::default()).unwrap();
+        wire::request::request(&edit(), &recommended, input.picture.rgb, MaskChoice::default())
+            .unwrap();
     let edited = editor.edit(&request, &mut |_: EditEvent| ControlFlow::Continue(())).unwrap();
     (edited.image, request)
 }

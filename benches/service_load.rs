@@ -1,0 +1,289 @@
+//! The service under load, on loopback: watchers, refusals with large bodies, and what watching costs the model.
+//!
+//! `make bench-service` starts `retouch serve` with the demo model as a process of its own, asks it as clients would, and prints a
+//! table. Bounded: a few minutes, one machine.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use retouch::wire::v1::{
+    self, CreateEditJobRequest, EditSpec, Image, edit_event::Event, edit_job::State,
+    edit_service_client::EditServiceClient, image::Source,
+};
+use tonic::transport::{Channel, Endpoint};
+
+/// Watchers, over how many jobs.
+const WATCHERS: (usize, usize) = (1_000, 8);
+/// Connections that the watchers share.
+const CONNECTIONS: usize = 20;
+/// Creates against a full queue, the bytes of their image, and how many are in flight.
+const REFUSED: (usize, usize, usize) = (10_000, 4 << 20, 16);
+/// Alternating runs with and without watchers, and how many watchers.
+const PAIRS: (usize, usize) = (5, 100);
+
+struct Server {
+    child: Child,
+    url: String,
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(options: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_retouch"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
+            .args(["--threads", "1", "--dtype", "fp32", "--log-level", "info", "--data-dir"])
+            .arg(data.path())
+            .envs(options.iter().copied())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut url = String::new();
+        for line in lines.by_ref().map(Result::unwrap) {
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                rest.split([',', ' ']).next().unwrap().clone_into(&mut url);
+            }
+            if line.contains("the model is warm") {
+                break;
+            }
+        }
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url, _data: data }
+    }
+
+    async fn client(&self) -> EditServiceClient<Channel> {
+        let channel = Endpoint::from_shared(self.url.clone()).unwrap().connect().await.unwrap();
+        EditServiceClient::new(channel)
+    }
+
+    fn proc(&self) -> PathBuf {
+        Path::new("/proc").join(self.child.id().to_string())
+    }
+
+    /// Resident memory now and at its highest, in MiB.
+    fn memory(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(self.proc().join("status")).unwrap();
+        let mib = |key: &str| {
+            let line = status.lines().find(|it| it.starts_with(key)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+        };
+        (mib("VmRSS:"), mib("VmHWM:"))
+    }
+
+    /// Seconds of CPU that the model's thread has used.
+    fn model_seconds(&self) -> f64 {
+        for task in std::fs::read_dir(self.proc().join("task")).unwrap() {
+            let task = task.unwrap().path();
+            if std::fs::read_to_string(task.join("comm")).unwrap().trim() == "retouch-model-0" {
+                let stat = std::fs::read_to_string(task.join("schedstat")).unwrap();
+                return stat.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1e9;
+            }
+        }
+        panic!("the server has no model thread");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn edit(steps: u32) -> CreateEditJobRequest {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let picture = std::fs::read(root.join("assets/example.png")).unwrap();
+    let spec = EditSpec {
+        image: Some(Image { source: Some(Source::Data(picture.into())) }),
+        instruction: "change the black tree to blue".to_owned(),
+        seed: Some(7),
+        steps: Some(steps),
+        ..EditSpec::default()
+    };
+    CreateEditJobRequest { spec: Some(spec), ..CreateEditJobRequest::default() }
+}
+
+fn watch(name: &str) -> v1::WatchEditJobRequest {
+    v1::WatchEditJobRequest { name: name.to_owned(), ..Default::default() }
+}
+
+#[tokio::main]
+async fn main() {
+    println!("| what | figure |\n|---|---|");
+    watchers().await;
+    refusals().await;
+    observing().await;
+}
+
+/// Many watchers of a few jobs: how late events come, and what the server holds.
+async fn watchers() {
+    let server = Server::start(&[]);
+    let before = server.memory().0;
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(server.client().await);
+    }
+    let (count, jobs) = WATCHERS;
+    let mut names = Vec::new();
+    for _ in 0..jobs {
+        names.push(clients[0].create_edit_job(edit(40)).await.unwrap().into_inner().name);
+    }
+    let tasks: Vec<_> = (0..count)
+        .map(|index| {
+            let mut client = clients[index % CONNECTIONS].clone();
+            let name = names[index % jobs].clone();
+            tokio::spawn(async move {
+                let asked = Instant::now();
+                let mut events = client.watch_edit_job(watch(&name)).await.unwrap().into_inner();
+                let (mut first, mut late) = (None, Vec::new());
+                while let Some(event) = events.message().await.unwrap() {
+                    first.get_or_insert_with(|| asked.elapsed().as_secs_f64());
+                    let time = event.time.and_then(|it| SystemTime::try_from(it).ok());
+                    // What was replayed is old by right.
+                    let is_live = matches!(event.event, Some(Event::Step(_) | Event::Preview(_)));
+                    if is_live && let Some(time) = time {
+                        late.push(time.elapsed().unwrap_or_default().as_secs_f64());
+                    }
+                }
+                (first.unwrap_or_default(), late)
+            })
+        })
+        .collect();
+    let (mut firsts, mut lates) = (Vec::new(), Vec::new());
+    for task in tasks {
+        let (first, late) = task.await.unwrap();
+        firsts.push(first);
+        lates.extend(late);
+    }
+    let (_, peak) = server.memory();
+    println!(
+        "| {count} watchers on {jobs} jobs: first event, p50 / p99 | {} |",
+        quantiles(&mut firsts)
+    );
+    println!(
+        "| the same: a step's event after it was made, p50 / p99 ({} events) | {} |",
+        lates.len(),
+        quantiles(&mut lates)
+    );
+    println!(
+        "| the same: the server's memory, before and at its highest | {before} / {peak} MiB |"
+    );
+}
+
+/// Creates with large images against a full queue: what refusing them costs.
+async fn refusals() {
+    let server = Server::start(&[
+        ("RETOUCH__JOBS__QUEUE_LIMIT", "1"),
+        ("RETOUCH__JOBS__TENANT_QUEUE_LIMIT", "1"),
+    ]);
+    let mut client = server.client().await;
+    let running = client.create_edit_job(edit(1000)).await.unwrap().into_inner();
+    loop {
+        let request = v1::GetEditJobRequest { name: running.name.clone() };
+        if client.get_edit_job(request).await.unwrap().get_ref().state() != State::Queued {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    client.create_edit_job(edit(1000)).await.unwrap();
+    let before = server.memory().0;
+    let (count, bytes, in_flight) = REFUSED;
+    let image = Bytes::from(vec![7u8; bytes]);
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..in_flight)
+        .map(|_| {
+            let (client, image) = (client.clone(), image.clone());
+            tokio::spawn(async move {
+                let mut refused = 0;
+                for _ in 0..count / in_flight {
+                    let mut asked = edit(10);
+                    let source = Some(Source::Data(image.clone()));
+                    asked.spec.as_mut().unwrap().image = Some(Image { source });
+                    let answer = client.clone().create_edit_job(asked).await;
+                    refused += usize::from(
+                        answer.is_err_and(|it| it.code() == tonic::Code::ResourceExhausted),
+                    );
+                }
+                refused
+            })
+        })
+        .collect();
+    let mut refused = 0;
+    for task in tasks {
+        refused += task.await.unwrap();
+    }
+    let (_, peak) = server.memory();
+    let each = started.elapsed().as_secs_f64() / count as f64;
+    println!(
+        "| {count} creates of {} MiB against a full queue: refused as such | {refused} |",
+        bytes >> 20
+    );
+    println!(
+        "| the same: the server's memory, before and at its highest | {before} / {peak} MiB |"
+    );
+    println!("| the same: a refusal | {:.2} ms |", each * 1e3);
+}
+
+/// What watching costs the model's thread: CPU seconds of the same edit with and without watchers, in turn.
+async fn observing() {
+    let server = Server::start(&[]);
+    let mut client = server.client().await;
+    let (pairs, count) = PAIRS;
+    let steps = 100;
+    client.run_edit(edit(steps)).await.unwrap();
+    let (mut alone, mut watched) = (Vec::new(), Vec::new());
+    for _ in 0..pairs {
+        for with in [false, true] {
+            let before = server.model_seconds();
+            let job = client.create_edit_job(edit(steps)).await.unwrap().into_inner();
+            let number = if with { count } else { 1 };
+            let watchers: Vec<_> = (0..number)
+                .map(|_| {
+                    let (mut client, name) = (client.clone(), job.name.clone());
+                    tokio::spawn(async move {
+                        let mut events =
+                            client.watch_edit_job(watch(&name)).await.unwrap().into_inner();
+                        while events.message().await.unwrap().is_some() {}
+                    })
+                })
+                .collect();
+            for watcher in watchers {
+                watcher.await.unwrap();
+            }
+            let per_step = (server.model_seconds() - before) / f64::from(2 * steps) * 1e3;
+            if with { &mut watched } else { &mut alone }.push(per_step);
+        }
+    }
+    let ratios: Vec<f64> = watched.iter().zip(&alone).map(|(a, b)| a / b).collect();
+    let (low, high) = (
+        ratios.iter().copied().fold(f64::INFINITY, f64::min),
+        ratios.iter().copied().fold(0.0, f64::max),
+    );
+    println!(
+        "| the model thread's CPU a step with {count} watchers over that with one, {pairs} pairs in turn | {:.3} ({low:.3} to {high:.3}); {:.2} ms a step |",
+        median(ratios.clone()),
+        median(alone)
+    );
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn quantiles(values: &mut [f64]) -> String {
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[((values.len() - 1) as f64 * share) as usize] * 1e3;
+    if values.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{:.1} / {:.1} ms", at(0.5), at(0.99))
+    }
+}
