@@ -5,6 +5,11 @@ use std::{fs, time::Duration};
 use assert_cmd::Command;
 use retouch::server::config::{Config, LogFormat};
 
+/// Variables of an environment.
+type Variables = &'static [(&'static str, &'static str)];
+/// Words of a message, or flags.
+type Words = &'static [&'static str];
+
 /// `retouch serve --print-config` with these variables and flags: exit code, standard output, standard error.
 fn serve(variables: &[(&str, &str)], flags: &[&str]) -> (i32, String, String) {
     let mut command = Command::cargo_bin("retouch").unwrap();
@@ -79,7 +84,7 @@ fn an_unknown_key_is_refused_by_its_name_wherever_it_came_from() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("typo.toml");
     let from_file = ["--config", file.to_str().unwrap()];
-    let cases: [(&str, &[(&str, &str)], &[&str]); 5] = [
+    let cases: [(&str, Variables, Words); 5] = [
         ("[server]\nlissen = \"127.0.0.1:1\"\n", &[], &["lissen", "typo.toml"]),
         ("[sever]\nlisten = \"127.0.0.1:1\"\n", &[], &["sever", "typo.toml"]),
         ("", &[("RETOUCH__SERVER__LISSEN", "127.0.0.1:1")], &["lissen", "environment"]),
@@ -104,7 +109,7 @@ fn an_unknown_key_is_refused_by_its_name_wherever_it_came_from() {
 
 #[test]
 fn a_value_of_the_wrong_kind_is_refused_with_its_key() {
-    let cases: [(&[(&str, &str)], &[&str], &[&str]); 5] = [
+    let cases: [(Variables, Words, Words); 5] = [
         (&[("RETOUCH__JOBS__QUEUE_LIMIT", "many")], &[], &["jobs.queue_limit"]),
         (&[("RETOUCH__SERVER__DRAIN_TIMEOUT", "soon")], &[], &["server.drain_timeout"]),
         (&[], &["--drain-timeout", "soon"], &["server.drain_timeout"]),

@@ -51,11 +51,15 @@ fn keys_file(path: &Path, entries: &[(&str, &str, &[Scope])]) {
     let record = |(key, tenant, scopes): &(&str, &str, &[Scope])| KeyRecord {
         id: format!("key-of-{tenant}"),
         tenant: (*tenant).to_owned(),
-        sha256: hash(key.as_bytes()).iter().map(|it| format!("{it:02x}")).collect(),
+        sha256: hex(&hash(key.as_bytes())),
         scopes: scopes.to_vec(),
     };
     let records = KeyRecords { key: entries.iter().map(record).collect() };
     std::fs::write(path, toml::to_string(&records).unwrap()).unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, it| text + &format!("{it:02x}"))
 }
 
 /// Waits for what comes by itself; there is nothing to be told by.

@@ -63,7 +63,7 @@ impl Served {
             path
         });
         let listener = Listener::bind(any(), Some(files(folder.path(), client_ca))).await.unwrap();
-        Self { addr: serve(listener).await, folder }
+        Self { addr: serve(listener), folder }
     }
 
     async fn call(
@@ -97,7 +97,7 @@ fn write(folder: &Path, authority: &Authority) {
     fs::write(folder.join("key.pem"), key).unwrap();
 }
 
-async fn serve(listener: Listener) -> SocketAddr {
+fn serve(listener: Listener) -> SocketAddr {
     let addr = listener.local_addr().unwrap();
     let (_, health) = tonic_health::server::health_reporter();
     let server = Server::builder().add_service(health);
@@ -117,7 +117,7 @@ async fn check(endpoint: Endpoint) -> Result<(), String> {
 
 #[tokio::test]
 async fn a_listener_without_files_is_plaintext() {
-    let addr = serve(Listener::bind(any(), None).await.unwrap()).await;
+    let addr = serve(Listener::bind(any(), None).await.unwrap());
     check(Endpoint::from_shared(format!("http://{addr}")).unwrap()).await.unwrap();
 }
 

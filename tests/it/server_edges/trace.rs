@@ -31,7 +31,7 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{in_time, routes};
+use super::{hex, in_time, routes};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -69,10 +69,6 @@ fn attributes(span: &Span) -> HashMap<&str, String> {
         it.value.as_ref().and_then(|it| it.value.as_ref()).map(text)
     };
     span.attributes.iter().filter_map(|it| Some((it.key.as_str(), pair(it)?))).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|it| format!("{it:02x}")).collect()
 }
 
 #[tokio::test]
@@ -142,7 +138,10 @@ async fn a_span_continues_the_callers_trace_and_is_sent_at_the_end() {
     assert_ne!(hex(&job.trace_id), TRACE);
     assert!(job.parent_span_id.is_empty());
     assert_eq!(attributes(job)["rpc.grpc.status_code"], (status.code() as i32).to_string());
-    assert_ne!(job.status.as_ref().map(|it| it.code()), Some(StatusCode::Error));
+    assert_ne!(
+        job.status.as_ref().map(opentelemetry_proto::tonic::trace::v1::Status::code),
+        Some(StatusCode::Error)
+    );
 }
 
 #[test]
