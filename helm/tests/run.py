@@ -56,7 +56,6 @@ METRICS = {
     "retouch_slots": {"state"},
     "retouch_events_conflated_total": {"kind"},
     "retouch_streams_open": set(),
-    "retouch_gpu_memory_bytes": {"device", "kind"},
     "retouch_model_ready": {"model"},
     "retouch_redeliveries_total": set(),
     "grpc_server_handled_total": {"method", "code"},
