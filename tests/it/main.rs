@@ -5,6 +5,8 @@
 mod libtorch;
 // The command line, as a person types it.
 mod cli;
+// The same against a server, and jobs and batches there.
+mod client;
 // The parser of instructions against a table of phrasings.
 mod instruction;
 // Image files in and out.

@@ -5,6 +5,8 @@ mod calls;
 pub(crate) mod connect;
 pub(crate) mod edit;
 mod events;
+#[cfg(test)]
+mod flags;
 mod follow;
 pub(crate) mod jobs;
 pub(crate) mod jobs_args;

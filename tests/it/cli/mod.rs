@@ -22,42 +22,43 @@ use tempfile::TempDir;
 const SCENE: &str = "assets/heldout/image/recolor-064.png";
 
 /// What is asked of it.
-const INSTRUCTION: &str = "make the red star blue";
+pub(crate) const INSTRUCTION: &str = "make the red star blue";
 
 /// A folder of one's own, and the command in it.
-struct Desk(TempDir);
+pub(crate) struct Desk(TempDir);
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
     /// A path in the folder.
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// `retouch`, without the settings and the cache of whoever runs the tests.
-    fn retouch<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+    pub(crate) fn retouch<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_retouch"));
         command.args(args).current_dir(self.0.path()).env_remove("RETOUCH_MODEL");
+        command.env_remove("RETOUCH_SERVER").env_remove("RETOUCH_API_KEY");
         command.env("XDG_CACHE_HOME", self.path("cache")).env("OMP_NUM_THREADS", "1");
         command
     }
 
     /// `retouch edit` of the scene in two steps a pass.
-    fn edit<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+    pub(crate) fn edit<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = self.retouch(["edit"]);
         command.arg(scene()).arg(INSTRUCTION).args(["--steps", "2"]).args(args);
         command
     }
 
-    fn picture(&self, name: &str) -> RgbImage {
+    pub(crate) fn picture(&self, name: &str) -> RgbImage {
         image::open(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}")).to_rgb8()
     }
 
     /// Names of the files in the folder, sorted.
-    fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).unwrap();
         let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = names.filter(|it| it != "cache").collect();
@@ -66,7 +67,7 @@ impl Desk {
     }
 }
 
-fn scene() -> PathBuf {
+pub(crate) fn scene() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(SCENE)
 }
 

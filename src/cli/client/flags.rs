@@ -1,0 +1,97 @@
+//! Every flag of `retouch edit` has its field in `EditSpec`, or a reason why a server need not know it.
+
+use std::collections::BTreeSet;
+
+use clap::CommandFactory;
+
+use crate::cli::args::Cli;
+use crate::wire::message_json;
+
+/// Flags with the fields that carry them, all that [`super::request`] fills in.
+const FIELDS: &[(&str, &[&str])] = &[
+    ("image", &["image.data", "image.artifact"]),
+    ("instruction", &["instruction"]),
+    ("format", &["output.mime_type"]),
+    ("quality", &["output.quality"]),
+    ("model", &["model"]),
+    ("seed", &["seed"]),
+    ("text_guidance", &["text_guidance"]),
+    ("image_guidance", &["image_guidance"]),
+    ("scheduler", &["scheduler"]),
+    ("negative_prompt", &["negative_prompt"]),
+    ("size", &["resize.fit", "resize.native"]),
+    ("preset", &["preset"]),
+    ("method", &["method"]),
+    ("steps", &["steps"]),
+    ("preserve", &["preserve"]),
+    ("modulation", &["modulation"]),
+    // A second job.
+    ("compare", &["method"]),
+    // Further jobs, each with its seed and the first one's localization.
+    ("variants", &["seed", "reuse_localization_of"]),
+    ("object", &["object"]),
+    ("action", &["action"]),
+    ("strict", &["strict"]),
+    ("tau", &["tau"]),
+    ("k", &["cluster_count"]),
+    ("localize_steps", &["localize_steps"]),
+    ("localizer", &["localizer"]),
+    ("score", &["score"]),
+    ("threshold", &["threshold"]),
+    ("refine", &["refine"]),
+    ("mask", &["mask.image"]),
+    // Known after the localization only, so that the mask is decided then.
+    ("clusters", &["mask.clusters.ids", "mask_policy"]),
+    ("boxes", &["mask.image"]),
+    ("invert_mask", &["mask.invert"]),
+    ("dilate", &["mask.dilate_px"]),
+    ("feather", &["mask.feather_px"]),
+    ("maps", &["events.preview_every"]),
+];
+
+/// Flags that a server need not know, and why.
+const LOCAL: &[(&str, &str)] = &[
+    ("output", "where the file is written here"),
+    ("json", "how events are printed here"),
+    ("force", "what happens to files here"),
+    ("device", "the server has its own; refused with --server"),
+    ("dtype", "the server has its own; refused with --server"),
+    ("threads", "the server has its own; refused with --server"),
+    ("max_pixels", "the server has its own limit; refused with --server"),
+    ("localization_file", "a server keeps its own (reuse_localization_of); refused with --server"),
+    ("server", "where the server is"),
+    ("api_key", "travels in the call's headers"),
+    ("ca", "of the connection"),
+    ("client_cert", "of the connection"),
+    ("client_key", "of the connection"),
+];
+
+/// The flags and arguments of `retouch edit`, by their ids.
+fn typed() -> BTreeSet<String> {
+    let cli = Cli::command();
+    let edit = cli.find_subcommand("edit").expect("there is `retouch edit`");
+    edit.get_arguments().map(|it| it.get_id().to_string()).collect()
+}
+
+#[test]
+fn every_flag_of_an_edit_has_a_field_in_the_schema() {
+    let fields = FIELDS.iter().map(|(flag, _)| *flag);
+    let known: BTreeSet<&str> = fields.chain(LOCAL.iter().map(|(flag, _)| *flag)).collect();
+    for flag in typed() {
+        assert!(known.contains(flag.as_str()), "`{flag}` has no field in EditSpec, and no reason");
+    }
+}
+
+#[test]
+fn every_field_that_carries_a_flag_is_in_the_schema() {
+    let typed = typed();
+    for (flag, fields) in FIELDS {
+        assert!(typed.contains(*flag), "`retouch edit` has no `{flag}`");
+        for field in *fields {
+            assert!(message_json::has_field("EditSpec", field), "EditSpec has no `{field}`");
+        }
+    }
+    for (flag, reason) in LOCAL {
+        assert!(typed.contains(*flag), "`retouch edit` has no `{flag}`, which is {reason}");
+    }
+}

@@ -1,0 +1,393 @@
+//! The command line against a server in this process: the same edits, files and lines as on this machine.
+
+// Many edits, a call that is killed, one that goes on.
+mod batch;
+// Jobs seen, decided, cancelled and deleted.
+mod jobs;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command as Process, Stdio},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use assert_cmd::Command;
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use predicates::str::contains;
+use retouch::{
+    editing::{editor::Editor, settings::EditSettings},
+    jobs::{
+        clock,
+        editor_runner::EditorRunner,
+        queue::QueueLimits,
+        runner::ModelInfo,
+        store::{Limits, Store},
+        worker,
+    },
+    journal::{Journal, Space},
+    models::snapshot::Snapshot,
+    pipelines::EditPipeline,
+    server::router::{self, Port},
+    wire::v1::{EditJob, edit_job::State},
+};
+use serde_json::Value;
+use tch::Kind;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::{
+    cli::{Desk, INSTRUCTION, scene},
+    support::load_pipeline,
+};
+
+/// What a small server allows.
+const LIMITS: Limits = Limits {
+    queue: QueueLimits { total: 64, tenant: 64 },
+    tenant_awaiting: 8,
+    queue_timeout: Duration::from_mins(10),
+    run_timeout: Duration::from_mins(10),
+    default_ttl: Duration::from_hours(1),
+    max_ttl: Duration::from_hours(2),
+    max_pixels: 64 << 20,
+    max_artifact_bytes: 64 << 20,
+    max_attempts: 3,
+};
+
+/// A server with the demo model, in fp32 on one thread.
+struct Site {
+    address: SocketAddr,
+    store: Arc<Store>,
+    runtime: Runtime,
+    worker: JoinHandle<()>,
+}
+
+impl Site {
+    fn start(folder: &Path) -> Self {
+        Self::start_at(folder, "127.0.0.1:0".parse().unwrap())
+    }
+
+    fn start_at(folder: &Path, address: SocketAddr) -> Self {
+        let journal = Journal::open(folder, Space { quota: 1 << 30, min_free: 0 }).unwrap();
+        let store = Store::open(journal, LIMITS).unwrap();
+        let worker = std::thread::spawn({
+            let store = Arc::clone(&store);
+            move || {
+                let mut runner = runner();
+                store.set_model(retouch::jobs::runner::Runner::model(&runner).clone());
+                store.set_ready(Ok(()));
+                worker::run(&store, &mut runner, "test-0");
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let port = Port {
+            max_request_bytes: 32 << 20,
+            slots: 1,
+            connection_age: Duration::from_mins(10),
+            cors_origins: vec![],
+        };
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(clock::run(Arc::clone(&store)));
+        let of_server = Arc::clone(&store);
+        runtime.spawn(async move {
+            let routes = router::routes(&of_server, &port).await;
+            let server = router::http(&port).add_routes(routes);
+            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        Self { address, store, runtime, worker }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All jobs, newest last.
+    fn jobs(&self) -> Vec<EditJob> {
+        let mut jobs: Vec<EditJob> = self.store.all().iter().map(|it| it.view()).collect();
+        jobs.sort_by(|a, b| a.name.cmp(&b.name));
+        jobs
+    }
+
+    /// Waits until a job is in a state.
+    fn wait(&self, name: &str, state: State) -> EditJob {
+        for _ in 0..1200 {
+            let job = self.store.job("local", name).unwrap().view();
+            if job.state() == state {
+                return job;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{name} never was {}", state.as_str_name());
+    }
+
+    /// Ends as a process that is told to: running jobs go back to their checkpoint, every connection breaks.
+    fn stop(self) {
+        self.store.halt();
+        self.runtime.shutdown_timeout(Duration::from_secs(5));
+        self.worker.join().unwrap();
+    }
+}
+
+fn runner() -> EditorRunner {
+    tch::set_num_threads(1);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-model");
+    let pipeline = load_pipeline(&path, Kind::Float);
+    let snapshot = Snapshot::open(&path).unwrap();
+    let model = ModelInfo {
+        name: "demo-model".to_owned(),
+        digest: pipeline.digest().to_owned(),
+        device: "cpu".to_owned(),
+        dtype: "fp32".to_owned(),
+        libtorch: "test".to_owned(),
+        recommended: EditSettings::recommended(snapshot.retouch_json().unwrap()).unwrap(),
+    };
+    EditorRunner::new(Editor::new(Box::new(pipeline), None), model, 1 << 20)
+}
+
+/// A server and a folder to work in.
+struct Office {
+    desk: Desk,
+    site: Site,
+    _data: TempDir,
+}
+
+impl Office {
+    fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        Self { desk: Desk::new(), site: Site::start(data.path()), _data: data }
+    }
+
+    /// `retouch edit` of the scene on this machine, as the server would.
+    fn local(&self, args: &[&str]) -> Command {
+        let mut command = self.desk.edit(["--seed", "7", "--dtype", "fp32"]);
+        command.args(args);
+        command
+    }
+
+    /// `retouch edit` of the scene at the server.
+    fn remote(&self, args: &[&str]) -> Command {
+        let mut command = self.desk.edit(["--seed", "7", "--server", &self.site.url()]);
+        command.args(args);
+        command
+    }
+
+    /// A command that runs until it is told otherwise, its lines as they come.
+    fn spawn(&self, args: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
+        let mut command = Process::new(env!("CARGO_BIN_EXE_retouch"));
+        command.args(args).args(["--server", &self.site.url(), "--json"]);
+        command.current_dir(self.desk.path("")).env_remove("RETOUCH_MODEL");
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        (child, lines.map_while(Result::ok))
+    }
+
+    /// Names of the files in a folder of maps; previews, of which a slow reader misses some, apart.
+    fn maps(&self, folder: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+        let entries = fs::read_dir(self.desk.path(folder)).unwrap();
+        let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+        names.partition(|name| name.starts_with("preview-"))
+    }
+}
+
+/// Keys of JSON lines.
+fn keys(command: &mut Command) -> BTreeSet<String> {
+    let output = command.assert().success().get_output().stdout.clone();
+    let text = String::from_utf8(output).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.flat_map(|it| it.as_object().unwrap().keys().cloned().collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn an_edit_at_a_server_gives_the_same_picture_files_and_lines_as_one_on_this_machine() {
+    let office = Office::new();
+    let local = keys(&mut office.local(&["-o", "local.png", "--maps", "local", "--json"]));
+    let remote = keys(&mut office.remote(&["-o", "remote.png", "--maps", "remote", "--json"]));
+    assert_eq!(office.desk.picture("local.png"), office.desk.picture("remote.png"));
+
+    let more: Vec<&String> = remote.difference(&local).collect();
+    assert!(local.is_subset(&remote), "{local:?} {remote:?}");
+    assert!(more.iter().all(|it| ["job", "queue"].contains(&it.as_str())), "{more:?}");
+
+    let (local_previews, local_maps) = office.maps("local");
+    let (previews, maps) = office.maps("remote");
+    assert_eq!(local_maps, maps);
+    assert!(!previews.is_empty() && previews.is_subset(&local_previews), "{previews:?}");
+    for name in
+        ["mask.png", "overlay.png", "clusters.png"].map(String::from).iter().chain(&previews)
+    {
+        let [a, b] = ["local", "remote"].map(|it| office.desk.picture(&format!("{it}/{name}")));
+        assert_eq!(a, b, "{name}");
+    }
+    for name in maps.iter().filter(|it| it.starts_with("attention-")) {
+        let [a, b] = ["local", "remote"].map(|it| office.desk.picture(&format!("{it}/{name}")));
+        // 16 bits between minimum and maximum: a level of 8 bits may be the next one.
+        assert!(a.as_raw().iter().zip(b.as_raw()).all(|(a, b)| a.abs_diff(*b) <= 2), "{name}");
+    }
+}
+
+#[test]
+fn masks_variants_and_comparisons_are_those_of_this_machine() {
+    let office = Office::new();
+    let painted = GrayImage::from_fn(64, 64, |x, _| Luma([if x < 8 { 200 } else { 100 }]));
+    painted.save(office.desk.path("left.png")).unwrap();
+    let cases: &[(&str, &[&str])] = &[
+        ("clusters", &["--clusters", "1,2"]),
+        ("union", &["--mask", "left.png", "--box", "40,0,64,64", "--clusters", "1"]),
+        ("shapes", &["--mask", "left.png", "--box", "50%,0%,60%,90%", "--invert-mask"]),
+        ("grown", &["--dilate", "3", "--feather", "2"]),
+        ("inverted", &["--invert-mask"]),
+        ("whole", &["--action", "global"]),
+        ("plain", &["--method", "instruct-pix2pix"]),
+        ("found", &["--localizer", "diffedit", "--refine=false", "--size", "native"]),
+    ];
+    for (name, args) in cases {
+        let (here, there) = (format!("{name}-here.png"), format!("{name}-there.png"));
+        office.local(&["-o", &here]).args(*args).assert().success();
+        office.remote(&["-o", &there]).args(*args).assert().success();
+        assert_eq!(office.desk.picture(&here), office.desk.picture(&there), "{name}");
+    }
+
+    let args = ["-n", "2", "--dilate", "1", "--compare", "instruct-pix2pix"];
+    office.local(&["-o", "here.png", "--maps", "here"]).args(args).assert().success();
+    let run = office.remote(&["-o", "there.png", "--maps", "there"]).args(args).assert().success();
+    let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert_eq!(said.matches("understood: ").count(), 1, "{said}");
+    for index in [1, 2] {
+        let [here, there] = ["here", "there"].map(|it| format!("{it}-{index}.png"));
+        assert_eq!(office.desk.picture(&here), office.desk.picture(&there), "{index}");
+    }
+}
+
+#[test]
+fn a_large_picture_is_uploaded_in_pieces() {
+    let office = Office::new();
+    // Noise does not compress: 4 MiB, above what a request holds.
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let picture = RgbImage::from_fn(1200, 1200, |_, _| Rgb([noise(), noise(), noise()]));
+    picture.save(office.desk.path("large.png")).unwrap();
+    assert!(fs::metadata(office.desk.path("large.png")).unwrap().len() > 4 << 20);
+    let args = ["edit", "large.png", INSTRUCTION, "--steps", "1", "-o", "out.png", "--server"];
+    let url = office.site.url();
+    office.desk.retouch(args).args([&url, "--box", "0,0,16,16"]).assert().success();
+    assert_eq!(office.desk.picture("out.png").dimensions(), (1200, 1200));
+    assert_eq!(office.desk.picture("out.png").get_pixel(600, 600), picture.get_pixel(600, 600));
+}
+
+#[test]
+fn an_edit_goes_on_when_the_server_is_started_again() {
+    let data = tempfile::tempdir().unwrap();
+    let desk = Desk::new();
+    let site = Site::start(data.path());
+    let address = site.address;
+    let office = Office { desk, site, _data: data };
+    let path = scene().display().to_string();
+    let args = ["edit", &path, INSTRUCTION, "--seed", "7", "--steps", "40", "-o", "out.png"];
+    let (mut child, mut lines) = office.spawn(&args);
+    let is_edit = |line: &String| line.contains("PASS_EDIT");
+    assert!(lines.by_ref().any(|line| is_edit(&line)), "it never began");
+    let Office { desk, site, _data: data } = office;
+    site.stop();
+    let site = Site::start_at(data.path(), address);
+    let rest: Vec<String> = lines.collect();
+    assert!(child.wait().unwrap().success(), "{rest:?}");
+    let jobs = site.jobs();
+    assert_eq!(jobs.len(), 1);
+    assert_eq!(jobs[0].attempt, 2);
+    // Pass 1 was kept.
+    assert!(!rest.iter().any(|line| line.contains("PASS_LOCALIZE")), "{rest:?}");
+    let args = ["edit", &path, INSTRUCTION, "--seed", "7", "--steps", "40", "-o", "local.png"];
+    desk.retouch(args).args(["--dtype", "fp32"]).assert().success();
+    assert_eq!(desk.picture("local.png"), desk.picture("out.png"));
+    site.stop();
+}
+
+#[test]
+fn ctrl_c_cancels_the_job() {
+    let office = Office::new();
+    let path = scene().display().to_string();
+    let args = ["edit", &path, INSTRUCTION, "--steps", "1000", "-o", "out.png"];
+    let (mut child, mut lines) = office.spawn(&args);
+    assert!(lines.any(|line| line.contains("\"step\":{")), "it never began");
+    Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(office.site.jobs()[0].state(), State::Cancelled);
+    assert!(office.desk.files().is_empty());
+}
+
+#[test]
+fn what_the_server_refuses_has_an_exit_code_and_one_line() {
+    let office = Office::new();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["--steps", "0"], 2, "spec.steps"),
+        (&["--text-guidance", "99"], 2, "text_guidance"),
+        (&["--clusters", "31"], 2, "there is no cluster 31"),
+        (&["--box", "0,0,64,64", "--invert-mask"], 3, "EMPTY_MASK"),
+        (
+            &["--method", "instruct-pix2pix", "--box", "0,0,9,9"],
+            2,
+            "the plain backbone has no mask",
+        ),
+        (&["--model", "/models/other"], 2, "this server has `demo-model`"),
+        (&["--object", "zebra", "--strict"], 4, "OBJECT_NOT_FOUND"),
+        (&["--localization", "found.json"], 2, "--localization is for edits on this machine"),
+        (&["--device", "cuda"], 2, "--device is for edits on this machine"),
+    ];
+    for (args, code, text) in cases {
+        let url = office.site.url();
+        let mut command = office.desk.retouch(["edit"]);
+        command.arg(scene()).arg(INSTRUCTION).args(["-o", "no.png", "--server", &url]);
+        if !args.contains(&"--steps") {
+            command.args(["--steps", "2"]);
+        }
+        let run = command.args(*args).assert();
+        let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+        assert_eq!(run.get_output().status.code(), Some(*code), "{args:?}: {said}");
+        assert!(said.lines().last().unwrap().contains(text), "{args:?}: {said}");
+    }
+    assert!(office.desk.files().is_empty());
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named_with_a_remedy() {
+    let desk = Desk::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{closed}");
+    let run = desk.edit(["--server", &url]).assert().code(8);
+    run.stderr(contains("can't be reached")).stderr(contains("check --server"));
+    let run = desk.edit(["--server", "localhost:1"]).assert().code(2);
+    run.stderr(contains("must start with http:// or https://"));
+    desk.edit(["--ca", "ca.pem"]).assert().code(2).stderr(contains("--ca needs --server"));
+    assert!(desk.files().is_empty());
+}
+
+#[test]
+fn a_key_is_never_shown() {
+    let desk = Desk::new();
+    for args in [&["edit", "--help"][..], &["jobs", "list", "--help"]] {
+        let mut command = desk.retouch(args.iter().copied());
+        let run = command.env("RETOUCH_API_KEY", "secret-key").assert().success();
+        let text = String::from_utf8(run.get_output().stdout.clone()).unwrap();
+        assert!(text.contains("RETOUCH_API_KEY") && !text.contains("secret-key"), "{text}");
+    }
+}
+
+/// The path of a file in the repository's held-out set.
+fn held_out(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/heldout/image").join(name)
+}
