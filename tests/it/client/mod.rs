@@ -94,7 +94,6 @@ impl Site {
             max_request_bytes: 32 << 20,
             slots: 1,
             connection_age: Duration::from_mins(10),
-            cors_origins: vec![],
         };
         let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
         let address = listener.local_addr().unwrap();
