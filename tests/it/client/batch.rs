@@ -11,7 +11,7 @@ use crate::cli::INSTRUCTION;
 
 impl Office {
     fn list(&self, lines: &[Value]) {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.iter().fold(String::new(), |text, line| format!("{text}{line}\n"));
         fs::write(self.desk.path("list.jsonl"), text).unwrap();
     }
 

@@ -85,8 +85,8 @@ fn jobs_are_listed_and_cancelled() {
         office.json(args).iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(names(&["list"]), [other.clone(), long.clone()]);
-    assert_eq!(names(&["list", "-n", "1"]), [other.clone()]);
-    assert_eq!(names(&["list", "--label", "who=me"]), [long.clone()]);
+    assert_eq!(names(&["list", "-n", "1"]), std::slice::from_ref(&other));
+    assert_eq!(names(&["list", "--label", "who=me"]), std::slice::from_ref(&long));
     assert!(names(&["list", "--state", "succeeded"]).is_empty());
     office.jobs(&["list"]).assert().success().stdout(contains(INSTRUCTION));
 
