@@ -51,10 +51,10 @@ use crate::{
 const LIMITS: Limits = Limits {
     queue: QueueLimits { total: 64, tenant: 64 },
     tenant_awaiting: 8,
-    queue_timeout: Duration::from_mins(10),
-    run_timeout: Duration::from_mins(10),
-    default_ttl: Duration::from_hours(1),
-    max_ttl: Duration::from_hours(2),
+    queue_timeout: Duration::from_secs(600),
+    run_timeout: Duration::from_secs(600),
+    default_ttl: Duration::from_secs(3600),
+    max_ttl: Duration::from_secs(7200),
     max_pixels: 64 << 20,
     max_artifact_bytes: 64 << 20,
     max_attempts: 3,
@@ -91,7 +91,7 @@ impl Site {
             .build()
             .unwrap();
         let port =
-            Port { max_request_bytes: 32 << 20, slots: 1, connection_age: Duration::from_mins(10) };
+            Port { max_request_bytes: 32 << 20, slots: 1, connection_age: Duration::from_secs(600) };
         let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(clock::run(Arc::clone(&store)));
