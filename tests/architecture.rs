@@ -78,7 +78,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("libloading", &["kernels"]),
     ("metrics_exporter_prometheus", &["server"]),
-    ("opentelemetry", &["server/telemetry"]),
+    ("opentelemetry", &["server/telemetry", "cli/client"]),
     ("opentelemetry_otlp", &["server/telemetry"]),
     ("opentelemetry_sdk", &["server/telemetry"]),
     ("prost", &["wire", "journal", "jobs"]),
@@ -107,7 +107,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tonic", &["wire", "server", "cli"]),
     ("tonic_health", &["server", "cli"]),
     ("tower_http", &["server"]),
-    ("tracing_opentelemetry", &["server/telemetry"]),
+    ("tracing_opentelemetry", &["server/telemetry", "cli/client"]),
 ];
 
 /// Words with the rooms that may say them, and why nobody else may.

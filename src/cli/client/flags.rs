@@ -39,6 +39,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("score", &["score"]),
     ("threshold", &["threshold"]),
     ("refine", &["refine"]),
+    ("grow", &["grow"]),
     ("mask", &["mask.image"]),
     // Known after the localization only, so that the mask is decided then.
     ("clusters", &["mask.clusters.ids", "mask_policy"]),

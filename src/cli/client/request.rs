@@ -196,6 +196,7 @@ pub(crate) fn spec(args: &EditArgs, image: v1::Image, format: OutputFormat, seed
         score: localization.score.map_or(0, |it| enums::to_score(it.into()) as i32),
         threshold: localization.threshold,
         refine: localization.refine,
+        grow: localization.grow,
         ..EditSpec::default()
     }
 }

@@ -90,8 +90,11 @@ impl Site {
             .enable_all()
             .build()
             .unwrap();
-        let port =
-            Port { max_request_bytes: 32 << 20, slots: 1, connection_age: Duration::from_secs(600) };
+        let port = Port {
+            max_request_bytes: 32 << 20,
+            slots: 1,
+            connection_age: Duration::from_secs(600),
+        };
         let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(clock::run(Arc::clone(&store)));
