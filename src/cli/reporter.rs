@@ -122,7 +122,9 @@ impl<'a> Reporter<'a> {
 impl EventSink for Reporter<'_> {
     fn emit(&mut self, event: EditEvent) -> ControlFlow<Interrupted> {
         let (preview, event) = Shown::of(event);
-        preview.into_iter().for_each(|it| self.show(it));
+        if let Some(preview) = preview {
+            self.show(preview);
+        }
         self.show(event);
         self.interrupt.check()
     }

@@ -15,7 +15,7 @@ use retouch::{
             attn_store::{AttnStore, Grid, WatchedLevels},
             localization_map::{Localization, LocalizedPrompt, Maps},
         },
-        request::{EditRequest, MethodKind, Preserve, Resize, Unparsed},
+        request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
         session::EditSession,
         settings::{EditSettings, Modulation},
     },

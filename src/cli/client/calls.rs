@@ -147,9 +147,9 @@ impl Remote {
         while let Some(chunk) = chunks.message().await? {
             bytes.extend_from_slice(&chunk.data);
         }
-        match (bytes.len() as u64) < artifact.size_bytes {
-            true => Err(Status::unavailable("the download ended early")),
-            false => Ok(()),
+        if (bytes.len() as u64) < artifact.size_bytes {
+            return Err(Status::unavailable("the download ended early"));
         }
+        Ok(())
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Whether the same request may succeed later (gRPC's rules: UNAVAILABLE, and RESOURCE_EXHAUSTED with a time).
+    /// Whether the same request may succeed later (gRPC's rules: `UNAVAILABLE`, and `RESOURCE_EXHAUSTED` with a time).
     ///
     /// What comes without a reason was said by no server but by a connection that broke, aged or was reset; requests
     /// carry ids, so that trying again makes nothing twice.

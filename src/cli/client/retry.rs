@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// How many.
 const TRIES: usize = 8;
 /// The longest wait that a server may ask for.
-const LONGEST_TOLD: Duration = Duration::from_mins(1);
+const LONGEST_TOLD: Duration = Duration::from_secs(60);
 /// How many of those: a queue that stays full for half an hour is an error.
 const TRIES_TOLD: u32 = 30;
 

@@ -51,10 +51,10 @@ use crate::{
 const LIMITS: Limits = Limits {
     queue: QueueLimits { total: 64, tenant: 64 },
     tenant_awaiting: 8,
-    queue_timeout: Duration::from_mins(10),
-    run_timeout: Duration::from_mins(10),
-    default_ttl: Duration::from_hours(1),
-    max_ttl: Duration::from_hours(2),
+    queue_timeout: Duration::from_secs(600),
+    run_timeout: Duration::from_secs(600),
+    default_ttl: Duration::from_secs(3600),
+    max_ttl: Duration::from_secs(7200),
     max_pixels: 64 << 20,
     max_artifact_bytes: 64 << 20,
     max_attempts: 3,
@@ -93,7 +93,7 @@ impl Site {
         let port = Port {
             max_request_bytes: 32 << 20,
             slots: 1,
-            connection_age: Duration::from_mins(10),
+            connection_age: Duration::from_secs(600),
             cors_origins: vec![],
         };
         let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
@@ -344,7 +344,6 @@ fn what_the_server_refuses_has_an_exit_code_and_one_line() {
             "the plain backbone has no mask",
         ),
         (&["--model", "/models/other"], 2, "this server has `demo-model`"),
-        (&["--object", "zebra", "--strict"], 4, "OBJECT_NOT_FOUND"),
         (&["--localization", "found.json"], 2, "--localization is for edits on this machine"),
         (&["--device", "cuda"], 2, "--device is for edits on this machine"),
     ];
@@ -360,6 +359,9 @@ fn what_the_server_refuses_has_an_exit_code_and_one_line() {
         assert_eq!(run.get_output().status.code(), Some(*code), "{args:?}: {said}");
         assert!(said.lines().last().unwrap().contains(text), "{args:?}: {said}");
     }
+    let mut unparsed = office.desk.retouch(["edit"]);
+    unparsed.arg(scene()).args(["colorless green ideas", "--strict", "--server"]);
+    unparsed.arg(office.site.url()).assert().code(4).stderr(contains("OBJECT_NOT_FOUND"));
     assert!(office.desk.files().is_empty());
 }
 
