@@ -11,8 +11,8 @@ use crate::cli::INSTRUCTION;
 
 impl Office {
     fn list(&self, lines: &[Value]) {
-        let text = lines.iter().fold(String::new(), |text, line| format!("{text}{line}\n"));
-        fs::write(self.desk.path("list.jsonl"), text).unwrap();
+        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+        fs::write(self.desk.path("list.jsonl"), lines.join("\n")).unwrap();
     }
 
     fn batch(&self) -> assert_cmd::Command {
@@ -29,7 +29,7 @@ fn item(id: &str, steps: u32) -> Value {
 #[test]
 fn a_batch_that_was_killed_goes_on_where_it_stopped() {
     let office = Office::new();
-    office.list(&[item("a", 2), item("b", 300), item("c", 2)]);
+    office.list(&[item("a", 2), item("b", 120), item("c", 2)]);
     let args = ["batch", "list.jsonl", "--out", "out", "--concurrency", "1"];
     let (mut child, mut lines) = office.spawn(&args);
     assert!(lines.any(|line| line.contains("\"edited\":{\"id\":\"a\"")), "it never began");
@@ -54,7 +54,7 @@ fn a_batch_that_was_killed_goes_on_where_it_stopped() {
     // A third call has nothing to do; another instruction is another edit.
     office.batch().assert().success();
     assert_eq!(office.site.jobs().len(), 3);
-    office.list(&[item("a", 3), item("b", 300), item("c", 2)]);
+    office.list(&[item("a", 3), item("b", 120), item("c", 2)]);
     office.batch().assert().success();
     assert_eq!(office.site.jobs().len(), 4);
     assert_ne!(fs::read(office.desk.path("out/a.png")).unwrap(), first);

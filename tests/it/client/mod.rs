@@ -343,7 +343,6 @@ fn what_the_server_refuses_has_an_exit_code_and_one_line() {
             "the plain backbone has no mask",
         ),
         (&["--model", "/models/other"], 2, "this server has `demo-model`"),
-        (&["--object", "zebra", "--strict"], 4, "OBJECT_NOT_FOUND"),
         (&["--localization", "found.json"], 2, "--localization is for edits on this machine"),
         (&["--device", "cuda"], 2, "--device is for edits on this machine"),
     ];
@@ -359,6 +358,9 @@ fn what_the_server_refuses_has_an_exit_code_and_one_line() {
         assert_eq!(run.get_output().status.code(), Some(*code), "{args:?}: {said}");
         assert!(said.lines().last().unwrap().contains(text), "{args:?}: {said}");
     }
+    let mut unparsed = office.desk.retouch(["edit"]);
+    unparsed.arg(scene()).args(["colorless green ideas", "--strict", "--server"]);
+    unparsed.arg(office.site.url()).assert().code(4).stderr(contains("OBJECT_NOT_FOUND"));
     assert!(office.desk.files().is_empty());
 }
 
