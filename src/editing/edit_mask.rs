@@ -104,13 +104,13 @@ impl EditMask {
             (None, None) => return Ok(None),
         };
 
-        // 3. Inverted, then grown: as the caller says, and what was found as the settings say.
+        // 3. Inverted, then grown: as the caller says, and what was found, chosen or not, as the settings say.
         if choice.invert {
             (full, gate) = (full.inverted(), gate.inverted());
         }
         let found = full.clone();
         let mut growth = vec![choice.dilate];
-        if choice.is_left_open() {
+        if choice.shapes.is_none() {
             growth.push(radius(session.request.settings.grow, canvas));
         }
         for radius in growth.into_iter().filter(|&it| it != Radius::default()) {
