@@ -95,7 +95,9 @@ impl Refusal {
                 | Code::ResourceExhausted
                 | Code::Unimplemented,
                 _,
-            ) => 8,
+            )
+            // A connection that was refused on the way, such as one without its certificate.
+            | (Code::Unknown, "") => 8,
             _ => 1,
         }
     }
