@@ -3,9 +3,9 @@ PYTHON ?= python3
 CARGO ?= cargo
 
 # What `make demo` edits, and how.
-DEMO_IMAGE ?= assets/example.png
-DEMO_INSTRUCTION ?= change the black tree to blue
-DEMO_OPTIONS ?= --compare instruct-pix2pix --seed 7
+DEMO_IMAGE ?= assets/demo.png
+DEMO_INSTRUCTION ?= give the purple triangle a yellow color
+DEMO_OPTIONS ?= --compare instruct-pix2pix --seed 5
 
 # What `make eval` measures, and how: EVAL_OPTIONS takes any option of `retouch eval`, such as --steps 50 or --limit 20.
 EVAL_MANIFEST ?= assets/heldout/manifest.jsonl
