@@ -31,6 +31,7 @@ use super::{
 
 /// Crashes of each kind of job.
 const CRASHES: usize = 70;
+const SPACE: Space = Space { quota: 1 << 30, min_free: 0 };
 
 struct Process {
     store: Arc<Store>,
@@ -40,8 +41,7 @@ struct Process {
 
 impl Process {
     fn start(disk: &Disk, folder: &Path) -> Self {
-        let space = Space { quota: 1 << 30, min_free: 0 };
-        let journal = Journal::open_backend(disk.clone(), folder, space).unwrap();
+        let journal = Journal::open_backend(disk.clone(), folder, SPACE).unwrap();
         // One job is started over and over here, and must not run out of attempts.
         let store = Store::open(journal, Limits { max_attempts: 100, ..LIMITS }).unwrap();
         let mut script = Script::new();
@@ -129,16 +129,13 @@ async fn a_crash_at_any_moment_changes_nothing_but_the_time() {
             process.stop();
 
             // 3. What is left of it, and a new process.
+            let left = Journal::open_backend(crashed.after_a_crash(), copy.path(), SPACE).unwrap();
+            let record = left.jobs().unwrap().pop().unwrap();
+            *seen.entry(retouch::jobs::job::state(&record)).or_default() += 1;
+            let was_localized = !record.localization.is_empty();
+            drop(left);
             let after = Process::start(&crashed, copy.path());
             let job = after.store.job("local", &name).unwrap();
-            let record = job.record();
-            let at = after.store.events(job.id, 0).unwrap();
-            let last = at.iter().rev().find_map(|it| match &it.event {
-                Some(v1::edit_event::Event::State(state)) => Some(state.state()),
-                _ => None,
-            });
-            *seen.entry(last.unwrap()).or_default() += 1;
-            let was_localized = !record.localization.is_empty();
             let done = after.finish(&job);
             assert_eq!(done.state(), State::Succeeded);
             assert_eq!(after.result(&done), expected);
@@ -159,7 +156,8 @@ async fn a_crash_at_any_moment_changes_nothing_but_the_time() {
             after.stop();
         }
     }
-    let states = [State::Queued, State::Localizing, State::Editing];
+    // An idle worker leaves no moment for QUEUED.
+    let states = [State::Localizing, State::Editing];
     assert!(states.iter().all(|it| seen.contains_key(it)), "{seen:?}");
 }
 
