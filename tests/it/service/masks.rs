@@ -182,14 +182,15 @@ async fn a_decision_that_cannot_be_ends_the_stream_and_not_the_job() {
     let server = Harness::new().await;
     let (inputs, received) = mpsc::channel(4);
     let say = |input| v1::EditInput { input: Some(input) };
-    inputs.send(say(Input::Start(request(review())))).await.unwrap();
-    inputs.send(say(Input::Mask(replace(clusters(&[1]))))).await.unwrap();
+    let slow = EditSpec { localize_steps: Some(200), ..review() };
+    inputs.send(say(Input::Start(request(slow)))).await.unwrap();
     let mut events =
         server.client.clone().edit(ReceiverStream::new(received)).await.unwrap().into_inner();
-    let mut job = String::new();
+    let job = events.message().await.unwrap().unwrap().job;
+    inputs.send(say(Input::Mask(replace(clusters(&[1]))))).await.unwrap();
     let status = loop {
         match events.message().await {
-            Ok(Some(event)) => job = event.job,
+            Ok(Some(_)) => {}
             Ok(None) => panic!("the stream ended well"),
             Err(status) => break status,
         }
