@@ -43,6 +43,8 @@ pub(crate) const LIMITS: Limits = Limits {
     max_artifact_bytes: 4 << 20,
     max_attempts: 3,
 };
+/// How long connections live.
+const AGE: Duration = Duration::from_secs(600);
 const SPACE: Space = Space { quota: 1 << 30, min_free: 0 };
 /// A PNG of 32 by 24 pixels.
 pub(crate) fn picture(level: u8) -> Bytes {
@@ -92,7 +94,7 @@ impl Harness {
     async fn scripted(folder: Folder, limits: Limits) -> Self {
         let script = Script::new();
         let steps = Arc::clone(&script.localize_steps);
-        let server = Self::start(folder, limits, move || Box::new(script)).await;
+        let server = Self::start(folder, limits, AGE, move || Box::new(script)).await;
         Self { localize_steps: steps, ..server }
     }
 
@@ -105,12 +107,19 @@ impl Harness {
             Some(it) => Folder::Given(it.to_owned()),
             None => Folder::Own(tempfile::tempdir().unwrap()),
         };
-        Self::start(folder, LIMITS, load).await
+        Self::start(folder, LIMITS, AGE, load).await
+    }
+
+    /// A server whose connections live no longer than this.
+    pub(crate) async fn aging(age: Duration) -> Self {
+        let folder = Folder::Own(tempfile::tempdir().unwrap());
+        Self::start(folder, LIMITS, age, || Box::new(Script::new())).await
     }
 
     async fn start(
         folder: Folder,
         limits: Limits,
+        connection_age: Duration,
         load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
     ) -> Self {
         let path = match &folder {
@@ -120,11 +129,7 @@ impl Harness {
         let store = Store::open(open(path).await, limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let port = Port {
-            max_request_bytes: 32 << 20,
-            slots: 1,
-            connection_age: Duration::from_secs(600),
-        };
+        let port = Port { max_request_bytes: 32 << 20, slots: 1, connection_age };
         let routes = router::routes(&store, &port).await;
         let server = router::http(&port).add_routes(routes);
         let incoming = TcpListenerStream::new(listener);

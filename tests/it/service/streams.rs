@@ -227,3 +227,16 @@ async fn reading_events_never_changes_what_is_decided() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(server.get(&job.name).await.state(), State::AwaitingMask);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_outlives_its_connections_age() {
+    let server = Harness::aging(Duration::from_millis(500)).await;
+    let started = Instant::now();
+    let job = server.create(request(slow())).await;
+    let events = server.watch(&job.name, 0).await;
+    assert!(started.elapsed() > Duration::from_secs(1), "the connection was past its age");
+    assert_eq!(numbers(&events), (1..=10).collect::<Vec<u64>>());
+    // A new connection serves what comes after.
+    let mut client = EditServiceClient::connect(server.url.clone()).await.unwrap();
+    client.get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
+}
