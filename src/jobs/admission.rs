@@ -98,8 +98,10 @@ impl Store {
         let job = Arc::new(Job::new(id, record, span));
         let reservation = (!request_id.is_empty()).then(|| self.requests.entry(key));
         if let Some(dashmap::Entry::Occupied(taken)) = &reservation {
-            let found = self.by_id(*taken.get());
-            return found.map_or_else(
+            let id = *taken.get();
+            // Whoever deletes that job holds it and wants this entry.
+            drop(reservation);
+            return self.by_id(id).map_or_else(
                 || Err(Fault::new(Reason::Internal, "the job is being deleted; try again")),
                 |job| same_or_reused(job, &digest),
             );

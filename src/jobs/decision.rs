@@ -44,31 +44,7 @@ impl Store {
                 return Err(Fault::new(Reason::MaskAlreadyDecided, message));
             }
             let proposed = record.job.as_ref().and_then(|it| it.mask.as_ref());
-            let Some(proposed) = proposed else {
-                if masks::names_clusters(&decision) || !decision.etag.is_empty() {
-                    let message = "no mask is proposed yet, so there are no clusters and no etag; wait for mask_proposed";
-                    return Err(Fault::new(Reason::MaskNotProposed, message));
-                }
-                draft.keep_all(file);
-                draft.decide(decision, MaskSource::Decision);
-                return Ok(());
-            };
-            if !decision.etag.is_empty() && decision.etag != proposed.etag {
-                let message = format!("the proposed mask is `{}`; look at it first", proposed.etag);
-                return Err(Fault::new(Reason::MaskEtagMismatch, message).with("etag", &proposed.etag));
-            }
-            if let Some(Decision::Replace(mask)) = &decision.decision {
-                let count = proposed.clusters.len() as u32;
-                let ids = mask.clusters.iter().flat_map(|it| &it.ids);
-                if let Some(id) = ids.copied().find(|&id| id > count) {
-                    let text = format!("there is no cluster {id}; clusters are numbered 1 to {count}");
-                    let field = Violation {
-                        field: "decision.replace.clusters.ids".to_owned(),
-                        description: text,
-                    };
-                    return Err(Fault::invalid(vec![field]));
-                }
-            }
+            check_against(proposed, &decision)?;
             draft.keep_all(file);
             draft.decide(decision, MaskSource::Decision);
             Ok(())
@@ -153,6 +129,34 @@ impl Draft {
                 self.fail(&Fault::new(Reason::ReviewTimeout, message));
             }
         }
+    }
+}
+
+/// Refuses a decision that does not fit the proposed mask, or needs one that is not proposed yet.
+fn check_against(
+    proposed: Option<&v1::MaskProposed>,
+    decision: &v1::MaskDecision,
+) -> Result<(), Fault> {
+    let Some(proposed) = proposed else {
+        if masks::names_clusters(decision) || !decision.etag.is_empty() {
+            let message = "no mask is proposed yet, so there are no clusters and no etag; wait for mask_proposed";
+            return Err(Fault::new(Reason::MaskNotProposed, message));
+        }
+        return Ok(());
+    };
+    if !decision.etag.is_empty() && decision.etag != proposed.etag {
+        let message = format!("the proposed mask is `{}`; look at it first", proposed.etag);
+        return Err(Fault::new(Reason::MaskEtagMismatch, message).with("etag", &proposed.etag));
+    }
+    let Some(Decision::Replace(mask)) = &decision.decision else { return Ok(()) };
+    let count = proposed.clusters.len() as u32;
+    let mut ids = mask.clusters.iter().flat_map(|it| &it.ids);
+    match ids.find(|&&id| id > count) {
+        Some(id) => Err(Fault::invalid(vec![Violation {
+            field: "decision.replace.clusters.ids".to_owned(),
+            description: format!("there is no cluster {id}; clusters are numbered 1 to {count}"),
+        }])),
+        None => Ok(()),
     }
 }
 

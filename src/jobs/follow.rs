@@ -240,7 +240,7 @@ pub fn fill(store: &Store, artifacts: Vec<&mut Artifact>, inline: usize) {
 
 /// A preview as it is sent: never stored, so without a name.
 fn shown(shot: &Shot) -> Artifact {
-    let file = shot.picture.file().clone();
+    let file = shot.picture.file();
     let bytes = Bytes::from(file.bytes.clone());
     let NewFile { mut artifact, bytes } =
         NewFile::new(file.mime_type, (file.size.width, file.size.height), bytes);

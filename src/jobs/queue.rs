@@ -90,9 +90,12 @@ impl Queue {
         Ok(())
     }
 
-    /// Adds a job at the end of its tenant's lane.
+    /// Adds a job at the end of its tenant's lane; one that waits already keeps its place.
     pub fn push(&self, class: Class, tenant: &str, job: Uuid) {
-        self.lock().classes[class as usize].push(tenant, job);
+        let mut waiting = self.lock();
+        if !waiting.classes.iter().any(|lanes| lanes.holds(job)) {
+            waiting.classes[class as usize].push(tenant, job);
+        }
         self.changed.notify_one();
     }
 
@@ -149,6 +152,10 @@ impl Lanes {
             Some((_, jobs)) => jobs.push_back(job),
             None => self.0.push_back((tenant.to_owned(), VecDeque::from([job]))),
         }
+    }
+
+    fn holds(&self, job: Uuid) -> bool {
+        self.0.iter().any(|(_, jobs)| jobs.contains(&job))
     }
 
     /// Takes the first tenant's first job; the tenant goes behind the others.
@@ -234,6 +241,15 @@ mod tests {
         assert_eq!(queue.check("b"), Err(Full::Total));
         assert!(queue.remove(id(5)) && !queue.remove(id(5)));
         assert_eq!(queue.check("b"), Ok(()));
+    }
+
+    #[test]
+    fn a_job_waits_once() {
+        let queue = queue();
+        queue.push(Class::Interactive, "a", id(1));
+        queue.push(Class::Interactive, "a", id(2));
+        queue.push(Class::Decided, "a", id(1));
+        assert_eq!(queue.order(), [id(1), id(2)]);
     }
 
     #[test]

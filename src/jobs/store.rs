@@ -277,7 +277,8 @@ impl Store {
     /// Counts of a tenant's jobs by state.
     pub fn counts(&self, tenant: &str) -> BTreeMap<i32, u32> {
         let mut counts = BTreeMap::new();
-        for job in self.jobs.iter().filter(|it| it.tenant == tenant) {
+        // Not over the map itself: a job is locked while its change waits for the disk.
+        for job in self.all().into_iter().filter(|it| it.tenant == tenant) {
             *counts.entry(job.state() as i32).or_default() += 1;
         }
         counts
@@ -291,9 +292,12 @@ impl Store {
     /// Removes a job that has ended, and the artifacts that only it pinned.
     ///
     /// # Errors
-    /// [`Reason::JobLive`].
+    /// [`Reason::JobLive`], [`Reason::JobNotFound`] if somebody else was faster.
     pub fn delete(&self, job: &Job) -> Result<(), Fault> {
         let record = job.lock();
+        if self.by_id(job.id).is_none() {
+            return Err(Fault::no_job(&format!("jobs/{}", job.id)));
+        }
         if !job::is_over(job::state(&record)) {
             let message = "the job has not ended; cancel it first";
             return Err(Fault::new(Reason::JobLive, message));

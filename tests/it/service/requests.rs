@@ -175,3 +175,48 @@ fn unsound() -> Vec<(&'static str, &'static str, EditSpec)> {
         ("", "JOB_NOT_FOUND", EditSpec { reuse_localization_of: "jobs/x".to_owned(), ..spec("e") }),
     ]
 }
+
+/// Creates, deletes and counts of the same jobs at once: nothing waits for ever, and no artifact is unpinned twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_creates_and_counts_at_once_neither_wait_for_each_other_nor_delete_twice() {
+    let server = Harness::new().await;
+    let image = upload(&server, &picture(7)).await;
+    let source = Some(Source::Artifact(image.clone()));
+    let of_image = EditSpec { image: Some(Image { source }), ..spec("edit") };
+    let keeper = server.create(request(of_image.clone())).await;
+    server.until(&keeper.name, State::Succeeded).await;
+    for round in 0..10 {
+        let request_id = format!("round-{round}");
+        let asked = CreateEditJobRequest { request_id, ..request(of_image.clone()) };
+        let job = server.create(asked.clone()).await;
+        server.until(&job.name, State::Succeeded).await;
+        let calls: Vec<_> = (0..12)
+            .map(|number| {
+                let (mut client, asked, name) =
+                    (server.client.clone(), asked.clone(), job.name.clone());
+                tokio::spawn(async move {
+                    match number % 3 {
+                        0 => client.create_edit_job(asked).await.map(drop),
+                        1 => client.get_server_info(v1::GetServerInfoRequest {}).await.map(drop),
+                        _ => client
+                            .delete_edit_job(v1::DeleteEditJobRequest { name })
+                            .await
+                            .map(drop),
+                    }
+                })
+            })
+            .collect();
+        let limit = std::time::Duration::from_secs(20);
+        for call in calls {
+            let ended = tokio::time::timeout(limit, call).await;
+            drop(ended.expect("nothing waits for ever").unwrap());
+        }
+    }
+    let name = image;
+    let pinned = server.client.clone().delete_artifact(v1::DeleteArtifactRequest { name }).await;
+    assert_eq!(
+        reason(&pinned.unwrap_err()).1,
+        "ARTIFACT_PINNED",
+        "the first job still refers to it"
+    );
+}
