@@ -17,7 +17,6 @@ pub enum Reason {
     ImageTooLarge,
     BadMask,
     EmptyMask,
-    OutOfRange,
     ObjectNotFound,
     JobNotFound,
     ArtifactNotFound,
@@ -35,7 +34,6 @@ pub enum Reason {
     ModelLoading,
     Draining,
     WorkerLost,
-    GpuFault,
     QueueTimeout,
     RunTimeout,
     ReviewTimeout,
@@ -58,7 +56,6 @@ pub enum Code {
     ResourceExhausted = 8,
     FailedPrecondition = 9,
     Aborted = 10,
-    OutOfRange = 11,
     Internal = 13,
     Unavailable = 14,
 }
@@ -81,13 +78,12 @@ pub struct Fault {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidArgument,
         Self::BadImage,
         Self::ImageTooLarge,
         Self::BadMask,
         Self::EmptyMask,
-        Self::OutOfRange,
         Self::ObjectNotFound,
         Self::JobNotFound,
         Self::ArtifactNotFound,
@@ -105,7 +101,6 @@ impl Reason {
         Self::ModelLoading,
         Self::Draining,
         Self::WorkerLost,
-        Self::GpuFault,
         Self::QueueTimeout,
         Self::RunTimeout,
         Self::ReviewTimeout,
@@ -124,7 +119,6 @@ impl Reason {
             Self::ImageTooLarge => "IMAGE_TOO_LARGE",
             Self::BadMask => "BAD_MASK",
             Self::EmptyMask => "EMPTY_MASK",
-            Self::OutOfRange => "OUT_OF_RANGE",
             Self::ObjectNotFound => "OBJECT_NOT_FOUND",
             Self::JobNotFound => "JOB_NOT_FOUND",
             Self::ArtifactNotFound => "ARTIFACT_NOT_FOUND",
@@ -142,7 +136,6 @@ impl Reason {
             Self::ModelLoading => "MODEL_LOADING",
             Self::Draining => "DRAINING",
             Self::WorkerLost => "WORKER_LOST",
-            Self::GpuFault => "GPU_FAULT",
             Self::QueueTimeout => "QUEUE_TIMEOUT",
             Self::RunTimeout => "RUN_TIMEOUT",
             Self::ReviewTimeout => "REVIEW_TIMEOUT",
@@ -167,7 +160,6 @@ impl Reason {
             | Self::ImageTooLarge
             | Self::BadMask
             | Self::EmptyMask
-            | Self::OutOfRange
             | Self::ObjectNotFound => Code::InvalidArgument,
             Self::JobNotFound | Self::ArtifactNotFound => Code::NotFound,
             Self::RequestIdReused => Code::AlreadyExists,
@@ -186,7 +178,7 @@ impl Reason {
                 Code::DeadlineExceeded
             }
             Self::ClientGone | Self::CancelledByApi => Code::Cancelled,
-            Self::GpuFault | Self::Internal => Code::Internal,
+            Self::Internal => Code::Internal,
         }
     }
 }
