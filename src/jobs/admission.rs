@@ -11,7 +11,7 @@ use crate::jobs::{
     inputs::Inputs,
     job::Job,
     life::Draft,
-    queue::Full,
+    queue::{Full, Place},
     store::{self, Store},
 };
 use crate::picture::Note;
@@ -64,7 +64,7 @@ impl Store {
         if let Some(job) = self.repeated(&key, &digest)? {
             return Ok(job);
         }
-        self.admit(tenant, spec.mask_policy())?;
+        let _place = self.admit(tenant, spec.mask_policy())?;
 
         // 2. What the pictures hold.
         let checked = self.check_pictures(tenant, &mut spec, inputs)?;
@@ -150,19 +150,21 @@ impl Store {
             return Err(fault.retry_after(Duration::from_secs(1)));
         }
         self.need_model()?;
-        self.queue.check(tenant).map_err(|full| {
-            let fault = match full {
-                Full::Total => Fault::new(Reason::QueueFull, "the queue is full"),
-                Full::Tenant => Fault::new(
-                    Reason::TenantQuota,
-                    "this tenant has as many waiting jobs as it may",
-                ),
-            };
-            fault.with("queue_length", &self.queue.len()).retry_after(self.wait())
-        })
+        self.queue.check(tenant).map_err(|full| self.full(full))
     }
 
-    fn admit(&self, tenant: &str, policy: MaskPolicy) -> Result<(), Fault> {
+    fn full(&self, full: Full) -> Fault {
+        let fault = match full {
+            Full::Total => Fault::new(Reason::QueueFull, "the queue is full"),
+            Full::Tenant => {
+                Fault::new(Reason::TenantQuota, "this tenant has as many waiting jobs as it may")
+            }
+        };
+        fault.with("queue_length", &self.queue.len()).retry_after(self.wait())
+    }
+
+    /// Keeps a place in the queue, if the tenant may have one.
+    fn admit(&self, tenant: &str, policy: MaskPolicy) -> Result<Place<'_>, Fault> {
         self.check_load(tenant)?;
         let awaiting = self.counts(tenant).get(&(State::AwaitingMask as i32)).copied();
         let most = self.limits.tenant_awaiting;
@@ -173,7 +175,7 @@ impl Store {
             let fault = Fault::new(Reason::TenantQuota, message);
             return Err(fault.retry_after(Duration::from_secs(30)));
         }
-        Ok(())
+        self.queue.reserve(tenant).map_err(|full| self.full(full))
     }
 
     /// The job of an earlier request of the same id.

@@ -47,7 +47,25 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     classes: [Lanes; 3],
+    /// Tenants of jobs that are being accepted, one a job.
+    reserved: Vec<String>,
     closed: bool,
+}
+
+/// A place that is kept for a job while it is accepted; dropped once the job waits, or was refused.
+#[derive(Debug)]
+pub struct Place<'a> {
+    queue: &'a Queue,
+    tenant: String,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.lock();
+        if let Some(index) = waiting.reserved.iter().position(|it| *it == self.tenant) {
+            waiting.reserved.swap_remove(index);
+        }
+    }
 }
 
 /// The tenants of a class in the order of their turns, each with its jobs.
@@ -80,14 +98,18 @@ impl Queue {
     /// # Errors
     /// [`Full`].
     pub fn check(&self, tenant: &str) -> Result<(), Full> {
-        let waiting = self.lock();
-        if waiting.len() >= self.limits.total {
-            return Err(Full::Total);
-        }
-        if waiting.of_tenant(tenant) >= self.limits.tenant {
-            return Err(Full::Tenant);
-        }
-        Ok(())
+        self.lock().check(tenant, self.limits)
+    }
+
+    /// Keeps a place for a new job of a tenant, so that those which are accepted at the same time don't all take the last one.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn reserve(&self, tenant: &str) -> Result<Place<'_>, Full> {
+        let mut waiting = self.lock();
+        waiting.check(tenant, self.limits)?;
+        waiting.reserved.push(tenant.to_owned());
+        Ok(Place { queue: self, tenant: tenant.to_owned() })
     }
 
     /// Adds a job at the end of its tenant's lane; one that waits already keeps its place.
@@ -136,6 +158,17 @@ impl Queue {
 }
 
 impl Waiting {
+    fn check(&self, tenant: &str, limits: QueueLimits) -> Result<(), Full> {
+        if self.len() + self.reserved.len() >= limits.total {
+            return Err(Full::Total);
+        }
+        let reserved = self.reserved.iter().filter(|it| *it == tenant).count();
+        if self.of_tenant(tenant) + reserved >= limits.tenant {
+            return Err(Full::Tenant);
+        }
+        Ok(())
+    }
+
     fn len(&self) -> usize {
         self.classes.iter().flat_map(|lanes| &lanes.0).map(|(_, jobs)| jobs.len()).sum()
     }
@@ -240,6 +273,10 @@ mod tests {
         }
         assert_eq!(queue.check("b"), Err(Full::Total));
         assert!(queue.remove(id(5)) && !queue.remove(id(5)));
+        assert_eq!(queue.check("b"), Ok(()));
+        let place = queue.reserve("b").unwrap();
+        assert_eq!(queue.check("b"), Err(Full::Total));
+        drop(place);
         assert_eq!(queue.check("b"), Ok(()));
     }
 

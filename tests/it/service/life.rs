@@ -254,3 +254,22 @@ async fn jobs_are_listed_newest_first_in_pages_and_deleted() {
     let gone = server.client.clone().download_artifact(download).await.unwrap_err();
     assert_eq!(reason(&gone), (Code::NotFound, "ARTIFACT_NOT_FOUND".to_owned()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creates_at_once_do_not_overfill_the_queue() {
+    let limits = Limits { queue: QueueLimits { total: 3, tenant: 3 }, ..LIMITS };
+    let server = Harness::with(limits).await;
+    let slow = || request(EditSpec { localize_steps: Some(500), ..spec("edit") });
+    let running = server.create(slow()).await;
+    server.until(&running.name, State::Localizing).await;
+    let calls: Vec<_> = (0..30)
+        .map(|_| {
+            let (mut client, asked) = (server.client.clone(), slow());
+            tokio::spawn(async move { client.create_edit_job(asked).await.is_ok() })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(server.store.queue.len(), 3);
+}
