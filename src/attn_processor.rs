@@ -7,6 +7,8 @@ use std::fmt;
 
 use tch::{Kind, Tensor};
 
+use crate::kernels::flash_attention;
+
 /// Where in the U-Net a block stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
@@ -85,7 +87,7 @@ impl AttnProcessor for Unwatched {
     }
 
     fn attend(&mut self, _site: &AttnSite, qkv: &Qkv) -> Tensor {
-        qkv.fused(None)
+        qkv.attend().output
     }
 }
 
@@ -104,12 +106,37 @@ pub struct Qkv<'a> {
     pub branches: &'a [Branch],
 }
 
+/// A layer's output, with what single probabilities are computed from.
+#[derive(Debug)]
+pub struct Attended {
+    /// (N, H, Q, D).
+    pub output: Tensor,
+    /// Of each query's logits, (N, H, Q) in fp32, where the kernel tells it.
+    log_sum_exp: Option<Tensor>,
+}
+
 impl Qkv<'_> {
-    /// The layer's output (N, H, Q, D) by libtorch's fused kernel; `bias` is added to the logits, broadcast to (N, H, Q, K).
-    pub fn fused(&self, bias: Option<&Tensor>) -> Tensor {
-        Tensor::scaled_dot_product_attention(
-            self.query, self.key, self.value, bias, 0.0, false, self.scale, false,
-        )
+    /// The layer's output by the fused kernel of this machine: the CPU's own for bf16, or else libtorch's.
+    pub fn attend(&self) -> Attended {
+        let Self { query, key, value, scale, .. } = *self;
+        match flash_attention::attend(query, key, value, scale) {
+            Some(native) => {
+                Attended { output: native.output, log_sum_exp: Some(native.log_sum_exp) }
+            }
+            None => Attended {
+                output: Tensor::scaled_dot_product_attention(
+                    query,
+                    key,
+                    value,
+                    None::<Tensor>,
+                    0.0,
+                    false,
+                    scale,
+                    false,
+                ),
+                log_sum_exp: None,
+            },
+        }
     }
 
     /// The first batch row of a branch, which the batch must have.
@@ -118,38 +145,54 @@ impl Qkv<'_> {
         row.expect("an edit's batch has all three branches") as i64
     }
 
-    /// One row's queries against one row's keys and values, as a batch of one.
-    pub fn row(&self, queries: i64, keys: i64) -> QkvRow {
-        QkvRow {
-            query: self.query.narrow(0, queries, 1),
-            key: self.key.narrow(0, keys, 1),
-            value: self.value.narrow(0, keys, 1),
-            scale: self.scale,
+    /// One row's queries against another row's keys and values: their output (H, Q, D).
+    pub fn attend_across(&self, queries: i64, keys: i64) -> Tensor {
+        let query = &self.query.narrow(0, queries, 1);
+        let [key, value] = &[self.key, self.value].map(|it| it.narrow(0, keys, 1));
+        let row = Qkv { query, key, value, scale: self.scale, branches: &[] };
+        row.attend().output.squeeze_dim(0)
+    }
+
+    /// Probabilities of the first key, (H, Q, 1) in fp32, of one batch row.
+    pub fn first_probs(&self, attended: &Attended, row: i64) -> Tensor {
+        match &attended.log_sum_exp {
+            Some(log_sum_exp) => {
+                let logits = self.logits(row, 0, self.query.size()[2], 1); // (H, Q, 1)
+                (logits - log_sum_exp.select(0, row).unsqueeze(-1)).exp()
+            }
+            None => self.probs(row, 0, self.query.size()[2]).narrow(2, 0, 1),
         }
     }
 
-    /// Probabilities (H, rows, K) in fp32 of one batch row, for the queries `start..start + length`.
-    pub fn probs(&self, row: i64, start: i64, length: i64) -> Tensor {
-        let query = self.query.select(0, row).narrow(1, start, length).to_kind(Kind::Float); // (H, q, D)
-        let key = self.key.select(0, row).to_kind(Kind::Float); // (H, K, D)
-        (query.matmul(&key.transpose(-1, -2)) * self.scale).softmax(-1, Kind::Float) // (H, q, K)
+    /// Adds the head mean of one batch row's probabilities for the queries `start..` to `sum`, (queries, K) in fp32.
+    pub fn add_mean_probs(&self, attended: &Attended, row: i64, start: i64, sum: &mut Tensor) {
+        let length = sum.size()[0];
+        match &attended.log_sum_exp {
+            Some(log_sum_exp) => flash_attention::add_mean_probs(
+                &self.query.select(0, row).narrow(1, start, length),
+                &self.key.select(0, row),
+                &log_sum_exp.select(0, row).narrow(1, start, length),
+                self.scale,
+                sum,
+            ),
+            None => {
+                let probs = self.probs(row, start, length); // (H, q, K)
+                let mean = probs.mean_dim([0i64].as_slice(), false, Kind::Float);
+                let _ = sum.g_add_(&mean.to_device(sum.device()));
+            }
+        }
     }
-}
 
-/// A batch of one row: views of a layer's queries, keys and values.
-#[derive(Debug)]
-pub struct QkvRow {
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scale: f64,
-}
+    /// Probabilities (H, length, K) in fp32 of one batch row, for the queries `start..start + length`.
+    pub fn probs(&self, row: i64, start: i64, length: i64) -> Tensor {
+        self.logits(row, start, length, self.key.size()[2]).softmax(-1, Kind::Float)
+    }
 
-impl QkvRow {
-    /// The row's output (1, H, Q, D), as [`Qkv::fused`].
-    pub fn fused(&self, bias: Option<&Tensor>) -> Tensor {
-        let Self { query, key, value, scale } = self;
-        Qkv { query, key, value, scale: *scale, branches: &[] }.fused(bias)
+    /// Logits (H, length, keys) in fp32 of one batch row, for the queries `start..start + length` and the first keys.
+    fn logits(&self, row: i64, start: i64, length: i64, keys: i64) -> Tensor {
+        let query = self.query.select(0, row).narrow(1, start, length).to_kind(Kind::Float); // (H, q, D)
+        let key = self.key.select(0, row).narrow(1, 0, keys).to_kind(Kind::Float); // (H, K, D)
+        query.matmul(&key.transpose(-1, -2)) * self.scale // (H, q, K)
     }
 }
 

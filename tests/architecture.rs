@@ -9,12 +9,12 @@ use std::{
 
 /// Each room with the rooms it may import, from the ground up.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("attn_processor", &[]),
+    ("kernels", &[]),
+    ("attn_processor", &["kernels"]),
     ("sampling", &[]),
     ("cluster", &[]),
     ("picture", &[]),
     ("drawing", &[]),
-    ("kernels", &[]),
     ("models", &["attn_processor", "kernels"]),
     ("schedulers", &["sampling"]),
     ("pipelines", &["attn_processor", "sampling", "picture", "models", "schedulers"]),

@@ -2,3 +2,5 @@
 
 pub mod cpu;
 pub mod cuda;
+pub mod flash_attention;
+mod openmp;

@@ -77,7 +77,7 @@ impl Attention {
         let hidden_states = if context.processor.watches(&site) {
             context.processor.attend(&site, &qkv).to_kind(query.kind())
         } else {
-            qkv.fused(None)
+            qkv.attend().output
         };
 
         self.to_out.forward(&hidden_states.transpose(1, 2).flatten(2, 3)) // (N, Q, C)

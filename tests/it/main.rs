@@ -31,6 +31,7 @@ mod palette;
 mod method;
 // Data sets, figures, reports.
 mod evaluation;
+mod flash_attention;
 // Where an edit is: localizers, scores of clusters, masks at the picture's edges.
 mod localizers;
 // The gRPC service: jobs, streams, masks, restarts.

@@ -43,37 +43,19 @@ impl AttnProcessor for AttnModulator {
     fn attend(&mut self, site: &AttnSite, qkv: &Qkv<'_>) -> Tensor {
         let mask = self.at(site);
         let row = qkv.row_of(Branch::Text);
-        let output = qkv.fused(None); // (N, H, Q, D)
-        let mut text = output.select(0, row); // (H, Q, D), a view
-        let modulated = match self.modulation {
-            Modulation::Gate => gated(qkv, row, &mask),
-            Modulation::Mask => masked(qkv, row, &mask),
-            Modulation::Null => nulled(qkv, row, &mask, &text),
+        let attended = qkv.attend();
+        let mut text = attended.output.select(0, row); // (H, Q, D), a view
+        let outside = match self.modulation {
+            Modulation::Gate => first_value(qkv, row) * qkv.first_probs(&attended, row),
+            Modulation::Mask => first_value(qkv, row),
+            Modulation::Null => qkv.attend_across(row, qkv.row_of(Branch::Image)),
         };
-        text.copy_(&modulated);
-        output
+        text.copy_(&text.where_self(&mask.gt(0.0), &outside.to_kind(text.kind())));
+        attended.output
     }
 }
 
-/// `A' = A ⊙ G`, `A'V`, where G is the mask for every token but the first, and 1 for that; no renormalization.
-fn gated(qkv: &Qkv<'_>, row: i64, mask: &Tensor) -> Tensor {
-    let probs = qkv.probs(row, 0, qkv.query.size()[2]); // (H, Q, T)
-    let tokens = probs.size()[2];
-    let probs = Tensor::cat(&[probs.narrow(2, 0, 1), probs.narrow(2, 1, tokens - 1) * mask], 2);
-    probs.to_kind(qkv.value.kind()).matmul(&qkv.value.select(0, row)) // (H, Q, D)
-}
-
-/// The logits of every token but the first are minus infinity outside the mask.
-fn masked(qkv: &Qkv<'_>, row: i64, mask: &Tensor) -> Tensor {
-    let (queries, tokens) = (mask.size()[0], qkv.key.size()[2]);
-    let first = Tensor::zeros([queries, 1], (Kind::Float, mask.device()));
-    let bias = first.masked_fill(&mask.le(0.0), f64::NEG_INFINITY).repeat([1, tokens - 1]);
-    let bias = Tensor::cat(&[first, bias], 1).to_kind(qkv.query.kind()); // (Q, T)
-    qkv.row(row, row).fused(Some(&bias)).squeeze_dim(0)
-}
-
-/// Inside the mask the output as it is, outside that of the null prompt's keys and values.
-fn nulled(qkv: &Qkv<'_>, row: i64, mask: &Tensor, text: &Tensor) -> Tensor {
-    let outside = qkv.row(row, qkv.row_of(Branch::Image)).fused(None).squeeze_dim(0); // (H, Q, D)
-    text.where_self(&mask.gt(0.0), &outside)
+/// The first token's value, (H, 1, D) in fp32.
+fn first_value(qkv: &Qkv<'_>, row: i64) -> Tensor {
+    qkv.value.select(0, row).narrow(1, 0, 1).to_kind(Kind::Float)
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::{AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage};
+use crate::attn_processor::{Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage};
 
 /// The finest grid of ISAM, a side; a finer level is pooled to it, so that memory stays bounded at any size.
 const MAX_GRID_SIDE: i64 = 64;
@@ -106,8 +106,9 @@ impl AttnProcessor for AttnStore {
             AttnKind::CrossAttn => &mut maps.icam,
         };
         let keys = qkv.key.size()[2];
-        slot.get_or_insert_with(|| AttnMap::new(site, keys)).add(site, qkv, row);
-        qkv.fused(None)
+        let attended = qkv.attend();
+        slot.get_or_insert_with(|| AttnMap::new(site, keys)).add(site, qkv, &attended, row);
+        attended.output
     }
 }
 
@@ -128,21 +129,23 @@ impl AttnMap {
     }
 
     /// Adds one layer's head mean, a chunk of queries at a time.
-    fn add(&mut self, site: &AttnSite, qkv: &Qkv<'_>, row: i64) {
+    fn add(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended, row: i64) {
         let (heads, queries, keys) = (qkv.query.size()[1], qkv.query.size()[2], qkv.key.size()[2]);
         let pooling = Pooling::new(site, self.grid);
         let chunk = (CHUNK / (heads * keys)).clamp(1, queries);
         let mut start = 0;
         while start < queries {
             let length = chunk.min(queries - start);
-            let probs = qkv.probs(row, start, length); // (H, q, K)
-            let probs =
-                probs.mean_dim([0i64].as_slice(), false, Kind::Float).to_device(Device::Cpu); // (q, K)
             match &pooling {
                 None => {
-                    let _ = self.sum.narrow(0, start, length).g_add_(&probs);
+                    let mut sum = self.sum.narrow(0, start, length);
+                    qkv.add_mean_probs(attended, row, start, &mut sum);
                 }
-                Some(pooling) => pooling.add(&mut self.sum, &probs, start),
+                Some(pooling) => {
+                    let mut probs = Tensor::zeros([length, keys], (Kind::Float, Device::Cpu));
+                    qkv.add_mean_probs(attended, row, start, &mut probs);
+                    pooling.add(&mut self.sum, &probs, start);
+                }
             }
             start += length;
         }

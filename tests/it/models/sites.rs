@@ -26,7 +26,7 @@ impl AttnProcessor for Recorder {
         let (_, heads, queries, _) = qkv.query.size4().unwrap();
         self.seen.push((*site, queries, qkv.key.size()[2], qkv.branches.to_vec()));
         self.heads.push(heads);
-        qkv.fused(None)
+        qkv.attend().output
     }
 }
 
