@@ -3,4 +3,5 @@
 pub mod cpu;
 pub mod cuda;
 pub mod flash_attention;
+pub mod onednn;
 mod openmp;

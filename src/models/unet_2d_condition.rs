@@ -8,7 +8,7 @@ use crate::attn_processor::{AttnKind, AttnProcessor, AttnSite, Branch, Stage};
 use crate::models::{
     attention::AttnContext,
     embeddings::{TimestepEmbedding, Timesteps},
-    layers::{Conv2d, GroupNorm},
+    layers::{Conv2d, GroupNorm, channels_last},
     resnet::ResnetConfig,
     transformer_2d::Transformer2DConfig,
     unet_2d_blocks::{BlockConfig, DownBlock2D, UNetMidBlock2DCrossAttn, UpBlock2D},
@@ -140,9 +140,9 @@ impl UNet2DConditionModel {
 
         // 2. pre-process
         let sample = if self.config.center_input_sample {
-            self.conv_in.forward(&(sample * 2.0 - 1.0))
+            self.conv_in.forward(&channels_last(&(sample * 2.0 - 1.0)))
         } else {
-            self.conv_in.forward(sample)
+            self.conv_in.forward(&channels_last(sample))
         }; // (N, C₀, h, w)
         UNetState { residuals: vec![sample.shallow_clone()], sample, emb }
     }

@@ -6,7 +6,7 @@
 use tch::Tensor;
 
 use crate::models::{
-    layers::{Conv2d, GroupNorm, Linear},
+    layers::{Conv2d, GroupNorm, Linear, channels_last},
     resnet::{Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D},
     weights::VarPath,
 };
@@ -111,7 +111,7 @@ impl Encoder {
 
     /// (N, in, H, W) to (N, out, h, w), each side halved once a level, rounding down.
     pub fn forward(&self, sample: &Tensor) -> Tensor {
-        let mut sample = self.conv_in.forward(sample);
+        let mut sample = self.conv_in.forward(&channels_last(sample));
 
         // 1. down
         for block in &self.down_blocks {
@@ -168,7 +168,7 @@ impl Decoder {
 
     /// (N, in, h, w) to (N, out, H, W), each side doubled once a level.
     pub fn forward(&self, sample: &Tensor) -> Tensor {
-        let mut sample = self.conv_in.forward(sample);
+        let mut sample = self.conv_in.forward(&channels_last(sample));
 
         // 1. mid
         sample = self.mid_block.forward(&sample);

@@ -1,0 +1,195 @@
+//! Convolutions and linear maps through oneDNN, with weights that are packed once.
+//!
+//! `conv2d` and `linear` bring their weights into oneDNN's blocked layouts on every call. The operators that
+//! `torch.compile` emits for CPUs take packed weights; they have no name in tch and are called through libtorch's C
+//! interface (`torch/csrc/inductor/aoti_torch/c/shim.h` and `shim_cpu.h`).
+#![expect(unsafe_code, reason = "functions of libtorch's C interface")]
+
+use std::{
+    ffi::{c_char, c_int, c_void},
+    ptr,
+};
+
+use tch::{Device, Kind, Tensor};
+
+/// Weights (out, in, k, k) of a convolution, as oneDNN wants them.
+#[derive(Debug)]
+pub struct PackedConv2d {
+    weight: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+/// Weights (out, in) of a linear map, as oneDNN wants them.
+#[derive(Debug)]
+pub struct PackedLinear {
+    weight: Tensor,
+}
+
+/// Whether weights of this tensor's dtype and device are worth packing.
+fn packs(weight: &Tensor) -> bool {
+    cfg!(target_arch = "x86_64")
+        && weight.device() == Device::Cpu
+        && matches!(weight.kind(), Kind::Float | Kind::BFloat16)
+}
+
+// === impl PackedConv2d ===
+
+impl PackedConv2d {
+    /// Packs weights, or gives them back where libtorch's own convolution is as good.
+    ///
+    /// # Errors
+    /// The weights, on another device than a CPU, another architecture than x86-64, or in another dtype than fp32 or bf16.
+    pub fn new(weight: Tensor, stride: i64, padding: i64) -> Result<Self, Tensor> {
+        if !packs(&weight) {
+            return Err(weight);
+        }
+        let opaque = weight.to_mkldnn();
+        let weight = opaque.mkldnn_reorder_conv2d_weight(
+            [padding; 2],
+            [stride; 2],
+            [1, 1],
+            1,
+            None::<&[i64]>,
+        );
+        Ok(Self { weight, stride, padding })
+    }
+
+    /// (N, in, h, w) to (N, out, h′, w′), in the input's order of dimensions in memory.
+    pub fn forward(&self, input: &Tensor, bias: &Tensor) -> Tensor {
+        let (stride, padding, dilation) = ([self.stride; 2], [self.padding; 2], [1i64; 2]);
+        let bias = handle(bias);
+        call("convolution", |output| {
+            // SAFETY: the signature is libtorch 2.11's; all that is pointed to outlives the call, which changes none of it.
+            unsafe {
+                aoti_torch_cpu_mkldnn__convolution_pointwise(
+                    handle(input),
+                    handle(&self.weight),
+                    &raw const bias,
+                    padding.as_ptr(),
+                    2,
+                    stride.as_ptr(),
+                    2,
+                    dilation.as_ptr(),
+                    2,
+                    1,
+                    c"none".as_ptr(),
+                    ptr::null(),
+                    0,
+                    ptr::null(),
+                    output,
+                )
+            }
+        })
+    }
+}
+
+// === impl PackedLinear ===
+
+impl PackedLinear {
+    /// Packs weights, or gives them back where libtorch's own product is as good.
+    ///
+    /// # Errors
+    /// As for [`PackedConv2d::new`].
+    pub fn new(weight: Tensor) -> Result<Self, Tensor> {
+        if !packs(&weight) {
+            return Err(weight);
+        }
+        // The operator's arguments: weights, which it takes, and a number of rows that is not known. Then its result.
+        let mut stack = [cloned(&weight) as u64, 0];
+        // SAFETY: an operator (Tensor, SymInt?) -> Tensor of libtorch 2.11, called as its interface says.
+        let status = unsafe {
+            aoti_torch_call_dispatcher(
+                c"mkldnn::_reorder_linear_weight".as_ptr(),
+                c"".as_ptr(),
+                stack.as_mut_ptr(),
+            )
+        };
+        assert_eq!(status, 0, "libtorch could not pack weights of {:?}", weight.size());
+        // SAFETY: the result is a tensor that belongs to the caller.
+        Ok(Self { weight: unsafe { Tensor::from_ptr((stack[0] as *mut c_void).cast()) } })
+    }
+
+    /// (…, in) to (…, out).
+    pub fn forward(&self, input: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        let bias = bias.map(handle);
+        let bias = bias.as_ref().map_or(ptr::null(), ptr::from_ref);
+        call("linear map", |output| {
+            // SAFETY: as for the convolution.
+            unsafe {
+                aoti_torch_cpu__linear_pointwise(
+                    handle(input),
+                    handle(&self.weight),
+                    bias,
+                    c"none".as_ptr(),
+                    ptr::null(),
+                    0,
+                    ptr::null(),
+                    output,
+                )
+            }
+        })
+    }
+}
+
+/// libtorch's `AtenTensorHandle`: a pointer to an `at::Tensor`, as tch holds one.
+type Handle = *mut c_void;
+
+unsafe extern "C" {
+    fn aoti_torch_cpu_mkldnn__convolution_pointwise(
+        input: Handle,
+        weight: Handle,
+        bias: *const Handle,
+        padding: *const i64,
+        paddings: i64,
+        stride: *const i64,
+        strides: i64,
+        dilation: *const i64,
+        dilations: i64,
+        groups: i64,
+        function: *const c_char,
+        scalars: *const *const f64,
+        scalar_count: i64,
+        algorithm: *const *const c_char,
+        output: *mut Handle,
+    ) -> c_int;
+
+    fn aoti_torch_cpu__linear_pointwise(
+        input: Handle,
+        weight: Handle,
+        bias: *const Handle,
+        function: *const c_char,
+        scalars: *const *const f64,
+        scalar_count: i64,
+        algorithm: *const *const c_char,
+        output: *mut Handle,
+    ) -> c_int;
+
+    fn aoti_torch_call_dispatcher(
+        operator: *const c_char,
+        overload: *const c_char,
+        stack: *mut u64,
+    ) -> c_int;
+}
+
+/// Borrows a tensor for a call.
+fn handle(tensor: &Tensor) -> Handle {
+    tensor.as_ptr().cast_mut().cast()
+}
+
+/// A handle of its own to the same tensor.
+fn cloned(tensor: &Tensor) -> Handle {
+    let clone = std::mem::ManuallyDrop::new(tensor.shallow_clone());
+    handle(&clone)
+}
+
+/// Runs an operator that writes a handle to its result.
+///
+/// Panics as tch's own operators do: shapes are checked where they enter a pipeline.
+fn call(what: &str, operator: impl FnOnce(*mut Handle) -> c_int) -> Tensor {
+    let mut output: Handle = ptr::null_mut();
+    let status = operator(&raw mut output);
+    assert!(status == 0 && !output.is_null(), "libtorch failed in a {what}; it said why on stderr");
+    // SAFETY: the result is a tensor that belongs to the caller.
+    unsafe { Tensor::from_ptr(output.cast()) }
+}
