@@ -1,7 +1,8 @@
 //! What U-Net and method both say: attention sites, guidance branches, Q, K and V, and the hook that sees them.
 //!
-//! The hook's shape is diffusers' `AttnProcessor`. Differs: it receives Q, K and V instead of the layer, so that a
-//! processor is a few lines and the layer keeps its projections; sites and branches are types instead of names and indices.
+//! The hook's shape is diffusers' `AttnProcessor`. Differs: it does not compute the layer but sees its Q, K, V and output,
+//! which it may change in place. So a processor is a few lines, every layer is one fused call whoever watches, and rows of
+//! several jobs can share a batch. Sites and branches are types instead of names and indices.
 
 use std::fmt;
 
@@ -70,11 +71,11 @@ impl Branch {
 
 /// A guest in the attention layers of one U-Net call (diffusers: `AttnProcessor`).
 pub trait AttnProcessor: Send {
-    /// Whether it wants this site; an unwatched site stays one fused call.
+    /// Whether it wants to see this site.
     fn watches(&self, site: &AttnSite) -> bool;
 
-    /// Computes one layer's attention, (N, H, Q, D), from its Q, K and V.
-    fn attend(&mut self, site: &AttnSite, qkv: &Qkv) -> Tensor;
+    /// Sees what a layer attended with and what came of it, whose output it may change in place.
+    fn visit(&mut self, site: &AttnSite, qkv: &Qkv, attended: &Attended);
 }
 
 /// The guest that watches nothing: the plain U-Net.
@@ -86,20 +87,18 @@ impl AttnProcessor for Unwatched {
         false
     }
 
-    fn attend(&mut self, _site: &AttnSite, qkv: &Qkv) -> Tensor {
-        qkv.attend().output
-    }
+    fn visit(&mut self, _site: &AttnSite, _qkv: &Qkv, _attended: &Attended) {}
 }
 
 /// Queries, keys and values of one layer, for every row of the batch.
 #[derive(Debug)]
 pub struct Qkv<'a> {
     /// (N, H, Q, D).
-    pub query: &'a Tensor,
+    pub query: Tensor,
     /// (N, H, K, D).
-    pub key: &'a Tensor,
+    pub key: Tensor,
     /// (N, H, K, D).
-    pub value: &'a Tensor,
+    pub value: Tensor,
     /// Factor of the logits, D^-1/2.
     pub scale: f64,
     /// What each of the N rows is; a batch of samples repeats the triple.
@@ -115,11 +114,11 @@ pub struct Attended {
     log_sum_exp: Option<Tensor>,
 }
 
-impl Qkv<'_> {
+impl<'a> Qkv<'a> {
     /// The layer's output by the fused kernel of this machine: the CPU's own for bf16, or else libtorch's.
     pub fn attend(&self) -> Attended {
-        let Self { query, key, value, scale, .. } = *self;
-        match flash_attention::attend(query, key, value, scale) {
+        let Self { query, key, value, scale, .. } = self;
+        match flash_attention::attend(query, key, value, *scale) {
             Some(native) => {
                 Attended { output: native.output, log_sum_exp: Some(native.log_sum_exp) }
             }
@@ -131,11 +130,23 @@ impl Qkv<'_> {
                     None::<Tensor>,
                     0.0,
                     false,
-                    scale,
+                    *scale,
                     false,
                 ),
                 log_sum_exp: None,
             },
+        }
+    }
+
+    /// The rows `start..start + length` of the batch, as views.
+    pub fn rows(&self, start: usize, length: usize) -> Qkv<'a> {
+        let of = |it: &Tensor| it.narrow(0, start as i64, length as i64);
+        Qkv {
+            query: of(&self.query),
+            key: of(&self.key),
+            value: of(&self.value),
+            scale: self.scale,
+            branches: &self.branches[start..start + length],
         }
     }
 
@@ -147,8 +158,8 @@ impl Qkv<'_> {
 
     /// One row's queries against another row's keys and values: their output (H, Q, D).
     pub fn attend_across(&self, queries: i64, keys: i64) -> Tensor {
-        let query = &self.query.narrow(0, queries, 1);
-        let [key, value] = &[self.key, self.value].map(|it| it.narrow(0, keys, 1));
+        let query = self.query.narrow(0, queries, 1);
+        let [key, value] = [&self.key, &self.value].map(|it| it.narrow(0, keys, 1));
         let row = Qkv { query, key, value, scale: self.scale, branches: &[] };
         row.attend().output.squeeze_dim(0)
     }
@@ -193,6 +204,14 @@ impl Qkv<'_> {
         let query = self.query.select(0, row).narrow(1, start, length).to_kind(Kind::Float); // (H, q, D)
         let key = self.key.select(0, row).narrow(1, 0, keys).to_kind(Kind::Float); // (H, K, D)
         query.matmul(&key.transpose(-1, -2)) * self.scale // (H, q, K)
+    }
+}
+
+impl Attended {
+    /// The rows `start..start + length` of the batch, as views.
+    pub fn rows(&self, start: usize, length: usize) -> Self {
+        let of = |it: &Tensor| it.narrow(0, start as i64, length as i64);
+        Self { output: of(&self.output), log_sum_exp: self.log_sum_exp.as_ref().map(of) }
     }
 }
 

@@ -71,16 +71,14 @@ impl Attention {
         let value = self.split_heads(&self.to_v.forward(encoder_hidden_states)); // (N, H, K, D)
 
         let scale = (query.size()[3] as f64).powf(-0.5);
-        let qkv =
-            Qkv { query: &query, key: &key, value: &value, scale, branches: context.branches };
+        let qkv = Qkv { query, key, value, scale, branches: context.branches };
+        let attended = qkv.attend();
         let site = AttnSite { height, width, ..self.site };
-        let hidden_states = if context.processor.watches(&site) {
-            context.processor.attend(&site, &qkv).to_kind(query.kind())
-        } else {
-            qkv.attend().output
-        };
+        if context.processor.watches(&site) {
+            context.processor.visit(&site, &qkv, &attended);
+        }
 
-        self.to_out.forward(&hidden_states.transpose(1, 2).flatten(2, 3)) // (N, Q, C)
+        self.to_out.forward(&attended.output.transpose(1, 2).flatten(2, 3)) // (N, Q, C)
     }
 
     /// (N, L, H·D) to (N, H, L, D), a view.

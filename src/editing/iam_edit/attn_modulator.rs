@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use tch::{Kind, Tensor};
 
-use crate::attn_processor::{AttnKind, AttnProcessor, AttnSite, Branch, Qkv};
+use crate::attn_processor::{Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv};
 use crate::editing::settings::Modulation;
 
 /// The guest of pass 2.
@@ -40,18 +40,16 @@ impl AttnProcessor for AttnModulator {
         site.kind == AttnKind::CrossAttn
     }
 
-    fn attend(&mut self, site: &AttnSite, qkv: &Qkv<'_>) -> Tensor {
+    fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
         let mask = self.at(site);
         let row = qkv.row_of(Branch::Text);
-        let attended = qkv.attend();
         let mut text = attended.output.select(0, row); // (H, Q, D), a view
         let outside = match self.modulation {
-            Modulation::Gate => first_value(qkv, row) * qkv.first_probs(&attended, row),
+            Modulation::Gate => first_value(qkv, row) * qkv.first_probs(attended, row),
             Modulation::Mask => first_value(qkv, row),
             Modulation::Null => qkv.attend_across(row, qkv.row_of(Branch::Image)),
         };
         text.copy_(&text.where_self(&mask.gt(0.0), &outside.to_kind(text.kind())));
-        attended.output
     }
 }
 

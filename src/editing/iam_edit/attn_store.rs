@@ -98,7 +98,7 @@ impl AttnProcessor for AttnStore {
         site.stage != Stage::Mid && site.level == level
     }
 
-    fn attend(&mut self, site: &AttnSite, qkv: &Qkv<'_>) -> Tensor {
+    fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
         let row = qkv.row_of(Branch::Text);
         let mut maps = self.maps.lock().expect("no holder of the maps panics");
         let slot = match site.kind {
@@ -106,9 +106,7 @@ impl AttnProcessor for AttnStore {
             AttnKind::CrossAttn => &mut maps.icam,
         };
         let keys = qkv.key.size()[2];
-        let attended = qkv.attend();
-        slot.get_or_insert_with(|| AttnMap::new(site, keys)).add(site, qkv, &attended, row);
-        attended.output
+        slot.get_or_insert_with(|| AttnMap::new(site, keys)).add(site, qkv, attended, row);
     }
 }
 
@@ -218,12 +216,11 @@ mod tests {
         tch::manual_seed(7);
         let shape = [3, 2, site.height * site.width, 4];
         let [query, key, value] = [0; 3].map(|_| Tensor::randn(shape, (Kind::Float, Device::Cpu)));
-        let qkv =
-            Qkv { query: &query, key: &key, value: &value, scale: 0.5, branches: &Branch::TRIPLE };
+        let qkv = Qkv { query, key, value, scale: 0.5, branches: &Branch::TRIPLE };
         let mut store = AttnStore::new(WatchedLevels { isam: 1, icam: 1 });
         let maps = store.maps();
         assert!(store.watches(site));
-        let _ = store.attend(site, &qkv);
+        store.visit(site, &qkv, &qkv.attend());
         let probs = qkv.probs(0, 0, shape[2]).mean_dim([0i64].as_slice(), false, Kind::Float);
         (maps.lock().unwrap().isam.as_ref().unwrap().mean(), probs)
     }

@@ -1,7 +1,7 @@
 //! Each stage's numbers.
 
 use retouch::{
-    attn_processor::{AttnProcessor, AttnSite, Branch, Qkv, Unwatched},
+    attn_processor::{Attended, AttnProcessor, AttnSite, Branch, Qkv, Unwatched},
     models::{attention::AttnContext, unet_2d_condition::UNet2DConditionModel},
 };
 use tch::{Kind, Tensor};
@@ -173,7 +173,7 @@ impl AttnProcessor for Explicit {
         true
     }
 
-    fn attend(&mut self, _site: &AttnSite, qkv: &Qkv<'_>) -> Tensor {
+    fn visit(&mut self, _site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
         const CHUNK: i64 = 7;
         let queries = qkv.query.size()[2];
         let rows = (0..qkv.query.size()[0]).map(|row| {
@@ -186,7 +186,8 @@ impl AttnProcessor for Explicit {
                 .collect();
             Tensor::cat(&chunks, 1)
         });
-        Tensor::stack(&rows.collect::<Vec<_>>(), 0)
+        let rows = Tensor::stack(&rows.collect::<Vec<_>>(), 0);
+        attended.output.shallow_clone().copy_(&rows);
     }
 }
 

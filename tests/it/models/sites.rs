@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use retouch::{
-    attn_processor::{AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage},
+    attn_processor::{Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage},
     models::unet_2d_condition_config::{BlockType, UNet2DConditionConfig},
 };
 use tch::{Kind, Tensor};
@@ -22,11 +22,10 @@ impl AttnProcessor for Recorder {
         true
     }
 
-    fn attend(&mut self, site: &AttnSite, qkv: &Qkv<'_>) -> Tensor {
+    fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, _attended: &Attended) {
         let (_, heads, queries, _) = qkv.query.size4().unwrap();
         self.seen.push((*site, queries, qkv.key.size()[2], qkv.branches.to_vec()));
         self.heads.push(heads);
-        qkv.attend().output
     }
 }
 
