@@ -31,7 +31,7 @@ pub(crate) struct Screen {
     style: Style,
     results: Stream,
     bar: Option<(Task, ProgressBar)>,
-    /// The last place in a queue that was told.
+    /// The last place in a queue that was told of this wait.
     place: u32,
     pass_started: Instant,
 }
@@ -248,6 +248,7 @@ impl Screen {
     }
 
     fn end_wait(&mut self) {
+        self.place = 0;
         if self.bar.as_ref().is_some_and(|(task, _)| *task == Task::Wait) {
             self.end_bar();
         }

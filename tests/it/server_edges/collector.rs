@@ -1,6 +1,9 @@
 //! An OTLP collector that keeps what it is sent.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use opentelemetry_proto::tonic::collector::{
     metrics::v1::{
@@ -27,8 +30,8 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// A collector that listens, and what sends to it.
-    pub(crate) async fn start() -> (Self, Exporters) {
+    /// A collector that listens, and its address.
+    pub(crate) async fn start() -> (Self, String) {
         let collector = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -36,8 +39,16 @@ impl Collector {
             .add_service(TraceServiceServer::new(collector.clone()))
             .add_service(MetricsServiceServer::new(collector.clone()));
         tokio::spawn(collecting.serve_with_incoming(TcpListenerStream::new(listener)));
-        (collector, Exporters::to(&endpoint).unwrap())
+        (collector, endpoint)
     }
+}
+
+/// The names of all metrics that came so far.
+pub(crate) fn names(collector: &Collector) -> BTreeSet<String> {
+    let sent = collector.metrics.lock().unwrap();
+    let resources = sent.iter().flat_map(|it| &it.resource_metrics);
+    let metrics = resources.flat_map(|it| &it.scope_metrics).flat_map(|it| &it.metrics);
+    metrics.map(|it| it.name.clone()).collect()
 }
 
 /// The end sends what is left; the collector is on this thread, so another one waits.

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::{
 };
 use retouch::server::telemetry::{
     self,
+    otlp::Exporters,
     series::{self, Kind, SECONDS},
 };
 
@@ -54,7 +55,8 @@ fn lines(metric: &Metric) -> Vec<String> {
 
 #[tokio::test]
 async fn a_collector_is_sent_what_prometheus_reads() {
-    let (collector, exporters) = Collector::start().await;
+    let (collector, endpoint) = Collector::start().await;
+    let exporters = Exporters::to(&endpoint).unwrap();
     let (recorder, prometheus) = telemetry::recorder(Some(&exporters)).unwrap();
     metrics::with_local_recorder(&recorder, || {
         for code in ["Ok", "Ok", "NotFound"] {

@@ -1,6 +1,6 @@
 //! What is around the service: configuration, keys, the gate, TLS, the ops port, traces, metrics. No model is needed.
 
-mod collector;
+pub(crate) mod collector;
 mod config;
 mod gate;
 mod keys;

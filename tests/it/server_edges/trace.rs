@@ -55,7 +55,8 @@ fn attributes(span: &Span) -> HashMap<&str, String> {
 #[tokio::test]
 async fn a_span_continues_the_callers_trace_and_is_sent_at_the_end() {
     // 1. A collector, and a server whose log is quiet: that must not silence its traces.
-    let (collector, exporters) = Collector::start().await;
+    let (collector, endpoint) = Collector::start().await;
+    let exporters = Exporters::to(&endpoint).unwrap();
     let log = Log { format: LogFormat::Text, level: "off".to_owned() };
     let (dispatch, _) = telemetry::subscriber(&log, Some(&exporters)).unwrap();
     // All of the server runs on this thread.

@@ -18,6 +18,8 @@ use retouch::{
 };
 use tonic::transport::Channel;
 
+use crate::server_edges::collector::{self, Collector};
+
 pub(super) struct Server {
     child: Child,
     url: String,
@@ -38,7 +40,11 @@ fn command(folder: &Path) -> Command {
 impl Server {
     /// Starts a server and waits until it is ready.
     pub(super) fn start(folder: &Path) -> Self {
-        let mut child = command(folder).spawn().unwrap();
+        Self::spawn(command(folder))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines
             .by_ref()
@@ -260,4 +266,32 @@ async fn what_is_scraped_has_the_labels_that_are_declared() {
     ] {
         assert!(text.contains(line), "{line} in:\n{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_sent_metrics_while_the_server_runs_and_at_its_end() {
+    let (collector, endpoint) = Collector::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut often = command(folder.path());
+    often.args(["--otlp-endpoint", &endpoint]).env("OTEL_METRIC_EXPORT_INTERVAL", "100");
+    let server = Server::spawn(often);
+    let started = Instant::now();
+    while !collector::names(&collector).contains("retouch_model_ready") {
+        assert!(started.elapsed() < Duration::from_secs(20), "nothing came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(server);
+
+    let mut seldom = command(folder.path());
+    seldom.args(["--otlp-endpoint", &endpoint]).env("OTEL_METRIC_EXPORT_INTERVAL", "3600000");
+    let mut server = Server::spawn(seldom);
+    server.client().await.run_edit(edit(4)).await.unwrap();
+    assert!(!collector::names(&collector).contains("retouch_jobs_total"), "it was too early");
+    server.signal("-TERM");
+    assert_eq!(server.ended(Duration::from_secs(15)), Some(0));
+    let came = collector::names(&collector);
+    assert!(
+        came.contains("retouch_jobs_total") && came.contains("retouch_pass_seconds"),
+        "{came:?}"
+    );
 }
