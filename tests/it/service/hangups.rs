@@ -16,7 +16,7 @@ use retouch::{
 use super::harness::{Harness, LIMITS, numbers, request, spec};
 
 /// Calls of each method that are hung up.
-const HANGUPS: usize = 16;
+const HANGUPS: usize = 32;
 /// The latest moment: by then a job is accepted, and no job here is over.
 const LATEST: Duration = Duration::from_millis(40);
 const GRACE: Duration = Duration::from_millis(400);
@@ -46,10 +46,15 @@ async fn hang_up<F: Future<Output: Send> + Send + 'static>(
     let _ = call.await;
 }
 
+/// A moment for a hang-up, more often early than late: a job is accepted within few milliseconds.
+fn moment(rng: &mut StdRng) -> Duration {
+    LATEST.mul_f64(rng.random::<f64>().powi(3))
+}
+
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
-        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -92,7 +97,7 @@ async fn a_call_that_owns_its_job_takes_it_along_wherever_it_is_dropped() {
     let server = server().await;
     let mut rng = StdRng::seed_from_u64(3);
     for index in 0..HANGUPS {
-        let after = LATEST.mul_f64(rng.random());
+        let after = moment(&mut rng);
         if index % 2 == 0 {
             hang_up(&server, after, |mut client| async move {
                 client.run_edit(endless()).await.map(drop)
@@ -120,7 +125,7 @@ async fn a_job_that_was_being_created_is_there_whole_or_not_at_all() {
     // 1. Nobody hears of the jobs; a call that was faster than its client is heard.
     let mut rng = StdRng::seed_from_u64(5);
     for index in 0..HANGUPS {
-        let after = LATEST.mul_f64(rng.random::<f64>() / 4.0);
+        let after = moment(&mut rng);
         hang_up(
             &server,
             after,
