@@ -74,7 +74,7 @@ pub(crate) struct EditArgs {
     /// Denoising steps of the edit, 1 to 1000 [default: the model's, else 100].
     #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) steps: Option<u32>,
-    /// What keeps the rest of the picture [default: pixel; none for instruct-pix2pix].
+    /// What keeps the rest of the picture [default: pixel; none for instruct-pix2pix without a mask].
     #[arg(long, value_enum)]
     pub(crate) preserve: Option<Preserve>,
     /// How cross-attention is held inside the mask [default: the model's, else gate].

@@ -68,6 +68,9 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let outputs = outputs(args)?;
     let picture = resolve::read_picture(&args.input.image, screen)?;
     let mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
+    if args.localization_file.is_none() {
+        resolve::check_finds(args.method.into(), &mask)?;
+    }
 
     // 2. The model and the request.
     let loaded = load::load(&args.model)?;
@@ -193,7 +196,9 @@ pub(crate) fn preserve(
     format: OutputFormat,
     screen: &mut Screen,
 ) -> Result<Preserve, CliError> {
-    let method = MethodKind::from(args.method);
+    let has_mask = !args.mask.mask.is_empty()
+        || !args.mask.boxes.is_empty()
+        || args.localization_file.is_some();
     match args.preserve.map(Preserve::from) {
         Some(Preserve::Pixel) if format.is_lossy() => Err(CliError::Usage(
             "--preserve pixel keeps pixels exactly, and a JPEG does not; write a PNG or WebP, or leave it out"
@@ -201,7 +206,8 @@ pub(crate) fn preserve(
         )),
         Some(preserve) => Ok(preserve),
         None => {
-            let preserve = method.default_preserve();
+            let method = MethodKind::from(args.method);
+            let preserve = if has_mask { Preserve::Pixel } else { method.default_preserve() };
             if preserve == Preserve::Pixel && format.is_lossy() {
                 let message = "a JPEG changes every pixel a little; outside the mask they are the input's \
                                only before it is written";

@@ -41,7 +41,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// The model's name: that of its folder or file.
     pub(crate) fn name(&self) -> String {
-        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+        name(&self.path)
     }
 
     /// How a picture was made with it, as JSON for the picture's file.
@@ -54,6 +54,11 @@ impl Loaded {
         };
         settings_json::json(request, &origin).to_string()
     }
+}
+
+/// A model's name: that of its folder or file.
+pub(crate) fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// The model that is meant: the one given, else the demo model, whatever the current folder is.

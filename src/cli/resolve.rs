@@ -170,6 +170,21 @@ pub(crate) fn check_clusters(request: &EditRequest) -> Result<(), CliError> {
     }
 }
 
+/// Refuses a mask that is to be found by a method that finds none.
+///
+/// # Errors
+/// [`CliError::Usage`] says what to give instead.
+pub(crate) fn check_finds(method: MethodKind, mask: &MaskChoice) -> Result<(), CliError> {
+    if method == MethodKind::InstructPix2Pix && mask.is_of_found() {
+        return Err(CliError::Usage(
+            "instruct-pix2pix finds no clusters, and no mask to invert, grow or soften; \
+             give --mask or --box, or use iam-edit"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// The mask, as far as the caller decides it.
 ///
 /// # Errors

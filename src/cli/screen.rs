@@ -2,15 +2,19 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
 use crate::cli::{error::CliError, shown::Shown};
 use crate::editing::event::{InstructionParsed, Pass, StepReport};
 use crate::wire::event_json;
+
+/// How often a bar that nothing moves is drawn.
+const CLOCK: Duration = Duration::from_millis(500);
 
 /// Where lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +30,19 @@ pub(crate) enum Stream {
 pub(crate) struct Screen {
     style: Style,
     results: Stream,
-    bar: Option<(Pass, ProgressBar)>,
-    edits: Option<ProgressBar>,
+    bar: Option<(Task, ProgressBar)>,
+    /// The last place in a queue that was told of this wait.
+    place: u32,
     pass_started: Instant,
+}
+
+/// What a bar is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// A place in the queue: a line that changes, and goes when the wait is over.
+    Wait,
+    Pass(Pass),
+    Edits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +55,24 @@ enum Style {
 impl Screen {
     /// A screen; `results` says where paths and JSON go, notes and progress always go to standard error.
     pub(crate) fn new(json: bool, results: Stream) -> Self {
-        let style = match (json, io::stderr().is_terminal()) {
+        // A dumb terminal can't go back to a line.
+        let has_bars =
+            io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|it| it != "dumb");
+        let style = match (json, has_bars) {
             (true, _) => Style::Json,
             (false, true) => Style::Bars,
             (false, false) => Style::Lines,
         };
-        Self { style, results, bar: None, edits: None, pass_started: Instant::now() }
+        Self { style, results, bar: None, place: 0, pass_started: Instant::now() }
+    }
+
+    /// Columns of the terminal that results go to, if they go to one.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = match self.results {
+            Stream::Out => tcgetwinsize(io::stdout()),
+            Stream::Err => tcgetwinsize(io::stderr()),
+        };
+        size.ok().map(|it| usize::from(it.ws_col)).filter(|it| *it > 0)
     }
 
     /// Shows an event of the edit.
@@ -56,6 +82,9 @@ impl Screen {
                 self.json(&line);
             }
             return;
+        }
+        if !matches!(event, Shown::Queue(..)) {
+            self.end_wait();
         }
         match event {
             Shown::Step(report) => self.step(report),
@@ -74,9 +103,7 @@ impl Screen {
             Shown::Mask(mask) => {
                 self.line(&format!("mask: {:.1} % of the picture", mask.area * 100.0));
             }
-            Shown::Queue(position, length) => {
-                self.line(&format!("waiting: {position} of {length} in the server's queue"));
-            }
+            Shown::Queue(position, length) => self.wait(*position, *length),
             Shown::State(state, detail) => {
                 let state = state.trim_start_matches("STATE_").to_lowercase().replace('_', " ");
                 let colon = if detail.is_empty() { "" } else { ": " };
@@ -113,6 +140,13 @@ impl Screen {
         }
     }
 
+    /// So many edits begin.
+    pub(crate) fn edits(&mut self, of: usize) {
+        if self.style == Style::Bars {
+            self.progress(Task::Edits, 0, of, "");
+        }
+    }
+
     /// An edit of many is done; `value` is what programs are told of it.
     pub(crate) fn edited(&mut self, done: usize, of: usize, what: &str, value: &Value) {
         match self.style {
@@ -120,20 +154,7 @@ impl Screen {
             // Twenty lines are enough for a log.
             Style::Lines if done * 20 / of == (done - 1) * 20 / of => {}
             Style::Lines => self.line(&format!("{done} of {of}: {what}")),
-            Style::Bars => {
-                let bar = self.edits.get_or_insert_with(|| {
-                    let style = ProgressStyle::with_template(
-                        "{pos}/{len} {wide_bar} {elapsed} + {eta}  {msg}",
-                    );
-                    ProgressBar::new(of as u64)
-                        .with_style(style.expect("the template is well-formed"))
-                });
-                bar.set_message(what.to_owned());
-                bar.set_position(done as u64);
-                if done == of {
-                    bar.finish();
-                }
-            }
+            Style::Bars => self.progress(Task::Edits, done, of, what),
         }
     }
 
@@ -190,29 +211,59 @@ impl Screen {
             }
             return;
         }
-        if self.bar.as_ref().is_none_or(|(pass, _)| *pass != report.pass) {
+        self.progress(Task::Pass(report.pass), report.step, report.of, name);
+    }
+
+    /// A place in a queue; elsewhere than on a terminal, only one that was not told.
+    fn wait(&mut self, position: u32, length: u32) {
+        let text = format!("waiting: {position} of {length} in the server's queue");
+        match self.style {
+            Style::Bars => self.progress(Task::Wait, 0, 1, &text),
+            Style::Lines | Style::Json if self.place == position => {}
+            Style::Lines | Style::Json => self.line(&text),
+        }
+        self.place = position;
+    }
+
+    /// Moves the bar of a task, in place of that of any other; it ends when the task is done.
+    fn progress(&mut self, task: Task, done: usize, of: usize, message: &str) {
+        if self.bar.as_ref().is_none_or(|(shown, _)| *shown != task) {
             self.end_bar();
-            let style = ProgressStyle::with_template(
-                "{msg:>8} {wide_bar} {pos}/{len}  {elapsed}, {eta} left",
-            );
-            let bar = ProgressBar::new(report.of as u64)
-                .with_style(style.expect("the template is well-formed"))
-                .with_message(name);
-            self.bar = Some((report.pass, bar));
+            let bar = ProgressBar::new(of as u64);
+            if task == Task::Edits {
+                // An edit may take minutes; its clock goes on.
+                bar.enable_steady_tick(CLOCK);
+            }
+            self.bar = Some((task, bar));
         }
-        if let Some((_, bar)) = &self.bar {
-            bar.set_position(report.step as u64);
-        }
-        if report.step == report.of {
+        let Some((_, bar)) = &self.bar else { return };
+        bar.set_message(message.to_owned());
+        bar.set_position(done as u64);
+        // Nobody can tell how long it takes before a part of it is done.
+        bar.set_style(if done == 0 { task.at_rest() } else { task.under_way() });
+        bar.tick();
+        if done == of {
             self.end_bar();
         }
     }
 
+    fn end_wait(&mut self) {
+        self.place = 0;
+        if self.bar.as_ref().is_some_and(|(task, _)| *task == Task::Wait) {
+            self.end_bar();
+        }
+    }
+
+    /// Leaves the bar as it is; what follows begins on the next line.
     fn end_bar(&mut self) {
-        if let Some((_, bar)) = self.bar.take() {
-            bar.finish();
-            // The finished bar keeps its line; what follows begins on the next.
-            let _ = writeln!(io::stderr());
+        match self.bar.take() {
+            Some((Task::Wait, bar)) => bar.finish_and_clear(),
+            Some((task, bar)) => {
+                bar.set_style(task.at_rest());
+                bar.abandon();
+                let _ = writeln!(io::stderr());
+            }
+            None => {}
         }
     }
 
@@ -222,23 +273,49 @@ impl Screen {
 
     /// A line among the results. A closed pipe is no reason to fail: the files are what counts.
     fn result_line(&mut self, line: &str) {
-        let _ = match self.results {
+        let results = self.results;
+        self.aside(|| match results {
             Stream::Out => writeln!(io::stdout().lock(), "{line}"),
             Stream::Err => writeln!(io::stderr().lock(), "{line}"),
-        };
+        });
     }
 
     /// A line for people.
     fn line(&mut self, line: &str) {
-        match &self.bar {
-            Some((_, bar)) => bar.suspend(|| {
-                let _ = writeln!(io::stderr().lock(), "{line}");
-            }),
-            None => {
-                let _ = writeln!(io::stderr().lock(), "{line}");
-            }
-        }
+        self.aside(|| writeln!(io::stderr().lock(), "{line}"));
     }
+
+    /// Writes above the bar, if there is one.
+    fn aside(&self, write: impl FnOnce() -> io::Result<()>) {
+        let _ = match &self.bar {
+            Some((_, bar)) => bar.suspend(write),
+            None => write(),
+        };
+    }
+}
+
+// === impl Task ===
+
+impl Task {
+    fn at_rest(self) -> ProgressStyle {
+        style(match self {
+            Self::Wait => "{wide_msg}",
+            Self::Pass(_) => "{msg:>8} {wide_bar} {pos}/{len}  {elapsed}",
+            Self::Edits => "{pos}/{len} {wide_bar} {elapsed}",
+        })
+    }
+
+    fn under_way(self) -> ProgressStyle {
+        style(match self {
+            Self::Wait => "{wide_msg}",
+            Self::Pass(_) => "{msg:>8} {wide_bar} {pos}/{len}  {elapsed}, {eta} left",
+            Self::Edits => "{pos}/{len} {wide_bar} {elapsed}, {eta} left  {msg:24!}",
+        })
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is well-formed")
 }
 
 /// The event for programs; previews are files, not lines.

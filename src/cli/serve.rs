@@ -33,7 +33,7 @@ use crate::server::{
     cors,
     gate::GateLayer,
     keys::Keys,
-    ops,
+    ops::{self, Ops},
     router::{self, Port},
     telemetry::{self, trace_layer::TraceLayer},
     tls::Listener,
@@ -77,8 +77,15 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     let telemetry = telemetry::start(&config.log, &config.otlp).map_err(serve_error)?;
     let keys = Arc::new(Keys::open(config.auth.keys_file.as_deref()).map_err(serve_error)?);
     let store = open(config)?;
+    let model = load::model_path(&ModelPathArg { model: config.model.path.clone() })?;
+    let ops = Ops {
+        ready: store.ready(),
+        model: load::name(&model),
+        telemetry: telemetry.handles(),
+        keys: Arc::clone(&keys),
+    };
     let ops_at = config.server.ops_listen;
-    let ops_at = ops::serve(ops_at, store.ready(), telemetry.handles(), Arc::clone(&keys))
+    let ops_at = ops::serve(ops_at, ops)
         .map_err(|error| CliError::Serve(format!("{ops_at} can't be listened on: {error}")))?;
     let listener = Listener::bind(config.server.listen, config.tls.files()).await;
     let listener = listener.map_err(serve_error)?;

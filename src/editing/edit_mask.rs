@@ -58,6 +58,13 @@ impl MaskChoice {
         self.shapes.is_none() || !self.clusters.is_empty()
     }
 
+    /// Whether it says something of a mask that only a localization finds.
+    pub fn is_of_found(&self) -> bool {
+        let touched =
+            self.invert || self.dilate != Radius::default() || self.feather != Radius::default();
+        !self.clusters.is_empty() || (self.shapes.is_none() && touched)
+    }
+
     fn is_left_open(&self) -> bool {
         self.shapes.is_none() && self.clusters.is_empty()
     }

@@ -43,7 +43,7 @@ pub struct Editor {
 pub struct Edited {
     /// The edited picture, at the size of the result.
     pub image: RgbImage,
-    /// The mask that was used; `None` for a plain edit.
+    /// The mask that was used; `None` for an edit of the whole picture.
     pub mask: Option<Arc<EditMask>>,
 }
 
@@ -147,7 +147,7 @@ impl Editor {
         let latents = match (request.method, &mask) {
             (MethodKind::IamEdit, Some(mask)) => iam_edit::edit(session, mask, sink)?,
             (MethodKind::IamEdit, None) | (MethodKind::InstructPix2Pix, _) => {
-                instruct_pix2pix::edit(session, sink)?
+                instruct_pix2pix::edit(session, mask.as_deref(), sink)?
             }
         };
         let edited = self.pipeline.decode(&latents)?;

@@ -2,6 +2,12 @@
 
 use tch::{Kind, Tensor};
 
+use crate::editing::{
+    EditError,
+    edit_mask::EditMask,
+    request::Preserve,
+    session::{EditSession, Run},
+};
 use crate::schedulers::{Scheduler, Step};
 
 /// Puts the source's latents back outside the mask after each step.
@@ -25,6 +31,23 @@ impl LatentPreserve {
         let size = source.size();
         let mask = mask.adaptive_max_pool2d([size[2], size[3]]).0.to_kind(Kind::Float);
         Self { mask, source, noise: noise.shallow_clone() }
+    }
+
+    /// That of an edit's second pass, if the request asks for it.
+    ///
+    /// # Errors
+    /// [`EditError::Pipeline`].
+    pub fn of(
+        session: &EditSession<'_>,
+        mask: &EditMask,
+        run: &Run,
+    ) -> Result<Option<Self>, EditError> {
+        if session.request.settings.preserve != Preserve::Latent {
+            return Ok(None);
+        }
+        let latents = session.image_latents()?;
+        let source = latents.to_kind(Kind::Float) * session.pipeline.geometry().scaling_factor;
+        Ok(Some(Self::new(&mask.gate_tensor(latents.device()), source, run.tape.initial())))
     }
 
     /// Latents after a step: as they are inside the mask, the source at the same noise level outside.

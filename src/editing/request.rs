@@ -102,7 +102,7 @@ impl MethodKind {
         }
     }
 
-    /// What keeps the rest of the picture unless the caller says otherwise.
+    /// What keeps the rest of the picture unless the caller says otherwise, or gives a mask: that is kept to by pixels.
     pub fn default_preserve(self) -> Preserve {
         match self {
             Self::IamEdit => Preserve::Pixel,

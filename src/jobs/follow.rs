@@ -2,11 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::{sync::watch, time};
 
 use crate::jobs::{
-    artifacts::NewFile,
     fault::Fault,
     job::{Job, Latest, Shot},
     store::{self, Store},
@@ -163,7 +161,7 @@ impl Follower {
     fn latest(&mut self) -> Option<EditEvent> {
         let Latest { queue, step, preview } = self.job.latest();
         if queue.count > self.seen.queue {
-            self.missed += queue.count - self.seen.queue - 1;
+            self.miss("queue", queue.count - self.seen.queue - 1);
             self.seen.queue = queue.count;
             return Some(self.dress(Event::Queue(queue.value?)));
         }
@@ -172,18 +170,24 @@ impl Follower {
             self.seen.preview = preview.count;
             let shot = preview.value?;
             if self.is_wanted(&shot) {
-                self.missed += preview.count - first - 1;
-                let image = Some(shown(&shot));
+                self.miss("preview", preview.count - first - 1);
+                let image = Some(shot.picture.artifact().clone());
                 let preview = v1::Preview { pass: shot.pass as i32, step: shot.step, image };
                 return Some(self.dress(Event::Preview(preview)));
             }
         }
         if step.count > self.seen.step {
-            self.missed += step.count - self.seen.step - 1;
+            self.miss("step", step.count - self.seen.step - 1);
             self.seen.step = step.count;
             return Some(self.dress(Event::Step(step.value?)));
         }
         None
+    }
+
+    /// Counts events of a kind that were overwritten before they were told.
+    fn miss(&mut self, kind: &'static str, count: u64) {
+        self.missed += count;
+        metrics::counter!("retouch_events_conflated_total", "kind" => kind).increment(count);
     }
 
     fn is_wanted(&self, shot: &Shot) -> bool {
@@ -194,7 +198,6 @@ impl Follower {
     /// A latest-wins event with what goes with every event.
     fn dress(&mut self, event: Event) -> EditEvent {
         let missed = std::mem::take(&mut self.missed);
-        metrics::counter!("retouch_events_conflated_total").increment(missed);
         let attempt = self.job.lock().job.as_ref().map_or(1, |it| it.attempt);
         EditEvent {
             job: format!("jobs/{}", self.job.id),
@@ -236,15 +239,4 @@ pub fn fill(store: &Store, artifacts: Vec<&mut Artifact>, inline: usize) {
             artifact.inline = bytes;
         }
     }
-}
-
-/// A preview as it is sent: never stored, so without a name.
-fn shown(shot: &Shot) -> Artifact {
-    let file = shot.picture.file();
-    let bytes = Bytes::from(file.bytes.clone());
-    let NewFile { mut artifact, bytes } =
-        NewFile::new(file.mime_type, (file.size.width, file.size.height), bytes);
-    artifact.name.clear();
-    artifact.inline = bytes;
-    artifact
 }

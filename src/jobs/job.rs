@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::wire::{
     journal::v1::JobRecord,
     pictures::LazyPreview,
-    v1::{self, EditJob, edit_job::State},
+    v1::{self, EditJob, Priority, edit_job::State},
 };
 
 /// A job, shared by everybody who has to do with it.
@@ -25,6 +25,8 @@ pub struct Job {
     pub id: Uuid,
     /// Whose it is.
     pub tenant: String,
+    /// Whether somebody waits for it.
+    pub priority: Priority,
     span: Mutex<tracing::Span>,
     record: Mutex<JobRecord>,
     latest: Mutex<Latest>,
@@ -108,6 +110,7 @@ impl Job {
         Self {
             id,
             tenant: record.tenant.clone(),
+            priority: priority(&record),
             span: Mutex::new(span),
             cancelled: OnceLock::new(),
             over: AtomicBool::new(is_over(state(&record))),
@@ -155,6 +158,11 @@ impl Job {
     /// What is shown and not kept.
     pub fn latest(&self) -> Latest {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its priority, as metrics say it.
+    pub fn priority_label(&self) -> &'static str {
+        priority_label(self.priority)
     }
 
     /// Shows a place in the queue.
@@ -268,6 +276,20 @@ impl Drop for Seat {
             audience.expired = expired;
         }
     }
+}
+
+/// A priority, as metrics say it.
+pub fn priority_label(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Batch => "batch",
+        Priority::Interactive | Priority::Unspecified => "interactive",
+    }
+}
+
+/// The priority of a record.
+fn priority(record: &JobRecord) -> Priority {
+    let spec = record.job.as_ref().and_then(|it| it.spec.as_ref());
+    spec.map_or(Priority::Interactive, v1::EditSpec::priority)
 }
 
 /// The state of a record.

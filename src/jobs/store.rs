@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -80,6 +80,8 @@ pub struct Store {
     /// Milliseconds that a job takes, smoothed.
     pub(super) pace: AtomicU64,
     pub(super) running: DashMap<Uuid, SystemTime>,
+    /// Held while places in the queue are told, so that an older order is never told after a newer one.
+    pub(super) telling: Mutex<()>,
     /// Set when jobs in a pass are to go back to their checkpoint.
     pub(super) halt: AtomicBool,
 }
@@ -102,6 +104,7 @@ impl Store {
             phase: watch::Sender::new(Phase::Open),
             pace: AtomicU64::new(0),
             running: DashMap::new(),
+            telling: Mutex::default(),
             halt: AtomicBool::new(false),
             journal,
         });
@@ -269,7 +272,9 @@ impl Store {
             let reason =
                 job.lock().job.as_ref().and_then(|it| it.error.as_ref().map(|e| e.reason.clone()));
             let state = after.as_str_name().trim_start_matches("STATE_").to_lowercase();
-            metrics::counter!("retouch_jobs_total", "state" => state, "reason" => reason.unwrap_or_default())
+            let reason = reason.unwrap_or_default();
+            let priority = job.priority_label();
+            metrics::counter!("retouch_jobs_total", "state" => state, "reason" => reason, "priority" => priority)
                 .increment(1);
         }
     }

@@ -1,12 +1,19 @@
 //! Turns: jobs enter the queue, hear their place in it, and how long it may take.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
-use crate::jobs::{job::Job, queue::Class, store::Store};
+use crate::jobs::{
+    job::{self, Job},
+    queue::Class,
+    store::Store,
+};
 use crate::wire::{
-    journal::v1::JobRecord,
     spec,
-    v1::{self, edit_job::State},
+    v1::{self, Priority, edit_job::State},
 };
 
 impl Store {
@@ -14,7 +21,7 @@ impl Store {
     pub fn enqueue(&self, job: &Job) {
         let class = match job.state() {
             State::MaskReady => Class::Decided,
-            State::Queued => class_of(&job.lock()),
+            State::Queued => class_of(job.priority),
             _ => return,
         };
         self.queue.push(class, &job.tenant, job.id);
@@ -23,15 +30,22 @@ impl Store {
 
     /// Tells every waiting job its place.
     pub fn show_queue(&self) {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let order = self.queue.order();
         let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed));
-        metrics::gauge!("retouch_queue_depth").set(order.len() as f64);
+        let mut depths = BTreeMap::from(
+            [Priority::Interactive, Priority::Batch].map(|it| (job::priority_label(it), 0_u32)),
+        );
         for (index, id) in order.iter().enumerate() {
             let Some(job) = self.by_id(*id) else { continue };
+            *depths.entry(job.priority_label()).or_default() += 1;
             let ahead = index + self.running.len();
             let eta = (!pace.is_zero()).then(|| spec::duration(pace.saturating_mul(ahead as u32)));
             let (position, length) = (index as u32 + 1, order.len() as u32);
             job.show_queue(v1::QueueUpdate { position, length, eta });
+        }
+        for (priority, depth) in depths {
+            metrics::gauge!("retouch_queue_depth", "priority" => priority).set(f64::from(depth));
         }
     }
 
@@ -51,10 +65,9 @@ impl Store {
 }
 
 /// The class that a job waits in before its mask is decided.
-fn class_of(record: &JobRecord) -> Class {
-    let priority = record.job.as_ref().and_then(|it| it.spec.as_ref()).map(v1::EditSpec::priority);
+fn class_of(priority: Priority) -> Class {
     match priority {
-        Some(v1::Priority::Batch) => Class::Batch,
-        _ => Class::Interactive,
+        Priority::Batch => Class::Batch,
+        Priority::Interactive | Priority::Unspecified => Class::Interactive,
     }
 }

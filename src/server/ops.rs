@@ -36,29 +36,29 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Whether the service is ready, and why not.
 pub type Ready = watch::Receiver<Result<(), String>>;
 
+/// What the port shows.
 #[derive(Debug, Clone)]
-struct Ops {
-    ready: Ready,
-    telemetry: Handles,
-    keys: Arc<Keys>,
+pub struct Ops {
+    /// Whether the service is ready.
+    pub ready: Ready,
+    /// Name of the model that is, or will be, loaded.
+    pub model: String,
+    /// The log's level and the metrics.
+    pub telemetry: Handles,
+    /// Who may change the level from elsewhere.
+    pub keys: Arc<Keys>,
 }
 
 /// Opens the port and serves it until the process ends; returns the address.
 ///
 /// # Errors
 /// If the address can't be listened on.
-pub fn serve(
-    listen: SocketAddr,
-    ready: Ready,
-    telemetry: Handles,
-    keys: Arc<Keys>,
-) -> io::Result<SocketAddr> {
+pub fn serve(listen: SocketAddr, ops: Ops) -> io::Result<SocketAddr> {
     let socket = std::net::TcpListener::bind(listen)?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("retouch-ops".to_owned()).spawn(move || {
-        let ops = Ops { ready, telemetry, keys };
         if let Err(error) = runtime.block_on(run(socket, ops)) {
             tracing::error!(%error, "the ops port failed");
         }
@@ -70,6 +70,7 @@ async fn run(socket: std::net::TcpListener, ops: Ops) -> io::Result<()> {
     let (health, service) = tonic_health::server::health_reporter();
     report(&health, false).await;
     tokio::spawn(follow(health, ops.ready.clone()));
+    tokio::spawn(tell(ops.model.clone(), ops.ready.clone()));
     let telemetry = ops.telemetry.clone();
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(FOLD);
@@ -97,8 +98,6 @@ async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
-    let is_ready = f64::from(u8::from(ops.ready.borrow().is_ok()));
-    metrics::gauge!("retouch_model_ready").set(is_ready);
     ([(header::CONTENT_TYPE, PROMETHEUS)], ops.telemetry.metrics())
 }
 
@@ -132,6 +131,18 @@ pub async fn follow(health: HealthReporter, mut ready: Ready) {
     loop {
         let is_ready = ready.borrow_and_update().is_ok();
         report(&health, is_ready).await;
+        if ready.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Counts whether the model is ready, from the start: one that never loads is to be seen as well.
+async fn tell(model: String, mut ready: Ready) {
+    loop {
+        let is_ready = ready.borrow_and_update().is_ok();
+        metrics::gauge!("retouch_model_ready", "model" => model.clone())
+            .set(f64::from(u8::from(is_ready)));
         if ready.changed().await.is_err() {
             return;
         }

@@ -7,7 +7,7 @@ use image::RgbImage;
 use crate::editing::{
     edit_mask::MaskChoice,
     knobs::Tau,
-    request::{EditRequest, MethodKind, PreviewDecode, Resize, Unparsed},
+    request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
     settings::EditSettings,
 };
 use crate::picture::{
@@ -71,8 +71,9 @@ pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSetti
         enums::localizer(known("localizer", spec.localizer)?).unwrap_or(settings.localizer);
     settings.score = enums::score(known("score", spec.score)?).unwrap_or(settings.score);
     let method = enums::method(known("method", spec.method)?).unwrap_or(MethodKind::IamEdit);
-    settings.preserve = enums::preserve(known("preserve", spec.preserve)?)
-        .unwrap_or_else(|| method.default_preserve());
+    let has_mask = spec.mask.is_some() || !spec.reuse_localization_of.is_empty();
+    let default = if has_mask { Preserve::Pixel } else { method.default_preserve() };
+    settings.preserve = enums::preserve(known("preserve", spec.preserve)?).unwrap_or(default);
     if let Some(size) = spec.resize.as_ref().and_then(|it| it.size) {
         settings.resize = match size {
             resize::Size::Fit(longer) if !FIT.contains(&longer) => {

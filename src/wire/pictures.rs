@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use bytes::Bytes;
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, RgbImage};
+use sha2::{Digest, Sha256};
 
 use crate::drawing::clusters::{Clusters, cluster_map};
 use crate::editing::iam_edit::localization_map::{Cluster, Localization, WordMap};
@@ -106,24 +108,35 @@ pub fn preview(image: &RgbImage, longer: Option<u32>) -> PictureFile {
     PictureFile::png(&DynamicImage::ImageRgb8(resample::resize_rgb(image, size, Filter::Lanczos)))
 }
 
-/// A preview that is encoded when somebody looks at it, once.
+/// A preview that is encoded when somebody looks at it, once for all who do.
 #[derive(derive_more::Debug)]
 pub struct LazyPreview {
     #[debug(skip)]
     image: Arc<RgbImage>,
     longer: Option<u32>,
     #[debug(skip)]
-    file: OnceLock<PictureFile>,
+    artifact: OnceLock<v1::Artifact>,
 }
 
 impl LazyPreview {
     /// See [`preview`].
     pub fn new(image: Arc<RgbImage>, longer: Option<u32>) -> Self {
-        Self { image, longer, file: OnceLock::new() }
+        Self { image, longer, artifact: OnceLock::new() }
     }
 
-    /// The file.
-    pub fn file(&self) -> &PictureFile {
-        self.file.get_or_init(|| preview(&self.image, self.longer))
+    /// The file as it is sent: never stored, so without a name.
+    pub fn artifact(&self) -> &v1::Artifact {
+        self.artifact.get_or_init(|| {
+            let PictureFile { mime_type, size, bytes } = preview(&self.image, self.longer);
+            v1::Artifact {
+                mime_type: mime_type.to_owned(),
+                width: size.width,
+                height: size.height,
+                size_bytes: bytes.len() as u64,
+                sha256: Bytes::copy_from_slice(&Sha256::digest(&bytes)),
+                inline: bytes.into(),
+                ..v1::Artifact::default()
+            }
+        })
     }
 }

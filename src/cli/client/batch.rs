@@ -91,6 +91,7 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
     let mut edits = edits.buffer_unordered(batch.args.concurrency as usize);
     let mut failures = Vec::new();
     let mut done = 0;
+    screen.edits(of);
     while let Some(ended) = edits.next().await {
         let Ended { id, outcome } = ended;
         done += 1;
@@ -108,7 +109,8 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
             Err(error) if stops_all(&error) => return Err(error),
             Err(error) => {
                 let reason = error.to_string();
-                screen.edited(done, of, &id, &json!({"failed": {"id": id, "reason": reason}}));
+                let what = format!("{id} failed");
+                screen.edited(done, of, &what, &json!({"failed": {"id": id, "reason": reason}}));
                 failures.push((id, reason));
             }
         }

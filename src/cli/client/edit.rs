@@ -51,6 +51,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     // What there is to say about the file, the server says.
     let (file, picture) = resolve::read_picture_file(&args.input.image)?;
     let choice = resolve::mask(&args.mask, picture.picture.size(), screen)?;
+    resolve::check_finds(args.method.into(), &choice)?;
     edit::preserve(args, outputs.format, screen)?;
     if args.input.instruction.trim().is_empty() {
         return Err(CliError::Usage("the instruction is empty; say what to change".to_owned()));

@@ -98,7 +98,7 @@ async fn list(remote: &Remote, args: &ListArgs, screen: &mut Screen) -> Result<(
     for job in &jobs {
         screen.record(&jobs_table::json(job));
     }
-    screen.text(&jobs_table::table(&jobs));
+    screen.text(&jobs_table::table(&jobs, screen.columns()));
     Ok(())
 }
 

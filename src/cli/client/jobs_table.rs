@@ -16,21 +16,46 @@ use crate::wire::{
 /// Most characters of an instruction in a table.
 const INSTRUCTION: usize = 48;
 
-/// A table, a job a line.
-pub(crate) fn table(jobs: &[EditJob]) -> String {
+/// Fewest columns that an instruction is shown in.
+const NARROW: usize = 8;
+
+/// A table, a job a line; instructions are cut so that a line fits into so many columns, where there is a limit.
+pub(crate) fn table(jobs: &[EditJob], columns: Option<usize>) -> String {
     if jobs.is_empty() {
         return "no jobs".to_owned();
     }
-    let mut text = format!("{:<41}  {:<13}  {:>6}  INSTRUCTION\n", "JOB", "STATE", "AGE");
-    for job in jobs {
-        let instruction = job.spec.as_ref().map_or("", |it| it.instruction.as_str());
-        let short: String = instruction.chars().take(INSTRUCTION).collect();
-        let dots = if short.len() < instruction.len() { "…" } else { "" };
-        let (name, state, age) = (&job.name, state(job.state()), age(job));
-        let line = writeln!(text, "{name:<41}  {state:<13}  {age:>6}  {short}{dots}");
-        line.expect("a text can be written to");
+    let row = |job: &EditJob| [job.name.clone(), state(job.state()), age(job)];
+    let head = ["JOB", "STATE", "AGE"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(head).chain(jobs.iter().map(row)).collect();
+    let [job, state, age] =
+        [0, 1, 2].map(|at| rows.iter().map(|it| it[at].len()).max().unwrap_or(0));
+    let left = columns.map_or(INSTRUCTION, |it| it.saturating_sub(job + state + age + 6));
+    let instruction = |job: &EditJob| {
+        let text = job.spec.as_ref().map_or("", |it| it.instruction.as_str());
+        cut(text, left.min(INSTRUCTION))
+    };
+    let last = std::iter::once("INSTRUCTION".to_owned()).chain(jobs.iter().map(instruction));
+    let mut text = String::new();
+    for ([name, in_state, since], last) in rows.iter().zip(last) {
+        let last = if left < NARROW { "" } else { &last };
+        let line = format!("{name:<job$}  {in_state:<state$}  {since:>age$}  {last}");
+        writeln!(text, "{}", line.trim_end()).expect("a text can be written to");
     }
     text
+}
+
+/// A text in one line of so many columns.
+fn cut(text: &str, columns: usize) -> String {
+    let plain = plain(text);
+    if plain.chars().count() <= columns {
+        return plain;
+    }
+    plain.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A text that other people wrote, without what would move the cursor.
+fn plain(text: &str) -> String {
+    text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 
 /// All that a person wants to know of a job, a fact a line.
@@ -38,7 +63,7 @@ pub(crate) fn details(job: &EditJob) -> String {
     let mut text = String::new();
     let mut fact = |label: &str, value: String| {
         if !value.is_empty() {
-            writeln!(text, "{label:<12} {value}").expect("a text can be written to");
+            writeln!(text, "{label:<12} {}", plain(&value)).expect("a text can be written to");
         }
     };
     fact("job", job.name.clone());
@@ -64,12 +89,13 @@ pub(crate) fn details(job: &EditJob) -> String {
         for cluster in &mask.clusters {
             let mark = if cluster.selected { "  selected" } else { "" };
             let (id, score, area) = (cluster.id, cluster.score, cluster.area * 100.0);
-            fact("", format!("cluster {id}: score {score:.2}, {area:.0} % of the picture{mark}"));
+            fact("", format!("cluster {id}: score {score:.2}, {area:.0} %{mark}"));
         }
     }
     if let Some(image) = job.result.as_ref().and_then(|it| it.image.as_ref()) {
         let (width, height, kind) = (image.width, image.height, &image.mime_type);
-        fact("result", format!("{width}x{height} {kind}, {}", image.name));
+        fact("result", format!("{width}x{height} {kind}"));
+        fact("artifact", image.name.clone());
     }
     if let Some(error) = &job.error {
         fact("error", format!("{}: {}", error.reason, error.message));
@@ -123,11 +149,23 @@ mod tests {
     }
 
     #[test]
-    fn a_table_cuts_long_instructions() {
-        let text = table(&[job()]);
-        assert!(text.contains("awaiting mask"), "{text}");
-        assert!(text.contains(&format!("{}…", "x".repeat(48))), "{text}");
-        assert_eq!(table(&[]), "no jobs");
+    fn a_table_fits_into_its_columns() {
+        assert_eq!(table(&[], None), "no jobs");
+        let lines =
+            |columns| table(&[job()], columns).lines().map(str::to_owned).collect::<Vec<_>>();
+        let [head, wide] = &lines(None)[..] else { panic!() };
+        assert_eq!(head, "JOB     STATE          AGE  INSTRUCTION");
+        assert_eq!(*wide, format!("jobs/1  awaiting mask  0 s  {}…", "x".repeat(47)));
+        assert_eq!(lines(Some(40))[1], "jobs/1  awaiting mask  0 s  xxxxxxxxxxx…");
+        assert_eq!(lines(Some(30)), ["JOB     STATE          AGE", "jobs/1  awaiting mask  0 s"]);
+    }
+
+    #[test]
+    fn what_others_wrote_stays_in_its_line() {
+        let mut job = job();
+        job.spec.as_mut().unwrap().instruction = "a\nb\u{1b}[2J".to_owned();
+        assert_eq!(table(&[job.clone()], None).lines().count(), 2);
+        assert!(!details(&job).contains('\u{1b}'));
     }
 
     #[test]

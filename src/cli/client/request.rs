@@ -9,10 +9,7 @@ use crate::cli::{
     error::CliError,
 };
 use crate::editing::{edit_mask::MaskChoice, request::MethodKind};
-use crate::picture::{
-    encode::OutputFormat,
-    mask::{Mask, Radius},
-};
+use crate::picture::{encode::OutputFormat, mask::Mask};
 use crate::wire::{
     enums, pictures,
     v1::{self, EditSpec, MaskPolicy, image::Source, mask_decision::Decision},
@@ -39,13 +36,10 @@ impl MaskPlan {
     /// [`crate::cli::client::refusal::RemoteError`] if a large one can't be uploaded.
     pub(crate) async fn of(choice: &MaskChoice, remote: &Remote) -> Result<Self, CliError> {
         let mask = mask(choice, remote).await?;
-        let touched = choice.invert
-            || choice.dilate != Radius::default()
-            || choice.feather != Radius::default();
-        Ok(match (mask.image.is_some(), mask.clusters.is_some()) {
-            (false, false) if !touched => Self::Found,
-            (true, false) => Self::Given(mask),
-            (_, true) | (false, false) => Self::Decided(mask),
+        Ok(match choice.shapes {
+            _ if choice.is_of_found() => Self::Decided(mask),
+            Some(_) => Self::Given(mask),
+            None => Self::Found,
         })
     }
 

@@ -5,16 +5,28 @@ use tch::Tensor;
 use crate::attn_processor::Unwatched;
 use crate::editing::{
     EditError,
+    edit_mask::EditMask,
     event::{EventSink, Pass},
+    preserve::LatentPreserve,
     session::EditSession,
 };
 
-/// Denoises with the instruction, nothing held back, and returns the clean latents (1, 4, h, w).
+/// Denoises with the instruction and returns the clean latents (1, 4, h, w).
+///
+/// No attention is held back; a mask tells what [`crate::editing::request::Preserve::Latent`] puts back.
 ///
 /// # Errors
 /// [`EditError`] if the model fails or the sink breaks.
-pub fn edit(session: &EditSession<'_>, sink: &mut dyn EventSink) -> Result<Tensor, EditError> {
+pub fn edit(
+    session: &EditSession<'_>,
+    mask: Option<&EditMask>,
+    sink: &mut dyn EventSink,
+) -> Result<Tensor, EditError> {
     let request = session.request;
     let run = session.run(&request.instruction, request.settings.steps)?;
-    session.denoise(Pass::Edit, &run, Box::new(Unwatched), sink, &|_, latents| latents)
+    let preserve = mask.map(|mask| LatentPreserve::of(session, mask, &run)).transpose()?.flatten();
+    session.denoise(Pass::Edit, &run, Box::new(Unwatched), sink, &|done, latents| match &preserve {
+        Some(preserve) => preserve.apply(run.scheduler.as_ref(), done.step, &latents),
+        None => latents,
+    })
 }

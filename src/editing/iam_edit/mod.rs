@@ -28,7 +28,6 @@ use crate::editing::{
     knobs::Tau,
     localizer::ClusterScore,
     preserve::LatentPreserve,
-    request::Preserve,
     session::EditSession,
 };
 use crate::pipelines::TokenizedPrompt;
@@ -134,14 +133,8 @@ pub fn edit(
 ) -> Result<Tensor, EditError> {
     let (request, settings) = (session.request, &session.request.settings);
     let run = session.run(&request.instruction, settings.steps)?;
-    let image_latents = session.image_latents()?;
-    let gate = mask.gate_tensor(image_latents.device());
-
-    let preserve = (settings.preserve == Preserve::Latent).then(|| {
-        let source =
-            image_latents.to_kind(tch::Kind::Float) * session.pipeline.geometry().scaling_factor;
-        LatentPreserve::new(&gate, source, run.tape.initial())
-    });
+    let gate = mask.gate_tensor(session.image_latents()?.device());
+    let preserve = LatentPreserve::of(session, mask, &run)?;
     let modulator = AttnModulator::new(settings.modulation, gate);
     session.denoise(Pass::Edit, &run, Box::new(modulator), sink, &|done, latents| match &preserve {
         Some(preserve) => preserve.apply(run.scheduler.as_ref(), done.step, &latents),

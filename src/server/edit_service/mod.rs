@@ -42,6 +42,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[derive(Debug, Clone)]
 pub struct Edits {
     store: Arc<Store>,
+    streams: Streams,
     max_request_bytes: u64,
     slots: u32,
 }
@@ -49,7 +50,7 @@ pub struct Edits {
 impl Edits {
     /// The service over a store; `slots` jobs run at once.
     pub fn new(store: Arc<Store>, max_request_bytes: u64, slots: u32) -> Self {
-        Self { store, max_request_bytes, slots }
+        Self { streams: Streams::new(Arc::clone(&store)), store, max_request_bytes, slots }
     }
 
     /// Runs what waits for the disk or decodes pictures on a thread for such work.
@@ -101,10 +102,6 @@ impl Edits {
         follow::fill(&self.store, result.chain(mask).collect(), inline as usize);
         view
     }
-
-    fn streams(&self) -> Streams {
-        Streams::new(Arc::clone(&self.store))
-    }
 }
 
 #[tonic::async_trait]
@@ -127,7 +124,7 @@ impl EditService for Edits {
         let job = self.create(call.tenant, request, Attachment::Waiting).await?;
         let seat = job.attach(call.deadline);
         let follower = Follower::new(&self.store, &job, 0, None);
-        Ok(Response::new(self.streams().follow(follower, seat, Ending::OfJob, call.deadline)))
+        Ok(Response::new(self.streams.follow(follower, seat, Ending::OfJob, call.deadline)))
     }
 
     async fn edit(
@@ -148,7 +145,7 @@ impl EditService for Edits {
         release(call.body.as_ref());
         let seat = job.attach(call.deadline);
         let follower = Follower::new(&self.store, &job, 0, None);
-        Ok(Response::new(self.streams().converse(follower, seat, inputs, call.deadline)))
+        Ok(Response::new(self.streams.converse(follower, seat, inputs, call.deadline)))
     }
 
     async fn run_edit(
@@ -165,7 +162,7 @@ impl EditService for Edits {
         release(call.body.as_ref());
         let seat = job.attach(call.deadline);
         let follower = Follower::new(&self.store, &job, 0, None);
-        let mut events = self.streams().follow(follower, seat, Ending::OfJob, call.deadline);
+        let mut events = self.streams.follow(follower, seat, Ending::OfJob, call.deadline);
         while events.next().await.transpose()?.is_some() {}
         Ok(Response::new(self.view(&job)))
     }
@@ -240,7 +237,7 @@ impl EditService for Edits {
         // Who watches may leave: only a stream that waits has a say in the job's deadline.
         let seat = job.attach(None);
         let follower = Follower::new(&self.store, &job, after_sequence, events.as_ref());
-        Ok(Response::new(self.streams().follow(follower, seat, Ending::OfWatch, call.deadline)))
+        Ok(Response::new(self.streams.follow(follower, seat, Ending::OfWatch, call.deadline)))
     }
 
     async fn submit_mask(

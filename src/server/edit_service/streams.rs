@@ -1,7 +1,7 @@
 //! Streams of a job's events: one task a stream, which waits for its reader and is never waited for.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -31,20 +31,45 @@ pub(super) enum Ending {
 }
 
 /// Makes streams.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Streams {
     store: Arc<Store>,
+    open: Arc<Mutex<u32>>,
 }
 
 /// One end of a stream.
 struct Line {
     events: mpsc::Sender<Result<EditEvent, Status>>,
     end: Arc<OnceLock<Status>>,
+    _counted: Counted,
+}
+
+/// A stream that is open, as the count says.
+struct Counted(Arc<Mutex<u32>>);
+
+impl Counted {
+    fn new(open: &Arc<Mutex<u32>>) -> Self {
+        count(open, |it| it + 1);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        count(&self.0, |it| it - 1);
+    }
+}
+
+/// Changes the count and tells it, locked, so that an older one is never told after a newer one.
+fn count(open: &Mutex<u32>, change: impl FnOnce(u32) -> u32) {
+    let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+    *open = change(*open);
+    metrics::gauge!("retouch_streams_open").set(f64::from(*open));
 }
 
 impl Streams {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store }
+        Self { store, open: Arc::default() }
     }
 
     /// The job's events to their end.
@@ -55,7 +80,7 @@ impl Streams {
         ending: Ending,
         deadline: Option<Instant>,
     ) -> Answers<EditEvent> {
-        let (line, answers) = open();
+        let (line, answers) = self.open();
         let task = run(Arc::clone(&self.store), follower, seat, ending, deadline, line);
         tokio::spawn(task);
         answers
@@ -69,7 +94,7 @@ impl Streams {
         inputs: Streaming<v1::EditInput>,
         deadline: Option<Instant>,
     ) -> Answers<EditEvent> {
-        let (line, answers) = open();
+        let (line, answers) = self.open();
         let store = Arc::clone(&self.store);
         let job = Arc::clone(follower.job());
         tokio::spawn(async move {
@@ -89,16 +114,16 @@ impl Streams {
         });
         answers
     }
-}
 
-/// A stream with its other end: what is set as its end comes after all events.
-fn open() -> (Line, Answers<EditEvent>) {
-    let (events, received) = mpsc::channel(1);
-    let end = Arc::new(OnceLock::<Status>::new());
-    let last = Arc::clone(&end);
-    let tail = tokio_stream::iter(std::iter::once_with(move || last.get().cloned()));
-    let answers = ReceiverStream::new(received).chain(tail.filter_map(|it| it.map(Err)));
-    (Line { events, end }, Box::pin(answers))
+    /// A stream with its other end: what is set as its end comes after all events.
+    fn open(&self) -> (Line, Answers<EditEvent>) {
+        let (events, received) = mpsc::channel(1);
+        let end = Arc::new(OnceLock::<Status>::new());
+        let last = Arc::clone(&end);
+        let tail = tokio_stream::iter(std::iter::once_with(move || last.get().cloned()));
+        let answers = ReceiverStream::new(received).chain(tail.filter_map(|it| it.map(Err)));
+        (Line { events, end, _counted: Counted::new(&self.open) }, Box::pin(answers))
+    }
 }
 
 /// Tells a job's events until it has ended, its reader is gone or stalled, or the server goes down.
@@ -110,8 +135,6 @@ async fn run(
     deadline: Option<Instant>,
     line: Line,
 ) {
-    metrics::gauge!("retouch_streams_open").increment(1.0);
-    let _open = scopeguard(|| metrics::gauge!("retouch_streams_open").decrement(1.0));
     let opened = Instant::now();
     let mut is_first = true;
     let mut phase = store.phase();
@@ -221,17 +244,4 @@ async fn at(deadline: Option<Instant>) {
         Some(at) => time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Runs something when it is dropped.
-fn scopeguard(run: impl FnOnce()) -> impl Drop {
-    struct Guard<F: FnOnce()>(Option<F>);
-    impl<F: FnOnce()> Drop for Guard<F> {
-        fn drop(&mut self) {
-            if let Some(run) = self.0.take() {
-                run();
-            }
-        }
-    }
-    Guard(Some(run))
 }

@@ -1,17 +1,16 @@
-//! What is seen from outside: the log, traces over OTLP, metrics.
+//! What is seen from outside: the log, traces over OTLP, metrics by Prometheus and over OTLP.
 //!
-//! Metrics are scraped from the ops port and not sent over OTLP, so that each series exists once.
+//! A series is counted once, by the facade of `metrics`; the recorder hands it on to whoever it is for.
 
 pub mod log_filter;
-pub mod metric_names;
+pub mod otlp;
+pub mod series;
 pub mod trace_layer;
-mod traces;
 
 use std::io::{self, IsTerminal};
 
-use metrics_exporter_prometheus::{
-    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::layers::{Fanout, FanoutBuilder};
 use tracing::Dispatch;
 use tracing_subscriber::{Layer, Registry, layer::SubscriberExt};
 
@@ -19,7 +18,7 @@ use crate::server::{
     config::{Log, LogFormat, Otlp},
     telemetry::{
         log_filter::{LogFilter, LogFilterError},
-        traces::Traces,
+        otlp::Exporters,
     },
 };
 
@@ -37,11 +36,11 @@ pub enum TelemetryError {
         /// Why.
         source: tonic::transport::Error,
     },
-    /// The exporter of traces.
-    #[error("the exporter of traces can't be built")]
+    /// The exporters of traces and metrics.
+    #[error("the exporters of traces and metrics can't be built")]
     Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// The exporter's thread.
-    #[error("the exporter of traces has no thread")]
+    /// The exporters' thread.
+    #[error("the exporters of traces and metrics have no thread")]
     Thread(#[source] io::Error),
     /// Buckets that are refused.
     #[error("metrics can't be recorded")]
@@ -54,11 +53,11 @@ pub enum TelemetryError {
     MetricsTwice,
 }
 
-/// What was started; dropping it sends the spans that are left, for 5 seconds at most.
+/// What was started; dropping it sends the spans and metrics that are left, for 5 seconds at most of each.
 #[derive(Debug)]
 pub struct Telemetry {
     handles: Handles,
-    _traces: Option<Spans>,
+    _exporters: Option<Exporters>,
 }
 
 impl Telemetry {
@@ -68,33 +67,27 @@ impl Telemetry {
     }
 }
 
-/// Spans on their way to a collector; dropping it sends those that are left.
-#[derive(Debug)]
-pub struct Spans {
-    _traces: Traces,
-}
-
 /// Starts the log, traces and metrics of this process.
 ///
 /// # Errors
 /// [`TelemetryError`] if a setting can't be used, or the process has them already.
 pub fn start(log: &Log, otlp: &Otlp) -> Result<Telemetry, TelemetryError> {
-    let (dispatch, level, spans) = subscriber(log, otlp)?;
-    let recorder = recorder()?;
-    let handles = Handles { level, metrics: recorder.handle() };
+    let exporters = otlp.endpoint.as_deref().map(Exporters::to).transpose()?;
+    let (dispatch, level) = subscriber(log, exporters.as_ref())?;
+    let (recorder, metrics) = recorder(exporters.as_ref())?;
     tracing::dispatcher::set_global_default(dispatch)?;
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::MetricsTwice)?;
-    Ok(Telemetry { handles, _traces: spans })
+    Ok(Telemetry { handles: Handles { level, metrics }, _exporters: exporters })
 }
 
 /// The log on standard error, and traces if they have a collector; not yet those of the process.
 ///
 /// # Errors
-/// [`TelemetryError`] if a setting can't be used.
+/// [`LogFilterError`] if the level can't be used.
 pub fn subscriber(
     log: &Log,
-    otlp: &Otlp,
-) -> Result<(Dispatch, LogFilter, Option<Spans>), TelemetryError> {
+    exporters: Option<&Exporters>,
+) -> Result<(Dispatch, LogFilter), LogFilterError> {
     // The filter is the lines' own: a quiet log must not silence traces, nor a loud one fill them.
     let (filter, level) = LogFilter::new(&log.level)?;
     let lines = tracing_subscriber::fmt::layer()
@@ -104,23 +97,29 @@ pub fn subscriber(
         LogFormat::Text => lines.with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
-    let traces = otlp.endpoint.as_deref().map(Traces::to).transpose()?;
-    let spans = traces.as_ref().map(Traces::layer);
-    let dispatch = Dispatch::new(Registry::default().with(lines).with(spans));
-    Ok((dispatch, level, traces.map(|it| Spans { _traces: it })))
+    let spans = exporters.map(Exporters::layer);
+    Ok((Dispatch::new(Registry::default().with(lines).with(spans)), level))
 }
 
-/// A recorder that knows every series; not yet that of the process.
+/// A recorder that knows every series, for Prometheus and the collector if there is one; not yet that of the process.
 ///
 /// # Errors
 /// If the buckets are refused.
-pub fn recorder() -> Result<PrometheusRecorder, BuildError> {
-    let timed = Matcher::Suffix("_seconds".to_owned());
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(timed, &metric_names::SECONDS)?
-        .build_recorder();
-    metrics::with_local_recorder(&recorder, metric_names::describe);
-    Ok(recorder)
+pub fn recorder(exporters: Option<&Exporters>) -> Result<(Fanout, PrometheusHandle), BuildError> {
+    let mut prometheus = PrometheusBuilder::new();
+    for name in series::timed() {
+        let timed = Matcher::Full(name.to_owned());
+        prometheus = prometheus.set_buckets_for_metric(timed, &series::SECONDS)?;
+    }
+    let prometheus = prometheus.build_recorder();
+    let handle = prometheus.handle();
+    let mut recorders = FanoutBuilder::default().add_recorder(prometheus);
+    if let Some(exporters) = exporters {
+        recorders = recorders.add_recorder(exporters.recorder());
+    }
+    let recorder = recorders.build();
+    metrics::with_local_recorder(&recorder, series::describe);
+    Ok((recorder, handle))
 }
 
 /// The level of the log, to be changed, and the metrics, to be shown.

@@ -60,6 +60,8 @@ const MASKS: &[Case] = &[
     ("SCENE|remove the star|--box|10%,10,20,20", 2, &["percent"]),
     ("SCENE|remove the star|--clusters|0", 2, &["no cluster 0", "1 to 12"]),
     ("SCENE|remove the star|--clusters|13", 2, &["no cluster 13", "1 to 12"]),
+    ("SCENE|remove the star|--clusters|1|--method|instruct-pix2pix", 2, &["finds no clusters"]),
+    ("SCENE|remove the star|--invert-mask|--method|instruct-pix2pix", 2, &["no mask to invert"]),
     ("SCENE|remove the star|--clusters|two", 2, &["two", "--clusters"]),
     ("SCENE|remove the star|--mask|black.png", 3, &["black.png", "paint white"]),
     ("SCENE|remove the star|--mask|wide.png", 3, &["wide.png", "128x64", "aspect"]),

@@ -39,6 +39,24 @@ fn a_box_needs_no_localization_and_bounds_the_edit() {
 }
 
 #[test]
+fn a_plain_edit_keeps_to_a_mask_that_is_given() {
+    let desk = Desk::new();
+    let plain = |args: &[&str]| {
+        let args = [&["--method", "instruct-pix2pix", "--seed", "7", "--force"], args].concat();
+        desk.edit(args.into_iter().chain(["-o", "out.png"])).assert().success();
+        desk.picture("out.png")
+    };
+    let boxed = plain(&["--box", "8,16,24,48"]);
+    let inside = |&(x, y): &(u32, u32)| (8..24).contains(&x) && (16..48).contains(&y);
+    assert!(!changed(&boxed).is_empty() && changed(&boxed).iter().all(inside));
+    let whole = plain(&[]);
+    assert!(changed(&whole).iter().any(|it| !inside(it)));
+    assert_eq!(plain(&["--box", "8,16,24,48", "--preserve", "none"]), whole);
+    // Kept in the latents, the inside takes what is around it into account.
+    assert_ne!(plain(&["--box", "8,16,24,48", "--preserve", "latent"]), whole);
+}
+
+#[test]
 fn boxes_and_masks_are_one_mask_which_can_be_inverted_and_grown() {
     let desk = Desk::new();
     let painted = GrayImage::from_fn(64, 64, |x, _| Luma([if x < 4 { 200 } else { 100 }]));

@@ -249,6 +249,8 @@ fn masks_variants_and_comparisons_are_those_of_this_machine() {
         ("inverted", &["--invert-mask"]),
         ("whole", &["--action", "global"]),
         ("plain", &["--method", "instruct-pix2pix"]),
+        ("masked", &["--method", "instruct-pix2pix", "--box", "20,10,50,40", "--dilate", "2"]),
+        ("latent", &["--method", "instruct-pix2pix", "--mask", "left.png", "--preserve", "latent"]),
         ("found", &["--localizer", "diffedit", "--refine=false", "--size", "native"]),
     ];
     for (name, args) in cases {
@@ -338,9 +340,9 @@ fn what_the_server_refuses_has_an_exit_code_and_one_line() {
         (&["--clusters", "31"], 2, "there is no cluster 31"),
         (&["--box", "0,0,64,64", "--invert-mask"], 3, "EMPTY_MASK"),
         (
-            &["--method", "instruct-pix2pix", "--box", "0,0,9,9"],
+            &["--method", "instruct-pix2pix", "--box", "0,0,9,9", "--clusters", "1"],
             2,
-            "the plain backbone has no mask",
+            "instruct-pix2pix finds no clusters",
         ),
         (&["--model", "/models/other"], 2, "this server has `demo-model`"),
         (&["--localization", "found.json"], 2, "--localization is for edits on this machine"),

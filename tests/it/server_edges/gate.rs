@@ -220,8 +220,7 @@ async fn a_dropped_call_gives_its_bytes_back() {
 #[tokio::test]
 async fn calls_are_counted_by_method_and_code_and_dropped_ones_as_canceled() {
     // This thread's own recorder: all of the server runs on it.
-    let recorder = telemetry::recorder().unwrap();
-    let handle = recorder.handle();
+    let (recorder, handle) = telemetry::recorder(None).unwrap();
     let _recording = metrics::set_default_local_recorder(&recorder);
     let gated = Gated::new(|_| {}, None).await;
     gated.info(Some("edit")).await.unwrap();

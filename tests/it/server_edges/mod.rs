@@ -1,8 +1,10 @@
-//! What is around the service: configuration, keys, the gate, TLS, the ops port, traces. No model is needed.
+//! What is around the service: configuration, keys, the gate, TLS, the ops port, traces, metrics. No model is needed.
 
+pub(crate) mod collector;
 mod config;
 mod gate;
 mod keys;
+mod metrics;
 mod ops;
 mod tls;
 mod trace;

@@ -8,7 +8,7 @@ use std::{
 
 use retouch::server::{
     keys::Keys,
-    ops,
+    ops::{self, Ops},
     telemetry::{self, Handles, log_filter::LogFilter},
 };
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use super::in_time;
 struct Port {
     addr: SocketAddr,
     ready: watch::Sender<Result<(), String>>,
-    recorder: metrics_exporter_prometheus::PrometheusRecorder,
+    recorder: metrics_util::layers::Fanout,
     // The layer, whose end would end the handle's filter.
     _filter: Box<dyn Send>,
 }
@@ -30,10 +30,14 @@ struct Port {
 fn port() -> Port {
     let (ready, receiver) = watch::channel(Err("the model is loading".to_owned()));
     let (filter, level) = LogFilter::new("info").unwrap();
-    let recorder = telemetry::recorder().unwrap();
-    let handles = Handles::new(level, recorder.handle());
-    let keys = Arc::new(Keys::open(None).unwrap());
-    let addr = ops::serve("127.0.0.1:0".parse().unwrap(), receiver, handles, keys).unwrap();
+    let (recorder, metrics) = telemetry::recorder(None).unwrap();
+    let ops = Ops {
+        ready: receiver,
+        model: "demo".to_owned(),
+        telemetry: Handles::new(level, metrics),
+        keys: Arc::new(Keys::open(None).unwrap()),
+    };
+    let addr = ops::serve("127.0.0.1:0".parse().unwrap(), ops).unwrap();
     Port { addr, ready, recorder, _filter: Box::new(filter) }
 }
 

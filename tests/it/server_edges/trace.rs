@@ -1,55 +1,36 @@
 //! Traces: a call's span continues the caller's trace, says how the call ended, and reaches a collector.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
     common::v1::any_value::Value,
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
 use retouch::{
     server::{
-        config::{Config, Log, LogFormat, Otlp},
+        config::{Config, Log, LogFormat},
         gate::{Admission, GateLayer},
         keys::{Caller, Keys},
         refusal::Refusal,
-        telemetry::{self, trace_layer::TraceLayer},
+        telemetry::{self, otlp::Exporters, trace_layer::TraceLayer},
     },
     wire::v1::{GetEditJobRequest, GetServerInfoRequest, edit_service_client::EditServiceClient},
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Request, Response, Status,
+    Request,
     transport::{Endpoint, Server},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{hex, in_time, routes};
+use super::{
+    collector::{self, Collector},
+    hex, routes,
+};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
-
-/// A collector that keeps what it is sent.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().push(request.into_inner());
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
 
 struct Anyone;
 
@@ -74,15 +55,10 @@ fn attributes(span: &Span) -> HashMap<&str, String> {
 #[tokio::test]
 async fn a_span_continues_the_callers_trace_and_is_sent_at_the_end() {
     // 1. A collector, and a server whose log is quiet: that must not silence its traces.
-    let collector = Collector::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let service = TraceServiceServer::new(collector.clone());
-    let collecting = Server::builder().add_service(service);
-    tokio::spawn(collecting.serve_with_incoming(TcpListenerStream::new(listener)));
+    let (collector, endpoint) = Collector::start().await;
+    let exporters = Exporters::to(&endpoint).unwrap();
     let log = Log { format: LogFormat::Text, level: "off".to_owned() };
-    let (dispatch, _, spans) =
-        telemetry::subscriber(&log, &Otlp { endpoint: Some(endpoint) }).unwrap();
+    let (dispatch, _) = telemetry::subscriber(&log, Some(&exporters)).unwrap();
     // All of the server runs on this thread.
     let logging = tracing::dispatcher::set_default(&dispatch);
 
@@ -107,10 +83,10 @@ async fn a_span_continues_the_callers_trace_and_is_sent_at_the_end() {
     let check = HealthCheckRequest { service: String::new() };
     HealthClient::new(channel).check(check).await.unwrap();
 
-    // 3. The end sends what is left; the collector is on this thread, so another one waits.
+    // 3. The end sends what is left.
     drop(logging);
-    in_time("the last spans", tokio::task::spawn_blocking(move || drop(spans))).await.unwrap();
-    let sent = std::mem::take(&mut *collector.0.lock().unwrap());
+    collector::end(exporters).await;
+    let sent = std::mem::take(&mut *collector.spans.lock().unwrap());
     let resources: Vec<_> = sent.into_iter().flat_map(|it| it.resource_spans).collect();
     let service = resources[0].resource.as_ref().unwrap();
     assert!(service.attributes.iter().any(|it| it.key == "service.name"));
@@ -146,7 +122,6 @@ async fn a_span_continues_the_callers_trace_and_is_sent_at_the_end() {
 
 #[test]
 fn a_collectors_address_that_is_none_is_refused() {
-    let otlp = Otlp { endpoint: Some("http://a b".to_owned()) };
-    let error = telemetry::subscriber(&Config::default().log, &otlp).unwrap_err();
+    let error = Exporters::to("http://a b").unwrap_err();
     assert!(error.to_string().contains("http://a b"), "{error}");
 }

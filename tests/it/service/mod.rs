@@ -3,7 +3,9 @@
 mod crash;
 mod disk;
 mod faults;
+mod hangups;
 mod harness;
+mod kills;
 mod life;
 mod masks;
 mod process;

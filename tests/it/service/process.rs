@@ -1,4 +1,4 @@
-//! `retouch serve` as a process: it starts, is killed, is told to end, and is called by grpc-web.
+//! `retouch serve` as a process: it starts, is scraped, is told to end, and is called by grpc-web.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -9,13 +9,18 @@ use std::{
 };
 
 use assert_cmd::cargo::cargo_bin;
-use retouch::wire::v1::{
-    self, CreateEditJobRequest, EditSpec, GetEditJobRequest, Image, edit_job::State,
-    edit_service_client::EditServiceClient, image::Source,
+use retouch::{
+    server::telemetry::series,
+    wire::v1::{
+        self, CreateEditJobRequest, EditSpec, GetEditJobRequest, Image, edit_job::State,
+        edit_service_client::EditServiceClient, image::Source,
+    },
 };
 use tonic::transport::Channel;
 
-struct Server {
+use crate::server_edges::collector::{self, Collector};
+
+pub(super) struct Server {
     child: Child,
     url: String,
     ops: String,
@@ -34,8 +39,12 @@ fn command(folder: &Path) -> Command {
 
 impl Server {
     /// Starts a server and waits until it is ready.
-    fn start(folder: &Path) -> Self {
-        let mut child = command(folder).spawn().unwrap();
+    pub(super) fn start(folder: &Path) -> Self {
+        Self::spawn(command(folder))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines
             .by_ref()
@@ -58,16 +67,16 @@ impl Server {
     }
 
     /// An answer of the ops port.
-    fn get(&self, path: &str) -> String {
+    pub(super) fn get(&self, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n");
         exchange(&self.ops, request.as_bytes())
     }
 
-    async fn client(&self) -> EditServiceClient<Channel> {
+    pub(super) async fn client(&self) -> EditServiceClient<Channel> {
         EditServiceClient::connect(self.url.clone()).await.unwrap()
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
@@ -100,7 +109,7 @@ fn exchange(address: &str, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn edit(steps: u32) -> CreateEditJobRequest {
+pub(super) fn edit(steps: u32) -> CreateEditJobRequest {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let picture = std::fs::read(root.join("assets/example.png")).unwrap();
     let spec = EditSpec {
@@ -114,7 +123,7 @@ fn edit(steps: u32) -> CreateEditJobRequest {
     CreateEditJobRequest { spec: Some(spec), ..CreateEditJobRequest::default() }
 }
 
-async fn until(server: &Server, name: &str, state: State) -> v1::EditJob {
+pub(super) async fn until(server: &Server, name: &str, state: State) -> v1::EditJob {
     let mut client = server.client().await;
     let started = Instant::now();
     loop {
@@ -126,34 +135,6 @@ async fn until(server: &Server, name: &str, state: State) -> v1::EditJob {
         assert!(started.elapsed() < Duration::from_secs(60), "{:?}", job.state());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_server_goes_on_where_it_was_and_gives_the_same_picture() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path());
-    let mut client = server.client().await;
-    let whole = client.run_edit(edit(40)).await.unwrap().into_inner();
-    let picture =
-        |job: &v1::EditJob| job.result.as_ref().unwrap().image.as_ref().unwrap().sha256.clone();
-
-    let waiting: Vec<String> = {
-        let mut names = Vec::new();
-        for _ in 0..3 {
-            names.push(client.create_edit_job(edit(40)).await.unwrap().into_inner().name);
-        }
-        names
-    };
-    until(&server, &waiting[0], State::Editing).await;
-    server.signal("-KILL");
-    drop(server);
-
-    let server = Server::start(folder.path());
-    for name in &waiting {
-        let job = until(&server, name, State::Succeeded).await;
-        assert_eq!(picture(&job), picture(&whole));
-    }
-    assert_eq!(until(&server, &waiting[0], State::Succeeded).await.attempt, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,4 +225,73 @@ async fn a_page_calls_by_grpc_web() {
         "{answer}"
     );
     assert!(answer.contains("grpc-status:0") || answer.contains("grpc-status: 0"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_scraped_has_the_labels_that_are_declared() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    server.client().await.run_edit(edit(4)).await.unwrap();
+    // Whoever waits for a job hears of its end a moment before it is counted.
+    let passes = "retouch_pass_seconds_count{pass=\"edit\"}";
+    let mut text = String::new();
+    while ![passes, "retouch_jobs_total{"].iter().all(|it| text.contains(it)) {
+        text = server.get("/metrics");
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for line in text.lines().filter(|it| it.starts_with("retouch_") || it.starts_with("grpc_")) {
+        let (series, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let declared = series::ALL.iter().find(|it| {
+            let rest = name.strip_prefix(it.name);
+            rest.is_some_and(|it| ["", "_bucket", "_sum", "_count"].contains(&it))
+        });
+        let declared = declared.unwrap_or_else(|| panic!("{name} is not declared"));
+        let mut told: Vec<&str> =
+            labels.split("\",").filter_map(|it| Some(it.split_once('=')?.0)).collect();
+        told.retain(|it| *it != "le");
+        let (mut told, mut labels) = (told, declared.labels.to_vec());
+        told.sort_unstable();
+        labels.sort_unstable();
+        assert_eq!(told, labels, "{line}");
+        seen.insert(declared.name);
+    }
+    let rare = ["retouch_redeliveries_total", "retouch_cancel_latency_seconds"];
+    let expected = series::ALL.iter().map(|it| it.name).filter(|it| !rare.contains(it));
+    assert_eq!(seen, expected.collect());
+    for line in [
+        "retouch_model_ready{model=\"demo-model\"} 1",
+        "retouch_queue_depth{priority=\"batch\"} 0",
+        "retouch_jobs_total{state=\"succeeded\",reason=\"\",priority=\"interactive\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} in:\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_sent_metrics_while_the_server_runs_and_at_its_end() {
+    let (collector, endpoint) = Collector::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut often = command(folder.path());
+    often.args(["--otlp-endpoint", &endpoint]).env("OTEL_METRIC_EXPORT_INTERVAL", "100");
+    let server = Server::spawn(often);
+    let started = Instant::now();
+    while !collector::names(&collector).contains("retouch_model_ready") {
+        assert!(started.elapsed() < Duration::from_secs(20), "nothing came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(server);
+
+    let mut seldom = command(folder.path());
+    seldom.args(["--otlp-endpoint", &endpoint]).env("OTEL_METRIC_EXPORT_INTERVAL", "3600000");
+    let mut server = Server::spawn(seldom);
+    server.client().await.run_edit(edit(4)).await.unwrap();
+    assert!(!collector::names(&collector).contains("retouch_jobs_total"), "it was too early");
+    server.signal("-TERM");
+    assert_eq!(server.ended(Duration::from_secs(15)), Some(0));
+    let came = collector::names(&collector);
+    assert!(
+        came.contains("retouch_jobs_total") && came.contains("retouch_pass_seconds"),
+        "{came:?}"
+    );
 }

@@ -179,6 +179,16 @@ async fn what_is_asked_for_decides_what_is_run() {
     let (job, told) = run(EditSpec { method, ..edit() }).await;
     assert_eq!(job.unwrap().state(), State::Succeeded);
     assert_eq!(told, ["QUEUED", "EDITING", "result", "SUCCEEDED"]);
+    // It keeps to a mask, and finds none.
+    let boxes =
+        Some(v1::BoxSet { boxes: vec![v1::Rect { x1: 30.0, y1: 30.0, ..v1::Rect::default() }] });
+    let mask = Some(v1::Mask { boxes, ..v1::Mask::default() });
+    let (job, told) = run(EditSpec { method, mask, ..edit() }).await;
+    assert_eq!(job.unwrap().spec.unwrap().preserve(), v1::Preserve::Pixel);
+    assert_eq!(told, ["QUEUED", "EDITING", "settled", "result", "SUCCEEDED"]);
+    let mask_policy = MaskPolicy::Review as i32;
+    let (refused, _) = run(EditSpec { method, mask_policy, ..edit() }).await;
+    assert!(refused.unwrap_err().message().contains("the plain backbone finds no mask"));
     // A lossy type, previews by the autoencoder.
     let output = Some(v1::OutputOptions { mime_type: "image/jpeg".to_owned(), quality: Some(80) });
     let events = Some(v1::EventOptions {

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use retouch::wire::v1::{
-    self, CreateEditJobRequest, EditSpec, EventOptions, MaskPolicy, edit_event::Event,
-    edit_job::State, edit_service_client::EditServiceClient,
+use retouch::{
+    jobs::follow::Follower,
+    wire::v1::{
+        self, CreateEditJobRequest, EditSpec, EventOptions, MaskPolicy, edit_event::Event,
+        edit_job::State, edit_service_client::EditServiceClient,
+    },
 };
 use tonic::{Code, Request, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -239,4 +242,26 @@ async fn a_stream_outlives_its_connections_age() {
     // A new connection serves what comes after.
     let mut client = EditServiceClient::connect(server.url.clone()).await.unwrap();
     client.get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_is_encoded_once_for_all_who_watch() {
+    let server = Harness::new().await;
+    let review = EditSpec { mask_policy: MaskPolicy::Review as i32, ..spec("edit") };
+    let job = server.create(request(review)).await;
+    server.until(&job.name, State::AwaitingMask).await;
+    let job = server.store.job("local", &job.name).unwrap();
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        let mut follower = Follower::new(&server.store, &job, 0, None);
+        shown.push(loop {
+            if let Some(Event::Preview(preview)) = follower.next().await.unwrap().unwrap().event {
+                break preview.image.unwrap();
+            }
+        });
+    }
+    assert_eq!(shown[0].size_bytes as usize, shown[0].inline.len());
+    // Not equal alone: the same bytes, and the same digest.
+    assert_eq!(shown[0].inline.as_ptr(), shown[1].inline.as_ptr());
+    assert_eq!(shown[0].sha256.as_ptr(), shown[1].sha256.as_ptr());
 }

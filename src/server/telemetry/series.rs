@@ -1,0 +1,95 @@
+//! The series of the service, declared: what each counts and which labels it has. Who counts names them again.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Buckets of everything that is timed, in seconds: from a step of the demo model to a hundred steps of a large one.
+pub const SECONDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
+
+/// What a series does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It is what is true now.
+    Gauge,
+    /// Times in seconds, in the buckets of [`SECONDS`].
+    Timed,
+}
+
+/// One series.
+#[derive(Debug, Clone, Copy)]
+pub struct Series {
+    /// As Prometheus and OTLP have it.
+    pub name: &'static str,
+    /// What it does.
+    pub kind: Kind,
+    /// Which labels all of it has.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+/// All of them.
+pub const ALL: [Series; 13] = {
+    use Kind::{Counter, Gauge, Timed};
+    const fn series(
+        kind: Kind,
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Series {
+        Series { name, kind, labels, help }
+    }
+    [
+        series(Counter, "grpc_server_handled_total", &["method", "code"], "Calls that have ended"),
+        series(
+            Counter,
+            "retouch_jobs_total",
+            &["state", "reason", "priority"],
+            "Jobs that have ended",
+        ),
+        series(Gauge, "retouch_queue_depth", &["priority"], "Jobs that wait for a slot"),
+        series(Timed, "retouch_queue_wait_seconds", &[], "From acceptance to the first pass"),
+        series(Gauge, "retouch_slots", &["state"], "Slots of the model"),
+        series(Timed, "retouch_pass_seconds", &["pass"], "A pass"),
+        series(Timed, "retouch_step_seconds", &[], "A denoising step"),
+        series(
+            Timed,
+            "retouch_first_event_seconds",
+            &[],
+            "From a stream's opening to its first event",
+        ),
+        series(Timed, "retouch_cancel_latency_seconds", &[], "From a cancel to the free slot"),
+        series(
+            Counter,
+            "retouch_redeliveries_total",
+            &[],
+            "Passes that were started again after a loss",
+        ),
+        series(Gauge, "retouch_streams_open", &[], "Streams of events"),
+        series(
+            Counter,
+            "retouch_events_conflated_total",
+            &["kind"],
+            "Latest-wins events that a reader missed",
+        ),
+        series(Gauge, "retouch_model_ready", &["model"], "Whether the model is warm, 0 or 1"),
+    ]
+};
+
+/// Names of those that are timed.
+pub(super) fn timed() -> impl Iterator<Item = &'static str> {
+    ALL.iter().filter(|it| it.kind == Kind::Timed).map(|it| it.name)
+}
+
+/// Tells the recorder what each is.
+pub(super) fn describe() {
+    for Series { name, kind, help, .. } in ALL {
+        match kind {
+            Kind::Counter => describe_counter!(name, help),
+            Kind::Gauge => describe_gauge!(name, help),
+            Kind::Timed => describe_histogram!(name, Unit::Seconds, help),
+        }
+    }
+}
