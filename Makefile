@@ -39,10 +39,10 @@ eval: build
 test: needs
 	@$(cargo) test --locked
 
-# Times retouch against diffusers at full size, with random weights: about 20 minutes, 10 GB of disk.
+# Times retouch against other engines at full size, with random weights: about 40 minutes, 15 GB of disk, 20 GB of memory.
 BENCH_OPTIONS ?=
 bench: build $(target)/bench/venv/ready
-	@$(target)/bench/venv/bin/python benches/against_diffusers.py $(BENCH_OPTIONS)
+	@LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(target)/bench/venv/bin/python benches/compare.py $(BENCH_OPTIONS)
 
 # Loads the service on loopback: a few minutes.
 bench-service: needs

@@ -139,6 +139,7 @@ impl<'a> Qkv<'a> {
     }
 
     /// The rows `start..start + length` of the batch, as views.
+    #[must_use]
     pub fn rows(&self, start: usize, length: usize) -> Qkv<'a> {
         let of = |it: &Tensor| it.narrow(0, start as i64, length as i64);
         Qkv {
@@ -178,19 +179,15 @@ impl<'a> Qkv<'a> {
     /// Adds the head mean of one batch row's probabilities for the queries `start..` to `sum`, (queries, K) in fp32.
     pub fn add_mean_probs(&self, attended: &Attended, row: i64, start: i64, sum: &mut Tensor) {
         let length = sum.size()[0];
-        match &attended.log_sum_exp {
-            Some(log_sum_exp) => flash_attention::add_mean_probs(
-                &self.query.select(0, row).narrow(1, start, length),
-                &self.key.select(0, row),
-                &log_sum_exp.select(0, row).narrow(1, start, length),
-                self.scale,
-                sum,
-            ),
-            None => {
-                let probs = self.probs(row, start, length); // (H, q, K)
-                let mean = probs.mean_dim([0i64].as_slice(), false, Kind::Float);
-                let _ = sum.g_add_(&mean.to_device(sum.device()));
-            }
+        if let Some(log_sum_exp) = &attended.log_sum_exp {
+            let query = self.query.select(0, row).narrow(1, start, length);
+            let log_sum_exp = log_sum_exp.select(0, row).narrow(1, start, length);
+            let key = self.key.select(0, row);
+            flash_attention::add_mean_probs(&query, &key, &log_sum_exp, self.scale, sum);
+        } else {
+            let probs = self.probs(row, start, length); // (H, q, K)
+            let mean = probs.mean_dim([0i64].as_slice(), false, Kind::Float);
+            let _ = sum.g_add_(&mean.to_device(sum.device()));
         }
     }
 
@@ -209,6 +206,7 @@ impl<'a> Qkv<'a> {
 
 impl Attended {
     /// The rows `start..start + length` of the batch, as views.
+    #[must_use]
     pub fn rows(&self, start: usize, length: usize) -> Self {
         let of = |it: &Tensor| it.narrow(0, start as i64, length as i64);
         Self { output: of(&self.output), log_sum_exp: self.log_sum_exp.as_ref().map(of) }

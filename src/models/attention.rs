@@ -2,7 +2,7 @@
 //!
 //! Source: diffusers 0.42.1, `models/attention_processor.py`, `Attention` and `AttnProcessor2_0`.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use tch::Tensor;
 
@@ -31,6 +31,17 @@ pub struct Attention {
     to_k: Linear,
     to_v: Linear,
     to_out: Linear,
+    /// Of a cross-attention layer's last prompts: the same ones come at every step of an edit.
+    of_prompts: RefCell<Option<PromptKeys>>,
+}
+
+/// Keys and values of prompts.
+#[derive(Debug)]
+struct PromptKeys {
+    /// Held, so that its memory cannot come to hold others.
+    encoder_hidden_states: Tensor,
+    key: Tensor,
+    value: Tensor,
 }
 
 // === impl Attention ===
@@ -51,6 +62,7 @@ impl Attention {
             to_k: Linear::without_bias(&(vs / "to_k"), key_channels, channels),
             to_v: Linear::without_bias(&(vs / "to_v"), key_channels, channels),
             to_out: Linear::new(&(vs / "to_out" / 0), channels, channels),
+            of_prompts: RefCell::new(None),
         }
     }
 
@@ -62,13 +74,11 @@ impl Attention {
         width: i64,
         context: &mut AttnContext<'_>,
     ) -> Tensor {
-        let encoder_hidden_states = match self.site.kind {
-            AttnKind::SelfAttn => hidden_states,
-            AttnKind::CrossAttn => context.encoder_hidden_states,
-        };
         let query = self.split_heads(&self.to_q.forward(hidden_states)); // (N, H, Q, D)
-        let key = self.split_heads(&self.to_k.forward(encoder_hidden_states)); // (N, H, K, D)
-        let value = self.split_heads(&self.to_v.forward(encoder_hidden_states)); // (N, H, K, D)
+        let (key, value) = match self.site.kind {
+            AttnKind::SelfAttn => self.keys_and_values(hidden_states),
+            AttnKind::CrossAttn => self.keys_and_values_of_prompts(context.encoder_hidden_states),
+        };
 
         let scale = (query.size()[3] as f64).powf(-0.5);
         let qkv = Qkv { query, key, value, scale, branches: context.branches };
@@ -81,10 +91,40 @@ impl Attention {
         self.to_out.forward(&attended.output.transpose(1, 2).flatten(2, 3)) // (N, Q, C)
     }
 
+    /// (N, K, E) to keys and values, each (N, H, K, D).
+    fn keys_and_values(&self, encoder_hidden_states: &Tensor) -> (Tensor, Tensor) {
+        let key = self.split_heads(&self.to_k.forward(encoder_hidden_states));
+        let value = self.split_heads(&self.to_v.forward(encoder_hidden_states));
+        (key, value)
+    }
+
+    /// As [`Self::keys_and_values`], computed once for as long as the prompts are the same tensor.
+    fn keys_and_values_of_prompts(&self, encoder_hidden_states: &Tensor) -> (Tensor, Tensor) {
+        let mut of_prompts = self.of_prompts.borrow_mut();
+        let last = of_prompts
+            .take()
+            .filter(|it| is_same(&it.encoder_hidden_states, encoder_hidden_states));
+        let found = last.unwrap_or_else(|| {
+            let (key, value) = self.keys_and_values(encoder_hidden_states);
+            let encoder_hidden_states = encoder_hidden_states.shallow_clone();
+            PromptKeys { encoder_hidden_states, key, value }
+        });
+        let found = of_prompts.insert(found);
+        (found.key.shallow_clone(), found.value.shallow_clone())
+    }
+
     /// (N, L, H·D) to (N, H, L, D), a view.
     fn split_heads(&self, xs: &Tensor) -> Tensor {
         xs.unflatten(2, [self.heads, -1]).transpose(1, 2)
     }
+}
+
+/// Whether two tensors are one piece of memory.
+fn is_same(one: &Tensor, other: &Tensor) -> bool {
+    one.data_ptr() == other.data_ptr()
+        && one.size() == other.size()
+        && one.stride() == other.stride()
+        && one.kind() == other.kind()
 }
 
 // === impl AttnContext ===

@@ -1,6 +1,11 @@
 //! The CPU's own attention kernel against softmax in float64 and against libtorch's kernel on the same inputs.
+#![expect(clippy::float_cmp, reason = "exact zeros and infinities are promised")]
+#![expect(clippy::print_stderr, reason = "a run says what it skipped")]
 
-use retouch::kernels::flash_attention::{self, Attended};
+use retouch::{
+    attn_processor::{Branch, Qkv},
+    kernels::flash_attention::{self, Attended},
+};
 use tch::{Device, IndexOp, Kind, Tensor};
 
 /// Batch rows and heads of every case.
@@ -182,6 +187,24 @@ fn mean_probabilities_are_those_of_a_softmax() {
         let error = largest(&(sum.to_kind(Kind::Double) - right));
         assert!(error < 4e-7, "{queries} x {keys} x {dim}: {error:.1e}");
     }
+}
+
+#[test]
+fn guests_read_the_same_probabilities_from_either_kernel() {
+    let [query, key, value] = [(96, 22), (77, 23), (77, 24)].map(|(n, seed)| random(n, 40, seed));
+    let branches = [Branch::Uncond, Branch::Text];
+    let layer = |kind: Kind| {
+        let [query, key, value] = [&query, &key, &value].map(|it| it.to_kind(kind));
+        let qkv = Qkv { query, key, value, scale: 0.158, branches: &branches };
+        let (attended, row) = (qkv.attend(), qkv.row_of(Branch::Text));
+        let mut mean = Tensor::zeros([50, 77], (Kind::Float, Device::Cpu));
+        qkv.add_mean_probs(&attended, row, 9, &mut mean);
+        (qkv.first_probs(&attended, row), mean)
+    };
+    let (own, libtorchs) = (layer(Kind::BFloat16), layer(Kind::Float));
+    // The same numbers in fp32 from the same bf16 inputs, summed in another order.
+    assert!(largest(&(own.0 - libtorchs.0)) < 1e-6);
+    assert!(largest(&(own.1 - libtorchs.1)) < 1e-6);
 }
 
 #[test]

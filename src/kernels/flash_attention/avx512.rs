@@ -3,6 +3,8 @@
 //! Scores are computed transposed, keys by queries, with a query in each lane: any even head size fills the registers, the
 //! running maximum and sum of a query are vertical, and a pair of channels of a key is one broadcast 32-bit word.
 #![expect(unsafe_code, reason = "vector instructions, and rows of tensors behind pointers")]
+#![expect(clippy::cast_ptr_alignment, reason = "the gather takes any address")]
+#![allow(clippy::wildcard_imports, reason = "the names of instructions say where they are from")]
 
 use std::{arch::x86_64::*, f32::consts::LOG2_E, mem};
 
@@ -114,7 +116,7 @@ pub(super) unsafe fn attend<const TILE: usize>(
     // 4. normalize, and turn channels by queries to rows
     let pairs = head.dim / 2;
     for v in 0..VECTORS {
-        let live = query.0.rows.saturating_sub(v * LANES).min(LANES);
+        let live = query.0.count.saturating_sub(v * LANES).min(LANES);
         // A query with no finite logit attends to nothing, as in libtorch.
         let some = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(sum[v], zero);
         let inverse = _mm512_maskz_div_ps(some, _mm512_set1_ps(1.0), sum[v]);
@@ -153,7 +155,7 @@ pub(super) unsafe fn add_probs(
 ) {
     let (factor, weight) = (_mm512_set1_ps(scale * LOG2_E), _mm512_set1_ps(weight));
     let mut shift = [[f32::INFINITY; LANES]; VECTORS];
-    for (row, shift) in shift.as_flattened_mut()[..query.0.rows].iter_mut().enumerate() {
+    for (row, shift) in shift.as_flattened_mut()[..query.0.count].iter_mut().enumerate() {
         // SAFETY: as many elements as rows.
         let log_sum_exp = unsafe { *log_sum_exp.add(row) };
         // A query that attends to nothing has no share anywhere.
@@ -265,7 +267,7 @@ fn add_products<const N: usize>(
 unsafe fn load_queries(query: QueryBlock, queries: &mut [[__m512i; VECTORS]]) {
     let bytes = query.0.stride * size_of::<u16>();
     let offsets: [i32; QUERY_BLOCK] =
-        std::array::from_fn(|row| (row.min(query.0.rows - 1) * bytes) as i32);
+        std::array::from_fn(|row| (row.min(query.0.count - 1) * bytes) as i32);
     for (v, offsets) in offsets.as_chunks::<LANES>().0.iter().enumerate() {
         // SAFETY: sixteen integers.
         let offsets = unsafe { _mm512_loadu_si512(offsets.as_ptr().cast()) };

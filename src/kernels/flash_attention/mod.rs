@@ -1,6 +1,6 @@
 //! Attention on a CPU that multiplies bf16: online softmax over blocks of keys, no probabilities in memory.
 //!
-//! FlashAttention's algorithm (Dao et al., arXiv 2205.14135) for processors with AVX512-BF16, on which libtorch's own bf16
+//! The algorithm of Flash Attention (Dao et al., arXiv 2205.14135) for processors with AVX512-BF16, on which libtorch's own bf16
 //! kernel reaches a fifth of the peak (docs/performance.md). It gives the log-sum-exp of each query's logits too, from
 //! which single probabilities follow without a second softmax.
 

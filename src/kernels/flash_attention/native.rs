@@ -26,8 +26,8 @@ pub(super) fn is_available() -> bool {
 
 /// See [`super::attend`].
 pub(super) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Option<Attended> {
-    let (queries, keys, values) = (Heads::of(query)?, Heads::of(key)?, Heads::of(value)?);
-    let shape = |it: &Heads| (it.batch, it.heads, it.dim);
+    let (queries, keys, values) = (Layer::of(query)?, Layer::of(key)?, Layer::of(value)?);
+    let shape = |it: &Layer| (it.batch, it.heads, it.dim);
     let fits = shape(&queries) == shape(&keys)
         && shape(&queries) == shape(&values)
         && keys.rows == values.rows;
@@ -43,16 +43,16 @@ pub(super) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -
 
 /// The whole layer, `TILE` channels of the output at a time.
 fn attend_by_tiles<const TILE: usize>(
-    query: Heads,
-    key: Heads,
-    value: Heads,
+    query: Layer,
+    key: Layer,
+    value: Layer,
     scale: f32,
 ) -> Attended {
-    let Heads { batch, heads, rows, dim, .. } = query;
+    let Layer { batch, heads, rows, dim, .. } = query;
     let [n, h, q, d] = [batch, heads, rows, dim].map(|it| it as i64);
     let output = Tensor::empty([n, q, h, d], (Kind::BFloat16, Device::Cpu)).transpose(1, 2);
     let log_sum_exp = Tensor::empty([n, h, q], (Kind::Float, Device::Cpu));
-    let output_heads = Heads::of(&output).expect("a tensor of a layout that the kernel takes");
+    let output_heads = Layer::of(&output).expect("a tensor of a layout that the kernel takes");
     let normalizers = Shared(log_sum_exp.data_ptr().cast::<f32>());
 
     let keys = Packed::new(batch * heads, pack::key_words(dim, key.rows), |head, words| {
@@ -94,7 +94,7 @@ pub(super) fn add_mean_probs(
     scale: f64,
     sum: &mut Tensor,
 ) {
-    let heads = |it: &Tensor| Heads::of(&it.unsqueeze(0)).expect("views of what was attended");
+    let heads = |it: &Tensor| Layer::of(&it.unsqueeze(0)).expect("views of what was attended");
     let (query, key) = (heads(query), heads(key));
     let log_sum_exp = log_sum_exp.contiguous();
     let normalizers = Shared(log_sum_exp.data_ptr().cast::<f32>());
@@ -137,7 +137,7 @@ pub(super) fn add_mean_probs(
 
 /// A tensor (N, H, L, D) of bf16 in this machine's memory, whose rows of D elements are contiguous.
 #[derive(Debug, Clone, Copy)]
-struct Heads {
+struct Layer {
     start: Shared<u16>,
     batch: usize,
     heads: usize,
@@ -146,7 +146,7 @@ struct Heads {
     strides: [usize; 3],
 }
 
-impl Heads {
+impl Layer {
     fn of(tensor: &Tensor) -> Option<Self> {
         let usable = tensor.device() == Device::Cpu && tensor.kind() == Kind::BFloat16;
         let [batch, heads, rows, dim] = <[i64; 4]>::try_from(tensor.size()).ok()?;
@@ -173,7 +173,7 @@ impl Heads {
         let [batch, head, row] = self.strides;
         // SAFETY: a head of the tensor.
         let start = unsafe { self.start.at(at / self.heads * batch + at % self.heads * head) };
-        Rows { start, stride: row, rows: self.rows, dim: self.dim }
+        Rows { start, stride: row, count: self.rows, dim: self.dim }
     }
 }
 
@@ -182,13 +182,13 @@ impl Rows {
     fn block(&self, start: usize) -> QueryBlock {
         // SAFETY: a row of the tensor.
         let first = unsafe { self.start.add(start * self.stride) };
-        QueryBlock(Self { start: first, rows: QUERY_BLOCK.min(self.rows - start), ..*self })
+        QueryBlock(Self { start: first, count: QUERY_BLOCK.min(self.count - start), ..*self })
     }
 }
 
 /// Words of every head.
 struct Packed {
-    words: Box<[MaybeUninit<i32>]>,
+    words: Box<[i32]>,
     per_head: usize,
 }
 
@@ -206,18 +206,17 @@ impl Packed {
             || (),
             |(), head| {
                 // SAFETY: each head's words are its own.
-                pack(head, unsafe {
-                    slice::from_raw_parts_mut(start.at(head * per_head), per_head)
-                });
+                let words =
+                    unsafe { slice::from_raw_parts_mut(start.at(head * per_head), per_head) };
+                pack(head, words);
             },
         );
-        Self { words, per_head }
+        // SAFETY: all of them are written.
+        Self { words: unsafe { words.assume_init() }, per_head }
     }
 
     fn of(&self, head: usize) -> &[i32] {
-        let words = &self.words[head * self.per_head..(head + 1) * self.per_head];
-        // SAFETY: `new` had them written.
-        unsafe { words.assume_init_ref() }
+        &self.words[head * self.per_head..(head + 1) * self.per_head]
     }
 }
 

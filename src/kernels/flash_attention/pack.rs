@@ -1,5 +1,6 @@
 //! Keys and values in the order in which the tiles read them, packed once per call for all queries.
 #![expect(unsafe_code, reason = "rows of tensors behind pointers")]
+#![expect(clippy::cast_ptr_alignment, reason = "words are read from any address")]
 
 use std::mem::MaybeUninit;
 
@@ -14,7 +15,7 @@ pub(super) const KEY_BLOCK: usize = 96;
 pub(super) struct Rows {
     pub(super) start: *mut u16,
     pub(super) stride: usize,
-    pub(super) rows: usize,
+    pub(super) count: usize,
     pub(super) dim: usize,
 }
 
@@ -69,8 +70,8 @@ pub(super) fn value_words(dim: usize, keys: usize, tile: usize) -> usize {
 /// The rows must be there.
 pub(super) unsafe fn pack_keys(key: Rows, words: &mut [MaybeUninit<i32>]) {
     let pairs = key.dim / 2;
-    for block in (0..key.rows).step_by(KEY_BLOCK) {
-        let block_end = (block + KEY_BLOCK).min(key.rows);
+    for block in (0..key.count).step_by(KEY_BLOCK) {
+        let block_end = (block + KEY_BLOCK).min(key.count);
         for start in (block..block_end).step_by(KEY_TILE) {
             let width = KEY_TILE.min(block_end - start);
             let tile = &mut words[start * pairs..(start + width) * pairs];
@@ -92,14 +93,14 @@ pub(super) unsafe fn pack_keys(key: Rows, words: &mut [MaybeUninit<i32>]) {
 /// # Safety
 /// The rows must be there.
 pub(super) unsafe fn pack_values(value: Rows, tile: usize, words: &mut [MaybeUninit<i32>]) {
-    let pairs = value.rows.div_ceil(2);
+    let pairs = value.count.div_ceil(2);
     for (at, words) in words.chunks_exact_mut(pairs * tile).enumerate() {
         let channels = at * tile..((at + 1) * tile).min(value.dim);
         for (pair, words) in words.chunks_exact_mut(tile).enumerate() {
             words.fill(MaybeUninit::new(0));
             // SAFETY: row `2 * pair` is there.
             let even = unsafe { value.start.add(2 * pair * value.stride) };
-            let has_odd = 2 * pair + 1 < value.rows;
+            let has_odd = 2 * pair + 1 < value.count;
             for (word, channel) in words.iter_mut().zip(channels.clone()) {
                 // SAFETY: the channel is in the row, and the next row is there where it is read.
                 let (low, high) = unsafe {

@@ -210,3 +210,23 @@ fn forward(
     let (sample, timesteps) = (record.get(size, "sample"), record.get(size, "timesteps"));
     unet.forward(sample, timesteps, record.prompts(), &Branch::TRIPLE, guest)
 }
+
+#[test]
+fn prompts_that_change_between_calls_are_seen() {
+    let record = Record::of("sd1");
+    let unet = unet("sd1", Kind::Float);
+    let predict = |prompts: &Tensor| {
+        let (sample, timesteps) = (record.get("even", "sample"), record.get("even", "timesteps"));
+        unet.forward(sample, timesteps, prompts, &Branch::TRIPLE, &mut Unwatched)
+    };
+    let first = record.prompts();
+    let expected = predict(first);
+    // Another prompt, and the same words for other rows: a view that begins where the first one does.
+    for other in [first * -1.0, first.narrow(0, 0, 1).expand([3, -1, -1], false)] {
+        let found = predict(&other);
+        let fresh = predict(&other.copy());
+        assert!(error(&found, &expected) > TOLERANCE);
+        assert!(error(&found, &fresh) < TOLERANCE);
+    }
+    assert_eq!(predict(first), expected);
+}

@@ -1,0 +1,86 @@
+//! The parts that run at every step beside the networks' own layers: `cargo bench --bench micro`.
+#![allow(missing_docs)]
+
+use divan::{Bencher, black_box, counter::ItemsCount};
+use image::{Rgb, RgbImage};
+use retouch::{cluster::KMeans, kernels::flash_attention, pipelines::preview::LatentPreview};
+use tch::{Device, Kind, Tensor};
+
+/// Queries, keys and head size of a layer of three rows and eight heads, as at 512 px.
+const LAYERS: [(i64, i64, i64); 4] =
+    [(4096, 4096, 40), (1024, 1024, 80), (256, 256, 160), (4096, 77, 40)];
+
+fn main() {
+    divan::main();
+}
+
+fn random(shape: &[i64], kind: Kind) -> Tensor {
+    Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind)
+}
+
+fn layer((queries, keys, dim): (i64, i64, i64)) -> [Tensor; 3] {
+    [queries, keys, keys].map(|length| random(&[3, 8, length, dim], Kind::BFloat16))
+}
+
+/// Multiplications and additions of a layer.
+fn operations((queries, keys, dim): (i64, i64, i64)) -> ItemsCount {
+    ItemsCount::new((4 * 3 * 8 * queries * keys * dim) as u64)
+}
+
+#[divan::bench(args = LAYERS, sample_count = 10)]
+fn attention(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
+    let [query, key, value] = layer(size);
+    let scale = (size.2 as f64).powf(-0.5);
+    bencher
+        .counter(operations(size))
+        .bench(|| flash_attention::attend(black_box(&query), &key, &value, scale));
+}
+
+#[divan::bench(args = LAYERS, sample_count = 10)]
+fn attention_of_libtorch(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
+    let [query, key, value] = layer(size);
+    let scale = (size.2 as f64).powf(-0.5);
+    let none = None::<Tensor>;
+    bencher.counter(operations(size)).bench(|| {
+        Tensor::scaled_dot_product_attention(
+            black_box(&query),
+            &key,
+            &value,
+            none.as_ref(),
+            0.0,
+            false,
+            scale,
+            false,
+        )
+    });
+}
+
+/// The map of one watched layer, from its log-sum-exp.
+#[divan::bench(args = [(1024, 1024, 80), (256, 77, 160)], sample_count = 10)]
+fn watched_map(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
+    let [query, key, value] = layer(size);
+    let scale = (size.2 as f64).powf(-0.5);
+    let Some(attended) = flash_attention::attend(&query, &key, &value, scale) else { return };
+    let [query, key, log_sum_exp] = [&query, &key, &attended.log_sum_exp].map(|it| it.select(0, 0));
+    let mut sum = Tensor::zeros([size.0, size.1], (Kind::Float, Device::Cpu));
+    bencher.bench_local(|| {
+        flash_attention::add_mean_probs(&query, &key, &log_sum_exp, scale, &mut sum);
+    });
+}
+
+/// The self-attention map of a 512 px picture into the default number of clusters.
+#[divan::bench(args = [256, 1024], sample_count = 10)]
+fn clusters(bencher: Bencher<'_, '_>, cells: i64) {
+    let rows = random(&[cells, cells], Kind::Float).softmax(-1, Kind::Float);
+    bencher.bench(|| KMeans::new(12).labels(black_box(&rows)));
+}
+
+/// A preview of latents, at every step that one is asked for.
+#[divan::bench(args = [32, 64])]
+fn preview(bencher: Bencher<'_, '_>, side: u32) {
+    let pixel = |x: u32, y: u32| Rgb([(x % 256) as u8, (y % 256) as u8, ((x * y) % 256) as u8]);
+    let image = RgbImage::from_fn(8 * side, 8 * side, pixel);
+    let latents = random(&[1, 4, i64::from(side), i64::from(side)], Kind::Float);
+    let preview = LatentPreview::fit(&image, &latents, 0.18215);
+    bencher.bench(|| preview.render(black_box(&latents)));
+}
