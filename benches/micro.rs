@@ -33,7 +33,7 @@ fn attention(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
     let scale = (size.2 as f64).powf(-0.5);
     bencher
         .counter(operations(size))
-        .bench(|| flash_attention::attend(black_box(&query), &key, &value, scale));
+        .bench_local(|| flash_attention::attend(black_box(&query), &key, &value, scale));
 }
 
 #[divan::bench(args = LAYERS, sample_count = 10)]
@@ -41,7 +41,7 @@ fn attention_of_libtorch(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
     let [query, key, value] = layer(size);
     let scale = (size.2 as f64).powf(-0.5);
     let none = None::<Tensor>;
-    bencher.counter(operations(size)).bench(|| {
+    bencher.counter(operations(size)).bench_local(|| {
         Tensor::scaled_dot_product_attention(
             black_box(&query),
             &key,
@@ -72,7 +72,7 @@ fn watched_map(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
 #[divan::bench(args = [256, 1024], sample_count = 10)]
 fn clusters(bencher: Bencher<'_, '_>, cells: i64) {
     let rows = random(&[cells, cells], Kind::Float).softmax(-1, Kind::Float);
-    bencher.bench(|| KMeans::new(12).labels(black_box(&rows)));
+    bencher.bench_local(|| KMeans::new(12).labels(black_box(&rows)));
 }
 
 /// A preview of latents, at every step that one is asked for.
@@ -82,5 +82,5 @@ fn preview(bencher: Bencher<'_, '_>, side: u32) {
     let image = RgbImage::from_fn(8 * side, 8 * side, pixel);
     let latents = random(&[1, 4, i64::from(side), i64::from(side)], Kind::Float);
     let preview = LatentPreview::fit(&image, &latents, 0.18215);
-    bencher.bench(|| preview.render(black_box(&latents)));
+    bencher.bench_local(|| preview.render(black_box(&latents)));
 }
