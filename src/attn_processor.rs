@@ -69,13 +69,47 @@ impl Branch {
     pub const TRIPLE: [Self; 3] = [Self::Text, Self::Image, Self::Uncond];
 }
 
+/// Whether a call is made for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// It is.
+    First,
+    /// It failed, and is made again from its start.
+    Again,
+}
+
 /// A guest in the attention layers of one U-Net call (diffusers: `AttnProcessor`).
 pub trait AttnProcessor: Send {
+    /// A call of the U-Net begins; what was seen of it at an attempt that failed must not count twice.
+    fn begin(&mut self, _attempt: Attempt) {}
+
     /// Whether it wants to see this site.
     fn watches(&self, site: &AttnSite) -> bool;
 
     /// Sees what a layer attended with and what came of it, whose output it may change in place.
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv, attended: &Attended);
+}
+
+/// Several guests in one call, each of whom sees rows of its own.
+pub struct RowGuests<'a> {
+    /// In the order of the rows, each with how many it has.
+    pub guests: Vec<(&'a mut dyn AttnProcessor, usize)>,
+}
+
+impl AttnProcessor for RowGuests<'_> {
+    fn watches(&self, site: &AttnSite) -> bool {
+        self.guests.iter().any(|(guest, _)| guest.watches(site))
+    }
+
+    fn visit(&mut self, site: &AttnSite, qkv: &Qkv, attended: &Attended) {
+        let mut start = 0;
+        for (guest, rows) in &mut self.guests {
+            if guest.watches(site) {
+                guest.visit(site, &qkv.rows(start, *rows), &attended.rows(start, *rows));
+            }
+            start += *rows;
+        }
+    }
 }
 
 /// The guest that watches nothing: the plain U-Net.
@@ -210,6 +244,14 @@ impl Attended {
     pub fn rows(&self, start: usize, length: usize) -> Self {
         let of = |it: &Tensor| it.narrow(0, start as i64, length as i64);
         Self { output: of(&self.output), log_sum_exp: self.log_sum_exp.as_ref().map(of) }
+    }
+}
+
+// === impl RowGuests ===
+
+impl fmt::Debug for RowGuests<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowGuests").field("guests", &self.guests.len()).finish()
     }
 }
 

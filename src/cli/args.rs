@@ -150,14 +150,14 @@ pub(crate) struct EncodingArgs {
     pub(crate) quality: Option<u32>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ModelPathArg {
     /// A diffusers folder of InstructPix2Pix or kin, or a single .safetensors checkpoint [default: the demo model].
     #[arg(long, value_name = "PATH", env = "RETOUCH_MODEL")]
     pub(crate) model: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
     #[command(flatten)]
     pub(crate) path: ModelPathArg,

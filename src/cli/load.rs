@@ -1,6 +1,9 @@
 //! The one place that joins model and methods: from what was typed to an [`Editor`] with its settings.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc,
+};
 
 use directories::ProjectDirs;
 use tch::{Device, Kind};
@@ -13,6 +16,7 @@ use crate::editing::{editor::Editor, request::EditRequest, settings::EditSetting
 use crate::kernels::{cpu, cuda};
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
+    EditPipeline, batcher,
     instruct_pix2pix::InstructPix2PixPipeline,
     load::{self, LoadError},
 };
@@ -82,6 +86,46 @@ pub(crate) fn model_path(arg: &ModelPathArg) -> Result<PathBuf, CliError> {
 /// # Errors
 /// [`CliError`] says which file, key or device is wrong.
 pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
+    let (pipeline, facts) = pipeline(args)?;
+    Ok(facts.over(Box::new(pipeline)))
+}
+
+/// Loads a model onto a thread of its own, for `jobs` jobs at once, each with an editor of its own.
+///
+/// # Errors
+/// As for [`load`].
+pub(crate) fn load_shared(args: &ModelArgs, jobs: usize) -> Result<Vec<Loaded>, CliError> {
+    let (told, facts) = mpsc::channel();
+    let args = args.clone();
+    let (batched, _) = batcher::start(jobs, move || {
+        let (pipeline, facts) = pipeline(&args)?;
+        // Whoever called waits for it.
+        drop(told.send(facts));
+        Ok::<_, CliError>(pipeline)
+    })?;
+    let facts = facts.recv().expect("a model that was loaded told its facts");
+    Ok((0..jobs).map(|_| facts.clone().over(Box::new(batched.clone()))).collect())
+}
+
+/// What is known of a model beside its networks.
+#[derive(Debug, Clone)]
+struct Facts {
+    settings: EditSettings,
+    path: PathBuf,
+    device: String,
+    dtype: &'static str,
+    notes: Vec<String>,
+}
+
+impl Facts {
+    fn over(self, pipeline: Box<dyn EditPipeline>) -> Loaded {
+        let cache = ProjectDirs::from("", "", "retouch").map(|it| it.cache_dir().to_owned());
+        let Self { settings, path, device, dtype, notes } = self;
+        Loaded { editor: Editor::new(pipeline, cache), settings, path, device, dtype, notes }
+    }
+}
+
+fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliError> {
     let path = model_path(&args.path)?;
     let device = device(&args.device)?;
     if let Some(threads) = args.threads {
@@ -91,16 +135,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     let loaded = open(&path, kind, device);
     let (pipeline, settings, notes) = loaded
         .map_err(|source| CliError::Model { path: path.clone(), source: Box::new(source) })?;
-    let device = args.device.clone();
-    let cache = ProjectDirs::from("", "", "retouch").map(|it| it.cache_dir().to_owned());
-    Ok(Loaded {
-        editor: Editor::new(Box::new(pipeline), cache),
-        settings,
-        path,
-        device,
-        dtype,
-        notes,
-    })
+    Ok((pipeline, Facts { settings, path, device: args.device.clone(), dtype, notes }))
 }
 
 fn open(

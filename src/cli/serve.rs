@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -100,7 +100,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     // 3. The port. It answers health and reflection while the model loads.
     let port = Port {
         max_request_bytes: config.server.max_request_bytes as usize,
-        slots: 1,
+        slots: config.model.max_batch(),
         connection_age: config.server.connection_age,
     };
     let admission = Arc::new(QueueAdmission(Arc::clone(&store)));
@@ -196,47 +196,68 @@ fn model_thread(
         },
         threads: config.model.threads,
     };
+    let jobs = config.model.max_batch() as usize;
     let run = move || {
-        let mut runner = match warm(&args) {
-            Ok(runner) => runner,
+        let mut runners = match warm(&args, jobs) {
+            Ok(runners) => runners,
             // Nobody to tell means that the server is ending.
             Err(error) => return drop(ended.send(Ended::NotLoaded(error))),
         };
-        store.set_model(runner.model().clone());
+        store.set_model(runners[0].model().clone());
         if !store.is_draining() {
             store.set_ready(Ok(()));
         }
-        if worker::run(&store, &mut runner, "model-0") == WorkerEnd::DeviceLost {
-            drop(ended.send(Ended::Lost));
-        } else {
-            // Ended by the queue, which the server closed.
-            std::mem::forget(ended);
-        }
+        let ended = Mutex::new(Some(ended));
+        let work = |index: usize, runner: &mut EditorRunner| {
+            let end = worker::run(&store, runner, &format!("model-{index}"));
+            let first = ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match (end, first) {
+                (WorkerEnd::DeviceLost, Some(ended)) => drop(ended.send(Ended::Lost)),
+                // By the queue, which the server closed.
+                (WorkerEnd::Closed, Some(ended)) => std::mem::forget(ended),
+                // Another worker was first.
+                (_, None) => {}
+            }
+        };
+        thread::scope(|scope| {
+            for (index, runner) in runners.iter_mut().enumerate() {
+                let name = format!("retouch-model-{index}");
+                let started = thread::Builder::new()
+                    .name(name)
+                    .spawn_scoped(scope, move || work(index, runner));
+                started.expect("a process can start a thread");
+            }
+        });
     };
-    let thread = thread::Builder::new().name("retouch-model-0".to_owned()).spawn(run);
+    let thread = thread::Builder::new().name("retouch-models".to_owned()).spawn(run);
     thread.map_err(serve_error)
 }
 
-fn warm(args: &ModelArgs) -> Result<EditorRunner, CliError> {
+/// A runner for each job that may run at once, over one model that is warm.
+fn warm(args: &ModelArgs, jobs: usize) -> Result<Vec<EditorRunner>, CliError> {
     let started = Instant::now();
-    let loaded = load::load(args)?;
-    for note in &loaded.notes {
+    let loaded = match jobs {
+        1 => vec![load::load(args)?],
+        _ => load::load_shared(args, jobs)?,
+    };
+    for note in &loaded[0].notes {
         tracing::warn!("model: {note}");
     }
     let model = ModelInfo {
-        name: loaded.name(),
-        digest: loaded.editor.pipeline().digest().to_owned(),
-        device: loaded.device.clone(),
-        dtype: loaded.dtype.to_owned(),
+        name: loaded[0].name(),
+        digest: loaded[0].editor.pipeline().digest().to_owned(),
+        device: loaded[0].device.clone(),
+        dtype: loaded[0].dtype.to_owned(),
         libtorch: LIBTORCH.to_owned(),
-        recommended: loaded.settings.clone(),
+        recommended: loaded[0].settings.clone(),
     };
-    let (name, device, dtype) = (model.name.clone(), model.device.clone(), model.dtype.clone());
-    let runner = EditorRunner::new(loaded.editor, model, MAX_WORK_PIXELS);
-    runner.warm_up()?;
+    let runner = |it: load::Loaded| EditorRunner::new(it.editor, model.clone(), MAX_WORK_PIXELS);
+    let runners: Vec<EditorRunner> = loaded.into_iter().map(runner).collect();
+    runners[0].warm_up()?;
     let seconds = started.elapsed().as_secs_f64();
-    tracing::info!(model = name, device, dtype, seconds, "the model is warm");
-    Ok(runner)
+    let ModelInfo { name, device, dtype, .. } = &model;
+    tracing::info!(model = name, device, dtype, jobs, seconds, "the model is warm");
+    Ok(runners)
 }
 
 /// Waits until no job runs, the time is up, or another request to end comes.

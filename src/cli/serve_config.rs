@@ -55,6 +55,9 @@ pub(crate) struct ServeArgs {
     /// Threads of the networks [default: one per core].
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
+    /// Jobs that run at once and share the model's steps [default: 1 on a CPU, 8 on a GPU].
+    #[arg(long, value_name = "N")]
+    max_batch: Option<u32>,
     /// Hashes of the keys that callers show; `retouch keys new` makes one.
     #[arg(long, value_name = "FILE")]
     keys_file: Option<PathBuf>,
@@ -158,6 +161,7 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
         ("model.device", text(&args.device)),
         ("model.dtype", text(&args.dtype)),
         ("model.threads", args.threads.map(Value::from)),
+        ("model.max_batch", args.max_batch.map(Value::from)),
         ("auth.keys_file", path(&args.keys_file)),
         ("tls.cert", path(&args.tls_cert)),
         ("tls.key", path(&args.tls_key)),

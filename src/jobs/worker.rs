@@ -31,16 +31,16 @@ pub enum WorkerEnd {
 
 /// Runs jobs until the queue is closed.
 pub fn run(store: &Store, runner: &mut dyn Runner, name: &str) -> WorkerEnd {
-    slots(0.0);
+    let mut slot = Slot::new();
     while let Some(id) = store.queue.pop() {
         store.show_queue();
         let Some(job) = store.by_id(id) else { continue };
         store.running.insert(id, SystemTime::now());
-        slots(1.0);
+        slot.is_busy(true);
         let started = Instant::now();
         let lost = Worker { store, runner, name, job: &job }.run();
         store.running.remove(&id);
-        slots(0.0);
+        slot.is_busy(false);
         store.took(started.elapsed());
         if let Some(asked) = job.cancel_asked() {
             metrics::histogram!("retouch_cancel_latency_seconds")
@@ -53,10 +53,33 @@ pub fn run(store: &Store, runner: &mut dyn Runner, name: &str) -> WorkerEnd {
     WorkerEnd::Closed
 }
 
-/// Tells how busy the one slot of this worker is.
-fn slots(busy: f64) {
-    metrics::gauge!("retouch_slots", "state" => "busy").set(busy);
-    metrics::gauge!("retouch_slots", "state" => "free").set(1.0 - busy);
+/// One worker's slot, as it is counted among all workers'.
+struct Slot {
+    busy: bool,
+}
+
+impl Slot {
+    fn new() -> Self {
+        metrics::gauge!("retouch_slots", "state" => "busy").increment(0.0);
+        metrics::gauge!("retouch_slots", "state" => "free").increment(1.0);
+        Self { busy: false }
+    }
+
+    fn is_busy(&mut self, busy: bool) {
+        if self.busy != busy {
+            let [busier, freer] = if busy { [1.0, -1.0] } else { [-1.0, 1.0] };
+            metrics::gauge!("retouch_slots", "state" => "busy").increment(busier);
+            metrics::gauge!("retouch_slots", "state" => "free").increment(freer);
+            self.busy = busy;
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.is_busy(false);
+        metrics::gauge!("retouch_slots", "state" => "free").decrement(1.0);
+    }
 }
 
 /// One worker with one job.

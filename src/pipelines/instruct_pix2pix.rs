@@ -5,7 +5,7 @@
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::{AttnProcessor, AttnSite, Branch};
+use crate::attn_processor::{Attempt, AttnProcessor, AttnSite, Branch, RowGuests};
 use crate::models::{
     autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
     clip::{text_model::ClipTextModel, tokenizer::ClipTokenizer},
@@ -13,8 +13,8 @@ use crate::models::{
     unet_2d_condition_config::UNet2DConditionConfig,
 };
 use crate::pipelines::{
-    Conditioning, EditPipeline, Geometry, LatentSize, NoisePrediction, PipelineError,
-    TokenizedPrompt, image_processor,
+    BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall, NoisePrediction,
+    PipelineError, TokenizedPrompt, image_processor,
 };
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::{Scheduler, build, config::SchedulerConfig};
@@ -110,16 +110,14 @@ impl EditPipeline for InstructPix2PixPipeline {
         latents: &Tensor,
         timestep: f64,
         conditioning: &Conditioning,
-        mut attn: Box<dyn AttnProcessor>,
+        attn: Box<dyn AttnProcessor>,
     ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
-        let latents = latents.to_device(self.device).to_kind(self.kind).repeat([3, 1, 1, 1]); // (3, 4, h, w)
-        let sample = Tensor::cat(&[&latents, &conditioning.image_latents], 1); // (3, 8, h, w)
-        let timesteps = Tensor::full([3], timestep, (Kind::Float, self.device));
-        let embeds = &conditioning.prompt_embeds;
-        let noise = self.unet.forward(&sample, &timesteps, embeds, &Branch::TRIPLE, attn.as_mut());
-        let noise = noise.to_kind(Kind::Float);
-        let row = |row: i64| noise.narrow(0, row, 1);
-        (Ok(NoisePrediction { text: row(0), image: row(1), uncond: row(2) }), attn)
+        let (latents, conditioning) = (latents.shallow_clone(), conditioning.shallow_clone());
+        let mut calls =
+            [NoiseCall { latents, timestep, conditioning, attn, attempt: Attempt::First }];
+        let prediction = self.predict_noises(&mut calls).map(|mut it| it.remove(0));
+        let [call] = calls;
+        (prediction, call.attn)
     }
 
     fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
@@ -129,6 +127,53 @@ impl EditPipeline for InstructPix2PixPipeline {
             return Err(PipelineError::NotFinite);
         }
         Ok(image_processor::to_image(&pixels.to_device(Device::Cpu)))
+    }
+}
+
+impl BatchPipeline for InstructPix2PixPipeline {
+    fn predict_noises(
+        &self,
+        calls: &mut [NoiseCall],
+    ) -> Result<Vec<NoisePrediction>, PipelineError> {
+        calls.iter_mut().for_each(|it| it.attn.begin(it.attempt));
+
+        // 1. Three rows of each sample
+        let samples = calls.iter().map(|it| {
+            let latents = it.latents.to_device(self.device).to_kind(self.kind);
+            Tensor::cat(&[&latents.repeat([3, 1, 1, 1]), &it.conditioning.image_latents], 1) // (3, 8, h, w)
+        });
+        let sample = joined(samples.collect()); // (3·B, 8, h, w)
+        let prompts = calls.iter().map(|it| it.conditioning.prompt_embeds.shallow_clone());
+        let prompts = joined(prompts.collect()); // (3·B, T, C)
+        let timesteps: Vec<f32> = calls.iter().flat_map(|it| [it.timestep as f32; 3]).collect();
+        let timesteps = Tensor::from_slice(&timesteps).to_device(self.device);
+        let branches = Branch::TRIPLE.repeat(calls.len());
+
+        // 2. One call, a guest for each sample's rows
+        let samples = calls.len();
+        let guests = calls.iter_mut().map(|it| {
+            let guest: &mut dyn AttnProcessor = it.attn.as_mut();
+            (guest, Branch::TRIPLE.len())
+        });
+        let mut guests = RowGuests { guests: guests.collect() };
+        let noise = self.unet.forward(&sample, &timesteps, &prompts, &branches, &mut guests);
+
+        // 3. Each sample its own
+        let noise = noise.to_kind(Kind::Float);
+        let row = |row: usize| noise.narrow(0, row as i64, 1);
+        let of = |sample: usize| {
+            let [text, image, uncond] = [0, 1, 2].map(|branch| row(3 * sample + branch));
+            NoisePrediction { text, image, uncond }
+        };
+        Ok((0..samples).map(of).collect())
+    }
+}
+
+/// Tensors one below the other; one alone stays the tensor that it is.
+fn joined(mut tensors: Vec<Tensor>) -> Tensor {
+    match tensors.len() {
+        1 => tensors.remove(0),
+        _ => Tensor::cat(&tensors, 0),
     }
 }
 

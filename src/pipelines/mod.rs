@@ -1,8 +1,9 @@
 //! A loaded model behind one trait, the guidance over its predictions, and the denoising loop.
 //!
 //! Methods ask a model for nothing but [`EditPipeline`], so that they read as the paper, run on a scripted pipeline in
-//! tests, and a batcher can stand in for the model later.
+//! tests, and on a batcher that several jobs share.
 
+pub mod batcher;
 pub mod denoise;
 pub mod guidance;
 pub mod image_processor;
@@ -14,7 +15,7 @@ pub mod preview;
 use image::RgbImage;
 use tch::Tensor;
 
-use crate::attn_processor::{AttnProcessor, AttnSite};
+use crate::attn_processor::{Attempt, AttnProcessor, AttnSite};
 use crate::models::clip::tokenizer::TokenizerError;
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::{Scheduler, SchedulerError};
@@ -64,6 +65,22 @@ pub struct NoisePrediction {
     pub uncond: Tensor,
 }
 
+/// One sample's part in a U-Net call.
+#[derive(derive_more::Debug)]
+pub struct NoiseCall {
+    /// (1, 4, h, w), already scaled by the sampler.
+    pub latents: Tensor,
+    /// Where it stands.
+    pub timestep: f64,
+    /// Prompt and picture.
+    pub conditioning: Conditioning,
+    /// The guest in its rows of the attention.
+    #[debug(skip)]
+    pub attn: Box<dyn AttnProcessor>,
+    /// Whether it was tried before, in a batch that failed.
+    pub attempt: Attempt,
+}
+
 /// Why a pipeline could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -91,7 +108,7 @@ pub enum PipelineError {
 }
 
 /// All that a method may ask of a model.
-pub trait EditPipeline {
+pub trait EditPipeline: Send {
     /// The sizes that the model works in.
     fn geometry(&self) -> Geometry;
 
@@ -151,6 +168,18 @@ pub trait EditPipeline {
     fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError>;
 }
 
+/// A pipeline whose U-Net serves several samples in one call.
+pub trait BatchPipeline: EditPipeline {
+    /// As [`EditPipeline::predict_noise`] for samples of one latent size, each with a timestep, a prompt and a guest of its own.
+    ///
+    /// # Errors
+    /// As there, for all of them.
+    fn predict_noises(
+        &self,
+        calls: &mut [NoiseCall],
+    ) -> Result<Vec<NoisePrediction>, PipelineError>;
+}
+
 // === impl Conditioning ===
 
 impl Conditioning {
@@ -163,6 +192,15 @@ impl Conditioning {
                 &[image_latents, image_latents, &image_latents.zeros_like()],
                 0,
             ),
+        }
+    }
+
+    /// The same tensors.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            prompt_embeds: self.prompt_embeds.shallow_clone(),
+            image_latents: self.image_latents.shallow_clone(),
         }
     }
 

@@ -99,6 +99,18 @@ pub struct Model {
     /// Threads of the networks; unset is one per core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
+    /// Jobs that run at once and share the model's steps; unset is 1 on a CPU and 8 on a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_batch: Option<u32>,
+}
+
+impl Model {
+    /// Jobs that run at once.
+    ///
+    /// On a CPU two jobs side by side end at 2T and 2T instead of at T and 2T: a step of two takes twice as long.
+    pub fn max_batch(&self) -> u32 {
+        self.max_batch.unwrap_or(if self.device == "cpu" { 1 } else { 8 })
+    }
 }
 
 /// Precision of the networks.
@@ -227,7 +239,13 @@ impl Default for Auth {
 
 impl Default for Model {
     fn default() -> Self {
-        Self { path: None, device: "cpu".to_owned(), dtype: Dtype::Auto, threads: None }
+        Self {
+            path: None,
+            device: "cpu".to_owned(),
+            dtype: Dtype::Auto,
+            threads: None,
+            max_batch: None,
+        }
     }
 }
 

@@ -69,6 +69,9 @@ impl Config {
         if let Some(threads) = self.model.threads {
             within("model.threads", threads, 1..=1024)?;
         }
+        if let Some(max_batch) = self.model.max_batch {
+            within("model.max_batch", max_batch, 1..=64)?;
+        }
         self.jobs.check()?;
         if let Err(error) = log_filter::parse(&self.log.level) {
             return Err(wrong("log.level", format!("`{}`", self.log.level), error));

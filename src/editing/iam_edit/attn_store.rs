@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::{Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage};
+use crate::attn_processor::{
+    Attempt, Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage,
+};
 
 /// The finest grid of ISAM, a side; a finer level is pooled to it, so that memory stays bounded at any size.
 const MAX_GRID_SIDE: i64 = 64;
@@ -38,6 +40,10 @@ pub struct WatchedLevels {
 pub struct AttnStore {
     levels: WatchedLevels,
     maps: SharedMaps,
+    /// Sites added in this call.
+    added: usize,
+    /// Sites that a failed try of this call added already.
+    added_before: usize,
 }
 
 /// Maps that are still being summed.
@@ -80,7 +86,7 @@ impl WatchedLevels {
 impl AttnStore {
     /// A store without maps yet.
     pub fn new(levels: WatchedLevels) -> Self {
-        Self { levels, maps: SharedMaps::default() }
+        Self { levels, maps: SharedMaps::default(), added: 0, added_before: 0 }
     }
 
     /// The maps, to be kept while the store travels.
@@ -90,6 +96,14 @@ impl AttnStore {
 }
 
 impl AttnProcessor for AttnStore {
+    fn begin(&mut self, attempt: Attempt) {
+        self.added_before = match attempt {
+            Attempt::First => 0,
+            Attempt::Again => self.added_before.max(self.added),
+        };
+        self.added = 0;
+    }
+
     fn watches(&self, site: &AttnSite) -> bool {
         let level = match site.kind {
             AttnKind::SelfAttn => self.levels.isam,
@@ -99,6 +113,10 @@ impl AttnProcessor for AttnStore {
     }
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
+        if self.added < self.added_before {
+            self.added += 1;
+            return;
+        }
         let row = qkv.row_of(Branch::Text);
         let mut maps = self.maps.lock().expect("no holder of the maps panics");
         let slot = match site.kind {
@@ -107,6 +125,7 @@ impl AttnProcessor for AttnStore {
         };
         let keys = qkv.key.size()[2];
         slot.get_or_insert_with(|| AttnMap::new(site, keys)).add(site, qkv, attended, row);
+        self.added += 1;
     }
 }
 

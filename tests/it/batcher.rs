@@ -1,0 +1,358 @@
+//! Jobs that share a model: each gets what it gets alone, whoever comes, goes or fails beside it.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Barrier, Mutex},
+    thread,
+};
+
+use image::RgbImage;
+use retouch::{
+    attn_processor::{AttnProcessor, AttnSite, Unwatched},
+    editing::{
+        iam_edit::{
+            attn_modulator::AttnModulator,
+            attn_store::{AttnStore, SharedMaps, WatchedLevels},
+        },
+        settings::Modulation,
+    },
+    pipelines::{
+        BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall,
+        NoisePrediction, PipelineError, TokenizedPrompt,
+        batcher::{self, Batched},
+        denoise::{DenoisePlan, denoise},
+        instruct_pix2pix::InstructPix2PixPipeline,
+    },
+    sampling::{GuidanceScales, Interrupted, SchedulerKind, Steps},
+    schedulers::{Scheduler, noise::NoiseTape},
+};
+use tch::{Device, Kind, Tensor};
+
+use crate::support::{fixtures, load_pipeline, relative_error};
+
+/// fp32: rows of a batch are summed in another order.
+const TOLERANCE: f64 = 1e-5;
+
+/// The model, with a note of each call and a fault where one is planned.
+struct Watched {
+    model: InstructPix2PixPipeline,
+    calls: Calls,
+    fault: Fault,
+}
+
+/// Samples of each call that was made.
+type Calls = Arc<Mutex<Vec<usize>>>;
+
+#[derive(Clone, Copy)]
+enum Fault {
+    None,
+    /// There is memory for so many samples, as is found out at the end of a call.
+    Memory(usize),
+    /// A prompt that is not a number.
+    BadPrompt,
+}
+
+impl BatchPipeline for Watched {
+    fn predict_noises(
+        &self,
+        calls: &mut [NoiseCall],
+    ) -> Result<Vec<NoisePrediction>, PipelineError> {
+        self.calls.lock().unwrap().push(calls.len());
+        let sizes: Vec<_> = calls.iter().map(|it| it.latents.size()).collect();
+        assert!(sizes.windows(2).all(|it| it[0] == it[1]), "samples of two sizes: {sizes:?}");
+        let predictions = self.model.predict_noises(calls);
+        match self.fault {
+            Fault::Memory(most) if calls.len() > most => panic!("CUDA out of memory"),
+            Fault::BadPrompt if predictions.as_ref().unwrap().iter().any(is_bad) => {
+                panic!("not a number")
+            }
+            _ => predictions,
+        }
+    }
+}
+
+fn is_bad(prediction: &NoisePrediction) -> bool {
+    prediction.text.isnan().any().int64_value(&[]) == 1
+}
+
+impl EditPipeline for Watched {
+    fn geometry(&self) -> Geometry {
+        self.model.geometry()
+    }
+
+    fn digest(&self) -> &str {
+        self.model.digest()
+    }
+
+    fn tokenize(&self, text: &str) -> Result<TokenizedPrompt, PipelineError> {
+        self.model.tokenize(text)
+    }
+
+    fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError> {
+        self.model.embed_text(text)
+    }
+
+    fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
+        self.model.encode_image(image)
+    }
+
+    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
+        self.model.encode_prompt(prompt)
+    }
+
+    fn scheduler(
+        &self,
+        kind: Option<SchedulerKind>,
+        steps: Steps,
+    ) -> Result<Box<dyn Scheduler>, PipelineError> {
+        self.model.scheduler(kind, steps)
+    }
+
+    fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
+        self.model.sites(latent)
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        attn: Box<dyn AttnProcessor>,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
+        self.model.predict_noise(latents, timestep, conditioning, attn)
+    }
+
+    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
+        self.model.decode(latents)
+    }
+}
+
+fn model() -> InstructPix2PixPipeline {
+    load_pipeline(&fixtures().join("models/sd1"), Kind::Float)
+}
+
+fn start(max_batch: usize, fault: Fault) -> (Batched, Calls) {
+    let calls = Calls::default();
+    let noted = Arc::clone(&calls);
+    let load = move || Ok::<_, ()>(Watched { model: model(), calls: noted, fault });
+    (batcher::start(max_batch, load).unwrap().0, calls)
+}
+
+/// One job.
+#[derive(Clone, Copy)]
+struct Job {
+    instruction: &'static str,
+    side: u32,
+    steps: u32,
+    guest: Guest,
+    /// Leaves after so many steps.
+    leaves_after: Option<usize>,
+    bad_prompt: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Guest {
+    None,
+    Store,
+    Gate,
+}
+
+const PLAIN: Job = Job {
+    instruction: "make the sky green",
+    side: 64,
+    steps: 6,
+    guest: Guest::None,
+    leaves_after: None,
+    bad_prompt: false,
+};
+
+impl Job {
+    /// The latents, and the two maps where they were gathered.
+    fn run(self, pipeline: &dyn EditPipeline) -> Option<(Tensor, Vec<Tensor>)> {
+        let pixel = |x, y| image::Rgb([x as u8 * 3, y as u8 * 2, self.steps as u8 * 9]);
+        let picture = RgbImage::from_fn(self.side, self.side, pixel);
+        let embed = |text| pipeline.encode_prompt(&pipeline.tokenize(text).unwrap());
+        let prompt = embed(self.instruction) * if self.bad_prompt { f64::NAN } else { 1.0 };
+        let latents = pipeline.encode_image(&picture).unwrap();
+        let conditioning = Conditioning::new(&prompt, &embed(""), &latents);
+
+        let scheduler = pipeline.scheduler(None, self.steps.try_into().unwrap()).unwrap();
+        let tape = NoiseTape::draw(u64::from(self.steps), &latents.size(), scheduler.as_ref());
+        let guidance =
+            GuidanceScales { text: 4.0.try_into().unwrap(), image: 1.3.try_into().unwrap() };
+        let plan = DenoisePlan {
+            scheduler: scheduler.as_ref(),
+            conditioning: &conditioning,
+            guidance,
+            tape: &tape,
+        };
+        let (guest, maps) = self.guest(pipeline, conditioning.latent_size());
+        let mut done = 0;
+        let result = denoise(pipeline, &plan, guest, &mut |_, latents| {
+            done += 1;
+            match self.leaves_after {
+                Some(after) if after == done => ControlFlow::Break(Interrupted),
+                _ => ControlFlow::Continue(latents),
+            }
+        });
+        let maps = maps.map_or_else(Vec::new, |maps| {
+            let maps = maps.lock().unwrap();
+            [&maps.isam, &maps.icam].map(|it| it.as_ref().unwrap().mean()).into()
+        });
+        result.ok().map(|latents| (latents, maps))
+    }
+
+    fn guest(
+        self,
+        pipeline: &dyn EditPipeline,
+        size: LatentSize,
+    ) -> (Box<dyn AttnProcessor>, Option<SharedMaps>) {
+        match self.guest {
+            Guest::None => (Box::new(Unwatched), None),
+            Guest::Store => {
+                let levels = WatchedLevels::nearest(&pipeline.sites(size), 1, 1).unwrap();
+                let store = AttnStore::new(levels);
+                let maps = store.maps();
+                (Box::new(store), Some(maps))
+            }
+            Guest::Gate => {
+                let side = i64::from(self.side);
+                let mask = Tensor::zeros([1, 1, side, side], (Kind::Float, Device::Cpu));
+                let _ = mask.narrow(3, 0, side / 2).fill_(1.0);
+                (Box::new(AttnModulator::new(Modulation::Gate, mask)), None)
+            }
+        }
+    }
+
+    fn assert_is_as_alone(self, found: &(Tensor, Vec<Tensor>)) {
+        let alone = self.run(&model()).unwrap();
+        let error = relative_error(&found.0, &alone.0);
+        assert!(error < TOLERANCE, "{}: {error:e}", self.instruction);
+        assert_eq!(found.1.len(), alone.1.len());
+        for (found, alone) in found.1.iter().zip(&alone.1) {
+            let error = relative_error(found, alone);
+            assert!(error < TOLERANCE, "{}, a map: {error:e}", self.instruction);
+        }
+    }
+}
+
+/// Runs jobs at the same time, each on a thread with a handle of its own; `Err` is a panic.
+fn together(batched: &Batched, jobs: &[Job]) -> Vec<thread::Result<Option<(Tensor, Vec<Tensor>)>>> {
+    let ready = Arc::new(Barrier::new(jobs.len()));
+    let threads: Vec<_> = jobs
+        .iter()
+        .map(|&job| {
+            let (handle, ready) = (batched.clone(), Arc::clone(&ready));
+            thread::spawn(move || {
+                ready.wait();
+                job.run(&handle)
+            })
+        })
+        .collect();
+    threads.into_iter().map(thread::JoinHandle::join).collect()
+}
+
+#[test]
+fn jobs_with_other_prompts_timesteps_and_guests_get_what_they_get_alone() {
+    let jobs = [
+        Job { guest: Guest::Store, instruction: "change the dog to a cat", steps: 9, ..PLAIN },
+        Job { guest: Guest::Gate, instruction: "remove the red circle", steps: 7, ..PLAIN },
+        PLAIN,
+    ];
+    let (batched, calls) = start(3, Fault::None);
+    for (job, found) in jobs.iter().zip(together(&batched, &jobs)) {
+        job.assert_is_as_alone(&found.unwrap().unwrap());
+    }
+    assert!(calls.lock().unwrap().contains(&3), "they shared calls");
+}
+
+#[test]
+fn equal_jobs_stay_together_instead_of_taking_turns() {
+    let (batched, calls) = start(4, Fault::None);
+    let jobs = [Job { steps: 20, ..PLAIN }; 2];
+    together(&batched, &jobs).into_iter().for_each(|it| drop(it.unwrap().unwrap()));
+    let calls = calls.lock().unwrap();
+    assert_eq!(calls.iter().sum::<usize>(), 40);
+    // They need not begin together, nor meet at once on a busy machine.
+    assert!(calls.len() <= 30, "{calls:?}");
+}
+
+#[test]
+fn a_lone_job_runs_by_itself() {
+    let (batched, calls) = start(4, Fault::None);
+    PLAIN.assert_is_as_alone(&PLAIN.run(&batched).unwrap());
+    assert_eq!(*calls.lock().unwrap(), [1; 6]);
+}
+
+#[test]
+fn no_call_is_larger_than_the_limit() {
+    let (batched, calls) = start(2, Fault::None);
+    let jobs = [PLAIN; 5];
+    for found in together(&batched, &jobs) {
+        PLAIN.assert_is_as_alone(&found.unwrap().unwrap());
+    }
+    assert!(calls.lock().unwrap().iter().all(|&size| size <= 2));
+}
+
+#[test]
+fn other_sizes_have_calls_of_their_own() {
+    let jobs = [PLAIN, Job { side: 32, ..PLAIN }, PLAIN, Job { side: 32, ..PLAIN }];
+    let (batched, _) = start(4, Fault::None);
+    for (job, found) in jobs.iter().zip(together(&batched, &jobs)) {
+        job.assert_is_as_alone(&found.unwrap().unwrap());
+    }
+}
+
+#[test]
+fn jobs_come_and_go_at_any_step() {
+    let jobs: Vec<Job> = (0..8)
+        .map(|index| {
+            let leaves_after = (index % 2 == 1).then_some(index / 2 + 1);
+            Job { steps: 3 + index as u32, leaves_after, ..PLAIN }
+        })
+        .collect();
+    let (batched, _) = start(3, Fault::None);
+    for (job, found) in jobs.iter().zip(together(&batched, &jobs)) {
+        match (job.leaves_after, found.unwrap()) {
+            (None, Some(found)) => job.assert_is_as_alone(&found),
+            (leaves, found) => assert_eq!(leaves.is_none(), found.is_some()),
+        }
+    }
+}
+
+#[test]
+fn without_memory_for_a_batch_its_halves_run_and_nothing_counts_twice() {
+    let jobs = [
+        Job { guest: Guest::Store, instruction: "change the dog to a cat", ..PLAIN },
+        Job { guest: Guest::Gate, instruction: "remove the red circle", ..PLAIN },
+        Job { guest: Guest::Store, ..PLAIN },
+        PLAIN,
+    ];
+    let (batched, calls) = start(4, Fault::Memory(1));
+    for (job, found) in jobs.iter().zip(together(&batched, &jobs)) {
+        job.assert_is_as_alone(&found.unwrap().unwrap());
+    }
+    let calls = calls.lock().unwrap();
+    let failed = calls.iter().filter(|&&size| size > 1).count();
+    assert!((1..=3).contains(&failed), "the limit is found once, not at every step: {calls:?}");
+}
+
+#[test]
+fn a_job_that_fails_takes_no_other_with_it() {
+    let bad = Job { bad_prompt: true, ..PLAIN };
+    let jobs = [PLAIN, bad, Job { guest: Guest::Store, ..PLAIN }];
+    let (batched, _) = start(3, Fault::BadPrompt);
+    let mut found = together(&batched, &jobs);
+    let panic = found.remove(1).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"not a number"));
+    PLAIN.assert_is_as_alone(&found[0].as_ref().unwrap().as_ref().unwrap());
+    jobs[2].assert_is_as_alone(&found[1].as_ref().unwrap().as_ref().unwrap());
+    // And the thread serves on.
+    PLAIN.assert_is_as_alone(&PLAIN.run(&batched).unwrap());
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_says_why() {
+    let failed = batcher::start(2, || Err::<Watched, _>("no such file"));
+    assert_eq!(failed.err(), Some("no such file"));
+}
