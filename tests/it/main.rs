@@ -34,6 +34,8 @@ mod evaluation;
 mod flash_attention;
 // Where an edit is: localizers, scores of clusters, masks at the picture's edges.
 mod localizers;
+// Localizations that are kept for the next edit.
+mod localization_cache;
 // The gRPC service: jobs, streams, masks, restarts.
 mod service;
 // What is around the service: configuration, keys, the gate, TLS, the ops port, traces.
