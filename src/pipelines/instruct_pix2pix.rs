@@ -5,7 +5,7 @@
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::{AttnProcessor, AttnSite, Branch};
+use crate::attn_processor::{AttnProcessor, AttnSite};
 use crate::models::{
     autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
     clip::{text_model::ClipTextModel, tokenizer::ClipTokenizer},
@@ -14,7 +14,7 @@ use crate::models::{
 };
 use crate::pipelines::{
     Conditioning, EditPipeline, Geometry, LatentSize, NoisePrediction, PipelineError,
-    TokenizedPrompt, image_processor,
+    TokenizedPrompt, encoded_images::EncodedImages, image_processor,
 };
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::{Scheduler, build, config::SchedulerConfig};
@@ -41,6 +41,8 @@ pub struct InstructPix2PixPipeline {
     pub kind: Kind,
     /// Names the weights.
     pub digest: String,
+    /// What was encoded lately.
+    pub encoded: EncodedImages,
 }
 
 impl InstructPix2PixPipeline {
@@ -81,8 +83,8 @@ impl EditPipeline for InstructPix2PixPipeline {
         if width % multiple != 0 || height % multiple != 0 || width == 0 || height == 0 {
             return Err(PipelineError::ImageSize { width, height, multiple });
         }
-        let pixels = image_processor::to_tensor(image, self.device).to_kind(self.kind);
-        Ok(self.vae.encode(&pixels))
+        let pixels = || image_processor::to_tensor(image, self.device).to_kind(self.kind);
+        Ok(self.encoded.get_or_encode(image, || self.vae.encode(&pixels())))
     }
 
     fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
@@ -112,14 +114,13 @@ impl EditPipeline for InstructPix2PixPipeline {
         conditioning: &Conditioning,
         mut attn: Box<dyn AttnProcessor>,
     ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
-        let latents = latents.to_device(self.device).to_kind(self.kind).repeat([3, 1, 1, 1]); // (3, 4, h, w)
-        let sample = Tensor::cat(&[&latents, &conditioning.image_latents], 1); // (3, 8, h, w)
-        let timesteps = Tensor::full([3], timestep, (Kind::Float, self.device));
-        let embeds = &conditioning.prompt_embeds;
-        let noise = self.unet.forward(&sample, &timesteps, embeds, &Branch::TRIPLE, attn.as_mut());
-        let noise = noise.to_kind(Kind::Float);
-        let row = |row: i64| noise.narrow(0, row, 1);
-        (Ok(NoisePrediction { text: row(0), image: row(1), uncond: row(2) }), attn)
+        let Conditioning { branches, prompt_embeds, image_latents } = conditioning;
+        let rows = branches.len() as i64;
+        let latents = latents.to_device(self.device).to_kind(self.kind).repeat([rows, 1, 1, 1]); // (N, 4, h, w)
+        let sample = Tensor::cat(&[&latents, image_latents], 1); // (N, 8, h, w)
+        let timesteps = Tensor::full([rows], timestep, (Kind::Float, self.device));
+        let noise = self.unet.forward(&sample, &timesteps, prompt_embeds, branches, attn.as_mut());
+        (Ok(NoisePrediction::of_rows(&noise.to_kind(Kind::Float), branches)), attn)
     }
 
     fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {

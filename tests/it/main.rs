@@ -29,6 +29,8 @@ mod drawing;
 mod palette;
 // The pipeline and IAM-Edit against what diffusers gave.
 mod method;
+// What is not computed, because nothing would come of it or it was computed before.
+mod savings;
 // Data sets, figures, reports.
 mod evaluation;
 mod flash_attention;
