@@ -188,7 +188,13 @@ impl<'a> Qkv<'a> {
     /// The first batch row of a branch, which the batch must have.
     pub fn row_of(&self, branch: Branch) -> i64 {
         let row = self.branches.iter().position(|&it| it == branch);
-        row.expect("an edit's batch has all three branches") as i64
+        row.expect("an edit's batch has the branches that its guest looks at") as i64
+    }
+
+    /// The first batch row without the instruction, whose prompt is the null prompt.
+    pub fn null_row(&self) -> i64 {
+        let row = self.branches.iter().position(|&it| it != Branch::Text);
+        row.expect("guidance keeps a branch without the instruction") as i64
     }
 
     /// One row's queries against another row's keys and values: their output (H, Q, D).

@@ -49,7 +49,7 @@
 //!
 //! // 3. The edit. What pass 1 learned is typed data: clusters, scores, a map for each word.
 //! let edited = editor.edit(&request, &mut |event| {
-//!     if let EditEvent::Localized(localization) = event {
+//!     if let EditEvent::Localized(localization, _) = event {
 //!         println!("clusters {:?} are edited", localization.selected());
 //!     }
 //!     ControlFlow::Continue(())

@@ -84,6 +84,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_otlp", &["server/telemetry"]),
     ("opentelemetry_sdk", &["server/telemetry"]),
     ("prost", &["wire", "journal", "jobs"]),
+    ("quick_cache", &["editing", "pipelines"]),
     ("redb", &["journal"]),
     ("rustls", &["server", "cli"]),
     ("safetensors", &["models"]),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::cli::bench::BenchCommand;
 use crate::cli::client::{batch::BatchArgs, connect::ServerArgs, jobs_args::JobsArgs};
 use crate::cli::eval_args::EvalArgs;
 use crate::cli::keys::KeysCommand;
@@ -39,6 +40,11 @@ pub(crate) enum Command {
     Localize(LocalizeArgs),
     /// Run methods over a data set, score them, and write a report with tables, plots and a gallery.
     Eval(EvalArgs),
+    /// Measure what a model needs.
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
     /// Serve edits over gRPC.
     Serve(Box<ServeArgs>),
     /// Make keys for callers of the server.

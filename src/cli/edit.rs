@@ -78,13 +78,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
         screen.warning("MODEL", note);
     }
     let mut settings =
-        resolve::settings(loaded.settings.clone(), &args.sampling, &args.localization)?;
-    if let Some(steps) = args.steps {
-        settings.steps = steps.try_into()?;
-        if args.localization.localize_steps.is_none() {
-            settings.localize_steps = settings.steps;
-        }
-    }
+        resolve::settings(loaded.settings.clone(), &args.sampling, args.steps, &args.localization)?;
     if let Some(modulation) = args.modulation {
         settings.modulation = modulation.into();
     }

@@ -112,13 +112,8 @@ fn plan(
         localize_steps: args.localize_steps,
         ..LocalizationArgs::default()
     };
-    let mut settings = resolve::settings(loaded.settings.clone(), &args.sampling, &localization)?;
-    if let Some(steps) = args.steps {
-        settings.steps = steps.try_into()?;
-        if args.localize_steps.is_none() {
-            settings.localize_steps = settings.steps;
-        }
-    }
+    let mut settings =
+        resolve::settings(loaded.settings.clone(), &args.sampling, args.steps, &localization)?;
     if let Some(modulation) = args.modulation {
         settings.modulation = modulation.into();
     }

@@ -42,7 +42,7 @@ pub(crate) struct EvalArgs {
     /// Number of clusters, 2 to 32 [default: the model's, else 5].
     #[arg(long, value_name = "N")]
     pub(crate) k: Option<u32>,
-    /// Denoising steps of the localization, 1 to 1000 [default: those of the edit].
+    /// Denoising steps of the localization, 1 to 1000 [default: the model's, else those of the edit].
     #[arg(long, value_name = "N")]
     pub(crate) localize_steps: Option<u32>,
     /// Print progress as JSON lines.

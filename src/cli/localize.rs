@@ -49,7 +49,8 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     for note in &loaded.notes {
         screen.warning("MODEL", note);
     }
-    let settings = resolve::settings(loaded.settings.clone(), &args.sampling, &args.localization)?;
+    let settings =
+        resolve::settings(loaded.settings.clone(), &args.sampling, None, &args.localization)?;
     let pipeline = loaded.editor.pipeline();
     let size = picture.picture.size();
     resolve::check_work_size(size, settings.resize, pipeline.geometry(), args.sampling.max_pixels)?;

@@ -1,6 +1,7 @@
 //! The command line: what was typed, what it means, and the one place that joins models and methods.
 
 mod args;
+mod bench;
 mod client;
 mod edit;
 mod error;
@@ -30,6 +31,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::cli::{
     args::{Cli, Command},
+    bench::BenchCommand,
     error::CliError,
     screen::{Screen, Stream},
 };
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Edit(args) => (args.report.json, edit::results_stream(args)),
         Command::Localize(args) => (args.report.json, localize::results_stream(args)),
         Command::Eval(args) => (args.json, Stream::Out),
+        Command::Bench { command: BenchCommand::Localize(args) } => (args.json, Stream::Out),
         Command::Batch(args) => (args.json, Stream::Out),
         Command::Jobs(args) => client::jobs::results(args),
         Command::Inspect(args) => (args.json, Stream::Out),
@@ -84,6 +87,7 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
         Command::Edit(args) => done(edit::run(args, screen)),
         Command::Localize(args) => done(localize::run(args, screen)),
         Command::Eval(args) => done(eval::run(args, screen)),
+        Command::Bench { command } => done(bench::run(command, screen)),
         Command::Batch(args) => done(client::batch::run(args, screen)),
         Command::Jobs(args) => done(client::jobs::run(args, screen)),
         Command::Serve(args) => serve::run(args),

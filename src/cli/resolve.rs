@@ -106,6 +106,7 @@ pub(crate) fn request(
 pub(crate) fn settings(
     recommended: EditSettings,
     sampling: &SamplingArgs,
+    steps: Option<u32>,
     localization: &LocalizationArgs,
 ) -> Result<EditSettings, CliError> {
     let mut settings = match sampling.preset {
@@ -128,6 +129,9 @@ pub(crate) fn settings(
         Some(SizeSpec::Fit(longer)) => Resize::Fit(longer),
         None => settings.resize,
     };
+    if let Some(steps) = steps {
+        settings.set_steps(steps.try_into()?);
+    }
     localization.settle(&mut settings)?;
     Ok(settings)
 }

@@ -60,7 +60,7 @@ impl Shown {
                 let preview = preview.map(|it| Self::Preview(report.pass, report.step, it));
                 (preview, Self::Step(report))
             }
-            EditEvent::Localized(localization) => (None, Self::Localized(localization)),
+            EditEvent::Localized(localization, _) => (None, Self::Localized(localization)),
             EditEvent::MaskSettled(mask) => {
                 let image = Arc::new(mask.full().as_image().clone());
                 let (area, source) = (mask.area(), mask.source().name());

@@ -8,7 +8,7 @@ use crate::editing::{
     EditError,
     baselines::{instruct_pix2pix, watch_your_steps},
     edit_mask::EditMask,
-    event::{EditEvent, EventSink, InstructionParsed, Warning, WarningReason},
+    event::{EditEvent, EventSink, InstructionParsed, LocalizationSource, Warning, WarningReason},
     iam_edit::{
         self,
         localization::{
@@ -21,6 +21,7 @@ use crate::editing::{
     },
     instruction::{Action, Instruction, Overrides, ParseError, Phrase},
     knobs::Tau,
+    localization_cache::{Key, LocalizationCache},
     localize,
     localizer::{ClusterScore, Localizer, ScoreSource},
     request::{EditRequest, MethodKind, Preserve, Unparsed},
@@ -36,6 +37,7 @@ pub struct Editor {
     #[debug(skip)]
     pipeline: Box<dyn EditPipeline>,
     cache: Option<PathBuf>,
+    localizations: LocalizationCache,
 }
 
 /// What an edit gives.
@@ -57,9 +59,10 @@ enum Target {
 }
 
 impl Editor {
-    /// An editor over a loaded model; embeddings of nouns are kept in the folder `cache`, if there is one.
+    /// An editor over a loaded model; embeddings of nouns are kept in the folder `cache`, if there is one, and localizations
+    /// in memory.
     pub fn new(pipeline: Box<dyn EditPipeline>, cache: Option<PathBuf>) -> Self {
-        Self { pipeline, cache }
+        Self { pipeline, cache, localizations: LocalizationCache::default() }
     }
 
     /// The model.
@@ -115,8 +118,16 @@ impl Editor {
         let Target::Object(instruction) = self.target(session.request, sink)? else {
             return Ok(None);
         };
-        let found = localize::localize(session, &instruction, sink)?;
-        let localization = Localization { stands: instruction.stands, ..found };
+        let (key, asked) = (Key::of(session, &instruction), &session.request.instruction);
+        let (localization, source) = match self.localizations.get(&key, asked) {
+            Some(kept) => (kept, LocalizationSource::Cache),
+            None => {
+                let found = localize::localize(session, &instruction, sink)?;
+                let found = Arc::new(Localization { stands: instruction.stands, ..found });
+                self.localizations.insert(key, asked, &found);
+                (found, LocalizationSource::Pass)
+            }
+        };
         if let Some(message) = flat_attention_message(&localization, session.request) {
             warn(sink, WarningReason::FlatAttention, message)?;
         }
@@ -127,8 +138,7 @@ impl Editor {
                 fallback_message(fallback, &localization, session.request),
             )?;
         }
-        let localization = Arc::new(localization);
-        emit(sink, EditEvent::Localized(Arc::clone(&localization)))?;
+        emit(sink, EditEvent::Localized(Arc::clone(&localization), source))?;
         Ok(Some(localization))
     }
 

@@ -28,9 +28,18 @@ pub enum EditEvent {
     /// A denoising step is done.
     StepDone(StepReport),
     /// The first pass is over: clusters, scores, word maps.
-    Localized(Arc<Localization>),
+    Localized(Arc<Localization>, LocalizationSource),
     /// The mask that the edit uses.
     MaskSettled(Arc<EditMask>),
+}
+
+/// Where a localization came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LocalizationSource {
+    /// A pass of this edit.
+    Pass,
+    /// An earlier edit of the same object in the same picture, so that no step was made.
+    Cache,
 }
 
 /// What the instruction was understood as.

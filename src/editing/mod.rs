@@ -9,6 +9,7 @@ pub mod event;
 pub mod iam_edit;
 pub mod instruction;
 pub mod knobs;
+pub mod localization_cache;
 pub mod localize;
 pub mod localizer;
 pub mod noise_difference;

@@ -4,7 +4,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::Unwatched;
+use crate::attn_processor::{Branch, Unwatched};
 use crate::editing::{EditError, iam_edit::attn_store::Grid, session::EditSession};
 use crate::pipelines::PipelineError;
 use crate::sampling::{SchedulerKind, Steps};
@@ -80,7 +80,7 @@ pub fn noise_differences(
     };
     let source = session.image_latents()?.to_kind(Kind::Float);
     let source = source * pipeline.geometry().scaling_factor; // (1, 4, h, w)
-    let conditioning = session.conditioning(prompt)?;
+    let conditioning = session.conditioning(prompt)?.only(&[Branch::Text, Branch::Image]);
 
     let mut fields = Vec::with_capacity(noises as usize);
     for index in 0..noises {
@@ -91,7 +91,8 @@ pub fn noise_differences(
         let (prediction, _) =
             pipeline.predict_noise(&noisy, ladder[at].timestep, &conditioning, Box::new(Unwatched));
         let prediction = prediction?;
-        let difference = (prediction.text - prediction.image).abs(); // (1, 4, h, w)
+        let image = prediction.image.expect("a call predicts the branches of its conditioning");
+        let difference = (prediction.text - image).abs(); // (1, 4, h, w)
         let sum = difference.sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Float); // (h, w)
         let size = sum.size();
         let values = Vec::<f32>::try_from(sum.to_device(Device::Cpu).view(-1));

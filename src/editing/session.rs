@@ -5,7 +5,7 @@ use std::{cell::OnceCell, ops::ControlFlow, sync::Arc};
 use image::RgbImage;
 use tch::Tensor;
 
-use crate::attn_processor::AttnProcessor;
+use crate::attn_processor::{AttnProcessor, Branch};
 use crate::editing::{
     EditError,
     event::{EditEvent, EventSink, Pass, StepReport},
@@ -18,6 +18,7 @@ use crate::picture::{
 use crate::pipelines::{
     Conditioning, EditPipeline,
     denoise::{self, DenoisePlan, StepDone},
+    guidance,
     preview::LatentPreview,
 };
 use crate::sampling::{Interrupted, Steps};
@@ -114,7 +115,8 @@ impl<'a> EditSession<'a> {
     /// # Errors
     /// [`EditError::Pipeline`].
     pub fn run(&self, prompt: &str, steps: Steps) -> Result<Run, EditError> {
-        let conditioning = self.conditioning(prompt)?;
+        let branches = guidance::branches(self.request.guidance());
+        let conditioning = self.conditioning(prompt)?.only(branches);
         let scheduler = self.pipeline.scheduler(self.request.settings.scheduler, steps)?;
         let shape = self.image_latents()?.size();
         let tape = NoiseTape::draw(self.request.seed, &shape, scheduler.as_ref());
@@ -153,9 +155,12 @@ impl<'a> EditSession<'a> {
                 self.pipeline.geometry().scaling_factor,
             )),
         };
+        // The localization's last call leads nowhere but to a preview, which hardly sees the guidance at so little noise.
+        let last = (pass == Pass::Localize).then(|| run.conditioning.only(&[Branch::Text]));
         let plan = DenoisePlan {
             scheduler: run.scheduler.as_ref(),
             conditioning: &run.conditioning,
+            last: last.as_ref(),
             guidance: self.request.settings.guidance,
             tape: &run.tape,
         };

@@ -186,6 +186,16 @@ impl EditSettings {
         }
     }
 
+    /// Sets the steps of the edit, and those of the localization where it has no number of its own.
+    ///
+    /// A model whose localization needs fewer steps than its edits needs them for a longer edit, too.
+    pub fn set_steps(&mut self, steps: Steps) {
+        if self.localize_steps == self.steps {
+            self.localize_steps = steps;
+        }
+        self.steps = steps;
+    }
+
     /// What a model recommends, over the paper's settings.
     ///
     /// # Errors
@@ -194,8 +204,7 @@ impl EditSettings {
         let json: RetouchJson = serde_json::from_str(retouch_json)?;
         let mut settings = Self::paper();
         if let Some(steps) = json.steps {
-            settings.steps = steps.try_into()?;
-            settings.localize_steps = settings.steps;
+            settings.set_steps(steps.try_into()?);
         }
         if let Some(steps) = json.localize_steps {
             settings.localize_steps = steps.try_into()?;
@@ -328,6 +337,17 @@ mod tests {
         assert_eq!((settings.steps.get(), settings.localize_steps.get()), (20, 20));
         let settings = EditSettings::recommended(r#"{"steps": 20, "localize_steps": 8}"#).unwrap();
         assert_eq!((settings.steps.get(), settings.localize_steps.get()), (20, 8));
+    }
+
+    #[test]
+    fn other_steps_of_the_edit_leave_a_localization_its_own() {
+        let steps = |json| {
+            let mut settings = EditSettings::recommended(json).unwrap();
+            settings.set_steps(50.try_into().unwrap());
+            (settings.steps.get(), settings.localize_steps.get())
+        };
+        assert_eq!(steps(r#"{"steps": 20, "localize_steps": 8}"#), (50, 8));
+        assert_eq!(steps(r#"{"steps": 20}"#), (50, 50));
     }
 
     #[test]

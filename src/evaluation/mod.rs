@@ -5,6 +5,7 @@
 
 pub mod dataset;
 pub mod figure;
+pub mod localization_steps;
 pub mod method;
 pub mod pictures;
 pub mod report;

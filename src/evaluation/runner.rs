@@ -9,7 +9,7 @@ use crate::editing::{
     EditError,
     edit_mask::MaskChoice,
     editor::Editor,
-    event::EditEvent,
+    event::{EditEvent, LocalizationSource},
     instruction::{Action, Instruction, Overrides, Phrase},
     request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
     session::EditSession,
@@ -197,13 +197,14 @@ fn edit(
     pictures: &Loaded,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<Interrupted>,
 ) -> Result<Outcome, EditError> {
-    let (mut parsed, mut warnings) = (None, Vec::new());
+    let (mut parsed, mut warnings, mut is_kept) = (None, Vec::new(), false);
     let mut sink = |event: EditEvent| {
         match event {
             EditEvent::InstructionParsed(it) => parsed = Some(it),
             EditEvent::Warning(warning) => warnings.push(warning.message),
             EditEvent::StepDone(_) => return progress(Progress::Step),
-            EditEvent::Localized(_) | EditEvent::MaskSettled(_) => {}
+            EditEvent::Localized(_, source) => is_kept = source == LocalizationSource::Cache,
+            EditEvent::MaskSettled(_) => {}
         }
         ControlFlow::Continue(())
     };
@@ -229,7 +230,8 @@ fn edit(
         localization,
         parsed,
         warnings,
-        localize_seconds,
+        // What was found before took no pass to be timed.
+        localize_seconds: localize_seconds.filter(|_| !is_kept),
         seconds,
     })
 }

@@ -6,7 +6,7 @@ use crate::editing::{
     EditError,
     edit_mask::{EditMask, MaskChoice, MaskSource},
     editor::Editor,
-    event::{EditEvent, StepReport},
+    event::{EditEvent, LocalizationSource, StepReport},
     iam_edit::localization_map::{Localization, WordMap},
     request::EditRequest,
     session::EditSession,
@@ -112,12 +112,18 @@ impl Runner for EditorRunner {
 
     fn localize(&mut self, task: &Task, listener: Listener<'_>) -> Result<Localized, RunError> {
         let opened = self.open(task).map_err(RunError::Fault)?;
+        let mut source = v1::LocalizationSource::Job;
+        let mut sink = |event| {
+            if let EditEvent::Localized(_, from) = &event {
+                source = to_source(*from);
+            }
+            hear(event, task, listener)
+        };
         let localization = match &task.localization {
             Some(json) => Some(Arc::new(read(json)?)),
-            None => self
-                .editor
-                .localize(&opened.request, &mut |event| hear(event, task, listener))
-                .map_err(|error| failed(&error))?,
+            None => {
+                self.editor.localize(&opened.request, &mut sink).map_err(|error| failed(&error))?
+            }
         };
         let Some(localization) = localization else { return Ok(Localized { found: None }) };
         let session = EditSession::new(self.editor.pipeline(), &opened.request);
@@ -141,6 +147,7 @@ impl Runner for EditorRunner {
         Ok(Localized {
             found: Some(Found {
                 json: saved.to_json().into(),
+                source,
                 clusters: pictures::clusters(&localization),
                 cluster_map,
                 heatmaps: words.iter().map(heatmap).collect(),
@@ -244,12 +251,19 @@ fn hear(
             })))
         }
         // Its pictures are told when the pass is over.
-        EditEvent::Localized(_) => ControlFlow::Continue(()),
+        EditEvent::Localized(..) => ControlFlow::Continue(()),
         EditEvent::MaskSettled(mask) => stop(listener(RunEvent::MaskSettled {
             file: pictures::mask(mask.full().as_image()),
             area: mask.area(),
             whole: mask.source() == MaskSource::Whole,
         })),
+    }
+}
+
+fn to_source(source: LocalizationSource) -> v1::LocalizationSource {
+    match source {
+        LocalizationSource::Pass => v1::LocalizationSource::Pass,
+        LocalizationSource::Cache => v1::LocalizationSource::Cache,
     }
 }
 

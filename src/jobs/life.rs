@@ -281,6 +281,7 @@ impl Draft {
             decide_by: review.then(|| (SystemTime::now() + timeout.unwrap_or_default()).into()),
             area: found.area,
             clusters: found.clusters,
+            localization_source: found.source as i32,
         };
         self.job().mask = Some(proposed.clone());
         self.event(Event::MaskProposed(proposed.clone()));

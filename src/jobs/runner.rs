@@ -78,6 +78,8 @@ pub struct Localized {
 pub struct Found {
     /// A saved localization, in JSON.
     pub json: Bytes,
+    /// Where it came from.
+    pub source: v1::LocalizationSource,
     /// The clusters.
     pub clusters: Vec<v1::Cluster>,
     /// The clusters in color, and their labels; if they were asked for.

@@ -17,6 +17,8 @@ pub struct DenoisePlan<'a> {
     pub scheduler: &'a dyn Scheduler,
     /// Prompt and picture.
     pub conditioning: &'a Conditioning,
+    /// The last call's, where only its attention is looked at and its noise leads nowhere.
+    pub last: Option<&'a Conditioning>,
     /// How strongly each pulls.
     pub guidance: GuidanceScales,
     /// The noise, drawn in diffusers' order.
@@ -68,10 +70,12 @@ pub fn denoise(
     let mut latents = plan.tape.initial() * scheduler.init_noise_sigma(); // (1, 4, h, w)
 
     for &step in steps {
-        // 2. Predict the noise of the three branches.
+        // 2. Predict the noise of the branches.
         let model_input = scheduler.scale_model_input(&latents, step);
+        let last = plan.last.filter(|_| step.index + 1 == steps.len());
+        let conditioning = last.unwrap_or(plan.conditioning);
         let (prediction, guest) =
-            pipeline.predict_noise(&model_input, step.timestep, plan.conditioning, attn);
+            pipeline.predict_noise(&model_input, step.timestep, conditioning, attn);
         attn = guest;
 
         // 3. Guide, and step.

@@ -1,15 +1,75 @@
 //! InstructPix2Pix's guidance with two scales (arXiv 2211.09800, equation 3).
 //!
 //! Differs: diffusers drops guidance, and with it branches, where the text scale is at most 1 or the image scale below 1;
-//! here the three branches are always computed and the formula always holds.
+//! here the formula always holds, and a branch is left out only where the formula gives it no share.
 
 use tch::Tensor;
 
+use crate::attn_processor::Branch;
 use crate::pipelines::NoisePrediction;
 use crate::sampling::GuidanceScales;
 
-/// Combines the three predictions into one, (1, 4, h, w).
+/// The branches whose predictions have a share in the guided one.
+///
+/// Their coefficients are `s_T` for the text, `s_I - s_T` for the image and `1 - s_I` for neither. At most one branch is left
+/// out, so that a guest of the attention always has a row without the instruction to compare with.
+#[expect(clippy::float_cmp, reason = "a share is nothing only where it is exactly zero")]
+pub fn branches(scales: GuidanceScales) -> &'static [Branch] {
+    let (text, image) = (scales.text.get(), scales.image.get());
+    if image == 1.0 {
+        &[Branch::Text, Branch::Image]
+    } else if image == text {
+        &[Branch::Text, Branch::Uncond]
+    } else {
+        &Branch::TRIPLE
+    }
+}
+
+/// Combines the predictions into one, (1, 4, h, w).
+///
+/// For a branch that was left out any other stands in: it has no share.
 pub fn combine(prediction: &NoisePrediction, scales: GuidanceScales) -> Tensor {
-    let NoisePrediction { text, image, uncond } = prediction;
+    let text = &prediction.text;
+    let image = prediction.image.as_ref().unwrap_or(text);
+    let uncond = prediction.uncond.as_ref().unwrap_or(image);
     uncond + (text - image) * scales.text.get() + (image - uncond) * scales.image.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    fn scales(text: f64, image: f64) -> GuidanceScales {
+        GuidanceScales { text: text.try_into().unwrap(), image: image.try_into().unwrap() }
+    }
+
+    #[test]
+    fn a_branch_is_left_out_exactly_where_it_has_no_share() {
+        tch::manual_seed(3);
+        let noise = Tensor::randn([3, 4, 8, 8], (Kind::Float, Device::Cpu));
+        for (text, image, left_out) in [
+            (7.5, 1.5, None),
+            (7.5, 0.0, None),
+            (4.0, 1.0, Some(Branch::Uncond)),
+            (4.0, 4.0, Some(Branch::Image)),
+            (1.0, 1.0, Some(Branch::Uncond)),
+        ] {
+            let scales = scales(text, image);
+            let kept = branches(scales);
+            let missing: Vec<_> = Branch::TRIPLE.iter().filter(|it| !kept.contains(it)).collect();
+            assert_eq!(missing, left_out.iter().collect::<Vec<_>>(), "{text} {image}");
+
+            let whole = NoisePrediction::of_rows(&noise, &Branch::TRIPLE);
+            let mut fewer = NoisePrediction::of_rows(&noise, &Branch::TRIPLE);
+            match left_out {
+                Some(Branch::Uncond) => fewer.uncond = None,
+                Some(Branch::Image) => fewer.image = None,
+                _ => {}
+            }
+            let difference = combine(&whole, scales) - combine(&fewer, scales);
+            assert!(difference.abs().max().double_value(&[]) < 1e-5, "{text} {image}");
+        }
+    }
 }

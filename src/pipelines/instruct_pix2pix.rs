@@ -14,7 +14,7 @@ use crate::models::{
 };
 use crate::pipelines::{
     BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall, NoisePrediction,
-    PipelineError, TokenizedPrompt, image_processor,
+    PipelineError, TokenizedPrompt, encoded_images::EncodedImages, image_processor,
 };
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::{Scheduler, build, config::SchedulerConfig};
@@ -41,6 +41,8 @@ pub struct InstructPix2PixPipeline {
     pub kind: Kind,
     /// Names the weights.
     pub digest: String,
+    /// What was encoded lately.
+    pub encoded: EncodedImages,
 }
 
 impl InstructPix2PixPipeline {
@@ -81,8 +83,8 @@ impl EditPipeline for InstructPix2PixPipeline {
         if width % multiple != 0 || height % multiple != 0 || width == 0 || height == 0 {
             return Err(PipelineError::ImageSize { width, height, multiple });
         }
-        let pixels = image_processor::to_tensor(image, self.device).to_kind(self.kind);
-        Ok(self.vae.encode(&pixels))
+        let pixels = || image_processor::to_tensor(image, self.device).to_kind(self.kind);
+        Ok(self.encoded.get_or_encode(image, || self.vae.encode(&pixels())))
     }
 
     fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
@@ -137,35 +139,41 @@ impl BatchPipeline for InstructPix2PixPipeline {
     ) -> Result<Vec<NoisePrediction>, PipelineError> {
         calls.iter_mut().for_each(|it| it.attn.begin(it.attempt));
 
-        // 1. Three rows of each sample
+        // 1. The rows of each sample
         let samples = calls.iter().map(|it| {
+            let rows = it.conditioning.branches.len() as i64;
             let latents = it.latents.to_device(self.device).to_kind(self.kind);
-            Tensor::cat(&[&latents.repeat([3, 1, 1, 1]), &it.conditioning.image_latents], 1) // (3, 8, h, w)
+            Tensor::cat(&[&latents.repeat([rows, 1, 1, 1]), &it.conditioning.image_latents], 1) // (n, 8, h, w)
         });
-        let sample = joined(samples.collect()); // (3·B, 8, h, w)
+        let sample = joined(samples.collect()); // (N, 8, h, w)
         let prompts = calls.iter().map(|it| it.conditioning.prompt_embeds.shallow_clone());
-        let prompts = joined(prompts.collect()); // (3·B, T, C)
-        let timesteps: Vec<f32> = calls.iter().flat_map(|it| [it.timestep as f32; 3]).collect();
-        let timesteps = Tensor::from_slice(&timesteps).to_device(self.device);
-        let branches = Branch::TRIPLE.repeat(calls.len());
+        let prompts = joined(prompts.collect()); // (N, T, C)
+        let timesteps = calls.iter().map(|it| {
+            let rows = it.conditioning.branches.len() as i64;
+            Tensor::full([rows], it.timestep, (Kind::Float, self.device))
+        });
+        let timesteps = joined(timesteps.collect()); // (N,)
+        let branches: Vec<Vec<Branch>> =
+            calls.iter().map(|it| it.conditioning.branches.clone()).collect();
 
         // 2. One call, a guest for each sample's rows
-        let samples = calls.len();
         let guests = calls.iter_mut().map(|it| {
             let guest: &mut dyn AttnProcessor = it.attn.as_mut();
-            (guest, Branch::TRIPLE.len())
+            (guest, it.conditioning.branches.len())
         });
         let mut guests = RowGuests { guests: guests.collect() };
-        let noise = self.unet.forward(&sample, &timesteps, &prompts, &branches, &mut guests);
+        let noise =
+            self.unet.forward(&sample, &timesteps, &prompts, &branches.concat(), &mut guests);
 
         // 3. Each sample its own
         let noise = noise.to_kind(Kind::Float);
-        let row = |row: usize| noise.narrow(0, row as i64, 1);
-        let of = |sample: usize| {
-            let [text, image, uncond] = [0, 1, 2].map(|branch| row(3 * sample + branch));
-            NoisePrediction { text, image, uncond }
+        let mut start = 0;
+        let of = |branches: &Vec<Branch>| {
+            let rows = noise.narrow(0, start, branches.len() as i64);
+            start += branches.len() as i64;
+            NoisePrediction::of_rows(&rows, branches)
         };
-        Ok((0..samples).map(of).collect())
+        Ok(branches.iter().map(of).collect())
     }
 }
 

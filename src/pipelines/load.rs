@@ -11,7 +11,7 @@ use crate::models::{
     unet_2d_condition_config::UNet2DConditionConfig,
     weights::error::WeightsError,
 };
-use crate::pipelines::instruct_pix2pix::InstructPix2PixPipeline;
+use crate::pipelines::{encoded_images::EncodedImages, instruct_pix2pix::InstructPix2PixPipeline};
 use crate::schedulers::{SchedulerError, config::SchedulerConfig};
 
 /// Why a snapshot can't be loaded.
@@ -66,5 +66,6 @@ pub fn load(
         device,
         kind,
         digest,
+        encoded: EncodedImages::default(),
     })
 }

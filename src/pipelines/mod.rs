@@ -5,6 +5,7 @@
 
 pub mod batcher;
 pub mod denoise;
+pub mod encoded_images;
 pub mod guidance;
 pub mod image_processor;
 pub mod inspect;
@@ -15,7 +16,7 @@ pub mod preview;
 use image::RgbImage;
 use tch::Tensor;
 
-use crate::attn_processor::{Attempt, AttnProcessor, AttnSite};
+use crate::attn_processor::{Attempt, AttnProcessor, AttnSite, Branch};
 use crate::models::clip::tokenizer::TokenizerError;
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::{Scheduler, SchedulerError};
@@ -45,24 +46,26 @@ pub struct LatentSize {
     pub width: i64,
 }
 
-/// What a U-Net call is conditioned on, in the order of [`Branch::TRIPLE`](crate::attn_processor::Branch::TRIPLE).
+/// What a U-Net call is conditioned on, a row for each branch that is to be predicted.
 #[derive(Debug)]
 pub struct Conditioning {
-    /// (3, T, C): instruction, negative prompt, negative prompt.
+    /// What each of the N rows is; the first is always [`Branch::Text`].
+    pub branches: Vec<Branch>,
+    /// (N, T, C): the instruction, and in branches without it the negative prompt.
     pub prompt_embeds: Tensor,
-    /// (3, 4, h, w), as the VAE gives them, not scaled: z, z, 0.
+    /// (N, 4, h, w), as the VAE gives them, not scaled: z, and in the branch without the image 0.
     pub image_latents: Tensor,
 }
 
-/// What the U-Net predicts for one sample, each (1, 4, h, w) in fp32.
+/// What the U-Net predicts for one sample, each (1, 4, h, w) in fp32; branches that were not asked for are `None`.
 #[derive(Debug)]
 pub struct NoisePrediction {
     /// With instruction and image.
     pub text: Tensor,
     /// With the image alone.
-    pub image: Tensor,
+    pub image: Option<Tensor>,
     /// With neither.
-    pub uncond: Tensor,
+    pub uncond: Option<Tensor>,
 }
 
 /// One sample's part in a U-Net call.
@@ -128,6 +131,7 @@ pub trait EditPipeline: Send {
     fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError>;
 
     /// The latents z of a picture whose sides are multiples of `vae_scale_factor`, (1, 4, h, w): the VAE's mode, not scaled.
+    /// They may be shared with other edits of the picture, so that nobody changes them in place.
     ///
     /// # Errors
     /// [`PipelineError::ImageSize`].
@@ -149,7 +153,7 @@ pub trait EditPipeline: Send {
     /// The attention layers that a call on latents of this size visits, in order.
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite>;
 
-    /// One U-Net call over the three branches, with a guest in its attention.
+    /// One U-Net call over the branches of `conditioning`, with a guest in its attention.
     ///
     /// `latents` is (1, 4, h, w), already scaled by the sampler. The guest is given back, so that it may travel to the
     /// thread that owns the model.
@@ -183,10 +187,11 @@ pub trait BatchPipeline: EditPipeline {
 // === impl Conditioning ===
 
 impl Conditioning {
-    /// What InstructPix2Pix is conditioned on: a prompt and a negative prompt, (1, T, C) each, and a picture's latents
-    /// (1, 4, h, w).
+    /// What InstructPix2Pix is conditioned on, all three branches: a prompt and a negative prompt, (1, T, C) each, and a
+    /// picture's latents (1, 4, h, w).
     pub fn new(prompt: &Tensor, negative: &Tensor, image_latents: &Tensor) -> Self {
         Self {
+            branches: Branch::TRIPLE.to_vec(),
             prompt_embeds: Tensor::cat(&[prompt, negative, negative], 0),
             image_latents: Tensor::cat(
                 &[image_latents, image_latents, &image_latents.zeros_like()],
@@ -199,14 +204,46 @@ impl Conditioning {
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
         Self {
+            branches: self.branches.clone(),
             prompt_embeds: self.prompt_embeds.shallow_clone(),
             image_latents: self.image_latents.shallow_clone(),
+        }
+    }
+
+    /// The rows of some branches alone, of those that it has; always that with the instruction.
+    #[must_use]
+    pub fn only(&self, branches: &[Branch]) -> Self {
+        let is_wanted = |branch: &Branch| *branch == Branch::Text || branches.contains(branch);
+        let rows = (0..).zip(&self.branches).filter(|(_, branch)| is_wanted(branch));
+        let (rows, branches): (Vec<i64>, Vec<Branch>) = rows.unzip();
+        let rows = Tensor::from_slice(&rows).to_device(self.prompt_embeds.device());
+        Self {
+            branches,
+            prompt_embeds: self.prompt_embeds.index_select(0, &rows),
+            image_latents: self.image_latents.index_select(0, &rows),
         }
     }
 
     /// The size of the latents.
     pub fn latent_size(&self) -> LatentSize {
         LatentSize::of(&self.image_latents)
+    }
+}
+
+// === impl NoisePrediction ===
+
+impl NoisePrediction {
+    /// The rows (N, 4, h, w) of a call's prediction, by their branches.
+    pub fn of_rows(noise: &Tensor, branches: &[Branch]) -> Self {
+        let row = |wanted: Branch| {
+            let row = branches.iter().position(|&branch| branch == wanted);
+            row.map(|row| noise.narrow(0, row as i64, 1))
+        };
+        Self {
+            text: row(Branch::Text).expect("a call predicts the branch with the instruction"),
+            image: row(Branch::Image),
+            uncond: row(Branch::Uncond),
+        }
     }
 }
 

@@ -38,8 +38,7 @@ pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSetti
     let taken =
         |field: &'static str| move |error: OutOfRange| Violation::out_of_range(field, &error);
     if let Some(steps) = spec.steps {
-        settings.steps = steps.try_into().map_err(taken("steps"))?;
-        settings.localize_steps = settings.steps;
+        settings.set_steps(steps.try_into().map_err(taken("steps"))?);
     }
     if let Some(steps) = spec.localize_steps {
         settings.localize_steps = steps.try_into().map_err(taken("localize_steps"))?;

@@ -183,6 +183,7 @@ impl Job {
         let plan = DenoisePlan {
             scheduler: scheduler.as_ref(),
             conditioning: &conditioning,
+            last: None,
             guidance,
             tape: &tape,
         };

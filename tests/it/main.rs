@@ -29,6 +29,8 @@ mod drawing;
 mod palette;
 // The pipeline and IAM-Edit against what diffusers gave.
 mod method;
+// What is not computed, because nothing would come of it or it was computed before.
+mod savings;
 // Data sets, figures, reports.
 mod evaluation;
 mod flash_attention;
@@ -36,6 +38,8 @@ mod flash_attention;
 mod localizers;
 // Jobs that share a model.
 mod batcher;
+// Localizations that are kept for the next edit.
+mod localization_cache;
 // The gRPC service: jobs, streams, masks, restarts.
 mod service;
 // What is around the service: configuration, keys, the gate, TLS, the ops port, traces.

@@ -47,7 +47,7 @@ impl AttnProcessor for AttnModulator {
         let outside = match self.modulation {
             Modulation::Gate => first_value(qkv, row) * qkv.first_probs(attended, row),
             Modulation::Mask => first_value(qkv, row),
-            Modulation::Null => qkv.attend_across(row, qkv.row_of(Branch::Image)),
+            Modulation::Null => qkv.attend_across(row, qkv.null_row()),
         };
         text.copy_(&text.where_self(&mask.gt(0.0), &outside.to_kind(text.kind())));
     }

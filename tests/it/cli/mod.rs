@@ -2,6 +2,8 @@
 
 // What bad input is told.
 mod bad_input;
+// How many steps a localization needs.
+mod bench;
 // Masks, boxes, clusters and what they leave untouched.
 mod masks;
 

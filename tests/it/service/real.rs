@@ -18,7 +18,8 @@ use retouch::{
     wire::{
         self,
         v1::{
-            self, EditSpec, Image, MaskPolicy, edit_event::Event, edit_job::State, image::Source,
+            self, EditSpec, Image, LocalizationSource, MaskPolicy, edit_event::Event,
+            edit_job::State, image::Source,
         },
     },
 };
@@ -60,6 +61,7 @@ fn edit() -> EditSpec {
         instruction: INSTRUCTION.to_owned(),
         seed: Some(7),
         steps: Some(4),
+        localize_steps: Some(4),
         ..EditSpec::default()
     }
 }
@@ -207,4 +209,26 @@ async fn what_is_asked_for_decides_what_is_run() {
         reason(&refused.unwrap_err()),
         (Code::InvalidArgument, "IMAGE_TOO_LARGE".to_owned())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_job_about_the_object_makes_no_localization_step_and_says_so() {
+    let server = Harness::real(None, runner).await;
+    let run = async |spec: EditSpec| {
+        let stream = server.client.clone().stream_edit(request(spec)).await.unwrap();
+        let (mut stream, mut source, mut steps) = (stream.into_inner(), None, 0);
+        while let Some(event) = stream.message().await.unwrap() {
+            match event.event.unwrap() {
+                Event::Step(step) if step.pass() == v1::Pass::Localize => steps += 1,
+                Event::MaskProposed(it) => source = Some(it.localization_source()),
+                _ => {}
+            }
+        }
+        (source.unwrap(), steps > 0)
+    };
+    assert_eq!(run(edit()).await, (LocalizationSource::Pass, true));
+    let other =
+        EditSpec { instruction: "remove the black tree".to_owned(), steps: Some(2), ..edit() };
+    assert_eq!(run(other.clone()).await, (LocalizationSource::Cache, false));
+    assert_eq!(run(EditSpec { seed: Some(8), ..other }).await, (LocalizationSource::Pass, true));
 }

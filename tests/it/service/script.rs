@@ -106,6 +106,7 @@ impl Runner for Script {
         Ok(Localized {
             found: Some(Found {
                 json: task.localization.clone().unwrap_or_else(|| Bytes::from_static(b"{}")),
+                source: v1::LocalizationSource::Pass,
                 clusters: vec![cluster(1, 0.9, true), cluster(2, 0.1, false)],
                 cluster_map: Some((gray(7), gray(1))),
                 heatmaps: vec![(word, gray(9))],

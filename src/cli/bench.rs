@@ -1,0 +1,250 @@
+//! `retouch bench localize`: how many steps a model's localization needs.
+
+use std::{ops::ControlFlow, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::cli::{
+    args::{ModelArgs, SamplingArgs, Scheduler},
+    error::CliError,
+    load::{self, Loaded},
+    localization_args::LocalizationArgs,
+    reporter::Interrupt,
+    resolve,
+    screen::Screen,
+};
+use crate::evaluation::{
+    EvaluationError,
+    dataset::{Dataset, Item, ItemAction},
+    localization_steps::{self, Case, Line, Outcome, Plan, Setting, TOLERANCE},
+};
+use crate::picture::size::Size;
+use crate::sampling::{SchedulerKind, Steps};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Hold masks of fewer steps against the model's own of 100, and name the fewest that lose nothing.
+    Localize(BenchLocalizeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchLocalizeArgs {
+    /// A manifest as for `retouch eval`, or with an instruction a picture.
+    #[arg(value_name = "MANIFEST|IMAGE")]
+    input: PathBuf,
+    /// What to do in the picture.
+    #[arg(value_name = "INSTRUCTION")]
+    instruction: Option<String>,
+    /// Numbers of steps to try, by comma.
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4,6,8,12,20,50")]
+    steps: Vec<u32>,
+    /// Samplers to try, by comma [default: the model's and dpm-solver++-2m].
+    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
+    samplers: Vec<Scheduler>,
+    /// Take so many items, evenly spread over the manifest.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// Print JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the cases come from.
+enum Cases {
+    Manifest(Dataset),
+    Picture(Box<Case>),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError`] says what is wrong.
+pub(crate) fn run(command: &BenchCommand, screen: &mut Screen) -> Result<(), CliError> {
+    let BenchCommand::Localize(args) = command;
+
+    // 1. What can be refused without the model.
+    let interrupt = Interrupt::listen()?;
+    let trials = trials(args)?;
+    let cases = cases(args, screen)?;
+
+    // 2. The model and the plan.
+    let loaded = load::load(&args.model)?;
+    for note in &loaded.notes {
+        screen.warning("MODEL", note);
+    }
+    let plan = plan(args, &loaded, &cases, trials)?;
+    screen.fact("seed", &json!(plan.seed));
+
+    // 3. Every localization.
+    let (mut done, of) = (0, cases.count());
+    let mut told = |case: Option<&Case>| -> ControlFlow<_> {
+        if let Some(case) = case {
+            done += 1;
+            let value = json!({"localized": {"done": done, "of": of, "id": case.id}});
+            screen.edited(done, of, &case.id, &value);
+        }
+        interrupt.check()
+    };
+    let outcome = localization_steps::measure(&loaded.editor, &plan, cases.read(), &mut told)?;
+    if outcome.cases == 0 {
+        return Err(CliError::Usage(
+            "no instruction names an object, so there is nothing to localize".to_owned(),
+        ));
+    }
+
+    // 4. The table.
+    for line in outcome.trials.iter().chain([&outcome.reference]) {
+        screen.record(&json!({ "line": json_line(line) }));
+    }
+    screen.record(&json!({
+        "cases": outcome.cases,
+        "passed_over": outcome.passed_over,
+        "shortest": outcome.shortest().map(json_line),
+    }));
+    screen.text(&table(&outcome));
+    Ok(())
+}
+
+/// Every sampler with every number of steps.
+fn trials(args: &BenchLocalizeArgs) -> Result<Vec<Setting>, CliError> {
+    let own = [
+        args.sampling.scheduler.map(SchedulerKind::from),
+        Some(SchedulerKind::DpmSolverPlusPlus2M),
+    ];
+    let samplers: Vec<Option<SchedulerKind>> = match args.samplers.as_slice() {
+        [] => own.to_vec(),
+        named => named.iter().map(|&it| Some(it.into())).collect(),
+    };
+    let mut trials = Vec::new();
+    for sampler in samplers {
+        for &steps in &args.steps {
+            let setting = Setting { sampler, steps: Steps::try_from(steps)? };
+            if !trials.contains(&setting) {
+                trials.push(setting);
+            }
+        }
+    }
+    Ok(trials)
+}
+
+fn cases(args: &BenchLocalizeArgs, screen: &mut Screen) -> Result<Cases, CliError> {
+    let Some(instruction) = &args.instruction else {
+        let dataset = Dataset::open(&args.input)?;
+        return Ok(Cases::Manifest(match args.limit {
+            Some(limit) => dataset.limited(limit as usize),
+            None => dataset,
+        }));
+    };
+    if instruction.trim().is_empty() {
+        return Err(CliError::Usage("the instruction is empty; say what to change".to_owned()));
+    }
+    let picture = resolve::read_picture(&args.input, screen)?.picture;
+    let (id, instruction) = (args.input.display().to_string(), instruction.clone());
+    Ok(Cases::Picture(Box::new(Case { id, image: picture.rgb, instruction, object: None })))
+}
+
+fn plan(
+    args: &BenchLocalizeArgs,
+    loaded: &Loaded,
+    cases: &Cases,
+    trials: Vec<Setting>,
+) -> Result<Plan, CliError> {
+    let localization = LocalizationArgs::default();
+    let settings = resolve::settings(loaded.settings.clone(), &args.sampling, None, &localization)?;
+    let geometry = loaded.editor.pipeline().geometry();
+    for size in cases.sizes() {
+        resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;
+    }
+    Ok(Plan {
+        settings,
+        negative_prompt: args.sampling.negative_prompt.clone(),
+        seed: args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
+        trials,
+    })
+}
+
+impl Cases {
+    fn count(&self) -> usize {
+        match self {
+            Self::Manifest(dataset) => dataset.items.len(),
+            Self::Picture(_) => 1,
+        }
+    }
+
+    fn sizes(&self) -> Vec<Size> {
+        match self {
+            Self::Manifest(dataset) => dataset.items.iter().map(|it| it.size).collect(),
+            Self::Picture(case) => vec![Size::new(case.image.width(), case.image.height())],
+        }
+    }
+
+    /// The cases, each read when it is its turn.
+    fn read(&self) -> Box<dyn Iterator<Item = Result<Case, EvaluationError>> + '_> {
+        match self {
+            Self::Manifest(dataset) => Box::new(dataset.items.iter().map(|item| {
+                let path = dataset.path.clone();
+                let line = item.line;
+                let loaded = item.load();
+                let pictures =
+                    loaded.map_err(|fault| EvaluationError::Manifest { path, line, fault })?;
+                let object =
+                    if stands(item) { pictures.object_mask.or(pictures.mask) } else { None };
+                let (id, instruction) = (item.id.clone(), item.instruction.clone());
+                Ok(Case { id, image: pictures.image, instruction, object })
+            })),
+            Self::Picture(case) => Box::new(std::iter::once(Ok(Case::clone(case)))),
+        }
+    }
+}
+
+/// Whether the item's object stands in the picture.
+fn stands(item: &Item) -> bool {
+    !matches!(item.action, Some(ItemAction::Add | ItemAction::Global))
+}
+
+fn sampler(line: &Line) -> &'static str {
+    line.setting.sampler.map_or("the model's", SchedulerKind::name)
+}
+
+fn json_line(line: &Line) -> Value {
+    json!({
+        "sampler": line.setting.sampler.map(SchedulerKind::name),
+        "steps": line.setting.steps.get(),
+        "reference_iou": line.reference_iou,
+        "object_iou": line.object_iou,
+        "seconds": line.seconds,
+    })
+}
+
+fn table(outcome: &Outcome) -> String {
+    let mut rows = vec![row(["sampler", "steps", "IoU, 100", "IoU, object", "seconds"])];
+    for line in outcome.trials.iter().chain([&outcome.reference]) {
+        rows.push(row([
+            sampler(line),
+            &line.setting.steps.to_string(),
+            &format!("{:.3}", line.reference_iou),
+            &line.object_iou.map_or_else(String::new, |iou| format!("{iou:.3}")),
+            &format!("{:.2}", line.seconds),
+        ]));
+    }
+    rows.push("The last line's IoU with 100 steps is that of another seed's 100.".to_owned());
+    rows.push(match outcome.shortest() {
+        Some(line) => format!(
+            "Shortest within {TOLERANCE} of it: {} steps, sampler {}.",
+            line.setting.steps,
+            sampler(line)
+        ),
+        None => format!("None of these is within {TOLERANCE} of it."),
+    });
+    rows.join("\n")
+}
+
+fn row(cells: [&str; 5]) -> String {
+    let [sampler, steps, reference, object, seconds] = cells;
+    format!("{sampler:<16} {steps:>5} {reference:>9} {object:>12} {seconds:>8}")
+}

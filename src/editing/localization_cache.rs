@@ -1,0 +1,141 @@
+//! What pass 1 learned, kept in memory: a second edit of an object in one picture needs no pass 1 of its own.
+//!
+//! The localization instruction names the object and an unrelated word, not what is to become of the object, so that most
+//! edits of one object share it.
+
+use std::{cell::RefCell, sync::Arc};
+
+use quick_cache::{Weighter, unsync::Cache};
+use sha2::{Digest, Sha256};
+
+use crate::editing::{
+    iam_edit::{
+        localization::LocalizationInstruction,
+        localization_map::{Localization, WordMap},
+    },
+    localizer::ScoreSource,
+    session::EditSession,
+    settings::{EditSettings, LocalizationSettings},
+};
+
+/// Most that is kept, in bytes. One localization at 512 pixels takes some 20 kB, so that these are thousands.
+const CAPACITY: u64 = 64 << 20;
+
+/// Bytes of one, roughly.
+const TYPICAL: u64 = 16 << 10;
+
+/// Localizations by what they depend on; the least used go first.
+#[derive(Debug)]
+pub struct LocalizationCache(RefCell<Cache<Key, Kept, Bytes>>);
+
+/// Names a localization: equal keys, equal localizations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key([u8; 32]);
+
+/// A localization with the edit's instruction that it was made for.
+#[derive(Debug, Clone)]
+struct Kept {
+    instruction: String,
+    localization: Arc<Localization>,
+}
+
+/// Counts the bytes of what is kept.
+#[derive(Debug, Clone, Copy)]
+struct Bytes;
+
+impl Key {
+    /// The key of a localization that is about to be made.
+    ///
+    /// The picture counts as the model sees it. The device and the dtype do not: one cache belongs to one loaded model.
+    pub fn of(session: &EditSession<'_>, instruction: &LocalizationInstruction) -> Self {
+        let (request, work) = (session.request, &session.work);
+        // Every setting stands here, so that a new one is thought of.
+        let EditSettings {
+            localize_steps,
+            guidance,
+            scheduler,
+            clusters,
+            tau,
+            rows,
+            localizer,
+            score,
+            threshold,
+            localization,
+            // The picture as the model sees it says it.
+            resize: _,
+            // These are about the mask of a localization, and about the edit.
+            refine: _,
+            grow: _,
+            steps: _,
+            modulation: _,
+            preserve: _,
+        } = &request.settings;
+        // The words are in the localization instruction.
+        let LocalizationSettings { isam_level, icam_level, nouns: _, noun_prompt: _, template: _ } =
+            localization;
+        let settings = format!(
+            "{:?}",
+            (
+                (request.seed, localize_steps, guidance, scheduler, isam_level, icam_level),
+                (clusters, tau, rows, localizer, score, threshold),
+                (instruction, work.dimensions()),
+            )
+        );
+        let mut hasher = Sha256::new();
+        let model = session.pipeline.digest();
+        for part in [model, &request.negative_prompt, &settings] {
+            hasher.update(part.len().to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.update(work.as_raw());
+        Self(hasher.finalize().into())
+    }
+}
+
+impl Default for LocalizationCache {
+    fn default() -> Self {
+        Self::bounded(CAPACITY)
+    }
+}
+
+impl LocalizationCache {
+    /// An empty cache that keeps so many bytes at most.
+    pub fn bounded(capacity: u64) -> Self {
+        // How many they may be is a hint about the size of the cache's own table.
+        let items = (capacity / TYPICAL).clamp(1, 4096) as usize;
+        Self(RefCell::new(Cache::with_weighter(items, capacity, Bytes)))
+    }
+
+    /// The localization of this key, for an edit with this instruction.
+    ///
+    /// The noise difference is that of the edit's own instruction, so that what it scored serves that instruction alone.
+    pub fn get(&self, key: &Key, instruction: &str) -> Option<Arc<Localization>> {
+        let cache = self.0.borrow();
+        let kept = cache.get(key)?;
+        let is_of_object = kept.localization.scored_by == ScoreSource::Attention;
+        (is_of_object || kept.instruction == instruction).then(|| Arc::clone(&kept.localization))
+    }
+
+    /// Keeps a localization that was made for an edit with this instruction.
+    pub fn insert(&self, key: Key, instruction: &str, localization: &Arc<Localization>) {
+        let (instruction, localization) = (instruction.to_owned(), Arc::clone(localization));
+        self.0.borrow_mut().insert(key, Kept { instruction, localization });
+    }
+
+    /// Bytes that are kept.
+    pub fn bytes(&self) -> u64 {
+        self.0.borrow().weight()
+    }
+}
+
+impl Weighter<Key, Kept> for Bytes {
+    fn weight(&self, _key: &Key, kept: &Kept) -> u64 {
+        let found = &kept.localization;
+        let word = |it: &WordMap| size_of::<WordMap>() + it.word.len() + size_of_val(&*it.values);
+        let lists = size_of_val(&*found.labels) + size_of_val(&*found.clusters);
+        let words: usize = found.words.iter().map(word).sum();
+        let texts = kept.instruction.len() + found.instruction.len();
+        let own = size_of::<(Key, Kept, Localization)>();
+        (own + lists + words + texts) as u64
+    }
+}

@@ -1,0 +1,199 @@
+//! What is not computed, because nothing would come of it: the outcome is that of computing it.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+};
+
+use image::RgbImage;
+use retouch::{
+    attn_processor::{AttnProcessor, AttnSite, Branch, Unwatched},
+    editing::{
+        edit_mask::MaskChoice,
+        editor::Editor,
+        event::EditEvent,
+        iam_edit::attn_modulator::AttnModulator,
+        noise_difference,
+        request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
+        session::EditSession,
+        settings::{EditSettings, Modulation},
+    },
+    pipelines::{
+        Conditioning, EditPipeline, Geometry, LatentSize, NoisePrediction, PipelineError,
+        TokenizedPrompt,
+        denoise::{DenoisePlan, denoise},
+        instruct_pix2pix::InstructPix2PixPipeline,
+    },
+    sampling::{SchedulerKind, Steps},
+    schedulers::Scheduler,
+};
+use tch::{Kind, Tensor};
+
+use crate::support::{fixtures, load_pipeline, relative_error};
+
+/// A model that notes the branches of every call.
+struct Noting {
+    model: InstructPix2PixPipeline,
+    calls: Arc<Mutex<Vec<Vec<Branch>>>>,
+}
+
+impl EditPipeline for Noting {
+    fn geometry(&self) -> Geometry {
+        self.model.geometry()
+    }
+    fn digest(&self) -> &str {
+        self.model.digest()
+    }
+    fn tokenize(&self, text: &str) -> Result<TokenizedPrompt, PipelineError> {
+        self.model.tokenize(text)
+    }
+    fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError> {
+        self.model.embed_text(text)
+    }
+    fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
+        self.model.encode_image(image)
+    }
+    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
+        self.model.encode_prompt(prompt)
+    }
+    fn scheduler(
+        &self,
+        kind: Option<SchedulerKind>,
+        steps: Steps,
+    ) -> Result<Box<dyn Scheduler>, PipelineError> {
+        self.model.scheduler(kind, steps)
+    }
+    fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
+        self.model.sites(latent)
+    }
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        attn: Box<dyn AttnProcessor>,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
+        self.calls.lock().unwrap().push(conditioning.branches.clone());
+        self.model.predict_noise(latents, timestep, conditioning, attn)
+    }
+    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
+        self.model.decode(latents)
+    }
+}
+
+fn model() -> InstructPix2PixPipeline {
+    load_pipeline(&fixtures().join("models/sd1"), Kind::Float)
+}
+
+fn request(text: f64, image: f64) -> EditRequest {
+    let mut settings = EditSettings::paper();
+    settings.steps = 4.try_into().unwrap();
+    settings.localize_steps = 3.try_into().unwrap();
+    settings.guidance.text = text.try_into().unwrap();
+    settings.guidance.image = image.try_into().unwrap();
+    settings.preserve = Preserve::None;
+    settings.resize = Resize::Native;
+    let picture = RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8 * 8, y as u8 * 8, 90]));
+    EditRequest {
+        image: Arc::new(picture),
+        instruction: "change the red circle to a blue star".to_owned(),
+        negative_prompt: String::new(),
+        method: MethodKind::IamEdit,
+        object: None,
+        action: None,
+        unparsed: Unparsed::Refuse,
+        seed: 5,
+        settings,
+        mask: MaskChoice::default(),
+        preview_every: 0,
+        preview_decode: PreviewDecode::Linear,
+    }
+}
+
+/// Latents of an edit with all branches, or with those that have a share, under each modulation.
+fn latents(model: &InstructPix2PixPipeline, request: &EditRequest, all: bool) -> Vec<Tensor> {
+    let session = EditSession::new(model, request);
+    let run = session.run(&request.instruction, request.settings.steps).unwrap();
+    let conditioning =
+        if all { session.conditioning(&request.instruction).unwrap() } else { run.conditioning };
+    let plan = DenoisePlan {
+        scheduler: run.scheduler.as_ref(),
+        conditioning: &conditioning,
+        last: None,
+        guidance: request.guidance(),
+        tape: &run.tape,
+    };
+    // Its left half is edited.
+    let mask = Tensor::zeros([1, 1, 32, 32], (Kind::Float, tch::Device::Cpu));
+    let _ = mask.narrow(3, 0, 16).fill_(1.0);
+    let guests: [Box<dyn AttnProcessor>; 3] = [
+        Box::new(Unwatched),
+        Box::new(AttnModulator::new(Modulation::Gate, mask.shallow_clone())),
+        Box::new(AttnModulator::new(Modulation::Null, mask)),
+    ];
+    let run = |guest| {
+        denoise(model, &plan, guest, &mut |_, latents| ControlFlow::Continue(latents)).unwrap()
+    };
+    guests.into_iter().map(run).collect()
+}
+
+#[test]
+fn an_edit_without_a_branch_that_has_no_share_is_that_of_all_three() {
+    let model = model();
+    for (text, image) in [(4.0, 1.0), (4.0, 4.0), (1.0, 1.0)] {
+        let request = request(text, image);
+        let whole = latents(&model, &request, true);
+        let fewer = latents(&model, &request, false);
+        for (whole, fewer) in whole.iter().zip(&fewer) {
+            let error = relative_error(fewer, whole);
+            println!("guidance {text}, {image}: {error:.1e}");
+            assert!(error < 1e-5, "guidance {text}, {image}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_branch_is_computed_only_where_something_comes_of_it() {
+    use Branch::{Image, Text, Uncond};
+    for ((text, image), branches) in [
+        ((4.0, 1.3), vec![Text, Image, Uncond]),
+        ((4.0, 1.0), vec![Text, Image]),
+        ((4.0, 4.0), vec![Text, Uncond]),
+    ] {
+        let calls = Arc::default();
+        let editor =
+            Editor::new(Box::new(Noting { model: model(), calls: Arc::clone(&calls) }), None);
+        let mut request = request(text, image);
+        // Nouns that the fixture's few tokens can tell apart.
+        request.settings.localization.nouns = vec!["square".to_owned(), "house".to_owned()];
+        editor.edit(&request, &mut |_: EditEvent| ControlFlow::Continue(())).unwrap();
+        // Of pass 1's last call only the attention of the branch with the instruction is looked at.
+        let mut expected = vec![branches; 7];
+        expected[2] = vec![Text];
+        assert_eq!(*calls.lock().unwrap(), expected, "guidance {text}, {image}");
+    }
+}
+
+#[test]
+fn a_noise_difference_needs_the_two_branches_that_it_compares() {
+    let calls = Arc::default();
+    let noting = Noting { model: model(), calls: Arc::clone(&calls) };
+    let request = request(4.0, 1.3);
+    let session = EditSession::new(&noting, &request);
+    noise_difference::noise_differences(&session, &request.instruction, 500, 2).unwrap();
+    assert_eq!(*calls.lock().unwrap(), vec![vec![Branch::Text, Branch::Image]; 2]);
+}
+
+#[test]
+fn a_picture_is_encoded_once_for_all_edits_of_it() {
+    let model = model();
+    let request = request(4.0, 1.3);
+    let latents = |request: &EditRequest| {
+        EditSession::new(&model, request).image_latents().unwrap().shallow_clone()
+    };
+    let first = latents(&request);
+    assert_eq!(first.data_ptr(), latents(&request).data_ptr());
+    let other = RgbImage::from_pixel(32, 32, image::Rgb([9; 3]));
+    let other = EditRequest { image: Arc::new(other), ..request };
+    assert_ne!(first.data_ptr(), latents(&other).data_ptr());
+}
