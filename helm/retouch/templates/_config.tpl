@@ -33,6 +33,7 @@ path = {{ . | quote }}
 device = {{ .Values.model.device | quote }}
 dtype = {{ .Values.model.dtype | quote }}
 {{- include "retouch.number" (list "threads" .Values.model.threads) }}
+{{- include "retouch.number" (list "max_batch" .Values.model.maxBatch) }}
 
 [jobs]
 data_dir = "/var/lib/retouch"
