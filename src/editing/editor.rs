@@ -119,14 +119,13 @@ impl Editor {
             return Ok(None);
         };
         let (key, asked) = (Key::of(session, &instruction), &session.request.instruction);
-        let (localization, source) = match self.localizations.get(&key, asked) {
-            Some(kept) => (kept, LocalizationSource::Cache),
-            None => {
-                let found = localize::localize(session, &instruction, sink)?;
-                let found = Arc::new(Localization { stands: instruction.stands, ..found });
-                self.localizations.insert(key, asked, &found);
-                (found, LocalizationSource::Pass)
-            }
+        let (localization, source) = if let Some(kept) = self.localizations.get(&key, asked) {
+            (kept, LocalizationSource::Cache)
+        } else {
+            let found = localize::localize(session, &instruction, sink)?;
+            let found = Arc::new(Localization { stands: instruction.stands, ..found });
+            self.localizations.insert(key, asked, &found);
+            (found, LocalizationSource::Pass)
         };
         if let Some(message) = flat_attention_message(&localization, session.request) {
             warn(sink, WarningReason::FlatAttention, message)?;

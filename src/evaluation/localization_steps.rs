@@ -23,7 +23,7 @@ use crate::sampling::{Interrupted, SchedulerKind, Steps};
 /// The paper's steps, which the others are held against.
 const REFERENCE_STEPS: u32 = 100;
 
-/// How much of the IoU may be lost for fewer steps.
+/// How much of the overlap may be lost for fewer steps.
 pub const TOLERANCE: f64 = 0.01;
 
 /// A way to localize.
@@ -66,9 +66,9 @@ pub struct Case {
 pub struct Line {
     /// The way.
     pub setting: Setting,
-    /// IoU with the reference's mask.
+    /// Overlap with the reference's mask, intersection over union.
     pub reference_iou: f64,
-    /// IoU with the true object, over the cases that know it.
+    /// The same with the true object, over the cases that know it.
     pub object_iou: Option<f64>,
     /// Seconds of a localization.
     pub seconds: f64,
@@ -157,7 +157,7 @@ pub fn measure(
 }
 
 impl Outcome {
-    /// The trial with the fewest steps that loses at most [`TOLERANCE`]: of the IoU with the true objects where they are
+    /// The trial with the fewest steps that loses at most [`TOLERANCE`]: of the overlap with the true objects where they are
     /// known, else of the agreement with the reference. Of equal steps the better one.
     pub fn shortest(&self) -> Option<&Line> {
         let quality = |line: &Line| line.object_iou.unwrap_or(line.reference_iou);

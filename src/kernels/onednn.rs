@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "functions of libtorch's C interface")]
 
 use std::{
+    cell::{Cell, RefCell},
     ffi::{c_char, c_int, c_void},
     ptr,
 };
@@ -13,9 +14,12 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 /// Weights (out, in, k, k) of a convolution, as oneDNN wants them.
+///
+/// Its layout depends on the size of the grid, so they are packed at the first call and again where the size changes.
 #[derive(Debug)]
 pub struct PackedConv2d {
-    weight: Tensor,
+    weight: RefCell<Tensor>,
+    packed_for: Cell<Option<(i64, i64)>>,
     stride: i64,
     padding: i64,
 }
@@ -44,27 +48,38 @@ impl PackedConv2d {
         if !packs(&weight) {
             return Err(weight);
         }
-        let opaque = weight.to_mkldnn();
-        let weight = opaque.mkldnn_reorder_conv2d_weight(
-            [padding; 2],
-            [stride; 2],
-            [1, 1],
-            1,
-            None::<&[i64]>,
-        );
-        Ok(Self { weight, stride, padding })
+        let (weight, packed_for) = (RefCell::new(weight.to_mkldnn()), Cell::new(None));
+        Ok(Self { weight, packed_for, stride, padding })
+    }
+
+    /// Packs the weights for an input.
+    fn pack(&self, input: &Tensor) {
+        let size = input.size();
+        let grid = Some((size[2], size[3]));
+        if self.packed_for.replace(grid) != grid {
+            let _plain_or_old = self.weight.replace_with(|weight| {
+                weight.mkldnn_reorder_conv2d_weight(
+                    [self.padding; 2],
+                    [self.stride; 2],
+                    [1, 1],
+                    1,
+                    size.as_slice(),
+                )
+            });
+        }
     }
 
     /// (N, in, h, w) to (N, out, h′, w′), in the input's order of dimensions in memory.
     pub fn forward(&self, input: &Tensor, bias: &Tensor) -> Tensor {
+        self.pack(input);
         let (stride, padding, dilation) = ([self.stride; 2], [self.padding; 2], [1i64; 2]);
-        let bias = handle(bias);
+        let (bias, weight) = (handle(bias), self.weight.borrow());
         call("convolution", |output| {
             // SAFETY: the signature is libtorch 2.11's; all that is pointed to outlives the call, which changes none of it.
             unsafe {
                 aoti_torch_cpu_mkldnn__convolution_pointwise(
                     handle(input),
-                    handle(&self.weight),
+                    handle(&weight),
                     &raw const bias,
                     padding.as_ptr(),
                     2,

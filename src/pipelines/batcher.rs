@@ -59,8 +59,10 @@ enum Message {
 /// Another call that waits.
 struct Other {
     handle: u64,
-    run: Box<dyn FnOnce(&dyn EditPipeline) + Send>,
+    run: Run,
 }
+
+type Run = Box<dyn FnOnce(&dyn EditPipeline) + Send>;
 
 /// A U-Net call that waits.
 struct Waiting {
@@ -152,16 +154,13 @@ impl<'a> Model<'a> {
             let started = Instant::now();
             let may_go_first = self.noise.is_empty() || self.between < self.last_step;
             let other = if may_go_first { self.others.pop_front() } else { None };
-            match other {
-                Some(other) => {
-                    (other.run)(self.pipeline);
-                    self.expected.insert(other.handle, None);
-                    self.between += started.elapsed();
-                }
-                None => {
-                    self.step();
-                    (self.last_step, self.between) = (started.elapsed(), Duration::ZERO);
-                }
+            if let Some(other) = other {
+                (other.run)(self.pipeline);
+                self.expected.insert(other.handle, None);
+                self.between += started.elapsed();
+            } else {
+                self.step();
+                (self.last_step, self.between) = (started.elapsed(), Duration::ZERO);
             }
         }
     }
@@ -221,9 +220,10 @@ impl<'a> Model<'a> {
         let mut rest = VecDeque::new();
         for waiting in self.noise.drain(..) {
             let fits = batch.len() < self.max_batch;
-            match fits && waiting.size() == size {
-                true => batch.push(waiting),
-                false => rest.push_back(waiting),
+            if fits && waiting.size() == size {
+                batch.push(waiting);
+            } else {
+                rest.push_back(waiting);
             }
         }
         self.noise = rest;
@@ -296,7 +296,7 @@ impl Batched {
     }
 
     fn send(&self, message: Message) {
-        self.calls.send(message).ok().expect(THREAD_LIVES);
+        assert!(self.calls.send(message).is_ok(), "{THREAD_LIVES}");
     }
 }
 

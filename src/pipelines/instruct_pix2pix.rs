@@ -137,7 +137,9 @@ impl BatchPipeline for InstructPix2PixPipeline {
         &self,
         calls: &mut [NoiseCall],
     ) -> Result<Vec<NoisePrediction>, PipelineError> {
-        calls.iter_mut().for_each(|it| it.attn.begin(it.attempt));
+        for call in calls.iter_mut() {
+            call.attn.begin(call.attempt);
+        }
 
         // 1. The rows of each sample
         let samples = calls.iter().map(|it| {
