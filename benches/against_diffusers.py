@@ -1,6 +1,6 @@
 """Times retouch against diffusers on the same weights, machine and run, and compares the pictures that both make.
 
-    make bench        # or: python benches/against_diffusers.py --help
+    python benches/against_diffusers.py --help
 
 Each run is a process of its own, peers in turn. A step's time is the gap between two step reports as they arrive, so all that a
 step costs is in it; the first step of a run warms up and is left out. Peak memory is the process's largest resident set.

@@ -100,7 +100,6 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     // 3. The port. It answers health and reflection while the model loads.
     let port = Port {
         max_request_bytes: config.server.max_request_bytes as usize,
-        slots: config.model.max_batch(),
         connection_age: config.server.connection_age,
     };
     let admission = Arc::new(QueueAdmission(Arc::clone(&store)));
@@ -163,6 +162,7 @@ fn open(config: &Config) -> Result<Arc<Store>, CliError> {
     let space = Space { quota: jobs.disk_quota_bytes, min_free: jobs.min_free_bytes };
     let journal = Journal::open(folder, space).map_err(serve_error)?;
     let limits = Limits {
+        slots: config.model.max_batch(),
         queue: QueueLimits {
             total: jobs.queue_limit as usize,
             tenant: jobs.tenant_queue_limit as usize,

@@ -31,6 +31,8 @@ use crate::wire::{
 /// What a server allows.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Jobs that run at once.
+    pub slots: u32,
     /// Jobs that wait for a slot.
     pub queue: QueueLimits,
     /// Jobs of one tenant that wait for a decision.

@@ -40,7 +40,8 @@ impl Store {
             let Some(job) = self.by_id(*id) else { continue };
             *depths.entry(job.priority_label()).or_default() += 1;
             let ahead = index + self.running.len();
-            let eta = (!pace.is_zero()).then(|| spec::duration(pace.saturating_mul(ahead as u32)));
+            let turns = ahead as u32 / self.limits.slots.max(1);
+            let eta = (!pace.is_zero()).then(|| spec::duration(pace.saturating_mul(turns)));
             let (position, length) = (index as u32 + 1, order.len() as u32);
             job.show_queue(v1::QueueUpdate { position, length, eta });
         }
@@ -60,7 +61,8 @@ impl Store {
     /// When a new job would start about now.
     pub fn wait(&self) -> Duration {
         let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed).max(1_000));
-        pace.saturating_mul(self.queue.len().max(1) as u32)
+        let turns = (self.queue.len() as u32).div_ceil(self.limits.slots.max(1));
+        pace.saturating_mul(turns.max(1))
     }
 }
 

@@ -231,50 +231,41 @@ impl<'a> Model<'a> {
         self.serve(batch);
     }
 
-    /// Runs calls as one. If that fails, each half by itself: the fault is one call's, or there is not enough memory for all.
-    fn serve(&mut self, mut batch: Vec<Waiting>) {
+    /// Runs calls as one. If that fails, each half by itself; whether every call was served.
+    ///
+    /// Where both halves can be served, it was the size that failed, for want of memory: half of it is the most from then on.
+    fn serve(&mut self, mut batch: Vec<Waiting>) -> bool {
         let (mut calls, replies): (Vec<NoiseCall>, Vec<_>) =
             batch.drain(..).map(|it| (it.call, (it.handle, it.reply))).unzip();
+        let size = calls.len();
         let run = AssertUnwindSafe(|| self.pipeline.predict_noises(&mut calls));
-        let outcome = panic::catch_unwind(run);
-        let served: Vec<_> = match outcome {
+        let served: Vec<_> = match panic::catch_unwind(run) {
             Ok(Ok(predictions)) => predictions.into_iter().map(|it| Ok(Ok(it))).collect(),
-            Ok(Err(error)) if calls.len() == 1 => vec![Ok(Err(error))],
-            Err(panic) if calls.len() == 1 => vec![Err(panic)],
-            failed => {
-                self.expect_less(failed.err().as_deref(), calls.len());
+            Ok(Err(error)) if size == 1 => vec![Ok(Err(error))],
+            Err(panic) if size == 1 => vec![Err(panic)],
+            Ok(Err(_)) | Err(_) => {
                 for call in &mut calls {
                     call.attempt = Attempt::Again;
                 }
                 let waiting = |(call, (handle, reply))| Waiting { handle, call, reply };
-                let mut batch: Vec<Waiting> = calls.into_iter().zip(replies).map(waiting).collect();
-                let second = batch.split_off(batch.len() / 2);
-                self.serve(batch);
-                return self.serve(second);
+                let mut first: Vec<Waiting> = calls.into_iter().zip(replies).map(waiting).collect();
+                let second = first.split_off(size / 2);
+                // Both, whatever becomes of the first.
+                let all = self.serve(first) & self.serve(second);
+                if all {
+                    self.max_batch = self.max_batch.min(size / 2);
+                    tracing::warn!(max_batch = self.max_batch, "batches are smaller from now on");
+                }
+                return all;
             }
         };
+        let all = served.iter().all(|it| matches!(it, Ok(Ok(_))));
         for ((outcome, call), (_, reply)) in served.into_iter().zip(calls).zip(replies) {
             // A job that does not wait any more is no concern of the others.
             drop(reply.send((outcome, call)));
         }
+        all
     }
-
-    /// After a batch for which there was not enough memory, half of it is the most.
-    fn expect_less(&mut self, panic: Option<&(dyn Any + Send)>, size: usize) {
-        if panic.is_some_and(is_out_of_memory) {
-            self.max_batch = (size / 2).max(1);
-            tracing::warn!(max_batch = self.max_batch, "out of memory: batches are smaller now");
-        }
-    }
-}
-
-/// Whether a panic of libtorch's says that memory ran out.
-pub fn is_out_of_memory(panic: &(dyn Any + Send)) -> bool {
-    const SAYINGS: [&str; 3] =
-        ["out of memory", "DefaultCPUAllocator: can't allocate", "not enough memory"];
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-    SAYINGS.iter().any(|it| text.contains(it))
 }
 
 // === impl Batched ===
@@ -366,13 +357,7 @@ impl EditPipeline for Batched {
         attn: Box<dyn AttnProcessor>,
     ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
         let (reply, served) = mpsc::channel();
-        let call = NoiseCall {
-            latents: latents.shallow_clone(),
-            timestep,
-            conditioning: conditioning.shallow_clone(),
-            attn,
-            attempt: Attempt::First,
-        };
+        let call = NoiseCall::new(latents, timestep, conditioning, attn);
         self.send(Message::Noise(Waiting { handle: self.id, call, reply }));
         let (outcome, call) = served.recv().expect(THREAD_LIVES);
         (outcome.unwrap_or_else(|panic| panic::resume_unwind(panic)), call.attn)

@@ -5,7 +5,7 @@
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::{Attempt, AttnProcessor, AttnSite, Branch, RowGuests};
+use crate::attn_processor::{AttnProcessor, AttnSite, Branch, RowGuests};
 use crate::models::{
     autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
     clip::{text_model::ClipTextModel, tokenizer::ClipTokenizer},
@@ -114,12 +114,7 @@ impl EditPipeline for InstructPix2PixPipeline {
         conditioning: &Conditioning,
         attn: Box<dyn AttnProcessor>,
     ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
-        let (latents, conditioning) = (latents.shallow_clone(), conditioning.shallow_clone());
-        let mut calls =
-            [NoiseCall { latents, timestep, conditioning, attn, attempt: Attempt::First }];
-        let prediction = self.predict_noises(&mut calls).map(|mut it| it.remove(0));
-        let [call] = calls;
-        (prediction, call.attn)
+        self.predict_alone(NoiseCall::new(latents, timestep, conditioning, attn))
     }
 
     fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {

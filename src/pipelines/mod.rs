@@ -182,6 +182,30 @@ pub trait BatchPipeline: EditPipeline {
         &self,
         calls: &mut [NoiseCall],
     ) -> Result<Vec<NoisePrediction>, PipelineError>;
+
+    /// [`EditPipeline::predict_noise`] as a batch of one.
+    fn predict_alone(
+        &self,
+        mut call: NoiseCall,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
+        let predictions = self.predict_noises(std::slice::from_mut(&mut call));
+        (predictions.map(|mut it| it.remove(0)), call.attn)
+    }
+}
+
+// === impl NoiseCall ===
+
+impl NoiseCall {
+    /// A call that is made for the first time.
+    pub fn new(
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        attn: Box<dyn AttnProcessor>,
+    ) -> Self {
+        let (latents, conditioning) = (latents.shallow_clone(), conditioning.shallow_clone());
+        Self { latents, timestep, conditioning, attn, attempt: Attempt::First }
+    }
 }
 
 // === impl Conditioning ===

@@ -24,8 +24,6 @@ const PENDING_RESETS: usize = 1024;
 pub struct Port {
     /// Largest message that is read, in bytes.
     pub max_request_bytes: usize,
-    /// Jobs that run at once.
-    pub slots: u32,
     /// How long a connection lives.
     pub connection_age: Duration,
 }
@@ -45,7 +43,7 @@ pub fn http(port: &Port) -> Server {
 
 /// The services of a store, with a reporter that tells the health of `retouch.v1.EditService` and of the server as a whole.
 pub async fn routes(store: &Arc<Store>, port: &Port) -> Routes {
-    let edits = Edits::new(Arc::clone(store), port.max_request_bytes as u64, port.slots);
+    let edits = Edits::new(Arc::clone(store), port.max_request_bytes as u64);
     let edits = EditServiceServer::new(edits)
         .max_decoding_message_size(port.max_request_bytes)
         .max_encoding_message_size(MAX_ANSWER);

@@ -8,7 +8,7 @@ use std::{
 
 use image::RgbImage;
 use retouch::{
-    attn_processor::{AttnProcessor, AttnSite, Unwatched},
+    attn_processor::{AttnProcessor, Unwatched},
     editing::{
         iam_edit::{
             attn_modulator::AttnModulator,
@@ -17,28 +17,20 @@ use retouch::{
         settings::Modulation,
     },
     pipelines::{
-        BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall,
-        NoisePrediction, PipelineError, TokenizedPrompt,
+        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoisePrediction,
         batcher::{self, Batched},
         denoise::{DenoisePlan, denoise},
         instruct_pix2pix::InstructPix2PixPipeline,
     },
-    sampling::{GuidanceScales, Interrupted, SchedulerKind, Steps},
-    schedulers::{Scheduler, noise::NoiseTape},
+    sampling::{GuidanceScales, Interrupted},
+    schedulers::noise::NoiseTape,
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::support::{fixtures, load_pipeline, relative_error};
+use crate::support::{Spied, fixtures, load_pipeline, relative_error};
 
 /// fp32: rows of a batch are summed in another order.
 const TOLERANCE: f64 = 1e-5;
-
-/// The model, with a note of each call and a fault where one is planned.
-struct Watched {
-    model: InstructPix2PixPipeline,
-    calls: Calls,
-    fault: Fault,
-}
 
 /// Samples of each call that was made.
 type Calls = Arc<Mutex<Vec<usize>>>;
@@ -52,79 +44,25 @@ enum Fault {
     BadPrompt,
 }
 
-impl BatchPipeline for Watched {
-    fn predict_noises(
-        &self,
-        calls: &mut [NoiseCall],
-    ) -> Result<Vec<NoisePrediction>, PipelineError> {
-        self.calls.lock().unwrap().push(calls.len());
-        let sizes: Vec<_> = calls.iter().map(|it| it.latents.size()).collect();
+/// The model, with a note of each call and a fault where one is planned.
+fn watched(calls: Calls, fault: Fault) -> Spied {
+    Spied::new(model(), move |model, samples| {
+        calls.lock().unwrap().push(samples.len());
+        let sizes: Vec<_> = samples.iter().map(|it| it.latents.size()).collect();
         assert!(sizes.windows(2).all(|it| it[0] == it[1]), "samples of two sizes: {sizes:?}");
-        let predictions = self.model.predict_noises(calls);
-        match self.fault {
-            Fault::Memory(most) if calls.len() > most => panic!("CUDA out of memory"),
+        let predictions = model.predict_noises(samples);
+        match fault {
+            Fault::Memory(most) if samples.len() > most => panic!("out of memory"),
             Fault::BadPrompt if predictions.as_ref().unwrap().iter().any(is_bad) => {
                 panic!("not a number")
             }
             _ => predictions,
         }
-    }
+    })
 }
 
 fn is_bad(prediction: &NoisePrediction) -> bool {
     prediction.text.isnan().any().int64_value(&[]) == 1
-}
-
-impl EditPipeline for Watched {
-    fn geometry(&self) -> Geometry {
-        self.model.geometry()
-    }
-
-    fn digest(&self) -> &str {
-        self.model.digest()
-    }
-
-    fn tokenize(&self, text: &str) -> Result<TokenizedPrompt, PipelineError> {
-        self.model.tokenize(text)
-    }
-
-    fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError> {
-        self.model.embed_text(text)
-    }
-
-    fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
-        self.model.encode_image(image)
-    }
-
-    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
-        self.model.encode_prompt(prompt)
-    }
-
-    fn scheduler(
-        &self,
-        kind: Option<SchedulerKind>,
-        steps: Steps,
-    ) -> Result<Box<dyn Scheduler>, PipelineError> {
-        self.model.scheduler(kind, steps)
-    }
-
-    fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
-        self.model.sites(latent)
-    }
-
-    fn predict_noise(
-        &self,
-        latents: &Tensor,
-        timestep: f64,
-        conditioning: &Conditioning,
-        attn: Box<dyn AttnProcessor>,
-    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
-        self.model.predict_noise(latents, timestep, conditioning, attn)
-    }
-
-    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
-        self.model.decode(latents)
-    }
 }
 
 fn model() -> InstructPix2PixPipeline {
@@ -134,7 +72,7 @@ fn model() -> InstructPix2PixPipeline {
 fn start(max_batch: usize, fault: Fault) -> (Batched, Calls) {
     let calls = Calls::default();
     let noted = Arc::clone(&calls);
-    let load = move || Ok::<_, ()>(Watched { model: model(), calls: noted, fault });
+    let load = move || Ok::<_, ()>(watched(noted, fault));
     (batcher::start(max_batch, load).unwrap().0, calls)
 }
 
@@ -359,6 +297,6 @@ fn a_job_that_fails_takes_no_other_with_it() {
 
 #[test]
 fn a_model_that_cannot_be_loaded_says_why() {
-    let failed = batcher::start(2, || Err::<Watched, _>("no such file"));
+    let failed = batcher::start(2, || Err::<Spied, _>("no such file"));
     assert_eq!(failed.err(), Some("no such file"));
 }

@@ -7,7 +7,7 @@ use std::{
 
 use image::RgbImage;
 use retouch::{
-    attn_processor::{AttnProcessor, AttnSite, Branch, Unwatched},
+    attn_processor::{AttnProcessor, Branch, Unwatched},
     editing::{
         edit_mask::MaskChoice,
         editor::Editor,
@@ -19,66 +19,26 @@ use retouch::{
         settings::{EditSettings, Modulation},
     },
     pipelines::{
-        Conditioning, EditPipeline, Geometry, LatentSize, NoisePrediction, PipelineError,
-        TokenizedPrompt,
+        BatchPipeline,
         denoise::{DenoisePlan, denoise},
         instruct_pix2pix::InstructPix2PixPipeline,
     },
-    sampling::{SchedulerKind, Steps},
-    schedulers::Scheduler,
 };
 use tch::{Kind, Tensor};
 
-use crate::support::{fixtures, load_pipeline, relative_error};
+use crate::support::{Spied, fixtures, load_pipeline, relative_error};
+
+/// The branches of each call that was made.
+type Calls = Arc<Mutex<Vec<Vec<Branch>>>>;
 
 /// A model that notes the branches of every call.
-struct Noting {
-    model: InstructPix2PixPipeline,
-    calls: Arc<Mutex<Vec<Vec<Branch>>>>,
-}
-
-impl EditPipeline for Noting {
-    fn geometry(&self) -> Geometry {
-        self.model.geometry()
-    }
-    fn digest(&self) -> &str {
-        self.model.digest()
-    }
-    fn tokenize(&self, text: &str) -> Result<TokenizedPrompt, PipelineError> {
-        self.model.tokenize(text)
-    }
-    fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError> {
-        self.model.embed_text(text)
-    }
-    fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
-        self.model.encode_image(image)
-    }
-    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
-        self.model.encode_prompt(prompt)
-    }
-    fn scheduler(
-        &self,
-        kind: Option<SchedulerKind>,
-        steps: Steps,
-    ) -> Result<Box<dyn Scheduler>, PipelineError> {
-        self.model.scheduler(kind, steps)
-    }
-    fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
-        self.model.sites(latent)
-    }
-    fn predict_noise(
-        &self,
-        latents: &Tensor,
-        timestep: f64,
-        conditioning: &Conditioning,
-        attn: Box<dyn AttnProcessor>,
-    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
-        self.calls.lock().unwrap().push(conditioning.branches.clone());
-        self.model.predict_noise(latents, timestep, conditioning, attn)
-    }
-    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
-        self.model.decode(latents)
-    }
+fn noting(calls: &Calls) -> Spied {
+    let calls = Arc::clone(calls);
+    Spied::new(model(), move |model, samples| {
+        let branches = samples.iter().map(|it| it.conditioning.branches.clone());
+        calls.lock().unwrap().extend(branches);
+        model.predict_noises(samples)
+    })
 }
 
 fn model() -> InstructPix2PixPipeline {
@@ -146,7 +106,6 @@ fn an_edit_without_a_branch_that_has_no_share_is_that_of_all_three() {
         let fewer = latents(&model, &request, false);
         for (whole, fewer) in whole.iter().zip(&fewer) {
             let error = relative_error(fewer, whole);
-            println!("guidance {text}, {image}: {error:.1e}");
             assert!(error < 1e-5, "guidance {text}, {image}: {error}");
         }
     }
@@ -160,9 +119,8 @@ fn a_branch_is_computed_only_where_something_comes_of_it() {
         ((4.0, 1.0), vec![Text, Image]),
         ((4.0, 4.0), vec![Text, Uncond]),
     ] {
-        let calls = Arc::default();
-        let editor =
-            Editor::new(Box::new(Noting { model: model(), calls: Arc::clone(&calls) }), None);
+        let calls = Calls::default();
+        let editor = Editor::new(Box::new(noting(&calls)), None);
         let mut request = request(text, image);
         // Nouns that the fixture's few tokens can tell apart.
         request.settings.localization.nouns = vec!["square".to_owned(), "house".to_owned()];
@@ -176,8 +134,8 @@ fn a_branch_is_computed_only_where_something_comes_of_it() {
 
 #[test]
 fn a_noise_difference_needs_the_two_branches_that_it_compares() {
-    let calls = Arc::default();
-    let noting = Noting { model: model(), calls: Arc::clone(&calls) };
+    let calls = Calls::default();
+    let noting = noting(&calls);
     let request = request(4.0, 1.3);
     let session = EditSession::new(&noting, &request);
     noise_difference::noise_differences(&session, &request.instruction, 500, 2).unwrap();

@@ -4,8 +4,15 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use retouch::{
+    attn_processor::{AttnProcessor, AttnSite},
     models::snapshot::Snapshot,
-    pipelines::{instruct_pix2pix::InstructPix2PixPipeline, load},
+    pipelines::{
+        BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall,
+        NoisePrediction, PipelineError, TokenizedPrompt, instruct_pix2pix::InstructPix2PixPipeline,
+        load,
+    },
+    sampling::{SchedulerKind, Steps},
+    schedulers::Scheduler,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -59,4 +66,89 @@ pub(crate) fn psnr(found: &RgbImage, expected: &RgbImage) -> f64 {
 /// A snapshot's networks, on the CPU.
 pub(crate) fn load_pipeline(path: &Path, kind: Kind) -> InstructPix2PixPipeline {
     load::load(&Snapshot::open(path).unwrap(), kind, Device::Cpu).unwrap()
+}
+
+/// What stands in for a model's U-Net calls.
+type Spy = dyn Fn(&InstructPix2PixPipeline, &mut [NoiseCall]) -> Result<Vec<NoisePrediction>, PipelineError>
+    + Send;
+
+/// A model whose U-Net calls go through a test.
+pub(crate) struct Spied {
+    model: InstructPix2PixPipeline,
+    spy: Box<Spy>,
+}
+
+impl Spied {
+    pub(crate) fn new(
+        model: InstructPix2PixPipeline,
+        spy: impl Fn(
+            &InstructPix2PixPipeline,
+            &mut [NoiseCall],
+        ) -> Result<Vec<NoisePrediction>, PipelineError>
+        + Send
+        + 'static,
+    ) -> Self {
+        Self { model, spy: Box::new(spy) }
+    }
+}
+
+impl BatchPipeline for Spied {
+    fn predict_noises(
+        &self,
+        calls: &mut [NoiseCall],
+    ) -> Result<Vec<NoisePrediction>, PipelineError> {
+        (self.spy)(&self.model, calls)
+    }
+}
+
+impl EditPipeline for Spied {
+    fn geometry(&self) -> Geometry {
+        self.model.geometry()
+    }
+
+    fn digest(&self) -> &str {
+        self.model.digest()
+    }
+
+    fn tokenize(&self, text: &str) -> Result<TokenizedPrompt, PipelineError> {
+        self.model.tokenize(text)
+    }
+
+    fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError> {
+        self.model.embed_text(text)
+    }
+
+    fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
+        self.model.encode_image(image)
+    }
+
+    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
+        self.model.encode_prompt(prompt)
+    }
+
+    fn scheduler(
+        &self,
+        kind: Option<SchedulerKind>,
+        steps: Steps,
+    ) -> Result<Box<dyn Scheduler>, PipelineError> {
+        self.model.scheduler(kind, steps)
+    }
+
+    fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
+        self.model.sites(latent)
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        attn: Box<dyn AttnProcessor>,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
+        self.predict_alone(NoiseCall::new(latents, timestep, conditioning, attn))
+    }
+
+    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
+        self.model.decode(latents)
+    }
 }

@@ -12,7 +12,7 @@ const MIME_TYPES: [&str; 3] = ["image/png", "image/jpeg", "image/webp"];
 
 pub(super) fn info(edits: &Edits, tenant: &str) -> v1::ServerInfo {
     let store = &edits.store;
-    let Limits { queue, tenant_awaiting, max_ttl, max_pixels, max_artifact_bytes, .. } =
+    let Limits { slots, queue, tenant_awaiting, max_ttl, max_pixels, max_artifact_bytes, .. } =
         store.limits;
     let model = store.model();
     let counts = store.counts(tenant);
@@ -34,8 +34,8 @@ pub(super) fn info(edits: &Edits, tenant: &str) -> v1::ServerInfo {
             max_ttl: Some(duration(max_ttl)),
         }),
         load: Some(v1::Load {
-            slots: edits.slots,
-            free_slots: edits.slots.saturating_sub(store.running() as u32),
+            slots,
+            free_slots: slots.saturating_sub(store.running() as u32),
             queued: store.queue.len() as u32,
             queue_limit: store.queue.limit() as u32,
         }),

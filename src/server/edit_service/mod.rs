@@ -44,13 +44,12 @@ pub struct Edits {
     store: Arc<Store>,
     streams: Streams,
     max_request_bytes: u64,
-    slots: u32,
 }
 
 impl Edits {
-    /// The service over a store; `slots` jobs run at once.
-    pub fn new(store: Arc<Store>, max_request_bytes: u64, slots: u32) -> Self {
-        Self { streams: Streams::new(Arc::clone(&store)), store, max_request_bytes, slots }
+    /// The service over a store.
+    pub fn new(store: Arc<Store>, max_request_bytes: u64) -> Self {
+        Self { streams: Streams::new(Arc::clone(&store)), store, max_request_bytes }
     }
 
     /// Runs what waits for the disk or decodes pictures on a thread for such work.

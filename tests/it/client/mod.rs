@@ -49,6 +49,7 @@ use crate::{
 
 /// What a small server allows.
 const LIMITS: Limits = Limits {
+    slots: 1,
     queue: QueueLimits { total: 64, tenant: 64 },
     tenant_awaiting: 8,
     queue_timeout: Duration::from_secs(600),
@@ -90,11 +91,7 @@ impl Site {
             .enable_all()
             .build()
             .unwrap();
-        let port = Port {
-            max_request_bytes: 32 << 20,
-            slots: 1,
-            connection_age: Duration::from_secs(600),
-        };
+        let port = Port { max_request_bytes: 32 << 20, connection_age: Duration::from_secs(600) };
         let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(clock::run(Arc::clone(&store)));

@@ -27,12 +27,12 @@ use tonic::service::Routes;
 /// How long anything here may take before the test has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const PORT: Port =
-    Port { max_request_bytes: 4 << 20, slots: 1, connection_age: Duration::from_secs(600) };
+const PORT: Port = Port { max_request_bytes: 4 << 20, connection_age: Duration::from_secs(600) };
 
 /// The service over an empty store; its model stays away.
 async fn routes(folder: &Path) -> Routes {
     let limits = Limits {
+        slots: 1,
         queue: QueueLimits { total: 8, tenant: 8 },
         tenant_awaiting: 4,
         queue_timeout: Duration::from_secs(60),

@@ -33,6 +33,7 @@ use super::script::Script;
 
 /// The script's limits.
 pub(crate) const LIMITS: Limits = Limits {
+    slots: 1,
     queue: QueueLimits { total: 8, tenant: 8 },
     tenant_awaiting: 4,
     queue_timeout: Duration::from_secs(60),
@@ -129,7 +130,7 @@ impl Harness {
         let store = Store::open(open(path).await, limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let port = Port { max_request_bytes: 32 << 20, slots: 1, connection_age };
+        let port = Port { max_request_bytes: 32 << 20, connection_age };
         let routes = router::routes(&store, &port).await;
         let server = router::http(&port).add_routes(routes);
         let incoming = TcpListenerStream::new(listener);

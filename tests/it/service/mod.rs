@@ -1,5 +1,6 @@
 //! The service over loopback: a real server, journal and client, and a model that is a script.
 
+mod batches;
 mod crash;
 mod disk;
 mod faults;

@@ -40,7 +40,14 @@ fn command(folder: &Path) -> Command {
 impl Server {
     /// Starts a server and waits until it is ready.
     pub(super) fn start(folder: &Path) -> Self {
-        Self::spawn(command(folder))
+        Self::start_with(folder, &[])
+    }
+
+    /// As [`Self::start`], with further flags.
+    pub(super) fn start_with(folder: &Path, flags: &[&str]) -> Self {
+        let mut command = command(folder);
+        command.args(flags);
+        Self::spawn(command)
     }
 
     fn spawn(mut command: Command) -> Self {
