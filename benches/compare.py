@@ -116,10 +116,11 @@ def whole_edits(args: argparse.Namespace) -> dict:
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """Everything, as it is written to `compare.json`."""
+    """Everything, as it is written to `compare.json`, where each part lands as soon as it is known."""
     names = ["diffusers", "retouch", *args.others]
     engines = {name: start(args, name) for name in names}
     found: dict = {"cores": os.cpu_count(), "load": {name: it.loaded for name, it in engines.items()}}
+    save = lambda: (args.out / "compare.json").write_text(json.dumps(found, indent=2))  # noqa: E731
     found["peak_gflops"] = max(engines["retouch"].ask("peak")["gflops"] or 0.0 for _ in range(3))
 
     found["step"] = {}
@@ -128,12 +129,14 @@ def measure(args: argparse.Namespace) -> dict:
         asked = {name: it for name, it in engines.items() if name != "compile" or pixels == min(args.sizes)}
         steps = {name: lambda it=it: it.ask("step", pixels=pixels, guest="none") for name, it in asked.items()}
         found["step"][pixels] = rounds(args.samples, steps)
+        save()
     for name in args.others:
         engines.pop(name).close()
 
     ours = engines["retouch"]
     guests = {guest: lambda guest=guest: ours.ask("step", pixels=256, guest=guest) for guest in ("none", "localize", "gate")}
     found["guests"] = rounds(args.pairs, guests)
+    save()
     found["vae"] = {}
     for pixels in args.sizes:
         for run in ("encode", "decode"):
@@ -149,8 +152,11 @@ def measure(args: argparse.Namespace) -> dict:
         }
     for engine in engines.values():
         engine.close()
+    save()
     found["error"] = errors(args)
+    save()
     found["edit"] = whole_edits(args)
+    save()
     return found
 
 
@@ -210,7 +216,6 @@ def main() -> None:
         print(f"writing random weights of full size to {args.model}", file=sys.stderr)
         random_model.write(args.model)
     found = measure(args)
-    (args.out / "compare.json").write_text(json.dumps(found, indent=2))
     draw(found, FLOP, args.out / "compare.png")
     print(report(found))
 

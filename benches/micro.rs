@@ -1,10 +1,29 @@
 //! The parts that run at every step beside the networks' own layers: `cargo bench --bench micro`.
 #![allow(missing_docs)]
 
+use std::{sync::Arc, time::Duration};
+
 use divan::{Bencher, black_box, counter::ItemsCount};
 use image::{Rgb, RgbImage};
-use retouch::{cluster::KMeans, kernels::flash_attention, pipelines::preview::LatentPreview};
+use retouch::{
+    cluster::KMeans,
+    jobs::{
+        follow::Follower,
+        job::{Job, Shot},
+        queue::QueueLimits,
+        store::{Limits, Store},
+    },
+    journal::{Journal, Space},
+    kernels::flash_attention,
+    pipelines::preview::LatentPreview,
+    wire::{
+        journal::v1::JobRecord,
+        pictures::LazyPreview,
+        v1::{Pass, StepProgress},
+    },
+};
 use tch::{Device, Kind, Tensor};
+use uuid::Uuid;
 
 /// Queries, keys and head size of a layer of three rows and eight heads, as at 512 px.
 const LAYERS: [(i64, i64, i64); 4] =
@@ -83,4 +102,50 @@ fn preview(bencher: Bencher<'_, '_>, side: u32) {
     let latents = random(&[1, 4, i64::from(side), i64::from(side)], Kind::Float);
     let preview = LatentPreview::fit(&image, &latents, 0.18215);
     bencher.bench_local(|| preview.render(black_box(&latents)));
+}
+
+/// Limits that nothing here comes near.
+fn limits() -> Limits {
+    let hour = Duration::from_secs(3600);
+    Limits {
+        slots: 1,
+        queue: QueueLimits { total: 1, tenant: 1 },
+        tenant_awaiting: 1,
+        queue_timeout: hour,
+        run_timeout: hour,
+        default_ttl: hour,
+        max_ttl: hour,
+        max_pixels: 1 << 24,
+        max_artifact_bytes: 1 << 24,
+        max_attempts: 1,
+    }
+}
+
+/// A step's progress with its preview, shown once and told to every follower: what a step costs the service.
+#[divan::bench(args = [1, 10, 100, 1000], sample_count = 20)]
+fn event_fan_out(bencher: Bencher<'_, '_>, followers: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let (Ok(runtime), Ok(folder)) = (runtime, tempfile::tempdir()) else {
+        panic!("a benchmark needs a runtime and a folder");
+    };
+    let space = Space { quota: 1 << 30, min_free: 0 };
+    let store = Journal::open(folder.path(), space).and_then(|it| Store::open(it, limits()));
+    let store = store.unwrap_or_else(|error| panic!("{error}"));
+    let job = Arc::new(Job::new(Uuid::now_v7(), JobRecord::default(), tracing::Span::none()));
+    let mut watching: Vec<Follower> =
+        (0..followers).map(|_| Follower::new(&store, &job, 0, None)).collect();
+    let picture = Arc::new(RgbImage::new(512, 512));
+    bencher.counter(ItemsCount::new(2 * followers)).bench_local(|| {
+        let picture = LazyPreview::new(Arc::clone(&picture), None);
+        job.show_preview(Shot { pass: Pass::Edit, step: 1, picture });
+        job.show_step(StepProgress { step: 1, total: 20, ..StepProgress::default() });
+        runtime.block_on(async {
+            for follower in &mut watching {
+                for _ in 0..2 {
+                    let event = follower.next().await;
+                    assert!(event.is_ok_and(|it| it.is_some()), "an event was shown");
+                }
+            }
+        });
+    });
 }

@@ -8,6 +8,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -26,6 +27,8 @@ const CONNECTIONS: usize = 20;
 const REFUSED: (usize, usize, usize) = (10_000, 4 << 20, 16);
 /// Alternating runs with and without watchers, and how many watchers.
 const PAIRS: (usize, usize) = (5, 100);
+/// Alternating runs of as many jobs at once, one after the other and in batches of as many.
+const BATCHES: (usize, usize) = (5, 4);
 
 struct Server {
     child: Child,
@@ -97,13 +100,15 @@ impl Drop for Server {
     }
 }
 
+/// An edit whose seed no other has, so that its localization is not one that was kept.
 fn edit(steps: u32) -> CreateEditJobRequest {
+    static SEED: AtomicU64 = AtomicU64::new(0);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let picture = std::fs::read(root.join("assets/example.png")).unwrap();
     let spec = EditSpec {
         image: Some(Image { source: Some(Source::Data(picture.into())) }),
         instruction: "change the black tree to blue".to_owned(),
-        seed: Some(7),
+        seed: Some(SEED.fetch_add(1, Ordering::Relaxed)),
         steps: Some(steps),
         ..EditSpec::default()
     };
@@ -120,6 +125,7 @@ async fn main() {
     watchers().await;
     refusals().await;
     observing().await;
+    batching().await;
 }
 
 /// Many watchers of a few jobs: how late events come, and what the server holds.
@@ -262,15 +268,52 @@ async fn observing() {
         }
     }
     let ratios: Vec<f64> = watched.iter().zip(&alone).map(|(a, b)| a / b).collect();
-    let (low, high) = (
-        ratios.iter().copied().fold(f64::INFINITY, f64::min),
-        ratios.iter().copied().fold(0.0, f64::max),
-    );
     println!(
-        "| the model thread's CPU a step with {count} watchers over that with one, {pairs} pairs in turn | {:.3} ({low:.3} to {high:.3}); {:.2} ms a step |",
-        median(ratios.clone()),
+        "| the model thread's CPU a step with {count} watchers over that with one, {pairs} pairs in turn | {}; {:.2} ms a step |",
+        spread(ratios),
         median(alone)
     );
+}
+
+/// What batching costs or gives on this machine: edits per second of jobs that come at once, one after the other and as one batch.
+async fn batching() {
+    let (pairs, jobs) = BATCHES;
+    let size = jobs.to_string();
+    let servers = ["1", size.as_str()].map(|it| Server::start(&[("RETOUCH__MODEL__MAX_BATCH", it)]));
+    let mut seconds = [Vec::new(), Vec::new()];
+    for pair in 0..=pairs {
+        for turn in 0..servers.len() {
+            let which = (pair + turn) % servers.len();
+            let client = servers[which].client().await;
+            let started = Instant::now();
+            let edits: Vec<_> = (0..jobs)
+                .map(|_| {
+                    let mut client = client.clone();
+                    tokio::spawn(async move { client.run_edit(edit(50)).await.unwrap() })
+                })
+                .collect();
+            for edit in edits {
+                edit.await.unwrap();
+            }
+            // The first pair warms up.
+            if pair > 0 {
+                seconds[which].push(started.elapsed().as_secs_f64());
+            }
+        }
+    }
+    let [alone, batched] = seconds;
+    let ratios: Vec<f64> = alone.iter().zip(&batched).map(|(a, b)| a / b).collect();
+    println!(
+        "| edits per second of {jobs} jobs in one batch over one after the other, {pairs} pairs in turn | {} |",
+        spread(ratios)
+    );
+}
+
+/// The median with the least and the greatest.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values[0], values[values.len() - 1]);
+    format!("{:.3} ({low:.3} to {high:.3})", values[values.len() / 2])
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

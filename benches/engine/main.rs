@@ -96,12 +96,11 @@ impl Engine {
             }
             Request::Forward { input, output } => {
                 let tensors = Tensor::read_safetensors(input).unwrap();
-                let find = |name: &str| {
-                    let (_, tensor) = tensors.iter().find(|(it, _)| it == name).unwrap();
-                    tensor.to_kind(self.kind)
-                };
-                let (samples, prompts) = (find("sample"), find("prompts")); // (cases, 3, 8, h, w)
-                let timesteps = find("timesteps").to_kind(Kind::Float);
+                let find = |name: &str| &tensors.iter().find(|(it, _)| it == name).unwrap().1;
+                let [samples, prompts] =
+                    ["sample", "prompts"].map(|name| find(name).to_kind(self.kind)); // (cases, 3, 8, h, w)
+                // bf16 would round 981 to 980.
+                let timesteps = find("timesteps");
                 let noise: Vec<Tensor> = (0..samples.size()[0])
                     .map(|case| {
                         let timestep = timesteps.double_value(&[case]);
@@ -156,7 +155,10 @@ impl Engine {
             Guest::None => Box::new(Unwatched),
             Guest::Localize => {
                 let sites = self.unet.sites(pixels / 8, pixels / 8);
-                Box::new(AttnStore::new(WatchedLevels::nearest(&sites, 1, 2).unwrap()))
+                Box::new(AttnStore::new(
+                    WatchedLevels::nearest(&sites, 1, 2).unwrap(),
+                    0..usize::MAX,
+                ))
             }
             Guest::Gate => {
                 let mask = Tensor::zeros([1, 1, pixels, pixels], (Kind::Float, Device::Cpu));

@@ -14,6 +14,7 @@ use crate::cli::{
     resolve,
     screen::Screen,
 };
+use crate::editing::knobs::Averaged;
 use crate::evaluation::{
     EvaluationError,
     dataset::{Dataset, Item, ItemAction},
@@ -42,6 +43,9 @@ pub(crate) struct BenchLocalizeArgs {
     /// Samplers to try, by comma [default: the model's and dpm-solver++-2m].
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
     samplers: Vec<Scheduler>,
+    /// Average only the steps from one share of them to another, by comma; a run ends with the last of them.
+    #[arg(long, value_name = "FROM-TO", value_delimiter = ',', default_value = "0-1", value_parser = averaged)]
+    averaged: Vec<Averaged>,
     /// Take so many items, evenly spread over the manifest.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
@@ -110,7 +114,14 @@ pub(crate) fn run(command: &BenchCommand, screen: &mut Screen) -> Result<(), Cli
     Ok(())
 }
 
-/// Every sampler with every number of steps.
+/// Two shares, such as `0.3-0.6`.
+fn averaged(text: &str) -> Result<Averaged, String> {
+    let shares = text.split_once('-').ok_or("expected two shares, such as 0.3-0.6")?;
+    let share = |it: &str| it.parse::<f64>().map_err(|error| format!("`{it}`: {error}"));
+    Averaged::try_from([share(shares.0)?, share(shares.1)?]).map_err(|error| error.to_string())
+}
+
+/// Every sampler with every number of steps, and every part of them.
 fn trials(args: &BenchLocalizeArgs) -> Result<Vec<Setting>, CliError> {
     let own = [
         args.sampling.scheduler.map(SchedulerKind::from),
@@ -123,9 +134,12 @@ fn trials(args: &BenchLocalizeArgs) -> Result<Vec<Setting>, CliError> {
     let mut trials = Vec::new();
     for sampler in samplers {
         for &steps in &args.steps {
-            let setting = Setting { sampler, steps: Steps::try_from(steps)? };
-            if !trials.contains(&setting) {
-                trials.push(setting);
+            let steps = Steps::try_from(steps)?;
+            for &averaged in &args.averaged {
+                let setting = Setting { sampler, steps, averaged };
+                if !trials.contains(&setting) {
+                    trials.push(setting);
+                }
             }
         }
     }
@@ -215,6 +229,7 @@ fn json_line(line: &Line) -> Value {
     json!({
         "sampler": line.setting.sampler.map(SchedulerKind::name),
         "steps": line.setting.steps.get(),
+        "averaged": line.setting.averaged.shares(),
         "reference_iou": line.reference_iou,
         "object_iou": line.object_iou,
         "seconds": line.seconds,
@@ -222,11 +237,12 @@ fn json_line(line: &Line) -> Value {
 }
 
 fn table(outcome: &Outcome) -> String {
-    let mut rows = vec![row(["sampler", "steps", "IoU, 100", "IoU, object", "seconds"])];
+    let mut rows = vec![row(["sampler", "steps", "averaged", "IoU, 100", "IoU, object", "seconds"])];
     for line in outcome.trials.iter().chain([&outcome.reference]) {
         rows.push(row([
             sampler(line),
             &line.setting.steps.to_string(),
+            &window(line),
             &format!("{:.3}", line.reference_iou),
             &line.object_iou.map_or_else(String::new, |iou| format!("{iou:.3}")),
             &format!("{:.2}", line.seconds),
@@ -235,8 +251,9 @@ fn table(outcome: &Outcome) -> String {
     rows.push("The last line's IoU with 100 steps is that of another seed's 100.".to_owned());
     rows.push(match outcome.shortest() {
         Some(line) => format!(
-            "Shortest within {TOLERANCE} of it: {} steps, sampler {}.",
+            "Shortest within {TOLERANCE} of it: {} steps, averaged {}, sampler {}.",
             line.setting.steps,
+            window(line),
             sampler(line)
         ),
         None => format!("None of these is within {TOLERANCE} of it."),
@@ -244,7 +261,12 @@ fn table(outcome: &Outcome) -> String {
     rows.join("\n")
 }
 
-fn row(cells: [&str; 5]) -> String {
-    let [sampler, steps, reference, object, seconds] = cells;
-    format!("{sampler:<16} {steps:>5} {reference:>9} {object:>12} {seconds:>8}")
+fn window(line: &Line) -> String {
+    let [from, until] = line.setting.averaged.shares();
+    format!("{from}-{until}")
+}
+
+fn row(cells: [&str; 6]) -> String {
+    let [sampler, steps, averaged, reference, object, seconds] = cells;
+    format!("{sampler:<16} {steps:>5} {averaged:>9} {reference:>9} {object:>12} {seconds:>8}")
 }

@@ -271,6 +271,7 @@ fn flat_attention_message(found: &Localization, request: &EditRequest) -> Option
     let what = match (asked, found.scored_by) {
         (ClusterScore::NoiseDifference, _) => return None,
         (_, ScoreSource::NoiseDifference) => "clusters are scored by the noise difference instead",
+        (_, ScoreSource::PredictedChange) => return None,
         (_, ScoreSource::Attention) => "the mask may be anywhere; --score auto may help",
     };
     Some(format!(
@@ -280,14 +281,14 @@ fn flat_attention_message(found: &Localization, request: &EditRequest) -> Option
 
 fn fallback_message(fallback: Fallback, found: &Localization, request: &EditRequest) -> String {
     let settings = &request.settings;
-    if settings.localizer != Localizer::Iam {
+    if settings.localizer != Localizer::Iam || found.scored_by == ScoreSource::PredictedChange {
         return "no cell is above the threshold; the highest one is taken".to_owned();
     }
     let tau = match found.scored_by {
-        ScoreSource::Attention => settings.tau.get(),
         ScoreSource::NoiseDifference => {
             settings.threshold.map_or(watch_your_steps::THRESHOLD, Tau::get)
         }
+        ScoreSource::Attention | ScoreSource::PredictedChange => settings.tau.get(),
     };
     match fallback {
         Fallback::NonePassed => format!("no cluster scores above {tau}; the best one is taken"),

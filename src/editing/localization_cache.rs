@@ -66,17 +66,27 @@ impl Key {
             // These are about the mask of a localization, and about the edit.
             refine: _,
             grow: _,
+            blend: _,
             steps: _,
             modulation: _,
             preserve: _,
         } = &request.settings;
         // The words are in the localization instruction.
-        let LocalizationSettings { isam_level, icam_level, nouns: _, noun_prompt: _, template: _ } =
-            localization;
+        let LocalizationSettings {
+            isam_level,
+            icam_level,
+            averaged,
+            added_by,
+            scheduler: localize_scheduler,
+            nouns: _,
+            noun_prompt: _,
+            template: _,
+        } = localization;
         let settings = format!(
             "{:?}",
             (
-                (request.seed, localize_steps, guidance, scheduler, isam_level, icam_level),
+                (request.seed, localize_steps, averaged, guidance, isam_level, icam_level),
+                (scheduler, localize_scheduler, added_by),
                 (clusters, tau, rows, localizer, score, threshold),
                 (instruction, work.dimensions()),
             )

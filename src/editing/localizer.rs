@@ -24,6 +24,15 @@ pub enum ClusterScore {
     Auto,
 }
 
+/// What tells where an addition goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddedBy {
+    /// The clusters that its words' attention picks, as in the paper.
+    Attention,
+    /// What pass 1 draws.
+    PredictedChange,
+}
+
 /// What the scores of a localization are means of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ScoreSource {
@@ -31,6 +40,8 @@ pub enum ScoreSource {
     Attention,
     /// The difference that the instruction makes to the predicted noise.
     NoiseDifference,
+    /// The difference of what pass 1 draws from the source.
+    PredictedChange,
 }
 
 impl Localizer {

@@ -42,8 +42,11 @@ impl LatentPreserve {
         mask: &EditMask,
         run: &Run,
     ) -> Result<Option<Self>, EditError> {
-        if session.request.settings.preserve != Preserve::Latent {
-            return Ok(None);
+        let settings = &session.request.settings;
+        match settings.preserve {
+            Preserve::Latent => {}
+            Preserve::Pixel if settings.blend => {}
+            Preserve::None | Preserve::Pixel => return Ok(None),
         }
         let latents = session.image_latents()?;
         let source = latents.to_kind(Kind::Float) * session.pipeline.geometry().scaling_factor;

@@ -17,11 +17,11 @@ use crate::picture::{
 };
 use crate::pipelines::{
     Conditioning, EditPipeline,
-    denoise::{self, DenoisePlan, StepDone},
+    denoise::{self, DenoisePlan, LastCall, StepDone},
     guidance,
     preview::LatentPreview,
 };
-use crate::sampling::{Interrupted, Steps};
+use crate::sampling::Interrupted;
 use crate::schedulers::{Scheduler, noise::NoiseTape};
 
 /// One edit's picture and latents.
@@ -108,16 +108,23 @@ impl<'a> EditSession<'a> {
         Ok(resample::resize_rgb(&decoded, self.canvas_size(), Filter::Lanczos))
     }
 
-    /// Sampler, noise and conditioning for a run with this prompt.
+    /// Sampler, noise and conditioning for a pass with this prompt.
     ///
     /// Every run of a session starts from the same noise.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
-    pub fn run(&self, prompt: &str, steps: Steps) -> Result<Run, EditError> {
+    pub fn run(&self, pass: Pass, prompt: &str) -> Result<Run, EditError> {
+        let settings = &self.request.settings;
+        let (steps, scheduler) = match pass {
+            Pass::Localize => {
+                (settings.localize_steps, settings.scheduler.or(settings.localization.scheduler))
+            }
+            Pass::Edit => (settings.steps, settings.scheduler),
+        };
         let branches = guidance::branches(self.request.guidance());
         let conditioning = self.conditioning(prompt)?.only(branches);
-        let scheduler = self.pipeline.scheduler(self.request.settings.scheduler, steps)?;
+        let scheduler = self.pipeline.scheduler(scheduler, steps)?;
         let shape = self.image_latents()?.size();
         let tape = NoiseTape::draw(self.request.seed, &shape, scheduler.as_ref());
         Ok(Run { scheduler, tape, conditioning })
@@ -155,12 +162,18 @@ impl<'a> EditSession<'a> {
                 self.pipeline.geometry().scaling_factor,
             )),
         };
-        // The localization's last call leads nowhere but to a preview, which hardly sees the guidance at so little noise.
-        let last = (pass == Pass::Localize).then(|| run.conditioning.only(&[Branch::Text]));
+        // The localization ends with its last call that is averaged, of which one branch is looked at; its preview goes without
+        // guidance.
+        let of_text = run.conditioning.only(&[Branch::Text]);
+        let averaged = self.request.settings.localization.averaged;
+        let last = (pass == Pass::Localize).then(|| LastCall {
+            step: averaged.of(run.scheduler.steps().len()).end - 1,
+            conditioning: &of_text,
+        });
         let plan = DenoisePlan {
             scheduler: run.scheduler.as_ref(),
             conditioning: &run.conditioning,
-            last: last.as_ref(),
+            last,
             guidance: self.request.settings.guidance,
             tape: &run.tape,
         };

@@ -7,8 +7,8 @@ use crate::editing::{
         localization::{Template, TemplateError, shipped_nouns},
         segmentation::Rows,
     },
-    knobs::{ClusterCount, Growth, Tau},
-    localizer::{ClusterScore, Localizer},
+    knobs::{Averaged, ClusterCount, Growth, Tau},
+    localizer::{AddedBy, ClusterScore, Localizer},
     request::{Preserve, Resize},
 };
 use crate::sampling::{
@@ -58,6 +58,11 @@ pub struct EditSettings {
     pub modulation: Modulation,
     /// What keeps the rest of the picture.
     pub preserve: Preserve,
+    /// Whether [`Preserve::Pixel`] puts the source's latents back at each step, too.
+    ///
+    /// Differs: the paper holds the attention alone. A model whose edits wander outside the mask is kept at its task by it
+    /// (docs/ablations.md).
+    pub blend: bool,
     /// The size that the model works at.
     pub resize: Resize,
     /// Where the localization looks, and with which words.
@@ -71,6 +76,12 @@ pub struct LocalizationSettings {
     pub isam_level: usize,
     /// Level of the averaged cross-attention.
     pub icam_level: usize,
+    /// The steps whose attention is averaged; the localization ends with the last of them.
+    pub averaged: Averaged,
+    /// What tells where an addition goes.
+    pub added_by: AddedBy,
+    /// Its sampler where the edit's is the model's own; `None` is that one, too.
+    pub scheduler: Option<SchedulerKind>,
     /// Nouns to draw the unrelated word from.
     pub nouns: Vec<String>,
     /// Prompt in which a word is embedded; `{}` is the word (source: local-prompt-mixing).
@@ -91,6 +102,9 @@ pub enum SettingsError {
     /// The prompt for a noun has no place for it.
     #[error("retouch.json: noun_prompt `{0}` must hold `{{}}`, as in `a photo of a {{}}`")]
     NounPrompt(String),
+    /// A sampler that is not built in.
+    #[error("retouch.json: localize_scheduler `{0}` is not built in")]
+    Scheduler(String),
     /// The wording of the localization instruction lacks a place.
     #[error("retouch.json: {0}")]
     Template(#[from] TemplateError),
@@ -111,10 +125,14 @@ struct RetouchJson {
     score: Option<ScoreName>,
     threshold: Option<f64>,
     refine: Option<bool>,
+    blend: Option<bool>,
     grow: Option<f64>,
     modulation: Option<ModulationName>,
     isam_level: Option<usize>,
     icam_level: Option<usize>,
+    averaged: Option<[f64; 2]>,
+    added_by: Option<AddedByName>,
+    localize_scheduler: Option<String>,
     nouns: Option<Vec<String>>,
     noun_prompt: Option<String>,
     localization_instruction: Option<String>,
@@ -133,6 +151,13 @@ enum ModulationName {
 enum RowsName {
     Raw,
     Sqrt,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum AddedByName {
+    Attention,
+    PredictedChange,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -175,10 +200,14 @@ impl EditSettings {
             grow: Growth::default(),
             modulation: Modulation::Gate,
             preserve: Preserve::Pixel,
+            blend: false,
             resize: Resize::Fit(None),
             localization: LocalizationSettings {
                 isam_level: 1,
                 icam_level: 2,
+                averaged: Averaged::ALL,
+                added_by: AddedBy::Attention,
+                scheduler: None,
                 nouns: shipped_nouns(),
                 noun_prompt: "a photo of a {}".to_owned(),
                 template: Template::default(),
@@ -234,6 +263,7 @@ impl EditSettings {
             settings.threshold = Some(threshold.try_into()?);
         }
         settings.refine = json.refine.unwrap_or(settings.refine);
+        settings.blend = json.blend.unwrap_or(settings.blend);
         if let Some(grow) = json.grow {
             settings.grow = grow.try_into()?;
         }
@@ -241,6 +271,16 @@ impl EditSettings {
             settings.modulation = modulation.into();
         }
         settings.localization.take(json.isam_level, json.icam_level, json.nouns);
+        if let Some(averaged) = json.averaged {
+            settings.localization.averaged = averaged.try_into()?;
+        }
+        if let Some(added_by) = json.added_by {
+            settings.localization.added_by = added_by.into();
+        }
+        if let Some(name) = json.localize_scheduler {
+            let known = SchedulerKind::ALL.into_iter().find(|it| it.name() == name);
+            settings.localization.scheduler = Some(known.ok_or(SettingsError::Scheduler(name))?);
+        }
         if let Some(prompt) = json.noun_prompt {
             if !prompt.contains("{}") {
                 return Err(SettingsError::NounPrompt(prompt));
@@ -287,6 +327,15 @@ impl From<RowsName> for Rows {
         match name {
             RowsName::Raw => Self::Raw,
             RowsName::Sqrt => Self::Sqrt,
+        }
+    }
+}
+
+impl From<AddedByName> for AddedBy {
+    fn from(name: AddedByName) -> Self {
+        match name {
+            AddedByName::Attention => Self::Attention,
+            AddedByName::PredictedChange => Self::PredictedChange,
         }
     }
 }
@@ -356,6 +405,8 @@ mod tests {
             (r#"{"step": 20}"#, "step"),
             (r#"{"steps": 0}"#, "steps is 0"),
             (r#"{"tau": 2.0}"#, "tau is 2"),
+            (r#"{"averaged": [0.6, 0.3]}"#, "averaged is 0.6 to 0.3"),
+            (r#"{"localize_scheduler": "heun"}"#, "`heun` is not built in"),
             (r#"{"noun_prompt": "a photo"}"#, "{}"),
             ("[", "retouch.json"),
         ] {

@@ -11,9 +11,10 @@ use crate::editing::{
     edit_mask::{EditMask, MaskChoice},
     editor::Editor,
     event::EditEvent,
+    knobs::Averaged,
     request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
     session::EditSession,
-    settings::EditSettings,
+    settings::{EditSettings, LocalizationSettings},
 };
 use crate::evaluation::{EvaluationError, runner::item_seed, score::region};
 use crate::metrics::{overlap::Overlap, region::Region};
@@ -27,18 +28,20 @@ const REFERENCE_STEPS: u32 = 100;
 pub const TOLERANCE: f64 = 0.01;
 
 /// A way to localize.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Setting {
     /// The sampler; `None` is the model's own.
     pub sampler: Option<SchedulerKind>,
     /// Denoising steps.
     pub steps: Steps,
+    /// Which of them are averaged; it ends with the last of these.
+    pub averaged: Averaged,
 }
 
 /// What is to be measured.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Settings of every localization but for sampler and steps; its sampler is the reference's.
+    /// Settings of every localization but for those of the trials; its sampler is the reference's, which averages every step.
     pub settings: EditSettings,
     /// What to avoid.
     pub negative_prompt: String,
@@ -114,7 +117,7 @@ pub fn measure(
     told: &mut dyn FnMut(Option<&Case>) -> ControlFlow<Interrupted>,
 ) -> Result<Outcome, EvaluationError> {
     let steps = Steps::try_from(REFERENCE_STEPS).expect("the paper's steps are in range");
-    let own = Setting { sampler: plan.settings.scheduler, steps };
+    let own = Setting { sampler: plan.settings.scheduler, steps, averaged: Averaged::ALL };
     let mut reference = Sums::default();
     let mut sums = vec![Sums::default(); plan.trials.len()];
     let (mut count, mut passed_over) = (0, 0);
@@ -157,16 +160,23 @@ pub fn measure(
 }
 
 impl Outcome {
-    /// The trial with the fewest steps that loses at most [`TOLERANCE`]: of the overlap with the true objects where they are
-    /// known, else of the agreement with the reference. Of equal steps the better one.
+    /// The trial that makes the fewest steps and loses at most [`TOLERANCE`]: of the overlap with the true objects where they
+    /// are known, else of the agreement with the reference. Of equal ones the better.
     pub fn shortest(&self) -> Option<&Line> {
         let quality = |line: &Line| line.object_iou.unwrap_or(line.reference_iou);
         let least = quality(&self.reference) - TOLERANCE;
         let good = self.trials.iter().filter(|line| quality(line) >= least);
         good.min_by(|one, other| {
-            let by_steps = one.setting.steps.cmp(&other.setting.steps);
+            let by_steps = one.setting.made().cmp(&other.setting.made());
             by_steps.then(quality(other).total_cmp(&quality(one)))
         })
+    }
+}
+
+impl Setting {
+    /// Steps that are made: none after the last that is averaged.
+    pub fn made(&self) -> usize {
+        self.averaged.of(self.steps.get() as usize).end
     }
 }
 
@@ -204,6 +214,11 @@ fn request(plan: &Plan, case: &Case, setting: Setting, seed: u64) -> EditRequest
         settings: EditSettings {
             scheduler: setting.sampler,
             localize_steps: setting.steps,
+            localization: LocalizationSettings {
+                averaged: setting.averaged,
+                scheduler: None,
+                ..plan.settings.localization.clone()
+            },
             ..plan.settings.clone()
         },
         mask: MaskChoice::default(),
@@ -235,7 +250,8 @@ mod tests {
     use super::*;
 
     fn line(steps: u32, reference_iou: f64, object_iou: Option<f64>) -> Line {
-        let setting = Setting { sampler: None, steps: steps.try_into().unwrap() };
+        let steps = steps.try_into().unwrap();
+        let setting = Setting { sampler: None, steps, averaged: Averaged::ALL };
         Line { setting, reference_iou, object_iou, seconds: 1.0 }
     }
 
@@ -250,6 +266,14 @@ mod tests {
         let trials =
             [line(8, 0.95, Some(0.80)), line(4, 0.70, Some(0.795)), line(2, 0.9, Some(0.7))];
         assert_eq!(shortest(line(100, 0.9, Some(0.80)), &trials), Some(4));
+    }
+
+    #[test]
+    fn a_run_that_ends_early_is_as_short_as_what_it_makes() {
+        let mut early = line(12, 0.9, None);
+        early.setting.averaged = [0.25, 0.5].try_into().unwrap();
+        assert_eq!(early.setting.made(), 6);
+        assert_eq!(shortest(line(100, 0.9, None), &[line(8, 0.9, None), early]), Some(12));
     }
 
     #[test]

@@ -173,6 +173,8 @@ fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditRequest {
         Resize::Native => Resize::Fit(Some(pictures.image.width().max(pictures.image.height()))),
         fit @ Resize::Fit(_) => fit,
     };
+    // Composited afterwards, so that one run gives both pictures.
+    let preserve = if plan.settings.blend { Preserve::Latent } else { Preserve::None };
     EditRequest {
         image: Arc::clone(&pictures.image),
         instruction: item.instruction.clone(),
@@ -182,8 +184,7 @@ fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditRequest {
         action: None,
         unparsed: Unparsed::PlainEdit,
         seed: item_seed(plan.seed, &item.id),
-        // Composited afterwards, so that one run gives both pictures.
-        settings: EditSettings { preserve: Preserve::None, resize, ..plan.settings.clone() },
+        settings: EditSettings { preserve, resize, ..plan.settings.clone() },
         mask: MaskChoice::default(),
         preview_every: 0,
         preview_decode: PreviewDecode::Linear,

@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod overlap;
+pub mod placement;
 pub mod region;
 pub mod ssim;
 pub mod success;

@@ -9,6 +9,7 @@
 //! 2. **removed**, for a removal: of the squared difference between source and target less than [`REMOVED`] is left.
 //!    **color**, for others where the mean color differs: it came most of the way. **shape**, for others where the
 //!    structure differs: the result correlates with the target better than with the source, and well.
+//!    What is added may stand where and as words leave it open ([`placement`]): that is taken out first.
 //! 3. **kept**: outside the mask the result differs by less than [`KEPT`] levels on average from the source, or from the
 //!    autoencoder's reconstruction of it.
 //!
@@ -18,6 +19,7 @@ use image::RgbImage;
 
 use crate::metrics::{
     change::{CHANGED_ABOVE, Change},
+    placement,
     region::Region,
 };
 
@@ -49,16 +51,12 @@ pub const KEPT: f64 = 12.0;
 /// Border around the mask that belongs neither to the inside nor to the outside, over the shorter side: 2 of 64 pixels.
 pub const BORDER: f64 = 1.0 / 32.0;
 
-/// How far an added thing may stand from where the target has it, over the shorter side: 4 of 64 pixels. "Next to the
-/// tree" does not name a pixel.
-pub const SHIFT: f64 = 1.0 / 16.0;
-
 /// The kinds of edit that are judged differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EditKind {
     /// Something becomes something else or looks different.
     Change,
-    /// Something new comes in; it may stand a little beside its place.
+    /// Something new comes in; it may stand a little beside its place, a little larger or smaller, and turned.
     Add,
     /// Something goes.
     Remove,
@@ -153,20 +151,12 @@ impl Evidence<'_> {
         Region::from_fn(width, height, |x, y| self.mask.contains(x, y) && differs(x, y))
     }
 
-    /// The result; for an addition moved, within [`SHIFT`], to where it resembles the target most.
+    /// The result; for an addition laid over the target as far as words leave it open.
     fn in_place(&self, result: &RgbImage) -> RgbImage {
-        if self.kind != EditKind::Add {
-            return result.clone();
+        match self.kind {
+            EditKind::Add => placement::in_place(result, self.target, self.mask),
+            EditKind::Change | EditKind::Remove => result.clone(),
         }
-        let (reach, step) =
-            (i64::from(pixels(self.mask, SHIFT)), pixels(self.mask, SHIFT / 2.0).max(1) as usize);
-        let error = |moved: &RgbImage| {
-            Change::within(self.mask, moved, self.target).map_or(f64::INFINITY, |it| it.mean_square)
-        };
-        let places = || (-reach..=reach).step_by(step);
-        let shifts = places().flat_map(|dy| places().map(move |dx| (dx, dy)));
-        let moved = shifts.map(|shift| shifted(result, shift));
-        moved.min_by(|a, b| error(a).total_cmp(&error(b))).unwrap_or_else(|| result.clone())
     }
 
     /// Whether the mean color went most of the way; `None` if it had nowhere to go.
@@ -197,16 +187,6 @@ pub fn with_border(mask: &Region) -> Region {
 fn pixels(region: &Region, share: f64) -> u32 {
     let (width, height) = region.dimensions();
     (f64::from(width.min(height)) * share).round() as u32
-}
-
-/// A picture moved by (columns, rows); what comes in from beyond an edge repeats the edge.
-fn shifted(image: &RgbImage, (dx, dy): (i64, i64)) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let from =
-        |at: u32, by: i64, side: u32| (i64::from(at) - by).clamp(0, i64::from(side) - 1) as u32;
-    RgbImage::from_fn(width, height, |x, y| {
-        *image.get_pixel(from(x, dx, width), from(y, dy, height))
-    })
 }
 
 /// The mean of each channel over a region, in levels.

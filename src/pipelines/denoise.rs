@@ -17,12 +17,21 @@ pub struct DenoisePlan<'a> {
     pub scheduler: &'a dyn Scheduler,
     /// Prompt and picture.
     pub conditioning: &'a Conditioning,
-    /// The last call's, where only its attention is looked at and its noise leads nowhere.
-    pub last: Option<&'a Conditioning>,
+    /// The call that the run ends with, where only attention is looked at; `None` runs to the clean latents.
+    pub last: Option<LastCall<'a>>,
     /// How strongly each pulls.
     pub guidance: GuidanceScales,
     /// The noise, drawn in diffusers' order.
     pub tape: &'a NoiseTape,
+}
+
+/// A call after which nothing more is wanted: its noise leads nowhere, so that fewer branches may do.
+#[derive(Debug, Clone, Copy)]
+pub struct LastCall<'a> {
+    /// Index of its step.
+    pub step: usize,
+    /// Prompt and picture of the branches that are looked at.
+    pub conditioning: &'a Conditioning,
 }
 
 /// A step that is done.
@@ -47,7 +56,7 @@ pub enum DenoiseError {
     Pipeline(#[from] PipelineError),
 }
 
-/// Denoises from pure noise and returns the clean latents, (1, 4, h, w) in fp32.
+/// Denoises from pure noise and returns the clean latents, (1, 4, h, w) in fp32; those of an earlier step if the plan ends there.
 ///
 /// `attn` sits in every attention layer; `on_step` sees each step's outcome and may replace the latents or stop the run.
 /// Latents and the sampler's arithmetic stay in fp32 whatever the model's dtype. Differs: diffusers rounds the latents to
@@ -63,7 +72,10 @@ pub fn denoise(
 ) -> Result<Tensor, DenoiseError> {
     let _no_grad = tch::no_grad_guard();
     let scheduler = plan.scheduler;
-    let steps = scheduler.steps();
+    let steps = match plan.last {
+        Some(last) => &scheduler.steps()[..=last.step],
+        None => scheduler.steps(),
+    };
     let mut history = History::default();
 
     // 1. Pure noise.
@@ -72,8 +84,8 @@ pub fn denoise(
     for &step in steps {
         // 2. Predict the noise of the branches.
         let model_input = scheduler.scale_model_input(&latents, step);
-        let last = plan.last.filter(|_| step.index + 1 == steps.len());
-        let conditioning = last.unwrap_or(plan.conditioning);
+        let last = plan.last.filter(|last| last.step == step.index);
+        let conditioning = last.map_or(plan.conditioning, |last| last.conditioning);
         let (prediction, guest) =
             pipeline.predict_noise(&model_input, step.timestep, conditioning, attn);
         attn = guest;

@@ -94,6 +94,7 @@ enum ScoreRecord {
     #[default]
     Attention,
     NoiseDifference,
+    PredictedChange,
 }
 
 impl SavedLocalization {
@@ -189,6 +190,7 @@ impl From<ScoreSource> for ScoreRecord {
         match source {
             ScoreSource::Attention => Self::Attention,
             ScoreSource::NoiseDifference => Self::NoiseDifference,
+            ScoreSource::PredictedChange => Self::PredictedChange,
         }
     }
 }
@@ -198,6 +200,7 @@ impl From<ScoreRecord> for ScoreSource {
         match record {
             ScoreRecord::Attention => Self::Attention,
             ScoreRecord::NoiseDifference => Self::NoiseDifference,
+            ScoreRecord::PredictedChange => Self::PredictedChange,
         }
     }
 }

@@ -153,7 +153,7 @@ impl Job {
             Guest::None => (Box::new(Unwatched), None),
             Guest::Store => {
                 let levels = WatchedLevels::nearest(&pipeline.sites(size), 1, 1).unwrap();
-                let store = AttnStore::new(levels);
+                let store = AttnStore::new(levels, 0..usize::MAX);
                 let maps = store.maps();
                 (Box::new(store), Some(maps))
             }

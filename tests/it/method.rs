@@ -96,7 +96,7 @@ impl Case {
     /// Averaged maps of a whole run, with a store that watches halves and quarters.
     fn maps(&self) -> (Tensor, Tensor) {
         let sites = self.pipeline.sites(self.conditioning().latent_size());
-        let store = AttnStore::new(WatchedLevels::nearest(&sites, 1, 2).unwrap());
+        let store = AttnStore::new(WatchedLevels::nearest(&sites, 1, 2).unwrap(), 0..usize::MAX);
         let maps = store.maps();
         let _ = self.denoised(Box::new(store));
         let maps = maps.lock().unwrap();

@@ -11,7 +11,7 @@ use retouch::{
     editing::{
         edit_mask::MaskChoice,
         editor::Editor,
-        event::EditEvent,
+        event::{EditEvent, Pass},
         iam_edit::attn_modulator::AttnModulator,
         noise_difference,
         request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
@@ -73,7 +73,7 @@ fn request(text: f64, image: f64) -> EditRequest {
 /// Latents of an edit with all branches, or with those that have a share, under each modulation.
 fn latents(model: &InstructPix2PixPipeline, request: &EditRequest, all: bool) -> Vec<Tensor> {
     let session = EditSession::new(model, request);
-    let run = session.run(&request.instruction, request.settings.steps).unwrap();
+    let run = session.run(Pass::Edit, &request.instruction).unwrap();
     let conditioning =
         if all { session.conditioning(&request.instruction).unwrap() } else { run.conditioning };
     let plan = DenoisePlan {
@@ -130,6 +130,33 @@ fn a_branch_is_computed_only_where_something_comes_of_it() {
         expected[2] = vec![Text];
         assert_eq!(*calls.lock().unwrap(), expected, "guidance {text}, {image}");
     }
+}
+
+#[test]
+fn the_localization_ends_with_the_last_step_that_is_averaged() {
+    let calls = Calls::default();
+    let editor = Editor::new(Box::new(noting(&calls)), None);
+    let mut request = request(4.0, 1.3);
+    request.settings.localization.nouns = vec!["square".to_owned(), "house".to_owned()];
+    request.settings.localize_steps = 10.try_into().unwrap();
+    let mut localized = |averaged: [f64; 2]| {
+        request.settings.localization.averaged = averaged.try_into().unwrap();
+        calls.lock().unwrap().clear();
+        let mut told = vec![];
+        let found = editor.localize(&request, &mut |event: EditEvent| {
+            if let EditEvent::StepDone(report) = event {
+                told.push((report.step, report.of));
+            }
+            ControlFlow::Continue(())
+        });
+        (found.unwrap().unwrap(), calls.lock().unwrap().len(), told.last().copied())
+    };
+    let (all, calls_of_all, _) = localized([0.0, 1.0]);
+    let (some, calls_of_some, told) = localized([0.3, 0.6]);
+    assert_eq!((calls_of_all, calls_of_some, told), (10, 6, Some((6, 6))));
+    assert_ne!(all.words, some.words);
+    // Steps before the first that is averaged are made, and leave no trace in the maps: the first six are another mean.
+    assert_ne!(localized([0.0, 0.6]).0.words, some.words);
 }
 
 #[test]

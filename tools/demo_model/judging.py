@@ -19,8 +19,11 @@ REMOVED = 0.06
 KEPT = 12.0
 # Pixels around the edit mask that belong neither to the inside nor to the outside.
 BORDER = 2
-# How far an added thing may stand from where the target has it, in pixels of a 64-pixel picture.
+# How an added thing may differ from the target's, since its words leave it open: its place, in pixels of a 64-pixel picture,
+# its tilt, in degrees, and its size, as a factor.
 SHIFTS = range(-4, 5, 2)
+TURNS = range(-40, 41, 8)
+FACTORS = (0.87, 0.93, 1.0, 1.07, 1.15)
 
 
 def error(one: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float:
@@ -28,19 +31,33 @@ def error(one: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float:
     return float(np.square(one[mask].astype(np.float32) - other[mask].astype(np.float32)).mean())
 
 
-def _nearest(pair: Pair, picture: np.ndarray, variants: dict[str, dict]) -> str:
-    """Returns the key of the variant of the wanted thing that the picture resembles most."""
+def _poses(pair: Pair) -> list[tuple[dict, tuple[int, int]]]:
+    """Returns the tilts and sizes, as traits of the thing, and the shifts that the edit leaves open."""
+    if pair.edit.action != "add":
+        return [({}, (0, 0))]
+    thing = pair.edit.after.things[pair.edit.new]
+    traits = [{"degrees": thing.degrees + turn, "radius": thing.radius * factor} for turn in TURNS for factor in FACTORS]
+    return [(each, (y, x)) for each in traits for y in SHIFTS for x in SHIFTS]
+
+
+def _nearest(pair: Pair, picture: np.ndarray, variants: dict[str, dict]) -> tuple[str, float]:
+    """Returns the key of the variant of the wanted thing that the picture resembles most, and its error."""
     edit, size = pair.edit, len(picture)
     things = edit.after.things
-    shifts = [(y, x) for y in SHIFTS for x in SHIFTS] if edit.action == "add" else [(0, 0)]
-    shifted = [np.roll(picture, shift, (0, 1)) for shift in shifts]
-    distances = {}
+    shifted, drawn, distances = {}, {}, {}
     for key, traits in variants.items():
-        thing = replace(things[edit.new], **traits)
-        scene = replace(edit.after, things=things[: edit.new] + (thing,) + things[edit.new + 1 :])
-        drawn = draw(scene, size)
-        distances[key] = min(error(moved, drawn, pair.edit_mask) for moved in shifted)
-    return min(distances, key=distances.get)
+        errors = []
+        for pose, shift in _poses(pair):
+            place = (key, *pose.values())
+            if place not in drawn:
+                thing = replace(things[edit.new], **traits, **pose)
+                drawn[place] = draw(replace(edit.after, things=things[: edit.new] + (thing,) + things[edit.new + 1 :]), size)
+            if shift not in shifted:
+                shifted[shift] = np.roll(picture, shift, (0, 1))
+            errors.append(error(shifted[shift], drawn[place], pair.edit_mask))
+        distances[key] = min(errors)
+    nearest = min(distances, key=distances.get)
+    return nearest, distances[nearest]
 
 
 def grown(mask: np.ndarray, by: int) -> np.ndarray:
@@ -63,10 +80,14 @@ def judge(pair: Pair, picture: np.ndarray, untouched: np.ndarray) -> dict[str, o
     else:
         wanted = edit.after.things[edit.new]
         colors = {color: {"color": color, "rgb": rgb} for color, rgb in COLORS.items()}
-        facts["color"] = _nearest(pair, picture, colors) == wanted.color
+        color, to_wanted = _nearest(pair, picture, colors)
+        facts["color"] = color == wanted.color
+        if edit.action == "add":
+            right = to_wanted < MARGIN * to_source
         right = right and facts["color"]
         if edit.action != "recolor":
-            facts["noun"] = _nearest(pair, picture, {noun: {"noun": noun} for noun in NOUNS}) == wanted.noun
+            noun, _ = _nearest(pair, picture, {noun: {"noun": noun} for noun in NOUNS})
+            facts["noun"] = noun == wanted.noun
             right = right and facts["noun"]
     near = grown(mask, BORDER)
     facts["outside"] = float(np.abs(picture[~near].astype(np.float32) - untouched[~near]).mean())

@@ -23,7 +23,7 @@ pub fn edit(
     sink: &mut dyn EventSink,
 ) -> Result<Tensor, EditError> {
     let request = session.request;
-    let run = session.run(&request.instruction, request.settings.steps)?;
+    let run = session.run(Pass::Edit, &request.instruction)?;
     let preserve = mask.map(|mask| LatentPreserve::of(session, mask, &run)).transpose()?.flatten();
     session.denoise(Pass::Edit, &run, Box::new(Unwatched), sink, &|done, latents| match &preserve {
         Some(preserve) => preserve.apply(run.scheduler.as_ref(), done.step, &latents),

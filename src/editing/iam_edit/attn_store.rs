@@ -3,7 +3,10 @@
 //! Paper, "Instruction Attention Maps": maps averaged over layers, heads and timesteps. One running sum in fp32 per map,
 //! nothing kept per step or layer; of the three branches only the one with instruction and picture is watched.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 use tch::{Device, Kind, Tensor};
 
@@ -39,7 +42,11 @@ pub struct WatchedLevels {
 #[derive(Debug)]
 pub struct AttnStore {
     levels: WatchedLevels,
+    /// Indices of the calls that are averaged.
+    averaged: Range<usize>,
     maps: SharedMaps,
+    /// Calls that began.
+    begun: usize,
     /// Sites added in this call.
     added: usize,
     /// Sites that a failed try of this call added already.
@@ -84,9 +91,10 @@ impl WatchedLevels {
 }
 
 impl AttnStore {
-    /// A store without maps yet.
-    pub fn new(levels: WatchedLevels) -> Self {
-        Self { levels, maps: SharedMaps::default(), added: 0, added_before: 0 }
+    /// A store without maps yet, for the calls whose index is in `averaged`.
+    pub fn new(levels: WatchedLevels, averaged: Range<usize>) -> Self {
+        let maps = SharedMaps::default();
+        Self { levels, averaged, maps, begun: 0, added: 0, added_before: 0 }
     }
 
     /// The maps, to be kept while the store travels.
@@ -98,7 +106,10 @@ impl AttnStore {
 impl AttnProcessor for AttnStore {
     fn begin(&mut self, attempt: Attempt) {
         self.added_before = match attempt {
-            Attempt::First => 0,
+            Attempt::First => {
+                self.begun += 1;
+                0
+            }
             Attempt::Again => self.added_before.max(self.added),
         };
         self.added = 0;
@@ -109,7 +120,8 @@ impl AttnProcessor for AttnStore {
             AttnKind::SelfAttn => self.levels.isam,
             AttnKind::CrossAttn => self.levels.icam,
         };
-        site.stage != Stage::Mid && site.level == level
+        let call = self.begun.saturating_sub(1);
+        self.averaged.contains(&call) && site.stage != Stage::Mid && site.level == level
     }
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
@@ -236,7 +248,7 @@ mod tests {
         let shape = [3, 2, site.height * site.width, 4];
         let [query, key, value] = [0; 3].map(|_| Tensor::randn(shape, (Kind::Float, Device::Cpu)));
         let qkv = Qkv { query, key, value, scale: 0.5, branches: &Branch::TRIPLE };
-        let mut store = AttnStore::new(WatchedLevels { isam: 1, icam: 1 });
+        let mut store = AttnStore::new(WatchedLevels { isam: 1, icam: 1 }, 0..1);
         let maps = store.maps();
         assert!(store.watches(site));
         store.visit(site, &qkv, &qkv.attend());

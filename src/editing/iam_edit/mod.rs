@@ -8,10 +8,13 @@ pub mod attn_store;
 pub mod localization;
 pub mod localization_map;
 pub mod noun_embeddings;
+pub mod predicted_change;
 pub mod segmentation;
 pub mod selection;
 
-use tch::Tensor;
+use std::cell::RefCell;
+
+use tch::{Kind, Tensor};
 
 use crate::editing::{
     EditError,
@@ -23,10 +26,11 @@ use crate::editing::{
         attn_store::{AttnStore, Grid, WatchedLevels},
         localization::LocalizationInstruction,
         localization_map::{Localization, LocalizedPrompt, Maps},
+        predicted_change::predicted_change,
         selection::MIN_CONTRAST,
     },
     knobs::Tau,
-    localizer::ClusterScore,
+    localizer::{AddedBy, ClusterScore, ScoreSource},
     preserve::LatentPreserve,
     session::EditSession,
 };
@@ -40,6 +44,8 @@ pub struct InstructionAttention {
     isam_grid: Grid,
     icam: Tensor,
     icam_grid: Grid,
+    /// The clean latents that the run was heading for before its last call, (1, 4, h, w).
+    predicted: Tensor,
 }
 
 impl InstructionAttention {
@@ -53,14 +59,22 @@ impl InstructionAttention {
         sink: &mut dyn EventSink,
     ) -> Result<Self, EditError> {
         let (pipeline, settings) = (session.pipeline, &session.request.settings);
-        let run = session.run(&instruction.text, settings.localize_steps)?;
+        let run = session.run(Pass::Localize, &instruction.text)?;
         let sites = pipeline.sites(run.conditioning.latent_size());
         let wanted = &settings.localization;
         let levels = WatchedLevels::nearest(&sites, wanted.isam_level, wanted.icam_level);
-        let store = AttnStore::new(levels.ok_or(EditError::NoAttention)?);
+        let averaged = wanted.averaged.of(run.scheduler.steps().len());
+        let last = averaged.end - 1;
+        let store = AttnStore::new(levels.ok_or(EditError::NoAttention)?, averaged);
         let maps = store.maps();
-        let _ =
-            session.denoise(Pass::Localize, &run, Box::new(store), sink, &|_, latents| latents)?;
+        let predicted = RefCell::new(None);
+        let _ = session.denoise(Pass::Localize, &run, Box::new(store), sink, &|done, latents| {
+            // The last call goes without guidance.
+            if done.step.index < last || last == 0 {
+                predicted.replace(Some(done.pred_original_sample.shallow_clone()));
+            }
+            latents
+        })?;
         let maps = maps.lock().expect("no holder of the maps panics");
         let (Some(isam), Some(icam)) = (&maps.isam, &maps.icam) else {
             return Err(EditError::NoAttention);
@@ -71,6 +85,7 @@ impl InstructionAttention {
             isam_grid: isam.grid,
             icam: icam.mean(),
             icam_grid: icam.grid,
+            predicted: predicted.take().expect("a run has a step"),
         })
     }
 
@@ -105,7 +120,18 @@ pub fn localize(
     let attention = InstructionAttention::gather(session, instruction, sink)?;
     let (prompt, maps) = (attention.prompt(instruction), attention.maps());
 
-    // 2. Cluster ISAM and score the clusters by the object's ICAM, or by what the instruction does to the noise.
+    // 2. What is added stands where the run draws it, if that is to be followed.
+    if !instruction.stands && settings.localization.added_by == AddedBy::PredictedChange {
+        let source = session.image_latents()?.to_kind(Kind::Float);
+        let source = source * session.pipeline.geometry().scaling_factor;
+        let field = predicted_change(&source, &attention.predicted);
+        let threshold = settings.threshold.map_or(predicted_change::THRESHOLD, Tau::get);
+        let words = localization_map::word_maps(prompt, maps);
+        let found = Localization::from_threshold(prompt.text, &field, threshold, words);
+        return Ok(Localization { scored_by: ScoreSource::PredictedChange, ..found });
+    }
+
+    // 3. Cluster ISAM and score the clusters by the object's ICAM, or by what the instruction does to the noise.
     let labels = segmentation::segment(maps.isam, settings.clusters.get(), settings.rows);
     let tau = settings.tau.get();
     let by_difference = match settings.score {
@@ -132,7 +158,7 @@ pub fn edit(
     sink: &mut dyn EventSink,
 ) -> Result<Tensor, EditError> {
     let (request, settings) = (session.request, &session.request.settings);
-    let run = session.run(&request.instruction, settings.steps)?;
+    let run = session.run(Pass::Edit, &request.instruction)?;
     let gate = mask.gate_tensor(session.image_latents()?.device());
     let preserve = LatentPreserve::of(session, mask, &run)?;
     let modulator = AttnModulator::new(settings.modulation, gate);

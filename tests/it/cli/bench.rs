@@ -17,14 +17,15 @@ fn bench(desk: &Desk, args: &[&str]) -> assert_cmd::Command {
 #[test]
 fn the_table_holds_every_setting_and_names_the_shortest() {
     let desk = Desk::new();
-    let run = bench(&desk, &["--limit", "2", "--steps", "1,8"]).assert().success();
+    let run = bench(&desk, &["--limit", "2", "--steps", "1,8", "--averaged", "0-1,0.25-0.5"]).assert().success();
     let table = String::from_utf8(run.get_output().stdout.clone()).unwrap();
     let rows: Vec<Vec<&str>> =
         table.lines().map(|line| line.split_whitespace().collect()).collect();
-    // Two samplers with two numbers of steps, and the reference.
+    // Two samplers with two numbers of steps and two parts of them, and the reference.
     let is_figure = |it: &&str| it.parse::<f64>().is_ok();
-    let figures = rows.iter().filter(|row| row.iter().rev().take(4).all(is_figure)).count();
-    assert_eq!(figures, 5, "{table}");
+    let figures = rows.iter().filter(|row| row.iter().rev().take(3).all(is_figure)).count();
+    assert_eq!(figures, 9, "{table}");
+    assert!(table.contains("0.25-0.5"), "{table}");
     assert!(table.contains("within 0.01"), "{table}");
 }
 
@@ -88,6 +89,8 @@ fn bad_input_is_named_before_any_work() {
         (vec![scene, INSTRUCTION, "--steps", "0"], 2, "steps is 0"),
         (vec![scene, INSTRUCTION, "--steps", "many"], 2, "many"),
         (vec![scene, INSTRUCTION, "--samplers", "plms"], 2, "plms"),
+        (vec![scene, INSTRUCTION, "--averaged", "0.6-0.3"], 2, "averaged is 0.6 to 0.3"),
+        (vec![scene, INSTRUCTION, "--averaged", "half"], 2, "0.3-0.6"),
         (vec![scene, INSTRUCTION, "--limit", "0"], 2, "1.."),
         (vec![scene, "make it snow", "--steps", "1"], 2, "nothing to localize"),
         (vec![scene, INSTRUCTION, "--model", "nowhere"], 5, "nowhere"),
