@@ -23,8 +23,9 @@ from plot import draw
 ROOT = Path(__file__).resolve().parent.parent
 FLOP = {256: 0.540e12, 512: 2.410e12}
 """Operations of a step (torch.utils.flop_counter, a product and its sum being two)."""
-ATTENTION = [(4096, 4096, 40), (1024, 1024, 80), (256, 256, 160), (64, 64, 160), (4096, 77, 40), (1024, 77, 80)]
-"""Queries, keys and head size of the layers at 512 px."""
+GRIDS = [(4096, 40, 5), (1024, 80, 5), (256, 160, 5), (64, 160, 1)]
+"""Queries, head size and number of transformers of each grid at 512 px."""
+ATTENTION = [(queries, keys, dim, count) for queries, dim, count in GRIDS for keys in (queries, 77)]
 ENGINE = ["cargo", "bench", "--quiet", "--locked", "--manifest-path", ROOT / "Cargo.toml", "--bench", "engine", "--"]
 TIMESTEPS, SEEDS = (981, 501, 21), (0, 1, 2)
 
@@ -143,12 +144,13 @@ def measure(args: argparse.Namespace) -> dict:
             runs = {name: lambda it=it: it.ask(run, pixels=pixels) for name, it in engines.items()}
             found["vae"][f"{run} {pixels}"] = rounds(args.samples, runs)
     found["attention"] = {}
-    for queries, keys, dim in ATTENTION:
+    for queries, keys, dim, count in ATTENTION:
         samples = [ours.ask("attention", queries=queries, keys=keys, dim=dim) for _ in range(1 + args.samples)][1:]
         found["attention"][f"{queries}x{keys}x{dim}"] = {
             "own": [it["own"] for it in samples],
             "libtorch": [it["libtorch"] for it in samples],
             "operations": samples[0]["operations"],
+            "layers": count,
         }
     for engine in engines.values():
         engine.close()
@@ -184,6 +186,10 @@ def report(found: dict) -> str:
         own = it["operations"] / statistics.median(it["own"]) / 1e9
         value = ratio(it["own"], it["libtorch"])
         lines.append(f"| attention {shape} ({own:.0f} GFLOP/s) / libtorch | {value['ratio']:.2f} | {value['low']:.2f}-{value['high']:.2f} |")
+    layers = found["attention"].values()
+    own, libtorch = (np.sum([it["layers"] * np.array(it[of]) for it in layers], 0) for of in ("own", "libtorch"))
+    value = ratio(list(own), list(libtorch))
+    lines.append(f"| attention, all layers of a step at 512 px ({np.median(own):.2f} s) / libtorch | {value['ratio']:.2f} | {value['low']:.2f}-{value['high']:.2f} |")
     loads = {name: it["memory"]["highest"] for name, it in found["load"].items()}
     lines.append(f"| peak memory, load ({loads['retouch']:.0f} MiB) / diffusers | {loads['retouch'] / loads['diffusers']:.2f} | |")
     peaks = found["edit"]["peak_mib"]

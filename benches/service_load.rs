@@ -279,7 +279,8 @@ async fn observing() {
 async fn batching() {
     let (pairs, jobs) = BATCHES;
     let size = jobs.to_string();
-    let servers = ["1", size.as_str()].map(|it| Server::start(&[("RETOUCH__MODEL__MAX_BATCH", it)]));
+    let servers =
+        ["1", size.as_str()].map(|it| Server::start(&[("RETOUCH__MODEL__MAX_BATCH", it)]));
     let mut seconds = [Vec::new(), Vec::new()];
     for pair in 0..=pairs {
         for turn in 0..servers.len() {

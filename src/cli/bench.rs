@@ -237,7 +237,8 @@ fn json_line(line: &Line) -> Value {
 }
 
 fn table(outcome: &Outcome) -> String {
-    let mut rows = vec![row(["sampler", "steps", "averaged", "IoU, 100", "IoU, object", "seconds"])];
+    let mut rows =
+        vec![row(["sampler", "steps", "averaged", "IoU, 100", "IoU, object", "seconds"])];
     for line in outcome.trials.iter().chain([&outcome.reference]) {
         rows.push(row([
             sampler(line),

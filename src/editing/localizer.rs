@@ -1,7 +1,10 @@
 //! How the place of an edit is found: the ways of comparison as values of one type.
 
+use serde::Deserialize;
+
 /// The ways to find where an instruction edits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Localizer {
     /// Clusters of self-attention that the object's cross-attention picks, as in IAM-Edit.
     Iam,
@@ -10,11 +13,13 @@ pub enum Localizer {
     /// The difference that the instruction makes to one prediction of noise, as in Watch Your Steps.
     NoiseDifference,
     /// The mean of that difference over several noises, as in `DiffEdit`.
+    #[serde(rename = "diffedit")]
     DiffEdit,
 }
 
 /// What a cluster's score is the mean of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ClusterScore {
     /// The object's cross-attention, as in the paper.
     Attention,
@@ -25,7 +30,8 @@ pub enum ClusterScore {
 }
 
 /// What tells where an addition goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AddedBy {
     /// The clusters that its words' attention picks, as in the paper.
     Attention,

@@ -16,7 +16,8 @@ use crate::sampling::{
 };
 
 /// How cross-attention is held inside the mask (METHOD: attention modulation).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Modulation {
     /// Probabilities of all tokens but the first times the mask, after the softmax, as in the paper.
     Gate,
@@ -120,62 +121,22 @@ struct RetouchJson {
     image_guidance: Option<f64>,
     clusters: Option<u32>,
     tau: Option<f64>,
-    rows: Option<RowsName>,
-    localizer: Option<LocalizerName>,
-    score: Option<ScoreName>,
+    rows: Option<Rows>,
+    localizer: Option<Localizer>,
+    score: Option<ClusterScore>,
     threshold: Option<f64>,
     refine: Option<bool>,
     blend: Option<bool>,
     grow: Option<f64>,
-    modulation: Option<ModulationName>,
+    modulation: Option<Modulation>,
     isam_level: Option<usize>,
     icam_level: Option<usize>,
     averaged: Option<[f64; 2]>,
-    added_by: Option<AddedByName>,
+    added_by: Option<AddedBy>,
     localize_scheduler: Option<String>,
     nouns: Option<Vec<String>>,
     noun_prompt: Option<String>,
     localization_instruction: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ModulationName {
-    Gate,
-    Mask,
-    Null,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RowsName {
-    Raw,
-    Sqrt,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum AddedByName {
-    Attention,
-    PredictedChange,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum LocalizerName {
-    Iam,
-    Attention,
-    NoiseDifference,
-    #[serde(rename = "diffedit")]
-    DiffEdit,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ScoreName {
-    Attention,
-    NoiseDifference,
-    Auto,
 }
 
 impl EditSettings {
@@ -250,15 +211,9 @@ impl EditSettings {
         if let Some(tau) = json.tau {
             settings.tau = tau.try_into()?;
         }
-        if let Some(rows) = json.rows {
-            settings.rows = rows.into();
-        }
-        if let Some(localizer) = json.localizer {
-            settings.localizer = localizer.into();
-        }
-        if let Some(score) = json.score {
-            settings.score = score.into();
-        }
+        settings.rows = json.rows.unwrap_or(settings.rows);
+        settings.localizer = json.localizer.unwrap_or(settings.localizer);
+        settings.score = json.score.unwrap_or(settings.score);
         if let Some(threshold) = json.threshold {
             settings.threshold = Some(threshold.try_into()?);
         }
@@ -267,15 +222,16 @@ impl EditSettings {
         if let Some(grow) = json.grow {
             settings.grow = grow.try_into()?;
         }
-        if let Some(modulation) = json.modulation {
-            settings.modulation = modulation.into();
+        settings.modulation = json.modulation.unwrap_or(settings.modulation);
+        let localization = &mut settings.localization;
+        localization.isam_level = json.isam_level.unwrap_or(localization.isam_level);
+        localization.icam_level = json.icam_level.unwrap_or(localization.icam_level);
+        localization.added_by = json.added_by.unwrap_or(localization.added_by);
+        if let Some(nouns) = json.nouns {
+            localization.nouns = nouns;
         }
-        settings.localization.take(json.isam_level, json.icam_level, json.nouns);
         if let Some(averaged) = json.averaged {
             settings.localization.averaged = averaged.try_into()?;
-        }
-        if let Some(added_by) = json.added_by {
-            settings.localization.added_by = added_by.into();
         }
         if let Some(name) = json.localize_scheduler {
             let known = SchedulerKind::ALL.into_iter().find(|it| it.name() == name);
@@ -294,21 +250,6 @@ impl EditSettings {
     }
 }
 
-impl LocalizationSettings {
-    fn take(
-        &mut self,
-        isam_level: Option<usize>,
-        icam_level: Option<usize>,
-        nouns: Option<Vec<String>>,
-    ) {
-        self.isam_level = isam_level.unwrap_or(self.isam_level);
-        self.icam_level = icam_level.unwrap_or(self.icam_level);
-        if let Some(nouns) = nouns {
-            self.nouns = nouns;
-        }
-    }
-}
-
 // === impl Modulation ===
 
 impl Modulation {
@@ -318,55 +259,6 @@ impl Modulation {
             Self::Gate => "gate",
             Self::Mask => "mask",
             Self::Null => "null",
-        }
-    }
-}
-
-impl From<RowsName> for Rows {
-    fn from(name: RowsName) -> Self {
-        match name {
-            RowsName::Raw => Self::Raw,
-            RowsName::Sqrt => Self::Sqrt,
-        }
-    }
-}
-
-impl From<AddedByName> for AddedBy {
-    fn from(name: AddedByName) -> Self {
-        match name {
-            AddedByName::Attention => Self::Attention,
-            AddedByName::PredictedChange => Self::PredictedChange,
-        }
-    }
-}
-
-impl From<LocalizerName> for Localizer {
-    fn from(name: LocalizerName) -> Self {
-        match name {
-            LocalizerName::Iam => Self::Iam,
-            LocalizerName::Attention => Self::Attention,
-            LocalizerName::NoiseDifference => Self::NoiseDifference,
-            LocalizerName::DiffEdit => Self::DiffEdit,
-        }
-    }
-}
-
-impl From<ScoreName> for ClusterScore {
-    fn from(name: ScoreName) -> Self {
-        match name {
-            ScoreName::Attention => Self::Attention,
-            ScoreName::NoiseDifference => Self::NoiseDifference,
-            ScoreName::Auto => Self::Auto,
-        }
-    }
-}
-
-impl From<ModulationName> for Modulation {
-    fn from(name: ModulationName) -> Self {
-        match name {
-            ModulationName::Gate => Self::Gate,
-            ModulationName::Mask => Self::Mask,
-            ModulationName::Null => Self::Null,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Given the true object, what is left is the localizer's own failure; given the true mask, what is left is the second
 //! pass's. The difference to the plain run is what the parser, or the localizer, lost.
 
+use image::RgbImage;
+
 use crate::editing::{
     edit_mask::MaskChoice,
     request::{EditRequest, MethodKind},
@@ -11,6 +13,8 @@ use crate::evaluation::{
     EvaluationError,
     dataset::{Item, ItemAction, Loaded},
 };
+use crate::metrics::placement;
+use crate::picture::mask::{self, Radius};
 
 /// Where a part of the edit comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,8 +110,18 @@ impl Method {
             request.action = item.action.map(ItemAction::action);
         }
         if self.mask == Origin::Given {
+            let dilate = match item.action {
+                Some(ItemAction::Add) => open_place(&pictures.image),
+                _ => Radius::default(),
+            };
             let shapes = pictures.mask.clone();
-            request.mask = MaskChoice { shapes, ..MaskChoice::default() };
+            request.mask = MaskChoice { shapes, dilate, ..MaskChoice::default() };
         }
     }
+}
+
+/// How far an addition may stand from where the target has it: a mask of the target's outline would ask for that place alone.
+fn open_place(image: &RgbImage) -> Radius {
+    let pixels = (f64::from(image.width().min(image.height())) * placement::SHIFT).round() as u32;
+    Radius::try_from(pixels.min(mask::MAX_RADIUS)).expect("it is at most the largest one")
 }

@@ -157,9 +157,22 @@ impl AutoencoderKl {
 
     /// Decodes latents (N, latent, h, w), already divided by the scaling factor, to images (N, 3, h·f, w·f) around −1..=1.
     pub fn decode(&self, latents: &Tensor) -> Tensor {
+        let stages = 0..self.decode_stages();
+        stages.fold(latents.shallow_clone(), |hidden, stage| self.decode_stage(stage, &hidden))
+    }
+
+    /// In how many stages [`AutoencoderKl::decode`] runs.
+    pub fn decode_stages(&self) -> usize {
+        self.decoder.stages()
+    }
+
+    /// One of them: the first takes latents, each other what the one before it gave.
+    pub fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor {
         no_grad(|| match &self.post_quant_conv {
-            Some(post_quant_conv) => self.decoder.forward(&post_quant_conv.forward(latents)),
-            None => self.decoder.forward(latents),
+            Some(post_quant_conv) if stage == 0 => {
+                self.decoder.stage(stage, &post_quant_conv.forward(hidden))
+            }
+            _ => self.decoder.stage(stage, hidden),
         })
     }
 }

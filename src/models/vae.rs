@@ -166,15 +166,21 @@ impl Decoder {
         }
     }
 
-    /// (N, in, h, w) to (N, out, H, W), each side doubled once a level.
-    pub fn forward(&self, sample: &Tensor) -> Tensor {
-        let mut sample = self.conv_in.forward(&channels_last(sample));
+    /// How many stages there are: the middle, each level, and what follows.
+    pub fn stages(&self) -> usize {
+        self.up_blocks.len() + 2
+    }
 
+    /// One stage of those that make (N, in, h, w) into (N, out, H, W), each side doubled once a level.
+    pub fn stage(&self, stage: usize, sample: &Tensor) -> Tensor {
         // 1. mid
-        sample = self.mid_block.forward(&sample);
+        if stage == 0 {
+            return self.mid_block.forward(&self.conv_in.forward(&channels_last(sample)));
+        }
 
         // 2. up
-        for block in &self.up_blocks {
+        if let Some(block) = self.up_blocks.get(stage - 1) {
+            let mut sample = sample.shallow_clone();
             for resnet in &block.resnets {
                 sample = resnet.forward(&sample, None);
             }
@@ -182,10 +188,11 @@ impl Decoder {
                 let size = sample.size();
                 sample = upsampler.forward(&sample, 2 * size[2], 2 * size[3]);
             }
+            return sample;
         }
 
         // 3. post-process
-        self.conv_out.forward(&self.conv_norm_out.forward(&sample).silu_())
+        self.conv_out.forward(&self.conv_norm_out.forward(sample).silu_())
     }
 }
 

@@ -1,8 +1,9 @@
 //! One model for several jobs at once: U-Net calls that wait for it run as one, jobs join and leave at any step.
 //!
 //! The model lives on a thread of its own; each job drives its own loop over a [`Batched`] handle, which is a pipeline like
-//! any other. Between two steps other calls (texts, encoding, decoding) run for as long as a step took, so that a job waits
-//! for others no longer than that, and one that joins does not wait a step for each of its calls.
+//! any other. Between two steps other calls (texts, encoding, the stages of decoding) run for as long as a step took, so that
+//! a job waits for others no longer than that, and one that joins does not wait a step for each of its calls. Decoding, the
+//! longest of them, is cut where its result is the same: diffusers' tiles have statistics and borders of their own.
 
 use std::{
     any::Any,
@@ -23,7 +24,7 @@ use tch::Tensor;
 use crate::attn_processor::{Attempt, AttnProcessor, AttnSite};
 use crate::pipelines::{
     BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall, NoisePrediction,
-    PipelineError, TokenizedPrompt,
+    PipelineError, TokenizedPrompt, memory_probe,
 };
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::Scheduler;
@@ -45,6 +46,7 @@ pub struct Batched {
 struct Shared {
     geometry: Geometry,
     digest: String,
+    decode_stages: usize,
     next_id: AtomicU64,
 }
 
@@ -84,7 +86,8 @@ type Panic = Box<dyn Any + Send>;
 
 /// Starts a model's thread: `load` runs on it and the model dies there.
 ///
-/// At most `max_batch` calls run as one. The thread ends when the last handle is gone.
+/// At most `max_batch` calls run as one, fewer where memory does not hold so many of the model's own size: that is tried
+/// out here. The thread ends when the last handle is gone.
 ///
 /// # Errors
 /// What `load` gives.
@@ -100,7 +103,9 @@ where
     let (told, loaded) = mpsc::channel();
     let run = move || match load() {
         Ok(pipeline) => {
-            let facts = (pipeline.geometry(), pipeline.digest().to_owned());
+            let digest = pipeline.digest().to_owned();
+            let facts = (pipeline.geometry(), digest, pipeline.decode_stages());
+            let max_batch = memory_probe::fitting(&pipeline, max_batch.max(1));
             if told.send(Ok(facts)).is_ok() {
                 Model::new(&pipeline, max_batch, received).run();
             }
@@ -109,12 +114,12 @@ where
     };
     let thread = thread::Builder::new().name("retouch-model".to_owned()).spawn(run);
     let thread = thread.expect("a process can start a thread");
-    let (geometry, digest) = match loaded.recv() {
+    let (geometry, digest, decode_stages) = match loaded.recv() {
         Ok(facts) => facts?,
         // It ended without a word: loading panicked, and so does this thread.
         Err(_) => panic::resume_unwind(thread.join().expect_err("it told nothing")),
     };
-    let shared = Arc::new(Shared { geometry, digest, next_id: AtomicU64::new(1) });
+    let shared = Arc::new(Shared { geometry, digest, decode_stages, next_id: AtomicU64::new(1) });
     Ok((Batched { id: 0, shared, calls }, thread))
 }
 
@@ -138,7 +143,7 @@ impl<'a> Model<'a> {
         let (noise, others) = Default::default();
         Self {
             pipeline,
-            max_batch: max_batch.max(1),
+            max_batch,
             received,
             noise,
             others,
@@ -228,6 +233,8 @@ impl<'a> Model<'a> {
         }
         self.noise = rest;
         self.expected = batch.iter().map(|it| (it.handle, Some(size))).collect();
+        metrics::counter!("retouch_unet_calls_total").increment(1);
+        metrics::counter!("retouch_unet_samples_total").increment(batch.len() as u64);
         self.serve(batch);
     }
 
@@ -363,8 +370,12 @@ impl EditPipeline for Batched {
         (outcome.unwrap_or_else(|panic| panic::resume_unwind(panic)), call.attn)
     }
 
-    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
-        let latents = latents.shallow_clone();
-        self.on_model(move |it| it.decode(&latents))
+    fn decode_stages(&self) -> usize {
+        self.shared.decode_stages
+    }
+
+    fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor {
+        let hidden = hidden.shallow_clone();
+        self.on_model(move |it| it.decode_stage(stage, &hidden))
     }
 }

@@ -117,13 +117,16 @@ impl EditPipeline for InstructPix2PixPipeline {
         self.predict_alone(NoiseCall::new(latents, timestep, conditioning, attn))
     }
 
-    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
-        let latents = latents.to_device(self.device) / self.vae.config().scaling_factor;
-        let pixels = self.vae.decode(&latents.to_kind(self.kind));
-        if pixels.isfinite().all().int64_value(&[]) == 0 {
-            return Err(PipelineError::NotFinite);
+    fn decode_stages(&self) -> usize {
+        self.vae.decode_stages()
+    }
+
+    fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor {
+        if stage > 0 {
+            return self.vae.decode_stage(stage, hidden);
         }
-        Ok(image_processor::to_image(&pixels.to_device(Device::Cpu)))
+        let latents = hidden.to_device(self.device) / self.vae.config().scaling_factor;
+        self.vae.decode_stage(stage, &latents.to_kind(self.kind))
     }
 }
 

@@ -11,10 +11,11 @@ pub mod image_processor;
 pub mod inspect;
 pub mod instruct_pix2pix;
 pub mod load;
+pub(crate) mod memory_probe;
 pub mod preview;
 
 use image::RgbImage;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::attn_processor::{Attempt, AttnProcessor, AttnSite, Branch};
 use crate::models::clip::tokenizer::TokenizerError;
@@ -165,11 +166,26 @@ pub trait EditPipeline: Send {
         attn: Box<dyn AttnProcessor>,
     ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>);
 
+    /// In how many stages a picture is decoded, so that other jobs' steps may come between them.
+    fn decode_stages(&self) -> usize;
+
+    /// One of them: the first takes denoised latents (1, 4, h, w), each other what the one before it gave, the last gives
+    /// pixels (1, 3, H, W) around -1..=1.
+    fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor;
+
     /// The picture of denoised latents (1, 4, h, w).
     ///
     /// # Errors
     /// [`PipelineError::NotFinite`].
-    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError>;
+    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
+        let stages = 0..self.decode_stages();
+        let pixels =
+            stages.fold(latents.shallow_clone(), |hidden, stage| self.decode_stage(stage, &hidden));
+        if pixels.isfinite().all().int64_value(&[]) == 0 {
+            return Err(PipelineError::NotFinite);
+        }
+        Ok(image_processor::to_image(&pixels.to_device(Device::Cpu)))
+    }
 }
 
 /// A pipeline whose U-Net serves several samples in one call.

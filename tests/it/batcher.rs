@@ -2,8 +2,12 @@
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, Barrier, Mutex},
+    sync::{
+        Arc, Barrier, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
+    time::Duration,
 };
 
 use image::RgbImage;
@@ -17,7 +21,7 @@ use retouch::{
         settings::Modulation,
     },
     pipelines::{
-        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoisePrediction,
+        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
         batcher::{self, Batched},
         denoise::{DenoisePlan, denoise},
         instruct_pix2pix::InstructPix2PixPipeline,
@@ -38,8 +42,8 @@ type Calls = Arc<Mutex<Vec<usize>>>;
 #[derive(Clone, Copy)]
 enum Fault {
     None,
-    /// There is memory for so many samples, as is found out at the end of a call.
-    Memory(usize),
+    /// There is memory for so many cells of all samples, as is found out at the end of a call.
+    Memory(i64),
     /// A prompt that is not a number.
     BadPrompt,
 }
@@ -52,13 +56,18 @@ fn watched(calls: Calls, fault: Fault) -> Spied {
         assert!(sizes.windows(2).all(|it| it[0] == it[1]), "samples of two sizes: {sizes:?}");
         let predictions = model.predict_noises(samples);
         match fault {
-            Fault::Memory(most) if samples.len() > most => panic!("out of memory"),
+            Fault::Memory(most) if cells(samples) > most => panic!("out of memory"),
             Fault::BadPrompt if predictions.as_ref().unwrap().iter().any(is_bad) => {
                 panic!("not a number")
             }
             _ => predictions,
         }
     })
+}
+
+fn cells(samples: &[NoiseCall]) -> i64 {
+    let of = |it: &NoiseCall| LatentSize::of(&it.latents);
+    samples.iter().map(of).map(|it| it.height * it.width).sum()
 }
 
 fn is_bad(prediction: &NoisePrediction) -> bool {
@@ -73,7 +82,10 @@ fn start(max_batch: usize, fault: Fault) -> (Batched, Calls) {
     let calls = Calls::default();
     let noted = Arc::clone(&calls);
     let load = move || Ok::<_, ()>(watched(noted, fault));
-    (batcher::start(max_batch, load).unwrap().0, calls)
+    let batched = batcher::start(max_batch, load).unwrap().0;
+    // What the start tries out is no job's call.
+    calls.lock().unwrap().clear();
+    (batched, calls)
 }
 
 /// One job.
@@ -110,7 +122,8 @@ type Made = (Tensor, Vec<Tensor>);
 impl Job {
     /// The latents, and the two maps where they were gathered.
     fn run(self, pipeline: &dyn EditPipeline) -> Option<Made> {
-        let pixel = |x, y| image::Rgb([x as u8 * 3, y as u8 * 2, self.steps as u8 * 9]);
+        let level = |it: u32| (it % 256) as u8;
+        let pixel = |x, y| image::Rgb([level(3 * x), level(2 * y), level(9 * self.steps)]);
         let picture = RgbImage::from_fn(self.side, self.side, pixel);
         let embed = |text| pipeline.encode_prompt(&pipeline.tokenize(text).unwrap());
         let prompt = embed(self.instruction) * if self.bad_prompt { f64::NAN } else { 1.0 };
@@ -266,19 +279,73 @@ fn jobs_come_and_go_at_any_step() {
 
 #[test]
 fn without_memory_for_a_batch_its_halves_run_and_nothing_counts_twice() {
+    // Four times as large as what the start tries out.
+    let large = Job { side: 256, ..PLAIN };
     let jobs = [
-        Job { guest: Guest::Store, instruction: "change the dog to a cat", ..PLAIN },
-        Job { guest: Guest::Gate, instruction: "remove the red circle", ..PLAIN },
-        Job { guest: Guest::Store, ..PLAIN },
-        PLAIN,
+        Job { guest: Guest::Store, instruction: "change the dog to a cat", ..large },
+        Job { guest: Guest::Gate, instruction: "remove the red circle", ..large },
+        Job { guest: Guest::Store, ..large },
+        large,
     ];
-    let (batched, calls) = start(4, Fault::Memory(1));
+    let (batched, calls) = start(4, Fault::Memory(32 * 32));
     for (job, found) in jobs.iter().zip(together(&batched, &jobs)) {
         job.assert_is_as_alone(&found.unwrap().unwrap());
     }
     let calls = calls.lock().unwrap();
     let failed = calls.iter().filter(|&&size| size > 1).count();
     assert!((1..=3).contains(&failed), "the limit is found once, not at every step: {calls:?}");
+}
+
+#[test]
+fn the_start_finds_out_how_large_a_batch_may_be() {
+    let calls = Calls::default();
+    let noted = Arc::clone(&calls);
+    // Two pictures of the model's own size.
+    let load = move || Ok::<_, ()>(watched(noted, Fault::Memory(2 * 16 * 16)));
+    let (batched, _) = batcher::start(8, load).unwrap();
+    assert_eq!(*calls.lock().unwrap(), [8, 4, 2]);
+    for found in together(&batched, &[Job { side: 128, ..PLAIN }; 4]) {
+        assert!(found.unwrap().is_some());
+    }
+    assert!(calls.lock().unwrap()[2..].iter().all(|&size| size <= 2));
+}
+
+#[test]
+fn a_picture_is_decoded_between_the_steps_of_other_jobs() {
+    let (calls, before) = (Calls::default(), Arc::new(Mutex::new(Vec::new())));
+    let (of_model, of_stages) = (Arc::clone(&calls), Arc::clone(&before));
+    let (batched, _) = batcher::start(2, move || {
+        let mut model = watched(Arc::clone(&of_model), Fault::None);
+        model.on_stage = Box::new(move || {
+            of_stages.lock().unwrap().push(of_model.lock().unwrap().len());
+            // Longer than a step of this model, so that the next one is due.
+            thread::sleep(Duration::from_millis(200));
+        });
+        Ok::<_, ()>(model)
+    })
+    .unwrap();
+    let latents = Tensor::randn([1, 4, 16, 16], (Kind::Float, Device::Cpu));
+    let done = Arc::new(AtomicBool::new(false));
+    let other = {
+        let (handle, done) = (batched.clone(), Arc::clone(&done));
+        thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                assert!(Job { steps: 40, ..PLAIN }.run(&handle).is_some());
+            }
+        })
+    };
+    // The start's own trial is the first call.
+    while calls.lock().unwrap().len() < 3 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let decoded = batched.decode(&latents).unwrap();
+    done.store(true, Ordering::Relaxed);
+    other.join().unwrap();
+    assert_eq!(decoded, model().decode(&latents).unwrap());
+    // How many steps were made before each stage.
+    let before = before.lock().unwrap();
+    assert_eq!(before.len(), batched.decode_stages());
+    assert!(before.last() > before.first(), "{before:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use retouch::{
         editor::Editor,
         event::{EditEvent, WarningReason},
         iam_edit::localization_map::Localization,
-        localizer::{ClusterScore, Localizer, ScoreSource},
+        localizer::{AddedBy, ClusterScore, Localizer, ScoreSource},
         noise_difference::noise_differences,
         request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
         session::EditSession,
@@ -114,6 +114,30 @@ fn every_localizer_looks_where_the_object_is() {
         let least = if localizer == Localizer::Iam { 0.7 } else { 0.1 };
         assert!(mean > least, "{}: {mean}", localizer.name());
     }
+}
+
+#[test]
+fn an_addition_goes_where_the_pass_draws_it_or_where_its_words_look() {
+    let (editor, settings) = demo();
+    let mut means = vec![];
+    for (added_by, scored_by) in [
+        (AddedBy::PredictedChange, ScoreSource::PredictedChange),
+        (AddedBy::Attention, ScoreSource::Attention),
+    ] {
+        let mut settings = settings.clone();
+        settings.localization.added_by = added_by;
+        let scenes = [153, 154, 156, 158].map(|it| Scene::held_out(&format!("add-{it}")));
+        let of = |scene: &Scene| {
+            let (found, _) = localize(&editor, &scene.request(settings.clone()));
+            assert_eq!((found.scored_by, found.stands), (scored_by, false));
+            // What stands nowhere yet has words that look somewhere.
+            assert!(found.words.iter().any(|it| it.is_object));
+            iou(&editor, scene, settings.clone())
+        };
+        means.push(scenes.iter().map(of).sum::<f64>() / scenes.len() as f64);
+    }
+    println!("IoU with the target's place: {means:?}");
+    assert!(means[0] > 0.2, "{means:?}");
 }
 
 #[test]

@@ -76,6 +76,8 @@ type Spy = dyn Fn(&InstructPix2PixPipeline, &mut [NoiseCall]) -> Result<Vec<Nois
 pub(crate) struct Spied {
     model: InstructPix2PixPipeline,
     spy: Box<Spy>,
+    /// Hears of each stage of a decoding.
+    pub(crate) on_stage: Box<dyn Fn() + Send>,
 }
 
 impl Spied {
@@ -88,7 +90,7 @@ impl Spied {
         + Send
         + 'static,
     ) -> Self {
-        Self { model, spy: Box::new(spy) }
+        Self { model, spy: Box::new(spy), on_stage: Box::new(|| ()) }
     }
 }
 
@@ -148,7 +150,12 @@ impl EditPipeline for Spied {
         self.predict_alone(NoiseCall::new(latents, timestep, conditioning, attn))
     }
 
-    fn decode(&self, latents: &Tensor) -> Result<RgbImage, PipelineError> {
-        self.model.decode(latents)
+    fn decode_stages(&self) -> usize {
+        self.model.decode_stages()
+    }
+
+    fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor {
+        (self.on_stage)();
+        self.model.decode_stage(stage, hidden)
     }
 }

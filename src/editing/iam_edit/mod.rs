@@ -68,13 +68,14 @@ impl InstructionAttention {
         let store = AttnStore::new(levels.ok_or(EditError::NoAttention)?, averaged);
         let maps = store.maps();
         let predicted = RefCell::new(None);
-        let _ = session.denoise(Pass::Localize, &run, Box::new(store), sink, &|done, latents| {
-            // The last call goes without guidance.
-            if done.step.index < last || last == 0 {
-                predicted.replace(Some(done.pred_original_sample.shallow_clone()));
-            }
-            latents
-        })?;
+        let _ =
+            session.denoise(Pass::Localize, &run, Box::new(store), sink, &|done, latents| {
+                // The last call goes without guidance.
+                if done.step.index < last || last == 0 {
+                    predicted.replace(Some(done.pred_original_sample.shallow_clone()));
+                }
+                latents
+            })?;
         let maps = maps.lock().expect("no holder of the maps panics");
         let (Some(isam), Some(icam)) = (&maps.isam, &maps.icam) else {
             return Err(EditError::NoAttention);

@@ -3,12 +3,14 @@
 //! Paper: "ISAM is reshaped into per-location vectors and clustered", K = 5. The rows are raw, not normalized
 //! (source: local-prompt-mixing), unless the settings say otherwise.
 
+use serde::Deserialize;
 use tch::Tensor;
 
 use crate::cluster::KMeans;
 
 /// The vectors that are clustered: the rows of ISAM, each a distribution over the picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Rows {
     /// As they are, as in the paper.
     Raw,

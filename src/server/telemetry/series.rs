@@ -31,7 +31,7 @@ pub struct Series {
 }
 
 /// All of them.
-pub const ALL: [Series; 13] = {
+pub const ALL: [Series; 15] = {
     use Kind::{Counter, Gauge, Timed};
     const fn series(
         kind: Kind,
@@ -54,6 +54,8 @@ pub const ALL: [Series; 13] = {
         series(Gauge, "retouch_slots", &["state"], "Slots of the model"),
         series(Timed, "retouch_pass_seconds", &["pass"], "A pass"),
         series(Timed, "retouch_step_seconds", &[], "A denoising step"),
+        series(Counter, "retouch_unet_calls_total", &[], "Calls of the shared model's U-Net"),
+        series(Counter, "retouch_unet_samples_total", &[], "Jobs' samples in those calls"),
         series(
             Timed,
             "retouch_first_event_seconds",

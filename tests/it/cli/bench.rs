@@ -17,7 +17,9 @@ fn bench(desk: &Desk, args: &[&str]) -> assert_cmd::Command {
 #[test]
 fn the_table_holds_every_setting_and_names_the_shortest() {
     let desk = Desk::new();
-    let run = bench(&desk, &["--limit", "2", "--steps", "1,8", "--averaged", "0-1,0.25-0.5"]).assert().success();
+    let run = bench(&desk, &["--limit", "2", "--steps", "1,8", "--averaged", "0-1,0.25-0.5"])
+        .assert()
+        .success();
     let table = String::from_utf8(run.get_output().stdout.clone()).unwrap();
     let rows: Vec<Vec<&str>> =
         table.lines().map(|line| line.split_whitespace().collect()).collect();

@@ -155,7 +155,7 @@ fn json_events_come_on_standard_output_beside_a_file() {
     let run = desk.edit(["-o", "out.png", "--json"]).assert().success().stderr("");
     let text = String::from_utf8(run.get_output().stdout.clone()).unwrap();
     let steps = text.lines().filter(|line| line.contains("\"step\":{")).count();
-    assert_eq!(steps, 4, "two passes of two steps");
+    assert_eq!(steps, 8, "the six steps that the model's localization takes, and two");
 }
 
 #[test]
