@@ -111,7 +111,7 @@ pub(crate) fn settings(
 ) -> Result<EditSettings, CliError> {
     let mut settings = match sampling.preset {
         Some(args::Preset::Paper) => {
-            EditSettings { localization: recommended.localization, ..EditSettings::paper() }
+            EditSettings::paper().with_words_and_levels(&recommended.localization)
         }
         None => recommended,
     };

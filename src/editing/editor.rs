@@ -269,9 +269,8 @@ fn flat_attention_message(found: &Localization, request: &EditRequest) -> Option
     let contrast = found.contrast.filter(|&it| it < MIN_CONTRAST)?;
     let asked = request.settings.score;
     let what = match (asked, found.scored_by) {
-        (ClusterScore::NoiseDifference, _) => return None,
+        (ClusterScore::NoiseDifference, _) | (_, ScoreSource::PredictedChange) => return None,
         (_, ScoreSource::NoiseDifference) => "clusters are scored by the noise difference instead",
-        (_, ScoreSource::PredictedChange) => return None,
         (_, ScoreSource::Attention) => "the mask may be anywhere; --score auto may help",
     };
     Some(format!(

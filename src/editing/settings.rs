@@ -186,6 +186,17 @@ impl EditSettings {
         self.steps = steps;
     }
 
+    /// With the words that a model knows and the levels that it has, which no preset can choose for it.
+    #[must_use]
+    pub fn with_words_and_levels(mut self, of: &LocalizationSettings) -> Self {
+        let LocalizationSettings { isam_level, icam_level, nouns, noun_prompt, template, .. } =
+            of.clone();
+        let own = self.localization;
+        self.localization =
+            LocalizationSettings { isam_level, icam_level, nouns, noun_prompt, template, ..own };
+        self
+    }
+
     /// What a model recommends, over the paper's settings.
     ///
     /// # Errors
@@ -266,6 +277,19 @@ impl Modulation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_papers_settings_keep_a_models_words_and_levels_and_nothing_else() {
+        let recommended = EditSettings::recommended(
+            r#"{"icam_level": 0, "nouns": ["bee"], "averaged": [0.2, 0.4], "blend": true,
+                "localize_scheduler": "dpm-solver++-2m", "added_by": "predicted-change"}"#,
+        );
+        let paper = EditSettings::paper().with_words_and_levels(&recommended.unwrap().localization);
+        let mut expected = EditSettings::paper();
+        expected.localization.icam_level = 0;
+        expected.localization.nouns = vec!["bee".to_owned()];
+        assert_eq!(paper, expected);
+    }
 
     #[test]
     fn a_model_without_recommendations_gets_the_papers_settings() {

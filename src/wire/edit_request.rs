@@ -30,9 +30,7 @@ const FIT: std::ops::RangeInclusive<u32> = 16..=8192;
 /// [`Violation`] names the field.
 pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSettings, Violation> {
     let mut settings = match known("preset", spec.preset)? {
-        v1::Preset::Paper => {
-            EditSettings { localization: recommended.localization.clone(), ..EditSettings::paper() }
-        }
+        v1::Preset::Paper => EditSettings::paper().with_words_and_levels(&recommended.localization),
         v1::Preset::Unspecified => recommended.clone(),
     };
     let taken =
