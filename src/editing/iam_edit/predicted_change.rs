@@ -10,7 +10,7 @@ use crate::editing::{iam_edit::attn_store::Grid, noise_difference::Field};
 use crate::pipelines::LatentSize;
 
 /// The share of the greatest change from which a cell is edited.
-pub const THRESHOLD: f64 = 0.2;
+pub const THRESHOLD: f64 = 0.1;
 
 /// How far `predicted` is from `source`, both (1, 4, h, w): mean over channels and 3x3 cells, 0 to 1.
 pub fn predicted_change(source: &Tensor, predicted: &Tensor) -> Field {
