@@ -6,7 +6,6 @@ use tch::{Device, Kind, Tensor};
 use crate::editing::{
     EditError,
     iam_edit::{attn_store::Grid, localization_map::Localization},
-    knobs::Growth,
     session::EditSession,
 };
 use crate::picture::{
@@ -118,7 +117,7 @@ impl EditMask {
         let found = full.clone();
         let mut growth = vec![choice.dilate];
         if choice.shapes.is_none() {
-            growth.push(radius(session.request.settings.grow, canvas));
+            growth.push(Radius::of_share(session.request.settings.grow.get(), canvas));
         }
         for radius in growth.into_iter().filter(|&it| it != Radius::default()) {
             full = full.dilated(radius);
@@ -183,12 +182,6 @@ impl MaskSource {
             Self::Whole => "MASK_SOURCE_GLOBAL",
         }
     }
-}
-
-/// A growth in pixels of a picture.
-fn radius(growth: Growth, size: Size) -> Radius {
-    let pixels = (growth.get() * f64::from(size.width.min(size.height))).round();
-    Radius::try_from((pixels as u32).min(mask::MAX_RADIUS)).expect("it is at most the largest one")
 }
 
 /// How far the picture's edges may lie from those of the cells, in cells (docs/ablations.md).

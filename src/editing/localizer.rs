@@ -65,6 +65,16 @@ impl Localizer {
     }
 }
 
+impl AddedBy {
+    /// The name in `retouch.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attention => "attention",
+            Self::PredictedChange => "predicted-change",
+        }
+    }
+}
+
 impl ClusterScore {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Attention, Self::NoiseDifference, Self::Auto];

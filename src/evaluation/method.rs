@@ -3,8 +3,6 @@
 //! Given the true object, what is left is the localizer's own failure; given the true mask, what is left is the second
 //! pass's. The difference to the plain run is what the parser, or the localizer, lost.
 
-use image::RgbImage;
-
 use crate::editing::{
     edit_mask::MaskChoice,
     request::{EditRequest, MethodKind},
@@ -14,7 +12,7 @@ use crate::evaluation::{
     dataset::{Item, ItemAction, Loaded},
 };
 use crate::metrics::placement;
-use crate::picture::mask::{self, Radius};
+use crate::picture::mask::Radius;
 
 /// Where a part of the edit comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,17 +109,12 @@ impl Method {
         }
         if self.mask == Origin::Given {
             let dilate = match item.action {
-                Some(ItemAction::Add) => open_place(&pictures.image),
+                // A mask of the target's outline would ask for that one place, which the words leave open.
+                Some(ItemAction::Add) => Radius::of_share(placement::SHIFT, item.size),
                 _ => Radius::default(),
             };
             let shapes = pictures.mask.clone();
             request.mask = MaskChoice { shapes, dilate, ..MaskChoice::default() };
         }
     }
-}
-
-/// How far an addition may stand from where the target has it: a mask of the target's outline would ask for that place alone.
-fn open_place(image: &RgbImage) -> Radius {
-    let pixels = (f64::from(image.width().min(image.height())) * placement::SHIFT).round() as u32;
-    Radius::try_from(pixels.min(mask::MAX_RADIUS)).expect("it is at most the largest one")
 }

@@ -53,8 +53,7 @@ pub fn in_place(result: &RgbImage, target: &RgbImage, mask: &Region) -> RgbImage
         return result.clone();
     }
     let search = Search::new(result, target, inside);
-    let pose = search.best();
-    RgbImage::from_fn(width, height, |x, y| search.pixel(pose, x, y))
+    RgbImage::from_fn(width, height, search.under(search.best()))
 }
 
 impl<'a> Search<'a> {
@@ -99,8 +98,9 @@ impl<'a> Search<'a> {
 
     /// The squared error to the target, summed over the mask.
     fn error(&self, pose: Pose) -> f64 {
+        let pixel = self.under(pose);
         let square = |&(x, y): &(u32, u32)| {
-            let (one, other) = (self.pixel(pose, x, y).0, self.target.get_pixel(x, y).0);
+            let (one, other) = (pixel(x, y).0, self.target.get_pixel(x, y).0);
             let apart = one.iter().zip(other).map(|(a, b)| (f64::from(*a) - f64::from(b)).powi(2));
             apart.sum::<f64>()
         };
@@ -108,19 +108,22 @@ impl<'a> Search<'a> {
     }
 
     /// What lies at (column, row) of the result under a pose.
-    fn pixel(&self, pose: Pose, x: u32, y: u32) -> Rgb<u8> {
+    fn under(&self, pose: Pose) -> impl Fn(u32, u32) -> Rgb<u8> {
         let [right, down, scale, turn] = [0, 1, 2, 3].map(|it| pose.steps[it] * self.lengths[it]);
         let (sine, cosine) = turn.to_radians().sin_cos();
-        let (x, y) = (f64::from(x) - self.middle.0 - right, f64::from(y) - self.middle.1 - down);
         let factor = scale.exp();
-        let from = |at: f64, middle: f64, side: u32| {
+        let from = move |at: f64, middle: f64, side: u32| {
             (at * factor + middle).clamp(0.0, f64::from(side - 1)) as f32
         };
         let (width, height) = self.result.dimensions();
-        let x_from = from(cosine * x + sine * y, self.middle.0, width);
-        let y_from = from(cosine * y - sine * x, self.middle.1, height);
-        imageops::interpolate_bilinear(self.result, x_from, y_from)
-            .expect("a place within the picture has a color")
+        move |x, y| {
+            let (x, y) =
+                (f64::from(x) - self.middle.0 - right, f64::from(y) - self.middle.1 - down);
+            let x_from = from(cosine * x + sine * y, self.middle.0, width);
+            let y_from = from(cosine * y - sine * x, self.middle.1, height);
+            imageops::interpolate_bilinear(self.result, x_from, y_from)
+                .expect("a place within the picture has a color")
+        }
     }
 }
 

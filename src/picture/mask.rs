@@ -25,6 +25,12 @@ const ASPECT_TOLERANCE: f64 = 0.02;
 pub struct Radius(u16);
 
 impl Radius {
+    /// A share of the shorter side, 0 to 1, rounded to whole pixels; the largest radius where that is less.
+    pub fn of_share(share: f64, size: Size) -> Self {
+        let pixels = (share * f64::from(size.width.min(size.height))).round();
+        Self((pixels as u32).min(MAX_RADIUS) as u16)
+    }
+
     /// In pixels.
     pub fn pixels(self) -> u32 {
         u32::from(self.0)

@@ -46,6 +46,7 @@ pub fn json(request: &EditRequest, origin: &Origin<'_>) -> Value {
         "scheduler": settings.scheduler.map(SchedulerKind::name),
         "localize_scheduler": settings.localization.scheduler.map(SchedulerKind::name),
         "averaged": settings.localization.averaged.shares(),
+        "added_by": settings.localization.added_by.name(),
         "k": settings.clusters.get(),
         "tau": settings.tau.get(),
         "rows": settings.rows.name(),
