@@ -69,7 +69,7 @@ def fetched() -> Path:
         fail(f"{sys.executable} has no pip: install it (python3-pip, or python3 -m ensurepip), or set LIBTORCH")
     with alone():
         if not folder.exists():  # a call that ran beside this one may have made it
-            downloads = download(wheels)
+            downloads = download(wheels, f"libtorch {VERSION}, about 0.5 GB,")
             part = fresh(HOME / "part")
             for wheel in sorted(downloads.glob("*.whl")):
                 unpack(wheel, part)
@@ -80,19 +80,19 @@ def fetched() -> Path:
     return folder
 
 
-def download(wheels: dict) -> Path:
+def download(wheels: dict, what: str) -> Path:
     """Brings the wheels by the reader's own pip, its mirrors and its proxies; whole ones of an earlier try are kept."""
     folder = HOME / "downloads"
     folder.mkdir(exist_ok=True)
     pins = folder / "pins.txt"
     pins.write_text("".join(f"{wheel} --hash=sha256:{digest}\n" for wheel, digest in wheels.items()))
-    note(f"fetching libtorch {VERSION} once, about 0.5 GB, into {HOME}")
+    note(f"fetching {what} once into {HOME}")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "--implementation=cp", "--python-version=3.12"]
     command += [f"--platform={it}_{platform.machine()}" for it in PLATFORMS]
     done = subprocess.run([*command, "-d", str(folder), "-r", str(pins)], stdout=sys.stderr, check=False)
     if done.returncode != 0:
-        fail("pip could not fetch libtorch (its reason is above): try again, or set LIBTORCH to a folder of your own")
+        fail("pip could not fetch what is needed (its reason is above): try again, or set LIBTORCH to a folder of your own")
     return folder
 
 

@@ -11,13 +11,13 @@ import importlib.util
 import json
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
 import against_diffusers as edits
+from engines import Engine, ratio, rounds, spread
 from plot import draw
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,54 +30,11 @@ ENGINE = ["cargo", "bench", "--quiet", "--locked", "--manifest-path", ROOT / "Ca
 TIMESTEPS, SEEDS = (981, 501, 21), (0, 1, 2)
 
 
-class Engine:
-    """A process that answers one request after another."""
-
-    def __init__(self, command: list) -> None:
-        self.child = subprocess.Popen([str(it) for it in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.loaded = self.answer()
-
-    def answer(self) -> dict:
-        for line in self.child.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        sys.exit(f"{self.child.args} ended with {self.child.wait()}")
-
-    def ask(self, run: str, **request) -> dict:
-        self.child.stdin.write(json.dumps({"run": run, **request}) + "\n")
-        self.child.stdin.flush()
-        return self.answer()
-
-    def close(self) -> None:
-        self.child.stdin.close()
-        self.child.wait()
-
-
 def start(args: argparse.Namespace, name: str, dtype: str = "bf16") -> Engine:
     print(f"starting {name}, {dtype}", file=sys.stderr)
     if name == "retouch":
         return Engine([*ENGINE, args.model.resolve(), dtype])
     return Engine([sys.executable, Path(__file__).with_name("peers.py"), name, args.model, dtype])
-
-
-def rounds(count: int, runs: dict) -> dict[str, list[float]]:
-    """Runs each of `runs` once to warm up, then `count` times in turn, every second round backwards."""
-    found = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for index in range(count):
-        for name in list(runs)[:: -1 if index % 2 else 1]:
-            found[name].append(runs[name]()["seconds"])
-        print(f"round {index + 1} of {count}: load {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    return found
-
-
-def ratio(ours: list[float], theirs: list[float]) -> dict:
-    """Ratio of medians, and the 95 % interval of the mean ratio of pairs by bootstrap."""
-    pairs = np.log(np.array(ours) / np.array(theirs))
-    draws = np.random.default_rng(0).choice(pairs, (10_000, len(pairs))).mean(1)
-    low, high = np.exp(np.percentile(draws, [2.5, 97.5]))
-    return {"ratio": statistics.median(ours) / statistics.median(theirs), "low": float(low), "high": float(high)}
 
 
 def errors(args: argparse.Namespace) -> dict[str, float]:
@@ -160,10 +117,6 @@ def measure(args: argparse.Namespace) -> dict:
     found["edit"] = whole_edits(args)
     save()
     return found
-
-
-def spread(samples: list[float]) -> str:
-    return f"{statistics.median(samples):.3g} ({min(samples):.3g}-{max(samples):.3g})"
 
 
 def report(found: dict) -> str:

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::kernels::flash_attention;
 
@@ -88,6 +88,49 @@ pub trait AttnProcessor: Send {
 
     /// Sees what a layer attended with and what came of it, whose output it may change in place.
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv, attended: &Attended);
+
+    /// This guest for the call that has begun, if a recording can stand for it; `None` if it must be asked at each site.
+    fn replayable(&mut self, _call: &CallShape) -> Option<&mut dyn Replayable> {
+        None
+    }
+}
+
+/// A call before it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct CallShape<'a> {
+    /// All its attention layers.
+    pub sites: &'a [AttnSite],
+    /// Tokens of a prompt.
+    pub tokens: i64,
+    /// Where it runs.
+    pub device: Device,
+}
+
+/// A guest that asks the same of the device at every call whose sites it watches, so that a call can be recorded once and
+/// played for any guest like it.
+///
+/// Its [`visit`](AttnProcessor::visit) must work on the device alone: it may not wait for it, nor bring numbers to it.
+pub trait Replayable {
+    /// Names what it does at a site: guests of one name differ in the sites that they watch and in the numbers of their tensors.
+    fn work(&self) -> &'static str;
+
+    /// Its tensors, on the device of the call.
+    fn tensors(&self) -> GuestTensors;
+
+    /// A guest that does the same at every call, to other tensors of the same shapes.
+    fn over(&self, tensors: GuestTensors) -> Box<dyn AttnProcessor>;
+
+    /// The call was played: its tensors hold what visiting these sites would have left.
+    fn replayed(&mut self, visited: &[AttnSite]);
+}
+
+/// What a guest works on.
+#[derive(Debug, Default)]
+pub struct GuestTensors {
+    /// Tensors that it reads.
+    pub read: Vec<Tensor>,
+    /// Tensors that it reads and changes in place.
+    pub changed: Vec<Tensor>,
 }
 
 /// Several guests in one call, each of whom sees rows of its own.

@@ -17,7 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("drawing", &[]),
     ("models", &["attn_processor", "kernels"]),
     ("schedulers", &["sampling"]),
-    ("pipelines", &["attn_processor", "sampling", "picture", "models", "schedulers"]),
+    ("pipelines", &["attn_processor", "sampling", "picture", "kernels", "models", "schedulers"]),
     ("metrics", &[]),
     ("editing", &["attn_processor", "sampling", "cluster", "picture", "schedulers", "pipelines"]),
     ("evaluation", &["sampling", "picture", "drawing", "metrics", "pipelines", "editing"]),

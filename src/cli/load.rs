@@ -13,10 +13,11 @@ use crate::cli::{
     error::{CliError, ModelError},
 };
 use crate::editing::{editor::Editor, request::EditRequest, settings::EditSettings};
-use crate::kernels::{cpu, cuda};
+use crate::kernels::{cpu, cuda, cuda_graph::CudaRecorder};
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
     EditPipeline, batcher,
+    captured::CapturedCalls,
     instruct_pix2pix::InstructPix2PixPipeline,
     load::{self, LoadError},
 };
@@ -133,8 +134,14 @@ fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliErr
     }
     let (kind, dtype) = dtype(args.dtype, device);
     let loaded = open(&path, kind, device);
-    let (pipeline, settings, notes) = loaded
+    let (mut pipeline, settings, mut notes) = loaded
         .map_err(|source| CliError::Model { path: path.clone(), source: Box::new(source) })?;
+    if let Device::Cuda(index) = device {
+        match CudaRecorder::open(index, &recorder_folders()) {
+            Ok(recorder) => pipeline.captured = Some(CapturedCalls::new(Box::new(recorder))),
+            Err(error) => notes.push(format!("steps are slower without CUDA graphs: {error}")),
+        }
+    }
     Ok((pipeline, Facts { settings, path, device: args.device.clone(), dtype, notes }))
 }
 
@@ -176,6 +183,14 @@ fn device(name: &str) -> Result<Device, CliError> {
 /// Where the user's own libtorch keeps its libraries, if one is named.
 fn cuda_folders() -> Vec<PathBuf> {
     std::env::var_os("LIBTORCH").map(|it| Path::new(&it).join("lib")).into_iter().collect()
+}
+
+/// Where the library that records CUDA graphs may be: beside the command, where a package puts it, or with the user's libtorch.
+fn recorder_folders() -> Vec<PathBuf> {
+    let exe = std::env::current_exe().and_then(|it| it.canonicalize()).unwrap_or_default();
+    let beside = exe.ancestors().skip(1).take(1).map(Path::to_owned);
+    let packaged = exe.ancestors().skip(2).take(1).map(|it| it.join("share/retouch"));
+    beside.chain(packaged).chain(cuda_folders()).collect()
 }
 
 fn dtype(dtype: Dtype, device: Device) -> (Kind, &'static str) {

@@ -17,6 +17,7 @@ pub mod preserve;
 pub mod request;
 pub mod session;
 pub mod settings;
+mod step_reports;
 
 use crate::editing::instruction::ParseError;
 use crate::picture::error::PictureError;

@@ -1,6 +1,6 @@
 //! What both passes of one edit share: the picture at its sizes, its latents, and how a denoising run is reported.
 
-use std::{cell::OnceCell, ops::ControlFlow, sync::Arc};
+use std::{cell::OnceCell, ops::ControlFlow, sync::Arc, thread};
 
 use image::RgbImage;
 use tch::Tensor;
@@ -8,8 +8,9 @@ use tch::Tensor;
 use crate::attn_processor::{AttnProcessor, Branch};
 use crate::editing::{
     EditError,
-    event::{EditEvent, EventSink, Pass, StepReport},
+    event::{EventSink, Pass, StepReport},
     request::{EditRequest, PreviewDecode, Resize},
+    step_reports::{Asked, StepReports},
 };
 use crate::picture::{
     resample::{self, Filter},
@@ -21,7 +22,6 @@ use crate::pipelines::{
     guidance,
     preview::LatentPreview,
 };
-use crate::sampling::Interrupted;
 use crate::schedulers::{Scheduler, noise::NoiseTape};
 
 /// One edit's picture and latents.
@@ -125,9 +125,9 @@ impl<'a> EditSession<'a> {
         let branches = guidance::branches(self.request.guidance());
         let conditioning = self.conditioning(prompt)?.only(branches);
         let scheduler = self.pipeline.scheduler(scheduler, steps)?;
-        let shape = self.image_latents()?.size();
-        let tape = NoiseTape::draw(self.request.seed, &shape, scheduler.as_ref());
-        Ok(Run { scheduler, tape, conditioning })
+        let latents = self.image_latents()?;
+        let tape = NoiseTape::draw(self.request.seed, &latents.size(), scheduler.as_ref());
+        Ok(Run { scheduler, tape: tape.to_device(latents.device()), conditioning })
     }
 
     /// What the model sees of this prompt, the request's negative prompt and the picture.
@@ -177,26 +177,33 @@ impl<'a> EditSession<'a> {
             guidance: self.request.settings.guidance,
             tape: &run.tape,
         };
-        let mut on_step =
-            |done: &StepDone<'_>, latents: Tensor| -> ControlFlow<Interrupted, Tensor> {
+        let device = self.image_latents()?.device();
+        thread::scope(|scope| {
+            let mut reports = StepReports::of_run(device, preview, scope);
+            let mut on_step = |done: &StepDone<'_>, latents: Tensor| {
                 let latents = replace(done, latents);
                 let step = done.step.index + 1;
-                let wanted = every > 0 && (step.is_multiple_of(every) || step == done.of);
+                let shown = every > 0 && (step.is_multiple_of(every) || step == done.of);
                 let predicted = done.pred_original_sample;
-                let shown = || match &preview {
-                    Some(preview) => Some(preview.render(predicted)),
-                    // A picture that can't be decoded is not shown; the edit itself will say so.
-                    None => self.pipeline.decode(predicted).ok(),
-                };
-                sink.emit(EditEvent::StepDone(StepReport {
+                // A picture that can't be decoded is not shown; the edit itself will say so.
+                let decoded = || self.pipeline.decode(predicted).ok();
+                let is_decoded = shown && self.request.preview_decode == PreviewDecode::Vae;
+                let report = StepReport {
                     pass,
                     step,
                     of: done.of,
                     timestep: done.step.timestep,
-                    preview: wanted.then(shown).flatten().map(Arc::new),
-                }))?;
+                    preview: is_decoded.then(decoded).flatten().map(Arc::new),
+                };
+                let predicted = predicted.shallow_clone();
+                reports.step(Asked { report, predicted, shown }, sink)?;
                 ControlFlow::Continue(latents)
             };
-        Ok(denoise::denoise(self.pipeline, &plan, attn, &mut on_step)?)
+            let latents = denoise::denoise(self.pipeline, &plan, attn, &mut on_step)?;
+            match reports.finish(sink) {
+                ControlFlow::Continue(()) => Ok(latents),
+                ControlFlow::Break(interrupted) => Err(interrupted.into()),
+            }
+        })
     }
 }

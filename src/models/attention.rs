@@ -38,8 +38,9 @@ pub struct Attention {
 /// Keys and values of prompts.
 #[derive(Debug)]
 struct PromptKeys {
-    /// Held, so that its memory cannot come to hold others.
+    /// Held, so that its memory cannot come to hold others but by a change in place, which makes another version of it.
     encoder_hidden_states: Tensor,
+    version: i64,
     key: Tensor,
     value: Tensor,
 }
@@ -98,16 +99,17 @@ impl Attention {
         (key, value)
     }
 
-    /// As [`Self::keys_and_values`], computed once for as long as the prompts are the same tensor.
+    /// As [`Self::keys_and_values`], computed once for as long as the prompts are the same tensor and nobody changes it.
     fn keys_and_values_of_prompts(&self, encoder_hidden_states: &Tensor) -> (Tensor, Tensor) {
+        let version = encoder_hidden_states.internal_version();
         let mut of_prompts = self.of_prompts.borrow_mut();
-        let last = of_prompts
-            .take()
-            .filter(|it| is_same(&it.encoder_hidden_states, encoder_hidden_states));
+        let last = of_prompts.take().filter(|it| {
+            it.version == version && is_same(&it.encoder_hidden_states, encoder_hidden_states)
+        });
         let found = last.unwrap_or_else(|| {
             let (key, value) = self.keys_and_values(encoder_hidden_states);
             let encoder_hidden_states = encoder_hidden_states.shallow_clone();
-            PromptKeys { encoder_hidden_states, key, value }
+            PromptKeys { encoder_hidden_states, version, key, value }
         });
         let found = of_prompts.insert(found);
         (found.key.shallow_clone(), found.value.shallow_clone())

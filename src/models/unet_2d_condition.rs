@@ -100,8 +100,7 @@ impl UNet2DConditionModel {
     /// Predicts the noise (or velocity) of each row, (N, out, h, w).
     ///
     /// `sample` is (N, in, h, w) and `encoder_hidden_states` (N, K, E), both of the weights' kind and device;
-    /// `timesteps` is (N,) of any kind; `branches` says what each row is. Keys and values of the last prompts are kept, so a
-    /// prompt must not be changed in place.
+    /// `timesteps` is (N,) of any kind; `branches` says what each row is. Keys and values of the last prompts are kept.
     ///
     /// # Panics
     /// If the shapes do not fit each other, or `branches` has not one entry for each row.

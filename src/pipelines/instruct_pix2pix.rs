@@ -5,7 +5,7 @@
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::{AttnProcessor, AttnSite, Branch, RowGuests};
+use crate::attn_processor::{AttnProcessor, AttnSite, RowGuests};
 use crate::models::{
     autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
     clip::{text_model::ClipTextModel, tokenizer::ClipTokenizer},
@@ -14,7 +14,8 @@ use crate::models::{
 };
 use crate::pipelines::{
     BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall, NoisePrediction,
-    PipelineError, TokenizedPrompt, encoded_images::EncodedImages, image_processor,
+    PipelineError, TokenizedPrompt, captured::CapturedCalls, encoded_images::EncodedImages,
+    image_processor, rows::Rows,
 };
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::{Scheduler, build, config::SchedulerConfig};
@@ -43,11 +44,19 @@ pub struct InstructPix2PixPipeline {
     pub digest: String,
     /// What was encoded lately.
     pub encoded: EncodedImages,
+    /// U-Net calls that were recorded, on a device that records.
+    pub captured: Option<CapturedCalls>,
 }
 
 impl InstructPix2PixPipeline {
     fn ids(&self, prompt: &TokenizedPrompt) -> Tensor {
         Tensor::from_slice(&prompt.ids).unsqueeze(0).to_device(self.device) // (1, T)
+    }
+
+    /// The rows' noise, (N, 4, h, w) in the networks' dtype.
+    pub(crate) fn noise(&self, rows: &Rows, guests: &mut dyn AttnProcessor) -> Tensor {
+        let Rows { sample, timesteps, prompts, branches } = rows;
+        self.unet.forward(sample, timesteps, prompts, branches, guests)
     }
 }
 
@@ -138,50 +147,23 @@ impl BatchPipeline for InstructPix2PixPipeline {
         for call in calls.iter_mut() {
             call.attn.begin(call.attempt);
         }
+        let played = self.captured.as_ref().and_then(|it| it.predict(self, calls));
+        if let Some(predictions) = played {
+            return Ok(predictions);
+        }
 
         // 1. The rows of each sample
-        let samples = calls.iter().map(|it| {
-            let rows = it.conditioning.branches.len() as i64;
-            let latents = it.latents.to_device(self.device).to_kind(self.kind);
-            Tensor::cat(&[&latents.repeat([rows, 1, 1, 1]), &it.conditioning.image_latents], 1) // (n, 8, h, w)
-        });
-        let sample = joined(samples.collect()); // (N, 8, h, w)
-        let prompts = calls.iter().map(|it| it.conditioning.prompt_embeds.shallow_clone());
-        let prompts = joined(prompts.collect()); // (N, T, C)
-        let timesteps = calls.iter().map(|it| {
-            let rows = it.conditioning.branches.len() as i64;
-            Tensor::full([rows], it.timestep, (Kind::Float, self.device))
-        });
-        let timesteps = joined(timesteps.collect()); // (N,)
-        let branches: Vec<Vec<Branch>> =
-            calls.iter().map(|it| it.conditioning.branches.clone()).collect();
+        let rows = Rows::of(calls.iter(), self.device, self.kind);
 
         // 2. One call, a guest for each sample's rows
         let guests = calls.iter_mut().map(|it| {
             let guest: &mut dyn AttnProcessor = it.attn.as_mut();
             (guest, it.conditioning.branches.len())
         });
-        let mut guests = RowGuests { guests: guests.collect() };
-        let noise =
-            self.unet.forward(&sample, &timesteps, &prompts, &branches.concat(), &mut guests);
+        let noise = self.noise(&rows, &mut RowGuests { guests: guests.collect() });
 
         // 3. Each sample its own
-        let noise = noise.to_kind(Kind::Float);
-        let mut start = 0;
-        let of = |branches: &Vec<Branch>| {
-            let rows = noise.narrow(0, start, branches.len() as i64);
-            start += branches.len() as i64;
-            NoisePrediction::of_rows(&rows, branches)
-        };
-        Ok(branches.iter().map(of).collect())
-    }
-}
-
-/// Tensors one below the other; one alone stays the tensor that it is.
-fn joined(mut tensors: Vec<Tensor>) -> Tensor {
-    match tensors.len() {
-        1 => tensors.remove(0),
-        _ => Tensor::cat(&tensors, 0),
+        Ok(Rows::predictions(&noise.to_kind(Kind::Float), calls.iter()))
     }
 }
 

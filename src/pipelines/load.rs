@@ -67,5 +67,6 @@ pub fn load(
         kind,
         digest,
         encoded: EncodedImages::default(),
+        captured: None,
     })
 }

@@ -4,6 +4,7 @@
 //! tests, and on a batcher that several jobs share.
 
 pub mod batcher;
+pub mod captured;
 pub mod denoise;
 pub mod encoded_images;
 pub mod guidance;
@@ -13,6 +14,7 @@ pub mod instruct_pix2pix;
 pub mod load;
 pub(crate) mod memory_probe;
 pub mod preview;
+mod rows;
 
 use image::RgbImage;
 use tch::{Device, Tensor};

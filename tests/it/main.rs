@@ -38,6 +38,8 @@ mod flash_attention;
 mod localizers;
 // Jobs that share a model.
 mod batcher;
+// Calls that are recorded once and played again.
+mod captured;
 // Localizations that are kept for the next edit.
 mod localization_cache;
 // The gRPC service: jobs, streams, masks, restarts.

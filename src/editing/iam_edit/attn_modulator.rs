@@ -4,11 +4,13 @@
 //! ([`Modulation::Gate`]). Only the branch with the instruction is touched, and never the first token: with a causal text
 //! encoder it is the same for every prompt, and attention goes there that has no other place.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
-use crate::attn_processor::{Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv};
+use crate::attn_processor::{
+    Attended, AttnKind, AttnProcessor, AttnSite, Branch, CallShape, GuestTensors, Qkv, Replayable,
+};
 use crate::editing::settings::Modulation;
 
 /// The guest of pass 2.
@@ -18,13 +20,13 @@ pub struct AttnModulator {
     /// (1, 1, H, W), 1 = edit, at the size of the model's picture.
     mask: Tensor,
     /// The mask at each grid that was asked for, (Q, 1).
-    by_grid: HashMap<(i64, i64), Tensor>,
+    by_grid: BTreeMap<(i64, i64), Tensor>,
 }
 
 impl AttnModulator {
     /// Holds cross-attention inside `mask`, (1, 1, H, W) in fp32, 1 = edit, on the model's device.
     pub fn new(modulation: Modulation, mask: Tensor) -> Self {
-        Self { modulation, mask, by_grid: HashMap::new() }
+        Self { modulation, mask, by_grid: BTreeMap::new() }
     }
 
     /// The mask at a site's grid, (Q, 1): a cell is edited if any pixel of it is, so that small regions survive.
@@ -51,6 +53,38 @@ impl AttnProcessor for AttnModulator {
         };
         text.copy_(&text.where_self(&mask.gt(0.0), &outside.to_kind(text.kind())));
     }
+
+    fn replayable(&mut self, call: &CallShape<'_>) -> Option<&mut dyn Replayable> {
+        for site in call.sites.iter().filter(|site| site.kind == AttnKind::CrossAttn) {
+            let _ = self.at(site);
+        }
+        Some(self)
+    }
+}
+
+impl Replayable for AttnModulator {
+    fn work(&self) -> &'static str {
+        match self.modulation {
+            Modulation::Gate => "gate",
+            Modulation::Mask => "mask",
+            Modulation::Null => "null",
+        }
+    }
+
+    fn tensors(&self) -> GuestTensors {
+        let read = self.by_grid.values().map(Tensor::shallow_clone).collect();
+        GuestTensors { read, changed: vec![] }
+    }
+
+    fn over(&self, tensors: GuestTensors) -> Box<dyn AttnProcessor> {
+        Box::new(Self {
+            modulation: self.modulation,
+            mask: self.mask.shallow_clone(),
+            by_grid: self.by_grid.keys().copied().zip(tensors.read).collect(),
+        })
+    }
+
+    fn replayed(&mut self, _visited: &[AttnSite]) {}
 }
 
 /// The first token's value, (H, 1, D) in fp32.

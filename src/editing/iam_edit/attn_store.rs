@@ -5,13 +5,14 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tch::{Device, Kind, Tensor};
 
 use crate::attn_processor::{
-    Attempt, Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage,
+    Attempt, Attended, AttnKind, AttnProcessor, AttnSite, Branch, CallShape, GuestTensors, Qkv,
+    Replayable, Stage,
 };
 
 /// The finest grid of ISAM, a side; a finer level is pooled to it, so that memory stays bounded at any size.
@@ -56,7 +57,7 @@ pub struct AttnStore {
 /// Maps that are still being summed.
 pub type SharedMaps = Arc<Mutex<AttnMaps>>;
 
-/// The two running averages.
+/// The two running averages, on the device of the calls.
 #[derive(Debug, Default)]
 pub struct AttnMaps {
     /// Self-attention between cells, (n, n).
@@ -70,6 +71,8 @@ pub struct AttnMaps {
 pub struct AttnMap {
     /// Of the rows.
     pub grid: Grid,
+    /// Where the grid is coarser than the level.
+    pooling: Option<Pooling>,
     sum: Tensor,
     calls: u32,
 }
@@ -101,6 +104,10 @@ impl AttnStore {
     pub fn maps(&self) -> SharedMaps {
         Arc::clone(&self.maps)
     }
+
+    fn lock(&self) -> MutexGuard<'_, AttnMaps> {
+        self.maps.lock().expect("no holder of the maps panics")
+    }
 }
 
 impl AttnProcessor for AttnStore {
@@ -130,48 +137,113 @@ impl AttnProcessor for AttnStore {
             return;
         }
         let row = qkv.row_of(Branch::Text);
-        let mut maps = self.maps.lock().expect("no holder of the maps panics");
-        let slot = match site.kind {
-            AttnKind::SelfAttn => &mut maps.isam,
-            AttnKind::CrossAttn => &mut maps.icam,
-        };
-        let keys = qkv.key.size()[2];
-        slot.get_or_insert_with(|| AttnMap::new(site, keys)).add(site, qkv, attended, row);
+        let mut maps = self.lock();
+        let (tokens, device) = (qkv.key.size()[2], qkv.key.device());
+        maps.of(site, tokens, device).add(qkv, attended, row);
+        drop(maps);
         self.added += 1;
+    }
+
+    fn replayable(&mut self, call: &CallShape<'_>) -> Option<&mut dyn Replayable> {
+        // What a failed try added is skipped site by site.
+        if self.added_before > 0 {
+            return None;
+        }
+        let mut maps = self.lock();
+        for site in call.sites.iter().filter(|site| self.watches(site)) {
+            maps.of(site, call.tokens, call.device);
+        }
+        drop(maps);
+        Some(self)
+    }
+}
+
+impl Replayable for AttnStore {
+    fn work(&self) -> &'static str {
+        "average"
+    }
+
+    fn tensors(&self) -> GuestTensors {
+        let maps = self.lock();
+        let sums = [&maps.isam, &maps.icam].into_iter().flatten().map(|it| it.sum.shallow_clone());
+        GuestTensors { read: vec![], changed: sums.collect() }
+    }
+
+    fn over(&self, tensors: GuestTensors) -> Box<dyn AttnProcessor> {
+        let maps = self.lock();
+        let mut sums = tensors.changed.into_iter();
+        let mut over = |map: &Option<AttnMap>| {
+            map.as_ref().map(|it| it.over(sums.next().expect("each map has a sum")))
+        };
+        let maps = AttnMaps { isam: over(&maps.isam), icam: over(&maps.icam) };
+        let store = Self::new(self.levels, 0..usize::MAX);
+        *store.lock() = maps;
+        Box::new(store)
+    }
+
+    fn replayed(&mut self, visited: &[AttnSite]) {
+        let mut maps = self.lock();
+        for site in visited {
+            let map = maps.slot(site.kind).as_mut();
+            map.expect("a map was made for each site before the call").calls += 1;
+        }
+        drop(maps);
+        self.added += visited.len();
+    }
+}
+
+impl AttnMaps {
+    fn slot(&mut self, kind: AttnKind) -> &mut Option<AttnMap> {
+        match kind {
+            AttnKind::SelfAttn => &mut self.isam,
+            AttnKind::CrossAttn => &mut self.icam,
+        }
+    }
+
+    /// The map of a site, made where there is none yet.
+    fn of(&mut self, site: &AttnSite, tokens: i64, device: Device) -> &mut AttnMap {
+        self.slot(site.kind).get_or_insert_with(|| AttnMap::new(site, tokens, device))
     }
 }
 
 impl AttnMap {
-    fn new(site: &AttnSite, keys: i64) -> Self {
+    fn new(site: &AttnSite, tokens: i64, device: Device) -> Self {
         let grid = pooled_grid(site);
         let cells = grid.height * grid.width;
         let columns = match site.kind {
             AttnKind::SelfAttn => cells,
-            AttnKind::CrossAttn => keys,
+            AttnKind::CrossAttn => tokens,
         };
-        Self { grid, sum: Tensor::zeros([cells, columns], (Kind::Float, Device::Cpu)), calls: 0 }
+        let sum = Tensor::zeros([cells, columns], (Kind::Float, device));
+        Self { grid, pooling: Pooling::new(site, grid, device), sum, calls: 0 }
     }
 
-    /// The average, (rows of the grid, keys) in fp32; each row sums to 1.
+    /// An empty map like this one over another sum.
+    fn over(&self, sum: Tensor) -> Self {
+        let pooling = self.pooling.as_ref().map(Pooling::shallow_clone);
+        Self { grid: self.grid, pooling, sum, calls: 0 }
+    }
+
+    /// The average, (rows of the grid, keys) in fp32 on the CPU; each row sums to 1.
     pub fn mean(&self) -> Tensor {
-        &self.sum / f64::from(self.calls.max(1))
+        (&self.sum / f64::from(self.calls.max(1))).to_device(Device::Cpu)
     }
 
     /// Adds one layer's head mean, a chunk of queries at a time.
-    fn add(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended, row: i64) {
+    fn add(&mut self, qkv: &Qkv<'_>, attended: &Attended, row: i64) {
         let (heads, queries, keys) = (qkv.query.size()[1], qkv.query.size()[2], qkv.key.size()[2]);
-        let pooling = Pooling::new(site, self.grid);
+        let options = (Kind::Float, self.sum.device());
         let chunk = (CHUNK / (heads * keys)).clamp(1, queries);
         let mut start = 0;
         while start < queries {
             let length = chunk.min(queries - start);
-            match &pooling {
+            match &self.pooling {
                 None => {
                     let mut sum = self.sum.narrow(0, start, length);
                     qkv.add_mean_probs(attended, row, start, &mut sum);
                 }
                 Some(pooling) => {
-                    let mut probs = Tensor::zeros([length, keys], (Kind::Float, Device::Cpu));
+                    let mut probs = Tensor::zeros([length, keys], options);
                     qkv.add_mean_probs(attended, row, start, &mut probs);
                     pooling.add(&mut self.sum, &probs, start);
                 }
@@ -194,7 +266,7 @@ struct Pooling {
 
 impl Pooling {
     /// `None` where level and grid are the same.
-    fn new(site: &AttnSite, grid: Grid) -> Option<Self> {
+    fn new(site: &AttnSite, grid: Grid, device: Device) -> Option<Self> {
         if (site.height, site.width) == (grid.height, grid.width) {
             return None;
         }
@@ -210,13 +282,23 @@ impl Pooling {
             counts[cell as usize] += 1.0;
         }
         let shares: Vec<f32> = cells.iter().map(|&cell| 1.0 / counts[cell as usize]).collect();
-        Some(Self { cells: Tensor::from_slice(&cells), shares: Tensor::from_slice(&shares), grid })
+        Some(Self {
+            cells: Tensor::from_slice(&cells).to_device(device),
+            shares: Tensor::from_slice(&shares).to_device(device),
+            grid,
+        })
+    }
+
+    /// The same tensors.
+    fn shallow_clone(&self) -> Self {
+        let Self { cells, shares, grid } = self;
+        Self { cells: cells.shallow_clone(), shares: shares.shallow_clone(), grid: *grid }
     }
 
     /// Adds rows `start..` of a level's map (q, K): sums over the keys of a cell, means over its queries.
     fn add(&self, sum: &mut Tensor, probs: &Tensor, start: i64) {
         let (queries, columns) = (probs.size()[0], self.grid.height * self.grid.width);
-        let keyed = Tensor::zeros([queries, columns], (Kind::Float, Device::Cpu));
+        let keyed = Tensor::zeros([queries, columns], (Kind::Float, sum.device()));
         let keyed = keyed.index_add(1, &self.cells, probs); // (q, n)
         let weighted = keyed * self.shares.narrow(0, start, queries).unsqueeze(1);
         let _ = sum.index_add_(0, &self.cells.narrow(0, start, queries), &weighted);

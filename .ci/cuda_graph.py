@@ -1,0 +1,74 @@
+"""Compiles `libretouch_cuda_graph.so`, which records CUDA graphs, and prints its path; needs a C++ compiler, no CUDA toolkit.
+
+    python3 .ci/cuda_graph.py FOLDER        # or: make cuda-graph
+
+The headers are those of libtorch and of two of NVIDIA's wheels, unpacked once beside libtorch. What libtorch's CUDA half and
+the CUDA runtime define stays undefined: the process has opened both before it opens this library.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import libtorch
+
+SOURCE = Path(__file__).resolve().parent.parent / "src" / "kernels" / "cuda_graph" / "shim.cpp"
+NAME = "libretouch_cuda_graph.so"
+
+# The runtime's headers at the version that torch 2.11.0 pins; they include those of `crt`, which has the toolkit's version.
+CRT = {
+    "x86_64": "2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4",
+    "aarch64": "ee2ea2a97073e02ee62bb27841f437332be2c248e3eac013df07997ada39c003",
+}
+FLAGS = ["-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror"]
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        print(built(Path(sys.argv[1])))
+    except (OSError, subprocess.SubprocessError, zipfile.BadZipFile) as error:
+        sys.exit(f"cuda-graph: {error}")
+
+
+def built(folder: Path) -> Path:
+    """The library in this folder, compiled anew if its source is newer."""
+    library = folder / NAME
+    if library.exists() and library.stat().st_mtime >= SOURCE.stat().st_mtime:
+        return library
+    own = os.environ.get("LIBTORCH")
+    torch = libtorch.view(Path(own).resolve()) if own else libtorch.fetched()
+    folder.mkdir(parents=True, exist_ok=True)
+    part = library.with_suffix(".part")
+    includes = [f"-isystem{it}" for it in (torch / "include", headers())]
+    subprocess.run([os.environ.get("CXX", "c++"), *FLAGS, *includes, str(SOURCE), "-o", str(part)], check=True)
+    part.rename(library)
+    return library
+
+
+def headers() -> Path:
+    """The CUDA runtime's headers, fetched by the first call alone."""
+    folder = libtorch.HOME / "cuda-headers"
+    if folder.exists():
+        return folder
+    runtime = {it: digest for it, digest in libtorch.WHEELS[platform.machine()].items() if "cuda-runtime" in it}
+    with libtorch.alone():
+        wheels = {**runtime, "nvidia-cuda-crt==13.0.88": CRT[platform.machine()]}
+        downloads = libtorch.download(wheels, "the CUDA runtime's headers")
+        part = libtorch.fresh(libtorch.HOME / "part")
+        for wheel in sorted(downloads.glob("nvidia_cuda_*.whl")):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(part, [it for it in archive.namelist() if "/include/" in it])
+        next(part.glob("nvidia/*/include")).rename(folder)
+        shutil.rmtree(part)
+        shutil.rmtree(downloads)
+    return folder
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+//! U-Net calls that are recorded once and played again, since launching a call's thousand kernels takes longer than running them.
+//!
+//! A recording is bound to the tensors that it was made over: calls copy what they are given into them and what came of it out.
+//! Timesteps, prompts, pictures, masks and sums are such tensors, so that one recording serves every job of a kind. What is
+//! fixed is the key: the size of the latents, the branches of the rows, and what the guests do at which sites.
+
+use std::cell::RefCell;
+
+use quick_cache::unsync::Cache;
+use tch::{Kind, Tensor};
+
+use crate::attn_processor::{
+    AttnProcessor, AttnSite, Branch, CallShape, GuestTensors, Replayable, RowGuests, Unwatched,
+};
+use crate::kernels::cuda_graph::{CudaGraphError, CudaRecorder};
+use crate::pipelines::{
+    LatentSize, NoiseCall, NoisePrediction, instruct_pix2pix::InstructPix2PixPipeline, rows::Rows,
+};
+
+/// Most kinds of calls that are remembered: those of a batch of eight in which three kinds of guests meet in any number are 45.
+const BOUND: usize = 64;
+
+/// Writes down the work that a closure asks of a device.
+pub trait Recorder: Send {
+    /// Records `work`, which may have been done or not when this returns.
+    ///
+    /// # Errors
+    /// [`CudaGraphError`] if the work can't be recorded.
+    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaGraphError>;
+}
+
+/// Does recorded work again. It is given that work, in case the recorder kept no more of it than that there was some.
+pub type Replay = Box<dyn FnMut(&mut dyn FnMut()) -> Result<(), CudaGraphError> + Send>;
+
+/// A model's recorded calls; those that are made least are forgotten first.
+#[derive(derive_more::Debug)]
+pub struct CapturedCalls {
+    #[debug(skip)]
+    recorder: Box<dyn Recorder>,
+    #[debug(skip)]
+    kept: RefCell<Cache<Key, Kept>>,
+}
+
+/// What a recording is fixed to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    latent: LatentSize,
+    /// Of a prompt, (T, C).
+    prompt: Vec<i64>,
+    /// Each sample's branches, and what its guest does.
+    samples: Vec<(Vec<Branch>, Option<Work>)>,
+}
+
+/// What a guest does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Work {
+    name: &'static str,
+    sites: Vec<AttnSite>,
+    shapes: Vec<Vec<i64>>,
+}
+
+/// What is known of the calls of a key.
+enum Kept {
+    /// There was one.
+    Seen,
+    /// It is recorded.
+    Captured(Box<Captured>),
+    /// It can't be.
+    Refused,
+}
+
+/// A recorded call.
+struct Captured {
+    /// Goes first: it may still be at work on the tensors.
+    replay: Replay,
+    call: Static,
+}
+
+/// The tensors that a recording reads and writes.
+struct Static {
+    rows: Rows,
+    /// (N, 4, h, w) in fp32.
+    noise: Tensor,
+    guests: Vec<StandIn>,
+}
+
+/// A guest like those of the calls, in their place.
+struct StandIn {
+    guest: Box<dyn AttnProcessor>,
+    tensors: GuestTensors,
+    rows: usize,
+}
+
+/// One sample's part in a call.
+struct Part<'a> {
+    call: &'a mut NoiseCall,
+    /// Where it stands among the caller's.
+    index: usize,
+    /// What its guest does; `None` if it watches nothing.
+    work: Option<Work>,
+    tensors: GuestTensors,
+}
+
+// === impl CapturedCalls ===
+
+impl CapturedCalls {
+    /// No calls yet.
+    pub fn new(recorder: Box<dyn Recorder>) -> Self {
+        Self::bounded(recorder, BOUND)
+    }
+
+    /// No calls yet, and so many kinds of them at most.
+    pub fn bounded(recorder: Box<dyn Recorder>, kinds: usize) -> Self {
+        Self { recorder, kept: RefCell::new(Cache::new(kinds)) }
+    }
+
+    /// Kinds of calls that are remembered.
+    pub fn kinds(&self) -> usize {
+        self.kept.borrow().len()
+    }
+
+    /// The predictions of calls that have begun, or `None` where they are to be computed one kernel after the other: at the
+    /// first sight of their kind, with a guest that must be asked at each site, or where recording failed, which is warned of.
+    pub(crate) fn predict(
+        &self,
+        model: &InstructPix2PixPipeline,
+        calls: &mut [NoiseCall],
+    ) -> Option<Vec<NoisePrediction>> {
+        let latent = LatentSize::of(&calls[0].latents);
+        let sites = model.unet.sites(latent.height, latent.width);
+        let prompt = calls[0].conditioning.prompt_embeds.size()[1..].to_vec();
+        let shape = CallShape { sites: &sites, tokens: prompt[0], device: model.device };
+
+        // 1. What kind of call it is; equal samples in another order are no other kind
+        let parts = calls.iter_mut().enumerate();
+        let parts = parts.map(|(index, call)| Part::new(index, call, &shape));
+        let mut parts = parts.collect::<Option<Vec<_>>>()?;
+        parts.sort_by_key(Part::rank);
+        let samples = parts.iter().map(|it| (it.branches().to_vec(), it.work.clone())).collect();
+        let key = Key { latent, prompt, samples };
+
+        // 2. Its recording, made at the second sight, when libtorch has set up all that the kernels need
+        let mut kept = self.kept.borrow_mut();
+        let Some(mut known) = kept.get_mut(&key) else {
+            kept.insert(key, Kept::Seen);
+            return None;
+        };
+        if matches!(*known, Kept::Refused) {
+            return None;
+        }
+        let rows = Rows::of(parts.iter().map(|it| &*it.call), model.device, model.kind);
+        if matches!(*known, Kept::Seen) {
+            *known = self.capture(model, &rows, &mut parts, &shape);
+        }
+        let Kept::Captured(captured) = &mut *known else { return None };
+
+        // 3. Played, and each sample its own in the caller's order
+        let noise = match captured.play(model, &rows, &parts) {
+            Ok(noise) => noise,
+            Err(error) => {
+                *known = Kept::refused(&error);
+                return None;
+            }
+        };
+        for part in &mut parts {
+            part.replayed(&shape);
+        }
+        let predictions = Rows::predictions(&noise, parts.iter().map(|it| &*it.call));
+        let mut predictions: Vec<_> = parts.iter().map(|it| it.index).zip(predictions).collect();
+        predictions.sort_by_key(|(index, _)| *index);
+        Some(predictions.into_iter().map(|(_, prediction)| prediction).collect())
+    }
+
+    fn capture(
+        &self,
+        model: &InstructPix2PixPipeline,
+        rows: &Rows,
+        parts: &mut [Part<'_>],
+        shape: &CallShape<'_>,
+    ) -> Kept {
+        let _no_grad = tch::no_grad_guard();
+        let size = parts[0].call.latents.size();
+        let noise = [rows.branches.len() as i64, size[1], size[2], size[3]];
+        let mut call = Static {
+            rows: rows.copy(),
+            noise: Tensor::zeros(noise, (Kind::Float, model.device)),
+            guests: parts.iter_mut().map(|it| it.stand_in(shape)).collect(),
+        };
+        match self.recorder.record(&mut || call.run(model)) {
+            Ok(replay) => Kept::Captured(Box::new(Captured { replay, call })),
+            Err(error) => Kept::refused(&error),
+        }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Calls of this kind run as they did before, and nobody is told again.
+    fn refused(error: &CudaGraphError) -> Self {
+        tracing::warn!(%error, "calls of one kind run without a recording from now on, which is slower");
+        Self::Refused
+    }
+}
+
+// === impl Captured ===
+
+impl Captured {
+    /// Does the call to what these rows and guests hold; their noise, (N, 4, h, w) in fp32.
+    fn play(
+        &mut self,
+        model: &InstructPix2PixPipeline,
+        rows: &Rows,
+        parts: &[Part<'_>],
+    ) -> Result<Tensor, CudaGraphError> {
+        let _no_grad = tch::no_grad_guard();
+        let Self { replay, call } = self;
+        call.rows.sample.copy_(&rows.sample);
+        call.rows.timesteps.copy_(&rows.timesteps);
+        call.rows.prompts.copy_(&rows.prompts);
+        for (stand_in, part) in call.guests.iter_mut().zip(parts) {
+            copy(&mut stand_in.tensors.read, &part.tensors.read);
+            copy(&mut stand_in.tensors.changed, &part.tensors.changed);
+        }
+        replay(&mut || call.run(model))?;
+        for (stand_in, part) in call.guests.iter().zip(parts) {
+            copy(&mut shallow(&part.tensors.changed), &stand_in.tensors.changed);
+        }
+        Ok(call.noise.copy())
+    }
+}
+
+impl Static {
+    /// What is recorded.
+    ///
+    /// The prompts are a tensor of its own, so that no layer has kept their keys and values from an earlier call.
+    fn run(&mut self, model: &InstructPix2PixPipeline) {
+        let guests = self.guests.iter_mut().map(|it| {
+            let guest: &mut dyn AttnProcessor = it.guest.as_mut();
+            (guest, it.rows)
+        });
+        let noise = model.noise(&self.rows, &mut RowGuests { guests: guests.collect() });
+        self.noise.copy_(&noise);
+    }
+}
+
+// === impl Part ===
+
+impl<'a> Part<'a> {
+    /// `None` if the guest must be asked at each site.
+    fn new(index: usize, call: &'a mut NoiseCall, shape: &CallShape<'_>) -> Option<Self> {
+        let watched = shape.sites.iter().filter(|it| call.attn.watches(it));
+        let sites: Vec<AttnSite> = watched.copied().collect();
+        if sites.is_empty() {
+            return Some(Self { call, index, work: None, tensors: GuestTensors::default() });
+        }
+        let guest = call.attn.replayable(shape)?;
+        let (name, tensors) = (guest.work(), guest.tensors());
+        let shapes = tensors.read.iter().chain(&tensors.changed).map(Tensor::size).collect();
+        Some(Self { call, index, work: Some(Work { name, sites, shapes }), tensors })
+    }
+
+    fn branches(&self) -> &[Branch] {
+        &self.call.conditioning.branches
+    }
+
+    /// What samples of a call are ordered by, before it.
+    fn rank(&self) -> (Option<&'static str>, usize) {
+        (self.work.as_ref().map(|it| it.name), self.branches().len())
+    }
+
+    fn stand_in(&mut self, shape: &CallShape<'_>) -> StandIn {
+        let copies = || {
+            let of = |tensors: &[Tensor]| tensors.iter().map(Tensor::copy).collect();
+            GuestTensors { read: of(&self.tensors.read), changed: of(&self.tensors.changed) }
+        };
+        let tensors = copies();
+        let own = GuestTensors { read: shallow(&tensors.read), changed: shallow(&tensors.changed) };
+        let rows = self.branches().len();
+        let guest = match &self.work {
+            None => Box::new(Unwatched),
+            Some(_) => replayable(self.call, shape).over(own),
+        };
+        StandIn { guest, tensors, rows }
+    }
+
+    /// Tells the guest that its part was done.
+    fn replayed(&mut self, shape: &CallShape<'_>) {
+        if let Some(work) = &self.work {
+            replayable(self.call, shape).replayed(&work.sites);
+        }
+    }
+}
+
+/// The guest of a call, which said that it is replayable.
+fn replayable<'a>(call: &'a mut NoiseCall, shape: &CallShape<'_>) -> &'a mut dyn Replayable {
+    call.attn.replayable(shape).expect("a guest stays what it is during a call")
+}
+
+/// Numbers from one list of tensors to another.
+fn copy(to: &mut [Tensor], from: &[Tensor]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        to.copy_(from);
+    }
+}
+
+/// The same tensors.
+fn shallow(tensors: &[Tensor]) -> Vec<Tensor> {
+    tensors.iter().map(Tensor::shallow_clone).collect()
+}
+
+impl Recorder for CudaRecorder {
+    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaGraphError> {
+        let mut graph = CudaRecorder::record(self, work)?;
+        Ok(Box::new(move |_| graph.replay()))
+    }
+}

@@ -1,0 +1,367 @@
+//! Calls that are recorded once and played again give what they give one kernel after the other, bit for bit.
+//!
+//! The recorder here runs the work again whenever it is played: that shows what goes into a recording's tensors and out of them.
+
+use std::{
+    ops::Range,
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use retouch::{
+    attn_processor::{Attempt, Attended, AttnProcessor, AttnSite, Branch, Qkv, Unwatched},
+    editing::{
+        iam_edit::{
+            attn_modulator::AttnModulator,
+            attn_store::{AttnStore, SharedMaps, WatchedLevels},
+        },
+        settings::Modulation,
+    },
+    kernels::cuda_graph::CudaGraphError,
+    pipelines::{
+        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
+        captured::{CapturedCalls, Recorder, Replay},
+        instruct_pix2pix::InstructPix2PixPipeline,
+    },
+};
+use tch::{Device, Kind, Tensor};
+
+use crate::support::{fixtures, load_pipeline};
+
+const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+/// How often something was recorded and played.
+#[derive(Clone, Default)]
+struct Counts {
+    recorded: Arc<AtomicUsize>,
+    played: Arc<AtomicUsize>,
+}
+
+impl Counts {
+    fn get(&self) -> (usize, usize) {
+        (self.recorded.load(Ordering::Relaxed), self.played.load(Ordering::Relaxed))
+    }
+}
+
+/// Runs what was recorded again.
+struct Rerunning(Counts);
+
+impl Recorder for Rerunning {
+    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaGraphError> {
+        self.0.recorded.fetch_add(1, Ordering::Relaxed);
+        work();
+        let played = Arc::clone(&self.0.played);
+        Ok(Box::new(move |work| {
+            played.fetch_add(1, Ordering::Relaxed);
+            work();
+            Ok(())
+        }))
+    }
+}
+
+/// Fails as a device does, in the middle of a recording or of playing it.
+struct Failing {
+    counts: Counts,
+    records: bool,
+}
+
+impl Recorder for Failing {
+    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaGraphError> {
+        self.counts.recorded.fetch_add(1, Ordering::Relaxed);
+        work();
+        let refused =
+            || CudaGraphError::Refused { what: "a test", message: "no memory".to_owned() };
+        if !self.records {
+            return Err(refused());
+        }
+        let played = Arc::clone(&self.counts.played);
+        Ok(Box::new(move |_| {
+            played.fetch_add(1, Ordering::Relaxed);
+            Err(refused())
+        }))
+    }
+}
+
+fn model() -> InstructPix2PixPipeline {
+    load_pipeline(&fixtures().join("models/sd1"), Kind::Float)
+}
+
+/// A model that computes and one that records, with its counts.
+fn models() -> (InstructPix2PixPipeline, InstructPix2PixPipeline, Counts) {
+    let counts = Counts::default();
+    let recorder = Box::new(Rerunning(counts.clone()));
+    let recording =
+        InstructPix2PixPipeline { captured: Some(CapturedCalls::new(recorder)), ..model() };
+    (model(), recording, counts)
+}
+
+/// A call of its own latents, picture, prompt and timestep, eight cells high.
+fn call(
+    model: &InstructPix2PixPipeline,
+    seed: i64,
+    width: i64,
+    guest: Box<dyn AttnProcessor>,
+) -> NoiseCall {
+    // Not by libtorch's generator, which other tests draw from.
+    let waves = |frequency: f64| Tensor::arange(4 * 8 * width, OPTIONS) * frequency;
+    let [latents, picture] =
+        [0.7, 1.3].map(|it| waves(it + seed as f64).sin().view([1, 4, 8, width]));
+    let embed = |text: &str| model.encode_prompt(&model.tokenize(text).unwrap());
+    let prompt = embed(["make the sky green", "a red circle"][seed as usize % 2]) * (seed + 1);
+    let conditioning = Conditioning::new(&prompt, &embed(""), &picture);
+    NoiseCall::new(&latents, 900.0 - 50.5 * seed as f64, &conditioning, guest)
+}
+
+fn plain() -> Box<dyn AttnProcessor> {
+    Box::new(Unwatched)
+}
+
+/// Edits the columns from `start` on.
+fn gate(modulation: Modulation, start: i64) -> Box<dyn AttnProcessor> {
+    let mask = Tensor::zeros([1, 1, 64, 64], OPTIONS);
+    let _ = mask.narrow(3, start, 64 - start).fill_(1.0);
+    Box::new(AttnModulator::new(modulation, mask))
+}
+
+fn store(model: &InstructPix2PixPipeline, side: i64, averaged: Range<usize>) -> AttnStore {
+    let sites = model.sites(LatentSize { height: side, width: side });
+    AttnStore::new(WatchedLevels::nearest(&sites, 0, 1).unwrap(), averaged)
+}
+
+/// Both maps.
+fn means(maps: &SharedMaps) -> [Tensor; 2] {
+    let maps = maps.lock().unwrap();
+    [&maps.isam, &maps.icam].map(|it| it.as_ref().unwrap().mean())
+}
+
+fn predict(model: &InstructPix2PixPipeline, mut calls: Vec<NoiseCall>) -> Vec<NoisePrediction> {
+    model.predict_noises(&mut calls).unwrap()
+}
+
+fn assert_equal(found: &[NoisePrediction], expected: &[NoisePrediction]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found.text, expected.text);
+        assert_eq!(found.image, expected.image);
+        assert_eq!(found.uncond, expected.uncond);
+    }
+}
+
+#[test]
+fn a_plain_call_is_recorded_at_its_second_sight_and_takes_other_latents_prompts_and_timesteps() {
+    let (model, recording, counts) = models();
+    for seed in 0..4 {
+        let found = predict(&recording, vec![call(&recording, seed, 8, plain())]);
+        let expected = predict(&model, vec![call(&model, seed, 8, plain())]);
+        assert_equal(&found, &expected);
+    }
+    assert_eq!(counts.get(), (1, 3));
+}
+
+#[test]
+fn what_a_call_gave_stays_when_the_next_one_is_played() {
+    let (model, recording, _) = models();
+    let found: Vec<_> =
+        (0..4).map(|seed| predict(&recording, vec![call(&recording, seed, 8, plain())])).collect();
+    for (seed, found) in found.iter().enumerate() {
+        assert_equal(found, &predict(&model, vec![call(&model, seed as i64, 8, plain())]));
+    }
+}
+
+#[test]
+fn samples_and_branches_of_any_number_have_recordings_of_their_own() {
+    let (model, recording, counts) = models();
+    let calls = |model: &InstructPix2PixPipeline, samples: i64, branches: &[Branch]| {
+        let call = |seed| {
+            let call = call(model, seed, 8, plain());
+            NoiseCall { conditioning: call.conditioning.only(branches), ..call }
+        };
+        (0..samples).map(call).collect::<Vec<_>>()
+    };
+    let kinds: [(i64, &[Branch]); 4] =
+        [(1, &Branch::TRIPLE), (2, &Branch::TRIPLE), (3, &Branch::TRIPLE), (2, &[Branch::Text])];
+    for round in 0..3 {
+        for (samples, branches) in kinds {
+            let found = predict(&recording, calls(&recording, samples, branches));
+            assert_equal(&found, &predict(&model, calls(&model, samples, branches)));
+        }
+        assert_eq!(counts.get(), (4 * round.min(1), 4 * round));
+    }
+}
+
+#[test]
+fn maps_are_those_that_visits_gather_in_the_averaged_calls_alone() {
+    // Level 0 of the second size is above the grid's bound, so that it is pooled.
+    for (width, calls) in [(8, 5), (72, 3)] {
+        let (model, recording, counts) = models();
+        let run = |model: &InstructPix2PixPipeline| {
+            let store = store(model, width, 1..calls - 1);
+            let maps = store.maps();
+            let mut guest: Box<dyn AttnProcessor> = Box::new(store);
+            for seed in 0..calls as i64 {
+                let call = call(model, seed, width, guest);
+                let (prediction, given_back) = model.predict_alone(call);
+                prediction.unwrap();
+                guest = given_back;
+            }
+            means(&maps)
+        };
+        let expected = run(&model);
+        assert_eq!(run(&recording), expected, "{width}, the first job");
+        assert_eq!(run(&recording), expected, "{width}, the second job");
+        assert_eq!(counts.get().0, 2, "calls that are averaged, and plain ones");
+    }
+}
+
+#[test]
+fn a_recording_of_a_gate_takes_the_mask_of_each_job() {
+    let (model, recording, counts) = models();
+    for modulation in [Modulation::Gate, Modulation::Mask, Modulation::Null] {
+        for start in [0, 16, 40, 63] {
+            let guest = || gate(modulation, start);
+            let found = predict(&recording, vec![call(&recording, start, 8, guest())]);
+            assert_equal(&found, &predict(&model, vec![call(&model, start, 8, guest())]));
+        }
+    }
+    assert_eq!(counts.get(), (3, 9));
+}
+
+#[test]
+fn a_mixed_batch_in_any_order_is_one_recording() {
+    let (model, recording, counts) = models();
+    // In the order that a recording has them.
+    let expected = {
+        let store = store(&model, 8, 0..9);
+        let maps = store.maps();
+        let guests = [plain(), plain(), Box::new(store), gate(Modulation::Gate, 24)];
+        let calls = (0..).zip(guests).map(|(seed, guest)| call(&model, seed, 8, guest));
+        (predict(&model, calls.collect()), means(&maps))
+    };
+    let orders = [[0, 1, 2, 3], [3, 2, 0, 1], [2, 0, 3, 1], [0, 3, 1, 2]];
+    for order in orders {
+        let store = store(&recording, 8, 0..9);
+        let maps = store.maps();
+        let mut store = Some(store);
+        let calls = order.map(|seed| {
+            let guest: Box<dyn AttnProcessor> = match seed {
+                2 => Box::new(store.take().unwrap()),
+                3 => gate(Modulation::Gate, 24),
+                _ => plain(),
+            };
+            call(&recording, seed, 8, guest)
+        });
+        let mut found: Vec<_> = order.into_iter().zip(predict(&recording, calls.into())).collect();
+        found.sort_by_key(|(seed, _)| *seed);
+        let found: Vec<_> = found.into_iter().map(|(_, prediction)| prediction).collect();
+        assert_equal(&found, &expected.0);
+        assert_eq!(means(&maps), expected.1);
+    }
+    assert_eq!(counts.get(), (1, 3));
+}
+
+#[test]
+fn a_call_that_can_not_be_recorded_or_played_runs_as_before_and_is_not_tried_again() {
+    let model = model();
+    for records in [false, true] {
+        let counts = Counts::default();
+        let recorder = Box::new(Failing { counts: counts.clone(), records });
+        let recording = InstructPix2PixPipeline {
+            captured: Some(CapturedCalls::new(recorder)),
+            ..self::model()
+        };
+        let run = |model: &InstructPix2PixPipeline| {
+            let store = store(model, 8, 0..9);
+            let maps = store.maps();
+            let mut guest: Box<dyn AttnProcessor> = Box::new(store);
+            let mut predictions = vec![];
+            for seed in 0..4 {
+                let (prediction, given_back) = model.predict_alone(call(model, seed, 8, guest));
+                predictions.push(prediction.unwrap());
+                guest = given_back;
+            }
+            (predictions, means(&maps))
+        };
+        let (found, expected) = (run(&recording), run(&model));
+        assert_equal(&found.0, &expected.0);
+        assert_eq!(found.1, expected.1);
+        assert_eq!(counts.get(), (1, usize::from(records)));
+    }
+}
+
+#[test]
+fn no_more_kinds_than_the_bound_are_remembered() {
+    let counts = Counts::default();
+    let captured = CapturedCalls::bounded(Box::new(Rerunning(counts.clone())), 3);
+    let recording = InstructPix2PixPipeline { captured: Some(captured), ..model() };
+    let model = model();
+    for round in 0..3 {
+        for width in [8, 10, 12, 14, 16, 18] {
+            let found = predict(&recording, vec![call(&recording, round, width, plain())]);
+            assert_equal(&found, &predict(&model, vec![call(&model, round, width, plain())]));
+            assert!(recording.captured.as_ref().unwrap().kinds() <= 3);
+        }
+    }
+}
+
+/// Counts what it sees, which a recording would not, and panics at a site if it is to.
+struct Asked {
+    visits: Arc<AtomicUsize>,
+    panics_at: usize,
+}
+
+impl AttnProcessor for Asked {
+    fn watches(&self, _site: &AttnSite) -> bool {
+        true
+    }
+
+    fn visit(&mut self, _site: &AttnSite, _qkv: &Qkv<'_>, _attended: &Attended) {
+        let visits = self.visits.fetch_add(1, Ordering::Relaxed);
+        assert!(visits != self.panics_at, "out of memory");
+    }
+}
+
+#[test]
+fn a_guest_that_must_be_asked_at_each_site_is() {
+    let (_, recording, counts) = models();
+    let visits = Arc::default();
+    for seed in 0..3 {
+        let guest = Asked { visits: Arc::clone(&visits), panics_at: usize::MAX };
+        predict(&recording, vec![call(&recording, seed, 8, Box::new(guest))]);
+    }
+    let sites = recording.sites(LatentSize { height: 8, width: 8 }).len();
+    assert_eq!((visits.load(Ordering::Relaxed), counts.get()), (3 * sites, (0, 0)));
+}
+
+#[test]
+fn a_failed_attempt_is_not_counted_twice_where_its_kind_is_recorded() {
+    let (model, recording, counts) = models();
+    let expected = {
+        let store = store(&model, 8, 0..9);
+        let maps = store.maps();
+        predict(&model, vec![call(&model, 3, 8, Box::new(store))]);
+        means(&maps)
+    };
+    // The kind is recorded.
+    for seed in 0..2 {
+        predict(&recording, vec![call(&recording, seed, 8, Box::new(store(&recording, 8, 0..9)))]);
+    }
+    // A batch fails after some of its sites.
+    let store = store(&recording, 8, 0..9);
+    let maps = store.maps();
+    let sites = recording.sites(LatentSize { height: 8, width: 8 }).len();
+    let fails = Asked { visits: Arc::default(), panics_at: sites - 2 };
+    let mut calls =
+        [call(&recording, 3, 8, Box::new(store)), call(&recording, 4, 8, Box::new(fails))];
+    let failed = panic::catch_unwind(AssertUnwindSafe(|| recording.predict_noises(&mut calls)));
+    assert!(failed.is_err());
+    calls[0].attempt = Attempt::Again;
+    recording.predict_noises(&mut calls[..1]).unwrap();
+    for (found, expected) in means(&maps).iter().zip(&expected) {
+        // The rows of the batch were summed in another order.
+        assert!((found - expected).abs().max().double_value(&[]) < 1e-6);
+    }
+    assert_eq!(counts.get(), (1, 1));
+}
