@@ -252,7 +252,7 @@ def report(args: argparse.Namespace, found: dict) -> str:
         aim = AIMS.get(name)
         verdict = "" if aim is None else f"{aim}: {'met' if it['ratio'] <= aim else 'NOT MET'}"
         lines.append(f"| {name} | {it['ratio']:.3f} | {it['low']:.3f}-{it['high']:.3f} | {verdict} |")
-    lines += ["", f"| distance to diffusers in fp32 | |", "|---|---|", *(f"| {name} | {it:.5f} |" for name, it in found["error"].items())]
+    lines += ["", "| distance to diffusers in fp32 | |", "|---|---|", *(f"| {name} | {it:.5f} |" for name, it in found["error"].items())]
     return "\n".join(lines)
 
 

@@ -142,7 +142,7 @@ impl Engine {
         self.wait();
         let start = Instant::now();
         let mut on_step = |_: &StepDone<'_>, latents| ControlFlow::Continue(latents);
-        denoise(&self.pipeline, &plan, Box::new(Unwatched), &mut on_step).unwrap();
+        let _ = denoise(&self.pipeline, &plan, Box::new(Unwatched), &mut on_step).unwrap();
         self.wait();
         start.elapsed().as_secs_f64() / f64::from(steps)
     }
@@ -212,11 +212,11 @@ async fn service(url: &str, image: &Path, steps: u32, watchers: usize) -> f64 {
 }
 
 /// Opens libtorch's CUDA half, which `LIBTORCH` may name, and the recorder beside this binary.
-fn recorder() -> Box<CudaRecorder> {
+fn recorder() -> CudaRecorder {
     let libtorch = env::var_os("LIBTORCH").map(|it| Path::new(&it).join("lib"));
     cuda::open_cuda(&libtorch.into_iter().collect::<Vec<_>>()).unwrap();
     let exe = env::current_exe().unwrap();
-    Box::new(CudaRecorder::open(0, &[exe.parent().unwrap().to_owned()]).unwrap())
+    CudaRecorder::open(0, &[exe.parent().unwrap().to_owned()]).unwrap()
 }
 
 fn main() {
@@ -234,7 +234,7 @@ fn main() {
     let snapshot = Snapshot::open(Path::new(&model)).unwrap();
     let mut pipeline = load::load(&snapshot, kind, device).unwrap();
     if calls == "recorded" {
-        pipeline.captured = recorder.map(|it| CapturedCalls::new(it));
+        pipeline.captured = recorder.map(|it| CapturedCalls::new(Box::new(it)));
     }
     let engine = Engine { pipeline };
     println!("{}", json!({ "load": start.elapsed().as_secs_f64() }));

@@ -126,8 +126,8 @@ fn gate(modulation: Modulation, start: i64) -> Box<dyn AttnProcessor> {
     Box::new(AttnModulator::new(modulation, mask))
 }
 
-fn store(model: &InstructPix2PixPipeline, side: i64, averaged: Range<usize>) -> AttnStore {
-    let sites = model.sites(LatentSize { height: side, width: side });
+fn store(model: &InstructPix2PixPipeline, width: i64, averaged: Range<usize>) -> AttnStore {
+    let sites = model.sites(LatentSize { height: 8, width });
     AttnStore::new(WatchedLevels::nearest(&sites, 0, 1).unwrap(), averaged)
 }
 
