@@ -23,8 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("gpu.py", "engines.py", "random_model.py")
 PACKAGES = ("diffusers", "transformers", "numpy", "pillow")
 PLATFORMS = [f"manylinux{it}_x86_64" for it in ("_2_28", "_2_27", "_2_17", "2014", "_2_5", "1")]
-STEP_FLOP = 2.410e12
-"""Operations of a step at 512 px, as in compare.py."""
 CALLS = 20
 """U-Net calls between two waits for the device."""
 AIMS = {
@@ -104,6 +102,14 @@ class Peer:
                 self.unet(sample, self.timestep, encoder_hidden_states=prompts, return_dict=False)
             self.wait()
             return {"seconds": (time.perf_counter() - start) / self.args.calls}
+
+    def operations(self) -> int:
+        """Of a call, a product and its sum being two."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with self.torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.unet(self.inputs[0], self.timestep, encoder_hidden_states=self.inputs[1], return_dict=False)
+        return counter.get_total_flops()
 
     def noise(self, cases: dict):
         """The noise of each case, (cases, 3, 4, h, w) in fp32 on the CPU."""
@@ -202,6 +208,7 @@ def measure(args: argparse.Namespace) -> dict:
     found["error"] = errors(args, ours, Peer(args, "float32"), peers["diffusers, eager"])
 
     # 2. A step, in turn
+    found["operations"] = peers["diffusers, eager"].operations()
     if args.device == "cuda":
         peers["diffusers, compiled"] = Peer(args, kind, "channels last", compiled=True)
     steps = {name: lambda it=it: it.ask("steps", pixels=args.pixels, guest="none", count=args.calls) for name, it in ours.items()}
@@ -245,7 +252,7 @@ def report(args: argparse.Namespace, found: dict) -> str:
     lines = [f"{found['device']}, {args.dtype}, {args.pixels} px, three rows; products of fp16 {found['matmul'] / 1e12:.3g} TFLOP/s", ""]
     lines += ["| step | ms, median (min-max) | share of the products' rate |", "|---|---|---|"]
     for name, samples in step.items():
-        share = STEP_FLOP * (args.pixels / 512) ** 2 / statistics.median(samples) / found["matmul"]
+        share = found["operations"] / statistics.median(samples) / found["matmul"]
         lines.append(f"| {name} | {spread([it * 1e3 for it in samples])} | {share:.3f} |")
     lines += ["", "| ratio | | 95 % | at most |", "|---|---|---|---|"]
     for name, it in ratios.items():

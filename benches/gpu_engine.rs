@@ -105,7 +105,8 @@ impl Engine {
                     Tensor::cat(&[noise.text, noise.image.unwrap(), noise.uncond.unwrap()], 0)
                 });
                 let noise: Vec<Tensor> = noise.map(|it| it.to_device(Device::Cpu)).collect();
-                Tensor::write_safetensors(&[("noise", Tensor::stack(&noise, 0))], output).unwrap();
+                let noise = Tensor::stack(&noise, 0).contiguous();
+                Tensor::write_safetensors(&[("noise", noise)], output).unwrap();
                 json!({})
             }
             Request::Edit { pixels, steps } => json!({ "seconds": self.edit(*pixels, *steps) }),
