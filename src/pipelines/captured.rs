@@ -270,18 +270,14 @@ impl<'a> Part<'a> {
     }
 
     fn stand_in(&mut self, shape: &CallShape<'_>) -> StandIn {
-        let copies = || {
-            let of = |tensors: &[Tensor]| tensors.iter().map(Tensor::copy).collect();
-            GuestTensors { read: of(&self.tensors.read), changed: of(&self.tensors.changed) }
-        };
-        let tensors = copies();
-        let own = GuestTensors { read: shallow(&tensors.read), changed: shallow(&tensors.changed) };
-        let rows = self.branches().len();
+        let copies = |it: &[Tensor]| it.iter().map(Tensor::copy).collect::<Vec<_>>();
+        let (read, changed) = (copies(&self.tensors.read), copies(&self.tensors.changed));
+        let own = GuestTensors { read: shallow(&read), changed: shallow(&changed) };
         let guest = match &self.work {
             None => Box::new(Unwatched),
             Some(_) => replayable(self.call, shape).over(own),
         };
-        StandIn { guest, tensors, rows }
+        StandIn { guest, tensors: GuestTensors { read, changed }, rows: self.branches().len() }
     }
 
     /// Tells the guest that its part was done.
