@@ -10,7 +10,7 @@ SETTINGS = {
     "server": "listen ops_listen max_request_bytes body_budget_bytes drain_timeout connection_age cors_origins allow_anonymous",
     "tls": "cert key client_ca",
     "auth": "keys_file requests_per_second burst",
-    "model": "path device dtype threads",
+    "model": "path devices dtype threads",
     "jobs": "data_dir queue_limit tenant_queue_limit tenant_awaiting_limit queue_timeout run_timeout default_ttl max_ttl "
     "disk_quota_bytes min_free_bytes",
     "log": "format level",

@@ -91,7 +91,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     Ok(facts.over(Box::new(pipeline)))
 }
 
-/// Loads a model onto a thread of its own, for `jobs` jobs at once, each with an editor of its own.
+/// Loads a model onto a thread of its own, for `jobs` jobs at once, each with an editor of its own over it.
 ///
 /// # Errors
 /// As for [`load`].
@@ -163,6 +163,15 @@ fn open(
         ));
     }
     Ok((pipeline, settings, notes))
+}
+
+/// Every GPU that this process sees, by name.
+///
+/// # Errors
+/// [`CliError`] if there is none, or libtorch's CUDA half is missing.
+pub(crate) fn gpus() -> Result<Vec<String>, CliError> {
+    cuda::open_cuda(&cuda_folders())?;
+    Ok((0..tch::Cuda::device_count()).map(|index| format!("cuda:{index}")).collect())
 }
 
 fn device(name: &str) -> Result<Device, CliError> {

@@ -17,6 +17,7 @@ use crate::cli::{
     load,
     serve_config::{self, ServeArgs},
 };
+use crate::editing::localization_cache::LocalizationCache;
 use crate::jobs::{
     clock,
     editor_runner::EditorRunner,
@@ -29,7 +30,7 @@ use crate::journal::{Journal, Space};
 use crate::picture::decode::InputLimits;
 use crate::server::{
     admission::QueueAdmission,
-    config::{self, Config},
+    config::{self, Config, Devices},
     cors,
     gate::GateLayer,
     keys::Keys,
@@ -76,7 +77,8 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     // 1. What can be refused before a model is loaded.
     let telemetry = telemetry::start(&config.log, &config.otlp).map_err(serve_error)?;
     let keys = Arc::new(Keys::open(config.auth.keys_file.as_deref()).map_err(serve_error)?);
-    let store = open(config)?;
+    let devices = devices(&config.model.devices)?;
+    let store = open(config, devices.len() as u32)?;
     let model = load::model_path(&ModelPathArg { model: config.model.path.clone() })?;
     let ops = Ops {
         ready: store.ready(),
@@ -92,9 +94,9 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     let listen = listener.local_addr().map_err(serve_error)?;
     let mut end = End::listen()?;
 
-    // 2. The model, on its thread.
+    // 2. The model, on its thread; a copy on each device.
     let (lost, mut model_ended) = tokio::sync::oneshot::channel();
-    let model_thread = model_thread(config, Arc::clone(&store), lost)?;
+    let model_thread = model_thread(config, devices, Arc::clone(&store), lost)?;
     let clock = tokio::spawn(clock::run(Arc::clone(&store)));
 
     // 3. The port. It answers health and reflection while the model loads.
@@ -154,7 +156,16 @@ enum Ended {
     Lost,
 }
 
-fn open(config: &Config) -> Result<Arc<Store>, CliError> {
+/// The devices that are meant, by name.
+fn devices(devices: &Devices) -> Result<Vec<String>, CliError> {
+    match devices {
+        Devices::Cpu => Ok(vec!["cpu".to_owned()]),
+        Devices::AllGpus => load::gpus(),
+        Devices::Gpus(gpus) => Ok(gpus.iter().map(|index| format!("cuda:{index}")).collect()),
+    }
+}
+
+fn open(config: &Config, devices: u32) -> Result<Arc<Store>, CliError> {
     let jobs = &config.jobs;
     let Some(folder) = &jobs.data_dir else {
         return Err(CliError::Usage("there is no data folder; give --data-dir DIR".to_owned()));
@@ -162,7 +173,7 @@ fn open(config: &Config) -> Result<Arc<Store>, CliError> {
     let space = Space { quota: jobs.disk_quota_bytes, min_free: jobs.min_free_bytes };
     let journal = Journal::open(folder, space).map_err(serve_error)?;
     let limits = Limits {
-        slots: config.model.max_batch(),
+        slots: config.model.max_batch() * devices,
         queue: QueueLimits {
             total: jobs.queue_limit as usize,
             tenant: jobs.tenant_queue_limit as usize,
@@ -179,37 +190,44 @@ fn open(config: &Config) -> Result<Arc<Store>, CliError> {
     Store::open(journal, limits).map_err(serve_error)
 }
 
-/// Loads the model on a thread of its own, warms it up, and runs jobs on it.
+/// Loads the model onto each device, warms it up, and runs jobs on it; all on threads of their own.
 fn model_thread(
     config: &Config,
+    devices: Vec<String>,
     store: Arc<Store>,
     ended: tokio::sync::oneshot::Sender<Ended>,
 ) -> Result<thread::JoinHandle<()>, CliError> {
-    let args = ModelArgs {
-        path: ModelPathArg { model: config.model.path.clone() },
-        device: config.model.device.clone(),
-        dtype: match config.model.dtype {
-            config::Dtype::Auto => Dtype::Auto,
-            config::Dtype::Fp32 => Dtype::Fp32,
-            config::Dtype::Bf16 => Dtype::Bf16,
-            config::Dtype::Fp16 => Dtype::Fp16,
-        },
-        threads: config.model.threads,
+    let dtype = match config.model.dtype {
+        config::Dtype::Auto => Dtype::Auto,
+        config::Dtype::Fp32 => Dtype::Fp32,
+        config::Dtype::Bf16 => Dtype::Bf16,
+        config::Dtype::Fp16 => Dtype::Fp16,
+    };
+    let (path, threads) = (config.model.path.clone(), config.model.threads);
+    let args = move |device| ModelArgs {
+        path: ModelPathArg { model: path.clone() },
+        device,
+        dtype,
+        threads,
     };
     let jobs = config.model.max_batch() as usize;
     let run = move || {
-        let mut runners = match warm(&args, jobs) {
+        let localizations = Arc::default();
+        let warm = |device| warm(&args(device), jobs, &localizations);
+        let mut runners = match devices.into_iter().map(warm).collect::<Result<Vec<_>, _>>() {
             Ok(runners) => runners,
             // Nobody to tell means that the server is ending.
             Err(error) => return drop(ended.send(Ended::NotLoaded(error))),
         };
-        store.set_model(runners[0].model().clone());
+        for runner in runners.iter().flatten() {
+            store.set_model(runner.model().clone());
+        }
         if !store.is_draining() {
             store.set_ready(Ok(()));
         }
         let ended = Mutex::new(Some(ended));
-        let work = |index: usize, runner: &mut EditorRunner| {
-            let end = worker::run(&store, runner, &format!("model-{index}"));
+        let work = |name: &str, device: usize, runner: &mut EditorRunner| {
+            let end = worker::run(&store, runner, name, device);
             let first = ended.lock().unwrap_or_else(PoisonError::into_inner).take();
             match (end, first) {
                 (WorkerEnd::DeviceLost, Some(ended)) => drop(ended.send(Ended::Lost)),
@@ -220,12 +238,13 @@ fn model_thread(
             }
         };
         thread::scope(|scope| {
-            for (index, runner) in runners.iter_mut().enumerate() {
-                let name = format!("retouch-model-{index}");
-                let started = thread::Builder::new()
-                    .name(name)
-                    .spawn_scoped(scope, move || work(index, runner));
-                started.expect("a process can start a thread");
+            for (device, runners) in runners.iter_mut().enumerate() {
+                for (index, runner) in runners.iter_mut().enumerate() {
+                    let name = format!("model-{device}-{index}");
+                    let thread = thread::Builder::new().name(format!("retouch-{name}"));
+                    let started = thread.spawn_scoped(scope, move || work(&name, device, runner));
+                    started.expect("a process can start a thread");
+                }
             }
         });
     };
@@ -233,8 +252,12 @@ fn model_thread(
     thread.map_err(serve_error)
 }
 
-/// A runner for each job that may run at once, over one model that is warm.
-fn warm(args: &ModelArgs, jobs: usize) -> Result<Vec<EditorRunner>, CliError> {
+/// A runner for each job that may run at once on a device, over one model that is warm.
+fn warm(
+    args: &ModelArgs,
+    jobs: usize,
+    localizations: &Arc<LocalizationCache>,
+) -> Result<Vec<EditorRunner>, CliError> {
     let started = Instant::now();
     let loaded = match jobs {
         1 => vec![load::load(args)?],
@@ -251,7 +274,10 @@ fn warm(args: &ModelArgs, jobs: usize) -> Result<Vec<EditorRunner>, CliError> {
         libtorch: LIBTORCH.to_owned(),
         recommended: loaded[0].settings.clone(),
     };
-    let runner = |it: load::Loaded| EditorRunner::new(it.editor, model.clone(), MAX_WORK_PIXELS);
+    let runner = |it: load::Loaded| {
+        let editor = it.editor.sharing(Arc::clone(localizations));
+        EditorRunner::new(editor, model.clone(), MAX_WORK_PIXELS)
+    };
     let runners: Vec<EditorRunner> = loaded.into_iter().map(runner).collect();
     runners[0].warm_up()?;
     let seconds = started.elapsed().as_secs_f64();

@@ -23,7 +23,7 @@ const TEXTS: [&str; 9] = [
     "tls.client_ca",
     "auth.keys_file",
     "model.path",
-    "model.device",
+    "model.devices",
     "jobs.data_dir",
     "log.level",
     "otlp.endpoint",
@@ -46,16 +46,16 @@ pub(crate) struct ServeArgs {
     /// A diffusers folder of InstructPix2Pix or kin, or a single .safetensors checkpoint [default: the demo model].
     #[arg(long, value_name = "PATH", env = "RETOUCH_MODEL")]
     model: Option<PathBuf>,
-    /// Where to compute: cpu, cuda or cuda:N [default: cpu].
-    #[arg(long, value_name = "DEVICE")]
-    device: Option<String>,
+    /// Where to compute: cpu, cuda for every GPU, or a list such as cuda:0,cuda:1; each holds the model [default: cpu].
+    #[arg(long, visible_alias = "device", value_name = "DEVICES")]
+    devices: Option<String>,
     /// Precision of the networks: auto, fp32, bf16 or fp16 [default: auto].
     #[arg(long, value_name = "DTYPE")]
     dtype: Option<String>,
     /// Threads of the networks [default: one per core].
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
-    /// Jobs that run at once and share the model's steps [default: 1 on a CPU, 8 on a GPU].
+    /// Jobs that run at once on a device and share the model's steps [default: 1 on a CPU, 8 on a GPU].
     #[arg(long, value_name = "N")]
     max_batch: Option<u32>,
     /// Hashes of the keys that callers show; `retouch keys new` makes one.
@@ -158,7 +158,7 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
         ("server.allow_anonymous", args.allow_anonymous.then(|| Value::from(true))),
         ("jobs.data_dir", path(&args.data_dir)),
         ("model.path", path(&args.model)),
-        ("model.device", text(&args.device)),
+        ("model.devices", text(&args.devices)),
         ("model.dtype", text(&args.dtype)),
         ("model.threads", args.threads.map(Value::from)),
         ("model.max_batch", args.max_batch.map(Value::from)),

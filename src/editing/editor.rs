@@ -37,7 +37,7 @@ pub struct Editor {
     #[debug(skip)]
     pipeline: Box<dyn EditPipeline>,
     cache: Option<PathBuf>,
-    localizations: LocalizationCache,
+    localizations: Arc<LocalizationCache>,
 }
 
 /// What an edit gives.
@@ -62,7 +62,13 @@ impl Editor {
     /// An editor over a loaded model; embeddings of nouns are kept in the folder `cache`, if there is one, and localizations
     /// in memory.
     pub fn new(pipeline: Box<dyn EditPipeline>, cache: Option<PathBuf>) -> Self {
-        Self { pipeline, cache, localizations: LocalizationCache::default() }
+        Self { pipeline, cache, localizations: Arc::default() }
+    }
+
+    /// The same, keeping localizations where other editors of the model do.
+    #[must_use]
+    pub fn sharing(self, localizations: Arc<LocalizationCache>) -> Self {
+        Self { localizations, ..self }
     }
 
     /// The model.

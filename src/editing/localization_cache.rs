@@ -3,9 +3,9 @@
 //! The localization instruction names the object and an unrelated word, not what is to become of the object, so that most
 //! edits of one object share it.
 
-use std::{cell::RefCell, sync::Arc};
+use std::sync::Arc;
 
-use quick_cache::{Weighter, unsync::Cache};
+use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest, Sha256};
 
 use crate::editing::{
@@ -24,9 +24,9 @@ const CAPACITY: u64 = 64 << 20;
 /// Bytes of one, roughly.
 const TYPICAL: u64 = 16 << 10;
 
-/// Localizations by what they depend on; the least used go first.
+/// Localizations by what they depend on, which several editors over one model may share; the least used go first.
 #[derive(Debug)]
-pub struct LocalizationCache(RefCell<Cache<Key, Kept, Bytes>>);
+pub struct LocalizationCache(Cache<Key, Kept, Bytes>);
 
 /// Names a localization: equal keys, equal localizations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +46,7 @@ struct Bytes;
 impl Key {
     /// The key of a localization that is about to be made.
     ///
-    /// The picture counts as the model sees it. The device and the dtype do not: one cache belongs to one loaded model.
+    /// The picture counts as the model sees it. The device and the dtype do not: one cache belongs to one model in one dtype.
     pub fn of(session: &EditSession<'_>, instruction: &LocalizationInstruction) -> Self {
         let (request, work) = (session.request, &session.work);
         // Every setting stands here, so that a new one is thought of.
@@ -113,28 +113,27 @@ impl LocalizationCache {
     pub fn bounded(capacity: u64) -> Self {
         // How many they may be is a hint about the size of the cache's own table.
         let items = (capacity / TYPICAL).clamp(1, 4096) as usize;
-        Self(RefCell::new(Cache::with_weighter(items, capacity, Bytes)))
+        Self(Cache::with_weighter(items, capacity, Bytes))
     }
 
     /// The localization of this key, for an edit with this instruction.
     ///
     /// The noise difference is that of the edit's own instruction, so that what it scored serves that instruction alone.
     pub fn get(&self, key: &Key, instruction: &str) -> Option<Arc<Localization>> {
-        let cache = self.0.borrow();
-        let kept = cache.get(key)?;
+        let kept = self.0.get(key)?;
         let is_of_object = kept.localization.scored_by == ScoreSource::Attention;
-        (is_of_object || kept.instruction == instruction).then(|| Arc::clone(&kept.localization))
+        (is_of_object || kept.instruction == instruction).then_some(kept.localization)
     }
 
     /// Keeps a localization that was made for an edit with this instruction.
     pub fn insert(&self, key: Key, instruction: &str, localization: &Arc<Localization>) {
         let (instruction, localization) = (instruction.to_owned(), Arc::clone(localization));
-        self.0.borrow_mut().insert(key, Kept { instruction, localization });
+        self.0.insert(key, Kept { instruction, localization });
     }
 
     /// Bytes that are kept.
     pub fn bytes(&self) -> u64 {
-        self.0.borrow().weight()
+        self.0.weight()
     }
 }
 

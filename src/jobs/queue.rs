@@ -1,4 +1,5 @@
-//! Who is next: jobs whose mask is decided first, then interactive ones, then batch; within each, tenants take turns.
+//! Who is next: jobs whose mask is decided first, then interactive ones, then batch; within each, tenants take turns. And
+//! where: on the device that has least to do.
 
 use std::{
     collections::VecDeque,
@@ -49,7 +50,33 @@ struct Waiting {
     classes: [Lanes; 3],
     /// Tenants of jobs that are being accepted, one a job.
     reserved: Vec<String>,
+    devices: Vec<Workers>,
     closed: bool,
+}
+
+/// The workers of one device.
+#[derive(Debug, Default, Clone, Copy)]
+struct Workers {
+    /// Those that wait for a job.
+    idle: usize,
+    /// Those that run one.
+    busy: usize,
+}
+
+/// A job that a worker took; its device counts as busy with it until this is dropped.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    /// The job.
+    pub job: Uuid,
+    queue: &'a Queue,
+    device: usize,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.queue.lock().of_device(self.device).busy -= 1;
+        self.queue.changed.notify_all();
+    }
 }
 
 /// A place that is kept for a job while it is accepted; dropped once the job waits, or was refused.
@@ -118,18 +145,25 @@ impl Queue {
         if !waiting.classes.iter().any(|lanes| lanes.holds(job)) {
             waiting.classes[class as usize].push(tenant, job);
         }
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
-    /// Takes the next job, waiting for one; `None` once the queue is closed.
-    pub fn pop(&self) -> Option<Uuid> {
+    /// Takes the next job for a worker of a device, waiting for one; `None` once the queue is closed.
+    ///
+    /// Of the devices with an idle worker, that with the fewest busy ones is served first.
+    pub fn pop(&self, device: usize) -> Option<Taken<'_>> {
         let mut waiting = self.lock();
+        waiting.of_device(device).idle += 1;
         loop {
-            if waiting.closed {
-                return None;
-            }
-            if let Some(job) = waiting.classes.iter_mut().find_map(Lanes::pop) {
-                return Some(job);
+            let is_next = !waiting.closed && waiting.next_device() == Some(device);
+            let job = is_next.then(|| waiting.classes.iter_mut().find_map(Lanes::pop)).flatten();
+            if waiting.closed || job.is_some() {
+                let workers = waiting.of_device(device);
+                workers.idle -= 1;
+                workers.busy += usize::from(job.is_some());
+                // Another device may be the next one now.
+                self.changed.notify_all();
+                return job.map(|job| Taken { job, queue: self, device });
             }
             waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
@@ -158,6 +192,19 @@ impl Queue {
 }
 
 impl Waiting {
+    fn of_device(&mut self, device: usize) -> &mut Workers {
+        if self.devices.len() <= device {
+            self.devices.resize(device + 1, Workers::default());
+        }
+        &mut self.devices[device]
+    }
+
+    /// The least busy of the devices with an idle worker.
+    fn next_device(&self) -> Option<usize> {
+        let able = self.devices.iter().enumerate().filter(|(_, workers)| workers.idle > 0);
+        able.min_by_key(|(_, workers)| workers.busy).map(|(device, _)| device)
+    }
+
     fn check(&self, tenant: &str, limits: QueueLimits) -> Result<(), Full> {
         if self.len() + self.reserved.len() >= limits.total {
             return Err(Full::Total);
@@ -224,6 +271,11 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{Barrier, mpsc},
+        thread,
+    };
+
     use super::*;
 
     fn queue() -> Queue {
@@ -241,10 +293,8 @@ mod tests {
         queue.push(Class::Interactive, "a", id(2));
         queue.push(Class::Decided, "a", id(3));
         assert_eq!(queue.order(), [id(3), id(2), id(1)]);
-        assert_eq!(
-            [queue.pop(), queue.pop(), queue.pop()],
-            [Some(id(3)), Some(id(2)), Some(id(1))]
-        );
+        let taken: Vec<Uuid> = (0..3).map(|_| queue.pop(0).unwrap().job).collect();
+        assert_eq!(taken, [id(3), id(2), id(1)]);
     }
 
     #[test]
@@ -256,7 +306,7 @@ mod tests {
         queue.push(Class::Interactive, "rare", id(9));
         let order = queue.order();
         assert_eq!(order, [id(1), id(9), id(2), id(3)]);
-        let taken: Vec<Uuid> = (0..4).filter_map(|_| queue.pop()).collect();
+        let taken: Vec<Uuid> = (0..4).map(|_| queue.pop(0).unwrap().job).collect();
         assert_eq!(taken, order);
     }
 
@@ -294,6 +344,53 @@ mod tests {
         let queue = queue();
         queue.push(Class::Interactive, "a", id(1));
         queue.close();
-        assert_eq!(queue.pop(), None);
+        assert!(queue.pop(0).is_none());
+    }
+
+    /// Three workers of device 0 and two of device 1: which device takes each of four jobs that come while none ends.
+    #[test]
+    fn the_device_with_the_fewest_busy_workers_takes_the_next_job() {
+        let queue = queue();
+        let (took, taken) = mpsc::channel();
+        let hold = Barrier::new(5);
+        thread::scope(|scope| {
+            let (queue, hold) = (&queue, &hold);
+            for device in [0, 0, 0, 1, 1] {
+                let took = took.clone();
+                scope.spawn(move || {
+                    let job = queue.pop(device);
+                    took.send(job.as_ref().map(|it| (it.job, device))).unwrap();
+                    hold.wait();
+                });
+            }
+            while queue.lock().devices.iter().map(|it| it.idle).sum::<usize>() < 5 {
+                thread::yield_now();
+            }
+            let mut devices = Vec::new();
+            for number in 1..=4 {
+                queue.push(Class::Interactive, "a", id(number));
+                let (job, device) = taken.recv().unwrap().unwrap();
+                assert_eq!(job, id(number));
+                devices.push(device);
+            }
+            assert_eq!(devices, [0, 1, 0, 1]);
+            queue.close();
+            assert_eq!(taken.recv().unwrap(), None);
+        });
+        assert!(queue.lock().devices.iter().all(|it| it.idle + it.busy == 0));
+    }
+
+    #[test]
+    fn a_device_whose_job_ended_is_next_again() {
+        let queue = queue();
+        for number in 1..=2 {
+            queue.push(Class::Interactive, "a", id(number));
+        }
+        // Nobody of device 0 is idle, so that device 1 takes both, busy or not.
+        let first = queue.pop(1).unwrap();
+        let second = queue.pop(1).unwrap();
+        assert_eq!(queue.lock().devices[1].busy, 2);
+        drop((first, second));
+        assert_eq!(queue.lock().devices[1].busy, 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -77,6 +77,8 @@ pub struct Store {
     pub(super) jobs: DashMap<Uuid, Arc<Job>>,
     pub(super) requests: DashMap<(String, String), Uuid>,
     model: OnceLock<ModelInfo>,
+    /// Those that hold the model, by name.
+    devices: Mutex<Vec<String>>,
     ready: watch::Sender<Result<(), String>>,
     phase: watch::Sender<Phase>,
     /// Milliseconds that a job takes, smoothed.
@@ -102,6 +104,7 @@ impl Store {
             jobs: DashMap::new(),
             requests: DashMap::new(),
             model: OnceLock::new(),
+            devices: Mutex::default(),
             ready: watch::Sender::new(Err("the model is loading".to_owned())),
             phase: watch::Sender::new(Phase::Open),
             pace: AtomicU64::new(0),
@@ -163,9 +166,18 @@ impl Store {
         })
     }
 
+    /// The devices that hold the model, by name.
+    pub fn devices(&self) -> Vec<String> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Tells of the model that a worker has loaded.
     pub fn set_model(&self, model: ModelInfo) {
-        // Every worker loads the same model; the first one tells.
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        if !devices.contains(&model.device) {
+            devices.push(model.device.clone());
+        }
+        // Every worker loads the same model; the first one tells what else there is to know.
         let _ = self.model.set(model);
     }
 

@@ -29,10 +29,11 @@ pub enum WorkerEnd {
     DeviceLost,
 }
 
-/// Runs jobs until the queue is closed.
-pub fn run(store: &Store, runner: &mut dyn Runner, name: &str) -> WorkerEnd {
+/// Runs jobs on a device, by its index among those of all workers, until the queue is closed.
+pub fn run(store: &Store, runner: &mut dyn Runner, name: &str, device: usize) -> WorkerEnd {
     let mut slot = Slot::new();
-    while let Some(id) = store.queue.pop() {
+    while let Some(taken) = store.queue.pop(device) {
+        let id = taken.job;
         store.show_queue();
         let Some(job) = store.by_id(id) else { continue };
         store.running.insert(id, SystemTime::now());

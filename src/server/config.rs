@@ -1,6 +1,7 @@
 //! What a server is told: one section a part, each key with its default. `docs/operations.md` holds the table.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::{Path, PathBuf},
     time::Duration,
@@ -92,24 +93,76 @@ pub struct Model {
     /// A diffusers folder or a checkpoint; unset is the demo model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// `cpu`, `cuda` or `cuda:N`.
-    pub device: String,
+    /// Where to compute.
+    pub devices: Devices,
     /// Precision of the networks.
     pub dtype: Dtype,
     /// Threads of the networks; unset is one per core.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
-    /// Jobs that run at once and share the model's steps; unset is 1 on a CPU and 8 on a GPU.
+    /// Jobs that run at once on a device and share the model's steps; unset is 1 on a CPU and 8 on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_batch: Option<u32>,
 }
 
 impl Model {
-    /// Jobs that run at once.
+    /// Jobs that run at once on a device.
     ///
     /// On a CPU two jobs side by side end at 2T and 2T instead of at T and 2T: a step of two takes twice as long.
     pub fn max_batch(&self) -> u32 {
-        self.max_batch.unwrap_or(if self.device == "cpu" { 1 } else { 8 })
+        self.max_batch.unwrap_or(if self.devices == Devices::Cpu { 1 } else { 8 })
+    }
+}
+
+/// The devices that each hold the model.
+///
+/// Written `cpu`, `cuda` or as a list such as `cuda:0,cuda:1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Devices {
+    /// The processor.
+    Cpu,
+    /// Every GPU that the process sees.
+    AllGpus,
+    /// Some of them, each once.
+    Gpus(Vec<u16>),
+}
+
+/// No devices.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` names no devices; expected cpu, cuda for every GPU, or a list such as cuda:0,cuda:1"
+)]
+pub struct NoDevices(String);
+
+impl TryFrom<String> for Devices {
+    type Error = NoDevices;
+
+    fn try_from(text: String) -> Result<Self, NoDevices> {
+        match text.as_str() {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::AllGpus),
+            list => {
+                let index = |it: &str| it.trim().strip_prefix("cuda:")?.parse().ok();
+                let gpus = list.split(',').map(index).collect::<Option<Vec<u16>>>();
+                let is_a_set = |it: &Vec<u16>| it.iter().collect::<BTreeSet<_>>().len() == it.len();
+                let gpus = gpus.filter(is_a_set);
+                gpus.map(Self::Gpus).ok_or(NoDevices(text))
+            }
+        }
+    }
+}
+
+impl From<Devices> for String {
+    fn from(devices: Devices) -> Self {
+        match devices {
+            Devices::Cpu => "cpu".to_owned(),
+            Devices::AllGpus => "cuda".to_owned(),
+            Devices::Gpus(gpus) => {
+                let names: Vec<String> = gpus.iter().map(|index| format!("cuda:{index}")).collect();
+                names.join(",")
+            }
+        }
     }
 }
 
@@ -241,7 +294,7 @@ impl Default for Model {
     fn default() -> Self {
         Self {
             path: None,
-            device: "cpu".to_owned(),
+            devices: Devices::Cpu,
             dtype: Dtype::Auto,
             threads: None,
             max_batch: None,

@@ -61,11 +61,6 @@ impl Config {
         self.server.check()?;
         self.tls.check()?;
         self.auth.check()?;
-        let device = &self.model.device;
-        let index = device.strip_prefix("cuda:").map(str::parse::<u16>);
-        if !(device == "cpu" || device == "cuda" || matches!(index, Some(Ok(_)))) {
-            return Err(wrong("model.device", device, "cpu, cuda or cuda:N"));
-        }
         if let Some(threads) = self.model.threads {
             within("model.threads", threads, 1..=1024)?;
         }

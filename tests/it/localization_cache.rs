@@ -110,6 +110,15 @@ fn whatever_a_localization_depends_on_makes_it_another() {
 }
 
 #[test]
+fn editors_that_share_a_cache_localize_an_object_once() {
+    let shared = Arc::<LocalizationCache>::default();
+    let [first, second] = [(); 2].map(|()| editor().sharing(Arc::clone(&shared)));
+    assert_eq!(edit(&first, &request()).1, LocalizationSource::Pass);
+    let (_, source, steps) = edit(&second, &request());
+    assert_eq!((source, steps), (LocalizationSource::Cache, 0));
+}
+
+#[test]
 fn what_the_noise_difference_scored_serves_its_own_instruction_alone() {
     let editor = editor();
     let mut request = request();

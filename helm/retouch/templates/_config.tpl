@@ -30,7 +30,7 @@ keys_file = {{ printf "/etc/retouch/keys/%s" .Values.auth.key | quote }}
 {{- with .Values.model.path }}
 path = {{ . | quote }}
 {{- end }}
-device = {{ .Values.model.device | quote }}
+devices = {{ .Values.model.device | quote }}
 dtype = {{ .Values.model.dtype | quote }}
 {{- include "retouch.number" (list "threads" .Values.model.threads) }}
 {{- include "retouch.number" (list "max_batch" .Values.model.maxBatch) }}

@@ -45,7 +45,7 @@ pub(super) fn info(edits: &Edits, tenant: &str) -> v1::ServerInfo {
             awaiting: count(State::AwaitingMask),
             artifact_bytes: store.artifacts.bytes_of(tenant),
         }),
-        devices: model.map(|it| it.device.clone()).into_iter().collect(),
+        devices: store.devices(),
         dtype: model.map(|it| it.dtype.clone()).unwrap_or_default(),
         input_mime_types: types(),
         output_mime_types: types(),

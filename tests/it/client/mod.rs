@@ -83,7 +83,7 @@ impl Site {
                 let mut runner = runner();
                 store.set_model(retouch::jobs::runner::Runner::model(&runner).clone());
                 store.set_ready(Ok(()));
-                worker::run(&store, &mut runner, "test-0");
+                worker::run(&store, &mut runner, "test-0", 0);
             }
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use assert_cmd::Command;
-use retouch::server::config::{Config, LogFormat};
+use retouch::server::config::{Config, Devices, LogFormat};
 
 /// Variables of an environment.
 type Variables = &'static [(&'static str, &'static str)];
@@ -109,8 +109,11 @@ fn an_unknown_key_is_refused_by_its_name_wherever_it_came_from() {
 
 #[test]
 fn a_value_of_the_wrong_kind_is_refused_with_its_key() {
-    let cases: [(Variables, Words, Words); 5] = [
+    let cases: [(Variables, Words, Words); 8] = [
         (&[("RETOUCH__JOBS__QUEUE_LIMIT", "many")], &[], &["jobs.queue_limit"]),
+        (&[("RETOUCH__MODEL__DEVICES", "gpu")], &[], &["model.devices", "`gpu`", "cuda:0,cuda:1"]),
+        (&[], &["--devices", "cpu,cuda:0"], &["model.devices", "`cpu,cuda:0`"]),
+        (&[], &["--devices", "cuda:1,cuda:1"], &["model.devices", "`cuda:1,cuda:1`"]),
         (&[("RETOUCH__SERVER__DRAIN_TIMEOUT", "soon")], &[], &["server.drain_timeout"]),
         (&[], &["--drain-timeout", "soon"], &["server.drain_timeout"]),
         (&[("RETOUCH__LOG__FORMAT", "xml")], &[], &["log.format", "xml"]),
@@ -126,6 +129,26 @@ fn a_value_of_the_wrong_kind_is_refused_with_its_key() {
 }
 
 #[test]
+fn devices_are_one_processor_every_gpu_or_some() {
+    let cases = [
+        ("cpu", Devices::Cpu, 1),
+        ("cuda", Devices::AllGpus, 8),
+        ("cuda:3", Devices::Gpus(vec![3]), 8),
+        ("cuda:1,cuda:0", Devices::Gpus(vec![1, 0]), 8),
+    ];
+    for (text, devices, max_batch) in cases {
+        for config in [
+            printed(&[("RETOUCH__MODEL__DEVICES", text)], &[]),
+            printed(&[], &["--devices", text]),
+            printed(&[], &["--device", text]),
+        ] {
+            assert_eq!(config.model.devices, devices, "{text}");
+            assert_eq!(config.model.max_batch(), max_batch, "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_path_of_digits_stays_a_path() {
     let config = printed(&[("RETOUCH__JOBS__DATA_DIR", "2026")], &[]);
     assert_eq!(config.jobs.data_dir.unwrap().to_str(), Some("2026"));
@@ -134,7 +157,7 @@ fn a_path_of_digits_stays_a_path() {
 #[test]
 fn a_configuration_that_can_not_be_served_says_which_key_and_why() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &str); 13] = [
+    let cases: [(Change, &str); 12] = [
         (|it| it.server.listen = "0.0.0.0:1".parse().unwrap(), "auth.keys_file"),
         (|it| it.server.ops_listen = it.server.listen, "server.ops_listen"),
         (|it| it.server.max_request_bytes = 0, "server.max_request_bytes is 0"),
@@ -143,7 +166,6 @@ fn a_configuration_that_can_not_be_served_says_which_key_and_why() {
         (|it| it.server.cors_origins = vec!["example.org".to_owned()], "`example.org`"),
         (|it| it.tls.client_ca = Some("ca.pem".into()), "tls.cert is not"),
         (|it| it.auth.burst = 0, "auth.burst is 0"),
-        (|it| it.model.device = "gpu".to_owned(), "cpu, cuda or cuda:N"),
         (|it| it.jobs.queue_limit = 0, "jobs.queue_limit is 0"),
         (|it| it.jobs.default_ttl = it.jobs.max_ttl * 2, "default_ttl is 14d; expected 1s to 7d"),
         (|it| it.log.level = "inof".to_owned(), "`inof`"),

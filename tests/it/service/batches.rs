@@ -1,11 +1,19 @@
-//! `retouch serve --max-batch`: jobs run at once over shared steps, and each gives the picture that it gives alone.
+//! Jobs that run at once: over shared steps (`retouch serve --max-batch`), where each gives the picture that it gives alone, and on
+//! several devices (`--devices`).
 
-use std::time::Duration;
+use std::{sync::Arc, thread, time::Duration};
 
-use retouch::wire::v1::{CreateEditJobRequest, GetServerInfoRequest};
+use retouch::{
+    jobs::{runner::Runner, store::Limits, worker},
+    wire::v1::{CreateEditJobRequest, GetServerInfoRequest, edit_job::State},
+};
 use tokio::time::timeout;
 
-use super::process::{Server, edit};
+use super::{
+    harness::{Harness, LIMITS, request, spec},
+    process::{Server, edit},
+    script::Script,
+};
 use crate::support::psnr;
 
 /// Two edits of the same length, with noise of their own.
@@ -52,4 +60,44 @@ async fn jobs_that_share_steps_give_the_pictures_that_they_give_alone() {
         // fp32 sums in another order; 60 dB is one value in fifteen off by one level.
         assert!(psnr(&found, &alone) > 60.0, "{}", psnr(&found, &alone));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_two_devices_run_side_by_side_and_name_theirs() {
+    let server = Harness::with(Limits { slots: 2, ..LIMITS }).await;
+    let store = Arc::clone(&server.store);
+    let second = thread::spawn(move || {
+        let mut script = Script::on("cuda:1");
+        store.set_model(script.model().clone());
+        worker::run(&store, &mut script, "model-1-0", 1)
+    });
+    let info = || async {
+        let asked = server.client.clone().get_server_info(GetServerInfoRequest {}).await;
+        asked.unwrap().into_inner()
+    };
+    while info().await.devices.len() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(info().await.devices, ["cpu", "cuda:1"]);
+
+    let mut long = spec("make the bee a bird");
+    long.steps = Some(30);
+    let jobs = [request(long.clone()), request(long)];
+    let first = server.create(jobs[0].clone()).await;
+    let other = server.create(jobs[1].clone()).await;
+    let both_run = async {
+        while info().await.load.unwrap().free_slots > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), both_run).await.expect("both run at once");
+    let mut devices = Vec::new();
+    for job in [first, other] {
+        let done = server.until(&job.name, State::Succeeded).await;
+        devices.push(done.result.unwrap().provenance.unwrap().device);
+    }
+    devices.sort();
+    assert_eq!(devices, ["cpu", "cuda:1"]);
+    server.stop().await;
+    second.join().unwrap();
 }

@@ -257,7 +257,7 @@ fn work(
         let mut runner = load();
         store.set_model(runner.model().clone());
         store.set_ready(Ok(()));
-        worker::run(&store, runner.as_mut(), "model-0")
+        worker::run(&store, runner.as_mut(), "model-0", 0)
     })
 }
 

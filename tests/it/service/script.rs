@@ -38,10 +38,15 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new() -> Self {
+        Self::on("cpu")
+    }
+
+    /// On a device of this name.
+    pub(crate) fn on(device: &str) -> Self {
         let model = ModelInfo {
             name: "script".to_owned(),
             digest: "0123".to_owned(),
-            device: "cpu".to_owned(),
+            device: device.to_owned(),
             dtype: "fp32".to_owned(),
             libtorch: "none".to_owned(),
             recommended: EditSettings::paper(),
