@@ -14,7 +14,7 @@ use crate::cli::{
     resolve,
     screen::Screen,
 };
-use crate::editing::knobs::Averaged;
+use crate::editing::knobs::StepShare;
 use crate::evaluation::{
     EvaluationError,
     dataset::{Dataset, Item, ItemAction},
@@ -45,7 +45,7 @@ pub(crate) struct BenchLocalizeArgs {
     samplers: Vec<Scheduler>,
     /// Average only the steps from one share of them to another, by comma; a run ends with the last of them.
     #[arg(long, value_name = "FROM-TO", value_delimiter = ',', default_value = "0-1", value_parser = averaged)]
-    averaged: Vec<Averaged>,
+    averaged: Vec<StepShare>,
     /// Take so many items, evenly spread over the manifest.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
@@ -115,10 +115,11 @@ pub(crate) fn run(command: &BenchCommand, screen: &mut Screen) -> Result<(), Cli
 }
 
 /// Two shares, such as `0.3-0.6`.
-fn averaged(text: &str) -> Result<Averaged, String> {
+fn averaged(text: &str) -> Result<StepShare, String> {
     let shares = text.split_once('-').ok_or("expected two shares, such as 0.3-0.6")?;
     let share = |it: &str| it.parse::<f64>().map_err(|error| format!("`{it}`: {error}"));
-    Averaged::try_from([share(shares.0)?, share(shares.1)?]).map_err(|error| error.to_string())
+    StepShare::new("averaged", [share(shares.0)?, share(shares.1)?])
+        .map_err(|error| error.to_string())
 }
 
 /// Every sampler with every number of steps, and every part of them.

@@ -16,9 +16,9 @@ pub struct Tau(f64);
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Growth(f64);
 
-/// Which of the localization's steps are averaged: from one share of them to another, 0 to 1.
+/// A part of a run's steps: from one share of them to another, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Averaged {
+pub struct StepShare {
     from: f64,
     until: f64,
 }
@@ -77,32 +77,32 @@ impl TryFrom<f64> for Growth {
     }
 }
 
-impl Averaged {
-    /// Every step, as in the paper.
+impl StepShare {
+    /// Every step.
     pub const ALL: Self = Self { from: 0.0, until: 1.0 };
+
+    /// What the setting of this name says.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] if the shares do not rise, or leave 0 to 1.
+    pub fn new(name: &'static str, [from, until]: [f64; 2]) -> Result<Self, OutOfRange> {
+        if 0.0 <= from && from < until && until <= 1.0 {
+            return Ok(Self { from, until });
+        }
+        let value = format!("{from} to {until}");
+        Err(OutOfRange { name, value, range: "a rising pair within 0 to 1" })
+    }
 
     /// The two shares.
     pub fn shares(self) -> [f64; 2] {
         [self.from, self.until]
     }
 
-    /// Indices of the steps of a run, at least one; nothing is made of steps after them.
+    /// Indices of the steps of a run, at least one.
     pub fn of(self, steps: usize) -> Range<usize> {
         let at = |share: f64| (share * steps as f64).round() as usize;
         let from = at(self.from).min(steps - 1);
         from..at(self.until).max(from + 1)
-    }
-}
-
-impl TryFrom<[f64; 2]> for Averaged {
-    type Error = OutOfRange;
-
-    fn try_from([from, until]: [f64; 2]) -> Result<Self, OutOfRange> {
-        if 0.0 <= from && from < until && until <= 1.0 {
-            return Ok(Self { from, until });
-        }
-        let value = format!("{from} to {until}");
-        Err(OutOfRange { name: "averaged", value, range: "a rising pair within 0 to 1" })
     }
 }
 
@@ -111,17 +111,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_averaged_steps_are_a_share_of_any_run_and_at_least_one() {
-        let third = Averaged::try_from([1.0 / 3.0, 2.0 / 3.0]).unwrap();
+    fn a_share_of_the_steps_is_one_of_any_run_and_at_least_one() {
+        let third = StepShare::new("guided", [1.0 / 3.0, 2.0 / 3.0]).unwrap();
         let of = |steps| third.of(steps);
         assert_eq!([of(1), of(2), of(12), of(100)], [0..1, 1..2, 4..8, 33..67]);
-        assert_eq!(Averaged::ALL.of(7), 0..7);
+        assert_eq!(StepShare::ALL.of(7), 0..7);
     }
 
     #[test]
     fn a_falling_or_empty_pair_is_refused() {
         for pair in [[0.5, 0.5], [0.6, 0.2], [-0.1, 1.0], [0.0, 1.1], [f64::NAN, 1.0]] {
-            assert!(Averaged::try_from(pair).is_err(), "{pair:?}");
+            assert!(StepShare::new("guided", pair).is_err(), "{pair:?}");
         }
     }
 }

@@ -68,6 +68,7 @@ impl Key {
             grow: _,
             blend: _,
             steps: _,
+            guided: _,
             modulation: _,
             preserve: _,
         } = &request.settings;

@@ -10,6 +10,7 @@ use crate::editing::{
     EditError,
     event::{EventSink, Pass, StepReport},
     request::{EditRequest, PreviewDecode, Resize},
+    settings::Modulation,
     step_reports::{Asked, StepReports},
 };
 use crate::picture::{
@@ -18,7 +19,7 @@ use crate::picture::{
 };
 use crate::pipelines::{
     Conditioning, EditPipeline,
-    denoise::{self, DenoisePlan, LastCall, StepDone},
+    denoise::{self, DenoisePlan, StepDone},
     guidance,
     preview::LatentPreview,
 };
@@ -141,6 +142,14 @@ impl<'a> EditSession<'a> {
         Ok(Conditioning::new(&embed(prompt)?, &negative, self.image_latents()?))
     }
 
+    /// The branches of a step without guidance: beside that with the instruction the one that a guest compares it with, if it does.
+    fn unguided_branches<'b>(&self, pass: Pass, conditioning: &'b Conditioning) -> &'b [Branch] {
+        match (pass, self.request.settings.modulation) {
+            (Pass::Edit, Modulation::Null) => &conditioning.branches[1..2],
+            _ => &[],
+        }
+    }
+
     /// Denoises, reports each step, and lets `replace` change the latents after it.
     ///
     /// # Errors
@@ -162,20 +171,26 @@ impl<'a> EditSession<'a> {
                 self.pipeline.geometry().scaling_factor,
             )),
         };
-        // The localization ends with its last call that is averaged, of which one branch is looked at; its preview goes without
-        // guidance.
-        let of_text = run.conditioning.only(&[Branch::Text]);
-        let averaged = self.request.settings.localization.averaged;
-        let last = (pass == Pass::Localize).then(|| LastCall {
-            step: averaged.of(run.scheduler.steps().len()).end - 1,
-            conditioning: &of_text,
-        });
+        let settings = &self.request.settings;
+        let all = run.scheduler.steps().len();
+        let (guided, made) = match pass {
+            // It ends with its last call that is averaged, of which one branch is looked at: what that predicts leads nowhere.
+            Pass::Localize => {
+                let made = settings.localization.averaged.of(all).end;
+                (0..made - 1, made)
+            }
+            Pass::Edit => (settings.guided.of(all), all),
+        };
         let plan = DenoisePlan {
-            scheduler: run.scheduler.as_ref(),
-            conditioning: &run.conditioning,
-            last,
-            guidance: self.request.settings.guidance,
-            tape: &run.tape,
+            guided,
+            unguided: &run.conditioning.only(self.unguided_branches(pass, &run.conditioning)),
+            made,
+            ..DenoisePlan::whole(
+                run.scheduler.as_ref(),
+                &run.conditioning,
+                settings.guidance,
+                &run.tape,
+            )
         };
         let device = self.image_latents()?.device();
         thread::scope(|scope| {

@@ -7,7 +7,7 @@ use crate::editing::{
         localization::{Template, TemplateError, shipped_nouns},
         segmentation::Rows,
     },
-    knobs::{Averaged, ClusterCount, Growth, Tau},
+    knobs::{ClusterCount, Growth, StepShare, Tau},
     localizer::{AddedBy, ClusterScore, Localizer},
     request::{Preserve, Resize},
 };
@@ -36,6 +36,11 @@ pub struct EditSettings {
     pub localize_steps: Steps,
     /// Guidance of both passes.
     pub guidance: GuidanceScales,
+    /// The steps of the edit that are guided; at the others the prediction with instruction and picture is taken as it is, for a
+    /// third of the operations.
+    ///
+    /// Source: Kynkäänniemi et al. 2024, "Applying guidance in a limited interval" (arXiv 2404.07724), there for one scale.
+    pub guided: StepShare,
     /// The sampler; `None` is the model's own.
     pub scheduler: Option<SchedulerKind>,
     /// Number of clusters (the paper's K).
@@ -78,7 +83,7 @@ pub struct LocalizationSettings {
     /// Level of the averaged cross-attention.
     pub icam_level: usize,
     /// The steps whose attention is averaged; the localization ends with the last of them.
-    pub averaged: Averaged,
+    pub averaged: StepShare,
     /// What tells where an addition goes.
     pub added_by: AddedBy,
     /// Its sampler where the edit's is the model's own; `None` is that one, too.
@@ -119,6 +124,7 @@ struct RetouchJson {
     localize_steps: Option<u32>,
     text_guidance: Option<f64>,
     image_guidance: Option<f64>,
+    guided: Option<[f64; 2]>,
     clusters: Option<u32>,
     tau: Option<f64>,
     rows: Option<Rows>,
@@ -150,6 +156,7 @@ impl EditSettings {
                 text: TextGuidance::try_from(7.5).expect("7.5 is in range"),
                 image: ImageGuidance::try_from(1.5).expect("1.5 is in range"),
             },
+            guided: StepShare::ALL,
             scheduler: None,
             clusters: ClusterCount::try_from(5).expect("5 is in range"),
             tau: Tau::try_from(0.3).expect("0.3 is in range"),
@@ -166,7 +173,7 @@ impl EditSettings {
             localization: LocalizationSettings {
                 isam_level: 1,
                 icam_level: 2,
-                averaged: Averaged::ALL,
+                averaged: StepShare::ALL,
                 added_by: AddedBy::Attention,
                 scheduler: None,
                 nouns: shipped_nouns(),
@@ -216,6 +223,9 @@ impl EditSettings {
         if let Some(scale) = json.image_guidance {
             settings.guidance.image = scale.try_into()?;
         }
+        if let Some(guided) = json.guided {
+            settings.guided = StepShare::new("guided", guided)?;
+        }
         if let Some(clusters) = json.clusters {
             settings.clusters = clusters.try_into()?;
         }
@@ -242,7 +252,7 @@ impl EditSettings {
             localization.nouns = nouns;
         }
         if let Some(averaged) = json.averaged {
-            settings.localization.averaged = averaged.try_into()?;
+            settings.localization.averaged = StepShare::new("averaged", averaged)?;
         }
         if let Some(name) = json.localize_scheduler {
             let known = SchedulerKind::ALL.into_iter().find(|it| it.name() == name);
@@ -281,7 +291,7 @@ mod tests {
     #[test]
     fn the_papers_settings_keep_a_models_words_and_levels_and_nothing_else() {
         let recommended = EditSettings::recommended(
-            r#"{"icam_level": 0, "nouns": ["bee"], "averaged": [0.2, 0.4], "blend": true,
+            r#"{"icam_level": 0, "nouns": ["bee"], "averaged": [0.2, 0.4], "guided": [0, 0.8], "blend": true,
                 "localize_scheduler": "dpm-solver++-2m", "added_by": "predicted-change"}"#,
         );
         let paper = EditSettings::paper().with_words_and_levels(&recommended.unwrap().localization);
@@ -322,6 +332,7 @@ mod tests {
             (r#"{"steps": 0}"#, "steps is 0"),
             (r#"{"tau": 2.0}"#, "tau is 2"),
             (r#"{"averaged": [0.6, 0.3]}"#, "averaged is 0.6 to 0.3"),
+            (r#"{"guided": [0, 1.5]}"#, "guided is 0 to 1.5"),
             (r#"{"localize_scheduler": "heun"}"#, "`heun` is not built in"),
             (r#"{"noun_prompt": "a photo"}"#, "{}"),
             ("[", "retouch.json"),

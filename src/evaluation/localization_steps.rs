@@ -11,7 +11,7 @@ use crate::editing::{
     edit_mask::{EditMask, MaskChoice},
     editor::Editor,
     event::EditEvent,
-    knobs::Averaged,
+    knobs::StepShare,
     request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
     session::EditSession,
     settings::{EditSettings, LocalizationSettings},
@@ -35,7 +35,7 @@ pub struct Setting {
     /// Denoising steps.
     pub steps: Steps,
     /// Which of them are averaged; it ends with the last of these.
-    pub averaged: Averaged,
+    pub averaged: StepShare,
 }
 
 /// What is to be measured.
@@ -117,7 +117,7 @@ pub fn measure(
     told: &mut dyn FnMut(Option<&Case>) -> ControlFlow<Interrupted>,
 ) -> Result<Outcome, EvaluationError> {
     let steps = Steps::try_from(REFERENCE_STEPS).expect("the paper's steps are in range");
-    let own = Setting { sampler: plan.settings.scheduler, steps, averaged: Averaged::ALL };
+    let own = Setting { sampler: plan.settings.scheduler, steps, averaged: StepShare::ALL };
     let mut reference = Sums::default();
     let mut sums = vec![Sums::default(); plan.trials.len()];
     let (mut count, mut passed_over) = (0, 0);
@@ -251,7 +251,7 @@ mod tests {
 
     fn line(steps: u32, reference_iou: f64, object_iou: Option<f64>) -> Line {
         let steps = steps.try_into().unwrap();
-        let setting = Setting { sampler: None, steps, averaged: Averaged::ALL };
+        let setting = Setting { sampler: None, steps, averaged: StepShare::ALL };
         Line { setting, reference_iou, object_iou, seconds: 1.0 }
     }
 
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn a_run_that_ends_early_is_as_short_as_what_it_makes() {
         let mut early = line(12, 0.9, None);
-        early.setting.averaged = [0.25, 0.5].try_into().unwrap();
+        early.setting.averaged = StepShare::new("averaged", [0.25, 0.5]).unwrap();
         assert_eq!(early.setting.made(), 6);
         assert_eq!(shortest(line(100, 0.9, None), &[line(8, 0.9, None), early]), Some(12));
     }

@@ -1,7 +1,7 @@
 //! The denoising loop of InstructPix2Pix, once, for every method
 //! (diffusers: `StableDiffusionInstructPix2PixPipeline.__call__`, step 8).
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use tch::Tensor;
 
@@ -17,21 +17,16 @@ pub struct DenoisePlan<'a> {
     pub scheduler: &'a dyn Scheduler,
     /// Prompt and picture.
     pub conditioning: &'a Conditioning,
-    /// The call that the run ends with, where only attention is looked at; `None` runs to the clean latents.
-    pub last: Option<LastCall<'a>>,
     /// How strongly each pulls.
     pub guidance: GuidanceScales,
+    /// Indices of the steps that are guided.
+    pub guided: Range<usize>,
+    /// Prompt and picture for the others, where the prediction with both is taken as it is, so that fewer branches may do.
+    pub unguided: &'a Conditioning,
+    /// How many steps are made: all of the sampler's lead to the clean latents.
+    pub made: usize,
     /// The noise, drawn in diffusers' order.
     pub tape: &'a NoiseTape,
-}
-
-/// A call after which nothing more is wanted: its noise leads nowhere, so that fewer branches may do.
-#[derive(Debug, Clone, Copy)]
-pub struct LastCall<'a> {
-    /// Index of its step.
-    pub step: usize,
-    /// Prompt and picture of the branches that are looked at.
-    pub conditioning: &'a Conditioning,
 }
 
 /// A step that is done.
@@ -56,6 +51,20 @@ pub enum DenoiseError {
     Pipeline(#[from] PipelineError),
 }
 
+impl<'a> DenoisePlan<'a> {
+    /// A run to the clean latents whose every step is guided.
+    pub fn whole(
+        scheduler: &'a dyn Scheduler,
+        conditioning: &'a Conditioning,
+        guidance: GuidanceScales,
+        tape: &'a NoiseTape,
+    ) -> Self {
+        let made = scheduler.steps().len();
+        let unguided = conditioning;
+        Self { scheduler, conditioning, guidance, guided: 0..made, unguided, made, tape }
+    }
+}
+
 /// Denoises from pure noise and returns the clean latents, (1, 4, h, w) in fp32; those of an earlier step if the plan ends there.
 ///
 /// `attn` sits in every attention layer; `on_step` sees each step's outcome and may replace the latents or stop the run.
@@ -72,10 +81,7 @@ pub fn denoise(
 ) -> Result<Tensor, DenoiseError> {
     let _no_grad = tch::no_grad_guard();
     let scheduler = plan.scheduler;
-    let steps = match plan.last {
-        Some(last) => &scheduler.steps()[..=last.step],
-        None => scheduler.steps(),
-    };
+    let steps = &scheduler.steps()[..plan.made];
     let mut history = History::default();
 
     // 1. Pure noise.
@@ -84,14 +90,16 @@ pub fn denoise(
     for &step in steps {
         // 2. Predict the noise of the branches.
         let model_input = scheduler.scale_model_input(&latents, step);
-        let last = plan.last.filter(|last| last.step == step.index);
-        let conditioning = last.map_or(plan.conditioning, |last| last.conditioning);
+        let is_guided = plan.guided.contains(&step.index);
+        let conditioning = if is_guided { plan.conditioning } else { plan.unguided };
         let (prediction, guest) =
             pipeline.predict_noise(&model_input, step.timestep, conditioning, attn);
         attn = guest;
 
         // 3. Guide, and step.
-        let noise_pred = guidance::combine(&prediction?, plan.guidance);
+        let prediction = prediction?;
+        let noise_pred =
+            if is_guided { guidance::combine(&prediction, plan.guidance) } else { prediction.text };
         let noise = plan.tape.step(step);
         let output = scheduler.step(step, &noise_pred, &latents, noise, &mut history);
 

@@ -43,6 +43,7 @@ pub fn json(request: &EditRequest, origin: &Origin<'_>) -> Value {
         "localize_steps": settings.localize_steps.get(),
         "text_guidance": settings.guidance.text.get(),
         "image_guidance": settings.guidance.image.get(),
+        "guided": settings.guided.shares(),
         "scheduler": settings.scheduler.map(SchedulerKind::name),
         "localize_scheduler": settings.localization.scheduler.map(SchedulerKind::name),
         "averaged": settings.localization.averaged.shares(),

@@ -134,13 +134,7 @@ impl Job {
         let tape = NoiseTape::draw(u64::from(self.steps), &latents.size(), scheduler.as_ref());
         let guidance =
             GuidanceScales { text: 4.0.try_into().unwrap(), image: 1.3.try_into().unwrap() };
-        let plan = DenoisePlan {
-            scheduler: scheduler.as_ref(),
-            conditioning: &conditioning,
-            last: None,
-            guidance,
-            tape: &tape,
-        };
+        let plan = DenoisePlan::whole(scheduler.as_ref(), &conditioning, guidance, &tape);
         let (guest, maps) = self.guest(pipeline, conditioning.latent_size());
         let mut done = 0;
         let result = denoise(pipeline, &plan, guest, &mut |_, latents| {

@@ -82,13 +82,7 @@ impl Case {
         let scheduler = self.pipeline.scheduler(None, Self::steps()).unwrap();
         let shape = conditioning.image_latents.narrow(0, 0, 1).size();
         let tape = NoiseTape::draw(SEED, &shape, scheduler.as_ref());
-        let plan = DenoisePlan {
-            scheduler: scheduler.as_ref(),
-            conditioning: &conditioning,
-            last: None,
-            guidance: Self::guidance(),
-            tape: &tape,
-        };
+        let plan = DenoisePlan::whole(scheduler.as_ref(), &conditioning, Self::guidance(), &tape);
         denoise(&self.pipeline, &plan, attn, &mut |_, latents| ControlFlow::Continue(latents))
             .unwrap()
     }

@@ -13,6 +13,7 @@ use retouch::{
         editor::Editor,
         event::{EditEvent, Pass},
         iam_edit::attn_modulator::AttnModulator,
+        knobs::StepShare,
         noise_difference,
         request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
         session::EditSession,
@@ -26,7 +27,7 @@ use retouch::{
 };
 use tch::{Kind, Tensor};
 
-use crate::support::{Spied, fixtures, load_pipeline, relative_error};
+use crate::support::{Spied, fixtures, load_pipeline, psnr, relative_error};
 
 /// The branches of each call that was made.
 type Calls = Arc<Mutex<Vec<Vec<Branch>>>>;
@@ -76,13 +77,8 @@ fn latents(model: &InstructPix2PixPipeline, request: &EditRequest, all: bool) ->
     let run = session.run(Pass::Edit, &request.instruction).unwrap();
     let conditioning =
         if all { session.conditioning(&request.instruction).unwrap() } else { run.conditioning };
-    let plan = DenoisePlan {
-        scheduler: run.scheduler.as_ref(),
-        conditioning: &conditioning,
-        last: None,
-        guidance: request.guidance(),
-        tape: &run.tape,
-    };
+    let plan =
+        DenoisePlan::whole(run.scheduler.as_ref(), &conditioning, request.guidance(), &run.tape);
     // Its left half is edited.
     let mask = Tensor::zeros([1, 1, 32, 32], (Kind::Float, tch::Device::Cpu));
     let _ = mask.narrow(3, 0, 16).fill_(1.0);
@@ -133,6 +129,35 @@ fn a_branch_is_computed_only_where_something_comes_of_it() {
 }
 
 #[test]
+fn steps_without_guidance_take_the_branch_with_the_instruction_alone() {
+    use Branch::{Image, Text, Uncond};
+    let edited = |(text, image), modulation, guided: [f64; 2]| {
+        let calls = Calls::default();
+        let editor = Editor::new(Box::new(noting(&calls)), None);
+        let mut request = request(text, image);
+        request.method = MethodKind::InstructPix2Pix;
+        request.settings.modulation = modulation;
+        request.settings.guided = StepShare::new("guided", guided).unwrap();
+        let edited = editor.edit(&request, &mut |_: EditEvent| ControlFlow::Continue(())).unwrap();
+        let calls = calls.lock().unwrap().clone();
+        (edited.image, calls)
+    };
+    let all = vec![Text, Image, Uncond];
+    let (whole, calls) = edited((4.0, 1.3), Modulation::Gate, [0.0, 1.0]);
+    assert_eq!(calls, vec![all.clone(); 4]);
+    let (part, calls) = edited((4.0, 1.3), Modulation::Gate, [0.25, 0.75]);
+    assert_eq!(calls, [vec![Text], all.clone(), all.clone(), vec![Text]]);
+    assert_ne!(part, whole);
+    // A guest that compares with the null prompt keeps a row that has it.
+    let (_, calls) = edited((4.0, 1.3), Modulation::Null, [0.0, 0.75]);
+    assert_eq!(calls, [all.clone(), all.clone(), all, vec![Text, Image]]);
+    // With both scales at 1 the guided prediction is the one with instruction and picture.
+    let (whole, _) = edited((1.0, 1.0), Modulation::Gate, [0.0, 1.0]);
+    let (part, _) = edited((1.0, 1.0), Modulation::Gate, [0.25, 0.75]);
+    assert!(psnr(&part, &whole) > 60.0, "{}", psnr(&part, &whole));
+}
+
+#[test]
 fn the_localization_ends_with_the_last_step_that_is_averaged() {
     let calls = Calls::default();
     let editor = Editor::new(Box::new(noting(&calls)), None);
@@ -140,7 +165,7 @@ fn the_localization_ends_with_the_last_step_that_is_averaged() {
     request.settings.localization.nouns = vec!["square".to_owned(), "house".to_owned()];
     request.settings.localize_steps = 10.try_into().unwrap();
     let mut localized = |averaged: [f64; 2]| {
-        request.settings.localization.averaged = averaged.try_into().unwrap();
+        request.settings.localization.averaged = StepShare::new("averaged", averaged).unwrap();
         calls.lock().unwrap().clear();
         let mut told = vec![];
         let found = editor.localize(&request, &mut |event: EditEvent| {
