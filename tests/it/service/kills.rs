@@ -24,10 +24,10 @@ const KILLS: [State; 8] = [
 /// A pass takes several times as long.
 const MOMENT: Duration = Duration::from_millis(60);
 
-/// Passes long enough to be killed in.
+/// Passes long enough to be killed in, on a busy machine too.
 fn asked() -> CreateEditJobRequest {
-    let mut request = edit(16);
-    request.spec.as_mut().unwrap().localize_steps = Some(16);
+    let mut request = edit(40);
+    request.spec.as_mut().unwrap().localize_steps = Some(40);
     request
 }
 
