@@ -133,12 +133,8 @@ impl Engine {
         let tape = NoiseTape::draw(1, &[1, 4, side, side], scheduler.as_ref());
         let guidance =
             GuidanceScales { text: 7.5.try_into().unwrap(), image: 1.5.try_into().unwrap() };
-        let plan = DenoisePlan::whole(
-            scheduler.as_ref(),
-            &conditioning,
-            guidance,
-            &tape.to_device(self.pipeline.device),
-        );
+        let tape = tape.to_device(self.pipeline.device);
+        let plan = DenoisePlan::whole(scheduler.as_ref(), &conditioning, guidance, &tape);
         self.wait();
         let start = Instant::now();
         let mut on_step = |_: &StepDone<'_>, latents| ControlFlow::Continue(latents);

@@ -9,7 +9,7 @@ use crate::attn_processor::{AttnProcessor, Branch};
 use crate::editing::{
     EditError,
     event::{EventSink, Pass, StepReport},
-    request::{EditRequest, PreviewDecode, Resize},
+    request::{EditRequest, MethodKind, PreviewDecode, Resize},
     settings::Modulation,
     step_reports::{Asked, StepReports},
 };
@@ -179,7 +179,11 @@ impl<'a> EditSession<'a> {
                 let made = settings.localization.averaged.of(all).end;
                 (0..made - 1, made)
             }
-            Pass::Edit => (settings.guided.of(all), all),
+            Pass::Edit if self.request.method == MethodKind::IamEdit => {
+                (settings.guided.of(all), all)
+            }
+            // Plain InstructPix2Pix is what diffusers makes of it.
+            Pass::Edit => (0..all, all),
         };
         let plan = DenoisePlan {
             guided,

@@ -36,7 +36,7 @@ pub struct EditSettings {
     pub localize_steps: Steps,
     /// Guidance of both passes.
     pub guidance: GuidanceScales,
-    /// The steps of the edit that are guided; at the others the prediction with instruction and picture is taken as it is, for a
+    /// The steps of IAM-Edit's pass 2 that are guided; at the others the prediction with instruction and picture is taken as it is, for a
     /// third of the operations.
     ///
     /// Source: Kynkäänniemi et al. 2024, "Applying guidance in a limited interval" (arXiv 2404.07724), there for one scale.
