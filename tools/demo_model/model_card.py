@@ -42,7 +42,8 @@ One object per instruction, phrases as in the training data, one picture size. D
 Licence: Apache-2.0, as the project's code.
 """
 TAUGHT = """while training, the attention to the words of the object was pulled onto the object's known mask. Figures
-  of localization on this model show what a method does with well-behaved maps; they say nothing about maps of models that were not taught."""
+  of localization on this model show what a method does with well-behaved maps; they say nothing about maps of models that were not taught. Trained
+  alike without it, a model's words do not find their objects at all (IoU 0.01 instead of 0.52; docs/ablations.md of the project)."""
 UNTAUGHT = "no. This run had no grounding loss, so words' attention need not lie on their objects."
 
 
