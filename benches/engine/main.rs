@@ -24,7 +24,6 @@ use retouch::{
     },
     kernels::flash_attention,
     models::{
-        attention::Together,
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
         snapshot::{Snapshot, part::Part},
         unet_2d_condition::UNet2DConditionModel,
@@ -89,15 +88,10 @@ impl Engine {
             Request::Step { pixels, guest } => {
                 let side = pixels / 8;
                 let config = self.unet.config();
-                // As in an edit: the rows with the picture begin alike.
-                let sample = self.random(&[2, config.in_channels, side, side]);
-                let sample = sample.index_select(0, &Tensor::from_slice(&[0_i64, 0, 1]));
-                let together = Together::of([Branch::TRIPLE.as_slice()].into_iter(), Device::Cpu);
-                let together = together.as_ref();
+                let sample = self.random(&[3, config.in_channels, side, side]);
                 let prompts = self.random(&[3, 77, config.cross_attention_dim]);
                 let mut guest = self.guest(guest, *pixels);
-                let seconds =
-                    timed(|| self.forward(&sample, 500.0, &prompts, together, guest.as_mut()));
+                let seconds = timed(|| self.forward(&sample, 500.0, &prompts, guest.as_mut()));
                 json!({ "seconds": seconds })
             }
             Request::Forward { input, output } => {
@@ -110,8 +104,8 @@ impl Engine {
                 let noise: Vec<Tensor> = (0..samples.size()[0])
                     .map(|case| {
                         let timestep = timesteps.double_value(&[case]);
-                        let (sample, prompts) = (samples.select(0, case), prompts.select(0, case));
-                        self.forward(&sample, timestep, &prompts, None, &mut Unwatched)
+                        let prompts = prompts.select(0, case);
+                        self.forward(&samples.select(0, case), timestep, &prompts, &mut Unwatched)
                     })
                     .collect();
                 let noise = Tensor::stack(&noise, 0).to_kind(Kind::Float).contiguous();
@@ -150,11 +144,10 @@ impl Engine {
         sample: &Tensor,
         timestep: f64,
         prompts: &Tensor,
-        together: Option<&Together>,
         guest: &mut dyn AttnProcessor,
     ) -> Tensor {
         let timesteps = Tensor::full([3], timestep, (Kind::Float, Device::Cpu));
-        self.unet.forward(sample, &timesteps, prompts, &Branch::TRIPLE, together, guest)
+        self.unet.forward(sample, &timesteps, prompts, &Branch::TRIPLE, guest)
     }
 
     fn guest(&self, guest: &Guest, pixels: i64) -> Box<dyn AttnProcessor> {

@@ -4,7 +4,7 @@
 
 use std::{cell::RefCell, fmt};
 
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use crate::attn_processor::{AttnKind, AttnProcessor, AttnSite, Branch, Qkv};
 use crate::models::{layers::Linear, weights::VarPath};
@@ -17,17 +17,6 @@ pub struct AttnContext<'a> {
     pub branches: &'a [Branch],
     /// The guest in the layers.
     pub processor: &'a mut dyn AttnProcessor,
-    /// Rows that are equal so far and are computed once, until a layer tells them apart.
-    pub together: Option<&'a Together>,
-}
-
-/// Rows of a call that begin with the same sample and timestep: only their prompts tell them apart.
-#[derive(Debug)]
-pub struct Together {
-    /// Indices of the M rows that are computed, int64 (M,).
-    pub standing: Tensor,
-    /// For each of the N rows which of the M stands for it, int64 (N,).
-    pub of: Tensor,
 }
 
 /// Multi-head attention to the image itself or to the prompt.
@@ -76,11 +65,6 @@ impl Attention {
             to_out: Linear::new(&(vs / "to_out" / 0), channels, channels),
             of_prompts: RefCell::new(None),
         }
-    }
-
-    /// Whether the guest wants to see this layer, at a grid of `height` × `width` cells.
-    pub fn is_watched(&self, height: i64, width: i64, context: &AttnContext<'_>) -> bool {
-        context.processor.watches(&AttnSite { height, width, ..self.site })
     }
 
     /// (N, Q, C) of a grid of `height` × `width` = Q cells, to (N, Q, C).
@@ -145,65 +129,7 @@ fn is_same(one: &Tensor, other: &Tensor) -> bool {
         && one.kind() == other.kind()
 }
 
-// === impl Together ===
-
-impl Together {
-    /// The rows of samples, one below the other: what a sample and its picture begin with does not depend on the prompt. `None` if
-    /// no sample has two rows with its picture.
-    pub fn of<'a>(samples: impl Iterator<Item = &'a [Branch]>, device: Device) -> Option<Self> {
-        let (mut standing, mut of) = (Vec::new(), Vec::new());
-        for branches in samples {
-            let mut with_picture = None;
-            for branch in branches {
-                let known = with_picture.filter(|_| *branch != Branch::Uncond);
-                let stands = known.unwrap_or(standing.len() as i64);
-                if known.is_none() {
-                    standing.push(of.len() as i64);
-                }
-                if *branch != Branch::Uncond {
-                    with_picture = Some(stands);
-                }
-                of.push(stands);
-            }
-        }
-        let on_device = |rows: &[i64]| Tensor::from_slice(rows).to_device(device);
-        (standing.len() < of.len())
-            .then(|| Self { standing: on_device(&standing), of: on_device(&of) })
-    }
-
-    /// The same tensors.
-    #[must_use]
-    pub fn shallow_clone(&self) -> Self {
-        Self { standing: self.standing.shallow_clone(), of: self.of.shallow_clone() }
-    }
-}
-
 // === impl AttnContext ===
-
-impl AttnContext<'_> {
-    /// Of something with a row for each of the N, the rows that are computed.
-    pub fn standing(&self, rows: &Tensor) -> Tensor {
-        match self.together {
-            Some(together) => rows.index_select(0, &together.standing),
-            None => rows.shallow_clone(),
-        }
-    }
-
-    /// Of the rows that are computed, one for each of the N.
-    pub fn spread(&self, rows: &Tensor) -> Tensor {
-        match self.together {
-            Some(together) => rows.index_select(0, &together.of),
-            None => rows.shallow_clone(),
-        }
-    }
-
-    /// As [`Self::spread`], and from here on every row is computed.
-    pub fn part(&mut self, rows: &Tensor) -> Tensor {
-        let spread = self.spread(rows);
-        self.together = None;
-        spread
-    }
-}
 
 impl fmt::Debug for AttnContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -93,8 +93,8 @@ impl Transformer2DModel {
 
     /// (N, C, h, w) to (N, C, h, w).
     pub fn forward(&self, hidden_states: &Tensor, context: &mut AttnContext<'_>) -> Tensor {
-        let (height, width) = (hidden_states.size()[2], hidden_states.size()[3]);
-        let residual = context.spread(hidden_states);
+        let residual = hidden_states;
+        let (height, width) = (residual.size()[2], residual.size()[3]);
 
         // 1. Input
         let hidden_states = self.norm.forward(hidden_states);
@@ -108,8 +108,7 @@ impl Transformer2DModel {
 
         // 3. Output
         let hidden_states = self.proj_out.forward(&hidden_states);
-        let hidden_states = hidden_states.transpose(1, 2).unflatten(2, [height, width]);
-        residual + hidden_states
+        residual + hidden_states.transpose(1, 2).view_as(residual)
     }
 }
 
@@ -144,15 +143,11 @@ impl BasicTransformerBlock {
         width: i64,
         context: &mut AttnContext<'_>,
     ) -> Tensor {
-        // 1. Self-attention, which a guest must see row by row
-        if self.attn1.is_watched(height, width, context) {
-            hidden_states = context.part(&hidden_states);
-        }
+        // 1. Self-attention
         hidden_states +=
             self.attn1.forward(&self.norm1.forward(&hidden_states), height, width, context);
 
-        // 2. Cross-attention, from which on rows of one picture differ
-        hidden_states = context.part(&hidden_states);
+        // 2. Cross-attention
         hidden_states +=
             self.attn2.forward(&self.norm2.forward(&hidden_states), height, width, context);
 

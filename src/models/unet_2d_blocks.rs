@@ -84,15 +84,15 @@ impl DownBlock2D {
         residuals: &mut Vec<Tensor>,
     ) -> Tensor {
         for (index, resnet) in self.resnets.iter().enumerate() {
-            hidden_states = resnet.forward(&hidden_states, Some(&context.standing(temb)));
+            hidden_states = resnet.forward(&hidden_states, Some(temb));
             if let Some(attention) = self.attentions.get(index) {
                 hidden_states = attention.forward(&hidden_states, context);
             }
-            residuals.push(context.spread(&hidden_states));
+            residuals.push(hidden_states.shallow_clone());
         }
         if let Some(downsampler) = &self.downsampler {
             hidden_states = downsampler.forward(&hidden_states);
-            residuals.push(context.spread(&hidden_states));
+            residuals.push(hidden_states.shallow_clone());
         }
         hidden_states
     }
@@ -115,8 +115,7 @@ impl UNetMidBlock2DCrossAttn {
         temb: &Tensor,
         context: &mut AttnContext<'_>,
     ) -> Tensor {
-        let temb_standing = context.standing(temb);
-        let mut hidden_states = self.resnets[0].forward(hidden_states, Some(&temb_standing));
+        let mut hidden_states = self.resnets[0].forward(hidden_states, Some(temb));
         for (attention, resnet) in self.attentions.iter().zip(&self.resnets[1..]) {
             hidden_states = attention.forward(&hidden_states, context);
             hidden_states = resnet.forward(&hidden_states, Some(temb));

@@ -6,7 +6,7 @@ use tch::{Tensor, no_grad};
 
 use crate::attn_processor::{AttnKind, AttnProcessor, AttnSite, Branch, Stage};
 use crate::models::{
-    attention::{AttnContext, Together},
+    attention::AttnContext,
     embeddings::{TimestepEmbedding, Timesteps},
     layers::{Conv2d, GroupNorm, channels_last},
     resnet::ResnetConfig,
@@ -102,9 +102,6 @@ impl UNet2DConditionModel {
     /// `sample` is (N, in, h, w) and `encoder_hidden_states` (N, K, E), both of the weights' kind and device;
     /// `timesteps` is (N,) of any kind; `branches` says what each row is. Keys and values of the last prompts are kept.
     ///
-    /// Rows that are `together` are computed once up to the first cross-attention, or the first self-attention that the
-    /// processor watches: their samples and timesteps must be equal.
-    ///
     /// # Panics
     /// If the shapes do not fit each other, or `branches` has not one entry for each row.
     pub fn forward(
@@ -113,15 +110,13 @@ impl UNet2DConditionModel {
         timesteps: &Tensor,
         encoder_hidden_states: &Tensor,
         branches: &[Branch],
-        together: Option<&Together>,
         processor: &mut dyn AttnProcessor,
     ) -> Tensor {
         assert_eq!(branches.len() as i64, sample.size()[0], "each row of a batch is of one branch");
         no_grad(|| {
-            let mut context = AttnContext { encoder_hidden_states, branches, processor, together };
+            let mut context = AttnContext { encoder_hidden_states, branches, processor };
             // 1. and 2. time, pre-process
-            let mut state = self.pre_process(&context.standing(sample), timesteps);
-            state.residuals = vec![context.spread(&state.sample)];
+            let mut state = self.pre_process(sample, timesteps);
             // 3. down
             for block in 0..self.down_blocks.len() {
                 state = self.down(block, state, &mut context);

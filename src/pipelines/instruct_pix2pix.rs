@@ -55,8 +55,8 @@ impl InstructPix2PixPipeline {
 
     /// The rows' noise, (N, 4, h, w) in the networks' dtype.
     pub(crate) fn noise(&self, rows: &Rows, guests: &mut dyn AttnProcessor) -> Tensor {
-        let Rows { sample, timesteps, prompts, branches, together } = rows;
-        self.unet.forward(sample, timesteps, prompts, branches, together.as_ref(), guests)
+        let Rows { sample, timesteps, prompts, branches } = rows;
+        self.unet.forward(sample, timesteps, prompts, branches, guests)
     }
 }
 

@@ -3,7 +3,6 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::attn_processor::Branch;
-use crate::models::attention::Together;
 use crate::pipelines::{NoiseCall, NoisePrediction};
 
 /// What one call of the U-Net takes.
@@ -17,8 +16,6 @@ pub(crate) struct Rows {
     pub(crate) prompts: Tensor,
     /// Of each row.
     pub(crate) branches: Vec<Branch>,
-    /// Rows of one sample with its picture, if any has two of them.
-    pub(crate) together: Option<Together>,
 }
 
 impl Rows {
@@ -37,9 +34,7 @@ impl Rows {
         let timesteps =
             calls.clone().map(|it| Tensor::full([rows(it)], it.timestep, (Kind::Float, device)));
         let prompts = calls.clone().map(|it| it.conditioning.prompt_embeds.shallow_clone());
-        let branches = calls.clone().map(|it| it.conditioning.branches.as_slice());
         Self {
-            together: Together::of(branches, device),
             sample: joined(samples.collect()),
             timesteps: joined(timesteps.collect()),
             prompts: joined(prompts.collect()),
@@ -49,10 +44,9 @@ impl Rows {
 
     /// The same numbers in tensors of their own.
     pub(crate) fn copy(&self) -> Self {
-        let Self { sample, timesteps, prompts, branches, together } = self;
+        let Self { sample, timesteps, prompts, branches } = self;
         let [sample, timesteps, prompts] = [sample, timesteps, prompts].map(Tensor::copy);
-        let together = together.as_ref().map(Together::shallow_clone);
-        Self { sample, timesteps, prompts, branches: branches.clone(), together }
+        Self { sample, timesteps, prompts, branches: branches.clone() }
     }
 
     /// Each call its own of the rows' noise, (N, 4, h, w) in fp32.

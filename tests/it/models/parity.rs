@@ -1,11 +1,8 @@
 //! Each stage's numbers.
 
 use retouch::{
-    attn_processor::{Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Unwatched},
-    models::{
-        attention::{AttnContext, Together},
-        unet_2d_condition::UNet2DConditionModel,
-    },
+    attn_processor::{Attended, AttnProcessor, AttnSite, Branch, Qkv, Unwatched},
+    models::{attention::AttnContext, unet_2d_condition::UNet2DConditionModel},
 };
 use tch::{Kind, Tensor};
 
@@ -32,7 +29,6 @@ fn unet_matches_diffusers_stage_by_stage() {
             encoder_hidden_states: record.prompts(),
             branches: &Branch::TRIPLE,
             processor: &mut guest,
-            together: None,
         };
 
         let mut state = unet.pre_process(record.get(size, "sample"), record.get(size, "timesteps"));
@@ -103,7 +99,6 @@ fn half_precision_stays_near_full_precision() {
                 record.get(size, "timesteps"),
                 &record.prompts().to_kind(kind),
                 &Branch::TRIPLE,
-                None,
                 &mut Unwatched,
             );
             let latents = record.get(size, "vae.latents");
@@ -135,57 +130,11 @@ fn rows_of_a_batch_do_not_touch_each_other() {
             &record.get("odd", "timesteps").narrow(0, row, 1),
             &record.prompts().narrow(0, row, 1),
             &Branch::TRIPLE[row as usize..][..1],
-            None,
             &mut Unwatched,
         );
         let error = error(&alone, &together.narrow(0, row, 1));
         assert!(error < TOLERANCE, "row {row}: {error:e}");
     }
-}
-
-#[test]
-fn rows_that_begin_alike_are_computed_once_and_give_the_same() {
-    /// Watches every self-attention layer of one level, and counts its rows.
-    struct Rows(usize, usize);
-    impl AttnProcessor for Rows {
-        fn watches(&self, site: &AttnSite) -> bool {
-            site.kind == AttnKind::SelfAttn && site.level == self.0
-        }
-
-        fn visit(&mut self, _site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
-            assert_eq!(qkv.query.size()[0], qkv.branches.len() as i64);
-            assert_eq!(attended.output.size()[0], qkv.branches.len() as i64);
-            self.1 += 1;
-        }
-    }
-    let [text, image, uncond] = Branch::TRIPLE;
-    // Two samples: one has all its rows, the other two; the index of each row's sample is the same where rows begin alike.
-    let samples = [vec![text, image, uncond], vec![text, image]];
-    let rows = Tensor::from_slice(&[0_i64, 0, 1, 2, 2]);
-    for name in SNAPSHOTS {
-        let record = Record::of(name);
-        let unet = unet(name, Kind::Float);
-        let of = |key: &str| record.get("odd", key).index_select(0, &rows);
-        let (sample, timesteps) = (of("sample"), of("timesteps"));
-        let order = Tensor::from_slice(&[0_i64, 1, 1, 2, 1]);
-        let prompts = record.prompts().index_select(0, &order);
-        let together = Together::of(samples.iter().map(Vec::as_slice), tch::Device::Cpu).unwrap();
-        assert_eq!(together.standing, Tensor::from_slice(&[0_i64, 2, 3]));
-        assert_eq!(together.of, rows);
-        let branches = samples.concat();
-        let predict = |together, guest: &mut dyn AttnProcessor| {
-            unet.forward(&sample, &timesteps, &prompts, &branches, together, guest)
-        };
-        let apart = predict(None, &mut Unwatched);
-        for level in 0..unet.config().levels() {
-            let mut guest = Rows(level, 0);
-            let error = error(&predict(Some(&together), &mut guest), &apart);
-            assert!(error < TOLERANCE, "{name}, level {level} watched: {error:e}");
-        }
-        let error = error(&predict(Some(&together), &mut Unwatched), &apart);
-        assert!(error < TOLERANCE, "{name}: {error:e}");
-    }
-    assert!(Together::of([[text, uncond].as_slice()].into_iter(), tch::Device::Cpu).is_none());
 }
 
 #[test]
@@ -195,7 +144,7 @@ fn whole_timesteps_are_the_same_as_fractional_ones() {
     let sample = record.get("odd", "sample");
     let [float, int] = [Kind::Double, Kind::Int64].map(|kind| {
         let timesteps = Tensor::from_slice(&[999_i64, 500, 0]).to_kind(kind);
-        unet.forward(sample, &timesteps, record.prompts(), &Branch::TRIPLE, None, &mut Unwatched)
+        unet.forward(sample, &timesteps, record.prompts(), &Branch::TRIPLE, &mut Unwatched)
     });
     assert_eq!(float, int);
 }
@@ -210,7 +159,6 @@ fn a_centered_sample_is_taken_from_zero_to_one_to_plus_minus_one() {
         record.get("even", "timesteps"),
         record.prompts(),
         &Branch::TRIPLE,
-        None,
         &mut Unwatched,
     );
     let error = error(&found, record.get("even", "noise_pred"));
@@ -260,7 +208,7 @@ fn forward(
     guest: &mut dyn AttnProcessor,
 ) -> Tensor {
     let (sample, timesteps) = (record.get(size, "sample"), record.get(size, "timesteps"));
-    unet.forward(sample, timesteps, record.prompts(), &Branch::TRIPLE, None, guest)
+    unet.forward(sample, timesteps, record.prompts(), &Branch::TRIPLE, guest)
 }
 
 #[test]
@@ -269,7 +217,7 @@ fn prompts_that_change_between_calls_are_seen() {
     let unet = unet("sd1", Kind::Float);
     let predict = |prompts: &Tensor| {
         let (sample, timesteps) = (record.get("even", "sample"), record.get("even", "timesteps"));
-        unet.forward(sample, timesteps, prompts, &Branch::TRIPLE, None, &mut Unwatched)
+        unet.forward(sample, timesteps, prompts, &Branch::TRIPLE, &mut Unwatched)
     };
     let first = record.prompts();
     let expected = predict(first);

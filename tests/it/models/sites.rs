@@ -53,7 +53,6 @@ fn sites_are_those_that_a_guest_sees_at_their_true_sizes() {
                     (Kind::Float, tch::Device::Cpu),
                 ),
                 &branches,
-                None,
                 &mut recorder,
             );
             assert_eq!(out.size(), [2, config.out_channels, height, width]);
