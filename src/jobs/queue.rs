@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_whose_job_ended_is_next_again() {
+    fn a_job_counts_against_its_device_until_it_ends() {
         let queue = queue();
         for number in 1..=2 {
             queue.push(Class::Interactive, "a", id(number));

@@ -17,7 +17,8 @@ use crate::pipelines::{
     LatentSize, NoiseCall, NoisePrediction, instruct_pix2pix::InstructPix2PixPipeline, rows::Rows,
 };
 
-/// Most kinds of calls that are remembered: those of a batch of eight in which three kinds of guests meet in any number are 45.
+/// Most kinds of calls that are remembered. Samples differ by guest and by branches, so that mixtures of eight could be a thousand; those that
+/// come often are few.
 const BOUND: usize = 64;
 
 /// Writes down the work that a closure asks of a device.
