@@ -4,6 +4,8 @@
 //! after which the device is waited for once.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod guests;
+
 use std::{
     env,
     io::{BufRead, stdin},
@@ -13,14 +15,7 @@ use std::{
 };
 
 use retouch::{
-    attn_processor::{AttnProcessor, Unwatched},
-    editing::{
-        iam_edit::{
-            attn_modulator::AttnModulator,
-            attn_store::{AttnStore, WatchedLevels},
-        },
-        settings::Modulation,
-    },
+    attn_processor::Unwatched,
     kernels::{cuda, cuda_graph::CudaRecorder},
     models::snapshot::Snapshot,
     pipelines::{
@@ -40,6 +35,8 @@ use tch::{Device, Kind, Tensor, no_grad};
 use tokio::runtime::Runtime;
 use tonic::transport::Endpoint;
 
+use guests::Guest;
+
 #[derive(Deserialize)]
 #[serde(tag = "run", rename_all = "snake_case")]
 enum Request {
@@ -52,14 +49,6 @@ enum Request {
     Edit { pixels: i64, steps: u32 },
     /// The same edit at a server, with previews at each step for so many watchers.
     Service { url: String, image: PathBuf, steps: u32, watchers: usize },
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Guest {
-    None,
-    Localize,
-    Gate,
 }
 
 struct Engine {
@@ -76,7 +65,8 @@ impl Engine {
             Request::Steps { pixels, guest, count } => {
                 let (conditioning, side) = self.conditioning(*pixels);
                 let mut latents = self.random(&[1, 4, side, side]).to_kind(Kind::Float);
-                let mut guest = self.guest(*guest, *pixels, side);
+                let sites = self.pipeline.sites(LatentSize { height: side, width: side });
+                let mut guest = guest.processor(&sites, *pixels, self.pipeline.device);
                 self.wait();
                 let start = Instant::now();
                 for _ in 0..*count {
@@ -141,24 +131,6 @@ impl Engine {
         let _ = denoise(&self.pipeline, &plan, Box::new(Unwatched), &mut on_step).unwrap();
         self.wait();
         start.elapsed().as_secs_f64() / f64::from(steps)
-    }
-
-    fn guest(&self, guest: Guest, pixels: i64, side: i64) -> Box<dyn AttnProcessor> {
-        match guest {
-            Guest::None => Box::new(Unwatched),
-            Guest::Localize => {
-                let sites = self.pipeline.sites(LatentSize { height: side, width: side });
-                let levels = WatchedLevels::nearest(&sites, 1, 2).unwrap();
-                Box::new(AttnStore::new(levels, 0..usize::MAX))
-            }
-            Guest::Gate => {
-                let options = (Kind::Float, self.pipeline.device);
-                let mask = Tensor::zeros([1, 1, pixels, pixels], options);
-                let half = pixels / 2;
-                let _ = mask.narrow(2, half / 2, half).narrow(3, half / 2, half).fill_(1.0);
-                Box::new(AttnModulator::new(Modulation::Gate, mask))
-            }
-        }
     }
 
     fn wait(&self) {

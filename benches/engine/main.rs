@@ -4,6 +4,8 @@
 //! where it makes sense the numbers that came out.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../guests/mod.rs"]
+mod guests;
 mod peak;
 
 use std::{
@@ -15,13 +17,6 @@ use std::{
 
 use retouch::{
     attn_processor::{AttnProcessor, Branch, Unwatched},
-    editing::{
-        iam_edit::{
-            attn_modulator::AttnModulator,
-            attn_store::{AttnStore, WatchedLevels},
-        },
-        settings::Modulation,
-    },
     kernels::flash_attention,
     models::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
@@ -33,6 +28,8 @@ use retouch::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
+
+use guests::Guest;
 
 #[derive(Deserialize)]
 #[serde(tag = "run", rename_all = "snake_case")]
@@ -49,14 +46,6 @@ enum Request {
     Attention { queries: i64, keys: i64, dim: i64 },
     /// Products of bf16 from registers alone.
     Peak,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Guest {
-    None,
-    Localize,
-    Gate,
 }
 
 struct Engine {
@@ -90,7 +79,7 @@ impl Engine {
                 let config = self.unet.config();
                 let sample = self.random(&[3, config.in_channels, side, side]);
                 let prompts = self.random(&[3, 77, config.cross_attention_dim]);
-                let mut guest = self.guest(guest, *pixels);
+                let mut guest = guest.processor(&self.unet.sites(side, side), *pixels, Device::Cpu);
                 let seconds = timed(|| self.forward(&sample, 500.0, &prompts, guest.as_mut()));
                 json!({ "seconds": seconds })
             }
@@ -148,25 +137,6 @@ impl Engine {
     ) -> Tensor {
         let timesteps = Tensor::full([3], timestep, (Kind::Float, Device::Cpu));
         self.unet.forward(sample, &timesteps, prompts, &Branch::TRIPLE, guest)
-    }
-
-    fn guest(&self, guest: &Guest, pixels: i64) -> Box<dyn AttnProcessor> {
-        match guest {
-            Guest::None => Box::new(Unwatched),
-            Guest::Localize => {
-                let sites = self.unet.sites(pixels / 8, pixels / 8);
-                Box::new(AttnStore::new(
-                    WatchedLevels::nearest(&sites, 1, 2).unwrap(),
-                    0..usize::MAX,
-                ))
-            }
-            Guest::Gate => {
-                let mask = Tensor::zeros([1, 1, pixels, pixels], (Kind::Float, Device::Cpu));
-                let side = pixels / 2;
-                let _ = mask.narrow(2, side / 2, side).narrow(3, side / 2, side).fill_(1.0);
-                Box::new(AttnModulator::new(Modulation::Gate, mask))
-            }
-        }
     }
 }
 
