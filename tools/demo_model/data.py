@@ -40,7 +40,7 @@ class Pairs(Dataset):
         return {
             "source": pixels(pair.source),
             "target": pixels(pair.target),
-            "mask": torch.from_numpy(pair.object_mask)[None].float(),
+            "mask": torch.from_numpy(pair.object_mask)[None],
             "ids": ids,
             "tokens": tokens,
         }
@@ -69,7 +69,5 @@ def batches(size: int, tokenizer: CLIPTokenizer, batch: int, workers: int, first
     """Yields batches of pairs without an end, from seed `first` on, in the same order for any number of workers."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     drawn = Pairs(size, tokenizer)
-    ahead = 4 if workers else None
-    yield from DataLoader(
-        drawn, batch, sampler=From(first), num_workers=workers, prefetch_factor=ahead, worker_init_fn=_heed_the_parent
-    )
+    more = {"prefetch_factor": 4, "worker_init_fn": _heed_the_parent} if workers else {}
+    yield from DataLoader(drawn, batch, sampler=From(first), num_workers=workers, pin_memory=torch.cuda.is_available(), **more)

@@ -22,7 +22,7 @@ the actions change, recolor, remove and add.
 
 - **Data**: pairs drawn by `tools/demo_model` of the retouch project (source, instruction, exact target and mask); no photographs, no
   pictures or texts of others.
-- **This run**: {steps} steps, {samples} pairs (batch {batch}), {minutes:.0f} minutes on {device}; AdamW and Muon, peak rate {rate}, averaged weights.
+- **This run**: {steps} steps, {pairs} (batch {batch}), {minutes:.0f} minutes on {device}; AdamW and Muon, peak rate {rate}, averaged weights.
 {origin}- **Loss**: squared error of v, weighted {inside:g} times more where the picture changes (last logged mean: {loss:.3f}), plus {grounding:g} times a
   grounding loss on attention. Text, picture and both are each left out for 5 % of the pairs.
 - **The attention maps were taught**: {taught}
@@ -57,7 +57,7 @@ def card(run: Path, judged: Path, parameters: int) -> str:
         millions=parameters / 1e6,
         size=settings["size"],
         steps=last["step"],
-        samples=last["samples"],
+        pairs=f"{last['drawn']} pairs" + (f", each shown {settings['times']} times" if settings["times"] > 1 else ""),
         batch=settings["batch"],
         minutes=last["seconds"] / 60,
         device=settings["device"],

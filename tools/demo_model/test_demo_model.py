@@ -8,7 +8,9 @@ import unittest
 from pathlib import Path
 
 import numpy as np
+import torch
 
+import recorded
 from pairs import make_pair
 from vocabulary import ACTIONS
 
@@ -69,6 +71,17 @@ class Training(unittest.TestCase):
             self.assertEqual([line["step"] for line in resumed], [10, 20, 30, 40, 50, 60])
             self.assertGreater(resumed[-1]["seconds"], log[-1]["seconds"])
             self.assertLess(resumed[-1]["loss"], log[0]["loss"])
+
+    def test_pairs_are_shown_again_from_the_latest_ones(self):
+        fresh = [{"ids": torch.arange(8) + 8 * step} for step in range(2 * recorded.KEPT_BATCHES)]
+        self.assertEqual([len(batch["ids"]) for batch in recorded.shown(fresh, 1)], [8] * len(fresh))
+        batches = [batch["ids"] for batch in recorded.shown(fresh, 3)]
+        self.assertEqual(len(batches), 3 * len(fresh))
+        for step, ids in enumerate(batches):
+            latest = 8 * (step // 3 + 1)
+            self.assertTrue((ids < latest).all() and (ids >= latest - 8 * recorded.KEPT_BATCHES).all())
+        counts = torch.bincount(torch.cat(batches)).float()
+        self.assertAlmostEqual(counts.mean().item(), 3, delta=0.5)
 
 
 if __name__ == "__main__":

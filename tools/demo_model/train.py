@@ -1,7 +1,7 @@
 """Trains a tiny InstructPix2Pix on drawn scenes: tokenizer, autoencoder, then text encoder and U-Net together.
 
     python train.py --run runs/demo --minutes 120
-    python train.py --run runs/gpu --size 128 --device cuda --bf16 --steps 40000 --batch 512 --workers 14
+    python train.py --run runs/gpu --device cuda --bf16 --minutes 60 --batch 512 --workers 15 --times 4
 
 The same command continues a run that was interrupted. SIGTERM and SIGINT save first: `timeout 570 python train.py …` trains piecewise.
 """
@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -26,7 +27,8 @@ import grounding
 import tokenizer as bpe
 import train_vae
 from models import SHAPES, new_scheduler, new_text_encoder, new_unet
-from muon import optimizers
+from muon import optimizers, set_rate
+from recorded import Recorded, shown
 from training import Average, Budget, Log, rate_at
 
 # Share of samples without text, without picture, and without both, each (InstructPix2Pix §3.2.1).
@@ -54,6 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--origin", default="", help="with --init: what the snapshot was trained on, for the model card")
     parser.add_argument("--vae-steps", type=int, default=1500)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw scenes")
+    parser.add_argument("--times", type=int, default=1, help="how often each pair is shown, if a GPU learns faster than they are drawn")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
     parser.add_argument("--save-every", type=float, default=5, help="minutes between checkpoints")
     parser.add_argument("--log-every", type=int, default=25, help="steps between log lines")
@@ -63,7 +66,7 @@ def arguments() -> argparse.Namespace:
 def prepare(args: argparse.Namespace) -> tuple[CLIPTokenizer, AutoencoderKL]:
     """Builds or loads the run's tokenizer and autoencoder."""
     args.run.mkdir(parents=True, exist_ok=True)
-    settings = {"size", "device", "batch", "rate", "grounding", "inside", "origin"}
+    settings = {"size", "device", "batch", "times", "rate", "grounding", "inside", "origin"}
     kept = {name: value for name, value in vars(args).items() if name in settings}
     (args.run / "settings.json").write_text(json.dumps(kept))
     vae_folder = args.run / "vae"
@@ -115,7 +118,9 @@ class Trainer:
         self.alphas = new_scheduler().alphas_cumprod.to(args.device)
         self.empty = torch.tensor(self.tokenizer("", padding="max_length")["input_ids"], device=args.device)
         self.step = 0
-        self.samples = 0
+        self.drawn = 0
+        """Pairs so far, each shown `times` times."""
+        self.learn = Recorded(self._learn) if args.device == "cuda" else self._learn
         self.budget = Budget(args.steps, args.minutes)
 
     @property
@@ -127,7 +132,7 @@ class Trainer:
         state = {
             "size": self.args.size,
             "step": self.step,
-            "samples": self.samples,
+            "drawn": self.drawn,
             "seconds": self.budget.seconds,
             "unet": self.unet.state_dict(),
             "text": self.text.state_dict(),
@@ -143,7 +148,7 @@ class Trainer:
         if not self.checkpoint.exists():
             return
         state = torch.load(self.checkpoint, map_location=self.args.device, weights_only=True)
-        self.step, self.samples, self.budget.spent = state["step"], state["samples"], state["seconds"]
+        self.step, self.drawn, self.budget.spent = state["step"], state["drawn"], state["seconds"]
         self.unet.load_state_dict(state["unet"])
         self.text.load_state_dict(state["text"])
         for value, saved in zip(self.average.values, state["average"]):
@@ -152,10 +157,25 @@ class Trainer:
             optimizer.load_state_dict(saved)
 
     @torch.no_grad()
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Returns the latents of (B, 3, h, w) uint8 pictures."""
-        pictures = (pictures.float() / 127.5 - 1).contiguous(memory_format=self.layout)
-        return self.vae.encode(pictures).latent_dist.mode().float()
+    def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Brings drawn pairs to the device, with the latents (B, 4, h, w) of their pictures instead of these."""
+        batch = {name: tensor.to(self.args.device, non_blocking=True) for name, tensor in batch.items()}
+        pictures = torch.cat([batch.pop("source"), batch.pop("target")]).float() / 127.5 - 1
+        with torch.autocast(self.args.device, torch.bfloat16, enabled=self.args.bf16):
+            latents = self.vae.encode(pictures.contiguous(memory_format=self.layout)).latent_dist.mode().float()
+        source, target = latents.chunk(2)
+        return {"source": source, "target": target, **batch}
+
+    def batches(self) -> Iterator[dict[str, Tensor]]:
+        """Yields encoded batches without an end."""
+        drawn = data.batches(self.args.size, self.tokenizer, self.args.batch, self.args.workers, self.drawn)
+
+        def fresh() -> Iterator[dict[str, Tensor]]:
+            for batch in drawn:
+                self.drawn += self.args.batch
+                yield self.encode(batch)
+
+        return shown(fresh(), self.args.times)
 
     def timesteps(self, count: int) -> Tensor:
         uniform = torch.randint(0, 1000, (count,), device=self.args.device)
@@ -165,8 +185,8 @@ class Trainer:
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Returns (weighted loss of v, grounding loss, share of attention inside the object)."""
         count = len(batch["ids"])
-        # 1. encode the pictures
-        source, target = self.encode(torch.cat([batch["source"], batch["target"]])).chunk(2)  # (B, 4, h, w)
+        # 1. weigh what changes
+        source, target = batch["source"], batch["target"]
         changed = ((target - source).abs().mean(1, keepdim=True) > CHANGED).float()
         weight = 1 + self.args.inside * F.max_pool2d(changed, 3, 1, 1)
         # 2. drop conditions
@@ -187,28 +207,29 @@ class Trainer:
         predicted = self.unet(inputs, steps, encoder_hidden_states=hidden).sample.float()
         # 5. weigh
         error = ((predicted - velocity).square() * weight).mean()
-        ground, share = grounding.loss(self.maps, batch["mask"], batch["tokens"], (draw >= 3 * DROPOUT).float())
+        ground, share = grounding.loss(self.maps, batch["mask"].float(), batch["tokens"], (draw >= 3 * DROPOUT).float())
         self.maps.clear()
         return error, ground, share
 
-    def train_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Makes one optimizer step; returns what the log shows."""
-        batch = {name: tensor.to(self.args.device, non_blocking=True) for name, tensor in batch.items()}
-        factor = rate_at(self.budget.progress(self.step), self.step)
+    def _learn(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Makes one optimizer step, without a wait for the device; returns what the log shows."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = self.args.rate * factor
         with torch.autocast(self.args.device, torch.bfloat16, enabled=self.args.bf16):
             error, ground, share = self.losses(batch)
         (error + self.args.grounding * ground).backward()
         torch.nn.utils.clip_grad_norm_(self.params, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
-        self.step += 1
-        self.samples += len(batch["ids"])
-        self.average.update(self.step)
         return {"loss": error.detach(), "grounding": ground.detach(), "inside": share}
+
+    def train_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Learns from a batch at the rate of the moment; returns what the log shows."""
+        set_rate(self.optimizers, self.args.rate * rate_at(self.budget.progress(self.step), self.step))
+        means = self.learn(batch)
+        self.step += 1
+        self.average.update(self.step)
+        return means
 
 
 def main() -> None:
@@ -219,13 +240,13 @@ def main() -> None:
     torch.manual_seed(trainer.step)
     log = Log(args.run / "log.jsonl", args.log_every)
     saved = time.monotonic()
-    source = data.batches(args.size, trainer.tokenizer, args.batch, args.workers, trainer.samples)
+    source = trainer.batches()
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: signals.append(number))
     while trainer.budget.progress(trainer.step) < 1 and not signals:
         means = trainer.train_step(next(source))
-        facts = {"samples": trainer.samples, "seconds": trainer.budget.seconds}
+        facts = {"drawn": trainer.drawn, "samples": trainer.step * args.batch, "seconds": trainer.budget.seconds}
         log.add(trainer.step, facts, **means)
         if time.monotonic() - saved > 60 * args.save_every:
             trainer.save()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data import HELD_OUT_SEEDS, pixels
 from models import SHAPES, new_vae
-from muon import optimizers
+from muon import optimizers, set_rate
 from pairs import make_pair
 from training import Budget, Log, rate_at
 
@@ -84,8 +84,7 @@ def train(folder: Path, size: int, device: str, steps: int, workers: int, bf16: 
     for step, batch in enumerate(pictures, 1):
         for optimizer in chosen:
             optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * rate_at(budget.progress(step), step)
+        set_rate(chosen, RATE * rate_at(budget.progress(step), step))
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
             total, absolute = loss(vae, _scaled(batch, device))
         total.backward()

@@ -68,16 +68,16 @@ class Log:
 
     def __init__(self, path: Path, every: int):
         self.path, self.every = path, every
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, float | torch.Tensor] = {}
         self.count = 0
 
-    def add(self, step: int, facts: dict[str, float], **means: float) -> None:
-        """Adds one step's `means`; each `every` steps writes them with the `facts` of that moment."""
+    def add(self, step: int, facts: dict[str, float], **means: float | torch.Tensor) -> None:
+        """Adds one step's `means`; each `every` steps writes them with the `facts` of that moment. Only then is a GPU waited for."""
         self.count += 1
         for name, value in means.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+            self.sums[name] = self.sums.get(name, 0.0) + value
         if step % self.every == 0:
-            line = {"step": step, **facts, **{name: value / self.count for name, value in self.sums.items()}}
+            line = {"step": step, **facts, **{name: float(value) / self.count for name, value in self.sums.items()}}
             line = {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in line.items()}
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
