@@ -27,7 +27,8 @@ class Recorded:
             return self._aside(batch)
         if self.graph is None:
             self.graph, self.read = torch.cuda.CUDAGraph(), {name: tensor.clone() for name, tensor in batch.items()}
-            with torch.cuda.graph(self.graph):
+            # The thread that pins the batches to come is not part of it.
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.returned = self.work(self.read)
         for name, tensor in batch.items():
             self.read[name].copy_(tensor)
