@@ -54,7 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--inside", type=float, default=4.0, help="additional weight of the loss where the picture changes")
     parser.add_argument("--init", type=Path, help="snapshot folder to start from instead of from scratch")
     parser.add_argument("--origin", default="", help="with --init: what the snapshot was trained on, for the model card")
-    parser.add_argument("--vae-steps", type=int, default=1500)
+    parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw scenes")
     parser.add_argument("--times", type=int, default=1, help="how often each pair is shown, if a GPU learns faster than they are drawn")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
