@@ -82,11 +82,11 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, dtype: str = "float32") -> None:
     """Writes the snapshot, network by network."""
     torch.manual_seed(SEED)
     for name, network in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder)):
-        network().save_pretrained(folder / name)
+        network().to(getattr(torch, dtype)).save_pretrained(folder / name)
     write_tokenizer(folder / "tokenizer")
     scheduler = EulerAncestralDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000, steps_offset=1

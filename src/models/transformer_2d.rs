@@ -8,7 +8,7 @@ use tch::Tensor;
 use crate::attn_processor::{AttnKind, AttnSite};
 use crate::models::{
     attention::{Attention, AttnContext},
-    layers::{GroupNorm, LayerNorm, Linear},
+    layers::{GroupNorm, LayerNorm, Linear, geglu},
     weights::VarPath,
 };
 
@@ -170,8 +170,6 @@ impl FeedForward {
 
     /// (N, Q, C) to (N, Q, C).
     fn forward(&self, hidden_states: &Tensor) -> Tensor {
-        let mut halves = self.proj.forward(hidden_states).chunk(2, -1); // values and gates, each (N, Q, 4·C)
-        let gate = halves[1].gelu_("none");
-        self.out.forward(&(&halves[0] * gate))
+        self.out.forward(&geglu(&self.proj.forward(hidden_states)))
     }
 }

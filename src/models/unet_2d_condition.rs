@@ -169,7 +169,7 @@ impl UNet2DConditionModel {
 
     /// Takes the sample through the last norm and convolution.
     pub fn post_process(&self, state: &UNetState) -> Tensor {
-        self.conv_out.forward(&self.conv_norm_out.forward(&state.sample).silu_())
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(&state.sample))
     }
 }
 
