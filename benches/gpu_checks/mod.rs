@@ -17,6 +17,8 @@ const NORMS: &[[i64; 5]] = &[
 ];
 /// Rows and width of a gated activation's result.
 const GATES: &[[i64; 2]] = &[[12288, 1280], [3, 5], [77, 24]];
+/// Rows and channels of a layer norm.
+const LAYER_NORMS: &[[i64; 2]] = &[[12288, 320], [192, 1280], [5, 7], [3, 40]];
 /// Rows, channels, height and width of a sum.
 const SUMS: &[[i64; 4]] = &[[3, 320, 64, 64], [1, 5, 3, 7], [24, 1280, 8, 8]];
 
@@ -98,6 +100,25 @@ pub(crate) fn fused_layers(device: Device) -> Value {
                 by_libtorch(kind),
                 &by_libtorch(Kind::Double),
             );
+        }
+        for &[rows, channels] in LAYER_NORMS {
+            let shape = [rows, channels];
+            let (xs, more) = (random(&shape) + 3.0, random(&shape));
+            let [weight, bias] = [0; 2].map(|_| random(&[channels]));
+            let by_libtorch = |kind| {
+                let [xs, weight, bias] =
+                    [&(&xs.to_kind(kind) + more.to_kind(kind)), &weight, &bias]
+                        .map(|it| it.to_kind(kind));
+                let normed = xs.layer_norm([channels], Some(&weight), Some(&bias), 1e-5, true);
+                [xs, normed]
+            };
+            let ours = fused::layer_norm_of_sum(&xs, &more, [&weight, &bias], 1e-5);
+            let ours = ours.map_or([None, None], |(sum, normed)| [Some(sum), Some(normed)]);
+            let [exact, theirs] = [Kind::Double, kind].map(by_libtorch);
+            let parts = ["sum before a layer norm", "layer norm of a sum"];
+            for (((layer, ours), theirs), exact) in parts.iter().zip(ours).zip(theirs).zip(exact) {
+                tell(layer, &shape, ours, theirs, &exact);
+            }
         }
     }
     Value::from(found)

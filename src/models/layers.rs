@@ -262,4 +262,14 @@ impl LayerNorm {
     pub fn forward(&self, xs: &Tensor) -> Tensor {
         xs.layer_norm([self.channels], Some(&self.weight), Some(&self.bias), self.eps, true)
     }
+
+    /// The sum of two tensors (…, channels), and its norm; may write on the first.
+    pub fn forward_of_sum(&self, mut xs: Tensor, more: &Tensor) -> (Tensor, Tensor) {
+        let fused = fused::layer_norm_of_sum(&xs, more, [&self.weight, &self.bias], self.eps);
+        fused.unwrap_or_else(|| {
+            xs += more;
+            let normed = self.forward(&xs);
+            (xs, normed)
+        })
+    }
 }

@@ -68,13 +68,15 @@ impl ResnetBlock2D {
         }
     }
 
-    /// (N, in, h, w) and, in a U-Net, the time embedding (N, temb), to (N, out, h, w).
+    /// (N, in, h, w) and, in a U-Net, `SiLU` of the time embedding (N, temb), to (N, out, h, w).
+    ///
+    /// Differs: the `SiLU` is of every block the same, so the U-Net computes it.
     pub fn forward(&self, input: &Tensor, temb: Option<&Tensor>) -> Tensor {
         let hidden_states = self.norm1.forward_silu(input);
         let (hidden_states, channels) = self.conv1.forward_but_bias(&hidden_states); // (N, out, h, w)
 
         let rows = self.time_emb_proj.as_ref().zip(temb);
-        let rows = rows.map(|(projection, temb)| projection.forward(&temb.silu())); // (N, out)
+        let rows = rows.map(|(projection, temb)| projection.forward(temb)); // (N, out)
         let shift = Shift { channels, rows: rows.as_ref() };
         let hidden_states = self.norm2.forward_silu_of_sum(hidden_states, shift);
 

@@ -27,6 +27,8 @@ constexpr int64_t kMostThreads = 1024;
 constexpr int64_t kWarp = 32;
 // Shared memory that every block may have, in bytes.
 constexpr int64_t kShared = 48 << 10;
+// Most channels of a layer norm: 32 threads' `HELD`.
+constexpr int64_t kNormed = 32 * 40;
 // What a block should have to read at least, in bytes.
 constexpr int64_t kWork = 16 << 10;
 
@@ -97,7 +99,7 @@ struct Nvrtc {
 };
 
 struct Kernels {
-  cudaKernel_t group_norm_sums, group_norm_apply, geglu, residual_sum;
+  cudaKernel_t group_norm_sums, group_norm_apply, geglu, residual_sum, layer_norm_of_sum;
 };
 
 // The kernels of one device.
@@ -180,7 +182,8 @@ const char* retouch_fused_new(int device, const char* source, void** fused) {
           C10_CUDA_CHECK(cudaLibraryGetKernel(&kernel, library, (std::string(layer) + names[dtype][wide]).c_str()));
           return kernel;
         };
-        made->kernels[dtype][wide] = {find("group_norm_sums_"), find("group_norm_apply_"), find("geglu_"), find("residual_sum_")};
+        made->kernels[dtype][wide] = {find("group_norm_sums_"), find("group_norm_apply_"), find("geglu_"), find("residual_sum_"),
+                                      find("layer_norm_of_sum_")};
       }
     }
     *fused = made.release();
@@ -261,6 +264,27 @@ const char* retouch_residual_sum(const void* fused, const at::Tensor* xs, const 
     launch(it, how.kernels->residual_sum, blocks(it, count), 256, 0, xs->const_data_ptr(), residual->const_data_ptr(), bias->const_data_ptr(),
            result.mutable_data_ptr(), static_cast<unsigned>(count), static_cast<unsigned>(channels));
     *out = new at::Tensor(std::move(result));
+  });
+}
+
+// xs + more, (…, C) each, to `sum`, and the norm of that over the channels to `out`.
+const char* retouch_layer_norm_of_sum(const void* fused, const at::Tensor* xs, const at::Tensor* more, const at::Tensor* weight, const at::Tensor* beta,
+                                      double eps, at::Tensor** sum, at::Tensor** out) {
+  return guarded([&] {
+    const auto& it = *static_cast<const Fused*>(fused);
+    *sum = *out = nullptr;
+    if (!fits(it, *xs) || xs->dim() == 0 || !xs->is_contiguous() || xs->size(-1) > kNormed) return;
+    const int64_t channels = xs->size(-1), rows = xs->numel() / channels;
+    if (!fits(more, *xs, xs->sizes()) || !fits(weight, *xs, {channels}) || !fits(beta, *xs, {channels}) || rows > INT32_MAX) return;
+    const Access how = access(it, channels, *xs, *more, *weight, *beta);
+
+    const c10::cuda::CUDAGuard guard(it.device);
+    auto added = at::empty_like(*xs), normed = at::empty_like(*xs);
+    launch(it, how.kernels->layer_norm_of_sum, dim3(above(rows, 4)), 4 * kWarp, 0, xs->const_data_ptr(), more->const_data_ptr(),
+           weight->const_data_ptr(), beta->const_data_ptr(), added.mutable_data_ptr(), normed.mutable_data_ptr(), rows, static_cast<int>(channels),
+           static_cast<float>(eps));
+    *sum = new at::Tensor(std::move(added));
+    *out = new at::Tensor(std::move(normed));
   });
 }
 }

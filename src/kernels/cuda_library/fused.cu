@@ -192,6 +192,54 @@ __device__ void residual_sum(const T* xs, const T* residual, const T* bias, T* o
   }
 }
 
+// Numbers of a row that a thread of a layer norm holds; a row has 32 threads.
+constexpr int HELD = 40;
+
+// xs + more, and its norm over the channels, (rows, channels) each, of at most 32 · HELD channels. A warp does a row.
+template <typename T, int V>
+__device__ void layer_norm_of_sum(const T* xs, const T* more, const T* weight, const T* beta, T* sum, T* out, i64 rows, int channels, float eps) {
+  const i64 row = static_cast<i64>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
+  if (row >= rows) return;
+  const int first = threadIdx.x % 32 * V;
+  const i64 start = row * channels;
+
+  float held[HELD / V][V], total = 0.0f;
+#pragma unroll
+  for (int i = 0; i < HELD / V; ++i) {
+    const int channel = first + i * 32 * V;
+    if (channel >= channels) continue;
+    Vector<T, V> x = *reinterpret_cast<const Vector<T, V>*>(xs + start + channel);
+    const Vector<T, V> y = *reinterpret_cast<const Vector<T, V>*>(more + start + channel);
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      held[i][v] = number(x.of[v]) + number(y.of[v]);
+      total += held[i][v];
+      put(x.of[v], held[i][v]);
+    }
+    *reinterpret_cast<Vector<T, V>*>(sum + start + channel) = x;
+  }
+  const float mean = warp_sum(total) / channels;
+  float square = 0.0f;
+#pragma unroll
+  for (int i = 0; i < HELD / V; ++i) {
+    if (first + i * 32 * V >= channels) continue;
+#pragma unroll
+    for (int v = 0; v < V; ++v) square += (held[i][v] - mean) * (held[i][v] - mean);
+  }
+  const float factor = 1.0f / sqrtf(warp_sum(square) / channels + eps);
+#pragma unroll
+  for (int i = 0; i < HELD / V; ++i) {
+    const int channel = first + i * 32 * V;
+    if (channel >= channels) continue;
+    const Vector<T, V> w = *reinterpret_cast<const Vector<T, V>*>(weight + channel);
+    const Vector<T, V> b = *reinterpret_cast<const Vector<T, V>*>(beta + channel);
+    Vector<T, V> y;
+#pragma unroll
+    for (int v = 0; v < V; ++v) put(y.of[v], (held[i][v] - mean) * factor * number(w.of[v]) + number(b.of[v]));
+    *reinterpret_cast<Vector<T, V>*>(out + start + channel) = y;
+  }
+}
+
 #define KERNELS(NAME, T, V)                                                                                                              \
   extern "C" __global__ void group_norm_sums_##NAME(const T* xs, const T* bias, const T* shift, float2* partial, i64 pixels,             \
                                                     int channels, int groups, i64 part) {                                                \
@@ -206,6 +254,10 @@ __device__ void residual_sum(const T* xs, const T* residual, const T* bias, T* o
   extern "C" __global__ void residual_sum_##NAME(const T* xs, const T* residual, const T* bias, T* out, unsigned count,                  \
                                                  unsigned channels) {                                                                    \
     residual_sum<T, V>(xs, residual, bias, out, count, channels);                                                                        \
+  }                                                                                                                                      \
+  extern "C" __global__ void layer_norm_of_sum_##NAME(const T* xs, const T* more, const T* weight, const T* beta, T* sum, T* out,        \
+                                                      i64 rows, int channels, float eps) {                                               \
+    layer_norm_of_sum<T, V>(xs, more, weight, beta, sum, out, rows, channels, eps);                                                      \
   }
 
 KERNELS(half_8, Half, 8)

@@ -84,6 +84,16 @@ struct Functions {
     geglu: unsafe extern "C" fn(*const c_void, Handle, *mut Handle) -> Outcome,
     residual_sum:
         unsafe extern "C" fn(*const c_void, Handle, Handle, Handle, *mut Handle) -> Outcome,
+    layer_norm_of_sum: unsafe extern "C" fn(
+        *const c_void,
+        Handle,
+        Handle,
+        Handle,
+        Handle,
+        f64,
+        *mut Handle,
+        *mut Handle,
+    ) -> Outcome,
 }
 
 // SAFETY: the kernels are written once, before anybody sees them, and are launched from any thread.
@@ -163,6 +173,36 @@ pub fn residual_sum(xs: &Tensor, residual: &Tensor, bias: &Tensor) -> Option<Ten
     })
 }
 
+/// `xs` + `more`, (…, C) each, and the norm of that over the channels, by `weight` and `bias` (C,).
+pub fn layer_norm_of_sum(
+    xs: &Tensor,
+    more: &Tensor,
+    [weight, bias]: [&Tensor; 2],
+    eps: f64,
+) -> Option<(Tensor, Tensor)> {
+    let fused = on(xs.device())?;
+    let mut sum: Handle = ptr::null_mut();
+    let normed = fused.call("a layer norm", |out| {
+        let [xs, more, weight, bias] = [xs, more, weight, bias].map(handle);
+        let sum = &raw mut sum;
+        // SAFETY: as above.
+        unsafe {
+            (fused.functions.layer_norm_of_sum)(
+                fused.handle.as_ptr(),
+                xs,
+                more,
+                weight,
+                bias,
+                eps,
+                sum,
+                out,
+            )
+        }
+    })?;
+    // SAFETY: where there is a norm there is a sum, a tensor that belongs to the caller.
+    Some((unsafe { Tensor::from_ptr(sum.cast()) }, normed))
+}
+
 fn on(device: Device) -> Option<&'static Fused> {
     match device {
         Device::Cuda(index) => OPEN.get(index)?.get(),
@@ -211,6 +251,7 @@ impl Functions {
                     group_norm: *library.get(b"retouch_group_norm\0")?,
                     geglu: *library.get(b"retouch_geglu\0")?,
                     residual_sum: *library.get(b"retouch_residual_sum\0")?,
+                    layer_norm_of_sum: *library.get(b"retouch_layer_norm_of_sum\0")?,
                 }
             })
         })
