@@ -60,14 +60,14 @@ def report(args: argparse.Namespace, found: dict) -> str:
     if errors := found.get("errors"):
         lines += ["", "| distance to diffusers in fp32, relative | |", "|---|---|", *(f"| {name} | {it:.2e} |" for name, it in errors.items())]
     if layers := found.get("layers"):
-        lines += ["", "| fused layer, distance to fp64, relative | ours | libtorch's | |", "|---|---|---|---|"]
-        for it in layers:
-            name = f"{it['layer']} {it['dtype']} {'x'.join(map(str, it['shape']))}"
-            error = it["error"]
-            said = "no kernel" if error is None else f"{error:.1e}"
+        lines += ["", "| fused layer, largest distance to fp64, relative | ours | libtorch's | |", "|---|---|---|---|"]
+        for name, dtype in dict.fromkeys((it["layer"], it["dtype"]) for it in layers):
+            of = [it for it in layers if (it["layer"], it["dtype"]) == (name, dtype)]
             # A number that is none is not below the bound.
-            wrong = error is not None and not error <= LAYER_BOUND[it["dtype"]]
-            lines.append(f"| {name} | {said} | {it['libtorch']:.1e} | {'WRONG' if wrong else ''} |")
+            wrong = [f"WRONG for {it['shape']}: {it['error']}" for it in of if it["error"] is not None and not it["error"] <= LAYER_BOUND[dtype]]
+            wrong += [f"no kernel for {it['shape']}" for it in of if it["error"] is None]
+            ours = max((it["error"] for it in of if it["error"] is not None), default=float("nan"))
+            lines.append(f"| {name}, {dtype} | {ours:.1e} | {max(it['libtorch'] for it in of):.1e} | {', '.join(wrong)} |")
     for name, failure in found.get("failed", {}).items():
         lines += ["", f"FAILED: {name}: {failure.strip().splitlines()[-1]}"]
     return "\n".join(lines)
