@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("gpu.py", "gpu_peer.py", "gpu_report.py", "engines.py", "random_model.py")
+SCRIPTS = ("gpu.py", "gpu_peer.py", "gpu_profile.py", "gpu_report.py", "engines.py", "random_model.py")
 PACKAGES = ("diffusers", "transformers", "numpy", "pillow")
 PLATFORMS = [f"manylinux{it}_x86_64" for it in ("_2_28", "_2_27", "_2_17", "2014", "_2_5", "1")]
 WATCHERS, JOBS = 4, 8
@@ -206,6 +206,13 @@ class Measurement:
             runs = {"one after the other": False, "at once": True}
             return rounds(args.samples, {name: lambda at_once=at_once: ask("jobs", **edits, at_once=at_once) for name, at_once in runs.items()})
 
+    def kernels(self):
+        """Where a step's time goes."""
+        from gpu_profile import kernels
+
+        self.leave("retouch")
+        return kernels(self.args, "fused") if self.on_gpu and self.args.profile else None
+
     def compiled(self):
         """Last, as it compiles for minutes."""
         from engines import rounds
@@ -233,8 +240,8 @@ class Measurement:
         traceback.print_exc()
 
     def run(self) -> dict:
-        for name in ("layers", "errors", "steps", "guests", "service", "jobs", "compiled"):
-            if name == "compiled" and self.started is not None:
+        for name in ("layers", "errors", "steps", "guests", "service", "jobs", "kernels", "compiled"):
+            if name == "kernels" and self.started is not None:
                 self.started.close()
                 self.started = None
             start = time.perf_counter()
@@ -286,6 +293,7 @@ def main() -> None:
     running.add_argument("--pairs", type=int, default=15, help="samples of ratios near 1")
     running.add_argument("--edit-steps", type=int, default=100)
     running.add_argument("--job-steps", type=int, default=20, help=f"steps of each of {JOBS} jobs")
+    running.add_argument("--profile", choices=["none", "localize", "gate"], help="lists the kernels of a step with this guest, by `ncu`")
     running.add_argument("--no-compiled", dest="compiled", action="store_false", help="leaves out torch.compile, which takes minutes")
     running.add_argument("--out", type=Path, default=Path("gpu.json"))
     args = parser.parse_args()

@@ -68,6 +68,10 @@ def report(args: argparse.Namespace, found: dict) -> str:
             wrong += [f"no kernel for {it['shape']}" for it in of if it["error"] is None]
             ours = max((it["error"] for it in of if it["error"] is not None), default=float("nan"))
             lines.append(f"| {name}, {dtype} | {ours:.1e} | {max(it['libtorch'] for it in of):.1e} | {', '.join(wrong)} |")
+    if kernels := found.get("kernels"):
+        total = sum(it["seconds"] for it in kernels)
+        lines += ["", f"kernels of a step: {sum(it['count'] for it in kernels)}, {total * 1e3:.2f} ms one by one", "", "| µs | times | kernel |", "|---|---|---|"]
+        lines += [f"| {it['seconds'] * 1e6:.0f} | {it['count']} | `{it['kernel']}` |" for it in kernels[:32]]
     for name, failure in found.get("failed", {}).items():
         lines += ["", f"FAILED: {name}: {failure.strip().splitlines()[-1]}"]
     return "\n".join(lines)
