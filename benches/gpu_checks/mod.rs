@@ -127,13 +127,9 @@ pub(crate) fn fused_layers(device: Device) -> Value {
 }
 
 fn plain_norm(xs: &Tensor, norm: &GroupNorm<'_>, kind: Kind) -> Tensor {
-    let mut xs = xs.to_kind(kind);
-    if let Some(channels) = norm.shift.channels {
-        xs = xs + channels.to_kind(kind).view([1, -1, 1, 1]);
-    }
-    if let Some(rows) = norm.shift.rows {
-        xs = xs + rows.to_kind(kind).unsqueeze(-1).unsqueeze(-1);
-    }
+    let channels = norm.shift.channels.map(|it| it.to_kind(kind).view([1, -1, 1, 1]));
+    let rows = norm.shift.rows.map(|it| it.to_kind(kind).unsqueeze(-1).unsqueeze(-1));
+    let xs = channels.into_iter().chain(rows).fold(xs.to_kind(kind), |xs, it| xs + it);
     let (weight, bias) = (norm.weight.to_kind(kind), norm.bias.to_kind(kind));
     let xs = xs.group_norm(norm.groups, Some(&weight), Some(&bias), norm.eps, true);
     if norm.activation == Activation::Silu { xs.silu() } else { xs }

@@ -133,7 +133,7 @@ pub fn is_open(device: Device) -> bool {
 /// The norm of `xs` (N, C, h, w), which must be channels-last in memory, as its result is.
 pub fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
     let fused = on(xs.device())?;
-    fused.call("a group norm", |out| {
+    call("a group norm", |out| {
         let shift = [norm.shift.channels, norm.shift.rows].map(optional);
         let activated = c_int::from(norm.activation == Activation::Silu);
         // SAFETY: the library's interface; the tensors outlive the call, which changes none of them.
@@ -157,7 +157,7 @@ pub fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
 /// Of (…, 2·I), values and gates: values · gelu(gates), (…, I).
 pub fn geglu(xs: &Tensor) -> Option<Tensor> {
     let fused = on(xs.device())?;
-    fused.call("a gated activation", |out| {
+    call("a gated activation", |out| {
         // SAFETY: as above.
         unsafe { (fused.functions.geglu)(fused.handle.as_ptr(), handle(xs), out) }
     })
@@ -166,7 +166,7 @@ pub fn geglu(xs: &Tensor) -> Option<Tensor> {
 /// `xs` + `residual` + `bias`, the first two (N, C, h, w), channels-last in memory, and the last (C,).
 pub fn residual_sum(xs: &Tensor, residual: &Tensor, bias: &Tensor) -> Option<Tensor> {
     let fused = on(xs.device())?;
-    fused.call("a residual sum", |out| {
+    call("a residual sum", |out| {
         let [xs, residual, bias] = [xs, residual, bias].map(handle);
         // SAFETY: as above.
         unsafe { (fused.functions.residual_sum)(fused.handle.as_ptr(), xs, residual, bias, out) }
@@ -182,7 +182,7 @@ pub fn layer_norm_of_sum(
 ) -> Option<(Tensor, Tensor)> {
     let fused = on(xs.device())?;
     let mut sum: Handle = ptr::null_mut();
-    let normed = fused.call("a layer norm", |out| {
+    let normed = call("a layer norm", |out| {
         let [xs, more, weight, bias] = [xs, more, weight, bias].map(handle);
         let sum = &raw mut sum;
         // SAFETY: as above.
@@ -203,6 +203,18 @@ pub fn layer_norm_of_sum(
     Some((unsafe { Tensor::from_ptr(sum.cast()) }, normed))
 }
 
+/// Runs a layer that writes a handle to its result, or null where it is made for other tensors.
+///
+/// Panics as tch's own operators do: what is refused here is memory or the device.
+fn call(what: &'static str, layer: impl FnOnce(*mut Handle) -> Outcome) -> Option<Tensor> {
+    let mut output: Handle = ptr::null_mut();
+    if let Err(error) = checked(what, layer(&raw mut output)) {
+        panic!("{error}");
+    }
+    // SAFETY: the result is a tensor that belongs to the caller.
+    (!output.is_null()).then(|| unsafe { Tensor::from_ptr(output.cast()) })
+}
+
 fn on(device: Device) -> Option<&'static Fused> {
     match device {
         Device::Cuda(index) => OPEN.get(index)?.get(),
@@ -217,26 +229,6 @@ fn handle(tensor: &Tensor) -> Handle {
 
 fn optional(tensor: Option<&Tensor>) -> Handle {
     tensor.map_or(ptr::null_mut(), handle)
-}
-
-// === impl Fused ===
-
-impl Fused {
-    /// Runs a layer that writes a handle to its result, or null where it is made for other tensors.
-    ///
-    /// Panics as tch's own operators do: what is refused here is memory or the device.
-    fn call(
-        &self,
-        what: &'static str,
-        layer: impl FnOnce(*mut Handle) -> Outcome,
-    ) -> Option<Tensor> {
-        let mut output: Handle = ptr::null_mut();
-        if let Err(error) = checked(what, layer(&raw mut output)) {
-            panic!("{error}");
-        }
-        // SAFETY: the result is a tensor that belongs to the caller.
-        (!output.is_null()).then(|| unsafe { Tensor::from_ptr(output.cast()) })
-    }
 }
 
 // === impl Functions ===
