@@ -22,6 +22,10 @@ const LAYER_NORMS: &[[i64; 2]] = &[[12288, 320], [192, 1280], [5, 7], [3, 40]];
 /// Rows, channels, height and width of a sum.
 const SUMS: &[[i64; 4]] = &[[3, 320, 64, 64], [1, 5, 3, 7], [24, 1280, 8, 8]];
 
+/// Heads, queries and keys of attention.
+const ATTENTIONS: &[[i64; 3]] =
+    &[[8, 1024, 1024], [8, 256, 77], [8, 4096, 77], [2, 9, 4096], [11, 3, 5], [1, 2, 24]];
+
 /// Each layer's distance to fp64 relative to the latter, and libtorch's own in the same dtype; `null` where no kernel is made for it.
 pub(crate) fn fused_layers(device: Device) -> Value {
     let mut found = Vec::new();
@@ -120,6 +124,23 @@ pub(crate) fn fused_layers(device: Device) -> Value {
             let parts = ["sum before a layer norm", "layer norm of a sum"];
             for (((layer, ours), theirs), exact) in parts.iter().zip(ours).zip(theirs).zip(exact) {
                 tell(layer, &shape, ours, theirs, &exact);
+            }
+        }
+        for shape @ &[_, queries, keys] in ATTENTIONS {
+            let logits = random(shape) * 4.0;
+            let before = Tensor::rand([queries, keys], (Kind::Float, device));
+            let by_libtorch = |kind| {
+                let probs = logits.softmax(-1, kind);
+                let mean = probs.mean_dim([0i64].as_slice(), false, kind) + before.to_kind(kind);
+                [mean, probs.narrow(2, 0, 1)]
+            };
+            let mut sum = before.copy();
+            let mean = fused::add_mean_softmax(&logits, &mut sum).map(|()| sum);
+            let [exact, theirs] = [Kind::Double, Kind::Float].map(by_libtorch);
+            let layers = ["mean softmax of heads", "softmax of the first key"];
+            let ours = [mean, fused::first_softmax(&logits)];
+            for (((layer, ours), theirs), exact) in layers.iter().zip(ours).zip(theirs).zip(exact) {
+                tell(layer, shape, ours, theirs, &exact);
             }
         }
     }

@@ -99,7 +99,7 @@ struct Nvrtc {
 };
 
 struct Kernels {
-  cudaKernel_t group_norm_sums, group_norm_apply, geglu, residual_sum, layer_norm_of_sum;
+  cudaKernel_t group_norm_sums, group_norm_apply, geglu, residual_sum, layer_norm_of_sum, add_mean_softmax, first_softmax;
 };
 
 // The kernels of one device.
@@ -183,7 +183,7 @@ const char* retouch_fused_new(int device, const char* source, void** fused) {
           return kernel;
         };
         made->kernels[dtype][wide] = {find("group_norm_sums_"), find("group_norm_apply_"), find("geglu_"), find("residual_sum_"),
-                                      find("layer_norm_of_sum_")};
+                                      find("layer_norm_of_sum_"), find("add_mean_softmax_"), find("first_softmax_")};
       }
     }
     *fused = made.release();
@@ -285,6 +285,45 @@ const char* retouch_layer_norm_of_sum(const void* fused, const at::Tensor* xs, c
            static_cast<float>(eps));
     *sum = new at::Tensor(std::move(added));
     *out = new at::Tensor(std::move(normed));
+  });
+}
+
+// Adds the heads' mean softmax over the last dimension of `logits` (H, Q, K) to `sum`, (Q, K) in fp32; `done` is whether it could.
+const char* retouch_add_mean_softmax(const void* fused, const at::Tensor* logits, const at::Tensor* sum, int* done) {
+  return guarded([&] {
+    const auto& it = *static_cast<const Fused*>(fused);
+    *done = 0;
+    if (!fits(it, *logits) || logits->dim() != 3 || !logits->is_contiguous()) return;
+    const int64_t heads = logits->size(0), queries = logits->size(1), keys = logits->size(2);
+    const bool fit = sum->scalar_type() == at::kFloat && sum->device() == logits->device() && sum->sizes() == at::IntArrayRef{queries, keys} && sum->is_contiguous();
+    const int64_t shared = 2 * sizeof(float) * heads;
+    if (!fit || shared > kShared || queries > INT32_MAX || keys > INT32_MAX) return;
+    // As many numbers are read of the sum at once as of the logits.
+    const bool aligned = reinterpret_cast<uintptr_t>(sum->const_data_ptr()) % 32 == 0;
+    const Access how = access(it, aligned ? keys : 1, *logits);
+
+    const c10::cuda::CUDAGuard guard(it.device);
+    launch(it, how.kernels->add_mean_softmax, dim3(queries), kWarp * std::min<int64_t>(heads, 8), shared, logits->const_data_ptr(),
+           sum->mutable_data_ptr(), static_cast<int>(heads), queries, static_cast<int>(keys));
+    *done = 1;
+  });
+}
+
+// The first key's softmax over the last dimension of `logits` (H, Q, K), (H, Q, 1) in fp32.
+const char* retouch_first_softmax(const void* fused, const at::Tensor* logits, at::Tensor** out) {
+  return guarded([&] {
+    const auto& it = *static_cast<const Fused*>(fused);
+    *out = nullptr;
+    if (!fits(it, *logits) || logits->dim() != 3 || !logits->is_contiguous()) return;
+    const int64_t keys = logits->size(2), rows = logits->numel() / keys;
+    if (rows > INT32_MAX || keys > INT32_MAX) return;
+    const Access how = access(it, keys, *logits);
+
+    const c10::cuda::CUDAGuard guard(it.device);
+    auto probs = at::empty({logits->size(0), logits->size(1), 1}, logits->options().dtype(at::kFloat));
+    launch(it, how.kernels->first_softmax, dim3(above(rows, 4)), 4 * kWarp, 0, logits->const_data_ptr(), probs.mutable_data_ptr(), rows,
+           static_cast<int>(keys));
+    *out = new at::Tensor(std::move(probs));
   });
 }
 }

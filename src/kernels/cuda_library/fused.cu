@@ -43,6 +43,35 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
+// The largest of a warp's numbers, in each of its lanes.
+__device__ __forceinline__ float warp_max(float x) {
+  for (int distance = 16; distance > 0; distance /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, distance));
+  return x;
+}
+
+// What makes a row of logits their softmax.
+struct Softmax {
+  float largest, factor;
+};
+
+// Of `keys` logits, by a warp.
+template <typename T, int V>
+__device__ __forceinline__ Softmax softmax(const T* logits, int keys) {
+  float largest = -__uint_as_float(0x7f800000), sum = 0.0f;
+  for (int key = threadIdx.x % 32 * V; key < keys; key += 32 * V) {
+    const Vector<T, V> x = *reinterpret_cast<const Vector<T, V>*>(logits + key);
+    float now = largest;
+#pragma unroll
+    for (int v = 0; v < V; ++v) now = fmaxf(now, number(x.of[v]));
+    sum *= __expf(largest - now);
+#pragma unroll
+    for (int v = 0; v < V; ++v) sum += __expf(number(x.of[v]) - now);
+    largest = now;
+  }
+  const float of_all = warp_max(largest);
+  return {of_all, 1.0f / warp_sum(sum * __expf(largest - of_all))};
+}
+
 // What is added to a channel of a row before its norm.
 template <typename T>
 __device__ __forceinline__ float added(const T* bias, const T* shift, int row, int channels, int channel) {
@@ -240,6 +269,47 @@ __device__ void layer_norm_of_sum(const T* xs, const T* more, const T* weight, c
   }
 }
 
+// Adds the heads' mean softmax of `logits` (heads, queries, keys) to `sum` (queries, keys).
+//
+// A block does a query; its shared memory holds two numbers for each head.
+template <typename T, int V>
+__device__ void add_mean_softmax(const T* logits, float* sum, int heads, i64 queries, int keys) {
+  extern __shared__ float shared[];
+  float* largest = shared;
+  float* factors = shared + heads;
+  const i64 query = blockIdx.x;
+
+  const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  for (int head = warp; head < heads; head += warps) {
+    const Softmax of = softmax<T, V>(logits + (head * queries + query) * keys, keys);
+    if (threadIdx.x % 32 == 0) {
+      largest[head] = of.largest;
+      factors[head] = of.factor / heads;
+    }
+  }
+  __syncthreads();
+
+  for (int key = threadIdx.x * V; key < keys; key += blockDim.x * V) {
+    Vector<float, V>* to = reinterpret_cast<Vector<float, V>*>(sum + query * keys + key);
+    Vector<float, V> mean = *to;
+    for (int head = 0; head < heads; ++head) {
+      const Vector<T, V> x = *reinterpret_cast<const Vector<T, V>*>(logits + (head * queries + query) * keys + key);
+#pragma unroll
+      for (int v = 0; v < V; ++v) mean.of[v] += __expf(number(x.of[v]) - largest[head]) * factors[head];
+    }
+    *to = mean;
+  }
+}
+
+// The first key's softmax of each of the rows of `logits` (rows, keys), to `probs` (rows,). A warp does a row.
+template <typename T, int V>
+__device__ void first_softmax(const T* logits, float* probs, i64 rows, int keys) {
+  const i64 row = static_cast<i64>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
+  if (row >= rows) return;
+  const Softmax of = softmax<T, V>(logits + row * keys, keys);
+  if (threadIdx.x % 32 == 0) probs[row] = __expf(number(logits[row * keys]) - of.largest) * of.factor;
+}
+
 #define KERNELS(NAME, T, V)                                                                                                              \
   extern "C" __global__ void group_norm_sums_##NAME(const T* xs, const T* bias, const T* shift, float2* partial, i64 pixels,             \
                                                     int channels, int groups, i64 part) {                                                \
@@ -258,6 +328,12 @@ __device__ void layer_norm_of_sum(const T* xs, const T* more, const T* weight, c
   extern "C" __global__ void layer_norm_of_sum_##NAME(const T* xs, const T* more, const T* weight, const T* beta, T* sum, T* out,        \
                                                       i64 rows, int channels, float eps) {                                               \
     layer_norm_of_sum<T, V>(xs, more, weight, beta, sum, out, rows, channels, eps);                                                      \
+  }                                                                                                                                      \
+  extern "C" __global__ void add_mean_softmax_##NAME(const T* logits, float* sum, int heads, i64 queries, int keys) {                    \
+    add_mean_softmax<T, V>(logits, sum, heads, queries, keys);                                                                           \
+  }                                                                                                                                      \
+  extern "C" __global__ void first_softmax_##NAME(const T* logits, float* probs, i64 rows, int keys) {                                   \
+    first_softmax<T, V>(logits, probs, rows, keys);                                                                                      \
   }
 
 KERNELS(half_8, Half, 8)

@@ -94,6 +94,8 @@ struct Functions {
         *mut Handle,
         *mut Handle,
     ) -> Outcome,
+    add_mean_softmax: unsafe extern "C" fn(*const c_void, Handle, Handle, *mut c_int) -> Outcome,
+    first_softmax: unsafe extern "C" fn(*const c_void, Handle, *mut Handle) -> Outcome,
 }
 
 // SAFETY: the kernels are written once, before anybody sees them, and are launched from any thread.
@@ -203,6 +205,34 @@ pub fn layer_norm_of_sum(
     Some((unsafe { Tensor::from_ptr(sum.cast()) }, normed))
 }
 
+/// Adds the heads' mean softmax over the last dimension of `logits` (H, Q, K) to `sum`, (Q, K) in fp32.
+pub fn add_mean_softmax(logits: &Tensor, sum: &mut Tensor) -> Option<()> {
+    let fused = on(logits.device())?;
+    let mut done = 0;
+    // SAFETY: as above, but that the sum is changed, which the caller lends for it.
+    let outcome = unsafe {
+        (fused.functions.add_mean_softmax)(
+            fused.handle.as_ptr(),
+            handle(logits),
+            handle(sum),
+            &raw mut done,
+        )
+    };
+    if let Err(error) = checked("a mean of softmax", outcome) {
+        panic!("{error}");
+    }
+    (done != 0).then_some(())
+}
+
+/// The first key's softmax over the last dimension of `logits` (H, Q, K), (H, Q, 1) in fp32.
+pub fn first_softmax(logits: &Tensor) -> Option<Tensor> {
+    let fused = on(logits.device())?;
+    call("a softmax", |out| {
+        // SAFETY: as above.
+        unsafe { (fused.functions.first_softmax)(fused.handle.as_ptr(), handle(logits), out) }
+    })
+}
+
 /// Runs a layer that writes a handle to its result, or null where it is made for other tensors.
 ///
 /// Panics as tch's own operators do: what is refused here is memory or the device.
@@ -244,6 +274,8 @@ impl Functions {
                     geglu: *library.get(b"retouch_geglu\0")?,
                     residual_sum: *library.get(b"retouch_residual_sum\0")?,
                     layer_norm_of_sum: *library.get(b"retouch_layer_norm_of_sum\0")?,
+                    add_mean_softmax: *library.get(b"retouch_add_mean_softmax\0")?,
+                    first_softmax: *library.get(b"retouch_first_softmax\0")?,
                 }
             })
         })
