@@ -6,3 +6,4 @@ pub mod cuda_library;
 pub mod flash_attention;
 pub mod onednn;
 mod openmp;
+pub mod transfer;
