@@ -17,7 +17,7 @@ from pathlib import Path
 import libtorch
 
 HERE = Path(__file__).resolve().parent.parent / "src" / "kernels" / "cuda_library"
-SOURCES = [HERE / it for it in ("graph.cpp", "fused.cpp")]
+SOURCES = [HERE / it for it in ("graph.cpp", "fused.cpp", "event.cpp")]
 NAME = "libretouch_cuda.so"
 
 # The runtime's headers at the version that torch 2.11.0 pins; they include those of `crt`, which has the toolkit's version.

@@ -15,7 +15,7 @@ use crate::cli::{
 use crate::editing::{editor::Editor, request::EditRequest, settings::EditSettings};
 use crate::kernels::{
     cpu, cuda,
-    cuda_library::{fused, graph::CudaRecorder},
+    cuda_library::{event, fused, graph::CudaRecorder},
 };
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
@@ -141,6 +141,9 @@ fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliErr
         .map_err(|source| CliError::Model { path: path.clone(), source: Box::new(source) })?;
     if let Device::Cuda(index) = device {
         let folders = cuda_library_folders();
+        if let Err(error) = event::open(&folders) {
+            notes.push(format!("steps wait for one another: {error}"));
+        }
         if let Err(error) = fused::open(index, &folders) {
             notes.push(format!("steps are slower without fused layers: {error}"));
         }

@@ -1,9 +1,10 @@
-//! The library that a GPU adds: CUDA graphs, and layers in one pass over memory.
+//! The library that a GPU adds: CUDA graphs, layers in one pass over memory, and events.
 //!
 //! tch does not reach libtorch's `CUDAGraph`, nor a kernel of one's own, and a binary that runs without a GPU must not link either.
 //! So the C++ beside this file, a library of its own that `make cuda-library` compiles, is opened at run time.
 #![expect(unsafe_code, reason = "calls a library that is opened at run time")]
 
+pub mod event;
 pub mod fused;
 pub mod graph;
 
