@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,11 +28,12 @@ PLATFORMS = [f"manylinux{it}_x86_64" for it in ("_2_28", "_2_27", "_2_17", "2014
 WATCHERS, JOBS = 4, 8
 LEVERS = {
     "retouch": "recorded,fused",
-    "retouch, launched": "fused",
-    "retouch, not fused": "recorded",
-    "retouch, convolutions searched": "recorded,fused,searched",
+    "launched": "fused",
+    "not-fused": "recorded",
+    "searched": "recorded,fused,searched",
 }
-"""What each of our engines does; the first is what `retouch serve` does."""
+"""What each of our engines does; the first is what `retouch serve` does, the last lets cuDNN time its convolutions."""
+SECTIONS = ("layers", "errors", "steps", "guests", "service", "jobs", "kernels", "compiled")
 
 
 def pack(folder: Path, python: str, packages: list[str]) -> None:
@@ -66,8 +67,9 @@ def install() -> None:
     """Makes the packed wheels importable, beside the machine's own PyTorch; all of them, since the machine lacks none of their needs."""
     wheels, site = sorted((ROOT / "wheels").glob("*.whl")), ROOT / "site"
     if wheels and not site.exists():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile", "--target", site, *wheels]
-        subprocess.run([str(it) for it in command], check=True)
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(site)
     sys.path.insert(0, str(site))
 
 
@@ -108,10 +110,14 @@ class Measurement:
 
         lib = Path(torch.__file__).parent
         os.environ |= {"LIBTORCH": str(lib), "LD_LIBRARY_PATH": f"{lib / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}"}
-        self.args, self.engines, self.started, self.peers = args, {}, None, {}
+        self.args, self.engines, self.started, self.peers, self.weights = args, {}, None, {}, None
+        self.begun = time.perf_counter()
         self.kind = {"fp16": "float16", "fp32": "float32"}[args.dtype]
         self.on_gpu = args.device == "cuda"
         self.found: dict = {"device": torch.cuda.get_device_name() if self.on_gpu else "cpu", "matmul": matmul_peak(args)}
+
+    def tell(self, what: str) -> None:
+        print(f"{time.perf_counter() - self.begun:6.1f} s {what}", file=sys.stderr, flush=True)
 
     def engine(self, name: str):
         """An engine of ours, begun anew if it ended."""
@@ -119,31 +125,40 @@ class Measurement:
 
         if name not in self.engines or self.engines[name].child.poll() is not None:
             self.engines[name] = Engine([self.args.bin / "gpu_engine", self.args.model, self.args.device, self.args.dtype, LEVERS[name]])
-            print(f"{name}: loaded in {self.engines[name].loaded}", file=sys.stderr)
+            self.tell(f"{name}: loaded in {self.engines[name].loaded} s")
         return self.engines[name]
 
     def service_url(self) -> str:
         if self.started is None:
             self.started = Service(self.args)
+            self.tell("the service is there")
         return self.started.url
 
     def all_engines(self) -> dict:
         """Every engine that there can be; one that can't is told of."""
-        names = list(LEVERS) if self.on_gpu else ["retouch"]
         found = {}
-        with ThreadPoolExecutor() as pool:
-            for name, begun in {it: pool.submit(self.engine, it) for it in names}.items():
-                try:
-                    found[name] = begun.result()
-                except (Exception, SystemExit):
-                    self.fail(name)
+        for name in self.args.engines if self.on_gpu else ["retouch"]:
+            try:
+                found[name] = self.engine(name)
+            except (Exception, SystemExit):
+                self.fail(name)
         return found
+
+    def unet(self):
+        """diffusers', read once."""
+        if self.weights is None:
+            from gpu_peer import read
+
+            self.weights = read(self.args, self.kind)
+        return self.weights
 
     def plain_peers(self) -> dict:
         from gpu_peer import Peer
 
         if not self.peers:
-            self.peers = {"diffusers": Peer(self.args, self.kind), "diffusers, channels last": Peer(self.args, self.kind, "channels last")}
+            layouts = {"diffusers": "contiguous", "diffusers, channels last": "channels last"}
+            self.peers = {name: Peer(self.args, self.unet(), self.kind, layout) for name, layout in layouts.items()}
+            self.tell("the peers are there")
         return self.peers
 
     def picture(self, folder: str) -> str:
@@ -164,7 +179,8 @@ class Measurement:
         """Is the whole right, and is a recorded call what a launched one is?"""
         from gpu_peer import Peer, errors
 
-        return errors(self.args, self.all_engines(), Peer(self.args, "float32"), self.plain_peers()["diffusers"])
+        half = self.plain_peers()["diffusers"]
+        return errors(self.args, self.all_engines(), Peer(self.args, half.unet, "float32"), half)
 
     def steps(self) -> dict:
         """A step, in turn, and what each lever gives."""
@@ -218,10 +234,10 @@ class Measurement:
         from engines import rounds
         from gpu_peer import Peer
 
-        if not (self.on_gpu and self.args.compiled):
+        if not self.on_gpu:
             return None
         args, engine = self.args, self.engine("retouch")
-        peer = Peer(args, self.kind, "channels last", compiled=True)
+        peer = Peer(args, self.unet(), self.kind, "channels last", compiled=True)
         ours = lambda: engine.ask("steps", pixels=args.pixels, guest="none", count=args.calls)  # noqa: E731
         return rounds(args.samples, {"retouch": ours, "diffusers, compiled": peer.steps})
 
@@ -240,11 +256,11 @@ class Measurement:
         traceback.print_exc()
 
     def run(self) -> dict:
-        for name in ("layers", "errors", "steps", "guests", "service", "jobs", "kernels", "compiled"):
+        for name in [it for it in SECTIONS if it in self.args.sections]:
+            self.tell(f"== {name}")
             if name == "kernels" and self.started is not None:
                 self.started.close()
                 self.started = None
-            start = time.perf_counter()
             try:
                 found = getattr(self, name)()
                 if found is not None:
@@ -252,7 +268,7 @@ class Measurement:
             except (Exception, SystemExit):
                 self.fail(name)
             self.args.out.write_text(json.dumps(self.found, indent=2))
-            print(f"== {name} took {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+        self.tell("== ended")
         self.leave()
         return self.found
 
@@ -260,13 +276,12 @@ class Measurement:
 def run(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     install()
-    if args.model is None:
+    args.model = args.model or ROOT / "random-ip2p"
+    if not (args.model / "model_index.json").exists():
         import random_model
 
-        args.model = ROOT / "random-ip2p"
-        if not args.model.exists():
-            print("writing random weights of full size", file=sys.stderr)
-            random_model.write(args.model, "float16")
+        print("writing random weights of full size", file=sys.stderr)
+        random_model.write(args.model, "float16", args.device)
     print(f"== preparing took {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
     found = Measurement(args).run()
     from gpu_report import report
@@ -284,7 +299,9 @@ def main() -> None:
     packing.add_argument("--packages", nargs="+", default=PACKAGES, choices=PACKAGES, help="what that machine lacks; fewer come without what they need")
     running = commands.add_parser("run")
     running.add_argument("--bin", type=Path, default=ROOT / "bin", help="where the binaries are")
-    running.add_argument("--model", type=Path, help="a diffusers folder; one of full size is made at random if none is given")
+    running.add_argument("--model", type=Path, help="a diffusers folder; one of full size is made at random where there is none")
+    running.add_argument("--engines", nargs="+", default=["retouch", "launched"], choices=LEVERS, help="which of ours; `retouch` must be among them")
+    running.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
     running.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="cpu shows that the script runs")
     running.add_argument("--dtype", default="fp16", choices=["fp16", "fp32"])
     running.add_argument("--pixels", type=int, default=512, help="side of the picture; the model's own, as the service takes no other")
@@ -294,7 +311,6 @@ def main() -> None:
     running.add_argument("--edit-steps", type=int, default=100)
     running.add_argument("--job-steps", type=int, default=20, help=f"steps of each of {JOBS} jobs")
     running.add_argument("--profile", choices=["none", "localize", "gate"], help="lists the kernels of a step with this guest, by `ncu`")
-    running.add_argument("--no-compiled", dest="compiled", action="store_false", help="leaves out torch.compile, which takes minutes")
     running.add_argument("--out", type=Path, default=Path("gpu.json"))
     args = parser.parse_args()
     if args.command == "pack":

@@ -34,7 +34,7 @@ use retouch::{
     wire::v1::{self, edit_event::Event, edit_service_client::EditServiceClient, image::Source},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
@@ -257,24 +257,34 @@ fn main() {
     let lever = |name: &str| on_gpu && levers.split(',').any(|it| it == name);
     let exe = env::current_exe().unwrap();
     let beside = [exe.parent().unwrap().to_owned()];
+    let mut start = Instant::now();
+    let mut phases = Map::new();
+    let mut done = |phase: &str| {
+        phases.insert(phase.to_owned(), json!((start.elapsed().as_secs_f64() * 1e2).round() / 1e2));
+        start = Instant::now();
+    };
     if on_gpu {
         open_cuda();
     }
-    let start = Instant::now();
+    done("open CUDA");
+    drop(Tensor::zeros([1], (Kind::Float, device)));
+    done("open the device");
     if lever("fused") {
         fused::open(0, &beside).unwrap();
     }
+    done("compile fused layers");
     // cuDNN times its ways to convolve at each size that is new, instead of guessing.
     tch::Cuda::cudnn_set_benchmark(lever("searched"));
-    let fused = start.elapsed().as_secs_f64();
     let snapshot = Snapshot::open(Path::new(&model)).unwrap();
     let mut pipeline = load::load(&snapshot, kind, device).unwrap();
+    done("networks");
     if lever("recorded") {
         let recorder = CudaRecorder::open(0, &beside).unwrap();
         pipeline.captured = Some(CapturedCalls::new(Box::new(recorder)));
     }
     let engine = Engine { pipeline };
-    println!("{}", json!({ "load": start.elapsed().as_secs_f64(), "fused": fused }));
+    done("recorder");
+    println!("{}", Value::from(phases));
     for line in stdin().lock().lines() {
         let request = serde_json::from_str(&line.unwrap()).unwrap();
         println!("{}", no_grad(|| engine.answer(&request)));

@@ -1,6 +1,7 @@
 """diffusers' U-Net on a device, to be compared with."""
 
 import argparse
+import copy
 import tempfile
 import time
 from pathlib import Path
@@ -8,18 +9,25 @@ from pathlib import Path
 CASE = ("latents", "pictures", "prompts", "negatives", "timesteps")
 
 
+def read(args: argparse.Namespace, dtype: str):
+    """The U-Net on the device."""
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel.from_pretrained(args.model / "unet", torch_dtype=getattr(torch, dtype)).eval().to(args.device)
+
+
 class Peer:
     """diffusers' U-Net in one memory format, as it is or compiled."""
 
-    def __init__(self, args: argparse.Namespace, dtype: str, layout: str = "contiguous", compiled: bool = False) -> None:
+    def __init__(self, args: argparse.Namespace, unet, dtype: str, layout: str = "contiguous", compiled: bool = False) -> None:
         import torch
-        from diffusers import UNet2DConditionModel
 
         self.torch, self.args = torch, args
         self.kind = getattr(torch, dtype)
         # What is exact must not be rounded to 10 bits in a convolution.
         torch.backends.cudnn.allow_tf32 = False
-        self.unet = UNet2DConditionModel.from_pretrained(args.model / "unet", torch_dtype=self.kind).eval().to(args.device)
+        self.unet = copy.deepcopy(unet).to(self.kind)
         self.config = self.unet.config
         if layout == "channels last":
             self.unet.to(memory_format=torch.channels_last)
@@ -79,9 +87,11 @@ def errors(args: argparse.Namespace, engines: dict, exact: Peer, half: Peer) -> 
     cases["timesteps"] = torch.tensor([981.0, 981.0, 741.0, 501.0, 261.0, 21.0])
     noise = {"diffusers": half.noise(cases)}
     with tempfile.TemporaryDirectory() as folder:
-        given, output = Path(folder) / "cases.safetensors", Path(folder) / "noise.safetensors"
+        given = Path(folder) / "cases.safetensors"
         save_file(cases, given)
-        for name, engine in engines.items():
+        for index, (name, engine) in enumerate(engines.items()):
+            # What is loaded is the file itself, mapped.
+            output = Path(folder) / f"noise-{index}.safetensors"
             engine.ask("noise", input=str(given), output=str(output))
             noise[name] = load_file(output)["noise"]
     reference = exact.noise(cases)

@@ -24,7 +24,7 @@ def ratios(found: dict) -> dict:
     if step := found.get("steps"):
         eager = min((step[it] for it in ("diffusers", "diffusers, channels last")), key=statistics.median)
         of["step / diffusers, the better layout"] = ratio(step["retouch"], eager)
-        of |= {f"step / {it}": ratio(step["retouch"], step[it]) for it in step if it.startswith("retouch,")}
+        of |= {f"step / {it}": ratio(step["retouch"], step[it]) for it in step if it in ("launched", "not-fused", "searched")}
     if compiled := found.get("compiled"):
         of["step / diffusers, compiled"] = ratio(compiled["retouch"], compiled["diffusers, compiled"])
     if guests := found.get("guests"):
