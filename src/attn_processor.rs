@@ -250,18 +250,13 @@ impl<'a> Qkv<'a> {
 
     /// Probabilities of the first key, (H, Q, 1) in fp32, of one batch row.
     pub fn first_probs(&self, attended: &Attended, row: i64) -> Tensor {
-        match &attended.log_sum_exp {
-            Some(log_sum_exp) => {
-                let logits = self.logits(row, 0, self.query.size()[2], 1); // (H, Q, 1)
-                (logits - log_sum_exp.select(0, row).unsqueeze(-1)).exp()
-            }
-            None => {
-                let queries = self.query.size()[2];
-                let fused =
-                    self.half_logits(row, 0, queries).and_then(|it| fused::first_softmax(&it));
-                fused.unwrap_or_else(|| self.probs(row, 0, queries).narrow(2, 0, 1))
-            }
+        let queries = self.query.size()[2];
+        if let Some(log_sum_exp) = &attended.log_sum_exp {
+            let logits = self.logits(row, 0, queries, 1); // (H, Q, 1)
+            return (logits - log_sum_exp.select(0, row).unsqueeze(-1)).exp();
         }
+        let fused = self.half_logits(row, 0, queries).and_then(|it| fused::first_softmax(&it));
+        fused.unwrap_or_else(|| self.probs(row, 0, queries).narrow(2, 0, 1))
     }
 
     /// Adds the head mean of one batch row's probabilities for the queries `start..` to `sum`, (queries, K) in fp32.

@@ -126,25 +126,33 @@ pub(crate) fn fused_layers(device: Device) -> Value {
                 tell(layer, &shape, ours, theirs, &exact);
             }
         }
-        for shape @ &[_, queries, keys] in ATTENTIONS {
-            let logits = random(shape) * 4.0;
-            let before = Tensor::rand([queries, keys], (Kind::Float, device));
-            let by_libtorch = |kind| {
-                let probs = logits.softmax(-1, kind);
-                let mean = probs.mean_dim([0i64].as_slice(), false, kind) + before.to_kind(kind);
-                [mean, probs.narrow(2, 0, 1)]
-            };
-            let mut sum = before.copy();
-            let mean = fused::add_mean_softmax(&logits, &mut sum).map(|()| sum);
-            let [exact, theirs] = [Kind::Double, Kind::Float].map(by_libtorch);
-            let layers = ["mean softmax of heads", "softmax of the first key"];
-            let ours = [mean, fused::first_softmax(&logits)];
-            for (((layer, ours), theirs), exact) in layers.iter().zip(ours).zip(theirs).zip(exact) {
-                tell(layer, shape, ours, theirs, &exact);
-            }
-        }
+        attentions(kind, device, &mut tell);
     }
     Value::from(found)
+}
+
+/// Tells of a layer's name and shape, what it gave, what libtorch gives, and what is exact.
+type Tell<'a> = dyn FnMut(&str, &[i64], Option<Tensor>, Tensor, &Tensor) + 'a;
+
+/// What guests of the attention ask for.
+fn attentions(kind: Kind, device: Device, tell: &mut Tell<'_>) {
+    for shape @ &[_, queries, keys] in ATTENTIONS {
+        let logits = (Tensor::randn(shape, (Kind::Float, device)) * 4.0).to_kind(kind);
+        let before = Tensor::rand([queries, keys], (Kind::Float, device));
+        let by_libtorch = |kind| {
+            let probs = logits.softmax(-1, kind);
+            let mean = probs.mean_dim([0i64].as_slice(), false, kind) + before.to_kind(kind);
+            [mean, probs.narrow(2, 0, 1)]
+        };
+        let mut sum = before.copy();
+        let mean = fused::add_mean_softmax(&logits, &mut sum).map(|()| sum);
+        let [exact, theirs] = [Kind::Double, Kind::Float].map(by_libtorch);
+        let layers = ["mean softmax of heads", "softmax of the first key"];
+        let ours = [mean, fused::first_softmax(&logits)];
+        for (((layer, ours), theirs), exact) in layers.iter().zip(ours).zip(theirs).zip(exact) {
+            tell(layer, shape, ours, theirs, &exact);
+        }
+    }
 }
 
 fn plain_norm(xs: &Tensor, norm: &GroupNorm<'_>, kind: Kind) -> Tensor {
