@@ -33,7 +33,7 @@ LEVERS = {
     "searched": "recorded,fused,searched",
 }
 """What each of our engines does; the first is what `retouch serve` does, the last lets cuDNN time its convolutions."""
-SECTIONS = ("layers", "errors", "steps", "guests", "service", "jobs", "kernels", "compiled")
+SECTIONS = ("layers", "errors", "steps", "guests", "service", "jobs", "kernels", "reduce_overhead", "max_autotune")
 
 
 def pack(folder: Path, python: str, packages: list[str]) -> None:
@@ -134,6 +134,11 @@ class Measurement:
             self.tell("the service is there")
         return self.started.url
 
+    def stop_service(self) -> None:
+        if self.started is not None:
+            self.started.close()
+            self.started = None
+
     def all_engines(self) -> dict:
         """Every engine that there can be; one that can't is told of."""
         found = {}
@@ -229,17 +234,25 @@ class Measurement:
         self.leave("retouch")
         return kernels(self.args, "fused") if self.on_gpu and self.args.profile else None
 
-    def compiled(self):
-        """Last, as it compiles for minutes."""
+    def reduce_overhead(self):
+        """Compiled for a minute: fused, and recorded as one CUDA graph."""
+        return self._compiled("reduce-overhead")
+
+    def max_autotune(self):
+        """Last, as it compiles for minutes: every product and convolution is searched for its fastest kernel besides."""
+        return self._compiled("max-autotune")
+
+    def _compiled(self, mode: str):
         from engines import rounds
         from gpu_peer import Peer
 
         if not self.on_gpu:
             return None
+        self.leave("retouch")
         args, engine = self.args, self.engine("retouch")
-        peer = Peer(args, self.unet(), self.kind, "channels last", compiled=True)
+        peer = Peer(args, self.unet(), self.kind, "channels last", mode)
         ours = lambda: engine.ask("steps", pixels=args.pixels, guest="none", count=args.calls)  # noqa: E731
-        return rounds(args.samples, {"retouch": ours, "diffusers, compiled": peer.steps})
+        return rounds(args.samples, {"retouch": ours, f"diffusers, {mode}": peer.steps})
 
     def leave(self, *engines: str) -> None:
         """Ends what the next sections don't need, for its memory and its share of the device."""
@@ -258,9 +271,8 @@ class Measurement:
     def run(self) -> dict:
         for name in [it for it in SECTIONS if it in self.args.sections]:
             self.tell(f"== {name}")
-            if name == "kernels" and self.started is not None:
-                self.started.close()
-                self.started = None
+            if name not in ("service", "jobs"):
+                self.stop_service()
             try:
                 found = getattr(self, name)()
                 if found is not None:
@@ -269,6 +281,7 @@ class Measurement:
                 self.fail(name)
             self.args.out.write_text(json.dumps(self.found, indent=2))
         self.tell("== ended")
+        self.stop_service()
         self.leave()
         return self.found
 

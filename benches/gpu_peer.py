@@ -18,9 +18,9 @@ def read(args: argparse.Namespace, dtype: str):
 
 
 class Peer:
-    """diffusers' U-Net in one memory format, as it is or compiled."""
+    """diffusers' U-Net in one memory format, as it is or compiled in one of `torch.compile`'s modes."""
 
-    def __init__(self, args: argparse.Namespace, unet, dtype: str, layout: str = "contiguous", compiled: bool = False) -> None:
+    def __init__(self, args: argparse.Namespace, unet, dtype: str, layout: str = "contiguous", mode: str | None = None) -> None:
         import torch
 
         self.torch, self.args = torch, args
@@ -31,8 +31,8 @@ class Peer:
         self.config = self.unet.config
         if layout == "channels last":
             self.unet.to(memory_format=torch.channels_last)
-        if compiled:
-            self.unet = torch.compile(self.unet, mode="max-autotune", fullgraph=True)
+        if mode is not None:
+            self.unet = torch.compile(self.unet, mode=mode, fullgraph=True)
         side = args.pixels // 8
         random = lambda *shape: torch.randn(shape, device=args.device, dtype=self.kind)  # noqa: E731
         self.inputs = random(3, self.config.in_channels, side, side), random(3, 77, self.config.cross_attention_dim)

@@ -8,7 +8,8 @@ use tch::{Device, Kind, TchError, Tensor};
 /// A tensor on another device. Where that is a GPU, this returns before the numbers are there, and whatever uses them comes after.
 pub fn to_device(tensor: &Tensor, device: Device) -> Tensor {
     if tensor.device() == Device::Cpu && device.is_cuda() {
-        tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false)
+        // Differs: `pin_memory` would warn at each call that it is given a device, which tch must give.
+        tensor.internal_pin_memory(device).to_device_(device, tensor.kind(), true, false)
     } else {
         tensor.to_device(device)
     }
@@ -25,7 +26,7 @@ impl Staging {
     /// [`TchError`] if there is no memory.
     pub fn new(bytes: usize, device: Device) -> Result<Self, TchError> {
         let memory = Tensor::f_zeros([bytes as i64], (Kind::Uint8, Device::Cpu))?;
-        Ok(Self(if device.is_cuda() { memory.f_pin_memory(device)? } else { memory }))
+        Ok(Self(if device.is_cuda() { memory.f_internal_pin_memory(device)? } else { memory }))
     }
 
     /// The bytes.

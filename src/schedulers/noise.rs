@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
+use crate::kernels::transfer::to_device;
 use crate::schedulers::{Scheduler, Step};
 
 /// Held while the process-wide generator is seeded and drawn from; tch reaches no other.
@@ -50,8 +51,7 @@ impl NoiseTape {
         }
         // At once, out of memory that a GPU reaches by itself, since every other copy waits for all that the GPU was asked before.
         let all: Vec<&Tensor> = self.all().collect();
-        let all =
-            Tensor::stack(&all, 0).pin_memory(device).to_device_(device, Kind::Float, true, false);
+        let all = to_device(&Tensor::stack(&all, 0), device);
         let mut all = all.unbind(0).into_iter();
         let initial = all.next().expect("a tape has the noise of x_T");
         Self { initial, steps: all.collect() }
