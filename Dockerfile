@@ -20,8 +20,8 @@ RUN pip install --no-cache-dir --no-compile --no-deps --require-hashes --only-bi
     && mv wheels/nvidia /usr/lib/retouch/nvidia \
     && rm -r wheels
 
-# What records CUDA graphs; it takes headers alone from NVIDIA's wheels.
-FROM python:3.12-slim-bookworm AS cuda-graph
+# CUDA graphs and fused layers; it takes headers alone from NVIDIA's wheels.
+FROM python:3.12-slim-bookworm AS cuda-library
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ \
@@ -29,9 +29,9 @@ RUN apt-get update \
 COPY --from=libtorch /usr/lib/retouch /usr/lib/retouch
 ENV LIBTORCH=/usr/lib/retouch/torch
 WORKDIR /build
-COPY .ci/libtorch.py .ci/cuda_graph.py .ci/
-COPY src/kernels/cuda_graph/shim.cpp src/kernels/cuda_graph/
-RUN python3 .ci/cuda_graph.py /out
+COPY .ci/libtorch.py .ci/cuda_library.py .ci/
+COPY src/kernels/cuda_library src/kernels/cuda_library/
+RUN python3 .ci/cuda_library.py /out
 
 FROM rust:1.95-slim-bookworm AS builder
 # hadolint ignore=DL3008
@@ -69,7 +69,7 @@ CMD ["serve"]
 # NVIDIA's container runtime brings the driver: libcuda.so.1 is not in the image.
 FROM server AS cuda
 COPY --from=cuda-libraries /usr/lib/retouch /usr/lib/retouch
-COPY --from=cuda-graph /out/libretouch_cuda_graph.so /usr/share/retouch/
+COPY --from=cuda-library /out/libretouch_cuda.so /usr/share/retouch/
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 FROM server AS cpu

@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build demo eval test bench bench-service cuda-graph chart check libtorch needs
+.PHONY: build demo eval test bench bench-service cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -53,9 +53,9 @@ $(target)/bench/venv/ready: benches/requirements.txt
 	@$(target)/bench/venv/bin/python -m pip install --quiet -r $<
 	@touch $@
 
-# Compiles what records CUDA graphs, beside the binary; needs a C++ compiler, no CUDA.
-cuda-graph: needs
-	@$(PYTHON) .ci/cuda_graph.py $(target)/release
+# Compiles what a GPU adds (CUDA graphs, fused layers), beside the binary; needs a C++ compiler, no CUDA.
+cuda-library: needs
+	@$(PYTHON) .ci/cuda_library.py $(target)/release
 
 # Tests the Helm chart and lints the Dockerfile; needs Go and Python 3.11. CHART_OPTIONS=--update writes the snapshots anew.
 CHART_OPTIONS ?=

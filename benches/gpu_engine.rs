@@ -4,6 +4,7 @@
 //! after which the device is waited for once.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod gpu_checks;
 mod guests;
 
 use std::{
@@ -16,7 +17,10 @@ use std::{
 
 use retouch::{
     attn_processor::Unwatched,
-    kernels::{cuda, cuda_graph::CudaRecorder},
+    kernels::{
+        cuda,
+        cuda_library::{fused, graph::CudaRecorder},
+    },
     models::snapshot::Snapshot,
     pipelines::{
         BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall,
@@ -30,10 +34,10 @@ use retouch::{
     wire::v1::{self, edit_event::Event, edit_service_client::EditServiceClient, image::Source},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 use tokio::runtime::Runtime;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use guests::Guest;
 
@@ -49,6 +53,10 @@ enum Request {
     Edit { pixels: i64, steps: u32 },
     /// The same edit at a server, with previews at each step for so many watchers.
     Service { url: String, image: PathBuf, steps: u32, watchers: usize },
+    /// So many edits at a server without previews, all at once or one after the other.
+    Jobs { url: String, image: PathBuf, steps: u32, jobs: usize, at_once: bool },
+    /// The fused layers' distances to fp64.
+    FusedLayers,
 }
 
 struct Engine {
@@ -105,6 +113,14 @@ impl Engine {
                 let seconds = runtime.block_on(service(url, image, *steps, *watchers));
                 json!({ "seconds": seconds })
             }
+            Request::Jobs { url, image, steps, jobs, at_once } => {
+                let runtime = Runtime::new().unwrap();
+                let seconds = runtime.block_on(edits(url, image, *steps, *jobs, *at_once));
+                json!({ "seconds": seconds })
+            }
+            Request::FusedLayers => {
+                json!({ "layers": gpu_checks::fused_layers(self.pipeline.device) })
+            }
         }
     }
 
@@ -142,34 +158,11 @@ impl Engine {
 
 /// Seconds of a step of an edit at a server, as its first watcher sees them.
 async fn service(url: &str, image: &Path, steps: u32, watchers: usize) -> f64 {
-    let channel = Endpoint::from_shared(url.to_owned()).unwrap().connect().await.unwrap();
-    let mut client = EditServiceClient::new(channel);
-    let picture = std::fs::read(image).unwrap();
-    let spec = v1::EditSpec {
-        image: Some(v1::Image { source: Some(Source::Data(picture.into())) }),
-        instruction: "make it snow".to_owned(),
-        method: v1::Method::InstructPix2pix.into(),
-        seed: Some(1),
-        steps: Some(steps),
-        ..Default::default()
-    };
-    let asked = v1::CreateEditJobRequest { spec: Some(spec), ..Default::default() };
+    let mut client = client(url).await;
+    let asked = edit_of(image, steps, 1, 1);
     let name = client.create_edit_job(asked).await.unwrap().into_inner().name;
-    let watch = || {
-        let (mut client, name) = (client.clone(), name.clone());
-        tokio::spawn(async move {
-            let request = v1::WatchEditJobRequest { name, ..Default::default() };
-            let mut events = client.watch_edit_job(request).await.unwrap().into_inner();
-            let mut seen = vec![];
-            while let Some(event) = events.message().await.unwrap() {
-                if let Some(Event::Step(it)) = event.event {
-                    seen.push((Instant::now(), it.step));
-                }
-            }
-            seen
-        })
-    };
-    let watching: Vec<_> = (0..watchers).map(|_| watch()).collect();
+    let watching: Vec<_> =
+        (0..watchers).map(|_| tokio::spawn(watched(client.clone(), name.clone()))).collect();
     let mut seen = vec![];
     for watcher in watching {
         seen.push(watcher.await.unwrap());
@@ -179,33 +172,119 @@ async fn service(url: &str, image: &Path, steps: u32, watchers: usize) -> f64 {
     (last.0 - first.0).as_secs_f64() / f64::from(last.1 - first.1)
 }
 
-/// Opens libtorch's CUDA half, which `LIBTORCH` may name, and the recorder beside this binary.
-fn recorder() -> CudaRecorder {
+/// Seconds of an edit, of so many that are asked for at once or one after the other.
+async fn edits(url: &str, image: &Path, steps: u32, jobs: usize, at_once: bool) -> f64 {
+    let client = client(url).await;
+    let edit = |seed: usize| {
+        let (mut client, asked) = (client.clone(), edit_of(image, steps, seed as u64, 0));
+        tokio::spawn(async move {
+            let name = client.create_edit_job(asked).await.unwrap().into_inner().name;
+            watched(client, name).await;
+        })
+    };
+    let start = Instant::now();
+    if at_once {
+        let running: Vec<_> = (0..jobs).map(edit).collect();
+        for job in running {
+            job.await.unwrap();
+        }
+    } else {
+        for job in 0..jobs {
+            edit(job).await.unwrap();
+        }
+    }
+    start.elapsed().as_secs_f64() / jobs as f64
+}
+
+async fn client(url: &str) -> EditServiceClient<Channel> {
+    let channel = Endpoint::from_shared(url.to_owned()).unwrap().connect().await.unwrap();
+    EditServiceClient::new(channel)
+}
+
+/// A plain edit with a preview every so many steps, or none if that is 0.
+fn edit_of(image: &Path, steps: u32, seed: u64, preview_every: u32) -> v1::CreateEditJobRequest {
+    let picture = std::fs::read(image).unwrap();
+    let events = v1::EventOptions { preview_every: Some(preview_every), ..Default::default() };
+    let spec = v1::EditSpec {
+        image: Some(v1::Image { source: Some(Source::Data(picture.into())) }),
+        instruction: "make it snow".to_owned(),
+        method: v1::Method::InstructPix2pix.into(),
+        seed: Some(seed),
+        steps: Some(steps),
+        events: Some(events),
+        ..Default::default()
+    };
+    v1::CreateEditJobRequest { spec: Some(spec), ..Default::default() }
+}
+
+/// Watches a job to its end; when it saw which step.
+async fn watched(mut client: EditServiceClient<Channel>, name: String) -> Vec<(Instant, u32)> {
+    let request = v1::WatchEditJobRequest { name, ..Default::default() };
+    let mut events = client.watch_edit_job(request).await.unwrap().into_inner();
+    let (mut seen, mut edited, mut last) = (vec![], false, None);
+    while let Some(event) = events.message().await.unwrap() {
+        match event.event {
+            Some(Event::Step(it)) => seen.push((Instant::now(), it.step)),
+            Some(Event::Result(_)) => edited = true,
+            other => last = other,
+        }
+    }
+    assert!(edited, "a job ended without a picture: {last:?}");
+    seen
+}
+
+/// Opens libtorch's CUDA half, which `LIBTORCH` may name.
+fn open_cuda() {
     let libtorch = env::var_os("LIBTORCH").map(|it| Path::new(&it).join("lib"));
     cuda::open_cuda(&libtorch.into_iter().collect::<Vec<_>>()).unwrap();
-    let exe = env::current_exe().unwrap();
-    CudaRecorder::open(0, &[exe.parent().unwrap().to_owned()]).unwrap()
 }
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).filter(|it| it != "--bench").collect();
-    let Ok([model, device, dtype, calls]) = <[String; 4]>::try_from(arguments) else {
+    let Ok([model, device, dtype, levers]) = <[String; 4]>::try_from(arguments) else {
         eprintln!(
-            "usage: gpu_engine MODEL cpu|cuda fp32|fp16 launched|recorded, then requests on stdin"
+            "usage: gpu_engine MODEL cpu|cuda fp32|fp16 [recorded],[fused],[searched], then requests on stdin"
         );
         std::process::exit(2);
     };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .init();
     let kind = if dtype == "fp16" { Kind::Half } else { Kind::Float };
-    let recorder = (device == "cuda").then(recorder);
-    let device = if device == "cuda" { Device::Cuda(0) } else { Device::Cpu };
-    let start = Instant::now();
+    let on_gpu = device == "cuda";
+    let device = if on_gpu { Device::Cuda(0) } else { Device::Cpu };
+    let lever = |name: &str| on_gpu && levers.split(',').any(|it| it == name);
+    let exe = env::current_exe().unwrap();
+    let beside = [exe.parent().unwrap().to_owned()];
+    let mut start = Instant::now();
+    let mut phases = Map::new();
+    let mut done = |phase: &str| {
+        phases.insert(phase.to_owned(), json!((start.elapsed().as_secs_f64() * 1e2).round() / 1e2));
+        start = Instant::now();
+    };
+    if on_gpu {
+        open_cuda();
+    }
+    done("open CUDA");
+    drop(Tensor::zeros([1], (Kind::Float, device)));
+    done("open the device");
+    if lever("fused") {
+        fused::open(0, &beside).unwrap();
+    }
+    done("compile fused layers");
+    // cuDNN times its ways to convolve at each size that is new, instead of guessing.
+    tch::Cuda::cudnn_set_benchmark(lever("searched"));
     let snapshot = Snapshot::open(Path::new(&model)).unwrap();
     let mut pipeline = load::load(&snapshot, kind, device).unwrap();
-    if calls == "recorded" {
-        pipeline.captured = recorder.map(|it| CapturedCalls::new(Box::new(it)));
+    done("networks");
+    if lever("recorded") {
+        let recorder = CudaRecorder::open(0, &beside).unwrap();
+        pipeline.captured = Some(CapturedCalls::new(Box::new(recorder)));
     }
     let engine = Engine { pipeline };
-    println!("{}", json!({ "load": start.elapsed().as_secs_f64() }));
+    done("recorder");
+    println!("{}", Value::from(phases));
     for line in stdin().lock().lines() {
         let request = serde_json::from_str(&line.unwrap()).unwrap();
         println!("{}", no_grad(|| engine.answer(&request)));

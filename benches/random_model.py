@@ -82,16 +82,19 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, dtype: str = "float32", device: str = "cpu") -> None:
     """Writes the snapshot, network by network."""
     torch.manual_seed(SEED)
     for name, network in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder)):
-        network().save_pretrained(folder / name)
+        with torch.device(device):
+            made = network().to(getattr(torch, dtype))
+        made.save_pretrained(folder / name)
     write_tokenizer(folder / "tokenizer")
     scheduler = EulerAncestralDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000, steps_offset=1
     )
     scheduler.save_pretrained(folder / "scheduler")
+    # Last, as it says that all is there.
     index = {
         "_class_name": "StableDiffusionInstructPix2PixPipeline",
         "_diffusers_version": "0.42.1",

@@ -8,7 +8,7 @@ use std::fmt;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::flash_attention;
+use crate::kernels::{cuda_library::fused, flash_attention};
 
 /// Where in the U-Net a block stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -250,13 +250,13 @@ impl<'a> Qkv<'a> {
 
     /// Probabilities of the first key, (H, Q, 1) in fp32, of one batch row.
     pub fn first_probs(&self, attended: &Attended, row: i64) -> Tensor {
-        match &attended.log_sum_exp {
-            Some(log_sum_exp) => {
-                let logits = self.logits(row, 0, self.query.size()[2], 1); // (H, Q, 1)
-                (logits - log_sum_exp.select(0, row).unsqueeze(-1)).exp()
-            }
-            None => self.probs(row, 0, self.query.size()[2]).narrow(2, 0, 1),
+        let queries = self.query.size()[2];
+        if let Some(log_sum_exp) = &attended.log_sum_exp {
+            let logits = self.logits(row, 0, queries, 1); // (H, Q, 1)
+            return (logits - log_sum_exp.select(0, row).unsqueeze(-1)).exp();
         }
+        let fused = self.half_logits(row, 0, queries).and_then(|it| fused::first_softmax(&it));
+        fused.unwrap_or_else(|| self.probs(row, 0, queries).narrow(2, 0, 1))
     }
 
     /// Adds the head mean of one batch row's probabilities for the queries `start..` to `sum`, (queries, K) in fp32.
@@ -267,11 +267,32 @@ impl<'a> Qkv<'a> {
             let log_sum_exp = log_sum_exp.select(0, row).narrow(1, start, length);
             let key = self.key.select(0, row);
             flash_attention::add_mean_probs(&query, &key, &log_sum_exp, self.scale, sum);
-        } else {
+        } else if self.add_mean_softmax(row, start, sum).is_none() {
             let probs = self.probs(row, start, length); // (H, q, K)
             let mean = probs.mean_dim([0i64].as_slice(), false, Kind::Float);
             let _ = sum.g_add_(&mean.to_device(sum.device()));
         }
+    }
+
+    /// [`Self::add_mean_probs`] in one pass over logits in fp16, where the device has it.
+    fn add_mean_softmax(&self, row: i64, start: i64, sum: &mut Tensor) -> Option<()> {
+        fused::add_mean_softmax(&self.half_logits(row, start, sum.size()[0])?, sum)
+    }
+
+    /// Whether [`Self::add_mean_probs`] takes all queries at once, without fp32 copies of their logits.
+    pub fn adds_at_once(&self) -> bool {
+        self.query.kind() == Kind::Half && fused::is_open(self.query.device())
+    }
+
+    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`), where the networks are so and fused layers take them.
+    fn half_logits(&self, row: i64, start: i64, length: i64) -> Option<Tensor> {
+        self.adds_at_once().then(|| {
+            let query = self.query.select(0, row).narrow(1, start, length); // (H, q, D)
+            let key = self.key.select(0, row).transpose(-1, -2); // (H, D, K)
+            // Nothing of it is read, as its factor is 0.
+            let none = Tensor::empty([1, 1, 1], (Kind::Half, query.device()));
+            none.baddbmm(&query, &key, 0.0, self.scale) // (H, q, K)
+        })
     }
 
     /// Probabilities (H, length, K) in fp32 of one batch row, for the queries `start..start + length`.

@@ -13,7 +13,10 @@ use crate::cli::{
     error::{CliError, ModelError},
 };
 use crate::editing::{editor::Editor, request::EditRequest, settings::EditSettings};
-use crate::kernels::{cpu, cuda, cuda_graph::CudaRecorder};
+use crate::kernels::{
+    cpu, cuda,
+    cuda_library::{event, fused, graph::CudaRecorder},
+};
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
     EditPipeline, batcher,
@@ -137,7 +140,14 @@ fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliErr
     let (mut pipeline, settings, mut notes) = loaded
         .map_err(|source| CliError::Model { path: path.clone(), source: Box::new(source) })?;
     if let Device::Cuda(index) = device {
-        match CudaRecorder::open(index, &recorder_folders()) {
+        let folders = cuda_library_folders();
+        if let Err(error) = event::open(&folders) {
+            notes.push(format!("steps wait for one another: {error}"));
+        }
+        if let Err(error) = fused::open(index, &folders) {
+            notes.push(format!("steps are slower without fused layers: {error}"));
+        }
+        match CudaRecorder::open(index, &folders) {
             Ok(recorder) => pipeline.captured = Some(CapturedCalls::new(Box::new(recorder))),
             Err(error) => notes.push(format!("steps are slower without CUDA graphs: {error}")),
         }
@@ -194,8 +204,8 @@ fn cuda_folders() -> Vec<PathBuf> {
     std::env::var_os("LIBTORCH").map(|it| Path::new(&it).join("lib")).into_iter().collect()
 }
 
-/// Where the library that records CUDA graphs may be: beside the command, where a package puts it, or with the user's libtorch.
-fn recorder_folders() -> Vec<PathBuf> {
+/// Where the library that a GPU adds may be: beside the command, where a package puts it, or with the user's libtorch.
+fn cuda_library_folders() -> Vec<PathBuf> {
     let exe = std::env::current_exe().and_then(|it| it.canonicalize()).unwrap_or_default();
     let beside = exe.ancestors().skip(1).take(1).map(Path::to_owned);
     let packaged = exe.ancestors().skip(2).take(1).map(|it| it.join("share/retouch"));

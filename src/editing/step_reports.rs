@@ -12,7 +12,7 @@ use std::{
 use tch::{Device, Tensor};
 
 use crate::editing::event::{EditEvent, EventSink, StepReport};
-use crate::pipelines::preview::LatentPreview;
+use crate::pipelines::{preview::LatentPreview, read_back::ReadBack};
 use crate::sampling::Interrupted;
 
 /// Steps that a device may be asked for before the first of them was told: one that it computes, and one that it goes on with.
@@ -26,7 +26,7 @@ pub(crate) enum StepReports {
     /// Each when a thread has read it back; that thread waits for the device, so that nobody else has to.
     Read {
         /// To the thread.
-        asked: Sender<Asked>,
+        asked: Sender<Reading>,
         /// From it.
         read: Receiver<StepReport>,
         /// How many it has.
@@ -45,6 +45,9 @@ pub(crate) struct Asked {
     pub(crate) shown: bool,
 }
 
+/// A step's report, its clean latents on their way, and whether a preview is made of them.
+type Reading = (StepReport, ReadBack, bool);
+
 impl StepReports {
     /// The reports of a run on `device`.
     pub(crate) fn of_run<'scope>(
@@ -59,12 +62,12 @@ impl StepReports {
     }
 
     fn reading<'scope>(preview: Option<LatentPreview>, scope: &'scope Scope<'scope, '_>) -> Self {
-        let (asked, asks) = mpsc::channel::<Asked>();
+        let (asked, asks) = mpsc::channel::<Reading>();
         let (reads, read) = mpsc::channel();
         scope.spawn(move || {
-            for Asked { report, predicted, shown } in asks {
+            for (report, predicted, shown) in asks {
                 // This waits for the step.
-                let predicted = predicted.to_device(Device::Cpu);
+                let predicted = predicted.wait();
                 // Whoever asked may have been interrupted.
                 drop(reads.send(with_preview(report, preview.as_ref(), &predicted, shown)));
             }
@@ -85,7 +88,10 @@ impl StepReports {
                 sink.emit(EditEvent::StepDone(report))
             }
             Self::Read { asked, waiting, .. } => {
-                asked.send(step).expect(READER_LIVES);
+                let Asked { report, predicted, shown } = step;
+                // Sent on its way here, so that no later step is before it.
+                let predicted = ReadBack::of(&predicted);
+                asked.send((report, predicted, shown)).expect(READER_LIVES);
                 *waiting += 1;
                 self.tell(AHEAD, sink)
             }

@@ -2,7 +2,8 @@
 
 pub mod cpu;
 pub mod cuda;
-pub mod cuda_graph;
+pub mod cuda_library;
 pub mod flash_attention;
 pub mod onednn;
 mod openmp;
+pub mod transfer;

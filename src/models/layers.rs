@@ -1,8 +1,11 @@
 //! The leaves of every network: linear, convolution and norms over checkpoint tensors (torch: `torch.nn`).
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use crate::kernels::onednn::{PackedConv2d, PackedLinear};
+use crate::kernels::{
+    cuda_library::fused::{self, Activation, Shift},
+    onednn::{PackedConv2d, PackedLinear},
+};
 use crate::models::weights::VarPath;
 
 /// A linear map of the last dimension (torch: `nn.Linear`).
@@ -26,8 +29,8 @@ enum Kernel {
     Plain { weight: Tensor, stride: i64, padding: i64 },
     /// For oneDNN.
     Packed(PackedConv2d),
-    /// Of one pixel, for oneDNN: a linear map of channels.
-    Pixel(PackedLinear),
+    /// Of one pixel: a linear map of channels.
+    Pixel(Linear),
 }
 
 /// A norm over groups of channels and all positions (torch: `nn.GroupNorm`).
@@ -48,14 +51,44 @@ pub struct LayerNorm {
     eps: f64,
 }
 
-/// The same tensor (N, C, h, w), in memory (N, h, w, C) on a CPU, as every layer leaves it that is given it so.
-///
-/// oneDNN's convolutions work in that order, and the pixels of a channels-last grid are the rows of a linear map.
+/// The same tensor (N, C, h, w), in memory (N, h, w, C) where convolutions work in that order; every layer leaves it so that is
+/// given it so, and the pixels of such a grid are the rows of a linear map.
 pub fn channels_last(xs: &Tensor) -> Tensor {
-    match xs.device() {
-        Device::Cpu => xs.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]),
-        _ => xs.shallow_clone(),
+    if works_channels_last(xs) {
+        xs.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+    } else {
+        xs.shallow_clone()
     }
+}
+
+/// Whether convolutions of this tensor's dtype and device work channels-last: oneDNN's all do, and those of tensor cores.
+fn works_channels_last(xs: &Tensor) -> bool {
+    match xs.device() {
+        Device::Cpu => true,
+        Device::Cuda(_) => matches!(xs.kind(), Kind::Half | Kind::BFloat16),
+        _ => false,
+    }
+}
+
+/// What two branches of a residual block add up to, (N, C, h, w), with the bias that the first still lacks; may write on the first.
+pub fn residual_sum(mut xs: Tensor, bias: Option<&Tensor>, residual: &Tensor) -> Tensor {
+    let sum = bias.and_then(|bias| fused::residual_sum(&xs, residual, bias));
+    sum.unwrap_or_else(|| {
+        if let Some(bias) = bias {
+            xs += bias.view([1, -1, 1, 1]);
+        }
+        xs += residual;
+        xs
+    })
+}
+
+/// Of (…, 2·I), values and gates: values · gelu(gates), (…, I); may write on what it is given (diffusers: `GEGLU`).
+pub fn geglu(xs: &Tensor) -> Tensor {
+    fused::geglu(xs).unwrap_or_else(|| {
+        let mut halves = xs.chunk(2, -1); // values and gates
+        let gate = halves[1].gelu_("none");
+        &halves[0] * gate
+    })
 }
 
 // === impl Linear ===
@@ -84,9 +117,13 @@ impl Linear {
 
     /// (…, in) to (…, out).
     pub fn forward(&self, xs: &Tensor) -> Tensor {
+        self.forward_with(xs, self.bias.as_ref())
+    }
+
+    fn forward_with(&self, xs: &Tensor, bias: Option<&Tensor>) -> Tensor {
         match &self.weight {
-            Ok(packed) => packed.forward(xs, self.bias.as_ref()),
-            Err(weight) => xs.linear(weight, self.bias.as_ref()),
+            Ok(packed) => packed.forward(xs, bias),
+            Err(weight) => xs.linear(weight, bias),
         }
     }
 }
@@ -99,8 +136,11 @@ impl Conv2d {
         let weight = vs.tensor("weight", &[out_channels, in_channels, kernel, kernel]);
         let kernel = match kernel {
             1 => match PackedLinear::new(weight.flatten(1, 3)) {
-                Ok(packed) => Kernel::Pixel(packed),
-                Err(_) => Kernel::Plain { weight, stride: 1, padding: 0 },
+                Err(weight) if !(weight.device().is_cuda() && works_channels_last(&weight)) => {
+                    let weight = weight.view([out_channels, in_channels, 1, 1]);
+                    Kernel::Plain { weight, stride: 1, padding: 0 }
+                }
+                weight => Kernel::Pixel(Linear { weight, bias: None }),
             },
             _ => Kernel::new(weight, 1, kernel / 2),
         };
@@ -115,14 +155,28 @@ impl Conv2d {
 
     /// (N, in, h, w) to (N, out, h′, w′).
     pub fn forward(&self, xs: &Tensor) -> Tensor {
+        self.convolve(xs, Some(&self.bias))
+    }
+
+    /// As [`Self::forward`], but where a fused layer can add the bias later, that is to be done.
+    pub fn forward_but_bias(&self, xs: &Tensor) -> (Tensor, Option<&Tensor>) {
+        if fused::is_open(xs.device()) {
+            (self.convolve(xs, None), Some(&self.bias))
+        } else {
+            (self.forward(xs), None)
+        }
+    }
+
+    /// Without a bias on a GPU alone.
+    fn convolve(&self, xs: &Tensor, bias: Option<&Tensor>) -> Tensor {
         match &self.kernel {
             Kernel::Plain { weight, stride, padding } => {
-                xs.conv2d(weight, Some(&self.bias), [*stride; 2], [*padding; 2], [1, 1], 1)
+                xs.conv2d(weight, bias, [*stride; 2], [*padding; 2], [1, 1], 1)
             }
             Kernel::Packed(packed) => packed.forward(xs, &self.bias),
-            Kernel::Pixel(packed) => {
+            Kernel::Pixel(linear) => {
                 let pixels = xs.permute([0, 2, 3, 1]); // (N, h, w, in)
-                packed.forward(&pixels, Some(&self.bias)).permute([0, 3, 1, 2])
+                linear.forward_with(&pixels, bias).permute([0, 3, 1, 2])
             }
         }
     }
@@ -132,6 +186,10 @@ impl Kernel {
     fn new(weight: Tensor, stride: i64, padding: i64) -> Self {
         match PackedConv2d::new(weight, stride, padding) {
             Ok(packed) => Self::Packed(packed),
+            // Once and for all, since cuDNN's convolution would do it at every call.
+            Err(weight) if weight.device().is_cuda() => {
+                Self::Plain { weight: channels_last(&weight), stride, padding }
+            }
             Err(weight) => Self::Plain { weight, stride, padding },
         }
     }
@@ -150,9 +208,40 @@ impl GroupNorm {
         }
     }
 
-    /// (N, channels, …), normalized per row and group.
+    /// (N, channels, h, w), normalized per row and group.
     pub fn forward(&self, xs: &Tensor) -> Tensor {
-        xs.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, true)
+        self.fused(xs, Shift::default(), Activation::None).unwrap_or_else(|| self.plain(xs))
+    }
+
+    /// `SiLU` of the norm.
+    pub fn forward_silu(&self, xs: &Tensor) -> Tensor {
+        let fused = self.fused(xs, Shift::default(), Activation::Silu);
+        fused.unwrap_or_else(|| self.plain(xs).silu_())
+    }
+
+    /// `SiLU` of the norm of the input and what is added to it; may write on the input.
+    pub fn forward_silu_of_sum(&self, mut xs: Tensor, shift: Shift<'_>) -> Tensor {
+        self.fused(&xs, shift, Activation::Silu).unwrap_or_else(|| {
+            if let Some(channels) = shift.channels {
+                xs += channels.view([1, -1, 1, 1]);
+            }
+            if let Some(rows) = shift.rows {
+                xs += rows.unsqueeze(-1).unsqueeze(-1); // (N, C, 1, 1)
+            }
+            self.plain(&xs).silu_()
+        })
+    }
+
+    fn fused(&self, xs: &Tensor, shift: Shift<'_>, activation: Activation) -> Option<Tensor> {
+        let Self { groups, weight, bias, eps } = self;
+        let (groups, eps) = (*groups, *eps);
+        fused::group_norm(xs, &fused::GroupNorm { groups, weight, bias, eps, shift, activation })
+    }
+
+    /// By libtorch, which forgets the order in memory on a GPU.
+    fn plain(&self, xs: &Tensor) -> Tensor {
+        let xs = xs.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, true);
+        if xs.device().is_cuda() { channels_last(&xs) } else { xs }
     }
 }
 
@@ -172,5 +261,15 @@ impl LayerNorm {
     /// (…, channels), normalized per position.
     pub fn forward(&self, xs: &Tensor) -> Tensor {
         xs.layer_norm([self.channels], Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+
+    /// The sum of two tensors (…, channels), and its norm; may write on the first.
+    pub fn forward_of_sum(&self, mut xs: Tensor, more: &Tensor) -> (Tensor, Tensor) {
+        let fused = fused::layer_norm_of_sum(&xs, more, [&self.weight, &self.bias], self.eps);
+        fused.unwrap_or_else(|| {
+            xs += more;
+            let normed = self.forward(&xs);
+            (xs, normed)
+        })
     }
 }

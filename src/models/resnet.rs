@@ -5,8 +5,9 @@
 
 use tch::Tensor;
 
+use crate::kernels::cuda_library::fused::Shift;
 use crate::models::{
-    layers::{Conv2d, GroupNorm, Linear},
+    layers::{Conv2d, GroupNorm, Linear, residual_sum},
     weights::VarPath,
 };
 
@@ -67,20 +68,23 @@ impl ResnetBlock2D {
         }
     }
 
-    /// (N, in, h, w) and, in a U-Net, the time embedding (N, temb), to (N, out, h, w).
+    /// (N, in, h, w) and, in a U-Net, `SiLU` of the time embedding (N, temb), to (N, out, h, w).
+    ///
+    /// Differs: the `SiLU` is of every block the same, so the U-Net computes it.
     pub fn forward(&self, input: &Tensor, temb: Option<&Tensor>) -> Tensor {
-        let mut hidden_states = self.conv1.forward(&self.norm1.forward(input).silu_()); // (N, out, h, w)
+        let hidden_states = self.norm1.forward_silu(input);
+        let (hidden_states, channels) = self.conv1.forward_but_bias(&hidden_states); // (N, out, h, w)
 
-        if let (Some(time_emb_proj), Some(temb)) = (&self.time_emb_proj, temb) {
-            hidden_states += time_emb_proj.forward(&temb.silu()).unsqueeze(-1).unsqueeze(-1); // (N, out, 1, 1)
-        }
+        let rows = self.time_emb_proj.as_ref().zip(temb);
+        let rows = rows.map(|(projection, temb)| projection.forward(temb)); // (N, out)
+        let shift = Shift { channels, rows: rows.as_ref() };
+        let hidden_states = self.norm2.forward_silu_of_sum(hidden_states, shift);
 
-        let mut hidden_states = self.conv2.forward(&self.norm2.forward(&hidden_states).silu_());
+        let (hidden_states, bias) = self.conv2.forward_but_bias(&hidden_states);
         match &self.conv_shortcut {
-            Some(conv_shortcut) => hidden_states += conv_shortcut.forward(input),
-            None => hidden_states += input,
+            Some(conv_shortcut) => residual_sum(hidden_states, bias, &conv_shortcut.forward(input)),
+            None => residual_sum(hidden_states, bias, input),
         }
-        hidden_states
     }
 }
 

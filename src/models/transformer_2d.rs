@@ -8,7 +8,7 @@ use tch::Tensor;
 use crate::attn_processor::{AttnKind, AttnSite};
 use crate::models::{
     attention::{Attention, AttnContext},
-    layers::{GroupNorm, LayerNorm, Linear},
+    layers::{GroupNorm, LayerNorm, Linear, geglu},
     weights::VarPath,
 };
 
@@ -138,21 +138,22 @@ impl BasicTransformerBlock {
     /// (N, Q, C) to (N, Q, C); takes the hidden states, which are its own to write on.
     fn forward(
         &self,
-        mut hidden_states: Tensor,
+        hidden_states: Tensor,
         height: i64,
         width: i64,
         context: &mut AttnContext<'_>,
     ) -> Tensor {
         // 1. Self-attention
-        hidden_states +=
-            self.attn1.forward(&self.norm1.forward(&hidden_states), height, width, context);
+        let normed = self.norm1.forward(&hidden_states);
+        let attended = self.attn1.forward(&normed, height, width, context);
 
         // 2. Cross-attention
-        hidden_states +=
-            self.attn2.forward(&self.norm2.forward(&hidden_states), height, width, context);
+        let (hidden_states, normed) = self.norm2.forward_of_sum(hidden_states, &attended);
+        let attended = self.attn2.forward(&normed, height, width, context);
 
         // 3. Feed-forward
-        hidden_states += self.ff.forward(&self.norm3.forward(&hidden_states));
+        let (mut hidden_states, normed) = self.norm3.forward_of_sum(hidden_states, &attended);
+        hidden_states += self.ff.forward(&normed);
         hidden_states
     }
 }
@@ -170,8 +171,6 @@ impl FeedForward {
 
     /// (N, Q, C) to (N, Q, C).
     fn forward(&self, hidden_states: &Tensor) -> Tensor {
-        let mut halves = self.proj.forward(hidden_states).chunk(2, -1); // values and gates, each (N, Q, 4·C)
-        let gate = halves[1].gelu_("none");
-        self.out.forward(&(&halves[0] * gate))
+        self.out.forward(&geglu(&self.proj.forward(hidden_states)))
     }
 }

@@ -37,7 +37,7 @@ pub struct UNet2DConditionModel {
 pub struct UNetState {
     /// The hidden states after the last stage, (N, C, h, w).
     pub sample: Tensor,
-    /// The time embedding, (N, 4·C₀).
+    /// `SiLU` of the time embedding, (N, 4·C₀), which is what each residual block takes.
     pub emb: Tensor,
     /// The skip connections that the up path has yet to take, (N, C, h, w) each.
     pub residuals: Vec<Tensor>,
@@ -136,7 +136,7 @@ impl UNet2DConditionModel {
     pub fn pre_process(&self, sample: &Tensor, timesteps: &Tensor) -> UNetState {
         // 1. time: sinusoids in fp32, then the kind of the sample
         let t_emb = self.time_proj.forward(timesteps).to_kind(sample.kind()); // (N, C₀)
-        let emb = self.time_embedding.forward(&t_emb); // (N, 4·C₀)
+        let emb = self.time_embedding.forward(&t_emb).silu_(); // (N, 4·C₀)
 
         // 2. pre-process
         let sample = if self.config.center_input_sample {
@@ -169,7 +169,7 @@ impl UNet2DConditionModel {
 
     /// Takes the sample through the last norm and convolution.
     pub fn post_process(&self, state: &UNetState) -> Tensor {
-        self.conv_out.forward(&self.conv_norm_out.forward(&state.sample).silu_())
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(&state.sample))
     }
 }
 

@@ -127,7 +127,7 @@ impl Encoder {
         sample = self.mid_block.forward(&sample);
 
         // 3. post-process
-        self.conv_out.forward(&self.conv_norm_out.forward(&sample).silu_())
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(&sample))
     }
 }
 
@@ -192,7 +192,7 @@ impl Decoder {
         }
 
         // 3. post-process
-        self.conv_out.forward(&self.conv_norm_out.forward(sample).silu_())
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(sample))
     }
 }
 

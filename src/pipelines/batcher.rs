@@ -173,14 +173,16 @@ impl<'a> Model<'a> {
     /// Takes in what has come, and waits while there is nothing to do or somebody is about to come back; whether anybody is
     /// left.
     fn gather(&mut self) -> bool {
-        let patient_until = Instant::now() + PATIENCE;
+        let mut patient_until = None;
         loop {
             let has_work = !self.noise.is_empty() || !self.others.is_empty();
             let may_wait = self.others.is_empty() && self.may_grow();
             let message = if !has_work {
                 self.received.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else if may_wait {
-                let left = patient_until.saturating_duration_since(Instant::now());
+                // From when there is work: a GPU may be at the last step long after that was asked for.
+                let until = *patient_until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                let left = until.saturating_duration_since(Instant::now());
                 self.received.recv_timeout(left)
             } else {
                 self.received.try_recv().map_err(|it| match it {

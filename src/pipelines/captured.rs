@@ -12,7 +12,7 @@ use tch::{Kind, Tensor};
 use crate::attn_processor::{
     AttnProcessor, AttnSite, Branch, CallShape, GuestTensors, Replayable, RowGuests, Unwatched,
 };
-use crate::kernels::cuda_graph::{CudaGraphError, CudaRecorder};
+use crate::kernels::cuda_library::{CudaLibraryError, graph::CudaRecorder};
 use crate::pipelines::{
     LatentSize, NoiseCall, NoisePrediction, instruct_pix2pix::InstructPix2PixPipeline, rows::Rows,
 };
@@ -26,12 +26,12 @@ pub trait Recorder: Send {
     /// Records `work`, which may have been done or not when this returns.
     ///
     /// # Errors
-    /// [`CudaGraphError`] if the work can't be recorded.
-    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaGraphError>;
+    /// [`CudaLibraryError`] if the work can't be recorded.
+    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaLibraryError>;
 }
 
 /// Does recorded work again. It is given that work, in case the recorder kept no more of it than that there was some.
-pub type Replay = Box<dyn FnMut(&mut dyn FnMut()) -> Result<(), CudaGraphError> + Send>;
+pub type Replay = Box<dyn FnMut(&mut dyn FnMut()) -> Result<(), CudaLibraryError> + Send>;
 
 /// A model's recorded calls; those that are made least are forgotten first.
 #[derive(derive_more::Debug)]
@@ -198,7 +198,7 @@ impl CapturedCalls {
 
 impl Kept {
     /// Calls of this kind run as they did before, and nobody is told again.
-    fn refused(error: &CudaGraphError) -> Self {
+    fn refused(error: &CudaLibraryError) -> Self {
         tracing::warn!(%error, "calls of one kind run without a recording from now on, which is slower");
         Self::Refused
     }
@@ -213,7 +213,7 @@ impl Captured {
         model: &InstructPix2PixPipeline,
         rows: &Rows,
         parts: &[Part<'_>],
-    ) -> Result<Tensor, CudaGraphError> {
+    ) -> Result<Tensor, CudaLibraryError> {
         let _no_grad = tch::no_grad_guard();
         let Self { replay, call } = self;
         call.rows.sample.copy_(&rows.sample);
@@ -307,7 +307,7 @@ fn shallow(tensors: &[Tensor]) -> Vec<Tensor> {
 }
 
 impl Recorder for CudaRecorder {
-    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaGraphError> {
+    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaLibraryError> {
         let mut graph = CudaRecorder::record(self, work)?;
         Ok(Box::new(move |_| graph.replay()))
     }

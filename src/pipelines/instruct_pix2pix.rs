@@ -6,6 +6,7 @@ use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
 use crate::attn_processor::{AttnProcessor, AttnSite, RowGuests};
+use crate::kernels::transfer;
 use crate::models::{
     autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
     clip::{text_model::ClipTextModel, tokenizer::ClipTokenizer},
@@ -50,7 +51,7 @@ pub struct InstructPix2PixPipeline {
 
 impl InstructPix2PixPipeline {
     fn ids(&self, prompt: &TokenizedPrompt) -> Tensor {
-        Tensor::from_slice(&prompt.ids).unsqueeze(0).to_device(self.device) // (1, T)
+        transfer::to_device(&Tensor::from_slice(&prompt.ids).unsqueeze(0), self.device) // (1, T)
     }
 
     /// The rows' noise, (N, 4, h, w) in the networks' dtype.

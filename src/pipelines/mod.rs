@@ -14,13 +14,16 @@ pub mod instruct_pix2pix;
 pub mod load;
 pub(crate) mod memory_probe;
 pub mod preview;
+pub mod read_back;
 mod rows;
 
 use image::RgbImage;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use crate::attn_processor::{Attempt, AttnProcessor, AttnSite, Branch};
+use crate::kernels::transfer;
 use crate::models::clip::tokenizer::TokenizerError;
+use crate::pipelines::read_back::ReadBack;
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::{Scheduler, SchedulerError};
 
@@ -183,10 +186,12 @@ pub trait EditPipeline: Send {
         let stages = 0..self.decode_stages();
         let pixels =
             stages.fold(latents.shallow_clone(), |hidden, stage| self.decode_stage(stage, &hidden));
-        if pixels.isfinite().all().int64_value(&[]) == 0 {
+        let is_finite = ReadBack::of(&pixels.isfinite().all());
+        let picture = ReadBack::of(&image_processor::to_bytes(&pixels));
+        if is_finite.wait().int64_value(&[]) == 0 {
             return Err(PipelineError::NotFinite);
         }
-        Ok(image_processor::to_image(&pixels.to_device(Device::Cpu)))
+        Ok(image_processor::of_bytes(&picture.wait()))
     }
 }
 
@@ -258,7 +263,7 @@ impl Conditioning {
         let is_wanted = |branch: &Branch| *branch == Branch::Text || branches.contains(branch);
         let rows = (0..).zip(&self.branches).filter(|(_, branch)| is_wanted(branch));
         let (rows, branches): (Vec<i64>, Vec<Branch>) = rows.unzip();
-        let rows = Tensor::from_slice(&rows).to_device(self.prompt_embeds.device());
+        let rows = transfer::to_device(&Tensor::from_slice(&rows), self.prompt_embeds.device());
         Self {
             branches,
             prompt_embeds: self.prompt_embeds.index_select(0, &rows),

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
+use crate::kernels::transfer::to_device;
 use crate::schedulers::{Scheduler, Step};
 
 /// Held while the process-wide generator is seeded and drawn from; tch reaches no other.
@@ -43,11 +44,17 @@ impl NoiseTape {
     /// The same noise on a device, so that no step waits for its own.
     #[must_use]
     pub fn to_device(&self, device: Device) -> Self {
-        let on_device = |it: &Tensor| it.to_device(device);
-        Self {
-            initial: on_device(&self.initial),
-            steps: self.steps.iter().map(on_device).collect(),
+        if !device.is_cuda() {
+            let on_device = |it: &Tensor| it.to_device(device);
+            let steps = self.steps.iter().map(on_device).collect();
+            return Self { initial: on_device(&self.initial), steps };
         }
+        // At once, out of memory that a GPU reaches by itself, since every other copy waits for all that the GPU was asked before.
+        let all: Vec<&Tensor> = self.all().collect();
+        let all = to_device(&Tensor::stack(&all, 0), device);
+        let mut all = all.unbind(0).into_iter();
+        let initial = all.next().expect("a tape has the noise of x_T");
+        Self { initial, steps: all.collect() }
     }
 
     /// The noise of `x_T`, not yet times `init_noise_sigma`.

@@ -20,7 +20,7 @@ use retouch::{
         },
         settings::Modulation,
     },
-    kernels::cuda_graph::CudaGraphError,
+    kernels::cuda_library::CudaLibraryError,
     pipelines::{
         BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
         captured::{CapturedCalls, Recorder, Replay},
@@ -50,7 +50,7 @@ impl Counts {
 struct Rerunning(Counts);
 
 impl Recorder for Rerunning {
-    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaGraphError> {
+    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaLibraryError> {
         self.0.recorded.fetch_add(1, Ordering::Relaxed);
         work();
         let played = Arc::clone(&self.0.played);
@@ -69,11 +69,11 @@ struct Failing {
 }
 
 impl Recorder for Failing {
-    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaGraphError> {
+    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaLibraryError> {
         self.counts.recorded.fetch_add(1, Ordering::Relaxed);
         work();
         let refused =
-            || CudaGraphError::Refused { what: "a test", message: "no memory".to_owned() };
+            || CudaLibraryError::Refused { what: "a test", message: "no memory".to_owned() };
         if !self.records {
             return Err(refused());
         }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::attn_processor::{
     Attended, AttnKind, AttnProcessor, AttnSite, Branch, CallShape, GuestTensors, Qkv, Replayable,
@@ -19,7 +19,7 @@ pub struct AttnModulator {
     modulation: Modulation,
     /// (1, 1, H, W), 1 = edit, at the size of the model's picture.
     mask: Tensor,
-    /// The mask at each grid that was asked for, (Q, 1).
+    /// Whether a cell is edited, at each grid that was asked for, (Q, 1).
     by_grid: BTreeMap<(i64, i64), Tensor>,
 }
 
@@ -29,10 +29,10 @@ impl AttnModulator {
         Self { modulation, mask, by_grid: BTreeMap::new() }
     }
 
-    /// The mask at a site's grid, (Q, 1): a cell is edited if any pixel of it is, so that small regions survive.
+    /// Whether each cell of a site's grid is edited, (Q, 1): it is if any pixel of it is, so that small regions survive.
     fn at(&mut self, site: &AttnSite) -> Tensor {
         let mask = &self.mask;
-        let pool = || mask.adaptive_max_pool2d([site.height, site.width]).0.view([-1, 1]);
+        let pool = || mask.adaptive_max_pool2d([site.height, site.width]).0.view([-1, 1]).gt(0.0);
         self.by_grid.entry((site.height, site.width)).or_insert_with(pool).shallow_clone()
     }
 }
@@ -51,7 +51,7 @@ impl AttnProcessor for AttnModulator {
             Modulation::Mask => first_value(qkv, row),
             Modulation::Null => qkv.attend_across(row, qkv.null_row()),
         };
-        text.copy_(&text.where_self(&mask.gt(0.0), &outside.to_kind(text.kind())));
+        text.copy_(&text.where_self(&mask, &outside));
     }
 
     fn replayable(&mut self, call: &CallShape<'_>) -> Option<&mut dyn Replayable> {
@@ -87,7 +87,7 @@ impl Replayable for AttnModulator {
     fn replayed(&mut self, _visited: &[AttnSite]) {}
 }
 
-/// The first token's value, (H, 1, D) in fp32.
+/// The first token's value, (H, 1, D).
 fn first_value(qkv: &Qkv<'_>, row: i64) -> Tensor {
-    qkv.value.select(0, row).narrow(1, 0, 1).to_kind(Kind::Float)
+    qkv.value.select(0, row).narrow(1, 0, 1)
 }

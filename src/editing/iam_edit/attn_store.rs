@@ -21,6 +21,9 @@ const MAX_GRID_SIDE: i64 = 64;
 /// Probabilities computed at a time, in numbers: 16 MiB.
 const CHUNK: i64 = 4 << 20;
 
+/// The same for 16 bits each in one pass: 256 MiB.
+const ONCE: i64 = 128 << 20;
+
 /// Height and width of a map, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Grid {
@@ -233,7 +236,8 @@ impl AttnMap {
     fn add(&mut self, qkv: &Qkv<'_>, attended: &Attended, row: i64) {
         let (heads, queries, keys) = (qkv.query.size()[1], qkv.query.size()[2], qkv.key.size()[2]);
         let options = (Kind::Float, self.sum.device());
-        let chunk = (CHUNK / (heads * keys)).clamp(1, queries);
+        let chunk = if qkv.adds_at_once() { ONCE } else { CHUNK };
+        let chunk = (chunk / (heads * keys)).clamp(1, queries);
         let mut start = 0;
         while start < queries {
             let length = chunk.min(queries - start);

@@ -4,6 +4,7 @@
 //! a mapping kills it. Bytes pass through a small buffer into the tensor that was allocated for them, cast on the way.
 
 use std::{
+    cell::RefCell,
     fs::File,
     io,
     os::unix::fs::FileExt,
@@ -13,10 +14,14 @@ use std::{
 use safetensors::{Dtype, tensor::Metadata};
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::kernels::transfer::Staging;
 use crate::models::weights::error::WeightsError;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
+
+/// Bytes read at a time for a GPU.
+const STAGED: usize = 16 << 20;
 
 /// Bytes of the header's length, which begins the file.
 const LENGTH_BYTES: u64 = 8;
@@ -30,6 +35,8 @@ pub(in crate::models) struct WeightsFile {
     pub(in crate::models) path: PathBuf,
     file: File,
     data_start: u64,
+    /// Where bytes for a GPU pass through.
+    staging: RefCell<Option<Staging>>,
 }
 
 /// Where a tensor lies in a file, and what it is there.
@@ -128,7 +135,8 @@ impl WeightsFile {
             })
             .collect();
         stored.sort_by_key(|it| it.start);
-        Ok((Self { path: path.to_owned(), file, data_start }, stored))
+        let path = path.to_owned();
+        Ok((Self { path, file, data_start, staging: RefCell::default() }, stored))
     }
 
     /// Reads a tensor of a floating-point dtype, chunk by chunk, into `shape` in the target dtype.
@@ -139,6 +147,9 @@ impl WeightsFile {
         shape: &[i64],
         target: (Kind, Device),
     ) -> io::Result<Read> {
+        if target.1.is_cuda() {
+            return self.read_to_gpu(stored, source, shape, target);
+        }
         let tensor = Tensor::f_empty(shape, target).map_err(|it| first_line(&it))?;
         let flat = tensor.view([-1]);
         let width = source.elt_size_in_bytes();
@@ -154,6 +165,41 @@ impl WeightsFile {
             )?;
             let chunk = Tensor::from_data_size(bytes, &[count], source);
             let cast = chunk.to_kind(target.0);
+            if !is_finite(&cast) {
+                values = if is_finite(&chunk) { Values::Overflow } else { Values::NotFinite };
+            }
+            flat.narrow(0, done, count).copy_(&cast);
+            done += count;
+        }
+        Ok(Read { tensor, values })
+    }
+
+    /// [`Self::read`] without a thing done to the numbers on the CPU, whose threads may be others'.
+    fn read_to_gpu(
+        &self,
+        stored: &Stored,
+        source: Kind,
+        shape: &[i64],
+        target: (Kind, Device),
+    ) -> io::Result<Read> {
+        let failed = |it: TchError| first_line(&it);
+        let mut staging = self.staging.borrow_mut();
+        let staging = match &mut *staging {
+            Some(staging) => staging,
+            none => none.insert(Staging::new(STAGED, target.1).map_err(failed)?),
+        };
+        let tensor = Tensor::f_empty(shape, target).map_err(failed)?;
+        let flat = tensor.view([-1]);
+        let width = source.elt_size_in_bytes();
+        let mut values = Values::Finite;
+        let mut done = 0;
+        while done < stored.elements() {
+            let count = (stored.elements() - done).min((STAGED / width) as i64);
+            let start = self.data_start + stored.start + (done as usize * width) as u64;
+            self.file.read_exact_at(&mut staging.bytes()[..count as usize * width], start)?;
+            let chunk = staging.copied(count, source, target.1).map_err(failed)?;
+            let cast = chunk.to_kind(target.0);
+            let is_finite = |it: &Tensor| it.isfinite().all().int64_value(&[]) == 1;
             if !is_finite(&cast) {
                 values = if is_finite(&chunk) { Values::Overflow } else { Values::NotFinite };
             }

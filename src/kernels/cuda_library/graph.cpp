@@ -1,8 +1,5 @@
-// libtorch's CUDA graphs behind a C interface: a library of its own, opened at run time by `src/kernels/cuda_graph/mod.rs`.
-//
-// Every function returns null, or what went wrong: text that is valid until the thread's next call. No exception leaves it.
+// libtorch's CUDA graphs behind a C interface; `graph.rs` calls it.
 
-#include <exception>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -12,6 +9,8 @@
 #include <ATen/cuda/MemPool.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
+
+#include "guarded.h"
 
 namespace {
 
@@ -33,22 +32,6 @@ struct Graph {
   // The thread's own stream, while it records.
   std::optional<c10::cuda::CUDAStreamGuard> on_stream;
 };
-
-template <typename Work>
-const char* guarded(Work work) noexcept {
-  thread_local std::string message;
-  try {
-    work();
-    return nullptr;
-  } catch (const c10::Error& error) {
-    message = error.what_without_backtrace();
-  } catch (const std::exception& error) {
-    message = error.what();
-  } catch (...) {
-    message = "an exception of an unknown kind";
-  }
-  return message.c_str();
-}
 
 }  // namespace
 

@@ -1,6 +1,6 @@
-"""Compiles `libretouch_cuda_graph.so`, which records CUDA graphs, and prints its path; needs a C++ compiler, no CUDA toolkit.
+"""Compiles `libretouch_cuda.so`, CUDA graphs and fused layers, and prints its path; needs a C++ compiler, no CUDA toolkit.
 
-    python3 .ci/cuda_graph.py FOLDER        # or: make cuda-graph
+    python3 .ci/cuda_library.py FOLDER        # or: make cuda-library
 
 The headers are those of libtorch and of two of NVIDIA's wheels, unpacked once beside libtorch. What libtorch's CUDA half and
 the CUDA runtime define stays undefined: the process has opened both before it opens this library.
@@ -16,8 +16,9 @@ from pathlib import Path
 
 import libtorch
 
-SOURCE = Path(__file__).resolve().parent.parent / "src" / "kernels" / "cuda_graph" / "shim.cpp"
-NAME = "libretouch_cuda_graph.so"
+HERE = Path(__file__).resolve().parent.parent / "src" / "kernels" / "cuda_library"
+SOURCES = [HERE / it for it in ("graph.cpp", "fused.cpp", "event.cpp")]
+NAME = "libretouch_cuda.so"
 
 # The runtime's headers at the version that torch 2.11.0 pins; they include those of `crt`, which has the toolkit's version.
 CRT = {
@@ -33,20 +34,21 @@ def main() -> None:
     try:
         print(built(Path(sys.argv[1])))
     except (OSError, subprocess.SubprocessError, zipfile.BadZipFile) as error:
-        sys.exit(f"cuda-graph: {error}")
+        sys.exit(f"cuda-library: {error}")
 
 
 def built(folder: Path) -> Path:
-    """The library in this folder, compiled anew if its source is newer."""
+    """The library in this folder, compiled anew if a source is newer."""
     library = folder / NAME
-    if library.exists() and library.stat().st_mtime >= SOURCE.stat().st_mtime:
+    newest = max(it.stat().st_mtime for it in (*SOURCES, HERE / "guarded.h"))
+    if library.exists() and library.stat().st_mtime >= newest:
         return library
     own = os.environ.get("LIBTORCH")
     torch = libtorch.view(Path(own).resolve()) if own else libtorch.fetched()
     folder.mkdir(parents=True, exist_ok=True)
     part = library.with_suffix(".part")
     includes = [f"-isystem{it}" for it in (torch / "include", headers())]
-    subprocess.run([os.environ.get("CXX", "c++"), *FLAGS, *includes, str(SOURCE), "-o", str(part)], check=True)
+    subprocess.run([os.environ.get("CXX", "c++"), *FLAGS, *includes, *map(str, SOURCES), "-o", str(part), "-ldl"], check=True)
     part.rename(library)
     return library
 
