@@ -4,7 +4,6 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::transfer::to_device;
 use crate::schedulers::{Scheduler, Step};
 
 /// Held while the process-wide generator is seeded and drawn from; tch reaches no other.
@@ -51,7 +50,8 @@ impl NoiseTape {
         }
         // At once, out of memory that a GPU reaches by itself, since every other copy waits for all that the GPU was asked before.
         let all: Vec<&Tensor> = self.all().collect();
-        let all = to_device(&Tensor::stack(&all, 0), device);
+        let all = Tensor::stack(&all, 0).internal_pin_memory(device);
+        let all = all.to_device_(device, Kind::Float, true, false);
         let mut all = all.unbind(0).into_iter();
         let initial = all.next().expect("a tape has the noise of x_T");
         Self { initial, steps: all.collect() }
