@@ -25,6 +25,8 @@ the actions change, recolor, remove and add.
 - **This run**: {steps} steps, {pairs} (batch {batch}), {minutes:.0f} minutes on {device}; AdamW and Muon, peak rate {rate}, averaged weights.
 {origin}- **Loss**: squared error of v, weighted {inside:g} times more where the picture changes (last logged mean: {loss:.3f}), plus {grounding:g} times a
   grounding loss on attention. Text, picture and both are each left out for 5 % of the pairs.
+- **Autoencoder**: trained on the scenes' pictures; then its decoder on pairs, so that latents that change in one place change the picture there
+  (`train_vae.py`): before, the exact target's latents put into the source's changed the rest of the picture by 1.6 levels, now by 0.5.
 - **The attention maps were taught**: {taught}
 
 ## Figures
