@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 use crate::editing::{
     EditError,
     iam_edit::{attn_store::Grid, localization_map::Localization},
+    request::Preserve,
     session::EditSession,
 };
 use crate::picture::{
@@ -45,6 +46,8 @@ pub enum MaskSource {
 pub struct EditMask {
     full: Mask,
     gate: Mask,
+    /// Where attention may act, at the size that the model works at.
+    attended: Mask,
     /// The mask before it was grown for the edit.
     found: Mask,
     feather: Radius,
@@ -126,8 +129,18 @@ impl EditMask {
         if full.is_empty() || gate.is_empty() {
             return Err(EditError::EmptyMask);
         }
+
+        // 4. Attention that ends where a given mask does has no room for what the words relate; the rest is put back anyhow.
+        let grow = Radius::of_share(session.request.settings.grow.get(), canvas);
+        let given = choice.shapes.is_some();
+        let room = given && session.request.settings.preserve != Preserve::None;
+        let attended = if room && grow != Radius::default() {
+            gate.clone().union(&pooled(&full.clone().dilated(grow), work))
+        } else {
+            gate.clone()
+        };
         let source = if choice.is_left_open() { MaskSource::Proposed } else { MaskSource::Chosen };
-        Ok(Some(Self { full, gate, found, feather: choice.feather, source }))
+        Ok(Some(Self { full, gate, attended, found, feather: choice.feather, source }))
     }
 
     /// The mask that holds the whole picture.
@@ -136,8 +149,8 @@ impl EditMask {
             Mask::from_fn(session.canvas_size(), |_, _| true),
             Mask::from_fn(session.work_size(), |_, _| true),
         );
-        let found = full.clone();
-        Self { full, gate, found, feather: Radius::default(), source: MaskSource::Whole }
+        let (found, attended) = (full.clone(), gate.clone());
+        Self { full, gate, attended, found, feather: Radius::default(), source: MaskSource::Whole }
     }
 
     /// The mask at the size of the result.
@@ -162,9 +175,15 @@ impl EditMask {
 
     /// The mask at the size that the model works at, (1, 1, H, W) in fp32, 1 = edit.
     pub fn gate_tensor(&self, device: Device) -> Tensor {
-        let size = self.gate.size();
-        let pixels = Tensor::from_slice(self.gate.as_image().as_raw()).gt(0).to_kind(Kind::Float);
-        pixels.view([1, 1, i64::from(size.height), i64::from(size.width)]).to_device(device)
+        tensor(&self.gate, device)
+    }
+
+    /// Where attention may act, as [`Self::gate_tensor`]: the mask, and as far around one that was given as a found one is grown.
+    ///
+    /// Differs: IAM-Edit's attention ends with the mask, which it finds by itself. Nothing of this shows around the mask, since
+    /// what is there is put back; with [`Preserve::None`] it does end there.
+    pub fn attended_tensor(&self, device: Device) -> Tensor {
+        tensor(&self.attended, device)
     }
 
     /// The edited picture inside the mask, the original outside, pixel for pixel; softened inward by the feather.
@@ -186,6 +205,13 @@ impl MaskSource {
 
 /// How far the picture's edges may lie from those of the cells, in cells (docs/ablations.md).
 const REFINE_CELLS: f64 = 3.0;
+
+/// (1, 1, H, W) in fp32, 1 = edit.
+fn tensor(mask: &Mask, device: Device) -> Tensor {
+    let size = mask.size();
+    let pixels = Tensor::from_slice(mask.as_image().as_raw()).gt(0).to_kind(Kind::Float);
+    pixels.view([1, 1, i64::from(size.height), i64::from(size.width)]).to_device(device)
+}
 
 /// The clusters' masks at both sizes, brought to the picture's edges if the settings say so and the object has edges there.
 fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> (Mask, Mask) {

@@ -160,7 +160,7 @@ pub fn edit(
 ) -> Result<Tensor, EditError> {
     let (request, settings) = (session.request, &session.request.settings);
     let run = session.run(Pass::Edit, &request.instruction)?;
-    let gate = mask.gate_tensor(session.image_latents()?.device());
+    let gate = mask.attended_tensor(session.image_latents()?.device());
     let preserve = LatentPreserve::of(session, mask, &run)?;
     let modulator = AttnModulator::new(settings.modulation, gate);
     session.denoise(Pass::Edit, &run, Box::new(modulator), sink, &|done, latents| match &preserve {
