@@ -300,6 +300,26 @@ fn preserved_latents_end_as_the_source_where_the_mask_is_closed() {
 }
 
 #[test]
+fn attention_goes_beyond_a_given_mask_where_the_rest_is_put_back() {
+    let case = Case::all().next().unwrap();
+    let mut request = case.request(Modulation::Gate);
+    request.settings.grow = 0.25.try_into().unwrap();
+    let open = |request: &EditRequest| {
+        let session = EditSession::new(&case.pipeline, request);
+        let mask = EditMask::settle(&session, None).unwrap().unwrap();
+        let cells = |it: Tensor| it.sum(Kind::Float).double_value(&[]);
+        (cells(mask.gate_tensor(Device::Cpu)), cells(mask.attended_tensor(Device::Cpu)))
+    };
+    let (mask, attended) = open(&request);
+    assert_eq!(mask, attended, "nothing is put back");
+
+    request.settings.preserve = Preserve::Latent;
+    let (same, attended) = open(&request);
+    assert_eq!(mask, same, "what may change");
+    assert!(attended > mask, "{attended} of {mask} cells");
+}
+
+#[test]
 fn a_break_stops_the_edit_within_one_step() {
     let case = Case::all().next().unwrap();
     let request = case.request(Modulation::Gate);
