@@ -307,7 +307,7 @@ fn attention_goes_beyond_a_given_mask_where_the_rest_is_put_back() {
     let open = |request: &EditRequest| {
         let session = EditSession::new(&case.pipeline, request);
         let mask = EditMask::settle(&session, None).unwrap().unwrap();
-        let cells = |it: Tensor| it.sum(Kind::Float).double_value(&[]);
+        let cells = |it: Tensor| it.sum(Kind::Int64).int64_value(&[]);
         (cells(mask.gate_tensor(Device::Cpu)), cells(mask.attended_tensor(Device::Cpu)))
     };
     let (mask, attended) = open(&request);
