@@ -44,7 +44,7 @@ unsafe impl Send for CudaGraph {}
 impl CudaRecorder {
     /// Opens the library, from the first of `folders` that has it, for a device of this process.
     ///
-    /// [`open_cuda`](super::cuda::open_cuda) must have been called: the library uses what that has opened.
+    /// [`open_cuda`](crate::kernels::cuda::open_cuda) must have been called: the library uses what that has opened.
     ///
     /// # Errors
     /// [`CudaLibraryError`] if the library is missing or of another version, or if there is no such device.
