@@ -26,7 +26,7 @@ the actions change, recolor, remove and add.
 {origin}- **Loss**: squared error of v, weighted {inside:g} times more where the picture changes (last logged mean: {loss:.3f}), plus {grounding:g} times a
   grounding loss on attention. Text, picture and both are each left out for 5 % of the pairs.
 - **Autoencoder**: trained on the scenes' pictures; then its decoder on pairs, so that latents that change in one place change the picture there
-  (`train_vae.py`): before, the exact target's latents put into the source's changed the rest of the picture by 1.6 levels, now by 0.5.
+  (`train_vae.py`; what that gives stands in docs/ablations.md of the project).
 - **The attention maps were taught**: {taught}
 
 ## Figures
