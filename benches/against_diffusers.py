@@ -143,8 +143,7 @@ def main() -> None:
     if not args.model.exists():
         import random_model
 
-        print(f"writing random weights of full size to {args.model}", file=sys.stderr)
-        random_model.write(args.model)
+        random_model.write_apart(args.model)
     image = args.out / "input.png"
     picture(args.size, image)
     found = {dtype: {} for dtype in DTYPES}

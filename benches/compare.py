@@ -172,8 +172,7 @@ def main() -> None:
     if not args.model.exists():
         import random_model
 
-        print(f"writing random weights of full size to {args.model}", file=sys.stderr)
-        random_model.write(args.model)
+        random_model.write_apart(args.model)
     found = measure(args)
     draw(found, FLOP, args.out / "compare.png")
     print(report(found))
