@@ -6,8 +6,8 @@
 use super::Action;
 use super::grammar::Reading;
 use super::lexicon::{
-    DETERMINERS, GONE, ING_NOUNS, PERSONS, PREPOSITIONS, RECIPIENTS, STRENGTHENING, THINGS, has,
-    is_adjective, is_comparative,
+    DETERMINERS, GONE, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, RECIPIENTS,
+    STRENGTHENING, THINGS, has, is_adjective, is_comparative,
 };
 use super::phrase::{Definiteness, Found, phrases, starts_definite};
 use super::predicate;
@@ -187,11 +187,10 @@ fn last_phrase(tokens: &[Token]) -> Option<usize> {
     while at > 1 && extends(at - 1) {
         at -= 1;
     }
+    let noun = |end: usize| tokens[..end].iter().any(is_noun);
     let subject = |end: usize| {
-        let subject = &tokens[..end];
-        let open = subject.iter().skip_while(|it| has(DETERMINERS, &it.lower)).collect::<Vec<_>>();
-        let noun = open.iter().any(|it| !is_adjective(&it.lower) && it.is_word());
-        !open.is_empty() && (noun || is_adjective(&tokens[last].lower))
+        let opened = tokens[..end].iter().all(|it| has(DETERMINERS, &it.lower));
+        !opened && (noun(end) || is_adjective(&tokens[last].lower))
     };
     let closed = |end: usize| {
         !has(PREPOSITIONS, &tokens[end - 1].lower) && !has("of and 's", &tokens[end - 1].lower)
@@ -199,7 +198,17 @@ fn last_phrase(tokens: &[Token]) -> Option<usize> {
     while at <= last && !(subject(at) && closed(at)) {
         at += 1;
     }
+    // `the blue square white`: of adjectives alone, the last that can be a noun is the object's.
+    if at <= last && !noun(at) {
+        let object = (at..last).rfind(|&it| has(NOUN_ADJECTIVES, &tokens[it].lower));
+        at = object.map_or(at, |it| it + 1);
+    }
     (at <= last).then_some(at)
+}
+
+/// Whether a word is a noun where one can stand: neither a determiner nor an adjective.
+fn is_noun(token: &Token) -> bool {
+    token.is_word() && !has(DETERMINERS, &token.lower) && !is_adjective(&token.lower)
 }
 
 /// Whether a token stands right behind a noun, so that a new phrase may begin with it.

@@ -81,6 +81,10 @@ pub(super) const ADJECTIVES: &str = "big large huge giant gigantic tiny small li
     greenish bluish reddish glowing smiling laughing crying sleeping running flying sitting standing jumping dancing \
     burning melting broken better worse less fewer transparent";
 
+/// Colors and adjectives that are nouns as often: `the blue square`, `the small orange`.
+pub(super) const NOUN_ADJECTIVES: &str = "square oval orange gold silver bronze ivory coral salmon olive violet \
+    ginger lavender brunette blonde blond cartoon plastic leather marble plaid";
+
 /// Adverbs that strengthen an adjective and so open or extend what an object becomes.
 pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally fully partially somewhat extremely";
 
