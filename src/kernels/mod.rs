@@ -7,3 +7,5 @@ pub mod flash_attention;
 pub mod onednn;
 mod openmp;
 pub mod transfer;
+#[cfg(target_arch = "x86_64")]
+mod vector;
