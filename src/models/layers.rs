@@ -3,7 +3,10 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::kernels::{
-    cuda_library::fused::{self, Activation, Shift},
+    fused::{
+        self,
+        norm::{Activation, Shift},
+    },
     onednn::{PackedConv2d, PackedLinear},
 };
 use crate::models::weights::VarPath;
@@ -160,7 +163,7 @@ impl Conv2d {
 
     /// As [`Self::forward`], but where a fused layer can add the bias later, that is to be done.
     pub fn forward_but_bias(&self, xs: &Tensor) -> (Tensor, Option<&Tensor>) {
-        if fused::is_open(xs.device()) {
+        if fused::adds_bias(xs.device()) {
             (self.convolve(xs, None), Some(&self.bias))
         } else {
             (self.forward(xs), None)
@@ -235,7 +238,10 @@ impl GroupNorm {
     fn fused(&self, xs: &Tensor, shift: Shift<'_>, activation: Activation) -> Option<Tensor> {
         let Self { groups, weight, bias, eps } = self;
         let (groups, eps) = (*groups, *eps);
-        fused::group_norm(xs, &fused::GroupNorm { groups, weight, bias, eps, shift, activation })
+        fused::group_norm(
+            xs,
+            &fused::norm::GroupNorm { groups, weight, bias, eps, shift, activation },
+        )
     }
 
     /// By libtorch, which forgets the order in memory on a GPU.

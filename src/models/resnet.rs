@@ -5,7 +5,7 @@
 
 use tch::Tensor;
 
-use crate::kernels::cuda_library::fused::Shift;
+use crate::kernels::fused::norm::Shift;
 use crate::models::{
     layers::{Conv2d, GroupNorm, Linear, residual_sum},
     weights::VarPath,
