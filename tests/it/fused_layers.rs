@@ -7,6 +7,7 @@ use retouch::kernels::{
         self,
         norm::{Activation, GroupNorm, Shift},
     },
+    onednn::{PackedConv2d, PackedLinear},
 };
 use tch::{Device, IndexOp, Kind, Tensor};
 
@@ -189,6 +190,46 @@ fn geglu_is_as_exact_as_libtorchs_layers() {
         let error = check_gates(&format!("gates from {from}"), &xs);
         // Beyond, results are smaller than what fp32 has digits for.
         assert!(from < -12 || error < 3e-3, "gates from {from}: {error:.1e}");
+    }
+}
+
+#[test]
+fn products_take_a_residual_in_before_they_round() {
+    if !run_here() {
+        return;
+    }
+    for [n, c, out, h, w] in [[3, 320, 320, 16, 16], [1, 32, 48, 7, 5], [3, 64, 64, 1, 1]] {
+        let case = format!("{c} to {out} channels, {n}x{h}x{w}");
+        let xs = channels_last(&bf16(&random(&[n, c, h, w], 8)));
+        let residual = channels_last(&bf16(&(random(&[n, out, h, w], 9) * 3.0)));
+        let bias = bf16(&random(&[out], 10));
+        let before = residual.copy();
+
+        let weight = bf16(&(random(&[out, c, 3, 3], 11) * (1.0 / f64::from(3 * c as i32))));
+        let convolved = |kind| {
+            let [xs, weight, bias] = [&xs, &weight, &bias].map(|it| it.to_kind(kind));
+            xs.conv2d(&weight, Some(&bias), [1], [1], [1], 1) + residual.to_kind(kind)
+        };
+        let packed = PackedConv2d::new(weight.shallow_clone(), 1, 1).expect("weights of a CPU");
+        let ours = packed.forward_onto(&xs, &bias, &residual);
+        check(
+            &format!("{case}, convolved"),
+            &ours,
+            &convolved(Kind::BFloat16),
+            &convolved(Kind::Double),
+        );
+
+        let weight = bf16(&(random(&[out, c], 12) * (1.0 / f64::from(c as i32))));
+        let rows = |xs: &Tensor| xs.flatten(2, 3).transpose(1, 2);
+        let mapped = |kind| {
+            let [xs, weight, bias] = [&xs, &weight, &bias].map(|it| it.to_kind(kind));
+            rows(&xs).linear(&weight, Some(&bias)) + rows(&residual).to_kind(kind)
+        };
+        let packed = PackedLinear::new(weight.shallow_clone()).expect("weights of a CPU");
+        let ours = packed.forward_onto(&rows(&xs), Some(&bias), &rows(&residual));
+        check(&format!("{case}, mapped"), &ours, &mapped(Kind::BFloat16), &mapped(Kind::Double));
+
+        assert_eq!(residual, before, "{case}: a residual is somebody else's");
     }
 }
 
