@@ -14,7 +14,13 @@ use retouch::{
         store::{Limits, Store},
     },
     journal::{Journal, Space},
-    kernels::flash_attention,
+    kernels::{
+        flash_attention,
+        fused::{
+            self,
+            norm::{Activation, GroupNorm, Shift},
+        },
+    },
     pipelines::preview::LatentPreview,
     wire::{
         journal::v1::JobRecord,
@@ -71,6 +77,54 @@ fn attention_of_libtorch(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
             scale,
             false,
         )
+    });
+}
+
+/// Channels and side of a grid of three rows, as a residual block norms them at 256 px and, the last, at 512 px.
+const NORMS: [(i64, i64); 4] = [(320, 32), (1280, 16), (2560, 8), (960, 64)];
+
+/// A grid's tensors: its numbers, channels-last, weight, bias, and what is added to its rows first.
+fn grid((channels, side): (i64, i64)) -> [Tensor; 4] {
+    let shapes = [&[3, side, side, channels][..], &[channels], &[channels], &[3, channels]];
+    let [xs, weight, bias, rows] = shapes.map(|shape| random(shape, Kind::BFloat16));
+    [xs.permute([0, 3, 1, 2]), weight, bias, rows]
+}
+
+/// A group norm with the time embedding before it and `SiLU` after it.
+#[divan::bench(args = NORMS, sample_count = 30)]
+fn group_norm(bencher: Bencher<'_, '_>, size: (i64, i64)) {
+    let [xs, weight, bias, rows] = grid(size);
+    let (weight, bias) = (&weight, &bias);
+    let shift = Shift { rows: Some(&rows), channels: None };
+    let activation = Activation::Silu;
+    let norm = GroupNorm { groups: 32, weight, bias, eps: 1e-5, shift, activation };
+    bencher.bench_local(|| fused::group_norm(black_box(&xs), &norm));
+}
+
+#[divan::bench(args = NORMS, sample_count = 30)]
+fn group_norm_of_libtorch(bencher: Bencher<'_, '_>, size: (i64, i64)) {
+    let [mut xs, weight, bias, rows] = grid(size);
+    bencher.bench_local(|| {
+        xs += rows.unsqueeze(-1).unsqueeze(-1);
+        black_box(&xs).group_norm(32, Some(&weight), Some(&bias), 1e-5, true).silu_()
+    });
+}
+
+/// Rows and width of a gated activation, as in the feed-forward layers at 256 px.
+const GATES: [(i64, i64); 3] = [(3072, 1280), (768, 2560), (192, 5120)];
+
+#[divan::bench(args = GATES, sample_count = 30)]
+fn geglu(bencher: Bencher<'_, '_>, (rows, width): (i64, i64)) {
+    let xs = random(&[rows, 2 * width], Kind::BFloat16);
+    bencher.bench_local(|| fused::geglu(black_box(&xs)));
+}
+
+#[divan::bench(args = GATES, sample_count = 30)]
+fn geglu_of_libtorch(bencher: Bencher<'_, '_>, (rows, width): (i64, i64)) {
+    let xs = random(&[rows, 2 * width], Kind::BFloat16);
+    bencher.bench_local(|| {
+        let halves = black_box(&xs).chunk(2, -1);
+        &halves[0] * halves[1].gelu("none")
     });
 }
 

@@ -1,6 +1,9 @@
 //! Fused layers on a device against libtorch's in fp64, for sizes that a model has and odd ones.
 
-use retouch::kernels::cuda_library::fused::{self, Activation, GroupNorm, Shift};
+use retouch::kernels::{
+    cuda_library::fused,
+    fused::norm::{Activation, GroupNorm, Shift},
+};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 

@@ -4,6 +4,9 @@ pub mod cpu;
 pub mod cuda;
 pub mod cuda_library;
 pub mod flash_attention;
+pub mod fused;
 pub mod onednn;
 mod openmp;
 pub mod transfer;
+#[cfg(target_arch = "x86_64")]
+mod vector;

@@ -69,7 +69,44 @@ impl PackedConv2d {
         }
     }
 
-    /// (N, in, h, w) to (N, out, h′, w′), in the input's order of dimensions in memory.
+    /// (N, in, h, w) to (N, out, h′, w′), in the input's order of dimensions in memory, plus `residual`, which is as the result:
+    /// the sum is rounded, not each of them.
+    pub fn forward_onto(&self, input: &Tensor, bias: &Tensor, residual: &Tensor) -> Tensor {
+        if residual.size()[2..] == [1, 1] {
+            // libtorch 2.11 does not tell oneDNN the order of a single pixel, and fails.
+            return self.forward(input, bias) + residual;
+        }
+        self.pack(input);
+        let (stride, padding, dilation) = ([self.stride; 2], [self.padding; 2], [1i64; 2]);
+        let (bias, weight) = (handle(bias), self.weight.borrow());
+        call("convolution onto a residual", |output| {
+            // SAFETY: as for the convolution alone, below.
+            unsafe {
+                aoti_torch_cpu_mkldnn__convolution_pointwise_binary(
+                    handle(input),
+                    handle(residual),
+                    handle(&weight),
+                    &raw const bias,
+                    padding.as_ptr(),
+                    2,
+                    stride.as_ptr(),
+                    2,
+                    dilation.as_ptr(),
+                    2,
+                    1,
+                    c"add".as_ptr(),
+                    ptr::null(),
+                    ptr::null(),
+                    ptr::null(),
+                    0,
+                    ptr::null(),
+                    output,
+                )
+            }
+        })
+    }
+
+    /// As [`Self::forward_onto`], plus nothing.
     pub fn forward(&self, input: &Tensor, bias: &Tensor) -> Tensor {
         self.pack(input);
         let (stride, padding, dilation) = ([self.stride; 2], [self.padding; 2], [1i64; 2]);
@@ -125,6 +162,25 @@ impl PackedLinear {
         Ok(Self { weight: unsafe { Tensor::from_ptr((stack[0] as *mut c_void).cast()) } })
     }
 
+    /// (…, in) to (…, out), plus `residual`, (…, out): the sum is rounded, not each of them.
+    pub fn forward_onto(&self, input: &Tensor, bias: Option<&Tensor>, residual: &Tensor) -> Tensor {
+        let bias = bias.map(handle);
+        let bias = bias.as_ref().map_or(ptr::null(), ptr::from_ref);
+        call("linear map onto a residual", |output| {
+            // SAFETY: as for the convolution.
+            unsafe {
+                aoti_torch_cpu__linear_pointwise_binary(
+                    handle(input),
+                    handle(residual),
+                    handle(&self.weight),
+                    bias,
+                    c"add".as_ptr(),
+                    output,
+                )
+            }
+        })
+    }
+
     /// (…, in) to (…, out).
     pub fn forward(&self, input: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let bias = bias.map(handle);
@@ -169,6 +225,27 @@ unsafe extern "C" {
         output: *mut Handle,
     ) -> c_int;
 
+    fn aoti_torch_cpu_mkldnn__convolution_pointwise_binary(
+        input: Handle,
+        other: Handle,
+        weight: Handle,
+        bias: *const Handle,
+        padding: *const i64,
+        paddings: i64,
+        stride: *const i64,
+        strides: i64,
+        dilation: *const i64,
+        dilations: i64,
+        groups: i64,
+        function: *const c_char,
+        alpha: *const f64,
+        unary_function: *const *const c_char,
+        unary_scalars: *const *const f64,
+        unary_scalar_count: i64,
+        unary_algorithm: *const *const c_char,
+        output: *mut Handle,
+    ) -> c_int;
+
     fn aoti_torch_cpu__linear_pointwise(
         input: Handle,
         weight: Handle,
@@ -177,6 +254,15 @@ unsafe extern "C" {
         scalars: *const *const f64,
         scalar_count: i64,
         algorithm: *const *const c_char,
+        output: *mut Handle,
+    ) -> c_int;
+
+    fn aoti_torch_cpu__linear_pointwise_binary(
+        input: Handle,
+        other: Handle,
+        weight: Handle,
+        bias: *const Handle,
+        function: *const c_char,
         output: *mut Handle,
     ) -> c_int;
 

@@ -1,12 +1,15 @@
 //! Work on libtorch's own threads: a second pool would fight its workers, which spin for a while after each call.
 #![expect(
     unsafe_code,
-    reason = "libgomp's entry point is found by name and called through a pointer"
+    reason = "libgomp's entry point is found by name and called through a pointer, and threads share memory"
 )]
 
 use std::{
     ffi::{c_uint, c_void},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use libloading::os::unix::Library;
@@ -15,15 +18,43 @@ use libloading::os::unix::Library;
 type Parallel =
     unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void, c_uint, c_uint);
 
-/// Whether [`on_each_thread`] has libtorch's team, and not the caller's thread alone.
+/// The start of memory that several threads use, each its own part where it writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shared<T>(*mut T);
+
+// SAFETY: whoever goes through the pointer says why it may.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+/// Whether [`share`] has libtorch's team, and not the caller's thread alone.
 pub(super) fn has_team() -> bool {
     parallel().is_some()
+}
+
+/// Runs `tasks` tasks on libtorch's threads, each thread with a scratch of its own; none may panic.
+pub(super) fn share<S>(
+    tasks: usize,
+    scratch: impl Fn() -> S + Sync,
+    run: impl Fn(&mut S, usize) + Sync,
+) {
+    let next = AtomicUsize::new(0);
+    on_each_thread(&|| {
+        let mut scratch = scratch();
+        loop {
+            let task = next.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                break;
+            }
+            run(&mut scratch, task);
+        }
+    });
 }
 
 /// Runs `body` once on each of libtorch's threads, as many as it uses itself for one operator, and waits for them.
 ///
 /// `body` shares its work through an atomic counter, so it is right on any number of threads; it must not panic.
-pub(super) fn on_each_thread<F: Fn() + Sync>(body: &F) {
+fn on_each_thread<F: Fn() + Sync>(body: &F) {
     unsafe extern "C" fn call<F: Fn() + Sync>(body: *mut c_void) {
         // SAFETY: `on_each_thread` passes a pointer to a live `F`, which may be shared between threads.
         unsafe { (*body.cast::<F>())() }
@@ -48,4 +79,19 @@ fn parallel() -> Option<Parallel> {
         let symbol = unsafe { process.get::<Parallel>(b"GOMP_parallel\0") };
         symbol.ok().map(|it| *it)
     })
+}
+
+// === impl Shared ===
+
+impl<T> Shared<T> {
+    pub(super) fn new(start: *mut T) -> Self {
+        Self(start)
+    }
+
+    /// # Safety
+    /// As for `pointer::add`.
+    pub(super) unsafe fn at(&self, offset: usize) -> *mut T {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(offset) }
+    }
 }

@@ -7,7 +7,10 @@ use std::{cell::RefCell, fmt};
 use tch::Tensor;
 
 use crate::attn_processor::{AttnKind, AttnProcessor, AttnSite, Branch, Qkv};
-use crate::models::{layers::Linear, weights::VarPath};
+use crate::models::{
+    layers::{Linear, Sum},
+    weights::VarPath,
+};
 
 /// What the attention layers of one U-Net call share.
 pub struct AttnContext<'a> {
@@ -67,14 +70,14 @@ impl Attention {
         }
     }
 
-    /// (N, Q, C) of a grid of `height` × `width` = Q cells, to (N, Q, C).
-    pub fn forward(
+    /// (N, Q, C) of a grid of `height` × `width` = Q cells, to (N, Q, C), plus `residual`, (N, Q, C).
+    pub fn forward_onto(
         &self,
         hidden_states: &Tensor,
-        height: i64,
-        width: i64,
+        residual: Tensor,
+        [height, width]: [i64; 2],
         context: &mut AttnContext<'_>,
-    ) -> Tensor {
+    ) -> Sum {
         let query = self.split_heads(&self.to_q.forward(hidden_states)); // (N, H, Q, D)
         let (key, value) = match self.site.kind {
             AttnKind::SelfAttn => self.keys_and_values(hidden_states),
@@ -89,7 +92,8 @@ impl Attention {
             context.processor.visit(&site, &qkv, &attended);
         }
 
-        self.to_out.forward(&attended.output.transpose(1, 2).flatten(2, 3)) // (N, Q, C)
+        let hidden_states = attended.output.transpose(1, 2).flatten(2, 3); // (N, Q, H·D)
+        self.to_out.forward_onto(&hidden_states, residual) // (N, Q, C)
     }
 
     /// (N, K, E) to keys and values, each (N, H, K, D).

@@ -3,7 +3,10 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::kernels::{
-    cuda_library::fused::{self, Activation, Shift},
+    fused::{
+        self,
+        norm::{Activation, Shift},
+    },
     onednn::{PackedConv2d, PackedLinear},
 };
 use crate::models::weights::VarPath;
@@ -31,6 +34,15 @@ enum Kernel {
     Packed(PackedConv2d),
     /// Of one pixel: a linear map of channels.
     Pixel(Linear),
+}
+
+/// A residual and what a linear map adds to it.
+#[derive(Debug)]
+pub enum Sum {
+    /// Added up by the map, before it rounded.
+    Done(Tensor),
+    /// Still to be added up: the residual, and the map's result.
+    Addends([Tensor; 2]),
 }
 
 /// A norm over groups of channels and all positions (torch: `nn.GroupNorm`).
@@ -61,6 +73,11 @@ pub fn channels_last(xs: &Tensor) -> Tensor {
     }
 }
 
+/// The pixels of a grid (N, C, h, w) as rows (N, h·w, C), a view.
+pub fn rows_of(xs: &Tensor) -> Tensor {
+    xs.flatten(2, 3).transpose(1, 2)
+}
+
 /// Whether convolutions of this tensor's dtype and device work channels-last: oneDNN's all do, and those of tensor cores.
 fn works_channels_last(xs: &Tensor) -> bool {
     match xs.device() {
@@ -68,18 +85,6 @@ fn works_channels_last(xs: &Tensor) -> bool {
         Device::Cuda(_) => matches!(xs.kind(), Kind::Half | Kind::BFloat16),
         _ => false,
     }
-}
-
-/// What two branches of a residual block add up to, (N, C, h, w), with the bias that the first still lacks; may write on the first.
-pub fn residual_sum(mut xs: Tensor, bias: Option<&Tensor>, residual: &Tensor) -> Tensor {
-    let sum = bias.and_then(|bias| fused::residual_sum(&xs, residual, bias));
-    sum.unwrap_or_else(|| {
-        if let Some(bias) = bias {
-            xs += bias.view([1, -1, 1, 1]);
-        }
-        xs += residual;
-        xs
-    })
 }
 
 /// Of (…, 2·I), values and gates: values · gelu(gates), (…, I); may write on what it is given (diffusers: `GEGLU`).
@@ -120,10 +125,33 @@ impl Linear {
         self.forward_with(xs, self.bias.as_ref())
     }
 
+    /// (…, in) to (…, out), plus `residual`, (…, out).
+    pub fn forward_onto(&self, xs: &Tensor, residual: Tensor) -> Sum {
+        match &self.weight {
+            Ok(packed) => Sum::Done(packed.forward_onto(xs, self.bias.as_ref(), &residual)),
+            Err(_) => Sum::Addends([residual, self.forward(xs)]),
+        }
+    }
+
     fn forward_with(&self, xs: &Tensor, bias: Option<&Tensor>) -> Tensor {
         match &self.weight {
             Ok(packed) => packed.forward(xs, bias),
             Err(weight) => xs.linear(weight, bias),
+        }
+    }
+}
+
+// === impl Sum ===
+
+impl Sum {
+    /// The sum; may write on the residual.
+    pub fn into_tensor(self) -> Tensor {
+        match self {
+            Self::Done(sum) => sum,
+            Self::Addends([mut residual, more]) => {
+                residual += more;
+                residual
+            }
         }
     }
 }
@@ -160,11 +188,27 @@ impl Conv2d {
 
     /// As [`Self::forward`], but where a fused layer can add the bias later, that is to be done.
     pub fn forward_but_bias(&self, xs: &Tensor) -> (Tensor, Option<&Tensor>) {
-        if fused::is_open(xs.device()) {
+        if fused::adds_bias(xs.device()) {
             (self.convolve(xs, None), Some(&self.bias))
         } else {
             (self.forward(xs), None)
         }
+    }
+
+    /// (N, in, h, w) to (N, out, h′, w′), plus `residual`, which is as the result.
+    pub fn forward_onto(&self, xs: &Tensor, residual: &Tensor) -> Tensor {
+        if let Kernel::Packed(packed) = &self.kernel {
+            return packed.forward_onto(xs, &self.bias, residual);
+        }
+        let (mut xs, bias) = self.forward_but_bias(xs);
+        let sum = bias.and_then(|bias| fused::residual_sum(&xs, residual, bias));
+        sum.unwrap_or_else(|| {
+            if let Some(bias) = bias {
+                xs += bias.view([1, -1, 1, 1]);
+            }
+            xs += residual;
+            xs
+        })
     }
 
     /// Without a bias on a GPU alone.
@@ -235,7 +279,10 @@ impl GroupNorm {
     fn fused(&self, xs: &Tensor, shift: Shift<'_>, activation: Activation) -> Option<Tensor> {
         let Self { groups, weight, bias, eps } = self;
         let (groups, eps) = (*groups, *eps);
-        fused::group_norm(xs, &fused::GroupNorm { groups, weight, bias, eps, shift, activation })
+        fused::group_norm(
+            xs,
+            &fused::norm::GroupNorm { groups, weight, bias, eps, shift, activation },
+        )
     }
 
     /// By libtorch, which forgets the order in memory on a GPU.
@@ -263,13 +310,16 @@ impl LayerNorm {
         xs.layer_norm([self.channels], Some(&self.weight), Some(&self.bias), self.eps, true)
     }
 
-    /// The sum of two tensors (…, channels), and its norm; may write on the first.
-    pub fn forward_of_sum(&self, mut xs: Tensor, more: &Tensor) -> (Tensor, Tensor) {
-        let fused = fused::layer_norm_of_sum(&xs, more, [&self.weight, &self.bias], self.eps);
-        fused.unwrap_or_else(|| {
-            xs += more;
-            let normed = self.forward(&xs);
-            (xs, normed)
-        })
+    /// A sum (…, channels), and its norm; may write on the sum's residual.
+    pub fn forward_of_sum(&self, sum: Sum) -> (Tensor, Tensor) {
+        if let Sum::Addends([residual, more]) = &sum {
+            let affine = [&self.weight, &self.bias];
+            if let Some(both) = fused::layer_norm_of_sum(residual, more, affine, self.eps) {
+                return both;
+            }
+        }
+        let sum = sum.into_tensor();
+        let normed = self.forward(&sum);
+        (sum, normed)
     }
 }

@@ -5,9 +5,9 @@
 
 use tch::Tensor;
 
-use crate::kernels::cuda_library::fused::Shift;
+use crate::kernels::fused::norm::Shift;
 use crate::models::{
-    layers::{Conv2d, GroupNorm, Linear, residual_sum},
+    layers::{Conv2d, GroupNorm, Linear},
     weights::VarPath,
 };
 
@@ -80,11 +80,8 @@ impl ResnetBlock2D {
         let shift = Shift { channels, rows: rows.as_ref() };
         let hidden_states = self.norm2.forward_silu_of_sum(hidden_states, shift);
 
-        let (hidden_states, bias) = self.conv2.forward_but_bias(&hidden_states);
-        match &self.conv_shortcut {
-            Some(conv_shortcut) => residual_sum(hidden_states, bias, &conv_shortcut.forward(input)),
-            None => residual_sum(hidden_states, bias, input),
-        }
+        let shortcut = self.conv_shortcut.as_ref().map(|it| it.forward(input));
+        self.conv2.forward_onto(&hidden_states, shortcut.as_ref().unwrap_or(input))
     }
 }
 

@@ -8,7 +8,7 @@ use tch::Tensor;
 use crate::attn_processor::{AttnKind, AttnSite};
 use crate::models::{
     attention::{Attention, AttnContext},
-    layers::{GroupNorm, LayerNorm, Linear, geglu},
+    layers::{GroupNorm, LayerNorm, Linear, Sum, geglu, rows_of},
     weights::VarPath,
 };
 
@@ -91,24 +91,23 @@ impl Transformer2DModel {
         }
     }
 
-    /// (N, C, h, w) to (N, C, h, w).
-    pub fn forward(&self, hidden_states: &Tensor, context: &mut AttnContext<'_>) -> Tensor {
+    /// (N, C, h, w) to (N, C, h, w); takes the hidden states, which are its own to write on.
+    pub fn forward(&self, hidden_states: Tensor, context: &mut AttnContext<'_>) -> Tensor {
         let residual = hidden_states;
-        let (height, width) = (residual.size()[2], residual.size()[3]);
+        let grid = [residual.size()[2], residual.size()[3]];
 
         // 1. Input
-        let hidden_states = self.norm.forward(hidden_states);
-        let hidden_states = hidden_states.flatten(2, 3).transpose(1, 2); // (N, Q, C)
+        let hidden_states = rows_of(&self.norm.forward(&residual)); // (N, Q, C)
         let mut hidden_states = self.proj_in.forward(&hidden_states);
 
         // 2. Blocks
         for block in &self.transformer_blocks {
-            hidden_states = block.forward(hidden_states, height, width, context);
+            hidden_states = block.forward(hidden_states, grid, context);
         }
 
         // 3. Output
-        let hidden_states = self.proj_out.forward(&hidden_states);
-        residual + hidden_states.transpose(1, 2).view_as(residual)
+        let sum = self.proj_out.forward_onto(&hidden_states, rows_of(&residual));
+        sum.into_tensor().transpose(1, 2).unflatten(2, grid) // (N, C, h, w)
     }
 }
 
@@ -135,26 +134,24 @@ impl BasicTransformerBlock {
         }
     }
 
-    /// (N, Q, C) to (N, Q, C); takes the hidden states, which are its own to write on.
+    /// (N, Q, C) of a grid of height × width = Q cells to (N, Q, C); takes the hidden states, which are its own to write on.
     fn forward(
         &self,
         hidden_states: Tensor,
-        height: i64,
-        width: i64,
+        grid: [i64; 2],
         context: &mut AttnContext<'_>,
     ) -> Tensor {
         // 1. Self-attention
         let normed = self.norm1.forward(&hidden_states);
-        let attended = self.attn1.forward(&normed, height, width, context);
+        let sum = self.attn1.forward_onto(&normed, hidden_states, grid, context);
 
         // 2. Cross-attention
-        let (hidden_states, normed) = self.norm2.forward_of_sum(hidden_states, &attended);
-        let attended = self.attn2.forward(&normed, height, width, context);
+        let (hidden_states, normed) = self.norm2.forward_of_sum(sum);
+        let sum = self.attn2.forward_onto(&normed, hidden_states, grid, context);
 
         // 3. Feed-forward
-        let (mut hidden_states, normed) = self.norm3.forward_of_sum(hidden_states, &attended);
-        hidden_states += self.ff.forward(&normed);
-        hidden_states
+        let (hidden_states, normed) = self.norm3.forward_of_sum(sum);
+        self.ff.forward_onto(&normed, hidden_states).into_tensor()
     }
 }
 
@@ -169,8 +166,8 @@ impl FeedForward {
         }
     }
 
-    /// (N, Q, C) to (N, Q, C).
-    fn forward(&self, hidden_states: &Tensor) -> Tensor {
-        self.out.forward(&geglu(&self.proj.forward(hidden_states)))
+    /// (N, Q, C) to (N, Q, C), plus `residual`, (N, Q, C).
+    fn forward_onto(&self, hidden_states: &Tensor, residual: Tensor) -> Sum {
+        self.out.forward_onto(&geglu(&self.proj.forward(hidden_states)), residual)
     }
 }

@@ -86,7 +86,7 @@ impl DownBlock2D {
         for (index, resnet) in self.resnets.iter().enumerate() {
             hidden_states = resnet.forward(&hidden_states, Some(temb));
             if let Some(attention) = self.attentions.get(index) {
-                hidden_states = attention.forward(&hidden_states, context);
+                hidden_states = attention.forward(hidden_states, context);
             }
             residuals.push(hidden_states.shallow_clone());
         }
@@ -117,7 +117,7 @@ impl UNetMidBlock2DCrossAttn {
     ) -> Tensor {
         let mut hidden_states = self.resnets[0].forward(hidden_states, Some(temb));
         for (attention, resnet) in self.attentions.iter().zip(&self.resnets[1..]) {
-            hidden_states = attention.forward(&hidden_states, context);
+            hidden_states = attention.forward(hidden_states, context);
             hidden_states = resnet.forward(&hidden_states, Some(temb));
         }
         hidden_states
@@ -170,7 +170,7 @@ impl UpBlock2D {
             hidden_states = Tensor::cat(&[hidden_states, residual], 1);
             hidden_states = resnet.forward(&hidden_states, Some(temb));
             if let Some(attention) = self.attentions.get(index) {
-                hidden_states = attention.forward(&hidden_states, context);
+                hidden_states = attention.forward(hidden_states, context);
             }
         }
         if let (Some(upsampler), Some(next)) = (&self.upsampler, residuals.last()) {

@@ -6,7 +6,7 @@
 use tch::Tensor;
 
 use crate::models::{
-    layers::{Conv2d, GroupNorm, Linear, channels_last},
+    layers::{Conv2d, GroupNorm, Linear, channels_last, rows_of},
     resnet::{Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D},
     weights::VarPath,
 };
@@ -214,7 +214,7 @@ impl UNetMidBlock2D {
     fn forward(&self, hidden_states: &Tensor) -> Tensor {
         let mut hidden_states = self.resnets[0].forward(hidden_states, None);
         if let Some(attention) = &self.attention {
-            hidden_states = attention.forward(&hidden_states);
+            hidden_states = attention.forward(hidden_states);
         }
         self.resnets[1].forward(&hidden_states, None)
     }
@@ -234,9 +234,11 @@ impl SpatialAttention {
         }
     }
 
-    /// (N, C, h, w) to (N, C, h, w).
-    fn forward(&self, residual: &Tensor) -> Tensor {
-        let hidden_states = self.group_norm.forward(residual).flatten(2, 3).transpose(1, 2); // (N, Q, C)
+    /// (N, C, h, w) to (N, C, h, w); takes the hidden states, which are its own to write on.
+    fn forward(&self, hidden_states: Tensor) -> Tensor {
+        let residual = hidden_states;
+        let grid = [residual.size()[2], residual.size()[3]];
+        let hidden_states = rows_of(&self.group_norm.forward(&residual)); // (N, Q, C)
         let heads = |linear: &Linear| linear.forward(&hidden_states).unsqueeze(1); // (N, 1, Q, C)
         let hidden_states = Tensor::scaled_dot_product_attention(
             &heads(&self.to_q),
@@ -248,8 +250,9 @@ impl SpatialAttention {
             None,
             false,
         );
-        let hidden_states = self.to_out.forward(&hidden_states.squeeze_dim(1)); // (N, Q, C)
-        residual + hidden_states.transpose(1, 2).view_as(residual)
+        let hidden_states = hidden_states.squeeze_dim(1); // (N, Q, C)
+        let sum = self.to_out.forward_onto(&hidden_states, rows_of(&residual));
+        sum.into_tensor().transpose(1, 2).unflatten(2, grid) // (N, C, h, w)
     }
 }
 

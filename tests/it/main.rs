@@ -34,6 +34,8 @@ mod savings;
 // Data sets, figures, reports.
 mod evaluation;
 mod flash_attention;
+// The CPU's own layers, and sums that products take in before they round.
+mod fused_layers;
 // Where an edit is: localizers, scores of clusters, masks at the picture's edges.
 mod localizers;
 // Jobs that share a model.

@@ -1,7 +1,7 @@
 //! Layers in one pass over a GPU's memory, where libtorch takes several: `fused.cu`, compiled for the device as it is opened.
 //!
 //! Where a layer gives `None`, libtorch has to do it: on another device, before [`open`], or for a tensor that no kernel is made
-//! for. It is not said again, since the caller has the other way.
+//! for.
 
 use std::{
     ffi::{CString, c_char, c_int, c_void},
@@ -12,48 +12,16 @@ use std::{
 
 use tch::{Device, Tensor};
 
-use crate::kernels::cuda_library::{self, CudaLibraryError, Outcome, checked, made};
+use crate::kernels::{
+    cuda_library::{self, CudaLibraryError, Outcome, checked, made},
+    fused::norm::{Activation, GroupNorm},
+};
 
 /// Most devices of a process.
 const DEVICES: usize = 64;
 
 /// The kernels, device by device; CUDA keeps them as long as the process.
 static OPEN: [OnceLock<Fused>; DEVICES] = [const { OnceLock::new() }; DEVICES];
-
-/// A norm over groups of channels, and what is done to its input before and to its output after.
-#[derive(Debug, Clone, Copy)]
-pub struct GroupNorm<'a> {
-    /// Groups of channels.
-    pub groups: i64,
-    /// Factors, (C,).
-    pub weight: &'a Tensor,
-    /// What is added then, (C,).
-    pub bias: &'a Tensor,
-    /// Added to the variance.
-    pub eps: f64,
-    /// What is added to the input first.
-    pub shift: Shift<'a>,
-    /// What becomes of the normalized.
-    pub activation: Activation,
-}
-
-/// What is added to each pixel's channels.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Shift<'a> {
-    /// In each row the same, (C,).
-    pub channels: Option<&'a Tensor>,
-    /// Row by row, (N, C).
-    pub rows: Option<&'a Tensor>,
-}
-
-/// What follows a norm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// Nothing.
-    None,
-    /// torch: `nn.SiLU`.
-    Silu,
-}
 
 /// The kernels of one device.
 #[derive(Debug)]

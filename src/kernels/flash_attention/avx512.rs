@@ -9,11 +9,9 @@
 use std::{arch::x86_64::*, f32::consts::LOG2_E, mem};
 
 use super::pack::{KEY_BLOCK, KEY_TILE, PackedHead, Rows};
+use crate::kernels::vector::{LANES, exp2, interleave, load, pair, store};
 
-/// Queries in a register.
-const LANES: usize = 16;
-
-/// Registers of queries in a tile: with [`KEY_TILE`] keys it has 24 accumulators of the 32 registers.
+/// Registers of queries in a tile, a query in each lane: with [`KEY_TILE`] keys it has 24 accumulators of the 32 registers.
 const VECTORS: usize = 4;
 
 /// Queries of one call.
@@ -280,42 +278,6 @@ unsafe fn load_queries(query: QueryBlock, queries: &mut [[__m512i; VECTORS]]) {
     }
 }
 
-/// 2 to the power of `x`, to 3e-7 of it over the range that fp32 has; 0 for -inf, NaN for NaN.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn exp2(x: __m512) -> __m512 {
-    /// The polynomial of degree 5 nearest to 2ˣ from -1/2 to 1/2 by its largest relative error, 7.5e-8.
-    const COEFFICIENTS: [f32; 6] =
-        [1.000_000_1, 0.693_146_94, 0.240_221_2, 0.055_507_13, 0.009_675_541, 0.001_327_647_2];
-    // Of two operands that are not ordered the second is taken, so that NaN stays NaN.
-    let x = _mm512_max_ps(_mm512_set1_ps(-160.0), x);
-    let whole = _mm512_roundscale_ps::<_MM_FROUND_NO_EXC>(x);
-    let rest = _mm512_sub_ps(x, whole);
-    let mut power = _mm512_set1_ps(COEFFICIENTS[5]);
-    for &coefficient in COEFFICIENTS[..5].iter().rev() {
-        power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(coefficient));
-    }
-    _mm512_scalef_ps(power, whole)
-}
-
-/// Rounds to bf16, `even` to the low half of each lane's word and `odd` to the high one.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn pair(even: __m512, odd: __m512, interleave: __m512i) -> __m512i {
-    // SAFETY: registers of equal size, any bits of which are a value.
-    let halves = unsafe { mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(odd, even)) };
-    _mm512_permutexvar_epi16(interleave, halves)
-}
-
-/// The order that brings the two halves of a register together.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn interleave() -> __m512i {
-    let order: [i16; 2 * LANES] = std::array::from_fn(|at| (at / 2 + at % 2 * LANES) as i16);
-    // SAFETY: 32 halves are a register.
-    unsafe { _mm512_loadu_si512(order.as_ptr().cast()) }
-}
-
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn is_neg_infinity(x: __m512) -> __mmask16 {
@@ -327,20 +289,6 @@ fn is_neg_infinity(x: __m512) -> __mmask16 {
 fn bf16(words: __m512i) -> __m512bh {
     // SAFETY: registers of equal size, any bits of which are a value.
     unsafe { mem::transmute(words) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn load(floats: &[f32; LANES]) -> __m512 {
-    // SAFETY: sixteen floats are a register.
-    unsafe { _mm512_loadu_ps(floats.as_ptr()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn store(floats: &mut [f32; LANES], x: __m512) {
-    // SAFETY: sixteen floats are a register.
-    unsafe { _mm512_storeu_ps(floats.as_mut_ptr(), x) }
 }
 
 #[inline]

@@ -13,6 +13,9 @@ mod pack;
 
 use tch::Tensor;
 
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::vector;
+
 /// What [`attend`] gives.
 #[derive(Debug)]
 pub struct Attended {
@@ -25,7 +28,7 @@ pub struct Attended {
 /// Whether this processor has the instructions.
 pub fn is_available() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return native::is_available();
+    return vector::is_available();
     #[cfg(not(target_arch = "x86_64"))]
     false
 }

@@ -1,11 +1,7 @@
 //! The kernel over tensors: checks, packing, and a share of the work for each of libtorch's threads.
 #![expect(unsafe_code, reason = "tensors' memory is read and written by several threads")]
 
-use std::{
-    mem::MaybeUninit,
-    slice,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::{mem::MaybeUninit, slice};
 
 use tch::{Device, Kind, Tensor};
 
@@ -14,15 +10,10 @@ use super::{
     avx512::{self, QUERY_BLOCK, QueryBlock, Scratch},
     pack::{self, PackedHead, Rows},
 };
-use crate::kernels::openmp;
-
-/// Whether the processor has AVX-512 with bf16 products, and libtorch threads to share.
-pub(super) fn is_available() -> bool {
-    openmp::has_team()
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512bf16")
-}
+use crate::kernels::{
+    openmp::{Shared, share},
+    vector,
+};
 
 /// See [`super::attend`].
 pub(super) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Option<Attended> {
@@ -31,7 +22,7 @@ pub(super) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -
     let fits = shape(&queries) == shape(&keys)
         && shape(&queries) == shape(&values)
         && keys.rows == values.rows;
-    if !is_available() || !fits || scale <= 0.0 {
+    if !vector::is_available() || !fits || scale <= 0.0 {
         return None;
     }
     let attend = match queries.dim % 5 {
@@ -53,7 +44,7 @@ fn attend_by_tiles<const TILE: usize>(
     let output = Tensor::empty([n, q, h, d], (Kind::BFloat16, Device::Cpu)).transpose(1, 2);
     let log_sum_exp = Tensor::empty([n, h, q], (Kind::Float, Device::Cpu));
     let output_heads = Layer::of(&output).expect("a tensor of a layout that the kernel takes");
-    let normalizers = Shared(log_sum_exp.data_ptr().cast::<f32>());
+    let normalizers = Shared::new(log_sum_exp.data_ptr().cast::<f32>());
 
     let keys = Packed::new(batch * heads, pack::key_words(dim, key.rows), |head, words| {
         // SAFETY: rows of a live tensor.
@@ -97,10 +88,10 @@ pub(super) fn add_mean_probs(
     let heads = |it: &Tensor| Layer::of(&it.unsqueeze(0)).expect("views of what was attended");
     let (query, key) = (heads(query), heads(key));
     let log_sum_exp = log_sum_exp.contiguous();
-    let normalizers = Shared(log_sum_exp.data_ptr().cast::<f32>());
+    let normalizers = Shared::new(log_sum_exp.data_ptr().cast::<f32>());
     assert!(sum.is_contiguous() && sum.kind() == Kind::Float && sum.device() == Device::Cpu);
     assert_eq!(sum.size(), [query.rows as i64, key.rows as i64]);
-    let map = Shared(sum.data_ptr().cast::<f32>());
+    let map = Shared::new(sum.data_ptr().cast::<f32>());
 
     let keys = Packed::new(key.heads, pack::key_words(key.dim, key.rows), |head, words| {
         // SAFETY: rows of a live tensor.
@@ -159,7 +150,7 @@ impl Layer {
         // Rows of a block are addressed by 32 bits.
         let near = row_stride < i64::from(i32::MAX) / (2 * QUERY_BLOCK as i64);
         (usable && filled && near).then(|| Self {
-            start: Shared(tensor.data_ptr().cast()),
+            start: Shared::new(tensor.data_ptr().cast()),
             batch: batch as usize,
             heads: heads as usize,
             rows: rows as usize,
@@ -200,7 +191,7 @@ impl Packed {
         pack: impl Fn(usize, &mut [MaybeUninit<i32>]) + Sync,
     ) -> Self {
         let mut words = Box::new_uninit_slice(heads * per_head);
-        let start = Shared(words.as_mut_ptr());
+        let start = Shared::new(words.as_mut_ptr());
         share(
             heads,
             || (),
@@ -217,38 +208,5 @@ impl Packed {
 
     fn of(&self, head: usize) -> &[i32] {
         &self.words[head * self.per_head..(head + 1) * self.per_head]
-    }
-}
-
-/// Runs `tasks` tasks on libtorch's threads, each thread with a scratch of its own.
-fn share<S>(tasks: usize, scratch: impl Fn() -> S + Sync, run: impl Fn(&mut S, usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    openmp::on_each_thread(&|| {
-        let mut scratch = scratch();
-        loop {
-            let task = next.fetch_add(1, Ordering::Relaxed);
-            if task >= tasks {
-                break;
-            }
-            run(&mut scratch, task);
-        }
-    });
-}
-
-/// The start of memory that several threads use, each its own part where it writes.
-#[derive(Debug, Clone, Copy)]
-struct Shared<T>(*mut T);
-
-// SAFETY: whoever goes through the pointer says why it may.
-unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    /// # Safety
-    /// As for `pointer::add`.
-    unsafe fn at(&self, offset: usize) -> *mut T {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.add(offset) }
     }
 }
