@@ -110,24 +110,6 @@ fn group_norm_of_libtorch(bencher: Bencher<'_, '_>, size: (i64, i64)) {
     });
 }
 
-/// Rows and width of a gated activation, as in the feed-forward layers at 256 px.
-const GATES: [(i64, i64); 3] = [(3072, 1280), (768, 2560), (192, 5120)];
-
-#[divan::bench(args = GATES, sample_count = 30)]
-fn geglu(bencher: Bencher<'_, '_>, (rows, width): (i64, i64)) {
-    let xs = random(&[rows, 2 * width], Kind::BFloat16);
-    bencher.bench_local(|| fused::geglu(black_box(&xs)));
-}
-
-#[divan::bench(args = GATES, sample_count = 30)]
-fn geglu_of_libtorch(bencher: Bencher<'_, '_>, (rows, width): (i64, i64)) {
-    let xs = random(&[rows, 2 * width], Kind::BFloat16);
-    bencher.bench_local(|| {
-        let halves = black_box(&xs).chunk(2, -1);
-        &halves[0] * halves[1].gelu("none")
-    });
-}
-
 /// The map of one watched layer, from its log-sum-exp.
 #[divan::bench(args = [(1024, 1024, 80), (256, 77, 160)], sample_count = 10)]
 fn watched_map(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {

@@ -27,19 +27,12 @@ pub(super) fn exp2(x: __m512) -> __m512 {
     // Of two operands that are not ordered the second is taken, so that NaN stays NaN.
     let x = _mm512_max_ps(_mm512_set1_ps(-160.0), x);
     let whole = _mm512_roundscale_ps::<_MM_FROUND_NO_EXC>(x);
-    let power = polynomial(_mm512_sub_ps(x, whole), &COEFFICIENTS);
-    _mm512_scalef_ps(power, whole)
-}
-
-/// Σ coefficient·xⁿ, the coefficient of 1 first.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) fn polynomial<const N: usize>(x: __m512, coefficients: &[f32; N]) -> __m512 {
-    let mut sum = _mm512_set1_ps(coefficients[N - 1]);
-    for &coefficient in coefficients[..N - 1].iter().rev() {
-        sum = _mm512_fmadd_ps(sum, x, _mm512_set1_ps(coefficient));
+    let rest = _mm512_sub_ps(x, whole);
+    let mut power = _mm512_set1_ps(COEFFICIENTS[5]);
+    for &coefficient in COEFFICIENTS[..5].iter().rev() {
+        power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(coefficient));
     }
-    sum
+    _mm512_scalef_ps(power, whole)
 }
 
 /// Rounds to bf16, `even` to the low half of each lane's word and `odd` to the high one.

@@ -1,4 +1,4 @@
-//! The CPU's fused layers in bf16 against float64 and against libtorch's layers, one after the other, on the same inputs.
+//! The CPU's fused group norm and sums in bf16 against float64 and against libtorch's layers, one after the other, on the same inputs.
 #![expect(clippy::print_stderr, reason = "a run says what it skipped")]
 
 use retouch::kernels::{
@@ -14,7 +14,7 @@ use tch::{Device, IndexOp, Kind, Tensor};
 /// Epsilon of every norm.
 const EPS: f64 = 1e-5;
 
-/// Whether the layers run here, which need what attention needs; says so where they do not.
+/// Whether they run here, which need what attention needs; says so where they do not.
 fn run_here() -> bool {
     let available = flash_attention::is_available();
     if !available {
@@ -156,41 +156,6 @@ fn a_number_that_is_none_spoils_its_group_and_no_other() {
     let mut expected = vec![0; 128];
     expected[64 + 8..64 + 16].fill(20); // the second row's second group of eight channels
     assert_eq!(Vec::<i64>::try_from(none.view(-1)).unwrap(), expected);
-
-    let gates = bf16(&random(&[3, 80], 5));
-    let _ = gates.i((1, 47)).fill_(f64::NAN);
-    let gated = fused::geglu(&gates).expect("a tensor of the layer's kind");
-    let none: Vec<bool> = gated.isnan().view(-1).try_into().unwrap();
-    assert_eq!(none.iter().filter(|it| **it).count(), 1);
-    assert!(none[40 + 7]);
-}
-
-#[test]
-fn geglu_is_as_exact_as_libtorchs_layers() {
-    if !run_here() {
-        return;
-    }
-    let check_gates = |case: &str, xs: &Tensor| {
-        let halves = xs.chunk(2, -1);
-        let [values, gates] = [&halves[0], &halves[1]].map(|it| it.to_kind(Kind::Double));
-        // By erfc, since 1 + erf has no digits left at -9, in fp64 either.
-        let right = values * &gates * (&gates * -0.5_f64.sqrt()).erfc() * 0.5;
-        let ours = fused::geglu(xs).expect("a tensor of the layer's kind");
-        check(case, &ours, &(&halves[0] * halves[1].gelu("none")), &right);
-        relative_error(&ours, &right)
-    };
-    for shape in [&[3, 5, 2 * 1280][..], &[1, 2], &[77, 2 * 24], &[2, 3, 2, 2 * 33], &[2 * 100]] {
-        check_gates(&format!("{shape:?}"), &bf16(&random(shape, 6)));
-    }
-    // Gates in stretches of 1 from -30 to 30, each on its own: far from 0 the function is tiny or the gate itself.
-    for from in -30..30 {
-        let options = (Kind::Float, Device::Cpu);
-        let gates = Tensor::linspace(f64::from(from), f64::from(from + 1), 999, options);
-        let xs = bf16(&Tensor::cat(&[random(&[999], 7), gates], 0));
-        let error = check_gates(&format!("gates from {from}"), &xs);
-        // Beyond, results are smaller than what fp32 has digits for.
-        assert!(from < -12 || error < 3e-3, "gates from {from}: {error:.1e}");
-    }
 }
 
 #[test]
@@ -240,14 +205,13 @@ fn results_do_not_depend_on_the_number_of_threads() {
     }
     let norm = Norm::new([3, 80, 23, 29], 3.0, 1.0);
     let layer = norm.with(16, norm.shift(), Activation::Silu);
-    let gates = bf16(&random(&[50, 2 * 70], 13));
     let threads = tch::get_num_threads();
     let results = [1, 2, 5].map(|threads| {
         tch::set_num_threads(threads);
-        [fused::group_norm(&norm.xs, &layer), fused::geglu(&gates)]
+        fused::group_norm(&norm.xs, &layer)
     });
     tch::set_num_threads(threads);
-    assert!(results[0].iter().all(Option::is_some));
+    assert!(results[0].is_some());
     assert!(results.iter().all(|it| *it == results[0]));
 }
 
@@ -269,14 +233,4 @@ fn other_tensors_are_left_to_libtorch() {
     assert!(none(&norm.xs, &GroupNorm { weight: &weight, ..plain }), "mixed kinds");
     let shift = Shift { rows: Some(&norm.channels), ..Shift::default() };
     assert!(none(&norm.xs, &GroupNorm { shift, ..plain }), "one shift for two rows");
-
-    let gates = bf16(&random(&[4, 64], 14));
-    for (case, gates) in [
-        ("fp32", gates.to_kind(Kind::Float)),
-        ("columns", gates.transpose(0, 1)),
-        ("an odd width", gates.narrow(1, 0, 63).contiguous()),
-        ("nothing", gates.narrow(1, 0, 0)),
-    ] {
-        assert!(fused::geglu(&gates).is_none(), "{case}");
-    }
 }

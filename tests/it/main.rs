@@ -34,7 +34,7 @@ mod savings;
 // Data sets, figures, reports.
 mod evaluation;
 mod flash_attention;
-// The CPU's own layers, and sums that products take in before they round.
+// The CPU's own group norm, and sums that products take in before they round.
 mod fused_layers;
 // Where an edit is: localizers, scores of clusters, masks at the picture's edges.
 mod localizers;

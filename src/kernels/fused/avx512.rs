@@ -1,4 +1,4 @@
-//! The layers' loops over channels, for AVX-512 with bf16.
+//! The norm's loops over channels, for AVX-512 with bf16.
 //!
 //! 32 channels are a register of bf16 and two of floats, those of even channels and those of odd ones: to take them apart is a
 //! shift and a mask, and no number crosses lanes before the result is rounded.
@@ -8,9 +8,7 @@
 use std::{arch::x86_64::*, f32::consts::LOG2_E};
 
 use super::norm::Activation;
-use crate::kernels::vector::{
-    LANES, exp2, first, interleave, load, load_bf16, polynomial, store, store_bf16,
-};
+use crate::kernels::vector::{LANES, exp2, first, interleave, load, load_bf16, store, store_bf16};
 
 /// Channels of a register of bf16.
 pub(super) const BLOCK: usize = 2 * LANES;
@@ -109,56 +107,10 @@ pub(super) unsafe fn normalize(
     }
 }
 
-/// Writes `length` values · gelu(gates).
-///
-/// # Safety
-/// The processor must have the features, the numbers must be there, and `output`'s for this call alone.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn geglu(values: *const u16, gates: *const u16, output: *mut u16, length: usize) {
-    let interleave = interleave();
-    for at in (0..length).step_by(BLOCK) {
-        let mask = first(length - at);
-        // SAFETY: the mask ends with the numbers.
-        let (values, gates) =
-            unsafe { (load_bf16(values.add(at), mask), load_bf16(gates.add(at), mask)) };
-        let mut products = values;
-        for half in 0..2 {
-            products[half] = _mm512_mul_ps(values[half], gelu(gates[half]));
-        }
-        // SAFETY: as above.
-        unsafe { store_bf16(output.add(at), mask, products, interleave) };
-    }
-}
-
 /// x / (1 + exp(-x)).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn silu(x: __m512) -> __m512 {
     let power = exp2(_mm512_mul_ps(x, _mm512_set1_ps(-LOG2_E)));
     _mm512_div_ps(x, _mm512_add_ps(power, _mm512_set1_ps(1.0)))
-}
-
-/// x·Φ(x), Φ being the normal distribution's function, to 1e-6 of it but where that is too small for fp32.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn gelu(x: __m512) -> __m512 {
-    /// With t = 1 / (1 + `SLOPE`·|x|), Φ(-|x|) is t·p(t)·exp(-x²/2) for a smooth p (the form of Abramowitz and Stegun, 7.1.26).
-    const SLOPE: f32 = 0.3;
-    /// The polynomial of degree 7 nearest to p from 0 to 15 by its largest relative error, 1.8e-7.
-    const COEFFICIENTS: [f32; 8] = [
-        0.119_634_53,
-        0.120_672_725,
-        0.100_425_646,
-        0.126_857_76,
-        -0.050_442_353,
-        0.202_814_27,
-        -0.155_141_09,
-        0.035_178_408,
-    ];
-    let one = _mm512_set1_ps(1.0);
-    let t = _mm512_div_ps(one, _mm512_fmadd_ps(_mm512_abs_ps(x), _mm512_set1_ps(SLOPE), one));
-    let exponent = _mm512_mul_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(-0.5 * LOG2_E));
-    let tail = _mm512_mul_ps(_mm512_mul_ps(t, polynomial(t, &COEFFICIENTS)), exp2(exponent));
-    let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps());
-    _mm512_mul_ps(x, _mm512_mask_sub_ps(tail, positive, one, tail))
 }

@@ -1,8 +1,8 @@
 //! Layers in one pass over memory, computed in fp32 and rounded once, where libtorch takes several passes and rounds after each.
 //!
-//! A GPU has them from [`cuda_library::fused`](crate::kernels::cuda_library::fused), a CPU with AVX512-BF16 the first two in bf16. Where a layer gives `None`,
-//! libtorch has to do it: on another device, in another dtype, or in another order in memory. It is not said again, since the
-//! caller has the other way.
+//! A GPU has all of them from [`cuda_library::fused`](crate::kernels::cuda_library::fused), a CPU with AVX512-BF16 the group norm in
+//! bf16. Where a layer gives `None`, libtorch has to do it: on another device, in another dtype, or in another order in memory. It
+//! is not said again, since the caller has the other way.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -23,12 +23,8 @@ pub fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
     on_gpu::group_norm(xs, norm)
 }
 
-/// Of (…, 2·I), values and gates: values · gelu(gates), (…, I).
+/// Of (…, 2·I), values and gates: values · gelu(gates), (…, I); on a GPU alone, since on a CPU libtorch's two passes are as fast.
 pub fn geglu(xs: &Tensor) -> Option<Tensor> {
-    #[cfg(target_arch = "x86_64")]
-    if xs.device() == Device::Cpu {
-        return native::geglu(xs);
-    }
     on_gpu::geglu(xs)
 }
 

@@ -1,4 +1,4 @@
-//! The layers over tensors: checks, and a share of the work for each of libtorch's threads.
+//! The norm over tensors: checks, and a share of the work for each of libtorch's threads.
 #![expect(unsafe_code, reason = "tensors' memory is read and written by several threads")]
 
 use std::slice;
@@ -16,9 +16,6 @@ use crate::kernels::{
 
 /// Pixels of a task, whatever the number of threads, so that a result does not depend on it.
 const PIXELS: usize = 128;
-
-/// Rows of a task of [`geglu`].
-const ROWS: usize = 8;
 
 /// A norm and what it is of: rows of pixels of channels, (N, P, C) in memory, worked on in parts of the pixels.
 #[derive(Debug)]
@@ -89,35 +86,6 @@ pub(super) fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
         },
     );
     Some(normed.permute([0, 3, 1, 2]))
-}
-
-/// See [`super::geglu`].
-pub(super) fn geglu(xs: &Tensor) -> Option<Tensor> {
-    let input = numbers(xs)?;
-    let mut size = xs.size();
-    let last = size.last_mut()?;
-    if *last % 2 != 0 {
-        return None;
-    }
-    *last /= 2;
-    let width = *last as usize;
-    let rows = xs.numel() / (2 * width);
-    let gated = Tensor::empty(&size, (Kind::BFloat16, Device::Cpu));
-    let output = numbers(&gated)?;
-    share(
-        rows.div_ceil(ROWS),
-        || (),
-        |(), task| {
-            for row in task * ROWS..((task + 1) * ROWS).min(rows) {
-                // SAFETY: the processor has the features, and no other task has this row of the output.
-                unsafe {
-                    let values = input.at(row * 2 * width);
-                    avx512::geglu(values, values.add(width), output.at(row * width), width);
-                }
-            }
-        },
-    );
-    Some(gated)
 }
 
 /// Where a channel's number is: its block, half and lane.
