@@ -97,8 +97,6 @@ struct Job {
     guest: Guest,
     /// Leaves after so many steps.
     leaves_after: Option<usize>,
-    /// Comes back so long after a step.
-    rests: Duration,
     bad_prompt: bool,
 }
 
@@ -115,7 +113,6 @@ const PLAIN: Job = Job {
     steps: 6,
     guest: Guest::None,
     leaves_after: None,
-    rests: Duration::ZERO,
     bad_prompt: false,
 };
 
@@ -142,7 +139,6 @@ impl Job {
         let mut done = 0;
         let result = denoise(pipeline, &plan, guest, &mut |_, latents| {
             done += 1;
-            thread::sleep(self.rests);
             match self.leaves_after {
                 Some(after) if after == done => ControlFlow::Break(Interrupted),
                 _ => ControlFlow::Continue(latents),
@@ -230,19 +226,6 @@ fn equal_jobs_stay_together_instead_of_taking_turns() {
     assert_eq!(calls.iter().sum::<usize>(), 40);
     // They need not begin together, nor meet at once on a busy machine.
     assert!(calls.len() <= 30, "{calls:?}");
-}
-
-/// As on a GPU, where a step is asked for long before it is done.
-#[test]
-fn jobs_that_are_back_long_after_a_step_are_waited_for_from_the_first_of_them() {
-    let (batched, calls) = start(4, Fault::None);
-    let jobs = [Job { steps: 12, rests: Duration::from_millis(60), ..PLAIN }; 2];
-    for found in together(&batched, &jobs) {
-        assert!(found.unwrap().is_some());
-    }
-    let calls = calls.lock().unwrap();
-    assert_eq!(calls.iter().sum::<usize>(), 24);
-    assert!(calls.len() <= 18, "{calls:?}");
 }
 
 #[test]
