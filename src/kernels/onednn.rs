@@ -69,8 +69,7 @@ impl PackedConv2d {
         }
     }
 
-    /// (N, in, h, w) to (N, out, h′, w′), in the input's order of dimensions in memory, plus `residual`, which is as the result:
-    /// the sum is rounded, not each of them.
+    /// As [`Self::forward`], plus `residual`, which is as the result: the sum is rounded, not each of them.
     pub fn forward_onto(&self, input: &Tensor, bias: &Tensor, residual: &Tensor) -> Tensor {
         if residual.size()[2..] == [1, 1] {
             // libtorch 2.11 does not tell oneDNN the order of a single pixel, and fails.
@@ -106,7 +105,7 @@ impl PackedConv2d {
         })
     }
 
-    /// As [`Self::forward_onto`], plus nothing.
+    /// (N, in, h, w) to (N, out, h′, w′), in the input's order of dimensions in memory.
     pub fn forward(&self, input: &Tensor, bias: &Tensor) -> Tensor {
         self.pack(input);
         let (stride, padding, dilation) = ([self.stride; 2], [self.padding; 2], [1i64; 2]);
