@@ -13,6 +13,8 @@ use std::{
 
 use tch::{Device, Kind, Tensor};
 
+use crate::kernels::cpu;
+
 /// Weights (out, in, k, k) of a convolution, as oneDNN wants them.
 ///
 /// Its layout depends on the size of the grid, so they are packed at the first call and again where the size changes.
@@ -30,11 +32,14 @@ pub struct PackedLinear {
     weight: Tensor,
 }
 
-/// Whether weights of this tensor's dtype and device are worth packing.
+/// Whether oneDNN packs weights of this tensor's dtype and device; in bf16 it needs a processor that has it.
 fn packs(weight: &Tensor) -> bool {
-    cfg!(target_arch = "x86_64")
-        && weight.device() == Device::Cpu
-        && matches!(weight.kind(), Kind::Float | Kind::BFloat16)
+    let dtype = match weight.kind() {
+        Kind::Float => true,
+        Kind::BFloat16 => cpu::cpu_has_native_bf16(),
+        _ => false,
+    };
+    cfg!(target_arch = "x86_64") && weight.device() == Device::Cpu && dtype
 }
 
 // === impl PackedConv2d ===
@@ -43,7 +48,7 @@ impl PackedConv2d {
     /// Packs weights, or gives them back where libtorch's own convolution is as good.
     ///
     /// # Errors
-    /// The weights, on another device than a CPU, another architecture than x86-64, or in another dtype than fp32 or bf16.
+    /// The weights, on another device than a CPU, another architecture than x86-64, or in another dtype than fp32 or a native bf16.
     pub fn new(weight: Tensor, stride: i64, padding: i64) -> Result<Self, Tensor> {
         if !packs(&weight) {
             return Err(weight);
