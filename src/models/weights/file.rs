@@ -140,6 +140,8 @@ impl WeightsFile {
     }
 
     /// Reads a tensor of a floating-point dtype, chunk by chunk, into `shape` in the target dtype.
+    ///
+    /// For a GPU nothing is done to the numbers on the CPU, whose threads may be others'.
     pub(in crate::models) fn read(
         &self,
         stored: &Stored,
@@ -147,59 +149,44 @@ impl WeightsFile {
         shape: &[i64],
         target: (Kind, Device),
     ) -> io::Result<Read> {
+        let failed = |it: TchError| first_line(&it);
+        let tensor = Tensor::f_empty(shape, target).map_err(failed)?;
         if target.1.is_cuda() {
-            return self.read_to_gpu(stored, source, shape, target);
+            let mut staging = self.staging.borrow_mut();
+            let staging = match &mut *staging {
+                Some(staging) => staging,
+                none => none.insert(Staging::new(STAGED, target.1).map_err(failed)?),
+            };
+            return Self::read_by(STAGED, stored, source, tensor, |count, at| {
+                let bytes = count as usize * source.elt_size_in_bytes();
+                self.read_at(stored, at, &mut staging.bytes()[..bytes])?;
+                staging.copied(count, source, target.1).map_err(failed)
+            });
         }
-        let tensor = Tensor::f_empty(shape, target).map_err(|it| first_line(&it))?;
-        let flat = tensor.view([-1]);
-        let width = source.elt_size_in_bytes();
-        let mut buffer = vec![0; CHUNK.min(stored.elements() as usize * width)];
-        let mut values = Values::Finite;
-        let mut done = 0;
-        while done < stored.elements() {
-            let count = (stored.elements() - done).min((CHUNK / width) as i64);
-            let bytes = &mut buffer[..count as usize * width];
-            self.file.read_exact_at(
-                bytes,
-                self.data_start + stored.start + (done as usize * width) as u64,
-            )?;
-            let chunk = Tensor::from_data_size(bytes, &[count], source);
-            let cast = chunk.to_kind(target.0);
-            if !is_finite(&cast) {
-                values = if is_finite(&chunk) { Values::Overflow } else { Values::NotFinite };
-            }
-            flat.narrow(0, done, count).copy_(&cast);
-            done += count;
-        }
-        Ok(Read { tensor, values })
+        let mut buffer = vec![0; CHUNK.min(stored.bytes() as usize)];
+        Self::read_by(CHUNK, stored, source, tensor, |count, at| {
+            let bytes = &mut buffer[..count as usize * source.elt_size_in_bytes()];
+            self.read_at(stored, at, bytes)?;
+            Ok(Tensor::from_data_size(bytes, &[count], source))
+        })
     }
 
-    /// [`Self::read`] without a thing done to the numbers on the CPU, whose threads may be others'.
-    fn read_to_gpu(
-        &self,
+    /// Fills `tensor` with chunks of at most `most` bytes; `chunk` gives so many numbers from so many bytes into the tensor on.
+    fn read_by(
+        most: usize,
         stored: &Stored,
         source: Kind,
-        shape: &[i64],
-        target: (Kind, Device),
+        tensor: Tensor,
+        mut chunk: impl FnMut(i64, u64) -> io::Result<Tensor>,
     ) -> io::Result<Read> {
-        let failed = |it: TchError| first_line(&it);
-        let mut staging = self.staging.borrow_mut();
-        let staging = match &mut *staging {
-            Some(staging) => staging,
-            none => none.insert(Staging::new(STAGED, target.1).map_err(failed)?),
-        };
-        let tensor = Tensor::f_empty(shape, target).map_err(failed)?;
         let flat = tensor.view([-1]);
         let width = source.elt_size_in_bytes();
         let mut values = Values::Finite;
         let mut done = 0;
         while done < stored.elements() {
-            let count = (stored.elements() - done).min((STAGED / width) as i64);
-            let start = self.data_start + stored.start + (done as usize * width) as u64;
-            self.file.read_exact_at(&mut staging.bytes()[..count as usize * width], start)?;
-            let chunk = staging.copied(count, source, target.1).map_err(failed)?;
-            let cast = chunk.to_kind(target.0);
-            let is_finite = |it: &Tensor| it.isfinite().all().int64_value(&[]) == 1;
+            let count = (stored.elements() - done).min((most / width) as i64);
+            let chunk = chunk(count, (done as usize * width) as u64)?;
+            let cast = chunk.to_kind(tensor.kind());
             if !is_finite(&cast) {
                 values = if is_finite(&chunk) { Values::Overflow } else { Values::NotFinite };
             }
