@@ -3,7 +3,8 @@
     make bench        # or: python benches/compare.py --help
 
 Engines are processes that wait for requests (`benches/engine`, `benches/peers.py`) and are asked in turn, in alternating order.
-A step is one U-Net call for the three rows of guidance. Every ratio is to diffusers' eager bf16 unless it says otherwise.
+A step is one U-Net call for the three rows of guidance. Every ratio is to diffusers' eager mode in the same dtype
+unless it says otherwise; the dtype is bf16 where the processor multiplies it, else fp32, as retouch's own default.
 """
 
 import argparse
@@ -30,7 +31,8 @@ ENGINE = ["cargo", "bench", "--quiet", "--locked", "--manifest-path", ROOT / "Ca
 TIMESTEPS, SEEDS = (981, 501, 21), (0, 1, 2)
 
 
-def start(args: argparse.Namespace, name: str, dtype: str = "bf16") -> Engine:
+def start(args: argparse.Namespace, name: str, dtype: str | None = None) -> Engine:
+    dtype = dtype or args.dtype
     print(f"starting {name}, {dtype}", file=sys.stderr)
     if name == "retouch":
         return Engine([*ENGINE, args.model.resolve(), dtype])
@@ -38,7 +40,7 @@ def start(args: argparse.Namespace, name: str, dtype: str = "bf16") -> Engine:
 
 
 def errors(args: argparse.Namespace) -> dict[str, float]:
-    """Distance of each engine's bf16 noise to fp32's, relative to fp32's, mean over timesteps and seeds."""
+    """Distance of each engine's noise to that of diffusers in fp32, relative to the latter, mean over timesteps and seeds."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -51,15 +53,16 @@ def errors(args: argparse.Namespace) -> dict[str, float]:
     }
     save_file(inputs, args.out / "cases.safetensors")
     noise = {}
-    for name, dtype in [("diffusers", "fp32"), ("diffusers", "bf16"), ("retouch", "bf16"), *[(it, "bf16") for it in args.others]]:
+    measured = [(it, args.dtype) for it in ("diffusers", "retouch", *args.others)]
+    for name, dtype in dict.fromkeys([("diffusers", "fp32"), *measured]):
         engine = start(args, name, dtype)
         output = args.out / f"noise-{name}-{dtype}.safetensors"
         engine.ask("forward", input=str(args.out / "cases.safetensors"), output=str(output))
         engine.close()
         noise[name, dtype] = load_file(output)["noise"].double()
-    exact = noise.pop(("diffusers", "fp32"))
+    exact = noise["diffusers", "fp32"]
     norm = lambda it: it.flatten(1).norm(dim=1)  # noqa: E731
-    return {name: (norm(it - exact) / norm(exact)).mean().item() for (name, _), it in noise.items()}
+    return {it[0]: (norm(noise[it] - exact) / norm(exact)).mean().item() for it in measured}
 
 
 def whole_edits(args: argparse.Namespace) -> dict:
@@ -67,9 +70,9 @@ def whole_edits(args: argparse.Namespace) -> dict:
     image = args.out / "input.png"
     edits.picture(512, image)
     found = {}
-    for name, command in edits.commands(args, "bf16", image).items():
+    for name, command in edits.commands(args, args.dtype, image).items():
         _, found[name] = edits.timed(command, lambda line: "step" in line)
-    agreement = edits.psnr(args.out / "diffusers-bf16.png", args.out / "retouch-bf16.png")
+    agreement = edits.psnr(*(args.out / f"{name}-{args.dtype}.png" for name in ("diffusers", "retouch")))
     return {"peak_mib": found, "psnr": agreement}
 
 
@@ -77,9 +80,10 @@ def measure(args: argparse.Namespace) -> dict:
     """Everything, as it is written to `compare.json`, where each part lands as soon as it is known."""
     names = ["diffusers", "retouch", *args.others]
     engines = {name: start(args, name) for name in names}
-    found: dict = {"cores": os.cpu_count(), "load": {name: it.loaded for name, it in engines.items()}}
+    found: dict = {"cores": os.cpu_count(), "dtype": args.dtype, "load": {name: it.loaded for name, it in engines.items()}}
     save = lambda: (args.out / "compare.json").write_text(json.dumps(found, indent=2))  # noqa: E731
-    found["peak_gflops"] = max(engines["retouch"].ask("peak")["gflops"] or 0.0 for _ in range(3))
+    peaks = [engines["retouch"].ask("peak")["gflops"] for _ in range(3)]
+    found["peak_gflops"] = None if None in peaks else max(peaks)
 
     found["step"] = {}
     for pixels in args.sizes:
@@ -121,13 +125,13 @@ def measure(args: argparse.Namespace) -> dict:
 
 def report(found: dict) -> str:
     """The tables of the README."""
-    lines = ["| step | s, median (min-max) | ratio to diffusers | 95 % | share of the limit |", "|---|---|---|---|---|"]
+    dtype, peak = found["dtype"], found["peak_gflops"]
+    lines = [f"| step in {dtype} | s, median (min-max) | ratio to diffusers | 95 % | share of the limit |", "|---|---|---|---|---|"]
     for pixels, engines in found["step"].items():
-        limit = FLOP[int(pixels)] / (found["peak_gflops"] * 1e9)
         for name, samples in engines.items():
             it = ratio(samples, engines["diffusers"])
-            reached = limit / statistics.median(samples)
-            lines.append(f"| {name}, {pixels} px | {spread(samples)} | {it['ratio']:.2f} | {it['low']:.2f}-{it['high']:.2f} | {reached:.2f} |")
+            reached = f"{FLOP[int(pixels)] / (peak * 1e9) / statistics.median(samples):.2f}" if peak else ""
+            lines.append(f"| {name}, {pixels} px | {spread(samples)} | {it['ratio']:.2f} | {it['low']:.2f}-{it['high']:.2f} | {reached} |")
     lines += ["", "| retouch against itself or a peer | ratio | 95 % |", "|---|---|---|"]
     for guest, label in (("localize", "localizing step / plain step"), ("gate", "gated step / plain step")):
         it = ratio(found["guests"][guest], found["guests"]["none"])
@@ -135,24 +139,37 @@ def report(found: dict) -> str:
     for run, engines in found["vae"].items():
         it = ratio(engines["retouch"], engines["diffusers"])
         lines.append(f"| VAE {run} px / diffusers | {it['ratio']:.2f} | {it['low']:.2f}-{it['high']:.2f} |")
-    for shape, it in found["attention"].items():
-        own = it["operations"] / statistics.median(it["own"]) / 1e9
-        value = ratio(it["own"], it["libtorch"])
-        lines.append(f"| attention {shape} ({own:.0f} GFLOP/s) / libtorch | {value['ratio']:.2f} | {value['low']:.2f}-{value['high']:.2f} |")
-    layers = found["attention"].values()
-    own, libtorch = (np.sum([it["layers"] * np.array(it[of]) for it in layers], 0) for of in ("own", "libtorch"))
-    value = ratio(list(own), list(libtorch))
-    lines.append(f"| attention, all layers of a step at 512 px ({np.median(own):.2f} s) / libtorch | {value['ratio']:.2f} | {value['low']:.2f}-{value['high']:.2f} |")
+    lines += attention_lines(found["attention"])
     loads = {name: it["memory"]["highest"] for name, it in found["load"].items()}
     lines.append(f"| peak memory, load ({loads['retouch']:.0f} MiB) / diffusers | {loads['retouch'] / loads['diffusers']:.2f} | |")
     peaks = found["edit"]["peak_mib"]
     for name in ("retouch", "retouch, localizing"):
         lines.append(f"| peak memory, {name}, 512 px ({peaks[name]:.0f} MiB) / diffusers | {peaks[name] / peaks['diffusers']:.2f} | |")
     for name, error in found["error"].items():
-        lines.append(f"| error of bf16 to fp32, {name} ({error:.4f}) / diffusers | {error / found['error']['diffusers']:.2f} | |")
-    lines += ["", f"{found['cores']} cores; limit of bf16 products from registers {found['peak_gflops']:.0f} GFLOP/s;"]
-    lines[-1] += f" retouch's picture against diffusers' {found['edit']['psnr']:.1f} dB"
+        if dtype == "bf16":
+            lines.append(f"| error of bf16 to fp32, {name} ({error:.4f}) / diffusers | {error / found['error']['diffusers']:.2f} | |")
+        elif name != "diffusers":
+            lines.append(f"| distance of the noise, {name} / diffusers | {error:.1e} | |")
+    lines += ["", f"{found['cores']} cores; "]
+    if peak:
+        lines[-1] += f"limit of {dtype} products from registers {peak:.0f} GFLOP/s; "
+    lines[-1] += f"retouch's picture against diffusers' {found['edit']['psnr']:.1f} dB"
     return "\n".join(lines)
+
+
+def attention_lines(found: dict) -> list[str]:
+    """A line for each shape of retouch's own kernel, and one for all of a step; none where the processor has no use for it."""
+    if any(None in it["own"] for it in found.values()):
+        return []
+    lines = []
+    for shape, it in found.items():
+        own = it["operations"] / statistics.median(it["own"]) / 1e9
+        value = ratio(it["own"], it["libtorch"])
+        lines.append(f"| attention {shape} ({own:.0f} GFLOP/s) / libtorch | {value['ratio']:.2f} | {value['low']:.2f}-{value['high']:.2f} |")
+    own, libtorch = (np.sum([it["layers"] * np.array(it[of]) for it in found.values()], 0) for of in ("own", "libtorch"))
+    value = ratio(own, libtorch)
+    lines.append(f"| attention, all layers of a step at 512 px ({np.median(own):.2f} s) / libtorch | {value['ratio']:.2f} | {value['low']:.2f}-{value['high']:.2f} |")
+    return lines
 
 
 def main() -> None:
@@ -164,6 +181,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=5, help="samples of each engine")
     parser.add_argument("--pairs", type=int, default=30, help="samples of ratios near 1")
     parser.add_argument("--others", nargs="*", default=None, choices=["compile", "openvino"], help="peers besides diffusers; those that are installed")
+    parser.add_argument("--dtype", choices=edits.DTYPES, default=edits.native_dtypes()[-1], help="default: bf16 where the processor multiplies it, else fp32")
     args = parser.parse_args()
     if args.others is None:
         args.others = ["compile", *(["openvino"] if importlib.util.find_spec("openvino") else [])]

@@ -24,12 +24,13 @@ def draw(found: dict, flop: dict[int, float], path: Path) -> None:
             spread = [[median - min(engines[name])], [max(engines[name]) - median]]
             axis.errorbar(median, row, xerr=spread, color="#333333", capsize=3, linewidth=1)
             axis.text(max(engines[name]), row, f"  {median:.2f} s", va="center")
-        limit = flop[int(pixels)] / (found["peak_gflops"] * 1e9)
-        axis.axvline(limit, color=LIMIT, linestyle="--", linewidth=1.2)
-        axis.text(limit, len(ordered) - 0.45, " limit of the processor", color=LIMIT, fontsize=8, va="bottom")
+        if found["peak_gflops"]:
+            limit = flop[int(pixels)] / (found["peak_gflops"] * 1e9)
+            axis.axvline(limit, color=LIMIT, linestyle="--", linewidth=1.2)
+            axis.text(limit, len(ordered) - 0.45, " limit of the processor", color=LIMIT, fontsize=8, va="bottom")
         axis.set_yticks(range(len(ordered)), ordered)
         axis.set_xlim(0, 1.15 * max(max(it) for it in engines.values()))
         axis.set_ylim(-0.6, len(ordered))
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set_xlabel(f"seconds a step, {pixels} px, bf16, {found['cores']} cores")
+        axis.set_xlabel(f"seconds a step, {pixels} px, {found['dtype']}, {found['cores']} cores")
     figure.savefig(path, dpi=150)

@@ -1,49 +1,104 @@
-//! The processor's own limit: products of bf16 pairs from registers, on each of libtorch's threads at once.
+//! The processor's own limit: products and sums from registers alone, on each of libtorch's threads at once.
 #![expect(unsafe_code, reason = "vector instructions")]
 
 use std::{thread, time::Instant};
 
-/// Instructions of one thread: about a second.
+use tch::Kind;
+
+/// Instructions of one thread for each sum: about a second of them.
 const ROUNDS: u64 = 100_000_000;
 
-/// Independent sums, more than a product takes cycles.
+/// Independent sums, more than an instruction takes cycles times those that start in one.
 const SUMS: usize = 12;
 
-/// 10⁹ operations a second over all threads, a product and its addition being two; `None` without the instruction.
-pub(crate) fn bf16_products() -> Option<f64> {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512bf16") {
-        let threads = tch::get_num_threads() as usize;
-        let start = Instant::now();
-        thread::scope(|scope| {
-            for _ in 0..threads {
-                // SAFETY: the feature was just found.
-                scope.spawn(|| unsafe { products() });
-            }
-        });
-        // 16 lanes of a pair each.
-        let operations = threads as f64 * (ROUNDS * SUMS as u64 * 16 * 2 * 2) as f64;
-        return Some(operations / start.elapsed().as_secs_f64() / 1e9);
-    }
+/// An instruction that multiplies and adds.
+struct Instruction {
+    /// Runs it [`ROUNDS`] times for each of [`SUMS`]; the processor must have it.
+    run: unsafe fn(),
+    /// What one makes, a product and its addition being two.
+    operations: u64,
+}
+
+/// 10⁹ operations a second over all threads with factors of `kind`; `None` where this file knows no instruction for it.
+pub(crate) fn products(kind: Kind) -> Option<f64> {
+    let Instruction { run, operations } = widest(kind)?;
+    let threads = tch::get_num_threads() as u64;
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            // SAFETY: `widest` gives what this processor has.
+            scope.spawn(|| unsafe { run() });
+        }
+    });
+    let made = threads * ROUNDS * SUMS as u64 * operations;
+    Some(made as f64 / start.elapsed().as_secs_f64() / 1e9)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn widest(_: Kind) -> Option<Instruction> {
     None
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn products() {
-    use std::{
-        arch::x86_64::{_mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_set1_ps, _mm512_setzero_ps},
-        hint::black_box,
-    };
-    let mut sums = [_mm512_setzero_ps(); SUMS];
-    let [left, right] = [0.999f32, 1e-3].map(|it| {
-        let pair = _mm512_set1_ps(black_box(it));
-        _mm512_cvtne2ps_pbh(pair, pair)
-    });
-    for _ in 0..ROUNDS {
-        for sum in &mut sums {
-            *sum = _mm512_dpbf16_ps(*sum, left, right);
+fn widest(kind: Kind) -> Option<Instruction> {
+    match kind {
+        Kind::BFloat16 if is_x86_feature_detected!("avx512bf16") => {
+            Some(Instruction { run: x86::bf16_pairs, operations: 16 * 2 * 2 })
         }
+        Kind::Float if is_x86_feature_detected!("avx512f") => {
+            Some(Instruction { run: x86::sixteen_floats, operations: 16 * 2 })
+        }
+        Kind::Float if is_x86_feature_detected!("fma") => {
+            Some(Instruction { run: x86::eight_floats, operations: 8 * 2 })
+        }
+        _ => None,
     }
-    black_box(sums);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::{arch::x86_64::*, hint::black_box};
+
+    use super::{ROUNDS, SUMS};
+
+    const FACTORS: [f32; 2] = [0.999, 1e-3];
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) fn bf16_pairs() {
+        let mut sums = [_mm512_setzero_ps(); SUMS];
+        let [left, right] = FACTORS.map(|it| {
+            let pair = _mm512_set1_ps(black_box(it));
+            _mm512_cvtne2ps_pbh(pair, pair)
+        });
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = _mm512_dpbf16_ps(*sum, left, right);
+            }
+        }
+        black_box(sums);
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sixteen_floats() {
+        let mut sums = [_mm512_setzero_ps(); SUMS];
+        let [left, right] = FACTORS.map(|it| _mm512_set1_ps(black_box(it)));
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(left, right, *sum);
+            }
+        }
+        black_box(sums);
+    }
+
+    #[target_feature(enable = "avx,fma")]
+    pub(super) fn eight_floats() {
+        let mut sums = [_mm256_setzero_ps(); SUMS];
+        let [left, right] = FACTORS.map(|it| _mm256_set1_ps(black_box(it)));
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(left, right, *sum);
+            }
+        }
+        black_box(sums);
+    }
 }
