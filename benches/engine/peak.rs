@@ -57,7 +57,13 @@ fn widest(kind: Kind) -> Option<Instruction> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::{arch::x86_64::*, hint::black_box};
+    use std::{
+        arch::x86_64::{
+            _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm512_cvtne2ps_pbh,
+            _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        },
+        hint::black_box,
+    };
 
     use super::{ROUNDS, SUMS};
 
