@@ -41,7 +41,7 @@ class Figures:
 
 
 def native_dtypes() -> tuple[str, ...]:
-    """fp32, and bf16 where this processor multiplies it: elsewhere it would take many times as long."""
+    """fp32, and bf16 with AVX512-BF16: elsewhere on x86-64 it would take many times as long."""
     import torch
 
     return DTYPES if torch.cpu._is_avx512_bf16_supported() else DTYPES[:1]
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="side of the picture in pixels")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--runs", type=int, default=2, help="runs of each peer, in turn")
-    parser.add_argument("--dtypes", choices=DTYPES, nargs="+", default=native_dtypes(), help="default: fp32, and bf16 where the processor multiplies it")
+    parser.add_argument("--dtypes", choices=DTYPES, nargs="+", default=native_dtypes(), help="default: fp32, and bf16 with AVX512-BF16")
     parser.add_argument("--child", choices=DTYPES, help=argparse.SUPPRESS)
     parser.add_argument("--image", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -4,7 +4,7 @@
 
 Engines are processes that wait for requests (`benches/engine`, `benches/peers.py`) and are asked in turn, in alternating order.
 A step is one U-Net call for the three rows of guidance. Every ratio is to diffusers' eager mode in the same dtype
-unless it says otherwise; the dtype is bf16 where the processor multiplies it, else fp32, as retouch's own default.
+unless it says otherwise; the dtype is bf16 where the processor has AVX512-BF16, else fp32.
 """
 
 import argparse
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=5, help="samples of each engine")
     parser.add_argument("--pairs", type=int, default=30, help="samples of ratios near 1")
     parser.add_argument("--others", nargs="*", default=None, choices=["compile", "openvino"], help="peers besides diffusers; those that are installed")
-    parser.add_argument("--dtype", choices=edits.DTYPES, default=edits.native_dtypes()[-1], help="default: bf16 where the processor multiplies it, else fp32")
+    parser.add_argument("--dtype", choices=edits.DTYPES, default=edits.native_dtypes()[-1], help="default: bf16 with AVX512-BF16, else fp32")
     args = parser.parse_args()
     if args.others is None:
         args.others = ["compile", *(["openvino"] if importlib.util.find_spec("openvino") else [])]

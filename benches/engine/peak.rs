@@ -69,42 +69,37 @@ mod x86 {
 
     const FACTORS: [f32; 2] = [0.999, 1e-3];
 
+    /// Makes each sum's next from it, over and over; a macro, since a function would not have its caller's instructions.
+    macro_rules! add_up {
+        ($zero:expr, |$sum:ident| $next:expr) => {{
+            let mut sums = [$zero; SUMS];
+            for _ in 0..ROUNDS {
+                for $sum in &mut sums {
+                    *$sum = $next;
+                }
+            }
+            black_box(sums);
+        }};
+    }
+
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub(super) fn bf16_pairs() {
-        let mut sums = [_mm512_setzero_ps(); SUMS];
         let [left, right] = FACTORS.map(|it| {
             let pair = _mm512_set1_ps(black_box(it));
             _mm512_cvtne2ps_pbh(pair, pair)
         });
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm512_dpbf16_ps(*sum, left, right);
-            }
-        }
-        black_box(sums);
+        add_up!(_mm512_setzero_ps(), |sum| _mm512_dpbf16_ps(*sum, left, right));
     }
 
     #[target_feature(enable = "avx512f")]
     pub(super) fn sixteen_floats() {
-        let mut sums = [_mm512_setzero_ps(); SUMS];
         let [left, right] = FACTORS.map(|it| _mm512_set1_ps(black_box(it)));
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(left, right, *sum);
-            }
-        }
-        black_box(sums);
+        add_up!(_mm512_setzero_ps(), |sum| _mm512_fmadd_ps(left, right, *sum));
     }
 
     #[target_feature(enable = "avx,fma")]
     pub(super) fn eight_floats() {
-        let mut sums = [_mm256_setzero_ps(); SUMS];
         let [left, right] = FACTORS.map(|it| _mm256_set1_ps(black_box(it)));
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(left, right, *sum);
-            }
-        }
-        black_box(sums);
+        add_up!(_mm256_setzero_ps(), |sum| _mm256_fmadd_ps(left, right, *sum));
     }
 }
