@@ -173,7 +173,7 @@ pub(crate) struct ModelArgs {
     /// Precision of the networks.
     #[arg(long, value_enum, default_value_t = Dtype::Auto)]
     pub(crate) dtype: Dtype,
-    /// Threads of the networks [default: one per core].
+    /// Threads of the networks [default: one per core, within the container's CPU limit].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) threads: Option<u32>,
 }

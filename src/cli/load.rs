@@ -132,9 +132,8 @@ impl Facts {
 fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliError> {
     let path = model_path(&args.path)?;
     let device = device(&args.device)?;
-    if let Some(threads) = args.threads {
-        tch::set_num_threads(threads as i32);
-    }
+    let threads = args.threads.map_or_else(cpu::default_threads, |it| it as usize);
+    tch::set_num_threads(threads as i32);
     let (kind, dtype) = dtype(args.dtype, device);
     let loaded = open(&path, kind, device);
     let (mut pipeline, settings, mut notes) = loaded

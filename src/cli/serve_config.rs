@@ -52,7 +52,7 @@ pub(crate) struct ServeArgs {
     /// Precision of the networks: auto, fp32, bf16 or fp16 [default: auto].
     #[arg(long, value_name = "DTYPE")]
     dtype: Option<String>,
-    /// Threads of the networks [default: one per core].
+    /// Threads of the networks [default: one per core, within the container's CPU limit].
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
     /// Jobs that run at once on a device and share the model's steps [default: 1 on a CPU, 8 on a GPU].

@@ -1,4 +1,6 @@
-//! What this machine's processor does natively.
+//! What this machine's processor does natively, and how much of it there is.
+
+use std::thread;
 
 /// Whether the CPU multiplies bf16 by instructions of its own, so that bf16 is faster than fp32, not slower.
 ///
@@ -9,4 +11,13 @@ pub fn cpu_has_native_bf16() -> bool {
     #[cfg(target_arch = "aarch64")]
     let native = std::arch::is_aarch64_feature_detected!("bf16");
     native
+}
+
+/// Threads for the networks: as many as libtorch would take by itself, and at most as many as this process may run at once.
+///
+/// libtorch counts processors; a container's CPU limit (a quota of its control group) may be less, and threads that spin while they
+/// wait for one another would spend it.
+pub fn default_threads() -> usize {
+    let by_libtorch = tch::get_num_threads().max(1) as usize;
+    thread::available_parallelism().map_or(by_libtorch, |it| by_libtorch.min(it.get()))
 }

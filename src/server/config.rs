@@ -97,7 +97,7 @@ pub struct Model {
     pub devices: Devices,
     /// Precision of the networks.
     pub dtype: Dtype,
-    /// Threads of the networks; unset is one per core.
+    /// Threads of the networks; unset is one per core, within the container's CPU limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
     /// Jobs that run at once on a device and share the model's steps; unset is 1 on a CPU and 8 on a GPU.
