@@ -28,6 +28,7 @@ GRIDS = [(4096, 40, 5), (1024, 80, 5), (256, 160, 5), (64, 160, 1)]
 """Queries, head size and number of transformers of each grid at 512 px."""
 ATTENTION = [(queries, keys, dim, count) for queries, dim, count in GRIDS for keys in (queries, 77)]
 ENGINE = ["cargo", "bench", "--quiet", "--locked", "--manifest-path", ROOT / "Cargo.toml", "--bench", "engine", "--"]
+GUESTS = {"localize": "localizing", "gate": "gated"}
 TIMESTEPS, SEEDS = (981, 501, 21), (0, 1, 2)
 
 
@@ -76,11 +77,11 @@ def whole_edits(args: argparse.Namespace) -> dict:
     return {"peak_mib": found, "psnr": agreement}
 
 
-def measure(args: argparse.Namespace) -> dict:
-    """Everything, as it is written to `compare.json`, where each part lands as soon as it is known."""
+def measure(args: argparse.Namespace, found: dict) -> None:
+    """Adds everything to `found`, as it is written to `compare.json`, where each part lands as soon as it is known."""
     names = ["diffusers", "retouch", *args.others]
     engines = {name: start(args, name) for name in names}
-    found: dict = {"cores": os.cpu_count(), "dtype": args.dtype, "load": {name: it.loaded for name, it in engines.items()}}
+    found |= {"cores": os.cpu_count(), "dtype": args.dtype, "load": {name: it.loaded for name, it in engines.items()}}
     save = lambda: (args.out / "compare.json").write_text(json.dumps(found, indent=2))  # noqa: E731
     peaks = [engines["retouch"].ask("peak")["gflops"] for _ in range(3)]
     found["peak_gflops"] = None if None in peaks else max(peaks)
@@ -96,7 +97,7 @@ def measure(args: argparse.Namespace) -> dict:
         engines.pop(name).close()
 
     ours = engines["retouch"]
-    guests = {guest: lambda guest=guest: ours.ask("step", pixels=256, guest=guest) for guest in ("none", "localize", "gate")}
+    guests = {guest: lambda guest=guest: ours.ask("step", pixels=256, guest=guest) for guest in ("none", *GUESTS)}
     found["guests"] = rounds(args.pairs, guests)
     save()
     found["vae"] = {}
@@ -120,11 +121,10 @@ def measure(args: argparse.Namespace) -> dict:
     save()
     found["edit"] = whole_edits(args)
     save()
-    return found
 
 
 def report(found: dict) -> str:
-    """The tables of the README."""
+    """The tables of the README, of those parts that are known."""
     dtype, peak = found["dtype"], found["peak_gflops"]
     lines = [f"| step in {dtype} | s, median (min-max) | ratio to diffusers | 95 % | share of the limit |", "|---|---|---|---|---|"]
     for pixels, engines in found["step"].items():
@@ -133,33 +133,36 @@ def report(found: dict) -> str:
             reached = f"{FLOP[int(pixels)] / (peak * 1e9) / statistics.median(samples):.2f}" if peak else ""
             lines.append(f"| {name}, {pixels} px | {spread(samples)} | {it['ratio']:.2f} | {it['low']:.2f}-{it['high']:.2f} | {reached} |")
     lines += ["", "| retouch against itself or a peer | ratio | 95 % |", "|---|---|---|"]
-    for guest, label in (("localize", "localizing step / plain step"), ("gate", "gated step / plain step")):
-        it = ratio(found["guests"][guest], found["guests"]["none"])
-        lines.append(f"| {label}, 256 px, {len(found['guests']['none'])} pairs | {it['ratio']:.3f} | {it['low']:.3f}-{it['high']:.3f} |")
-    for run, engines in found["vae"].items():
+    guests = found.get("guests", {})
+    for guest in [it for it in guests if it != "none"]:
+        it = ratio(guests[guest], guests["none"])
+        lines.append(f"| {GUESTS[guest]} step / plain step, 256 px, {len(guests['none'])} pairs | {it['ratio']:.3f} | {it['low']:.3f}-{it['high']:.3f} |")
+    for run, engines in found.get("vae", {}).items():
         it = ratio(engines["retouch"], engines["diffusers"])
         lines.append(f"| VAE {run} px / diffusers | {it['ratio']:.2f} | {it['low']:.2f}-{it['high']:.2f} |")
-    lines += attention_lines(found["attention"])
+    lines += attention_lines(found.get("attention", {}))
     loads = {name: it["memory"]["highest"] for name, it in found["load"].items()}
     lines.append(f"| peak memory, load ({loads['retouch']:.0f} MiB) / diffusers | {loads['retouch'] / loads['diffusers']:.2f} | |")
-    peaks = found["edit"]["peak_mib"]
-    for name in ("retouch", "retouch, localizing"):
+    peaks = found.get("edit", {}).get("peak_mib", {})
+    for name in [it for it in peaks if it != "diffusers"]:
         lines.append(f"| peak memory, {name}, 512 px ({peaks[name]:.0f} MiB) / diffusers | {peaks[name] / peaks['diffusers']:.2f} | |")
-    for name, error in found["error"].items():
+    for name, error in found.get("error", {}).items():
         if dtype == "bf16":
             lines.append(f"| error of bf16 to fp32, {name} ({error:.4f}) / diffusers | {error / found['error']['diffusers']:.2f} | |")
         elif name != "diffusers":
             lines.append(f"| distance of the noise, {name} / diffusers | {error:.1e} | |")
-    lines += ["", f"{found['cores']} cores; "]
+    notes = [f"{found['cores']} cores"]
     if peak:
-        lines[-1] += f"limit of {dtype} products from registers {peak:.0f} GFLOP/s; "
-    lines[-1] += f"retouch's picture against diffusers' {found['edit']['psnr']:.1f} dB"
+        notes.append(f"limit of {dtype} products from registers {peak:.0f} GFLOP/s")
+    if "edit" in found:
+        notes.append(f"retouch's picture against diffusers' {found['edit']['psnr']:.1f} dB")
+    lines += ["", "; ".join(notes)]
     return "\n".join(lines)
 
 
 def attention_lines(found: dict) -> list[str]:
     """A line for each shape of retouch's own kernel, and one for all of a step; none where the processor has no use for it."""
-    if any(None in it["own"] for it in found.values()):
+    if not found or any(None in it["own"] for it in found.values()):
         return []
     lines = []
     for shape, it in found.items():
@@ -191,9 +194,14 @@ def main() -> None:
         import random_model
 
         random_model.write_apart(args.model)
-    found = measure(args)
-    draw(found, FLOP, args.out / "compare.png")
-    print(report(found))
+    found: dict = {}
+    try:
+        measure(args, found)
+    finally:
+        # A run that is cut off says what it has.
+        if found.get("step"):
+            draw(found, FLOP, args.out / "compare.png")
+            print(report(found))
 
 
 if __name__ == "__main__":
