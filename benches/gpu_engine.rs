@@ -1,6 +1,6 @@
 //! The whole pipeline on a device, to be timed: runs what `benches/gpu.py` asks for, a line of JSON each.
 //!
-//! Differs from `benches/engine`: it is a pipeline with its recordings, as the service has one, and a time is that of many calls
+//! Unlike `benches/engine` it is a pipeline with its recordings, as the service has one, and a time is that of many calls
 //! after which the device is waited for once.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 

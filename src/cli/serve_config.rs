@@ -79,7 +79,7 @@ pub(crate) struct ServeArgs {
     /// What is logged, such as info or retouch=debug,info [default: info].
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// An OTLP collector that speaks gRPC; traces go there.
+    /// An OTLP collector that speaks gRPC; traces and metrics go there.
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
     /// Serve other machines without keys.

@@ -30,7 +30,7 @@ pub struct Config {
     pub jobs: Jobs,
     /// The log on standard error.
     pub log: Log,
-    /// Where traces go.
+    /// Where traces and metrics go.
     pub otlp: Otlp,
 }
 
@@ -46,7 +46,7 @@ pub struct Server {
     pub max_request_bytes: u64,
     /// Bytes of request bodies that all calls together may hold.
     pub body_budget_bytes: u64,
-    /// How long a shutdown waits for open streams.
+    /// How long a shutdown waits for running jobs.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
     /// When a connection is asked to go and come back, so that replicas share the load.
@@ -231,7 +231,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where traces go.
+/// Where traces and metrics go.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Otlp {
