@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use dashmap::DashMap;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -18,15 +19,35 @@ use crate::picture::Note;
 use crate::wire::{
     journal::v1::JobRecord,
     spec::{self, Violation},
-    v1::{
-        self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy, edit_job::State, image::Source,
-    },
+    v1::{self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy, image::Source},
 };
 
 /// Most characters of a request id.
 const MAX_REQUEST_ID: usize = 128;
 /// How long a job outlives its last stream unless the caller says otherwise, and at most.
 const GRACE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+
+/// A place among a tenant's reviews, of a job that is being accepted.
+struct Review<'a> {
+    places: &'a DashMap<String, usize>,
+    tenant: String,
+}
+
+impl<'a> Review<'a> {
+    fn new(places: &'a DashMap<String, usize>, tenant: &str) -> Self {
+        *places.entry(tenant.to_owned()).or_default() += 1;
+        Self { places, tenant: tenant.to_owned() }
+    }
+}
+
+impl Drop for Review<'_> {
+    fn drop(&mut self) {
+        if let Some(mut places) = self.places.get_mut(&self.tenant) {
+            *places -= 1;
+        }
+        self.places.remove_if(&self.tenant, |_, places| *places == 0);
+    }
+}
 
 /// How a job is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +85,7 @@ impl Store {
         if let Some(job) = self.repeated(&key, &digest)? {
             return Ok(job);
         }
-        let _place = self.admit(tenant, spec.mask_policy())?;
+        let _places = self.admit(tenant, spec.mask_policy())?;
 
         // 2. What the pictures hold.
         let checked = self.check_pictures(tenant, &mut spec, inputs)?;
@@ -163,19 +184,34 @@ impl Store {
         fault.with("queue_length", &self.queue.len()).retry_after(self.wait())
     }
 
-    /// Keeps a place in the queue, if the tenant may have one.
-    fn admit(&self, tenant: &str, policy: MaskPolicy) -> Result<Place<'_>, Fault> {
+    /// Keeps a place in the queue, and one among the reviews, if the tenant may have them and the disk has room.
+    fn admit(
+        &self,
+        tenant: &str,
+        policy: MaskPolicy,
+    ) -> Result<(Place<'_>, Option<Review<'_>>), Fault> {
         self.check_load(tenant)?;
-        let awaiting = self.counts(tenant).get(&(State::AwaitingMask as i32)).copied();
+        self.journal.check_room()?;
+        let review =
+            (policy == MaskPolicy::Review).then(|| self.reserve_review(tenant)).transpose()?;
+        Ok((self.queue.reserve(tenant).map_err(|full| self.full(full))?, review))
+    }
+
+    /// Keeps a place among a tenant's jobs whose mask is to be decided, now or once it is found.
+    fn reserve_review(&self, tenant: &str) -> Result<Review<'_>, Fault> {
+        let review = Review::new(&self.reviews, tenant);
+        let undecided = |it: &Arc<Job>| it.tenant == tenant && it.is_to_be_decided();
+        let there = self.all().iter().filter(|it| undecided(it)).count();
+        let coming = self.reviews.get(tenant).map_or(0, |it| *it);
         let most = self.limits.tenant_awaiting;
-        if policy == MaskPolicy::Review && awaiting.unwrap_or_default() as usize >= most {
-            let message = format!(
-                "{most} jobs of this tenant wait for a decision on their mask; decide some first"
-            );
-            let fault = Fault::new(Reason::TenantQuota, message);
-            return Err(fault.retry_after(Duration::from_secs(30)));
+        if there + coming <= most {
+            return Ok(review);
         }
-        self.queue.reserve(tenant).map_err(|full| self.full(full))
+        let message = format!(
+            "{most} jobs of this tenant wait for a decision on their mask, or will; decide some first"
+        );
+        let fault = Fault::new(Reason::TenantQuota, message);
+        Err(fault.retry_after(Duration::from_secs(30)))
     }
 
     /// The job of an earlier request of the same id.

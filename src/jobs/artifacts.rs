@@ -173,8 +173,9 @@ impl Artifacts {
             let message = "a job refers to the artifact; delete the job first";
             return Err(Fault::new(Reason::ArtifactPinned, message));
         }
+        self.journal.remove_artifact(id)?;
         entry.remove();
-        Ok(self.journal.remove_artifact(id)?)
+        Ok(())
     }
 
     /// Counts a job that refers to an artifact; whether it is there.
@@ -197,14 +198,13 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Counts a job less; an artifact that nobody keeps is deleted.
+    /// Counts a job less; an artifact that nobody keeps is deleted, later if it can't be now.
     pub fn unpin(&self, name: &str) {
         let Some(id) = id(name) else { return };
         let Entry::Occupied(mut entry) = self.known.entry(id) else { return };
         entry.get_mut().pins = entry.get().pins.saturating_sub(1);
-        if entry.get().pins == 0 && !is_kept(&entry.get().record) {
+        if entry.get().pins == 0 && !is_kept(&entry.get().record) && self.forget(id) {
             entry.remove();
-            self.forget(id);
         }
     }
 
@@ -213,8 +213,11 @@ impl Artifacts {
         let stale = self.known.iter().filter(|it| it.pins == 0 && !is_kept(&it.record));
         let stale: Vec<Uuid> = stale.map(|it| *it.key()).collect();
         for id in stale {
-            if self.known.remove_if(&id, |_, it| it.pins == 0).is_some() {
-                self.forget(id);
+            if let Entry::Occupied(entry) = self.known.entry(id)
+                && entry.get().pins == 0
+                && self.forget(id)
+            {
+                entry.remove();
             }
         }
     }
@@ -231,10 +234,13 @@ impl Artifacts {
         }
     }
 
-    fn forget(&self, id: Uuid) {
-        if let Err(error) = self.journal.remove_artifact(id) {
+    /// Deletes an artifact; whether it could.
+    fn forget(&self, id: Uuid) -> bool {
+        let forgotten = self.journal.remove_artifact(id);
+        if let Err(error) = &forgotten {
             tracing::error!(%error, %id, "an artifact could not be deleted");
         }
+        forgotten.is_ok()
     }
 }
 

@@ -60,8 +60,12 @@ pub fn look(store: &Store) {
     }
 }
 
-/// Why a job is over by now, if it is.
+/// Why a job is over by now, if it is. Nobody waits in vain, nor stays away, while the model is not loaded.
 fn verdict(store: &Store, job: &Job) -> Option<Fault> {
+    if let Some(owed) = job.owed() {
+        return Some(owed.clone());
+    }
+    let served = store.served();
     let record = job.lock();
     let state = job::state(&record);
     if record.attached {
@@ -70,13 +74,15 @@ fn verdict(store: &Store, job: &Job) -> Option<Fault> {
         }
         let grace = record.disconnect_grace.and_then(|it| Duration::try_from(it).ok());
         let grace = grace.unwrap_or_default();
-        if job.alone_since().is_some_and(|since| since.elapsed() >= grace) {
+        let alone = job.alone_since().zip(served);
+        if alone.is_some_and(|(since, served)| since.elapsed().min(served) >= grace) {
             let message = "nobody waits for it any more: every stream broke and none came back";
             return Some(Fault::new(Reason::ClientGone, message));
         }
     }
     let since = record.state_time.and_then(|it| SystemTime::try_from(it).ok());
     let waited = since.and_then(|it| it.elapsed().ok()).unwrap_or_default();
+    let waited = waited.min(served.unwrap_or_default());
     match state {
         State::Queued | State::MaskReady if waited >= store.limits.queue_timeout => {
             let seconds = waited.as_secs();

@@ -17,6 +17,9 @@ use crate::wire::{
     },
 };
 
+/// Most characters of the reason for a cancel.
+const MAX_REASON: usize = 1000;
+
 impl Store {
     /// Takes a caller's decision on a job's mask; the first one that is committed wins.
     ///
@@ -75,8 +78,16 @@ impl Store {
     /// Cancels a job; one that is cancelled already is returned as it is.
     ///
     /// # Errors
-    /// [`Reason::JobTerminal`] if it has ended otherwise.
+    /// [`Reason::JobTerminal`] if it has ended otherwise, [`Reason::InvalidArgument`] for a reason that is too long.
     pub fn cancel(&self, job: &Job, reason: &str) -> Result<v1::EditJob, Fault> {
+        let count = reason.chars().count();
+        if count > MAX_REASON {
+            let description = format!("has {count} characters, at most {MAX_REASON}");
+            return Err(Fault::invalid(vec![Violation {
+                field: "reason".to_owned(),
+                description,
+            }]));
+        }
         let message = if reason.is_empty() { "cancelled by its caller" } else { reason };
         job.ask_cancel();
         self.change(job, |draft| {
@@ -90,14 +101,16 @@ impl Store {
         Ok(job.view())
     }
 
-    /// Ends a job that has not ended, for a reason of the server's.
+    /// Ends a job that has not ended, for a reason of the server's; where that can't be kept, the clock tries again.
     pub fn end(&self, job: &Job, fault: &Fault) {
         let ended = self.change(job, |draft| {
             draft.fail(fault);
             Ok(())
         });
-        if let Err(error) = ended {
-            tracing::error!(job = %job.id, %error, "a job could not be ended");
+        if let Err(error) = ended
+            && job.owe(fault)
+        {
+            tracing::error!(job = %job.id, %error, "a job could not be ended; it is tried again");
         }
     }
 }

@@ -8,6 +8,9 @@ use crate::wire::{
     v1,
 };
 
+/// Most fields of a request that are told to be wrong.
+const MAX_FIELDS: usize = 8;
+
 /// The reasons, in upper snake case on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is its message, see `Fault`; docs/service.md lists them")]
@@ -195,9 +198,13 @@ impl Fault {
         }
     }
 
-    /// A request with fields that can't be.
-    pub fn invalid(fields: Vec<Violation>) -> Self {
-        let message = fields.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    /// A request with fields that can't be, of which the first are told.
+    pub fn invalid(mut fields: Vec<Violation>) -> Self {
+        let more = fields.len().saturating_sub(MAX_FIELDS);
+        fields.truncate(MAX_FIELDS);
+        let mut told: Vec<String> = fields.iter().map(ToString::to_string).collect();
+        told.extend((more > 0).then(|| format!("and {more} more")));
+        let message = told.join("; ");
         Self { fields, ..Self::new(Reason::InvalidArgument, message) }
     }
 

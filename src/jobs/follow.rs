@@ -34,7 +34,7 @@ pub struct Follower {
     heartbeat: Duration,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Seen {
     queue: u64,
     step: u64,
@@ -83,13 +83,17 @@ impl Follower {
     ) -> Self {
         let tick = job.listen();
         let view = job.view();
+        // The newest of each is news; nothing before it was missed.
+        let Latest { queue, step, preview } = job.latest();
+        let [queue, step, preview] =
+            [queue.count, step.count, preview.count].map(|it| it.saturating_sub(1));
         let of_job = view.spec.as_ref().and_then(|it| it.events.as_ref());
         Self {
             store: Arc::clone(store),
             tick,
             cursor: after,
             ahead: std::collections::VecDeque::new(),
-            seen: Seen::default(),
+            seen: Seen { queue, step, preview },
             missed: 0,
             wanted: Wanted::new(options, of_job),
             heartbeat: HEARTBEAT,
@@ -161,9 +165,13 @@ impl Follower {
     fn latest(&mut self) -> Option<EditEvent> {
         let Latest { queue, step, preview } = self.job.latest();
         if queue.count > self.seen.queue {
-            self.miss("queue", queue.count - self.seen.queue - 1);
+            let first = self.seen.queue;
             self.seen.queue = queue.count;
-            return Some(self.dress(Event::Queue(queue.value?)));
+            // A job that left the queue has no place in it.
+            if let Some(place) = queue.value.filter(|_| self.job.is_waiting()) {
+                self.miss("queue", queue.count - first - 1);
+                return Some(self.dress(Event::Queue(place)));
+            }
         }
         if preview.count > self.seen.preview {
             let first = self.seen.preview;

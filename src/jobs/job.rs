@@ -12,10 +12,11 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::jobs::fault::Fault;
 use crate::wire::{
     journal::v1::JobRecord,
     pictures::LazyPreview,
-    v1::{self, EditJob, Priority, edit_job::State},
+    v1::{self, EditJob, MaskPolicy, Priority, edit_job::State},
 };
 
 /// A job, shared by everybody who has to do with it.
@@ -34,6 +35,8 @@ pub struct Job {
     over: AtomicBool,
     /// When a caller cancelled it while it ran.
     cancelled: OnceLock<Instant>,
+    /// Its end, while that could not be made durable.
+    owed: OnceLock<Fault>,
     audience: Mutex<Audience>,
 }
 
@@ -113,6 +116,7 @@ impl Job {
             priority: priority(&record),
             span: Mutex::new(span),
             cancelled: OnceLock::new(),
+            owed: OnceLock::new(),
             over: AtomicBool::new(is_over(state(&record))),
             record: Mutex::new(record),
             latest: Mutex::default(),
@@ -148,6 +152,21 @@ impl Job {
     /// Where it is.
     pub fn state(&self) -> State {
         state(&self.lock())
+    }
+
+    /// Whether its mask is to be decided, now or once it is found.
+    pub fn is_to_be_decided(&self) -> bool {
+        let record = self.lock();
+        let spec = record.job.as_ref().and_then(|it| it.spec.as_ref());
+        let review = spec.is_some_and(|it| it.mask_policy() == MaskPolicy::Review);
+        let early =
+            matches!(state(&record), State::Queued | State::Localizing | State::AwaitingMask);
+        review && early && record.decision.is_none()
+    }
+
+    /// Whether it is in the queue.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state(), State::Queued | State::MaskReady)
     }
 
     /// Whether it has ended, without a lock: the model's thread asks at each step.
@@ -212,6 +231,16 @@ impl Job {
     /// When a caller cancelled it.
     pub fn cancel_asked(&self) -> Option<Instant> {
         self.cancelled.get().copied()
+    }
+
+    /// Keeps an end to be tried again; whether it is the first.
+    pub fn owe(&self, end: &Fault) -> bool {
+        self.owed.set(end.clone()).is_ok()
+    }
+
+    /// The end that could not be made durable yet.
+    pub fn owed(&self) -> Option<&Fault> {
+        self.owed.get()
     }
 
     /// How long it has been in its state.

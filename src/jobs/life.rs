@@ -182,22 +182,18 @@ impl Draft {
         }
     }
 
-    /// Goes back to the checkpoint before the pass that a restart interrupted.
-    ///
-    /// # Errors
-    /// None; a job that was started too often fails.
-    pub fn recover(&mut self, max_attempts: u32) -> Result<(), Fault> {
-        let attempt = self.record.job.as_ref().map_or(1, |it| it.attempt);
+    /// The server or its device was lost in a pass: goes back to the checkpoint before it, or fails if that came too often since then.
+    pub fn lost(&mut self, max_attempts: u32, why: &str) {
         if !matches!(self.state(), State::Localizing | State::Editing) {
-            return Ok(());
+            return;
         }
-        if attempt >= max_attempts {
-            let message = format!("the server was lost {attempt} times while it ran this job");
-            self.fail(&Fault::new(Reason::WorkerLost, message));
-            return Ok(());
+        self.record.failures += 1;
+        if self.record.failures < max_attempts {
+            return self.put_back(why);
         }
-        self.put_back("the server was restarted");
-        Ok(())
+        let times = self.record.failures;
+        let message = format!("the server was lost {times} times while it ran this job");
+        self.fail(&Fault::new(Reason::WorkerLost, message));
     }
 
     /// Goes back to the checkpoint before the running pass.
@@ -261,6 +257,7 @@ impl Draft {
             return Ok(true);
         };
         self.record.localization = found.json;
+        self.record.failures = 0;
         if let Some((picture, labels)) = found.cluster_map {
             let (image, labels) = (Some(self.file(picture)), Some(self.file(labels)));
             let clusters = found.clusters.clone();

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use dashmap::DashMap;
@@ -35,7 +35,7 @@ pub struct Limits {
     pub slots: u32,
     /// Jobs that wait for a slot.
     pub queue: QueueLimits,
-    /// Jobs of one tenant that wait for a decision.
+    /// Jobs of one tenant whose mask is to be decided, now or once it is found.
     pub tenant_awaiting: usize,
     /// How long a job may wait for a slot.
     pub queue_timeout: Duration,
@@ -76,7 +76,11 @@ pub struct Store {
     pub(super) journal: Arc<Journal>,
     pub(super) jobs: DashMap<Uuid, Arc<Job>>,
     pub(super) requests: DashMap<(String, String), Uuid>,
+    /// Jobs to be reviewed that are being accepted, by tenant.
+    pub(super) reviews: DashMap<String, usize>,
     model: OnceLock<ModelInfo>,
+    /// Since when it is loaded.
+    loaded: OnceLock<Instant>,
     /// Those that hold the model, by name.
     devices: Mutex<Vec<String>>,
     ready: watch::Sender<Result<(), String>>,
@@ -103,7 +107,9 @@ impl Store {
             artifacts: Artifacts::open(Arc::clone(&journal))?,
             jobs: DashMap::new(),
             requests: DashMap::new(),
+            reviews: DashMap::new(),
             model: OnceLock::new(),
+            loaded: OnceLock::new(),
             devices: Mutex::default(),
             ready: watch::Sender::new(Err("the model is loading".to_owned())),
             phase: watch::Sender::new(Phase::Open),
@@ -141,7 +147,10 @@ impl Store {
             job.abandon();
         }
         let max_attempts = self.limits.max_attempts;
-        let recovered = self.change(&job, |draft| draft.recover(max_attempts));
+        let recovered = self.change(&job, |draft| {
+            draft.lost(max_attempts, "the server was restarted");
+            Ok(())
+        });
         match recovered {
             Ok(()) => self.enqueue(&job),
             Err(fault) => tracing::error!(job = %id, %fault, "a job could not be taken up again"),
@@ -166,6 +175,11 @@ impl Store {
         })
     }
 
+    /// How long the model has been loaded; `None` while it loads.
+    pub fn served(&self) -> Option<Duration> {
+        self.loaded.get().map(Instant::elapsed)
+    }
+
     /// The devices that hold the model, by name.
     pub fn devices(&self) -> Vec<String> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -179,6 +193,7 @@ impl Store {
         }
         // Every worker loads the same model; the first one tells what else there is to know.
         let _ = self.model.set(model);
+        self.loaded.get_or_init(Instant::now);
     }
 
     /// Tells whether the service is ready; changes are heard by the health service.
@@ -301,6 +316,12 @@ impl Store {
             *counts.entry(job.state() as i32).or_default() += 1;
         }
         counts
+    }
+
+    /// Whether a live job of a tenant has lost its last stream.
+    pub fn has_lonely(&self, tenant: &str) -> bool {
+        let lonely = |it: &Job| it.tenant == tenant && !it.is_over() && it.alone_since().is_some();
+        self.jobs.iter().any(|it| lonely(&it))
     }
 
     /// Jobs that are in a pass.

@@ -192,7 +192,7 @@ impl Worker<'_> {
             RunError::Interrupted if self.job.is_over() => false,
             // Nothing but an end or a halt interrupts.
             RunError::Interrupted => {
-                self.put_back("the server is shutting down");
+                self.put_back(|draft| draft.put_back("the server is shutting down"));
                 false
             }
             RunError::Fault(fault) if self.job.is_over() => {
@@ -207,15 +207,16 @@ impl Worker<'_> {
             RunError::DeviceLost(message) => {
                 tracing::error!(%message, "the device is lost");
                 self.store.set_ready(Err(format!("the device is lost: {message}")));
-                self.put_back("the device was lost");
+                let most = self.store.limits.max_attempts;
+                self.put_back(|draft| draft.lost(most, "the device was lost"));
                 true
             }
         }
     }
 
-    fn put_back(&self, why: &str) {
+    fn put_back(&self, change: impl FnOnce(&mut crate::jobs::life::Draft)) {
         let put = self.store.change(self.job, |draft| {
-            draft.put_back(why);
+            change(draft);
             Ok(())
         });
         if let Err(fault) = put {

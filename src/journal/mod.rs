@@ -42,7 +42,7 @@ const ARTIFACTS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("artifa
 pub struct Space {
     /// Bytes of all artifacts.
     pub quota: u64,
-    /// Bytes that the disk must keep free.
+    /// Bytes that the disk must keep free of what comes in; jobs that are there move, end and are deleted in them.
     pub min_free: u64,
 }
 
@@ -133,7 +133,7 @@ impl Journal {
     /// Makes a commit durable.
     ///
     /// # Errors
-    /// [`JournalError::DiskFull`], [`JournalError::Store`]; nothing of it is kept then.
+    /// [`JournalError::Store`]; nothing of it is kept then.
     pub fn commit(&self, commit: Commit<'_>) -> Result<(), JournalError> {
         self.write(|write| {
             if let Some(record) = commit.job {
@@ -238,6 +238,14 @@ impl Journal {
         records.iter().map(|bytes| self.decode(bytes, "event")).collect()
     }
 
+    /// Whether there is room for another job.
+    ///
+    /// # Errors
+    /// [`JournalError::DiskFull`].
+    pub fn check_room(&self) -> Result<(), JournalError> {
+        self.files.check_free(0)
+    }
+
     /// Stores an artifact's bytes under an id; they count once a commit names it.
     ///
     /// # Errors
@@ -263,7 +271,6 @@ impl Journal {
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), JournalError> {
-        self.files.check_free(0)?;
         let write = || -> Result<(), redb::Error> {
             let write = self.db.begin_write()?;
             change(&write)?;

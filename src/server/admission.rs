@@ -16,7 +16,9 @@ const CREATING: [&str; 5] = [
 
 /// The queue of a store as a doorkeeper.
 ///
-/// A repeated `request_id` is refused with the others while the queue is full: who asks again later gets the same job.
+/// A tenant whose job has lost its stream is let in: the same request attaches to that job, which is cancelled if none comes, and
+/// any other is refused once its body is read. Other repeated requests are refused while the queue is full: who asks again later
+/// gets the same job.
 #[derive(Debug)]
 pub struct QueueAdmission(pub Arc<Store>);
 
@@ -25,6 +27,8 @@ impl Admission for QueueAdmission {
         if !CREATING.contains(&grpc_path) {
             return None;
         }
-        self.0.check_load(&caller.tenant).err().map(|fault| status::refusal(&fault))
+        let fault = self.0.check_load(&caller.tenant).err()?;
+        let comes_back = self.0.model().is_some() && self.0.has_lonely(&caller.tenant);
+        (!comes_back).then(|| status::refusal(&fault))
     }
 }

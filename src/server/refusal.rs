@@ -58,14 +58,30 @@ impl Refusal {
     }
 }
 
+/// Most bytes of a message: clients take headers of 8 to 16 KiB, in which it stands twice, once percent-encoded.
+const MAX_MESSAGE: usize = 1024;
+/// Most bytes of a value or a field in the details.
+const MAX_DETAIL: usize = 256;
+
+/// A text that is cut where it is too long.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most - '…'.len_utf8()));
+        text.push('…');
+    }
+    text
+}
+
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let Refusal { code, reason, message, metadata, retry_after, fields } = refusal;
+        let message = cut(message, MAX_MESSAGE);
+        let metadata = metadata.into_iter().map(|(key, value)| (key, cut(value, MAX_DETAIL)));
         let mut details = ErrorDetails::new();
         details.set_error_info(
             reason,
             DOMAIN,
-            metadata.into_iter().collect::<std::collections::HashMap<_, _>>(),
+            metadata.collect::<std::collections::HashMap<_, _>>(),
         );
         let mut headers = MetadataMap::new();
         if let Some(delay) = retry_after {
@@ -75,8 +91,9 @@ impl From<Refusal> for Status {
             headers.insert(PUSHBACK, millis.into());
         }
         if !fields.is_empty() {
-            let fields: Vec<_> =
-                fields.into_iter().map(|(field, why)| FieldViolation::new(field, why)).collect();
+            let violation =
+                |(field, why)| FieldViolation::new(cut(field, MAX_DETAIL), cut(why, MAX_DETAIL));
+            let fields: Vec<_> = fields.into_iter().map(violation).collect();
             details.set_bad_request(fields);
         }
         Status::with_error_details_and_metadata(code, message, details, headers)

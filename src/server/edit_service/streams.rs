@@ -81,8 +81,8 @@ impl Streams {
         deadline: Option<Instant>,
     ) -> Answers<EditEvent> {
         let (line, answers) = self.open();
-        let task = run(Arc::clone(&self.store), follower, seat, ending, deadline, line);
-        tokio::spawn(task);
+        let nothing = std::future::pending();
+        tokio::spawn(run(Arc::clone(&self.store), follower, seat, ending, deadline, line, nothing));
         answers
     }
 
@@ -96,22 +96,15 @@ impl Streams {
     ) -> Answers<EditEvent> {
         let (line, answers) = self.open();
         let store = Arc::clone(&self.store);
-        let job = Arc::clone(follower.job());
-        tokio::spawn(async move {
-            let end = Arc::clone(&line.end);
-            let events = run(Arc::clone(&store), follower, seat, Ending::OfJob, deadline, line);
-            tokio::pin!(events);
-            tokio::select! {
-                () = &mut events => {}
-                refused = hear(store, job, inputs) => match refused {
-                    // What can't be done is told as the stream's status; the job lives.
-                    Some(status) => {
-                        let _ = end.set(status);
-                    }
-                    None => events.await,
-                },
+        let heard = hear(Arc::clone(&store), Arc::clone(follower.job()), inputs);
+        // What can't be done is told as the stream's status; the job lives.
+        let refused = async {
+            match heard.await {
+                Some(status) => status,
+                None => std::future::pending().await,
             }
-        });
+        };
+        tokio::spawn(run(store, follower, seat, Ending::OfJob, deadline, line, refused));
         answers
     }
 
@@ -126,7 +119,7 @@ impl Streams {
     }
 }
 
-/// Tells a job's events until it has ended, its reader is gone or stalled, or the server goes down.
+/// Tells a job's events until it has ended, its reader is gone or stalled, what it says is refused, or the server goes down.
 async fn run(
     store: Arc<Store>,
     mut follower: Follower,
@@ -134,7 +127,9 @@ async fn run(
     ending: Ending,
     deadline: Option<Instant>,
     line: Line,
+    refused: impl Future<Output = Status>,
 ) {
+    tokio::pin!(refused);
     let opened = Instant::now();
     let mut is_first = true;
     let mut phase = store.phase();
@@ -147,6 +142,10 @@ async fn run(
         }
         let event = tokio::select! {
             () = line.events.closed() => return,
+            status = &mut refused => {
+                let _ = line.end.set(status);
+                break None;
+            }
             () = at(deadline) => {
                 // An attached job is ended by its clock, and its own end is what is told.
                 if ending == Ending::OfJob && !job.is_over() && job.lock().attached {
@@ -171,9 +170,7 @@ async fn run(
                 Ok(Err(_)) => return,
                 Err(_) => {
                     let message = "the reader took no event for 30 s; watch the job to go on";
-                    let _ =
-                        line.end.set(status::of_fault(&Fault::new(Reason::ClientGone, message)));
-                    return;
+                    break Some(Fault::new(Reason::ClientGone, message));
                 }
             },
             Ok(None) => break (ending == Ending::OfJob).then(|| fault_of(&job)).flatten(),

@@ -6,8 +6,9 @@ use std::{
 };
 
 use retouch::wire::v1::{
-    self, AcceptMask, EditSpec, Mask, MaskDecision, MaskPolicy, MaskSource, ReviewTimeoutAction,
-    edit_event::Event, edit_input::Input, edit_job::State, mask_decision::Decision,
+    self, AcceptMask, CreateEditJobRequest, EditSpec, Mask, MaskDecision, MaskPolicy, MaskSource,
+    ReviewTimeoutAction, edit_event::Event, edit_input::Input, edit_job::State,
+    mask_decision::Decision,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -140,6 +141,22 @@ async fn reviews_of_a_tenant_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reviews_that_come_before_any_is_localized_are_bounded_too() {
+    let server = Harness::new().await;
+    let slow = EditSpec { localize_steps: Some(100), ..review() };
+    for _ in 0..4 {
+        server.create(request(slow.clone())).await;
+    }
+    let refused = server.refused(request(slow.clone())).await;
+    assert_eq!(refused, (Code::ResourceExhausted, "TENANT_QUOTA".to_owned()));
+    // Who decides before the mask is there has nothing left to decide.
+    let first = server.client.clone().list_edit_jobs(v1::ListEditJobsRequest::default()).await;
+    let first = first.unwrap().into_inner().jobs.pop().unwrap();
+    server.decide(&first.name, accept()).await.unwrap();
+    server.create(request(slow)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn both_directions_of_one_stream_decide_and_cancel() {
     let server = Harness::new().await;
     for cancel in [false, true] {
@@ -183,7 +200,9 @@ async fn a_decision_that_cannot_be_ends_the_stream_and_not_the_job() {
     let (inputs, received) = mpsc::channel(4);
     let say = |input| v1::EditInput { input: Some(input) };
     let slow = EditSpec { localize_steps: Some(200), ..review() };
-    inputs.send(say(Input::Start(request(slow)))).await.unwrap();
+    let grace = Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 });
+    let start = CreateEditJobRequest { disconnect_grace: grace, ..request(slow) };
+    inputs.send(say(Input::Start(start))).await.unwrap();
     let mut events =
         server.client.clone().edit(ReceiverStream::new(received)).await.unwrap().into_inner();
     let job = events.message().await.unwrap().unwrap().job;
@@ -196,7 +215,7 @@ async fn a_decision_that_cannot_be_ends_the_stream_and_not_the_job() {
         }
     };
     assert_eq!(reason(&status).1, "MASK_NOT_PROPOSED");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     server.until(&job, State::AwaitingMask).await;
 }
 

@@ -25,6 +25,31 @@ async fn requests_that_cannot_be_are_refused_with_their_field() {
     assert!(server.store.all().is_empty(), "nothing was kept");
 }
 
+/// Clients take headers of some KiB: a longer status would break the connection, and tell nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_long_requests_fits_into_a_status() {
+    let server = Harness::new().await;
+    let reversed = v1::Rect { x0: 9.0, y0: 9.0, x1: 1.0, y1: 1.0 };
+    let boxes = Some(v1::BoxSet { boxes: vec![reversed; 200] });
+    let mask = Some(v1::Mask { boxes, ..Default::default() });
+    let status =
+        server.client.clone().create_edit_job(request(EditSpec { mask, ..spec("edit") })).await;
+    let status = status.unwrap_err();
+    assert_eq!(reason(&status).1, "INVALID_ARGUMENT");
+    assert!(status.message().ends_with("more"), "{status}");
+    assert!(status.get_details_bad_request().unwrap().field_violations.len() <= 8);
+
+    let get = v1::GetEditJobRequest { name: "é".repeat(20_000) };
+    let status = server.client.clone().get_edit_job(get).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::NotFound, "JOB_NOT_FOUND".to_owned()));
+    assert!(status.message().len() <= 1024);
+
+    let job = server.create(request(spec("edit"))).await;
+    let cancel = v1::CancelEditJobRequest { name: job.name, reason: "x".repeat(10_000) };
+    let status = server.client.clone().cancel_edit_job(cancel).await.unwrap_err();
+    assert_eq!(reason(&status).1, "INVALID_ARGUMENT");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn artifacts_come_and_go_in_chunks() {
     let server = Harness::new().await;

@@ -1,11 +1,22 @@
 //! Restarts: what was accepted is there again, from its last checkpoint.
 
+use std::time::Duration;
+
 use retouch::{
+    jobs::{
+        admission::Attachment,
+        fault::Reason,
+        runner::Runner,
+        store::{Limits, Store},
+    },
     journal::{Journal, Space, error::JournalError},
     wire::v1::{CreateEditJobRequest, EditSpec, MaskPolicy, edit_job::State},
 };
 
-use super::harness::{Harness, kinds, numbers, request, spec};
+use super::{
+    harness::{Harness, LIMITS, kinds, numbers, request, spec},
+    script::Script,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_goes_on_from_its_checkpoint_whatever_its_state() {
@@ -61,6 +72,76 @@ async fn a_job_that_takes_the_server_down_each_time_fails_in_the_end() {
         (State::Failed, "WORKER_LOST".to_owned())
     );
     std::fs::remove_dir_all(server.stop().await).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_loses_the_device_each_time_fails_in_the_end() {
+    let mut server = Harness::new().await;
+    let job = server.create(request(spec("lose the device"))).await;
+    for losses in 1..3 {
+        while server.get(&job.name).await.attempt == losses {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server = Harness::over(&server.stop().await).await;
+    }
+    let failed = server.until(&job.name, State::Failed).await;
+    assert_eq!(failed.error.unwrap().reason, "WORKER_LOST");
+    std::fs::remove_dir_all(server.stop().await).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_outlives_any_number_of_shutdowns() {
+    let mut server = Harness::new().await;
+    let job = server.create(request(EditSpec { localize_steps: Some(1000), ..spec("edit") })).await;
+    for _ in 0..4 {
+        server.until(&job.name, State::Localizing).await;
+        server = Harness::over(&server.stop().await).await;
+    }
+    let again = server.until(&job.name, State::Localizing).await;
+    assert_eq!(again.attempt, 5);
+    std::fs::remove_dir_all(server.stop().await).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_without_a_server_is_not_spent_in_the_queue() {
+    let limits = Limits { queue_timeout: Duration::from_millis(1500), ..LIMITS };
+    let server = Harness::with(limits).await;
+    let slow = EditSpec { localize_steps: Some(1000), ..spec("edit") };
+    let running = server.create(request(slow)).await;
+    server.until(&running.name, State::Localizing).await;
+    let waiting = server.create(request(spec("edit"))).await;
+    let folder = server.stop().await;
+    tokio::time::sleep(limits.queue_timeout).await;
+
+    let server = Harness::over_with(&folder, limits).await;
+    server.cancel(&running.name).await.unwrap();
+    server.until(&waiting.name, State::Succeeded).await;
+    std::fs::remove_dir_all(server.stop().await).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_below_its_reserve_takes_no_job_and_lets_those_end_and_go_that_are_there() {
+    let server = Harness::new().await;
+    let done = server.client.clone().run_edit(request(spec("done"))).await.unwrap().into_inner();
+    let slow = EditSpec { localize_steps: Some(1000), ..spec("edit") };
+    let running = server.create(request(slow)).await;
+    server.until(&running.name, State::Localizing).await;
+    let folder = server.stop().await;
+
+    let space = Space { quota: 1 << 30, min_free: u64::MAX };
+    let store = Store::open(Journal::open(&folder, space).unwrap(), LIMITS).unwrap();
+    store.set_model(Script::new().model().clone());
+    let refused = store.create("local", request(spec("new")), Attachment::Detached).unwrap_err();
+    assert_eq!(refused.reason, Reason::DiskFull);
+    let [done, running] = [done, running].map(|it| store.job("local", &it.name).unwrap());
+    store.cancel(&running, "").unwrap();
+    for job in [done, running] {
+        store.delete(&job).unwrap();
+    }
+    store.artifacts.expire();
+    assert!(std::fs::read_dir(folder.join("artifacts")).unwrap().next().is_none());
+    drop(store);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use retouch::{
-    jobs::follow::Follower,
+    jobs::{follow::Follower, queue::QueueLimits, store::Limits},
     wire::v1::{
         self, CreateEditJobRequest, EditSpec, EventOptions, MaskPolicy, edit_event::Event,
         edit_job::State, edit_service_client::EditServiceClient,
@@ -12,7 +12,7 @@ use retouch::{
 use tonic::{Code, Request, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::harness::{Harness, kinds, numbers, reason, request, spec};
+use super::harness::{Harness, LIMITS, kinds, numbers, reason, request, spec};
 
 fn slow() -> EditSpec {
     EditSpec { localize_steps: Some(200), ..spec("edit") }
@@ -112,6 +112,45 @@ async fn a_broken_stream_ends_its_job_after_the_grace_and_not_before() {
     let name = stream.message().await.unwrap().unwrap().job;
     drop(stream);
     server.until(&name, State::Succeeded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_stream_broke_is_let_in_again_while_the_queue_is_full() {
+    let limits = Limits { queue: QueueLimits { total: 1, tenant: 1 }, ..LIMITS };
+    let server = Harness::with(limits).await;
+    let asked = CreateEditJobRequest { request_id: "blip".to_owned(), ..request(slow()) };
+    let mut stream = server.client.clone().stream_edit(asked.clone()).await.unwrap().into_inner();
+    let name = stream.message().await.unwrap().unwrap().job;
+    server.until(&name, State::Localizing).await;
+    server.create(request(slow())).await;
+    let full = (Code::ResourceExhausted, "QUEUE_FULL".to_owned());
+    assert_eq!(server.refused(request(slow())).await, full);
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.refused(request(slow())).await, full);
+    let mut stream = server.client.clone().stream_edit(asked).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap().unwrap().job, name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_watcher_hears_no_place_in_a_queue_that_was_left_and_has_missed_nothing() {
+    let server = Harness::new().await;
+    let first = server.create(request(slow())).await;
+    let job = server.create(request(slow())).await;
+    server.cancel(&first.name).await.unwrap();
+    server.until(&job.name, State::Localizing).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let watch = v1::WatchEditJobRequest { name: job.name, ..Default::default() };
+    let mut stream = server.client.clone().watch_edit_job(watch).await.unwrap().into_inner();
+    loop {
+        let event = stream.message().await.unwrap().unwrap();
+        assert!(!matches!(event.event, Some(Event::Queue(_))), "{event:?}");
+        if let Some(Event::Step(step)) = event.event {
+            assert!(step.step > 5);
+            assert_eq!(event.conflated, 0);
+            break;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
