@@ -97,7 +97,7 @@ pub(crate) enum ModelError {
     /// The recommended settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// Tensors that are missing, left over or of another shape.
+    /// Tensors that are missing, left over or of another shape, or parts that do not fit each other.
     #[error("{0}")]
     Unusable(String),
 }

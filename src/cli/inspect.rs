@@ -31,8 +31,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     };
     // A reader that closed the pipe has seen enough.
     let _ = writeln!(io::stdout().lock(), "{text}");
-    match found.parts.into_iter().find_map(|part| part.fault) {
-        Some(fault) => Err(refuse(ModelError::Unusable(fault))),
+    match found.fault() {
+        Some(fault) => Err(refuse(ModelError::Unusable(fault.to_owned()))),
         None => Ok(()),
     }
 }
@@ -85,8 +85,9 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
         ),
     ));
     rows.extend(found.notes.iter().map(|note| ("note", note.clone())));
-    let usable = found.parts.iter().all(|part| part.fault.is_none());
-    rows.push(("usable", if usable { "yes" } else { "no" }.to_owned()));
+    rows.extend(found.misfit.iter().map(|misfit| ("misfit", misfit.clone())));
+    let usable = if found.fault().is_none() { "yes" } else { "no" };
+    rows.push(("usable", usable.to_owned()));
     let lines: Vec<String> =
         rows.iter().map(|(name, value)| format!("{name:<13}{value}")).collect();
     lines.join("\n")
@@ -137,6 +138,7 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
         "vae_scale_factor": found.vae_scale_factor,
         "max_tokens": found.max_tokens,
         "parts": parts.collect::<Vec<_>>(),
+        "misfit": found.misfit,
         "attention": attention.collect::<Vec<_>>(),
         "sampler": found.sampler.name(),
         "sampler_replaces": found.sampler_replaces,
@@ -150,6 +152,6 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
             "modulation": settings.modulation.name(),
         },
         "notes": found.notes,
-        "usable": found.parts.iter().all(|part| part.fault.is_none()),
+        "usable": found.fault().is_none(),
     })
 }

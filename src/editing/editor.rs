@@ -88,7 +88,7 @@ impl Editor {
         let session = EditSession::new(self.pipeline(), request);
         let localization =
             if request.needs_localization() { self.localize_in(&session, sink)? } else { None };
-        self.edit_in(&session, localization.as_deref(), sink)
+        Ok(composited(&session, self.edit_in(&session, localization.as_deref(), sink)?))
     }
 
     /// Pass 1 alone; `None` where the instruction means the whole picture.
@@ -108,6 +108,20 @@ impl Editor {
     /// # Errors
     /// [`EditError`] says what is wrong with the request or the model.
     pub fn edit_localized(
+        &self,
+        request: &EditRequest,
+        localization: Option<&Localization>,
+        sink: &mut dyn EventSink,
+    ) -> Result<Edited, EditError> {
+        let session = EditSession::new(self.pipeline(), request);
+        Ok(composited(&session, self.edit_in(&session, localization, sink)?))
+    }
+
+    /// The same edit before [`Preserve::Pixel`] puts the input's own pixels back, for a caller who looks at both pictures.
+    ///
+    /// # Errors
+    /// [`EditError`] says what is wrong with the request or the model.
+    pub fn edit_uncomposited(
         &self,
         request: &EditRequest,
         localization: Option<&Localization>,
@@ -166,7 +180,7 @@ impl Editor {
             }
         };
         let edited = self.pipeline.decode(&latents)?;
-        Ok(Edited { image: finish(session, edited, mask.as_deref()), mask })
+        Ok(Edited { image: to_canvas(session, edited), mask })
     }
 
     /// What the edit is about, told to the sink.
@@ -235,17 +249,21 @@ impl Editor {
     }
 }
 
-/// Brings the edited picture to the size of the result and keeps the rest of the input's pixels if asked.
-fn finish(session: &EditSession<'_>, edited: RgbImage, mask: Option<&EditMask>) -> RgbImage {
+/// Brings the edited picture to the size of the result.
+fn to_canvas(session: &EditSession<'_>, edited: RgbImage) -> RgbImage {
     let size = session.canvas_size();
-    let edited = if session.work_size() == size {
-        edited
-    } else {
-        resample::resize_rgb(&edited, size, Filter::Lanczos)
-    };
-    match mask {
+    if session.work_size() == size {
+        return edited;
+    }
+    resample::resize_rgb(&edited, size, Filter::Lanczos)
+}
+
+/// Keeps the rest of the input's pixels if asked.
+fn composited(session: &EditSession<'_>, edited: Edited) -> Edited {
+    match &edited.mask {
         Some(mask) if session.request.settings.preserve == Preserve::Pixel => {
-            mask.composite(&edited, &session.canvas)
+            let image = mask.composite(&edited.image, &session.canvas);
+            Edited { image, ..edited }
         }
         _ => edited,
     }

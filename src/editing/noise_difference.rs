@@ -6,12 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::attn_processor::{Branch, Unwatched};
 use crate::editing::{EditError, iam_edit::attn_store::Grid, session::EditSession};
-use crate::pipelines::PipelineError;
-use crate::sampling::{SchedulerKind, Steps};
-use crate::schedulers::{SchedulerError, noise::NoiseTape};
-
-/// A ladder that stands on every training timestep of a model of Stable Diffusion's kind.
-const LADDER: u32 = 1000;
+use crate::schedulers::noise::NoiseTape;
 
 /// A value for each cell of a grid.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,12 +48,12 @@ impl Field {
 
 /// `|eps_text − eps_image|` at a timestep, summed over the latents' channels: one field for each of `noises` noises.
 ///
-/// The picture's latents are brought to the noise level of `timestep`, of 1000, by unit noise from the request's seed. A
+/// The picture's latents are brought to the noise level of the training timestep by unit noise from the request's seed. A
 /// model that predicts velocity gives the difference of its velocities, which is that of the noises times one number a
 /// timestep; what follows is free of scale.
 ///
 /// # Errors
-/// [`EditError::Pipeline`] if the model fails or was trained on fewer timesteps than 1000.
+/// [`EditError::Pipeline`] if the model fails or was trained on fewer timesteps.
 pub fn noise_differences(
     session: &EditSession<'_>,
     prompt: &str,
@@ -67,17 +62,7 @@ pub fn noise_differences(
 ) -> Result<Vec<Field>, EditError> {
     let _no_grad = tch::no_grad_guard();
     let pipeline = session.pipeline;
-    let steps = Steps::try_from(LADDER).expect("the ladder's steps are in range");
-    // DDIM holds samples at unit variance, as the U-Net takes them.
-    let scheduler =
-        pipeline.scheduler(Some(SchedulerKind::Ddim), steps).map_err(EditError::Pipeline)?;
-    let ladder = scheduler.steps();
-    let at = ladder.iter().position(|step| step.timestep <= f64::from(timestep));
-    let Some(at) = at.filter(|&at| at > 0) else {
-        let too_many =
-            SchedulerError::TooManySteps { steps: LADDER, n_train: ladder.len(), spacing: "any" };
-        return Err(EditError::Pipeline(PipelineError::Scheduler(too_many)));
-    };
+    let level = pipeline.noise_level(timestep)?;
     let source = session.image_latents()?.to_kind(Kind::Float);
     let source = source * pipeline.geometry().scaling_factor; // (1, 4, h, w)
     let conditioning = session.conditioning(prompt)?.only(&[Branch::Text, Branch::Image]);
@@ -85,11 +70,10 @@ pub fn noise_differences(
     let mut fields = Vec::with_capacity(noises as usize);
     for index in 0..noises {
         let seed = session.request.seed.wrapping_add(index);
-        let tape = NoiseTape::draw(seed, &source.size(), scheduler.as_ref());
-        let noise = tape.initial().to_device(source.device());
-        let noisy = scheduler.renoise(&source, &noise, ladder[at - 1]);
+        let noise = NoiseTape::draw_initial(seed, &source.size());
+        let noisy = level.add_noise(&source, &noise);
         let (prediction, _) =
-            pipeline.predict_noise(&noisy, ladder[at].timestep, &conditioning, Box::new(Unwatched));
+            pipeline.predict_noise(&noisy, f64::from(timestep), &conditioning, Box::new(Unwatched));
         let prediction = prediction?;
         let image = prediction.image.expect("a call predicts the branches of its conditioning");
         let difference = (prediction.text - image).abs(); // (1, 4, h, w)

@@ -103,6 +103,7 @@ impl Method {
     /// Writes into a request what this method is, and what it is given.
     pub fn prepare(&self, request: &mut EditRequest, item: &Item, pictures: &Loaded) {
         request.method = self.kind;
+        request.settings.preserve = self.kind.default_preserve();
         if self.object == Origin::Given {
             request.object.clone_from(&item.object);
             request.action = item.action.map(ItemAction::action);

@@ -11,7 +11,7 @@ use crate::editing::{
     editor::Editor,
     event::{EditEvent, LocalizationSource},
     instruction::{Action, Instruction, Overrides, Phrase},
-    request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
+    request::{EditRequest, MethodKind, PreviewDecode, Resize, Unparsed},
     session::EditSession,
     settings::EditSettings,
 };
@@ -173,8 +173,6 @@ fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditRequest {
         Resize::Native => Resize::Fit(Some(pictures.image.width().max(pictures.image.height()))),
         fit @ Resize::Fit(_) => fit,
     };
-    // Composited afterwards, so that one run gives both pictures.
-    let preserve = if plan.settings.blend { Preserve::Latent } else { Preserve::None };
     EditRequest {
         image: Arc::clone(&pictures.image),
         instruction: item.instruction.clone(),
@@ -184,7 +182,7 @@ fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditRequest {
         action: None,
         unparsed: Unparsed::PlainEdit,
         seed: item_seed(plan.seed, &item.id),
-        settings: EditSettings { preserve, resize, ..plan.settings.clone() },
+        settings: EditSettings { resize, ..plan.settings.clone() },
         mask: MaskChoice::default(),
         preview_every: 0,
         preview_decode: PreviewDecode::Linear,
@@ -215,10 +213,10 @@ fn edit(
         localization = editor.localize(request, &mut sink)?;
         localize_seconds = Some(started.elapsed().as_secs_f64());
     }
-    let edited = editor.edit_localized(request, localization.as_deref(), &mut sink)?;
+    let edited = editor.edit_uncomposited(request, localization.as_deref(), &mut sink)?;
     let seconds = started.elapsed().as_secs_f64();
     let uncomposited = to_size(edited.image, &pictures.image);
-    // As `Preserve::Pixel` does.
+    // As `Preserve::Pixel` does; so one run gives both pictures.
     let result = match &edited.mask {
         Some(mask) => mask.composite(&uncomposited, &pictures.image),
         None => uncomposited.clone(),

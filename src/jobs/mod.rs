@@ -19,6 +19,7 @@ pub mod job;
 pub mod life;
 pub mod queue;
 pub mod runner;
+pub mod shutdown;
 pub mod store;
 pub mod turns;
 pub mod worker;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -20,6 +20,7 @@ use crate::jobs::{
     life::{Draft, Sealed},
     queue::{Queue, QueueLimits},
     runner::ModelInfo,
+    shutdown::Phase,
 };
 use crate::journal::{self, Commit, Journal, error::JournalError};
 use crate::wire::{
@@ -53,17 +54,6 @@ pub struct Limits {
     pub max_attempts: u32,
 }
 
-/// How far the end is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Jobs are taken.
-    Open,
-    /// None are taken or started; running ones go on.
-    Draining,
-    /// None runs any more.
-    Halted,
-}
-
 /// All jobs.
 #[derive(Debug)]
 pub struct Store {
@@ -84,7 +74,7 @@ pub struct Store {
     /// Those that hold the model, by name.
     devices: Mutex<Vec<String>>,
     ready: watch::Sender<Result<(), String>>,
-    phase: watch::Sender<Phase>,
+    pub(super) phase: watch::Sender<Phase>,
     /// Milliseconds that a job takes, smoothed.
     pub(super) pace: AtomicU64,
     pub(super) running: DashMap<Uuid, SystemTime>,
@@ -359,32 +349,6 @@ impl Store {
     /// What the journal says.
     pub fn events(&self, job: Uuid, after: u64) -> Result<Vec<v1::EditEvent>, Fault> {
         Ok(self.journal.events(job, after, 64)?)
-    }
-
-    // === the end ===
-
-    /// Takes no more jobs and starts none; running ones go on.
-    pub fn drain(&self) {
-        self.phase.send_replace(Phase::Draining);
-        self.queue.close();
-        self.set_ready(Err("the server is draining".to_owned()));
-    }
-
-    /// Sends running jobs back to their checkpoint.
-    pub fn halt(&self) {
-        self.halt.store(true, Ordering::Release);
-        self.queue.close();
-        self.phase.send_replace(Phase::Halted);
-    }
-
-    /// Whether no more jobs are taken.
-    pub fn is_draining(&self) -> bool {
-        *self.phase.borrow() != Phase::Open
-    }
-
-    /// Hears of the end.
-    pub fn phase(&self) -> watch::Receiver<Phase> {
-        self.phase.subscribe()
     }
 }
 

@@ -27,7 +27,7 @@ use crate::pipelines::{
     PipelineError, TokenizedPrompt, memory_probe,
 };
 use crate::sampling::{SchedulerKind, Steps};
-use crate::schedulers::Scheduler;
+use crate::schedulers::{Scheduler, training::NoiseLevel};
 
 /// How long the model waits for a job that it just served, so that equal jobs stay together: a sampler's step and a preview
 /// take a few milliseconds.
@@ -352,6 +352,10 @@ impl EditPipeline for Batched {
         steps: Steps,
     ) -> Result<Box<dyn Scheduler>, PipelineError> {
         self.on_model(move |it| it.scheduler(kind, steps))
+    }
+
+    fn noise_level(&self, timestep: u32) -> Result<NoiseLevel, PipelineError> {
+        self.on_model(move |it| it.noise_level(timestep))
     }
 
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {

@@ -224,10 +224,12 @@ impl Captured {
             copy(&mut stand_in.tensors.changed, &part.tensors.changed);
         }
         replay(&mut || call.run(model))?;
+        // What needs memory goes first: a call that fails has changed no guest's tensors.
+        let noise = call.noise.copy();
         for (stand_in, part) in call.guests.iter().zip(parts) {
             copy(&mut shallow(&part.tensors.changed), &stand_in.tensors.changed);
         }
-        Ok(call.noise.copy())
+        Ok(noise)
     }
 }
 

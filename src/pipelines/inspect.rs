@@ -11,7 +11,7 @@ use crate::models::{
     unet_2d_condition_config::UNet2DConditionConfig,
     weights::VarPath,
 };
-use crate::pipelines::load::LoadError;
+use crate::pipelines::load::{self, LoadError};
 use crate::sampling::SchedulerKind;
 use crate::schedulers::config::SchedulerConfig;
 
@@ -32,6 +32,8 @@ pub struct Inspection {
     pub max_tokens: usize,
     /// Its networks.
     pub parts: Vec<PartInspection>,
+    /// What keeps its networks from being used together, in one line.
+    pub misfit: Option<String>,
     /// Its attention at its own size, finest first.
     pub attention: Vec<AttentionLevel>,
     /// The sampler that it comes with.
@@ -72,10 +74,19 @@ pub struct AttentionLevel {
     pub cross_attention: usize,
 }
 
+impl Inspection {
+    /// What keeps the model from being used: that its parts do not fit each other, or the first part's fault.
+    pub fn fault(&self) -> Option<&str> {
+        let fault = || self.parts.iter().find_map(|part| part.fault.as_deref());
+        self.misfit.as_deref().or_else(fault)
+    }
+}
+
 /// Looks at a model folder or file.
 ///
 /// # Errors
-/// [`LoadError`] if files are missing or can't be understood; faulty tensors are no error, but said of their part.
+/// [`LoadError`] if files are missing or can't be understood; faulty tensors are no error, but said of their part, and
+/// parts that do not fit each other are a [misfit](Inspection::misfit).
 pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     let snapshot = Snapshot::open(path)?;
     let own =
@@ -93,6 +104,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
         })
     });
     let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let misfit = load::check_parts(&text, &unet, &vae).err().map(|error| error.to_string());
     let geometry = super::instruct_pix2pix::geometry(&unet, &vae);
     Ok(Inspection {
         class: snapshot.class().to_owned(),
@@ -102,6 +114,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
         vae_scale_factor: geometry.vae_scale_factor,
         max_tokens: tokenizer.max_length(),
         parts,
+        misfit,
         attention: attention(&unet, i64::from(geometry.sample_size / geometry.vae_scale_factor)),
         sampler: own.kind,
         sampler_replaces: own.replaces,

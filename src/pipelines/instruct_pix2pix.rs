@@ -19,7 +19,7 @@ use crate::pipelines::{
     image_processor, rows::Rows,
 };
 use crate::sampling::{SchedulerKind, Steps};
-use crate::schedulers::{Scheduler, build, config::SchedulerConfig};
+use crate::schedulers::{Scheduler, build, config::SchedulerConfig, training::NoiseLevel};
 
 /// Cells a side of the latents of Stable Diffusion 1.x, for a config that does not say.
 const DEFAULT_SAMPLE_SIDE: i64 = 64;
@@ -111,6 +111,10 @@ impl EditPipeline for InstructPix2PixPipeline {
             None => self.scheduler.own_sampler()?.kind,
         };
         Ok(build::build(kind, &self.scheduler, steps)?)
+    }
+
+    fn noise_level(&self, timestep: u32) -> Result<NoiseLevel, PipelineError> {
+        Ok(NoiseLevel::of(&self.scheduler, timestep)?)
     }
 
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {

@@ -29,6 +29,25 @@ pub enum LoadError {
     /// The sampler's config.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
+    /// Parts of different models.
+    #[error(
+        "`{key}` of unet is {found}, expected {expected}, since `{other_key}` of {other} is {value}; take all parts \
+         from one model"
+    )]
+    Parts {
+        /// The key in the U-Net's config.
+        key: &'static str,
+        /// Its value.
+        found: i64,
+        /// What would fit.
+        expected: i64,
+        /// The part that it doesn't fit.
+        other: Part,
+        /// The key in that part's config.
+        other_key: &'static str,
+        /// Its value.
+        value: i64,
+    },
 }
 
 /// Loads a snapshot's networks in a dtype onto a device.
@@ -44,6 +63,7 @@ pub fn load(
     let text_config = ClipTextConfig::from_json(&snapshot.text_config().to_string())?;
     let unet_config = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string())?;
     let vae_config = AutoencoderKlConfig::from_json(&snapshot.vae_config().to_string())?;
+    check_parts(&text_config, &unet_config, &vae_config)?;
 
     let weights = snapshot.weights(Part::TextEncoder)?;
     let text_encoder = ClipTextModel::new(&weights.root(kind, device), &text_config);
@@ -69,4 +89,27 @@ pub fn load(
         encoded: EncodedImages::default(),
         captured: None,
     })
+}
+
+/// Refuses a U-Net that does not fit the text encoder or the autoencoder, which nothing in their weights tells.
+///
+/// # Errors
+/// [`LoadError::Parts`].
+pub(super) fn check_parts(
+    text: &ClipTextConfig,
+    unet: &UNet2DConditionConfig,
+    vae: &AutoencoderKlConfig,
+) -> Result<(), LoadError> {
+    let fit = |key, found: i64, expected: i64, (other, other_key, value)| {
+        if found == expected {
+            return Ok(());
+        }
+        Err(LoadError::Parts { key, found, expected, other, other_key, value })
+    };
+    let hidden = (Part::TextEncoder, "hidden_size", text.hidden_size);
+    let latent = (Part::Vae, "latent_channels", vae.latent_channels);
+    fit("cross_attention_dim", unet.cross_attention_dim, hidden.2, hidden)?;
+    // The noisy latents, and those of the image to be edited.
+    fit("in_channels", unet.in_channels, 2 * latent.2, latent)?;
+    fit("out_channels", unet.out_channels, latent.2, latent)
 }

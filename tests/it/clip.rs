@@ -85,6 +85,29 @@ fn special_tokens_come_from_old_files_too() {
 }
 
 #[test]
+fn the_map_of_special_tokens_wins_unless_the_configuration_lists_added_tokens() {
+    // As in Stable Diffusion 2.x, whose two files differ in the padding token alone, and as saved again since.
+    let end = "<|endoftext|>";
+    for (added, pad) in [("", "!"), (r#""added_tokens_decoder": {}, "#, end)] {
+        let folder = TempDir::new().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        for name in ["vocab.json", "merges.txt"] {
+            fs::copy(fixtures().join("tokenizer").join(name), folder.path().join(name)).unwrap();
+        }
+        write(
+            "tokenizer_config.json",
+            &format!(r#"{{{added}"pad_token": "{end}", "eos_token": "{end}"}}"#),
+        );
+        write("special_tokens_map.json", &format!(r#"{{"pad_token": "!", "eos_token": "{end}"}}"#));
+        let prompt = ClipTokenizer::open(folder.path(), 5).unwrap().encode("b").unwrap();
+        let vocabulary: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.path().join("vocab.json")).unwrap()).unwrap();
+        let ids = [end, pad, pad].map(|it| vocabulary[it].as_i64().unwrap());
+        assert_eq!(prompt.ids[2..], ids, "{added}");
+    }
+}
+
+#[test]
 fn offsets_are_bytes_of_the_text_as_typed() {
     let tokenizer = ClipTokenizer::clip(ClipTokenizer::EOS, 77).unwrap();
     let words = |text: &str| -> Vec<String> {

@@ -16,11 +16,20 @@ use retouch::{
         settings::EditSettings,
     },
     models::snapshot::Snapshot,
-    pipelines::EditPipeline,
+    pipelines::{EditPipeline, instruct_pix2pix::InstructPix2PixPipeline},
+    schedulers::config::SchedulerConfig,
 };
 use tch::Kind;
 
 use crate::support::{fixtures, load_pipeline};
+
+/// The sampler of published models: leading timesteps that begin at 1, on which no ladder takes 1000 steps
+/// (timbrooks/instruct-pix2pix, `scheduler/scheduler_config.json`).
+const PUBLISHED: &str = r#"{
+    "_class_name": "EulerAncestralDiscreteScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085, "clip_sample": false, "num_train_timesteps": 1000, "prediction_type": "epsilon",
+    "set_alpha_to_one": false, "skip_prk_steps": true, "steps_offset": 1, "trained_betas": null
+}"#;
 
 /// A drawn scene that no model was trained on, with its exact object.
 struct Scene {
@@ -75,6 +84,14 @@ fn demo() -> (Editor, EditSettings) {
     let snapshot = Snapshot::open(&path).unwrap();
     let settings = EditSettings::recommended(snapshot.retouch_json().unwrap()).unwrap();
     (Editor::new(Box::new(load_pipeline(&path, Kind::Float)), None), settings)
+}
+
+/// A model of random weights, to which no word means anything, with a picture of its own size.
+fn ignorant() -> (InstructPix2PixPipeline, RgbImage) {
+    let pipeline = load_pipeline(&fixtures().join("models/linear"), Kind::Float);
+    let side = pipeline.geometry().sample_size;
+    let image = RgbImage::from_fn(side, side, |x, y| image::Rgb([x as u8 * 3, y as u8 * 3, 90]));
+    (pipeline, image)
 }
 
 /// Pass 1 with the warnings that it gave.
@@ -170,10 +187,7 @@ fn clusters_scored_by_the_noise_difference_are_those_of_attention_in_another_ord
 
 #[test]
 fn flat_attention_warns_and_falls_back_to_the_noise_difference_if_asked() {
-    // Random weights: no word knows its object.
-    let pipeline = load_pipeline(&fixtures().join("models/linear"), Kind::Float);
-    let side = pipeline.geometry().sample_size;
-    let image = RgbImage::from_fn(side, side, |x, y| image::Rgb([x as u8 * 3, y as u8 * 3, 90]));
+    let (pipeline, image) = ignorant();
     let editor = Editor::new(Box::new(pipeline), None);
     let mut settings = EditSettings::paper();
     settings.localize_steps = 2.try_into().unwrap();
@@ -203,4 +217,39 @@ fn noise_differences_depend_on_the_instruction_alone() {
     // The empty prompt is the negative prompt: both branches are the same.
     let nothing = noise_differences(&session, "", 800, 1).unwrap();
     assert!(nothing[0].values.iter().all(|&it| it < 1e-4));
+}
+
+#[test]
+fn noise_differences_are_those_of_the_training_timestep_whatever_the_spacing() {
+    let mut pipeline = load_pipeline(&assets().join("demo-model"), Kind::Float);
+    let scene = Scene::held_out("remove-108");
+    let request = scene.request(EditSettings::paper());
+    let fields = |pipeline: &InstructPix2PixPipeline| {
+        let session = EditSession::new(pipeline, &request);
+        noise_differences(&session, &scene.instruction, 800, 2).unwrap()
+    };
+    let own = fields(&pipeline);
+    // The betas are the demo model's.
+    pipeline.scheduler = SchedulerConfig::from_json(PUBLISHED).unwrap();
+    assert_eq!(fields(&pipeline), own);
+}
+
+#[test]
+fn a_model_with_the_published_sampler_is_localized_by_the_noise_difference() {
+    let (mut pipeline, image) = ignorant();
+    pipeline.scheduler = SchedulerConfig::from_json(PUBLISHED).unwrap();
+    let editor = Editor::new(Box::new(pipeline), None);
+    let mut settings = EditSettings::paper();
+    settings.localize_steps = 2.try_into().unwrap();
+    for (localizer, score) in [
+        (Localizer::NoiseDifference, ClusterScore::Attention),
+        (Localizer::DiffEdit, ClusterScore::Attention),
+        (Localizer::Iam, ClusterScore::NoiseDifference),
+        (Localizer::Iam, ClusterScore::Auto),
+    ] {
+        let settings = EditSettings { localizer, score, ..settings.clone() };
+        let request = request(&image, "change the red circle to a blue star", settings);
+        let (found, _) = localize(&editor, &request);
+        assert_eq!(found.scored_by, ScoreSource::NoiseDifference, "{localizer:?} {score:?}");
+    }
 }

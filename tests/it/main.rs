@@ -21,6 +21,8 @@ mod weights;
 mod loading_memory;
 // Model folders and single files, and what is wrong with them.
 mod snapshot;
+// Folders that Python saved, or that were put together from several models.
+mod folders;
 // Tokenizer and text encoder against transformers.
 mod clip;
 // Drawn pictures.
@@ -33,9 +35,13 @@ mod method;
 mod savings;
 // Data sets, figures, reports.
 mod evaluation;
+// The edit that they are about.
+mod evaluated_edit;
 mod flash_attention;
 // The CPU's own group norm, and sums that products take in before they round.
 mod fused_layers;
+// Averaged attention: pictures of any proportions, visits that fail.
+mod attn_store;
 // Where an edit is: localizers, scores of clusters, masks at the picture's edges.
 mod localizers;
 // Jobs that share a model.

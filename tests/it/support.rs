@@ -12,7 +12,7 @@ use retouch::{
         load,
     },
     sampling::{SchedulerKind, Steps},
-    schedulers::Scheduler,
+    schedulers::{Scheduler, training::NoiseLevel},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -134,6 +134,10 @@ impl EditPipeline for Spied {
         steps: Steps,
     ) -> Result<Box<dyn Scheduler>, PipelineError> {
         self.model.scheduler(kind, steps)
+    }
+
+    fn noise_level(&self, timestep: u32) -> Result<NoiseLevel, PipelineError> {
+        self.model.noise_level(timestep)
     }
 
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {

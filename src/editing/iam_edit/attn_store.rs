@@ -5,7 +5,7 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tch::{Device, Kind, Tensor};
@@ -15,7 +15,7 @@ use crate::attn_processor::{
     Replayable, Stage,
 };
 
-/// The finest grid of ISAM, a side; a finer level is pooled to it, so that memory stays bounded at any size.
+/// The finest grid of ISAM, its longer side; a finer level is pooled to it, so that memory stays bounded at any size.
 const MAX_GRID_SIDE: i64 = 64;
 
 /// Probabilities computed at a time, in numbers: 16 MiB.
@@ -78,6 +78,8 @@ pub struct AttnMap {
     pooling: Option<Pooling>,
     sum: Tensor,
     calls: u32,
+    /// Queries of a site that were added before its visit failed.
+    added: i64,
 }
 
 impl WatchedLevels {
@@ -109,7 +111,8 @@ impl AttnStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, AttnMaps> {
-        self.maps.lock().expect("no holder of the maps panics")
+        // A visit that finds no memory panics; its sums hold what it added until then.
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,11 +151,11 @@ impl AttnProcessor for AttnStore {
     }
 
     fn replayable(&mut self, call: &CallShape<'_>) -> Option<&mut dyn Replayable> {
-        // What a failed try added is skipped site by site.
-        if self.added_before > 0 {
+        let mut maps = self.lock();
+        // What a failed try added is skipped site by site, and within a site query by query.
+        if self.added_before > 0 || maps.are_within_a_site() {
             return None;
         }
-        let mut maps = self.lock();
         for site in call.sites.iter().filter(|site| self.watches(site)) {
             maps.of(site, call.tokens, call.device);
         }
@@ -203,6 +206,11 @@ impl AttnMaps {
         }
     }
 
+    /// Whether a visit failed after it had added some of its queries.
+    fn are_within_a_site(&self) -> bool {
+        [&self.isam, &self.icam].into_iter().flatten().any(|it| it.added > 0)
+    }
+
     /// The map of a site, made where there is none yet.
     fn of(&mut self, site: &AttnSite, tokens: i64, device: Device) -> &mut AttnMap {
         self.slot(site.kind).get_or_insert_with(|| AttnMap::new(site, tokens, device))
@@ -218,13 +226,13 @@ impl AttnMap {
             AttnKind::CrossAttn => tokens,
         };
         let sum = Tensor::zeros([cells, columns], (Kind::Float, device));
-        Self { grid, pooling: Pooling::new(site, grid, device), sum, calls: 0 }
+        Self { grid, pooling: Pooling::new(site, grid, device), sum, calls: 0, added: 0 }
     }
 
     /// An empty map like this one over another sum.
     fn over(&self, sum: Tensor) -> Self {
         let pooling = self.pooling.as_ref().map(Pooling::shallow_clone);
-        Self { grid: self.grid, pooling, sum, calls: 0 }
+        Self { grid: self.grid, pooling, sum, calls: 0, added: 0 }
     }
 
     /// The average, (rows of the grid, keys) in fp32 on the CPU; each row sums to 1.
@@ -232,14 +240,14 @@ impl AttnMap {
         (&self.sum / f64::from(self.calls.max(1))).to_device(Device::Cpu)
     }
 
-    /// Adds one layer's head mean, a chunk of queries at a time.
+    /// Adds one layer's head mean, a chunk of queries at a time, from where a visit of it that failed left off.
     fn add(&mut self, qkv: &Qkv<'_>, attended: &Attended, row: i64) {
         let (heads, queries, keys) = (qkv.query.size()[1], qkv.query.size()[2], qkv.key.size()[2]);
         let options = (Kind::Float, self.sum.device());
         let chunk = if qkv.adds_at_once() { ONCE } else { CHUNK };
         let chunk = (chunk / (heads * keys)).clamp(1, queries);
-        let mut start = 0;
-        while start < queries {
+        while self.added < queries {
+            let start = self.added;
             let length = chunk.min(queries - start);
             match &self.pooling {
                 None => {
@@ -252,8 +260,9 @@ impl AttnMap {
                     pooling.add(&mut self.sum, &probs, start);
                 }
             }
-            start += length;
+            self.added += length;
         }
+        self.added = 0;
         self.calls += 1;
     }
 }
@@ -309,13 +318,16 @@ impl Pooling {
     }
 }
 
-/// The grid of a site's map: the site's own, for self-attention at most [`MAX_GRID_SIDE`] a side.
+/// The grid of a site's map: the site's own, for self-attention one of its proportions within [`MAX_GRID_SIDE`].
 fn pooled_grid(site: &AttnSite) -> Grid {
+    let &AttnSite { height, width, .. } = site;
     match site.kind {
         AttnKind::SelfAttn => {
-            Grid { height: site.height.min(MAX_GRID_SIDE), width: site.width.min(MAX_GRID_SIDE) }
+            let longer = height.max(width).max(MAX_GRID_SIDE);
+            let side = |cells: i64| ((cells * MAX_GRID_SIDE + longer / 2) / longer).max(1);
+            Grid { height: side(height), width: side(width) }
         }
-        AttnKind::CrossAttn => Grid { height: site.height, width: site.width },
+        AttnKind::CrossAttn => Grid { height, width },
     }
 }
 
@@ -349,13 +361,13 @@ mod tests {
     }
 
     #[test]
-    fn a_grid_above_64_is_pooled_to_it_and_rows_still_sum_to_one() {
-        let (mean, probs) = stored(&site(2, 128));
+    fn a_grid_above_64_is_pooled_in_its_proportions_and_rows_still_sum_to_one() {
+        let (mean, probs) = stored(&site(4, 128));
         assert_eq!(mean.size(), [128, 128]);
-        // Keys of a cell are summed, queries averaged.
-        let pooled =
-            probs.view([2, 64, 2, 2, 64, 2]).sum_dim_intlist([5i64].as_slice(), false, Kind::Float);
-        let pooled = pooled.mean_dim([2i64].as_slice(), false, Kind::Float).view([128, 128]);
+        // Of 2 x 64 cells, each of two rows and columns: keys of a cell are summed, queries averaged.
+        let pooled = probs.view([2i64, 2, 64, 2, 2, 2, 64, 2].as_slice());
+        let pooled = pooled.sum_dim_intlist([5i64, 7].as_slice(), false, Kind::Float);
+        let pooled = pooled.mean_dim([1i64, 3].as_slice(), false, Kind::Float).view([128, 128]);
         assert!((&mean - pooled).abs().max().double_value(&[]) < 1e-6);
         let sums = mean.sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
         assert!((sums - 1.0).abs().max().double_value(&[]) < 1e-5);

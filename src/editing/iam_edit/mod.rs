@@ -12,7 +12,7 @@ pub mod predicted_change;
 pub mod segmentation;
 pub mod selection;
 
-use std::cell::RefCell;
+use std::{cell::RefCell, sync::PoisonError};
 
 use tch::{Kind, Tensor};
 
@@ -76,7 +76,8 @@ impl InstructionAttention {
                 }
                 latents
             })?;
-        let maps = maps.lock().expect("no holder of the maps panics");
+        // A visit that failed and was made again has left its mark on the lock alone.
+        let maps = maps.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(isam), Some(icam)) = (&maps.isam, &maps.icam) else {
             return Err(EditError::NoAttention);
         };

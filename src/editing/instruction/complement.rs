@@ -5,6 +5,7 @@
 
 use super::Action;
 use super::grammar::Reading;
+use super::imperative;
 use super::lexicon::{
     DETERMINERS, GONE, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, RECIPIENTS,
     STRENGTHENING, THINGS, has, is_adjective, is_comparative,
@@ -93,8 +94,10 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
 pub(super) fn give(rest: &[Token]) -> Option<Reading> {
     let split = given_at(rest);
     let Some(at) = split else {
-        let gift = find(rest, "to").map_or(rest, |it| &rest[..it.start]);
-        return Reading::of(Action::Add, phrases(gift), &[]);
+        let to = find(rest, "to").unwrap_or(rest.len()..rest.len());
+        let mut gifts = phrases(&rest[..to.start]);
+        gifts.extend(imperative::given_behind(&rest[to.end..]));
+        return Reading::of(Action::Add, gifts, &[]);
     };
     let receivers = phrases(&rest[..at]);
     let gifts = phrases(&rest[at..]);

@@ -1,5 +1,7 @@
 //! Reads commands, by what their verb does to its object: `change X to Y`, `remove X from Z`, `put X on Z`.
 
+use std::ops::Range;
+
 use super::Action;
 use super::complement;
 use super::grammar::Reading;
@@ -145,15 +147,7 @@ fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
 fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let rest =
         if rest.len() > 1 && has("in on up down back", &rest[0].lower) { &rest[1..] } else { rest };
-    let places = [
-        "to", "onto", "into", "on", "in", "over", "at", "inside", "around", "upon", "under",
-        "across",
-    ];
-    let place = places
-        .iter()
-        .filter_map(|it| find(rest, it))
-        .filter(|it| it.start > 0)
-        .min_by_key(|it| it.start);
+    let place = place(rest);
     let (what, at) =
         place.as_ref().map_or((rest, &rest[..0]), |it| (&rest[..it.start], &rest[it.end..]));
     let known = phrase(what).is_some_and(|it| it.definiteness == Definiteness::Definite);
@@ -186,9 +180,10 @@ fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
             return Reading::of(Action::Change, phrases(&what[..split]), &what[split..]);
         }
     }
+    let given = place.as_ref().is_some_and(|it| rest[it.start].is("to"));
     let mut objects = phrases(place.map_or(rest, |it| {
         // A second object may stand behind the place of the first: `a hat on the dog and a scarf on the cat`.
-        if rest[it.start].is("to") || starts_definite(rest) { &rest[..it.start] } else { rest }
+        if given || starts_definite(rest) { &rest[..it.start] } else { rest }
     }));
     if objects.first().is_some_and(|it| it.definiteness != Definiteness::Definite) {
         objects.retain(|it| it.definiteness != Definiteness::Definite);
@@ -199,8 +194,60 @@ fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
     if objects.iter().all(look) && target.iter().any(|it| !it.is_whole()) {
         return Reading::of(Action::Change, target, what);
     }
+    if given {
+        objects.extend(given_behind(at));
+    }
     Reading::of(Action::Add, objects, &[])
         .map(|it| if it.action == Action::Global { Reading::global(rest) } else { it })
+}
+
+/// Where the word stands that says where the things before it are put.
+fn place(tokens: &[Token]) -> Option<Range<usize>> {
+    let places = [
+        "to", "onto", "into", "on", "in", "over", "at", "inside", "around", "upon", "under",
+        "across",
+    ];
+    places
+        .iter()
+        .filter_map(|it| find(tokens, it))
+        .filter(|it| it.start > 0)
+        .min_by_key(|it| it.start)
+}
+
+/// What others are given behind the first receiver: `a hat` in `the man and a hat to the woman`.
+pub(super) fn given_behind(mut receivers: &[Token]) -> Vec<Found> {
+    let mut gifts = Vec::new();
+    while let Some((more, others)) = next_gifts(receivers) {
+        gifts.extend(more);
+        receivers = others;
+    }
+    gifts
+}
+
+/// The next gifts behind a receiver, and what stands behind their own place.
+///
+/// A place by another word than `to` counts behind a definite receiver alone: in `a man and a woman on the left` both
+/// receive.
+fn next_gifts(receivers: &[Token]) -> Option<(Vec<Found>, &[Token])> {
+    // Without an article a noun is known by its -s: `and sunglasses to her`, but not `and also to her`.
+    let new = |it: &Found| match it.definiteness {
+        Definiteness::Definite => false,
+        Definiteness::Indefinite => !has("bit little", &it.noun),
+        Definiteness::Bare => it.noun.ends_with('s') && !it.noun.ends_with("ss"),
+    };
+    let mut joints = (1..receivers.len()).filter(|&at| has("and ,", &receivers[at].lower));
+    joints.find_map(|joint| {
+        let rest = &receivers[joint + 1..];
+        let place = place(rest)?;
+        let gifts = phrases(&rest[..place.start]);
+        let placed = gifts.last()?.noun_phrase.end == rest[place.start - 1].span.end
+            && is_mark(rest, place.start);
+        let to = rest[place.start].is("to") && gifts.len() == 1;
+        let known = || {
+            phrase(&receivers[..joint]).is_some_and(|it| it.definiteness == Definiteness::Definite)
+        };
+        (placed && gifts.iter().all(new) && (to || known())).then_some((gifts, &rest[place.end..]))
+    })
 }
 
 /// `paint X red`, `color X in blue`, `paint a flower on X`.

@@ -88,7 +88,7 @@ pub enum TokenizerError {
     },
 }
 
-/// What `tokenizer_config.json` says, or `special_tokens_map.json` for lack of it.
+/// What `tokenizer_config.json` and `special_tokens_map.json` say.
 struct Special {
     bos: String,
     eos: String,
@@ -218,6 +218,11 @@ impl Special {
         let mut values = Vec::new();
         for path in files.iter().filter(|it| it.is_file()) {
             values.push(read_json(path)?);
+        }
+        // Before `added_tokens_decoder` the map overwrote the configuration (transformers: `_from_pretrained`), and the
+        // two of Stable Diffusion 2.x pad with different tokens.
+        if values.first().is_none_or(|it| it.get("added_tokens_decoder").is_none()) {
+            values.reverse();
         }
         // A token is a text, or an object with the text as its content.
         let token = |key: &str| {

@@ -343,7 +343,7 @@ fn config(folder: &Path, name: &str) -> Result<Option<Value>, SnapshotError> {
 }
 
 fn read_json(path: &Path) -> Result<Value, SnapshotError> {
-    let value: Value = serde_json::from_str(&read(path)?).map_err(|error| {
+    let value: Value = serde_json::from_str(&quote_constants(&read(path)?)).map_err(|error| {
         SnapshotError::Malformed { path: path.to_owned(), reason: error.to_string() }
     })?;
     if value.is_object() {
@@ -353,6 +353,24 @@ fn read_json(path: &Path) -> Result<Value, SnapshotError> {
         path: path.to_owned(),
         reason: "expected a JSON object".to_owned(),
     })
+}
+
+/// Puts quotes around `Infinity`, `-Infinity` and `NaN`, which Python writes (`lambda_min_clipped` of every saved
+/// `DPMSolverMultistepScheduler`) and JSON does not have.
+fn quote_constants(json: &str) -> String {
+    let mut in_string = false;
+    let mut pieces = Vec::new();
+    for piece in json.split('"') {
+        pieces.push(if in_string {
+            piece.to_owned()
+        } else {
+            let quoted = piece.replace("NaN", "\"NaN\"").replace("Infinity", "\"Infinity\"");
+            quoted.replace("-\"Infinity\"", "\"-Infinity\"")
+        });
+        let escapes = piece.len() - piece.trim_end_matches('\\').len();
+        in_string = !in_string || escapes % 2 == 1;
+    }
+    pieces.join("\"")
 }
 
 fn read(path: &Path) -> Result<String, SnapshotError> {

@@ -13,7 +13,8 @@ use crate::jobs::{
     fault::{Fault, Reason},
     follow::Follower,
     job::{Job, Seat},
-    store::{Phase, Store},
+    shutdown::Phase,
+    store::Store,
 };
 use crate::server::{edit_service::Answers, status};
 use crate::wire::v1::{self, EditEvent, edit_input::Input, edit_job::State};

@@ -3,7 +3,9 @@
 use std::{fs, path::Path};
 
 use image::{GrayImage, ImageFormat, Luma, RgbImage};
+use predicates::str::contains;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::Value;
 
 use super::{Desk, scene};
 
@@ -92,6 +94,7 @@ const MODELS: &[Case] = &[
     ("SCENE|remove the star|--model|text-to-image", 5, &["8 input channels"]),
     ("SCENE|remove the star|--model|cut", 5, &["header promises"]),
     ("SCENE|remove the star|--model|nan", 5, &["conv_in.bias"]),
+    ("SCENE|remove the star|--model|mixed", 5, &["`cross_attention_dim`", "take all parts"]),
     ("SCENE|remove the star|--model|pickle", 5, &["pickle", "safetensors"]),
     ("SCENE|remove the star|--model|pickle.ckpt", 5, &["pickle", "safetensors"]),
     ("SCENE|remove the star|--model|odd-settings", 5, &["retouch.json", "step"]),
@@ -214,6 +217,7 @@ fn models_and_devices_that_cannot_be_used() {
                 &model(desk, "nan").join("unet/diffusion_pytorch_model.safetensors"),
                 "conv_in.bias",
             );
+            mix(&model(desk, "mixed"));
             let unet = model(desk, "pickle").join("unet");
             fs::remove_file(unet.join("diffusion_pytorch_model.safetensors")).unwrap();
             fs::write(unet.join("diffusion_pytorch_model.bin"), "PK").unwrap();
@@ -223,6 +227,22 @@ fn models_and_devices_that_cannot_be_used() {
         },
         MODELS,
     );
+}
+
+#[test]
+fn inspect_shows_that_parts_do_not_fit_each_other() {
+    let desk = Desk::new();
+    mix(&model(&desk, "mixed"));
+    let run = desk.retouch(["inspect", "--model", "mixed"]).assert().code(5);
+    run.stdout(contains("misfit       `cross_attention_dim` of unet is 128"))
+        .stdout(contains("usable       no"))
+        .stderr(contains("`hidden_size` of text_encoder is 24"));
+    let run = desk.retouch(["inspect", "--model", "mixed", "--json"]).assert().code(5);
+    // A line of what was found, and one of the error.
+    let lines = String::from_utf8(run.get_output().stdout.clone()).unwrap();
+    let found: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(found["usable"], false);
+    assert!(found["misfit"].as_str().unwrap().contains("take all parts from one model"));
 }
 
 /// A PNG that promises so many pixels and has none.
@@ -247,6 +267,14 @@ fn model(desk: &Desk, name: &str) -> std::path::PathBuf {
         }
     }
     to
+}
+
+/// Puts another model's text encoder in the place of a model's own.
+fn mix(model: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/sd1/text_encoder");
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(from.join(name), model.join("text_encoder").join(name)).unwrap();
+    }
 }
 
 fn edit_text(path: &Path, old: &str, new: &str) {

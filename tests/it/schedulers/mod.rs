@@ -7,7 +7,8 @@ use retouch::sampling::{SchedulerKind, Steps};
 use retouch::schedulers::build::build;
 use retouch::schedulers::config::SchedulerConfig;
 use retouch::schedulers::noise::NoiseTape;
-use retouch::schedulers::{History, Scheduler};
+use retouch::schedulers::training::NoiseLevel;
+use retouch::schedulers::{History, Scheduler, SchedulerError};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -131,6 +132,31 @@ fn renoising_at_the_last_step_gives_the_clean_latents_back() {
         assert_eq!(scheduler.renoise(&clean, &noise, scheduler.steps()[3]), clean);
         assert_ne!(scheduler.renoise(&clean, &noise, scheduler.steps()[2]), clean);
     }
+}
+
+#[test]
+fn the_noise_level_of_a_training_timestep_is_there_whatever_a_sampler_visits() {
+    // As published: leading spacing and an offset, under which no sampler takes 1000 steps.
+    let published = with(&stable_diffusion(), "steps_offset", json!(1));
+    let [clean, noise, _] = latents();
+    let noisy = |timestep: u32| {
+        NoiseLevel::of(&parse(&published), timestep).map(|it| it.add_noise(&clean, &noise))
+    };
+    let halves = scheduler(SchedulerKind::Ddim, &published, 500);
+    for step in halves.steps().iter().step_by(83) {
+        let expected = (&clean + &noise * step.sigma) / (step.sigma.powi(2) + 1.0).sqrt();
+        let error = relative_error(&noisy(step.timestep as u32).unwrap(), &expected);
+        assert!(error < 1e-6, "{error:e} off at {step:?}");
+    }
+    // And what a step arrives at on a ladder that stands on every timestep.
+    let linspace = with(&published, "timestep_spacing", json!("linspace"));
+    let all = scheduler(SchedulerKind::Ddim, &linspace, 1000);
+    for timestep in [0, 1, 500, 800, 998] {
+        let before = all.steps()[998 - timestep as usize];
+        assert_eq!(noisy(timestep).unwrap(), all.renoise(&clean, &noise, before));
+    }
+    let beyond = noisy(1000).unwrap_err();
+    assert!(matches!(beyond, SchedulerError::NoTimestep { .. }), "{beyond}");
 }
 
 #[test]

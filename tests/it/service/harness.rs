@@ -131,7 +131,7 @@ impl Harness {
             Folder::Own(it) => it.path(),
             Folder::Given(it) => it,
         };
-        let store = Store::open(open(path).await, limits).unwrap();
+        let store = Store::open(open(path, SPACE).await, limits).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let port = Port { max_request_bytes: 32 << 20, connection_age };
@@ -240,9 +240,9 @@ impl Harness {
 }
 
 /// The folder's journal, once the connections of a server before have let it go.
-async fn open(folder: &Path) -> Journal {
+pub(crate) async fn open(folder: &Path, space: Space) -> Journal {
     for _ in 0..500 {
-        match Journal::open(folder, SPACE) {
+        match Journal::open(folder, space) {
             Ok(journal) => return journal,
             Err(JournalError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
             Err(error) => panic!("{error}"),

@@ -14,7 +14,7 @@ use retouch::{
 };
 
 use super::{
-    harness::{Harness, LIMITS, kinds, numbers, request, spec},
+    harness::{Harness, LIMITS, kinds, numbers, open, request, spec},
     script::Script,
 };
 
@@ -129,7 +129,7 @@ async fn a_disk_below_its_reserve_takes_no_job_and_lets_those_end_and_go_that_ar
     let folder = server.stop().await;
 
     let space = Space { quota: 1 << 30, min_free: u64::MAX };
-    let store = Store::open(Journal::open(&folder, space).unwrap(), LIMITS).unwrap();
+    let store = Store::open(open(&folder, space).await, LIMITS).unwrap();
     store.set_model(Script::new().model().clone());
     let refused = store.create("local", request(spec("new")), Attachment::Detached).unwrap_err();
     assert_eq!(refused.reason, Reason::DiskFull);
