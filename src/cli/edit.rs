@@ -67,6 +67,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let interrupt = Interrupt::listen()?;
     let outputs = outputs(args)?;
     let picture = resolve::read_picture(&args.input.image, screen)?;
+    encode::check(&picture.picture, outputs.format).map_err(CliError::Output)?;
     let mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
     if args.localization_file.is_none() {
         resolve::check_finds(args.method.into(), &mask)?;
@@ -178,6 +179,9 @@ pub(crate) fn outputs(args: &EditArgs) -> Result<Outputs, CliError> {
     }
     let maps =
         args.report.maps.as_deref().map(|path| MapsFolder::new(path, overwrite)).transpose()?;
+    if let Some(maps) = &maps {
+        maps.refuse_files(paths.iter().chain([&args.input.image]).chain(&args.mask.mask))?;
+    }
     Ok(Outputs { paths, format, overwrite, maps })
 }
 

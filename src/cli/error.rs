@@ -108,7 +108,7 @@ impl CliError {
         ExitCode::from(match self {
             Self::Edit(EditError::Interrupted(_)) => 130,
             Self::Edit(EditError::NotParsed(_)) => 4,
-            Self::Edit(EditError::UnknownCluster { .. })
+            Self::Edit(EditError::UnknownCluster { .. } | EditError::NothingFound)
             | Self::Evaluation(EvaluationError::UnknownMethod { .. })
             | Self::OutOfRange(_)
             | Self::Usage(_) => 2,

@@ -34,6 +34,9 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     let interrupt = Interrupt::listen()?;
     let output = output(args);
     let overwrite = if args.report.force { Overwrite::Replace } else { Overwrite::Refuse };
+    if args.save.as_deref().is_some_and(resolve::is_dash) {
+        return Err(CliError::Usage("--save takes a file, not standard output".to_owned()));
+    }
     for path in [Some(&output), args.save.as_ref()].into_iter().flatten() {
         if !resolve::is_dash(path) {
             write::check_target(path, overwrite).map_err(CliError::Output)?;
@@ -41,6 +44,11 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     }
     let maps =
         args.report.maps.as_deref().map(|path| MapsFolder::new(path, overwrite)).transpose()?;
+    if let Some(maps) = &maps {
+        maps.refuse_files(
+            [&output, &args.input.image].into_iter().chain(&args.save).chain(&args.mask.mask),
+        )?;
+    }
     let picture = resolve::read_picture(&args.input.image, screen)?;
     let mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
 
@@ -66,6 +74,12 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     let localization = loaded.editor.localize(&request, &mut reporter)?;
     let mut record = reporter.into_record();
     let session = EditSession::new(pipeline, &request);
+    if args.save.is_some() && localization.is_none() {
+        return Err(CliError::Usage(
+            "the instruction means the whole picture, so there is nothing to --save; say what is meant with --object"
+                .to_owned(),
+        ));
+    }
     let mask = EditMask::settle(&session, localization.as_deref())?;
     let mask = mask.unwrap_or_else(|| EditMask::whole(&session));
     record.mask = Some(Arc::new(mask.full().as_image().clone()));

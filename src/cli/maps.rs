@@ -23,6 +23,14 @@ use crate::picture::write::{self, Overwrite};
 
 /// The file that everything is shown on.
 const CONTACT_SHEET: &str = "contact-sheet.png";
+/// The map of clusters.
+const CLUSTERS: &str = "clusters.png";
+/// The mask.
+const MASK: &str = "mask.png";
+/// The mask over the picture.
+const OVERLAY: &str = "overlay.png";
+/// Every name that a map may have, but for those with a number.
+const NAMES: [&str; 4] = [CLUSTERS, MASK, OVERLAY, CONTACT_SHEET];
 
 /// What the maps are about.
 #[derive(Debug)]
@@ -47,15 +55,40 @@ pub(crate) struct MapsFolder {
 }
 
 impl MapsFolder {
-    /// Makes the folder; refuses one that holds a contact sheet already, unless it may be overwritten.
+    /// Makes the folder; refuses one that holds maps already, unless they may be overwritten.
     ///
     /// # Errors
     /// [`CliError::Output`] or [`CliError::Write`].
     pub(crate) fn new(path: &Path, overwrite: Overwrite) -> Result<Self, CliError> {
         fs::create_dir_all(path)
             .map_err(|source| CliError::Write { path: path.to_owned(), source })?;
-        write::check_target(&path.join(CONTACT_SHEET), overwrite).map_err(CliError::Output)?;
+        for name in NAMES {
+            write::check_target(&path.join(name), overwrite).map_err(CliError::Output)?;
+        }
         Ok(Self { path: path.to_owned(), overwrite })
+    }
+
+    /// Refuses files of the caller's, read or written, that a map would be written over.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] names the file.
+    pub(crate) fn refuse_files<'a>(
+        &self,
+        files: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> Result<(), CliError> {
+        let folder = self.path.canonicalize().ok();
+        let is_map = |file: &&PathBuf| {
+            let here = file.parent().map(|it| Path::new(".").join(it));
+            let here = here.and_then(|it| it.canonicalize().ok()) == folder;
+            here && file.file_name().is_some_and(|it| NAMES.iter().any(|name| it == *name))
+        };
+        match files.into_iter().find(is_map) {
+            Some(file) => Err(CliError::Usage(format!(
+                "{} would be a map's file too; choose another folder for --maps",
+                file.display()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Writes all maps and returns the path of the contact sheet.
@@ -76,7 +109,7 @@ impl MapsFolder {
         }
         let found = record.localization.as_deref().map(Found::new);
         if let Some(found) = &found {
-            self.rgb("clusters.png", &cluster_map(&found.clusters(), subject.source.dimensions()))?;
+            self.rgb(CLUSTERS, &cluster_map(&found.clusters(), subject.source.dimensions()))?;
             for (index, word) in found.localization.words.iter().enumerate() {
                 let name = format!("attention-{:02}-{}.png", index + 1, file_name(&word.word));
                 self.rgb(&name, &heat_overlay(&field(word), subject.source))?;
@@ -84,8 +117,8 @@ impl MapsFolder {
         }
         let mask = record.mask.as_deref();
         if let Some(mask) = mask {
-            self.file("mask.png", &DynamicImage::ImageLuma8(mask.clone()))?;
-            self.rgb("overlay.png", &mask_overlay(subject.source, mask))?;
+            self.file(MASK, &DynamicImage::ImageLuma8(mask.clone()))?;
+            self.rgb(OVERLAY, &mask_overlay(subject.source, mask))?;
         }
         let sheet = sheet(subject, record, found.as_ref(), mask);
         self.rgb(CONTACT_SHEET, &contact_sheet(&sheet))

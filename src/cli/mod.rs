@@ -35,6 +35,7 @@ use crate::cli::{
     error::CliError,
     screen::{Screen, Stream},
 };
+use crate::picture::write::Overwrite;
 
 /// Runs the command line and returns its exit code, one of those that the help lists.
 pub fn main() -> ExitCode {
@@ -94,8 +95,17 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
         Command::Keys { command } => done(keys::run(command)),
         Command::Inspect(args) => done(inspect::run(args)),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "retouch", &mut io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "retouch", &mut script);
+            match edit::put("-".as_ref(), &script, Overwrite::Refuse) {
+                // A reader that closed the pipe has seen enough.
+                Err(CliError::Write { source, .. })
+                    if source.kind() == io::ErrorKind::BrokenPipe =>
+                {
+                    Ok(ExitCode::SUCCESS)
+                }
+                put => done(put),
+            }
         }
     }));
     outcome.unwrap_or_else(|payload| Err(CliError::Defect(payload_text(payload.as_ref()))))

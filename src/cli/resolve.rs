@@ -254,8 +254,9 @@ pub(crate) fn default_output(image: &Path, kind: &str, extension: &str) -> PathB
     if is_dash(image) {
         return PathBuf::from("-");
     }
-    let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-    image.with_file_name(format!("{stem}.{kind}.{extension}"))
+    let mut name = image.file_stem().unwrap_or_default().to_owned();
+    name.push(format!(".{kind}.{extension}"));
+    image.with_file_name(name)
 }
 
 /// The output of variant `index` of `count`: `out.png` becomes `out-2.png`.
@@ -263,12 +264,13 @@ pub(crate) fn variant_output(output: &Path, index: u32, count: u32) -> PathBuf {
     if count == 1 {
         return output.to_owned();
     }
-    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
-    let name = format!("{stem}-{}", index + 1);
-    match output.extension() {
-        Some(extension) => output.with_file_name(format!("{name}.{}", extension.to_string_lossy())),
-        None => output.with_file_name(name),
+    let mut name = output.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{}", index + 1));
+    if let Some(extension) = output.extension() {
+        name.push(".");
+        name.push(extension);
     }
+    output.with_file_name(name)
 }
 
 impl From<args::Method> for MethodKind {

@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use crate::editing::{
     EditError,
     iam_edit::{attn_store::Grid, localization_map::Localization},
-    request::Preserve,
+    request::{MethodKind, Preserve},
     session::EditSession,
 };
 use crate::picture::{
@@ -60,6 +60,11 @@ impl MaskChoice {
         self.shapes.is_none() || !self.clusters.is_empty()
     }
 
+    /// Whether it is another place than what a localization finds, but in its terms.
+    pub fn picks_from_found(&self) -> bool {
+        !self.clusters.is_empty() || (self.shapes.is_none() && self.invert)
+    }
+
     /// Whether it says something of a mask that only a localization finds.
     pub fn is_of_found(&self) -> bool {
         let touched =
@@ -85,6 +90,10 @@ impl EditMask {
     ) -> Result<Option<Self>, EditError> {
         let choice = &session.request.mask;
         let (canvas, work) = (session.canvas_size(), session.work_size());
+        let finds = session.request.method == MethodKind::IamEdit;
+        if localization.is_none() && finds && choice.picks_from_found() {
+            return Err(EditError::NothingFound);
+        }
 
         // 1. Clusters, exact at both sizes.
         let clusters = match localization {

@@ -47,6 +47,12 @@ pub enum EditError {
         /// How many there are.
         count: usize,
     },
+    /// Clusters, or a mask to invert, where the instruction means the whole picture.
+    #[error(
+        "the instruction means the whole picture, so there are no clusters and no mask to invert; give --mask or --box, \
+         or say what is meant with --object"
+    )]
+    NothingFound,
     /// The mask selects nothing.
     #[error("the mask selects nothing; at least one pixel must be edited")]
     EmptyMask,

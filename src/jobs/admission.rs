@@ -85,7 +85,7 @@ impl Store {
         if let Some(job) = self.repeated(&key, &digest)? {
             return Ok(job);
         }
-        let _places = self.admit(tenant, spec.mask_policy())?;
+        let _places = self.admit(tenant, spec.mask_policy(), &inputs)?;
 
         // 2. What the pictures hold.
         let checked = self.check_pictures(tenant, &mut spec, inputs)?;
@@ -131,7 +131,7 @@ impl Store {
             *empty = draft;
             Ok(())
         })?;
-        if job.lock().attached {
+        if job.attached {
             job.abandon(); // until its caller's stream is attached
         }
         self.jobs.insert(id, Arc::clone(&job));
@@ -152,7 +152,7 @@ impl Store {
         let asked = request.spec.unwrap_or_default();
         let mut spec = spec::normalize(asked, &self.terms()?).map_err(Fault::invalid)?;
         let inputs = self.inputs(tenant, &spec)?;
-        self.admit(tenant, spec.mask_policy())?;
+        self.admit(tenant, spec.mask_policy(), &inputs)?;
         let checked = self.check_pictures(tenant, &mut spec, inputs)?;
         self.reused(tenant, &spec, &checked.image_sha256)?;
         // Files were named and not stored, so the spec keeps no images.
@@ -189,9 +189,11 @@ impl Store {
         &self,
         tenant: &str,
         policy: MaskPolicy,
+        inputs: &Inputs,
     ) -> Result<(Place<'_>, Option<Review<'_>>), Fault> {
         self.check_load(tenant)?;
-        self.journal.check_room()?;
+        let mask = inputs.mask.as_ref().map_or(0, Bytes::len);
+        self.journal.check_room((inputs.image.len() + mask) as u64)?;
         let review =
             (policy == MaskPolicy::Review).then(|| self.reserve_review(tenant)).transpose()?;
         Ok((self.queue.reserve(tenant).map_err(|full| self.full(full))?, review))

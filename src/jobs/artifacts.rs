@@ -118,6 +118,7 @@ impl Artifacts {
     /// # Errors
     /// What the journal says.
     pub fn upload(&self, tenant: &str, file: &NewFile) -> Result<v1::Artifact, Fault> {
+        self.journal.check_room(file.bytes.len() as u64)?;
         let records = self.store(tenant, std::slice::from_ref(file))?;
         let commit = Commit { artifacts: &records, ..Commit::default() };
         if let Err(error) = self.journal.commit(commit) {

@@ -62,13 +62,10 @@ pub fn look(store: &Store) {
 
 /// Why a job is over by now, if it is. Nobody waits in vain, nor stays away, while the model is not loaded.
 fn verdict(store: &Store, job: &Job) -> Option<Fault> {
-    if let Some(owed) = job.owed() {
-        return Some(owed.clone());
-    }
     let served = store.served();
     let record = job.lock();
     let state = job::state(&record);
-    if record.attached {
+    if job.attached {
         if job.is_past_deadline() {
             return Some(Fault::new(Reason::ClientDeadline, "the caller's deadline has passed"));
         }

@@ -101,16 +101,14 @@ impl Store {
         Ok(job.view())
     }
 
-    /// Ends a job that has not ended, for a reason of the server's; where that can't be kept, the clock tries again.
+    /// Ends a job that has not ended, for a reason of the server's.
     pub fn end(&self, job: &Job, fault: &Fault) {
         let ended = self.change(job, |draft| {
             draft.fail(fault);
             Ok(())
         });
-        if let Err(error) = ended
-            && job.owe(fault)
-        {
-            tracing::error!(job = %job.id, %error, "a job could not be ended; it is tried again");
+        if let Err(error) = ended {
+            tracing::error!(job = %job.id, %error, "a job could not be ended");
         }
     }
 }

@@ -300,7 +300,7 @@ fn failed(error: &EditError) -> RunError {
         EditError::NotParsed(_) => Reason::ObjectNotFound,
         EditError::EmptyMask => Reason::EmptyMask,
         EditError::Picture(_) | EditError::OtherGrid { .. } => Reason::BadMask,
-        EditError::UnknownCluster { .. } => Reason::InvalidArgument,
+        EditError::UnknownCluster { .. } | EditError::NothingFound => Reason::InvalidArgument,
         EditError::NoAttention | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
         EditError::Pipeline(_) => Reason::Internal,
     };

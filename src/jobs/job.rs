@@ -12,7 +12,6 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::jobs::fault::Fault;
 use crate::wire::{
     journal::v1::JobRecord,
     pictures::LazyPreview,
@@ -28,6 +27,8 @@ pub struct Job {
     pub tenant: String,
     /// Whether somebody waits for it.
     pub priority: Priority,
+    /// Whether it ends with its last stream, unless one comes back in time.
+    pub attached: bool,
     span: Mutex<tracing::Span>,
     record: Mutex<JobRecord>,
     latest: Mutex<Latest>,
@@ -35,8 +36,6 @@ pub struct Job {
     over: AtomicBool,
     /// When a caller cancelled it while it ran.
     cancelled: OnceLock<Instant>,
-    /// Its end, while that could not be made durable.
-    owed: OnceLock<Fault>,
     audience: Mutex<Audience>,
 }
 
@@ -114,9 +113,9 @@ impl Job {
             id,
             tenant: record.tenant.clone(),
             priority: priority(&record),
+            attached: record.attached,
             span: Mutex::new(span),
             cancelled: OnceLock::new(),
-            owed: OnceLock::new(),
             over: AtomicBool::new(is_over(state(&record))),
             record: Mutex::new(record),
             latest: Mutex::default(),
@@ -231,16 +230,6 @@ impl Job {
     /// When a caller cancelled it.
     pub fn cancel_asked(&self) -> Option<Instant> {
         self.cancelled.get().copied()
-    }
-
-    /// Keeps an end to be tried again; whether it is the first.
-    pub fn owe(&self, end: &Fault) -> bool {
-        self.owed.set(end.clone()).is_ok()
-    }
-
-    /// The end that could not be made durable yet.
-    pub fn owed(&self) -> Option<&Fault> {
-        self.owed.get()
     }
 
     /// How long it has been in its state.

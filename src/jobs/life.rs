@@ -184,7 +184,9 @@ impl Draft {
 
     /// The server or its device was lost in a pass: goes back to the checkpoint before it, or fails if that came too often since then.
     pub fn lost(&mut self, max_attempts: u32, why: &str) {
-        if !matches!(self.state(), State::Localizing | State::Editing) {
+        // A kept localization is read while the job is QUEUED.
+        let held = self.record.job.as_ref().is_some_and(|it| !it.worker.is_empty());
+        if !matches!(self.state(), State::Localizing | State::Editing) && !held {
             return;
         }
         self.record.failures += 1;
@@ -202,7 +204,11 @@ impl Draft {
         let back = match self.state() {
             State::Editing if localized => State::MaskReady,
             State::Localizing | State::Editing => State::Queued,
-            _ => return,
+            _ => {
+                self.job().worker.clear();
+                self.changed = true;
+                return;
+            }
         };
         self.job().attempt += 1;
         self.job().worker.clear();

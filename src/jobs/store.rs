@@ -133,7 +133,7 @@ impl Store {
         if job.is_over() {
             return;
         }
-        if job.lock().attached {
+        if job.attached {
             job.abandon();
         }
         let max_attempts = self.limits.max_attempts;
@@ -264,7 +264,11 @@ impl Store {
         self.artifacts.pin_all(pins)?;
         let kept = self.artifacts.store(tenant, files).and_then(|artifacts| {
             let commit = Commit { job: Some(record), events, artifacts: &artifacts };
-            self.journal.commit(commit).map(|()| artifacts).map_err(Fault::from)
+            self.journal.commit(commit).map(|()| artifacts).map_err(|error| {
+                // After a failed write the journal takes no other until it is opened again.
+                self.set_ready(Err(format!("jobs can't be kept, start the server again: {error}")));
+                Fault::from(error)
+            })
         });
         match kept {
             Ok(artifacts) => {
@@ -308,9 +312,11 @@ impl Store {
         counts
     }
 
-    /// Whether a live job of a tenant has lost its last stream.
+    /// Whether a live job of a tenant has lost its last stream, and ends if none comes back.
     pub fn has_lonely(&self, tenant: &str) -> bool {
-        let lonely = |it: &Job| it.tenant == tenant && !it.is_over() && it.alone_since().is_some();
+        let lonely = |it: &Job| {
+            it.attached && it.tenant == tenant && !it.is_over() && it.alone_since().is_some()
+        };
         self.jobs.iter().any(|it| lonely(&it))
     }
 

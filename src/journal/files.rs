@@ -55,7 +55,6 @@ impl Files {
 
     /// Writes a file so that it is there whole, or not at all, whatever happens.
     pub(super) fn store(&self, id: Uuid, bytes: &[u8]) -> Result<(), JournalError> {
-        self.check_free(bytes.len() as u64)?;
         self.reserve(id, bytes.len() as u64)?;
         let (path, partial) = (self.path(id), self.path(id).with_extension("partial"));
         let write = || {

@@ -238,12 +238,12 @@ impl Journal {
         records.iter().map(|bytes| self.decode(bytes, "event")).collect()
     }
 
-    /// Whether there is room for another job.
+    /// Whether there is room for `bytes` that come in.
     ///
     /// # Errors
-    /// [`JournalError::DiskFull`].
-    pub fn check_room(&self) -> Result<(), JournalError> {
-        self.files.check_free(0)
+    /// [`JournalError::DiskFull`] if the disk would have less free than it must keep.
+    pub fn check_room(&self, bytes: u64) -> Result<(), JournalError> {
+        self.files.check_free(bytes)
     }
 
     /// Stores an artifact's bytes under an id; they count once a commit names it.

@@ -82,6 +82,27 @@ impl OutputFormat {
     }
 }
 
+/// Refuses a picture that a format can't hold, before the work on it.
+///
+/// # Errors
+/// [`PictureError::TransparentJpeg`], [`PictureError::Encode`] for one that is too long.
+pub fn check(picture: &Picture, format: OutputFormat) -> Result<(), PictureError> {
+    let (format, longest) = match format {
+        OutputFormat::Png => return Ok(()),
+        OutputFormat::Jpeg(_) if picture.is_transparent() => {
+            return Err(PictureError::TransparentJpeg);
+        }
+        OutputFormat::Jpeg(_) => (FileFormat::Jpeg, MAX_JPEG_SIDE),
+        OutputFormat::WebP => (FileFormat::WebP, MAX_WEBP_SIDE),
+    };
+    let size = picture.size();
+    if size.width.max(size.height) <= longest {
+        return Ok(());
+    }
+    let source = format!("it takes at most {longest} pixels a side").into();
+    Err(PictureError::Encode { format, size, source })
+}
+
 /// Encodes a picture, with `settings` (a JSON text) in the file's metadata.
 ///
 /// JPEG has no alpha: a wholly opaque alpha channel is left out, but transparent pixels are an error, since whatever color
@@ -110,6 +131,11 @@ pub fn encode(
         OutputFormat::WebP => encode_webp(picture, settings).map_err(failed),
     }
 }
+
+/// Most pixels of a side.
+const MAX_JPEG_SIDE: u32 = 65_535;
+/// Most pixels of a side.
+const MAX_WEBP_SIDE: u32 = 16_384;
 
 type Encoded = Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
 

@@ -24,7 +24,10 @@ use crate::cli::{
 };
 use crate::drawing::Fact;
 use crate::editing::{edit_mask::MaskChoice, request::MethodKind, settings::EditSettings};
-use crate::picture::decode::{self, Decoded, InputLimits};
+use crate::picture::{
+    decode::{self, Decoded, InputLimits},
+    encode,
+};
 use crate::wire::{
     edit_request, enums,
     v1::{EditSpec, EventOptions},
@@ -50,6 +53,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let outputs = edit::outputs(args)?;
     // What there is to say about the file, the server says.
     let (file, picture) = resolve::read_picture_file(&args.input.image)?;
+    encode::check(&picture.picture, outputs.format).map_err(CliError::Output)?;
     let choice = resolve::mask(&args.mask, picture.picture.size(), screen)?;
     resolve::check_finds(args.method.into(), &choice)?;
     edit::preserve(args, outputs.format, screen)?;

@@ -43,6 +43,12 @@ impl MaskPlan {
         })
     }
 
+    /// Whether it is another place than what a localization finds, but in its terms.
+    pub(crate) fn picks_from_found(&self) -> bool {
+        let Self::Decided(mask) = self else { return false };
+        mask.clusters.is_some() || (mask.image.is_none() && mask.invert)
+    }
+
     /// Puts the plan into a spec.
     pub(crate) fn put(&self, spec: &mut EditSpec) {
         match self {

@@ -16,6 +16,7 @@ use crate::cli::{
     error::CliError,
     reporter::{Interrupt, Reporter},
 };
+use crate::editing::EditError;
 use crate::wire::v1::{
     self, CreateEditJobRequest, EditJob, EditSpec, MaskProposed, edit_event::Event, edit_job::State,
 };
@@ -72,6 +73,9 @@ impl Site<'_> {
             let _ = tokio::time::timeout(LEAVE, cancel).await;
         }
         let proposed = ended?;
+        if proposed.is_none() && plan.picks_from_found() {
+            return Err(CliError::Edit(EditError::NothingFound));
+        }
         let job = self.remote.job(follow.job()).await?;
         let file = self.result(&job).await?;
         Ok(Done { job, proposed, file })

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc, time};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time,
+};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
@@ -98,14 +101,23 @@ impl Streams {
         let (line, answers) = self.open();
         let store = Arc::clone(&self.store);
         let heard = hear(Arc::clone(&store), Arc::clone(follower.job()), inputs);
-        // What can't be done is told as the stream's status; the job lives.
+        // Heard even while the reader takes no event. What can't be done is told as the stream's status; the job lives.
+        let (tell, told) = oneshot::channel();
+        let hearing = tokio::spawn(async {
+            if let Some(status) = heard.await {
+                let _ = tell.send(status);
+            }
+        });
         let refused = async {
-            match heard.await {
-                Some(status) => status,
-                None => std::future::pending().await,
+            match told.await {
+                Ok(status) => status,
+                Err(_) => std::future::pending().await,
             }
         };
-        tokio::spawn(run(store, follower, seat, Ending::OfJob, deadline, line, refused));
+        tokio::spawn(async move {
+            run(store, follower, seat, Ending::OfJob, deadline, line, refused).await;
+            hearing.abort();
+        });
         answers
     }
 
@@ -149,7 +161,7 @@ async fn run(
             }
             () = at(deadline) => {
                 // An attached job is ended by its clock, and its own end is what is told.
-                if ending == Ending::OfJob && !job.is_over() && job.lock().attached {
+                if ending == Ending::OfJob && !job.is_over() && job.attached {
                     time::sleep(Duration::from_millis(300)).await;
                     if job.is_over() { continue_to_end(&mut follower, &line).await; }
                 }
@@ -171,7 +183,9 @@ async fn run(
                 Ok(Err(_)) => return,
                 Err(_) => {
                     let message = "the reader took no event for 30 s; watch the job to go on";
-                    break Some(Fault::new(Reason::ClientGone, message));
+                    let fault = Fault::new(Reason::ClientGone, message);
+                    let _ = line.end.set(status::of_fault(&fault));
+                    return; // as a broken stream: whoever does not read may be gone
                 }
             },
             Ok(None) => break (ending == Ending::OfJob).then(|| fault_of(&job)).flatten(),

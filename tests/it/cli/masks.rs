@@ -137,3 +137,50 @@ fn alpha_stays_as_it_was() {
     assert!(edited.enumerate_pixels().all(|(x, _, pixel)| pixel[3] == (x * 4) as u8));
     assert!(fs::metadata(desk.path("out.png")).unwrap().len() > 0);
 }
+
+#[test]
+fn what_is_chosen_of_a_found_mask_needs_one() {
+    let desk = Desk::new();
+    for given in [["--clusters", "1"].as_slice(), &["--invert-mask"]] {
+        let args = ["-o", "out.png", "--action", "global"];
+        let run = desk.edit(args.iter().chain(given).copied()).assert().code(2);
+        run.stderr(contains("the instruction means the whole picture"));
+        assert!(desk.files().is_empty());
+    }
+    let scene = scene();
+    let localize = ["localize", scene.to_str().unwrap(), INSTRUCTION, "--action", "global"];
+    let save = ["-o", "mask.png", "--save", "found.json"];
+    let run = desk.retouch(localize.iter().chain(&save).copied()).assert().code(2);
+    run.stderr(contains("there is nothing to --save"));
+    assert!(desk.files().is_empty());
+}
+
+#[test]
+fn maps_are_never_written_over_other_files_of_the_call() {
+    let desk = Desk::new();
+    for forced in [[].as_slice(), &["--force"]] {
+        let args = ["-o", "mask.png", "--maps", "."];
+        let run = desk.edit(args.iter().chain(forced).copied()).assert().code(2);
+        run.stderr(contains("mask.png would be a map's file too"));
+    }
+    fs::create_dir(desk.path("maps")).unwrap();
+    fs::write(desk.path("maps/overlay.png"), "kept").unwrap();
+    let run = desk.edit(["-o", "out.png", "--maps", "maps"]).assert().code(7);
+    run.stderr(contains("overlay.png exists already"));
+    assert_eq!(fs::read(desk.path("maps/overlay.png")).unwrap(), b"kept");
+    assert!(!desk.path("out.png").exists());
+}
+
+/// A name on a disk is bytes, which need not be UTF-8.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_text_stay_as_they_are() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let desk = Desk::new();
+    let named = |bytes: &[u8]| desk.path("x").with_file_name(OsStr::from_bytes(bytes));
+    fs::copy(scene(), named(b"b\xe9e.png")).unwrap();
+    let mut edit = desk.retouch(["edit"]);
+    edit.arg(named(b"b\xe9e.png")).args([INSTRUCTION, "--steps", "2", "-n", "2"]);
+    edit.assert().success();
+    assert!(named(b"b\xe9e.edited-1.png").exists() && named(b"b\xe9e.edited-2.png").exists());
+}

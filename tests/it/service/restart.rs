@@ -1,6 +1,6 @@
 //! Restarts: what was accepted is there again, from its last checkpoint.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use retouch::{
     jobs::{
@@ -8,6 +8,7 @@ use retouch::{
         fault::Reason,
         runner::Runner,
         store::{Limits, Store},
+        worker,
     },
     journal::{Journal, Space, error::JournalError},
     wire::v1::{CreateEditJobRequest, EditSpec, MaskPolicy, edit_job::State},
@@ -79,9 +80,12 @@ async fn a_job_that_loses_the_device_each_time_fails_in_the_end() {
     let mut server = Harness::new().await;
     let job = server.create(request(spec("lose the device"))).await;
     for losses in 1..3 {
-        while server.get(&job.name).await.attempt == losses {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let lost = async {
+            while server.get(&job.name).await.attempt == losses {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), lost).await.unwrap();
         server = Harness::over(&server.stop().await).await;
     }
     let failed = server.until(&job.name, State::Failed).await;
@@ -130,11 +134,22 @@ async fn a_disk_below_its_reserve_takes_no_job_and_lets_those_end_and_go_that_ar
 
     let space = Space { quota: 1 << 30, min_free: u64::MAX };
     let store = Store::open(open(&folder, space).await, LIMITS).unwrap();
-    store.set_model(Script::new().model().clone());
+    let mut script = Script::new();
+    script.step = Duration::ZERO;
+    store.set_model(script.model().clone());
     let refused = store.create("local", request(spec("new")), Attachment::Detached).unwrap_err();
     assert_eq!(refused.reason, Reason::DiskFull);
     let [done, running] = [done, running].map(|it| store.job("local", &it.name).unwrap());
-    store.cancel(&running, "").unwrap();
+    let working = std::thread::spawn({
+        let store = Arc::clone(&store);
+        move || worker::run(&store, &mut script, "model-0", 0)
+    });
+    while !running.is_over() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(running.state(), State::Succeeded);
+    store.drain();
+    working.join().unwrap();
     for job in [done, running] {
         store.delete(&job).unwrap();
     }
@@ -179,7 +194,9 @@ fn a_full_disk_and_a_full_quota_are_refused_and_leave_nothing() {
 
     let space = Space { quota: 1 << 20, min_free: u64::MAX };
     let full = Journal::open(folder.path(), space).unwrap();
-    assert!(matches!(full.store_file(id, b"x").unwrap_err(), JournalError::DiskFull { .. }));
+    assert!(matches!(full.check_room(1).unwrap_err(), JournalError::DiskFull { .. }));
+    full.store_file(id, b"x").unwrap();
+    full.drop_file(id);
     assert!(std::fs::read_dir(folder.path().join("artifacts")).unwrap().next().is_none());
 }
 

@@ -1,9 +1,13 @@
 //! Streams: replay, broken connections, deadlines, slow readers, health, the server's end.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use retouch::{
     jobs::{follow::Follower, queue::QueueLimits, store::Limits},
+    server::{admission::QueueAdmission, gate::Admission, keys::Caller},
     wire::v1::{
         self, CreateEditJobRequest, EditSpec, EventOptions, MaskPolicy, edit_event::Event,
         edit_job::State, edit_service_client::EditServiceClient,
@@ -125,11 +129,20 @@ async fn whose_stream_broke_is_let_in_again_while_the_queue_is_full() {
     server.create(request(slow())).await;
     let full = (Code::ResourceExhausted, "QUEUE_FULL".to_owned());
     assert_eq!(server.refused(request(slow())).await, full);
+    // What the gate says before a body is read: only who waits for a job of theirs is let in.
+    let gate = QueueAdmission(Arc::clone(&server.store));
+    let is_refused = |tenant: &str| {
+        let caller = Caller { tenant: tenant.to_owned(), ..Caller::local() };
+        gate.refuse(&caller, "/retouch.v1.EditService/StreamEdit").is_some()
+    };
+    assert!(is_refused("local"));
     drop(stream);
     tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!is_refused("local") && is_refused("another"));
     assert_eq!(server.refused(request(slow())).await, full);
     let mut stream = server.client.clone().stream_edit(asked).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap().unwrap().job, name);
+    assert!(is_refused("local"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,15 +152,15 @@ async fn a_late_watcher_hears_no_place_in_a_queue_that_was_left_and_has_missed_n
     let job = server.create(request(slow())).await;
     server.cancel(&first.name).await.unwrap();
     server.until(&job.name, State::Localizing).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     let watch = v1::WatchEditJobRequest { name: job.name, ..Default::default() };
     let mut stream = server.client.clone().watch_edit_job(watch).await.unwrap().into_inner();
     loop {
         let event = stream.message().await.unwrap().unwrap();
         assert!(!matches!(event.event, Some(Event::Queue(_))), "{event:?}");
         if let Some(Event::Step(step)) = event.event {
-            assert!(step.step > 5);
-            assert_eq!(event.conflated, 0);
+            // A busy machine misses a few of those to come, none of those that were.
+            assert!(step.step > 20 && event.conflated < 10, "{event:?}");
             break;
         }
     }
