@@ -66,7 +66,8 @@ const MAX_DETAIL: usize = 256;
 /// A text that is cut where it is too long.
 fn cut(mut text: String, most: usize) -> String {
     if text.len() > most {
-        text.truncate(text.floor_char_boundary(most - '…'.len_utf8()));
+        let last = most - '…'.len_utf8();
+        text.truncate((0..=last).rfind(|&at| text.is_char_boundary(at)).unwrap_or_default());
         text.push('…');
     }
     text
