@@ -108,7 +108,7 @@ async fn a_job_outlives_any_number_of_shutdowns() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_without_a_server_is_not_spent_in_the_queue() {
-    let limits = Limits { queue_timeout: Duration::from_millis(1500), ..LIMITS };
+    let limits = Limits { queue_timeout: Duration::from_secs(5), ..LIMITS };
     let server = Harness::with(limits).await;
     let slow = EditSpec { localize_steps: Some(1000), ..spec("edit") };
     let running = server.create(request(slow)).await;

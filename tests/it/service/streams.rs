@@ -22,6 +22,11 @@ fn slow() -> EditSpec {
     EditSpec { localize_steps: Some(200), ..spec("edit") }
 }
 
+/// Longer than any test.
+fn endless() -> EditSpec {
+    EditSpec { localize_steps: Some(1000), ..spec("edit") }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_watcher_sees_every_control_event_and_one_from_the_middle_the_rest() {
     let server = Harness::new().await;
@@ -122,13 +127,13 @@ async fn a_broken_stream_ends_its_job_after_the_grace_and_not_before() {
 async fn whose_stream_broke_is_let_in_again_while_the_queue_is_full() {
     let limits = Limits { queue: QueueLimits { total: 1, tenant: 1 }, ..LIMITS };
     let server = Harness::with(limits).await;
-    let asked = CreateEditJobRequest { request_id: "blip".to_owned(), ..request(slow()) };
+    let asked = CreateEditJobRequest { request_id: "blip".to_owned(), ..request(endless()) };
     let mut stream = server.client.clone().stream_edit(asked.clone()).await.unwrap().into_inner();
     let name = stream.message().await.unwrap().unwrap().job;
     server.until(&name, State::Localizing).await;
-    server.create(request(slow())).await;
+    server.create(request(endless())).await;
     let full = (Code::ResourceExhausted, "QUEUE_FULL".to_owned());
-    assert_eq!(server.refused(request(slow())).await, full);
+    assert_eq!(server.refused(request(endless())).await, full);
     // What the gate says before a body is read: only who waits for a job of theirs is let in.
     let gate = QueueAdmission(Arc::clone(&server.store));
     let is_refused = |tenant: &str| {
@@ -139,7 +144,7 @@ async fn whose_stream_broke_is_let_in_again_while_the_queue_is_full() {
     drop(stream);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!is_refused("local") && is_refused("another"));
-    assert_eq!(server.refused(request(slow())).await, full);
+    assert_eq!(server.refused(request(endless())).await, full);
     let mut stream = server.client.clone().stream_edit(asked).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap().unwrap().job, name);
     assert!(is_refused("local"));
@@ -148,8 +153,8 @@ async fn whose_stream_broke_is_let_in_again_while_the_queue_is_full() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_watcher_hears_no_place_in_a_queue_that_was_left_and_has_missed_nothing() {
     let server = Harness::new().await;
-    let first = server.create(request(slow())).await;
-    let job = server.create(request(slow())).await;
+    let first = server.create(request(endless())).await;
+    let job = server.create(request(endless())).await;
     server.cancel(&first.name).await.unwrap();
     server.until(&job.name, State::Localizing).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
