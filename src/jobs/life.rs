@@ -184,9 +184,8 @@ impl Draft {
 
     /// The server or its device was lost in a pass: goes back to the checkpoint before it, or fails if that came too often since then.
     pub fn lost(&mut self, max_attempts: u32, why: &str) {
-        // A kept localization is read while the job is QUEUED.
-        let held = self.record.job.as_ref().is_some_and(|it| !it.worker.is_empty());
-        if !matches!(self.state(), State::Localizing | State::Editing) && !held {
+        // In any state that a worker has it in: a kept localization is read while the job is QUEUED.
+        if self.job().worker.is_empty() {
             return;
         }
         self.record.failures += 1;

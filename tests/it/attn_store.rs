@@ -2,20 +2,20 @@
 
 use std::{
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, PoisonError},
+    sync::PoisonError,
 };
 
 use image::RgbImage;
 use retouch::{
     attn_processor::{Attempt, AttnKind, AttnProcessor, AttnSite, Branch, CallShape, Qkv, Stage},
     editing::{
-        edit_mask::{EditMask, MaskChoice},
+        edit_mask::EditMask,
         iam_edit::{
             attn_store::{AttnStore, Grid, SharedMaps, WatchedLevels},
             localization_map::Localization,
         },
         noise_difference::Field,
-        request::{EditRequest, MethodKind, PreviewDecode, Resize, Unparsed},
+        request::Resize,
         session::EditSession,
         settings::EditSettings,
     },
@@ -23,7 +23,7 @@ use retouch::{
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::support::{fixtures, load_pipeline};
+use crate::support::{edit_request, fixtures, load_pipeline};
 
 /// One row of queries, keys and values at a site.
 fn qkv(site: &AttnSite) -> Qkv<'static> {
@@ -42,24 +42,6 @@ fn isam(maps: &SharedMaps) -> (Tensor, Grid) {
     let maps = maps.lock().unwrap_or_else(PoisonError::into_inner);
     let isam = maps.isam.as_ref().unwrap();
     (isam.mean(), isam.grid)
-}
-
-/// An edit of a picture at its own size.
-fn request(width: u32, height: u32) -> EditRequest {
-    EditRequest {
-        image: Arc::new(RgbImage::new(width, height)),
-        instruction: "change the red circle to a blue star".to_owned(),
-        negative_prompt: String::new(),
-        method: MethodKind::IamEdit,
-        object: None,
-        action: None,
-        unparsed: Unparsed::Refuse,
-        seed: 1,
-        settings: EditSettings { resize: Resize::Native, ..EditSettings::paper() },
-        mask: MaskChoice::default(),
-        preview_every: 0,
-        preview_decode: PreviewDecode::Linear,
-    }
 }
 
 #[test]
@@ -89,7 +71,9 @@ fn a_picture_takes_its_own_localization_whatever_its_proportions() {
         assert_eq!(mean.size(), [grid.width * grid.height; 2]);
 
         // Its left half is edited.
-        let request = request(width * cell, height * cell);
+        let image = RgbImage::new(width * cell, height * cell);
+        let settings = EditSettings { resize: Resize::Native, ..EditSettings::paper() };
+        let request = edit_request(&image, "change the red circle to a blue star", settings);
         let session = EditSession::new(&pipeline, &request);
         let is_left = |cell: i64| f32::from(2 * (cell % grid.width) < grid.width);
         let values = (0..grid.width * grid.height).map(is_left).collect();

@@ -59,13 +59,19 @@ fn both_forms_of_a_tokenizer_folder_give_the_ids_of_transformers() {
     }
 }
 
-#[test]
-fn special_tokens_come_from_old_files_too() {
+/// A folder with a tokenizer's vocabulary and no word on its special tokens.
+fn words() -> TempDir {
     let folder = TempDir::new().unwrap();
-    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     for name in ["vocab.json", "merges.txt"] {
         fs::copy(fixtures().join("tokenizer").join(name), folder.path().join(name)).unwrap();
     }
+    folder
+}
+
+#[test]
+fn special_tokens_come_from_old_files_too() {
+    let folder = words();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write(
         "tokenizer_config.json",
         r#"{"model_max_length": 1000000000000000019884624838656, "bos_token": {"content": "<|startoftext|>"}}"#,
@@ -89,11 +95,8 @@ fn the_map_of_special_tokens_wins_unless_the_configuration_lists_added_tokens() 
     // As in Stable Diffusion 2.x, whose two files differ in the padding token alone, and as saved again since.
     let end = "<|endoftext|>";
     for (added, pad) in [("", "!"), (r#""added_tokens_decoder": {}, "#, end)] {
-        let folder = TempDir::new().unwrap();
+        let folder = words();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        for name in ["vocab.json", "merges.txt"] {
-            fs::copy(fixtures().join("tokenizer").join(name), folder.path().join(name)).unwrap();
-        }
         write(
             "tokenizer_config.json",
             &format!(r#"{{{added}"pad_token": "{end}", "eos_token": "{end}"}}"#),

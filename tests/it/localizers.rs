@@ -5,13 +5,13 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 use image::RgbImage;
 use retouch::{
     editing::{
-        edit_mask::{EditMask, MaskChoice},
+        edit_mask::EditMask,
         editor::Editor,
         event::{EditEvent, WarningReason},
         iam_edit::localization_map::Localization,
         localizer::{AddedBy, ClusterScore, Localizer, ScoreSource},
         noise_difference::noise_differences,
-        request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
+        request::EditRequest,
         session::EditSession,
         settings::EditSettings,
     },
@@ -21,7 +21,7 @@ use retouch::{
 };
 use tch::Kind;
 
-use crate::support::{fixtures, load_pipeline};
+use crate::support::{edit_request, fixtures, load_pipeline};
 
 /// The sampler of published models: leading timesteps that begin at 1, on which no ladder takes 1000 steps
 /// (timbrooks/instruct-pix2pix, `scheduler/scheduler_config.json`).
@@ -54,29 +54,12 @@ impl Scene {
     }
 
     fn request(&self, settings: EditSettings) -> EditRequest {
-        request(&self.image, &self.instruction, settings)
+        edit_request(&self.image, &self.instruction, settings)
     }
 }
 
 fn assets() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets")
-}
-
-fn request(image: &RgbImage, instruction: &str, settings: EditSettings) -> EditRequest {
-    EditRequest {
-        image: Arc::new(image.clone()),
-        instruction: instruction.to_owned(),
-        negative_prompt: String::new(),
-        method: MethodKind::IamEdit,
-        object: None,
-        action: None,
-        unparsed: Unparsed::Refuse,
-        seed: 1,
-        settings,
-        mask: MaskChoice::default(),
-        preview_every: 0,
-        preview_decode: PreviewDecode::Linear,
-    }
 }
 
 fn demo() -> (Editor, EditSettings) {
@@ -196,7 +179,7 @@ fn flat_attention_warns_and_falls_back_to_the_noise_difference_if_asked() {
         (ClusterScore::Auto, ScoreSource::NoiseDifference),
     ] {
         let settings = EditSettings { score, ..settings.clone() };
-        let request = request(&image, "change the red circle to a blue star", settings);
+        let request = edit_request(&image, "change the red circle to a blue star", settings);
         let (found, warnings) = localize(&editor, &request);
         assert!(found.contrast.unwrap() < 1.5, "contrast {:?}", found.contrast);
         assert_eq!(found.scored_by, scored_by);
@@ -248,7 +231,7 @@ fn a_model_with_the_published_sampler_is_localized_by_the_noise_difference() {
         (Localizer::Iam, ClusterScore::Auto),
     ] {
         let settings = EditSettings { localizer, score, ..settings.clone() };
-        let request = request(&image, "change the red circle to a blue star", settings);
+        let request = edit_request(&image, "change the red circle to a blue star", settings);
         let (found, _) = localize(&editor, &request);
         assert_eq!(found.scored_by, ScoreSource::NoiseDifference, "{localizer:?} {score:?}");
     }

@@ -9,13 +9,12 @@ use image::RgbImage;
 use retouch::{
     attn_processor::{AttnProcessor, Branch, Unwatched},
     editing::{
-        edit_mask::MaskChoice,
         editor::Editor,
         event::{EditEvent, Pass},
         iam_edit::attn_modulator::AttnModulator,
         knobs::StepShare,
         noise_difference,
-        request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
+        request::{EditRequest, MethodKind, Preserve, Resize},
         session::EditSession,
         settings::{EditSettings, Modulation},
     },
@@ -27,7 +26,7 @@ use retouch::{
 };
 use tch::{Kind, Tensor};
 
-use crate::support::{Spied, fixtures, load_pipeline, psnr, relative_error};
+use crate::support::{Spied, edit_request, fixtures, load_pipeline, psnr, relative_error};
 
 /// The branches of each call that was made.
 type Calls = Arc<Mutex<Vec<Vec<Branch>>>>;
@@ -55,20 +54,8 @@ fn request(text: f64, image: f64) -> EditRequest {
     settings.preserve = Preserve::None;
     settings.resize = Resize::Native;
     let picture = RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8 * 8, y as u8 * 8, 90]));
-    EditRequest {
-        image: Arc::new(picture),
-        instruction: "change the red circle to a blue star".to_owned(),
-        negative_prompt: String::new(),
-        method: MethodKind::IamEdit,
-        object: None,
-        action: None,
-        unparsed: Unparsed::Refuse,
-        seed: 5,
-        settings,
-        mask: MaskChoice::default(),
-        preview_every: 0,
-        preview_decode: PreviewDecode::Linear,
-    }
+    let instruction = "change the red circle to a blue star";
+    EditRequest { seed: 5, ..edit_request(&picture, instruction, settings) }
 }
 
 /// Latents of an edit with all branches, or with those that have a share, under each modulation.

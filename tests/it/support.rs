@@ -1,10 +1,18 @@
 //! What several tests need: fixtures, recorded tensors, measures of likeness.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use image::RgbImage;
 use retouch::{
     attn_processor::{AttnProcessor, AttnSite},
+    editing::{
+        edit_mask::MaskChoice,
+        request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
+        settings::EditSettings,
+    },
     models::snapshot::Snapshot,
     pipelines::{
         BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall,
@@ -19,6 +27,28 @@ use tch::{Device, Kind, Tensor};
 /// `tests/fixtures`.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// What is asked of an editor where nothing but this matters.
+pub(crate) fn edit_request(
+    image: &RgbImage,
+    instruction: &str,
+    settings: EditSettings,
+) -> EditRequest {
+    EditRequest {
+        image: Arc::new(image.clone()),
+        instruction: instruction.to_owned(),
+        negative_prompt: String::new(),
+        method: MethodKind::IamEdit,
+        object: None,
+        action: None,
+        unparsed: Unparsed::Refuse,
+        seed: 1,
+        settings,
+        mask: MaskChoice::default(),
+        preview_every: 0,
+        preview_decode: PreviewDecode::Linear,
+    }
 }
 
 /// Tensors that a script recorded.

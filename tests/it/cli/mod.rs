@@ -291,6 +291,14 @@ fn completions_are_printed_for_every_shell() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let mut command = Process::new(env!("CARGO_BIN_EXE_retouch"));
+    let mut child = command.args(["completions", "bash"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn help_lists_the_exit_codes() {
     Desk::new().retouch(["--help"]).assert().success().stdout(contains("130 Ctrl-C"));
 }

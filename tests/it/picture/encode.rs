@@ -5,7 +5,7 @@ use std::sync::Arc;
 use image::{GrayImage, Luma};
 use retouch::picture::{
     FileFormat, Picture,
-    encode::{OutputFormat, Quality, encode},
+    encode::{OutputFormat, Quality, check, encode},
     settings::read_settings,
 };
 
@@ -121,4 +121,17 @@ fn extensions_name_formats() {
         let message = fault(FileFormat::of_path(path.as_ref()));
         assert_eq!(message, format!("`{path}` names no known image format, use png, jpg or webp"));
     }
+}
+
+#[test]
+fn what_a_format_cannot_hold_is_known_before_it_is_encoded() {
+    let long = |side| Picture::opaque(scene(side, 1));
+    assert!(check(&picture(), jpeg()).is_err(), "alpha");
+    for (format, side) in [(OutputFormat::WebP, 16_384), (jpeg(), 65_535)] {
+        check(&long(side), format).unwrap();
+        encode(&long(side), format, SETTINGS).unwrap();
+        assert!(check(&long(side + 1), format).is_err());
+        assert!(encode(&long(side + 1), format, SETTINGS).is_err());
+    }
+    check(&long(65_536), OutputFormat::Png).unwrap();
 }
