@@ -155,9 +155,7 @@ fn cases(args: &BenchLocalizeArgs, screen: &mut Screen) -> Result<Cases, CliErro
             None => dataset,
         }));
     };
-    if instruction.trim().is_empty() {
-        return Err(CliError::Usage("the instruction is empty; say what to change".to_owned()));
-    }
+    resolve::check_instruction(instruction)?;
     let picture = resolve::read_picture(&args.input, screen)?.picture;
     let (id, instruction) = (args.input.display().to_string(), instruction.clone());
     Ok(Cases::Picture(Box::new(Case { id, image: picture.rgb, instruction, object: None })))

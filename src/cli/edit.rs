@@ -89,6 +89,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;
     let mut request =
         resolve::request(&args.input, &picture, settings, &args.localization, &args.sampling)?;
+    resolve::show_text_notes(&request, screen);
     request.method = args.method.into();
     request.mask = mask;
     request.preview_every = usize::from(args.report.maps.is_some());

@@ -64,6 +64,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     resolve::check_work_size(size, settings.resize, pipeline.geometry(), args.sampling.max_pixels)?;
     let mut request =
         resolve::request(&args.input, &picture, settings, &args.localization, &args.sampling)?;
+    resolve::show_text_notes(&request, screen);
     request.mask = mask;
     resolve::check_clusters(&request)?;
     request.preview_every = usize::from(maps.is_some());

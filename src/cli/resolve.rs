@@ -15,7 +15,8 @@ use crate::cli::{
 };
 use crate::editing::{
     edit_mask::MaskChoice,
-    instruction::Action,
+    event::WarningReason,
+    instruction::{Action, wording},
     request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
     settings::{EditSettings, Modulation},
 };
@@ -80,9 +81,7 @@ pub(crate) fn request(
     localization: &LocalizationArgs,
     sampling: &SamplingArgs,
 ) -> Result<EditRequest, CliError> {
-    if input.instruction.trim().is_empty() {
-        return Err(CliError::Usage("the instruction is empty; say what to change".to_owned()));
-    }
+    check_instruction(&input.instruction)?;
     Ok(EditRequest {
         image: Arc::clone(&picture.picture.rgb),
         instruction: input.instruction.clone(),
@@ -97,6 +96,25 @@ pub(crate) fn request(
         preview_every: 0,
         preview_decode: PreviewDecode::Linear,
     })
+}
+
+/// Refuses an instruction that says nothing.
+///
+/// # Errors
+/// [`CliError::Usage`] with the remedy.
+pub(crate) fn check_instruction(instruction: &str) -> Result<(), CliError> {
+    match wording::fault(instruction) {
+        Some(fault) => Err(CliError::Usage(format!("the instruction {fault}"))),
+        None => Ok(()),
+    }
+}
+
+/// Shows what the model will not read of a request's texts.
+pub(crate) fn show_text_notes(request: &EditRequest, screen: &mut Screen) {
+    let object = request.object.as_deref();
+    for note in wording::notes(&request.instruction, object, &request.negative_prompt) {
+        screen.warning(WarningReason::TextCleaned.code(), &note);
+    }
 }
 
 /// The settings: the preset's or the model's, over them what was typed.

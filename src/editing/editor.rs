@@ -138,7 +138,7 @@ impl Editor {
         let Target::Object(instruction) = self.target(session.request, sink)? else {
             return Ok(None);
         };
-        let (key, asked) = (Key::of(session, &instruction), &session.request.instruction);
+        let (key, asked) = (Key::of(session, &instruction), &session.instruction);
         let (localization, source) = if let Some(kept) = self.localizations.get(&key, asked) {
             (kept, LocalizationSource::Cache)
         } else {
@@ -168,7 +168,7 @@ impl Editor {
         sink: &mut dyn EventSink,
     ) -> Result<Edited, EditError> {
         let request = session.request;
-        self.warn_of_truncation(&request.instruction, sink)?;
+        self.warn_of_truncation(&session.instruction, sink)?;
         let mask = EditMask::settle(session, localization)?.map(Arc::new);
         if let Some(mask) = &mask {
             emit(sink, EditEvent::MaskSettled(Arc::clone(mask)))?;
@@ -269,9 +269,10 @@ fn composited(session: &EditSession<'_>, edited: Edited) -> Edited {
     }
 }
 
-/// An object that the caller named wrongly is an error, as is any fault if the caller wants no plain edit.
+/// A text without words is an error, as is any fault if the caller wants no plain edit.
 fn must_refuse(error: &ParseError, request: &EditRequest) -> bool {
-    request.unparsed == Unparsed::Refuse || matches!(error, ParseError::NotAnObject(_))
+    request.unparsed == Unparsed::Refuse
+        || matches!(error, ParseError::NotAnObject(_) | ParseError::Empty)
 }
 
 fn parsed(instruction: &Instruction, found: Option<&LocalizationInstruction>) -> InstructionParsed {
@@ -279,6 +280,7 @@ fn parsed(instruction: &Instruction, found: Option<&LocalizationInstruction>) ->
         action: instruction.action(),
         object: named(instruction, Phrase::text),
         object_span: instruction.objects().first().and_then(Phrase::span),
+        text: instruction.text().to_owned(),
         localization_instruction: found.map(|it| it.text.clone()).unwrap_or_default(),
     }
 }

@@ -49,8 +49,10 @@ pub struct InstructionParsed {
     pub action: Action,
     /// The object, as written; empty for the whole picture.
     pub object: String,
-    /// Where it stands in the instruction, in bytes, if it does.
+    /// Where it stands in `text`, in bytes, if it does.
     pub object_span: Option<Range<usize>>,
+    /// The instruction as the model reads it.
+    pub text: String,
     /// The localization instruction; empty if nothing is to be localized.
     pub localization_instruction: String,
 }
@@ -84,6 +86,8 @@ pub struct Warning {
 pub enum WarningReason {
     /// The instruction is longer than the model reads.
     InstructionTruncated,
+    /// Something in the request's texts means nothing to the model, and was left out.
+    TextCleaned,
     /// The instruction holds letters that the model was not made for.
     NonLatinText,
     /// No object was found: the whole picture is edited.
@@ -113,6 +117,7 @@ impl WarningReason {
     pub fn code(self) -> &'static str {
         match self {
             Self::InstructionTruncated => "INSTRUCTION_TRUNCATED",
+            Self::TextCleaned => "TEXT_CLEANED",
             Self::NonLatinText => "NON_LATIN_TEXT",
             Self::NotParsed => "NOT_PARSED",
             Self::MaskFallback => "MASK_FALLBACK",

@@ -94,7 +94,7 @@ impl Key {
         );
         let mut hasher = Sha256::new();
         let model = session.pipeline.digest();
-        for part in [model, &request.negative_prompt, &settings] {
+        for part in [model, &session.negative_prompt, &settings] {
             hasher.update(part.len().to_le_bytes());
             hasher.update(part);
         }

@@ -61,7 +61,7 @@ fn by_attention(
 
 /// What the instruction does to the noise, from a threshold; no pass of denoising.
 fn by_difference(session: &EditSession<'_>, field: &Field, default: f64) -> Localization {
-    let instruction = &session.request.instruction;
+    let instruction = &session.instruction;
     let found =
         Localization::from_threshold(instruction, field, threshold(session, default), vec![]);
     Localization { scored_by: ScoreSource::NoiseDifference, ..found }

@@ -59,7 +59,7 @@ pub enum Unparsed {
 pub struct EditRequest {
     /// The picture as shown: orientation applied, RGB, at its full size.
     pub image: Arc<RgbImage>,
-    /// What to do, not empty.
+    /// What to do, as it was written; a [session](crate::editing::session::EditSession) holds what the model reads of it.
     pub instruction: String,
     /// What to avoid; empty is the plain null prompt.
     pub negative_prompt: String,

@@ -9,6 +9,7 @@ use crate::attn_processor::{AttnProcessor, Branch};
 use crate::editing::{
     EditError,
     event::{EventSink, Pass, StepReport},
+    instruction::wording::{Use, Wording},
     request::{EditRequest, MethodKind, PreviewDecode, Resize},
     settings::Modulation,
     step_reports::{Asked, StepReports},
@@ -33,6 +34,10 @@ pub struct EditSession<'a> {
     pub pipeline: &'a dyn EditPipeline,
     /// What is asked.
     pub request: &'a EditRequest,
+    /// What to do, as the model reads it: cleaned.
+    pub instruction: String,
+    /// What to avoid, as the model reads it: cleaned.
+    pub negative_prompt: String,
     /// The picture at the size of the result.
     pub canvas: Arc<RgbImage>,
     /// The picture at the size that the model works at.
@@ -71,7 +76,15 @@ impl<'a> EditSession<'a> {
             Resize::Fit(_) => Arc::clone(&request.image),
             Resize::Native => Arc::clone(&work),
         };
-        Self { pipeline, request, canvas, work, image_latents: OnceCell::new() }
+        Self {
+            pipeline,
+            request,
+            instruction: Wording::of(&request.instruction, Use::Instruction).text,
+            negative_prompt: Wording::of(&request.negative_prompt, Use::NegativePrompt).text,
+            canvas,
+            work,
+            image_latents: OnceCell::new(),
+        }
     }
 
     /// The size of the result.
@@ -138,7 +151,7 @@ impl<'a> EditSession<'a> {
     pub fn conditioning(&self, prompt: &str) -> Result<Conditioning, EditError> {
         let pipeline = self.pipeline;
         let embed = |text: &str| pipeline.tokenize(text).map(|it| pipeline.encode_prompt(&it));
-        let negative = embed(&self.request.negative_prompt)?;
+        let negative = embed(&self.negative_prompt)?;
         Ok(Conditioning::new(&embed(prompt)?, &negative, self.image_latents()?))
     }
 

@@ -14,7 +14,7 @@ use std::{
 use image::RgbImage;
 use serde_json::{Map, Value};
 
-use crate::editing::instruction::Action;
+use crate::editing::instruction::{Action, wording};
 use crate::evaluation::{EvaluationError, ManifestFault};
 use crate::picture::{
     Picture,
@@ -147,11 +147,15 @@ impl Item {
         let Value::Object(map) = value else { return Err(ManifestFault::NotAnObject) };
         let required = |key| text(&map, key)?.ok_or(ManifestFault::Missing(key));
         let path = |key| text(&map, key).map(|it| it.map(|it| folder.join(it)));
+        let instruction = required("instruction")?;
+        if let Some(fault) = wording::fault(&instruction) {
+            return Err(ManifestFault::Instruction(fault));
+        }
         Ok(Self {
             line: 0,
             id: required("id")?,
             image: folder.join(required("image")?),
-            instruction: required("instruction")?,
+            instruction,
             action: text(&map, "action")?.map(|name| ItemAction::named(&name)).transpose()?,
             object: text(&map, "object")?,
             mask: path("mask")?,

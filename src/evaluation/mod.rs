@@ -80,6 +80,9 @@ pub enum ManifestFault {
     /// A text without a letter.
     #[error("`{0}` is empty")]
     Empty(&'static str),
+    /// An instruction that says nothing.
+    #[error("`instruction` {0}")]
+    Instruction(&'static str),
     /// An action that is not known.
     #[error("`action` is `{0}`, expected change, recolor, add, remove or global")]
     UnknownAction(String),

@@ -10,7 +10,7 @@ use crate::editing::{
     edit_mask::MaskChoice,
     editor::Editor,
     event::{EditEvent, LocalizationSource},
-    instruction::{Action, Instruction, Overrides, Phrase},
+    instruction::{Action, Instruction, Overrides, Phrase, wording},
     request::{EditRequest, MethodKind, PreviewDecode, Resize, Unparsed},
     session::EditSession,
     settings::EditSettings,
@@ -196,7 +196,9 @@ fn edit(
     pictures: &Loaded,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<Interrupted>,
 ) -> Result<Outcome, EditError> {
-    let (mut parsed, mut warnings, mut is_kept) = (None, Vec::new(), false);
+    let mut warnings =
+        wording::notes(&request.instruction, request.object.as_deref(), &request.negative_prompt);
+    let (mut parsed, mut is_kept) = (None, false);
     let mut sink = |event: EditEvent| {
         match event {
             EditEvent::InstructionParsed(it) => parsed = Some(it),

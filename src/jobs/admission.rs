@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use crate::editing::event::WarningReason;
 use crate::jobs::{
     fault::{Fault, Reason},
     inputs::Inputs,
@@ -92,6 +93,11 @@ impl Store {
         let localization = self.reused(tenant, &spec, &checked.image_sha256)?;
 
         // 3. A record.
+        let texts = spec::text_notes(&spec).into_iter();
+        let text_warnings = texts.map(|message| v1::Warning {
+            reason: WarningReason::TextCleaned.code().to_owned(),
+            message,
+        });
         let (id, name) = store::new_name();
         let job = EditJob {
             name,
@@ -112,7 +118,8 @@ impl Store {
         };
         let mut draft = Draft::new(record.clone());
         draft.keep_all(checked.kept);
-        draft.accept(checked.notes.iter().map(warning).collect());
+        let warnings = checked.notes.iter().map(warning).chain(text_warnings);
+        draft.accept(warnings.collect());
 
         // 4. Kept, if no other request of the same id was faster.
         let span = tracing::info_span!("job", id = %id);

@@ -228,6 +228,7 @@ fn hear(
                 object_start: span.start as u32,
                 object_end: span.end as u32,
                 localization_instruction: parsed.localization_instruction,
+                text: parsed.text,
             })))
         }
         EditEvent::Warning(warning) => stop(listener(RunEvent::Warning(v1::Warning {

@@ -16,6 +16,7 @@ pub fn instruction(parsed: &InstructionParsed) -> Value {
         "object_start": parsed.object_span.as_ref().map(|it| it.start),
         "object_end": parsed.object_span.as_ref().map(|it| it.end),
         "localization_instruction": parsed.localization_instruction,
+        "text": parsed.text,
     }})
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::editing::{
+    instruction::wording,
     knobs::Tau,
     request::{MethodKind, Preserve},
     settings::EditSettings,
@@ -102,8 +103,8 @@ fn check_texts(spec: &EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) 
             "is missing; give the bytes of a PNG, JPEG or WebP, or an artifact".to_owned(),
         );
     }
-    if spec.instruction.trim().is_empty() {
-        fault("instruction", "is empty; say what to change".to_owned());
+    if let Some(text) = wording::fault(&spec.instruction) {
+        fault("instruction", text.to_owned());
     }
     for (field, text) in [
         ("instruction", &spec.instruction),
@@ -133,6 +134,12 @@ fn check_texts(spec: &EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) 
             fault("labels", limits);
         }
     }
+}
+
+/// What the model will not read of a spec's texts, each a warning for people.
+pub fn text_notes(spec: &EditSpec) -> Vec<String> {
+    let object = Some(spec.object.as_str());
+    wording::notes(&spec.instruction, object, &spec.negative_prompt)
 }
 
 /// Settles the method and who decides the mask.

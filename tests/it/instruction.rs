@@ -208,6 +208,7 @@ fn no_text_makes_the_parser_panic_and_all_spans_are_on_characters() {
 /// Parses a text and words its localization instruction; whether it could be read.
 fn check(text: &str) -> bool {
     let Ok(instruction) = Instruction::parse(text) else { return false };
+    let text = instruction.text();
     assert_eq!(instruction.action() == Action::Global, instruction.objects().is_empty(), "{text}");
     for phrase in instruction.objects() {
         assert_eq!(&text[phrase.span().unwrap()], phrase.text(), "{text}");

@@ -17,6 +17,7 @@ mod schedulers;
 mod models;
 // Weights in every layout that users have, and in broken ones.
 mod weights;
+mod wording;
 // What loading costs.
 mod loading_memory;
 // Model folders and single files, and what is wrong with them.

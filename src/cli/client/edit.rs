@@ -57,9 +57,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let choice = resolve::mask(&args.mask, picture.picture.size(), screen)?;
     resolve::check_finds(args.method.into(), &choice)?;
     edit::preserve(args, outputs.format, screen)?;
-    if args.input.instruction.trim().is_empty() {
-        return Err(CliError::Usage("the instruction is empty; say what to change".to_owned()));
-    }
+    resolve::check_instruction(&args.input.instruction)?;
 
     // 2. The jobs.
     let started = Instant::now();

@@ -102,6 +102,7 @@ impl<'a> Translator<'a> {
             object: parsed.object.clone(),
             object_span: (!span.is_empty()).then_some(span),
             localization_instruction: parsed.localization_instruction.clone(),
+            text: parsed.text.clone(),
         })
     }
 

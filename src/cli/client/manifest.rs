@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::cli::error::CliError;
+use crate::editing::instruction::wording;
 use crate::wire::{
     message_json,
     v1::{EditSpec, Priority},
@@ -86,8 +87,11 @@ fn item(line: &str, folder: &Path) -> Result<Item, String> {
         _ => None,
     };
     let mut spec = message_json::spec(fields)?;
-    if spec.instruction.trim().is_empty() {
+    if spec.instruction.is_empty() {
         return Err("`instruction` is missing; say what to change".to_owned());
+    }
+    if let Some(fault) = wording::fault(&spec.instruction) {
+        return Err(format!("`instruction` {fault}"));
     }
     if spec.priority == Priority::Unspecified as i32 {
         spec.priority = Priority::Batch as i32;
@@ -144,6 +148,7 @@ mod tests {
             (r#"{"id": "../a", "image": "a.png", "instruction": "x"}"#, "../a"),
             (r#"{"id": "b", "instruction": "x"}"#, "`image` is missing"),
             (r#"{"id": "b", "image": "a.png"}"#, "`instruction` is missing"),
+            (r#"{"id": "b", "image": "a.png", "instruction": "!!!"}"#, "no word"),
             (r#"{"id": "b", "image": "a.png", "instruction": "x", "stepz": 3}"#, "stepz"),
             (good, "there twice"),
         ] {

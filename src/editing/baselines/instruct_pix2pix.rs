@@ -22,8 +22,7 @@ pub fn edit(
     mask: Option<&EditMask>,
     sink: &mut dyn EventSink,
 ) -> Result<Tensor, EditError> {
-    let request = session.request;
-    let run = session.run(Pass::Edit, &request.instruction)?;
+    let run = session.run(Pass::Edit, &session.instruction)?;
     let preserve = mask.map(|mask| LatentPreserve::of(session, mask, &run)).transpose()?.flatten();
     session.denoise(Pass::Edit, &run, Box::new(Unwatched), sink, &|done, latents| match &preserve {
         Some(preserve) => preserve.apply(run.scheduler.as_ref(), done.step, &latents),

@@ -159,8 +159,8 @@ pub fn edit(
     mask: &EditMask,
     sink: &mut dyn EventSink,
 ) -> Result<Tensor, EditError> {
-    let (request, settings) = (session.request, &session.request.settings);
-    let run = session.run(Pass::Edit, &request.instruction)?;
+    let settings = &session.request.settings;
+    let run = session.run(Pass::Edit, &session.instruction)?;
     let gate = mask.attended_tensor(session.image_latents()?.device());
     let preserve = LatentPreserve::of(session, mask, &run)?;
     let modulator = AttnModulator::new(settings.modulation, gate);

@@ -29,6 +29,7 @@ mod lexicon;
 pub mod nouns;
 mod phrase;
 mod predicate;
+pub mod wording;
 mod words;
 
 use std::fmt;
@@ -38,6 +39,7 @@ use thiserror::Error;
 
 use grammar::Reading;
 use phrase::{Definiteness, Found};
+use wording::{Use, Wording, has_words};
 
 /// What kind of edit an instruction asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,7 +177,7 @@ pub struct Instruction {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseError {
     /// There is no word in it.
-    #[error("the instruction is empty; say what to edit, as in `make the dog black`")]
+    #[error("the instruction has no word in it; say what to edit, as in `make the dog black`")]
     Empty,
     /// It has words, none of them in Latin letters.
     #[error(
@@ -201,7 +203,7 @@ pub enum ParseError {
 }
 
 impl Instruction {
-    /// Reads an instruction.
+    /// Reads an instruction, [cleaned](wording).
     ///
     /// ```
     /// use retouch::editing::instruction::{Action, Instruction};
@@ -227,7 +229,8 @@ impl Instruction {
     /// # Errors
     /// As [`Instruction::parse`], and [`ParseError::NoObject`], [`ParseError::NotAnObject`].
     pub fn parse_with(text: &str, overrides: Overrides<'_>) -> Result<Self, ParseError> {
-        if text.trim().is_empty() {
+        let text = &Wording::of(text, Use::Instruction).text;
+        if !has_words(text) {
             return Err(ParseError::Empty);
         }
         let read = read(text);
@@ -258,7 +261,7 @@ impl Instruction {
         Ok(instruction)
     }
 
-    /// The instruction as it was written.
+    /// The instruction as it was written, [cleaned](wording); all spans are bytes of it.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -289,9 +292,6 @@ impl Instruction {
 /// Reads all clauses and joins what they say.
 fn read(text: &str) -> Result<Instruction, ParseError> {
     let tokens = words::tokens(text);
-    if !tokens.iter().any(words::Token::is_word) {
-        return Err(ParseError::Empty);
-    }
     if !text.chars().any(|c| c.is_alphabetic() && c < '\u{250}') {
         return Err(ParseError::NotLatin(text.to_owned()));
     }
@@ -348,12 +348,13 @@ fn join(before: Reading, next: Reading) -> Reading {
 
 /// The objects that the user named, each where it stands in the instruction if it does.
 fn named(text: &str, object: &str) -> Result<Vec<Phrase>, ParseError> {
-    let found = phrase::phrases(&words::tokens(object));
-    if found.is_empty() {
+    let cleaned = Wording::of(object, Use::Object).text;
+    let found = phrase::phrases(&words::tokens(&cleaned));
+    if found.is_empty() || !has_words(&cleaned) {
         return Err(ParseError::NotAnObject(object.to_owned()));
     }
     let tokens = words::tokens(text);
-    Ok(found.iter().map(|it| locate(text, &tokens, object, it)).collect())
+    Ok(found.iter().map(|it| locate(text, &tokens, &cleaned, it)).collect())
 }
 
 /// A phrase as it stands in the instruction, with its determiner there, or else as the user wrote it.

@@ -29,6 +29,10 @@ const PICTURES: &[Case] = &[
 const VALUES: &[Case] = &[
     ("SCENE|", 2, &["instruction is empty"]),
     ("SCENE|  \t ", 2, &["instruction is empty"]),
+    ("SCENE|!!!", 2, &["instruction has no word in it"]),
+    ("SCENE|\u{feff}", 2, &["instruction has no word in it"]),
+    ("SCENE|🦄", 2, &["instruction has no word in it"]),
+    ("SCENE|<lora:detail:0.8> (:1.3)", 2, &["instruction has prompt syntax and no word"]),
     ("SCENE|remove the star|--steps|0", 2, &["steps is 0", "1 to 1000"]),
     ("SCENE|remove the star|--steps|1001", 2, &["steps is 1001", "1 to 1000"]),
     ("SCENE|remove the star|--steps|-3", 2, &["-3", "--steps"]),
@@ -51,6 +55,7 @@ const VALUES: &[Case] = &[
     ("SCENE", 2, &["INSTRUCTION"]),
     ("SCENE|remove the star|--compare|instruct-pix2pix", 2, &["--maps"]),
     ("SCENE|make the star red|--object|?!", 4, &["?!"]),
+    ("SCENE|make the star red|--object|“”", 4, &["“”", "names no object"]),
     ("SCENE|colorless green ideas|--strict", 4, &["colorless green ideas", "name the object"]),
 ];
 

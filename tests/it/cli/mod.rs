@@ -214,6 +214,32 @@ fn a_saved_localization_saves_the_pass_and_gives_the_same_edit() {
 }
 
 #[test]
+fn what_means_nothing_to_a_model_is_left_out_and_told() {
+    let desk = Desk::new();
+    let pixels = |name: &str, args: &[&str]| {
+        let mut edit = desk.retouch(["edit"]);
+        edit.arg(scene()).args(args).args(["--steps", "2", "--seed", "7", "-o", name]);
+        let said = said(&mut edit);
+        (desk.picture(name), said)
+    };
+    let (clean, silent) = pixels("clean.png", &[INSTRUCTION]);
+    assert!(!silent.contains("left out"), "{silent}");
+    let junk = "\u{feff}make “the (red star:1.3)” blue, masterpiece, 8k <lora:x:1>";
+    let (cleaned, told) = pixels("junk.png", &[junk]);
+    assert_eq!(cleaned, clean);
+    for word in ["left out of the instruction", "invisible", "quotation", "`8k`", INSTRUCTION] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    // The same for what is named and what is to be avoided.
+    let (named, told) = pixels("named.png", &[INSTRUCTION, "--object", "«the red star»"]);
+    assert!(named == clean && told.contains("left out of the object"), "{told}");
+    let avoid = ["--negative-prompt", "(tree:1.2)"];
+    let (weighted, told) = pixels("weighted.png", &[&[INSTRUCTION], &avoid[..]].concat());
+    let (plain, _) = pixels("plain.png", &[INSTRUCTION, "--negative-prompt", "tree"]);
+    assert!(weighted == plain && told.contains("left out of the negative prompt"), "{told}");
+}
+
+#[test]
 fn variants_are_numbered_and_their_seeds_count_up() {
     let desk = Desk::new();
     desk.edit(["-o", "out.png", "--seed", "7", "-n", "2"]).assert().success();

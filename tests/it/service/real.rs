@@ -166,6 +166,13 @@ async fn what_is_asked_for_decides_what_is_run() {
         told.contains(&"settled".to_owned()) && !told.contains(&"proposed".to_owned()),
         "{told:?}"
     );
+    // What means nothing to the model is left out, told, and kept in the spec as it was asked.
+    let junk = format!("\u{feff}{INSTRUCTION}, masterpiece");
+    let (job, told) = run(EditSpec { instruction: junk.clone(), ..edit() }).await;
+    let job = job.unwrap();
+    assert_eq!(open(job.result.unwrap().image.as_ref()).into_rgb8(), local().0);
+    assert_eq!(job.spec.unwrap().instruction, junk);
+    assert!(told.iter().any(|it| it.starts_with("warning TEXT_CLEANED")), "{told:?}");
     // What is not understood is a warning, or an error.
     let nonsense = EditSpec { instruction: "wibble wobble".to_owned(), ..edit() };
     let (job, told) = run(nonsense.clone()).await;

@@ -106,6 +106,8 @@ pub(crate) async fn upload(server: &Harness, bytes: &[u8]) -> String {
 fn unsound() -> Vec<(&'static str, &'static str, EditSpec)> {
     vec![
         ("spec.instruction", "INVALID_ARGUMENT", spec(" ")),
+        ("spec.instruction", "INVALID_ARGUMENT", spec("!!!")),
+        ("spec.instruction", "INVALID_ARGUMENT", spec("\u{feff}<lora:detail:1>")),
         ("spec.instruction", "INVALID_ARGUMENT", spec(&"x".repeat(2001))),
         ("spec.image", "INVALID_ARGUMENT", EditSpec { image: None, ..spec("e") }),
         ("spec.steps", "INVALID_ARGUMENT", EditSpec { steps: Some(0), ..spec("e") }),
