@@ -119,6 +119,9 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("env::var", &["cli"], "settings travel as values, so that a run depends on what it was given"),
 ];
 
+/// Where a word that looks like a flag is none of ours, below the command line.
+const FOREIGN_FLAGS: &[(&str, &str)] = &[("kernels/cuda", "--no-as-needed")];
+
 /// The most lines that a file may have.
 const LONGEST: usize = 400;
 
@@ -163,6 +166,51 @@ fn imports_point_down() {
         }
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// Callers of the library and of the service know no flags: each door adds its remedy to what the core says.
+#[test]
+fn rooms_below_the_command_line_name_no_flag() {
+    let mut faults = Vec::new();
+    for (path, text) in files(&["src"]) {
+        if path.extension().is_none_or(|it| it != "rs") || lies_in_cli(&path) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            for flag in flags_in(code_of(line)) {
+                let is_foreign =
+                    |(home, foreign): &(&str, &str)| *foreign == flag && lies_in(&path, &[home]);
+                if !FOREIGN_FLAGS.iter().any(is_foreign) {
+                    faults.push(format!("{}:{}: `{flag}`", path.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "flags below the command line:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn flags_are_seen_wherever_they_stand() {
+    let found = |code| flags_in(code).collect::<Vec<_>>();
+    assert_eq!(found(r#"#[error("give --mask or `--box`")]"#), ["--mask", "--box"]);
+    assert_eq!(found(r#""x,--no-as-needed""#), ["--no-as-needed"]);
+    assert!(found("a --b; // c").is_empty() && found("i---j -- k").is_empty());
+}
+
+fn lies_in_cli(path: &Path) -> bool {
+    path.starts_with("src") && room_of(path).is_none_or(|room| room == "cli")
+}
+
+/// The words of a line that begin as long flags do.
+fn flags_in(code: &str) -> impl Iterator<Item = &str> {
+    code.match_indices("--").filter_map(|(start, _)| {
+        let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
+        let rest = &code[start + 2..];
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let begins = rest.starts_with(|c: char| c.is_ascii_lowercase());
+        let is_inside = code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '-');
+        (begins && end > 1 && !is_inside).then(|| &code[start..start + 2 + end])
+    })
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use crate::cli::client::refusal::RemoteError;
-use crate::editing::{EditError, settings::SettingsError};
+use crate::editing::{EditError, instruction::ParseError, settings::SettingsError};
 use crate::evaluation::EvaluationError;
 use crate::kernels::cuda::CudaError;
 use crate::picture::error::PictureError;
-use crate::pipelines::load::LoadError;
+use crate::pipelines::{PipelineError, load::LoadError};
 use crate::sampling::OutOfRange;
 
 /// Why a command ended.
@@ -83,7 +83,13 @@ pub(crate) enum CliError {
         /// What is wrong there.
         reason: String,
     },
-    /// Something that is retouch's own fault.
+    /// libtorch found no memory.
+    #[error("there was not enough memory; a smaller --size needs less")]
+    Memory,
+    /// The device broke while it computed.
+    #[error("the device failed: {0}")]
+    DeviceFailed(String),
+    /// Something that is retouch's own fault: what was said, and where.
     #[error("this is a defect of retouch, please report it: {0}")]
     Defect(String),
 }
@@ -103,6 +109,39 @@ pub(crate) enum ModelError {
 }
 
 impl CliError {
+    /// The error with its causes and its remedy, in one line.
+    pub(crate) fn line(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        if let Some(remedy) = self.remedy() {
+            text = format!("{text}; {remedy}");
+        }
+        text.replace('\n', " ")
+    }
+
+    /// What helps at the command line: the rooms below know no flags.
+    fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Edit(EditError::NothingFound) => {
+                "give --mask or --box, or say what is meant with --object"
+            }
+            Self::Edit(EditError::NotParsed(ParseError::NoObject { .. })) => "give --object",
+            Self::Edit(EditError::NotParsed(
+                ParseError::NotUnderstood(_) | ParseError::NotLatin(_),
+            )) => "give --object and --action, or leave --strict out",
+            Self::Edit(EditError::Pipeline(PipelineError::NotFinite)) => "try --dtype fp32",
+            Self::Output(PictureError::Exists { .. }) => "--force writes over it",
+            _ => return None,
+        })
+    }
+
     /// The exit code, as the help lists them.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
@@ -125,11 +164,12 @@ impl CliError {
             | Self::Localization { .. } => 3,
             Self::Edit(EditError::NoAttention | EditError::NoUnrelatedWord { .. })
             | Self::Model { .. } => 5,
-            Self::UnknownDevice(_) | Self::Cuda(_) => 6,
+            Self::UnknownDevice(_) | Self::Cuda(_) | Self::DeviceFailed(_) => 6,
             Self::Output(_) | Self::Write { .. } | Self::Evaluation(EvaluationError::Write(_)) => 7,
             Self::Edit(EditError::Pipeline(_))
             | Self::Evaluation(EvaluationError::Edit(_))
-            | Self::Batch { .. } => 1,
+            | Self::Batch { .. }
+            | Self::Memory => 1,
             Self::Remote(error) => error.exit_code(),
             Self::Serve(_) => 9,
             Self::Defect(_) => 70,

@@ -13,6 +13,7 @@ mod load;
 mod localization_args;
 mod localize;
 mod maps;
+mod panics;
 mod reporter;
 mod resolve;
 mod screen;
@@ -82,7 +83,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Runs a command; a panic, which libtorch's own errors come as, becomes an error.
 fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
-    panic::set_hook(Box::new(|_| {}));
+    panics::note();
     let done = |outcome: Result<(), CliError>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| match command {
         Command::Edit(args) => done(edit::run(args, screen)),
@@ -108,15 +109,5 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
             }
         }
     }));
-    outcome.unwrap_or_else(|payload| Err(CliError::Defect(payload_text(payload.as_ref()))))
-}
-
-/// What a panic said, its first line.
-fn payload_text(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown");
-    text.lines().next().unwrap_or_default().to_owned()
+    outcome.unwrap_or_else(|payload| Err(panics::error(payload.as_ref())))
 }

@@ -187,8 +187,8 @@ impl Screen {
     pub(crate) fn failed(&mut self, error: &CliError) {
         self.end_bar();
         match self.style {
-            Style::Json => self.json(&json!({"error": {"message": message(error)}})),
-            Style::Bars | Style::Lines => self.line(&format!("error: {}", message(error))),
+            Style::Json => self.json(&json!({"error": {"message": error.line()}})),
+            Style::Bars | Style::Lines => self.line(&format!("error: {}", error.line())),
         }
     }
 
@@ -330,18 +330,4 @@ fn json_line(event: &Shown) -> Option<Value> {
         Shown::Queue(position, length) => event_json::queue(*position, *length),
         Shown::State(state, detail) => event_json::state(state, detail),
     })
-}
-
-/// An error with its causes, in one line.
-fn message(error: &CliError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text.replace('\n', " ")
 }

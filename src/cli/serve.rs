@@ -14,7 +14,7 @@ use tonic_web::GrpcWebLayer;
 use crate::cli::{
     args::{Dtype, ModelArgs, ModelPathArg},
     error::CliError,
-    load,
+    load, panics,
     serve_config::{self, ServeArgs},
 };
 use crate::editing::localization_cache::LocalizationCache;
@@ -26,7 +26,7 @@ use crate::jobs::{
     store::{Limits, Store},
     worker::{self, WorkerEnd},
 };
-use crate::journal::{Journal, Space};
+use crate::journal::{Journal, Space, error::JournalError};
 use crate::picture::decode::InputLimits;
 use crate::server::{
     admission::QueueAdmission,
@@ -133,7 +133,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
         }
         Some(Ok(Ended::Lost)) => ExitCode::from(DEVICE_LOST),
         Some(Ok(Ended::NotLoaded(error))) => return Err(error),
-        Some(Err(_)) => return Err(CliError::Defect("the model's thread panicked".to_owned())),
+        Some(Err(_)) => return Err(panics::last_error()),
     };
     store.halt();
     tokio::time::sleep(LAST_WORDS).await;
@@ -171,7 +171,10 @@ fn open(config: &Config, devices: u32) -> Result<Arc<Store>, CliError> {
         return Err(CliError::Usage("there is no data folder; give --data-dir DIR".to_owned()));
     };
     let space = Space { quota: jobs.disk_quota_bytes, min_free: jobs.min_free_bytes };
-    let journal = Journal::open(folder, space).map_err(serve_error)?;
+    let journal = Journal::open(folder, space).map_err(|error| match error {
+        JournalError::InUse { .. } => CliError::Serve(format!("{error}; --data-dir DIR names it")),
+        other => serve_error(other),
+    })?;
     let limits = Limits {
         slots: config.model.max_batch() * devices,
         queue: QueueLimits {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use image::{GrayImage, RgbImage};
 
 use crate::editing::{
-    event::{EditEvent, InstructionParsed, Pass, StepReport},
+    event::{EditEvent, InstructionParsed, Pass, Remedy, StepReport},
     iam_edit::localization_map::Localization,
 };
 
@@ -53,7 +53,13 @@ impl Shown {
             EditEvent::InstructionParsed(parsed) => (None, Self::Parsed(parsed)),
             EditEvent::Warning(warning) => {
                 let reason = warning.reason.code().to_owned();
-                (None, Self::Warning { reason, message: warning.message })
+                let message = match warning.remedy {
+                    Some(Remedy::ScoreAuto) => {
+                        format!("{}; --score auto may help", warning.message)
+                    }
+                    None => warning.message,
+                };
+                (None, Self::Warning { reason, message })
             }
             EditEvent::StepDone(mut report) => {
                 let preview = report.preview.take();

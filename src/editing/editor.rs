@@ -8,7 +8,9 @@ use crate::editing::{
     EditError,
     baselines::{instruct_pix2pix, watch_your_steps},
     edit_mask::EditMask,
-    event::{EditEvent, EventSink, InstructionParsed, LocalizationSource, Warning, WarningReason},
+    event::{
+        EditEvent, EventSink, InstructionParsed, LocalizationSource, Remedy, Warning, WarningReason,
+    },
     iam_edit::{
         self,
         localization::{
@@ -147,8 +149,8 @@ impl Editor {
             self.localizations.insert(key, asked, &found);
             (found, LocalizationSource::Pass)
         };
-        if let Some(message) = flat_attention_message(&localization, session.request) {
-            warn(sink, WarningReason::FlatAttention, message)?;
+        if let Some(warning) = flat_attention(&localization, session.request) {
+            emit(sink, EditEvent::Warning(warning))?;
         }
         if let Some(fallback) = localization.fallback {
             warn(
@@ -291,17 +293,20 @@ fn named(instruction: &Instruction, name: fn(&Phrase) -> &str) -> String {
 }
 
 /// What is to be said of a localization whose words have no contrast.
-fn flat_attention_message(found: &Localization, request: &EditRequest) -> Option<String> {
+fn flat_attention(found: &Localization, request: &EditRequest) -> Option<Warning> {
     let contrast = found.contrast.filter(|&it| it < MIN_CONTRAST)?;
     let asked = request.settings.score;
-    let what = match (asked, found.scored_by) {
+    let (what, remedy) = match (asked, found.scored_by) {
         (ClusterScore::NoiseDifference, _) | (_, ScoreSource::PredictedChange) => return None,
-        (_, ScoreSource::NoiseDifference) => "clusters are scored by the noise difference instead",
-        (_, ScoreSource::Attention) => "the mask may be anywhere; --score auto may help",
+        (_, ScoreSource::NoiseDifference) => {
+            ("clusters are scored by the noise difference instead", None)
+        }
+        (_, ScoreSource::Attention) => ("the mask may be anywhere", Some(Remedy::ScoreAuto)),
     };
-    Some(format!(
+    let message = format!(
         "the model's attention to the object is flat, {contrast:.2} times the picture's mean in the best cluster; {what}"
-    ))
+    );
+    Some(Warning { reason: WarningReason::FlatAttention, message, remedy })
 }
 
 fn fallback_message(fallback: Fallback, found: &Localization, request: &EditRequest) -> String {
@@ -324,7 +329,7 @@ fn fallback_message(fallback: Fallback, found: &Localization, request: &EditRequ
 }
 
 fn warn(sink: &mut dyn EventSink, reason: WarningReason, message: String) -> Result<(), EditError> {
-    emit(sink, EditEvent::Warning(Warning { reason, message }))
+    emit(sink, EditEvent::Warning(Warning { reason, message, remedy: None }))
 }
 
 fn emit(sink: &mut dyn EventSink, event: EditEvent) -> Result<(), EditError> {

@@ -79,6 +79,16 @@ pub struct Warning {
     pub reason: WarningReason,
     /// For people: one line.
     pub message: String,
+    /// What may help.
+    pub remedy: Option<Remedy>,
+}
+
+/// What may help against a warning; each door says it in its own words, as a flag or a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Remedy {
+    /// To score clusters by the noise difference where attention is flat
+    /// ([`ClusterScore::Auto`](crate::editing::localizer::ClusterScore::Auto)).
+    ScoreAuto,
 }
 
 /// The kinds of warning.

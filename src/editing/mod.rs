@@ -49,8 +49,7 @@ pub enum EditError {
     },
     /// Clusters, or a mask to invert, where the instruction means the whole picture.
     #[error(
-        "the instruction means the whole picture, so there are no clusters and no mask to invert; give --mask or --box, \
-         or say what is meant with --object"
+        "the instruction means the whole picture, so there are no clusters and no mask to invert"
     )]
     NothingFound,
     /// The mask selects nothing.

@@ -6,8 +6,9 @@ use crate::editing::{
     EditError,
     edit_mask::{EditMask, MaskChoice, MaskSource},
     editor::Editor,
-    event::{EditEvent, LocalizationSource, StepReport},
+    event::{EditEvent, LocalizationSource, Remedy, StepReport, Warning},
     iam_edit::localization_map::{Localization, WordMap},
+    instruction::ParseError,
     request::EditRequest,
     session::EditSession,
 };
@@ -231,10 +232,14 @@ fn hear(
                 text: parsed.text,
             })))
         }
-        EditEvent::Warning(warning) => stop(listener(RunEvent::Warning(v1::Warning {
-            reason: warning.reason.code().to_owned(),
-            message: warning.message,
-        }))),
+        EditEvent::Warning(Warning { reason, message, remedy }) => {
+            let message = match remedy {
+                Some(Remedy::ScoreAuto) => format!("{message}; `spec.score` AUTO may help"),
+                None => message,
+            };
+            let reason = reason.code().to_owned();
+            stop(listener(RunEvent::Warning(v1::Warning { reason, message })))
+        }
         EditEvent::StepDone(report) => {
             let StepReport { pass, step, of, timestep, preview } = report;
             let pass = enums::to_pass(pass);
@@ -303,7 +308,58 @@ fn failed(error: &EditError) -> RunError {
         EditError::Picture(_) | EditError::OtherGrid { .. } => Reason::BadMask,
         EditError::UnknownCluster { .. } | EditError::NothingFound => Reason::InvalidArgument,
         EditError::NoAttention | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
-        EditError::Pipeline(_) => Reason::Internal,
+        EditError::Pipeline(_) => {
+            tracing::error!(%error, "the model failed; `model.dtype = \"fp32\"` may help");
+            Reason::Internal
+        }
     };
-    RunError::Fault(Fault::new(reason, error.to_string()))
+    let remedy = remedy(error).map_or_else(String::new, |it| format!("; {it}"));
+    RunError::Fault(Fault::new(reason, format!("{error}{remedy}")))
+}
+
+/// What helps at the service: the rooms below know no fields.
+fn remedy(error: &EditError) -> Option<&'static str> {
+    Some(match error {
+        EditError::NothingFound => {
+            "give `spec.mask` an image or boxes, or say what is meant in `spec.object`"
+        }
+        EditError::NotParsed(ParseError::NoObject { .. }) => "give `spec.object`",
+        EditError::NotParsed(ParseError::NotUnderstood(_) | ParseError::NotLatin(_)) => {
+            "give `spec.object` and `spec.action`, or leave `spec.strict` out"
+        }
+        EditError::NotParsed(ParseError::NotAnObject(_)) => "correct `spec.object`",
+        EditError::UnknownCluster { .. } => "correct the cluster ids of the mask",
+        EditError::EmptyMask => "widen `spec.mask`, or the decision's",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::editing::instruction::Action;
+
+    #[test]
+    fn what_a_caller_can_mend_names_the_field_to_mend() {
+        let said = |error: EditError| match failed(&error) {
+            RunError::Fault(fault) => (fault.reason, fault.message),
+            other => panic!("{other:?}"),
+        };
+        let text = || "wibble".to_owned();
+        let no_object = ParseError::NoObject { text: text(), action: Action::Change };
+        for (error, reason, field) in [
+            (EditError::NothingFound, Reason::InvalidArgument, "`spec.object`"),
+            (EditError::NotParsed(no_object), Reason::ObjectNotFound, "`spec.object`"),
+            (
+                EditError::NotParsed(ParseError::NotUnderstood(text())),
+                Reason::ObjectNotFound,
+                "`spec.strict`",
+            ),
+            (EditError::EmptyMask, Reason::EmptyMask, "`spec.mask`"),
+        ] {
+            let (found, message) = said(error);
+            assert_eq!(found, reason);
+            assert!(message.contains(field) && !message.contains("--"), "{message}");
+        }
+    }
 }

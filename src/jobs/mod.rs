@@ -17,6 +17,7 @@ pub mod follow;
 pub mod inputs;
 pub mod job;
 pub mod life;
+pub mod panics;
 pub mod queue;
 pub mod runner;
 pub mod shutdown;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::jobs::{
     fault::{Fault, Reason},
     job::{Job, Shot},
+    panics::{Cause, Panic},
     runner::{RunError, RunEvent, Runner, Task},
     store::{self, Store},
 };
@@ -302,23 +303,21 @@ impl<'a> Listening<'a> {
     }
 }
 
-/// What a panic means: no memory, a broken device, or a defect.
+/// What a panic means for the job and its worker.
 fn of_panic(payload: &(dyn std::any::Any + Send)) -> RunError {
-    let text = payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown");
-    let line = text.lines().next().unwrap_or_default().to_owned();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if has(&["out of memory", "DefaultCPUAllocator: can't allocate", "not enough memory"]) {
-        let message = "there was not enough memory for this job; a smaller size needs less";
-        let fault = Fault::new(Reason::OutOfMemory, message);
-        return RunError::Fault(fault.retry_after(Duration::from_secs(10)));
+    let Panic { line, cause } = Panic::of(payload);
+    match cause {
+        Cause::Memory => {
+            let message =
+                "there was not enough memory for this job; a smaller `spec.resize.fit` needs less";
+            let fault = Fault::new(Reason::OutOfMemory, message);
+            RunError::Fault(fault.retry_after(Duration::from_secs(10)))
+        }
+        Cause::Device => RunError::DeviceLost(line),
+        Cause::Defect => {
+            tracing::error!(panic = %line, "a pass panicked");
+            let message = "the edit failed; the server's log says why";
+            RunError::Fault(Fault::new(Reason::Internal, message))
+        }
     }
-    if has(&["CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "device-side assert"]) {
-        return RunError::DeviceLost(line);
-    }
-    tracing::error!(panic = %line, "a pass panicked");
-    RunError::Fault(Fault::new(Reason::Internal, "the edit failed; the server's log says why"))
 }

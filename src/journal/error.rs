@@ -9,7 +9,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Another process has the folder.
-    #[error("{} is in use by another process; stop it, or choose another --data-dir", path.display())]
+    #[error("{} is in use by another process; stop it, or take another folder", path.display())]
     InUse {
         /// The store.
         path: PathBuf,

@@ -80,7 +80,7 @@ pub enum PictureError {
 
     // Writing.
     /// The output is there already.
-    #[error("{} exists already, choose another name or overwrite it with --force", path.display())]
+    #[error("{} exists already, choose another name", path.display())]
     Exists { path: PathBuf },
     /// The output's folder is not there.
     #[error("there is no folder {}, create it first", path.display())]

@@ -112,7 +112,7 @@ pub enum PipelineError {
         multiple: u32,
     },
     /// The result holds NaN or infinity.
-    #[error("the model gave values that are no numbers; try --dtype fp32")]
+    #[error("the model gave values that are no numbers")]
     NotFinite,
 }
 

@@ -18,42 +18,9 @@ const MAX_CLUSTERS: u32 = 32;
 /// Most boxes of one mask.
 const MAX_BOXES: usize = 256;
 
-/// What is wrong with a mask, as far as it can be told without its picture and the input's size.
+/// What is wrong with the mask of a spec, as far as it can be told without its picture and the input's size.
 pub fn check(mask: &v1::Mask) -> Vec<Violation> {
-    let mut faults = Vec::new();
-    let mut fault = |field: &str, text: String| faults.push(Violation::new(field, text));
-    if mask.image.is_none() && mask.clusters.is_none() && mask.boxes.is_none() {
-        fault("mask", "is empty; give an image, clusters or boxes".to_owned());
-    }
-    if mask.image.as_ref().is_some_and(|it| it.source.is_none()) {
-        fault(
-            "mask.image",
-            "is empty; give the bytes of a PNG, JPEG or WebP, or an artifact".to_owned(),
-        );
-    }
-    if let Some(clusters) = &mask.clusters {
-        if clusters.ids.is_empty() {
-            fault("mask.clusters.ids", "is empty; name at least one cluster".to_owned());
-        }
-        if let Some(id) = clusters.ids.iter().find(|id| !(1..=MAX_CLUSTERS).contains(id)) {
-            fault(
-                "mask.clusters.ids",
-                format!("there is no cluster {id}; they are numbered from 1"),
-            );
-        }
-    }
-    if let Some(boxes) = &mask.boxes {
-        if boxes.boxes.is_empty() || boxes.boxes.len() > MAX_BOXES {
-            fault("mask.boxes", format!("must be 1 to {MAX_BOXES} boxes"));
-        }
-        for rect in &boxes.boxes {
-            if let Some(text) = wrong_box(rect) {
-                fault("mask.boxes", text);
-            }
-        }
-    }
-    check_radii(mask.dilate_px, mask.feather_px, &mut faults);
-    faults
+    check_at("spec.mask", mask)
 }
 
 /// What is wrong with a decision, as [`check`] says it.
@@ -63,13 +30,49 @@ pub fn check_decision(decision: &v1::MaskDecision) -> Vec<Violation> {
             field: "decision".to_owned(),
             description: "is empty; accept the mask, or replace it".to_owned(),
         }],
-        Some(Decision::Replace(mask)) => check(mask),
+        Some(Decision::Replace(mask)) => check_at("decision.replace", mask),
         Some(Decision::Accept(AcceptMask { dilate_px, feather_px })) => {
-            let mut faults = Vec::new();
-            check_radii(*dilate_px, *feather_px, &mut faults);
-            faults
+            wrong_radii("decision.accept", *dilate_px, *feather_px)
         }
     }
+}
+
+/// What is wrong with a mask that stands in this field.
+fn check_at(place: &str, mask: &v1::Mask) -> Vec<Violation> {
+    let mut faults = Vec::new();
+    let mut fault = |field: &str, description: String| {
+        faults.push(Violation { field: format!("{place}{field}"), description });
+    };
+    if mask.image.is_none() && mask.clusters.is_none() && mask.boxes.is_none() {
+        fault("", "is empty; give an image, clusters or boxes".to_owned());
+    }
+    if mask.image.as_ref().is_some_and(|it| it.source.is_none()) {
+        fault(
+            ".image",
+            "is empty; give the bytes of a PNG, JPEG or WebP, or an artifact".to_owned(),
+        );
+    }
+    if let Some(clusters) = &mask.clusters {
+        if clusters.ids.is_empty() {
+            fault(".clusters.ids", "is empty; name at least one cluster".to_owned());
+        }
+        if let Some(id) = clusters.ids.iter().find(|id| !(1..=MAX_CLUSTERS).contains(id)) {
+            let text = format!("there is no cluster {id}; they are numbered from 1");
+            fault(".clusters.ids", text);
+        }
+    }
+    if let Some(boxes) = &mask.boxes {
+        if boxes.boxes.is_empty() || boxes.boxes.len() > MAX_BOXES {
+            fault(".boxes", format!("must be 1 to {MAX_BOXES} boxes"));
+        }
+        for rect in &boxes.boxes {
+            if let Some(text) = wrong_box(rect) {
+                fault(".boxes", text);
+            }
+        }
+    }
+    faults.extend(wrong_radii(place, mask.dilate_px, mask.feather_px));
+    faults
 }
 
 /// Whether a decision names clusters, which exist only after a localization.
@@ -122,12 +125,14 @@ pub fn of_decision(decision: &v1::MaskDecision) -> v1::Mask {
     }
 }
 
-fn check_radii(dilate: u32, feather: u32, faults: &mut Vec<Violation>) {
-    for (field, radius) in [("mask.dilate_px", dilate), ("mask.feather_px", feather)] {
-        if radius > MAX_RADIUS {
-            faults.push(Violation::new(field, format!("is {radius}, expected 0 to {MAX_RADIUS}")));
-        }
-    }
+fn wrong_radii(place: &str, dilate: u32, feather: u32) -> Vec<Violation> {
+    let radii = [("dilate_px", dilate), ("feather_px", feather)];
+    let wrong = radii.into_iter().filter(|(_, radius)| *radius > MAX_RADIUS);
+    let violation = |(field, radius)| Violation {
+        field: format!("{place}.{field}"),
+        description: format!("is {radius}, expected 0 to {MAX_RADIUS}"),
+    };
+    wrong.map(violation).collect()
 }
 
 fn wrong_box(&Rect { x0, y0, x1, y1 }: &Rect) -> Option<String> {

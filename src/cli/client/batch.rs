@@ -108,7 +108,7 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
             // Nothing else can succeed either.
             Err(error) if stops_all(&error) => return Err(error),
             Err(error) => {
-                let reason = error.to_string();
+                let reason = error.line();
                 let what = format!("{id} failed");
                 screen.edited(done, of, &what, &json!({"failed": {"id": id, "reason": reason}}));
                 failures.push((id, reason));

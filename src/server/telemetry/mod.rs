@@ -4,6 +4,7 @@
 
 pub mod log_filter;
 pub mod otlp;
+pub mod panics;
 pub mod series;
 pub mod trace_layer;
 
@@ -67,7 +68,7 @@ impl Telemetry {
     }
 }
 
-/// Starts the log, traces and metrics of this process.
+/// Starts the log, traces and metrics of this process; its panics are logged.
 ///
 /// # Errors
 /// [`TelemetryError`] if a setting can't be used, or the process has them already.
@@ -77,6 +78,7 @@ pub fn start(log: &Log, otlp: &Otlp) -> Result<Telemetry, TelemetryError> {
     let (recorder, metrics) = recorder(exporters.as_ref())?;
     tracing::dispatcher::set_global_default(dispatch)?;
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::MetricsTwice)?;
+    panics::log_panics();
     Ok(Telemetry { handles: Handles { level, metrics }, _exporters: exporters })
 }
 

@@ -13,10 +13,7 @@ fn a_file_is_written_once_and_replaced_only_if_allowed() {
     check_target(&path, Overwrite::Refuse).unwrap();
     assert!(!path.exists(), "checking leaves nothing behind");
     write_atomically(&path, b"one", Overwrite::Refuse).unwrap();
-    let expected = format!(
-        "{} exists already, choose another name or overwrite it with --force",
-        path.display()
-    );
+    let expected = format!("{} exists already, choose another name", path.display());
     assert_eq!(fault(check_target(&path, Overwrite::Refuse)), expected);
     assert_eq!(fault(write_atomically(&path, b"two", Overwrite::Refuse)), expected);
     assert_eq!(fs::read(&path).unwrap(), b"one");

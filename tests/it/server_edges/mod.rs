@@ -6,6 +6,7 @@ mod gate;
 mod keys;
 mod metrics;
 mod ops;
+mod panics;
 mod tls;
 mod trace;
 
