@@ -213,11 +213,8 @@ fn check(row: &Recorded, prompt: &TokenizedPrompt, length: usize, pad: i64) {
     }
     assert_eq!(prompt.truncated.is_some(), row.tokens > length - 2, "{:?}", row.text);
     if let Some(truncated) = &prompt.truncated {
-        assert!(
-            row.text[truncated.kept..].ends_with(|_| true) && !truncated.dropped.is_empty(),
-            "{:?}",
-            row.text
-        );
+        let rest = row.text[truncated.kept..].trim();
+        assert!(!rest.is_empty() && truncated.dropped == rest, "{:?}", row.text);
     }
 }
 

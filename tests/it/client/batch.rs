@@ -1,6 +1,9 @@
 //! `retouch batch`: many edits, a call that is killed, one that goes on.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use predicates::str::contains;
 use retouch::wire::v1::edit_job::State;
@@ -33,8 +36,10 @@ fn a_batch_that_was_killed_goes_on_where_it_stopped() {
     let args = ["batch", "list.jsonl", "--out", "out", "--concurrency", "1"];
     let (mut child, mut lines) = office.spawn(&args);
     assert!(lines.any(|line| line.contains("\"edited\":{\"id\":\"a\"")), "it never began");
+    let started = Instant::now();
     while office.site.jobs().len() < 2 {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(started.elapsed() < Duration::from_secs(60), "there is no second job");
+        std::thread::sleep(Duration::from_millis(20));
     }
     child.kill().unwrap();
     child.wait().unwrap();

@@ -1,6 +1,9 @@
 //! `retouch jobs`: seen, decided, watched, cancelled and deleted.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use predicates::{prelude::*, str::contains};
 use retouch::{
@@ -24,8 +27,10 @@ impl Office {
             ..spec
         };
         let request = CreateEditJobRequest { spec: Some(spec), ..Default::default() };
+        let started = Instant::now();
         while self.site.store.model().is_none() {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(started.elapsed() < Duration::from_secs(60), "the model is never there");
+            std::thread::sleep(Duration::from_millis(20));
         }
         self.site.store.create("local", request, Attachment::Detached).unwrap().view().name
     }

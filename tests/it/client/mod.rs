@@ -322,7 +322,8 @@ fn ctrl_c_cancels_the_job() {
     let args = ["edit", &path, INSTRUCTION, "--steps", "1000", "-o", "out.png"];
     let (mut child, mut lines) = office.spawn(&args);
     assert!(lines.any(|line| line.contains("\"step\":{")), "it never began");
-    Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let sent = Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(office.site.jobs()[0].state(), State::Cancelled);
     assert!(office.desk.files().is_empty());

@@ -75,9 +75,12 @@ async fn jobs_of_two_devices_run_side_by_side_and_name_theirs() {
         let asked = server.client.clone().get_server_info(GetServerInfoRequest {}).await;
         asked.unwrap().into_inner()
     };
-    while info().await.devices.len() < 2 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let both_are_there = async {
+        while info().await.devices.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), both_are_there).await.expect("both devices are there");
     assert_eq!(info().await.devices, ["cpu", "cuda:1"]);
 
     let mut long = spec("make the bee a bird");

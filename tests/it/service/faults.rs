@@ -5,6 +5,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use prost::Message;
 use retouch::{
+    editing::{
+        iam_edit::{
+            attn_store::Grid,
+            localization_map::{Localization, WordMap},
+        },
+        noise_difference::Field,
+    },
     jobs::{runner::Runner, store::Store},
     journal::{Journal, Space},
     picture::{
@@ -127,12 +134,44 @@ proptest! {
         let _ = decode::decode("changed", &good, limits);
     }
 
-    /// Records of the journal, and saved localizations.
+    /// Records of the journal; what is read is written as the same again.
     #[test]
     fn records_of_any_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = JobRecord::decode(bytes.as_slice());
-        let _ = SavedLocalization::from_json(&String::from_utf8_lossy(&bytes));
+        if let Ok(record) = JobRecord::decode(bytes.as_slice()) {
+            assert_eq!(JobRecord::decode(record.encode_to_vec().as_slice()), Ok(record));
+        }
     }
+
+    /// Saved localizations, some bytes of which are other ones: what is read fits together.
+    #[test]
+    fn localizations_of_any_bytes_are_refused_or_read(
+        at in any::<prop::sample::Index>(), with in "[0-9.,:{}a-e\"\\[\\]-]{0,3}", cut in 0..3usize,
+    ) {
+        let mut json = localization();
+        let at = at.index(json.len() - cut);
+        json.replace_range(at..at + cut, &with);
+        if let Ok(SavedLocalization { localization: read, .. }) = SavedLocalization::from_json(&json) {
+            assert_eq!(read.labels.len() as i64, read.grid.height * read.grid.width);
+            assert!(read.labels.iter().all(|it| (1..=read.clusters.len()).contains(&usize::from(*it))));
+            for word in &read.words {
+                assert_eq!(word.values.len() as i64, word.grid.height * word.grid.width);
+            }
+        }
+    }
+}
+
+/// A saved localization of six cells.
+fn localization() -> String {
+    let grid = Grid { height: 2, width: 3 };
+    let field = Field { grid, values: vec![0.1, 0.9, 0.2, 0.8, 0.3, 0.7] };
+    let word =
+        WordMap { word: "bee".to_owned(), is_object: true, grid, values: field.values.clone() };
+    SavedLocalization {
+        image_sha256: "ab".to_owned(),
+        model_digest: "cd".to_owned(),
+        localization: Localization::from_threshold("change the bee", &field, 0.5, vec![word]),
+    }
+    .to_json()
 }
 
 /// Normalizes a spec; what is accepted says everything, and is its own normal form.

@@ -304,9 +304,9 @@ pub(crate) fn reason(status: &Status) -> (Code, String) {
     (status.code(), info.reason)
 }
 
-/// What kinds of control events these are, in their order.
-pub(crate) fn kinds(events: &[EditEvent]) -> Vec<String> {
-    let kind = |event: &EditEvent| match event.event.as_ref()? {
+/// The kind of a control event.
+fn kind(event: &EditEvent) -> Option<String> {
+    match event.event.as_ref()? {
         Event::State(state) => Some(state.state().as_str_name().replace("STATE_", "")),
         Event::Instruction(_) => Some("instruction".to_owned()),
         Event::Warning(warning) => Some(format!("warning {}", warning.reason)),
@@ -316,14 +316,16 @@ pub(crate) fn kinds(events: &[EditEvent]) -> Vec<String> {
         Event::MaskSettled(_) => Some("settled".to_owned()),
         Event::Result(_) => Some("result".to_owned()),
         Event::Error(error) => Some(format!("error {}", error.reason)),
-        _ => None,
-    };
+        Event::Queue(_) | Event::Step(_) | Event::Preview(_) | Event::Heartbeat(_) => None,
+    }
+}
+
+/// What kinds of control events these are, in their order.
+pub(crate) fn kinds(events: &[EditEvent]) -> Vec<String> {
     events.iter().filter_map(kind).collect()
 }
 
-/// Numbers of the control events.
+/// Numbers of the control events, each as often as it came; the others carry the number of the last of these.
 pub(crate) fn numbers(events: &[EditEvent]) -> Vec<u64> {
-    let mut numbers: Vec<u64> = events.iter().map(|it| it.sequence).collect();
-    numbers.dedup();
-    numbers
+    events.iter().filter(|it| kind(it).is_some()).map(|it| it.sequence).collect()
 }

@@ -8,7 +8,10 @@ use retouch::wire::v1::{
     edit_job::State, mask_decision::Decision,
 };
 
-use super::process::{Server, edit, until};
+use super::{
+    harness::numbers,
+    process::{Server, edit, until},
+};
 
 /// Where the job is when its server is killed, each twice.
 const KILLS: [State; 8] = [
@@ -86,11 +89,10 @@ async fn a_killed_server_goes_on_where_it_was_and_gives_the_same_picture() {
         // 3. No event was lost, or told twice.
         let watch = v1::WatchEditJobRequest { name: job.name, ..Default::default() };
         let mut events = server.client().await.watch_edit_job(watch).await.unwrap().into_inner();
-        let mut numbers = Vec::new();
+        let mut told = Vec::new();
         while let Some(event) = events.message().await.unwrap() {
-            numbers.push(event.sequence);
+            told.push(event);
         }
-        numbers.dedup();
-        assert_eq!(numbers, (1..=done.last_sequence).collect::<Vec<u64>>());
+        assert_eq!(numbers(&told), (1..=done.last_sequence).collect::<Vec<u64>>());
     }
 }

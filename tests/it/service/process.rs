@@ -242,7 +242,9 @@ async fn what_is_scraped_has_the_labels_that_are_declared() {
     // Whoever waits for a job hears of its end a moment before it is counted.
     let passes = "retouch_pass_seconds_count{pass=\"edit\"}";
     let mut text = String::new();
+    let started = Instant::now();
     while ![passes, "retouch_jobs_total{"].iter().all(|it| text.contains(it)) {
+        assert!(started.elapsed() < Duration::from_secs(20), "the job is never counted:\n{text}");
         text = server.get("/metrics");
     }
     let mut seen = std::collections::BTreeSet::new();

@@ -144,9 +144,12 @@ async fn a_disk_below_its_reserve_takes_no_job_and_lets_those_end_and_go_that_ar
         let store = Arc::clone(&store);
         move || worker::run(&store, &mut script, "model-0", 0)
     });
-    while !running.is_over() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let over = async {
+        while !running.is_over() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), over).await.expect("it ends");
     assert_eq!(running.state(), State::Succeeded);
     store.drain();
     working.join().unwrap();

@@ -200,14 +200,26 @@ async fn unread_streams_neither_stop_the_model_nor_another_connection() {
     let job = server.create(request(slow())).await;
     let mut unread = Vec::new();
     for _ in 0..20 {
+        // A reader that takes nothing has room for little: a few events of a job fill it.
+        let endpoint = Endpoint::from_shared(server.url.clone()).unwrap();
+        let endpoint =
+            endpoint.initial_stream_window_size(1024).initial_connection_window_size(1024);
+        let mut reader = EditServiceClient::new(endpoint.connect().await.unwrap());
         let request = v1::WatchEditJobRequest { name: job.name.clone(), ..Default::default() };
-        unread.push(server.client.clone().watch_edit_job(request).await.unwrap());
+        unread.push(reader.watch_edit_job(request).await.unwrap());
     }
     let mut other = EditServiceClient::connect(server.url.clone()).await.unwrap();
     let started = Instant::now();
     other.get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(1));
     server.until(&job.name, State::Succeeded).await;
+    // They had come to a halt: what is told of the way to the end is not what was made.
+    let mut late = unread.pop().unwrap().into_inner();
+    let mut steps = 0;
+    while let Some(event) = late.message().await.unwrap() {
+        steps += usize::from(matches!(event.event, Some(Event::Step(_))));
+    }
+    assert!(steps < 100, "{steps} of some 200 steps went to a reader that took none");
 }
 
 #[tokio::test(flavor = "multi_thread")]
