@@ -8,8 +8,14 @@ use tonic::{
 };
 
 use crate::jobs::store::Store;
-use crate::server::{edit_service::Edits, ops};
-use crate::wire::{FILE_DESCRIPTOR_SET, v1::edit_service_server::EditServiceServer};
+use crate::server::{
+    edit_service::{
+        Edits,
+        run_edit::{EarlyHeaders, HEADERS_AFTER},
+    },
+    ops,
+};
+use crate::wire::FILE_DESCRIPTOR_SET;
 
 /// Room for an answer's names and numbers beside its inline bytes.
 const MAX_ANSWER: usize = 4 << 20;
@@ -44,9 +50,7 @@ pub fn http(port: &Port) -> Server {
 /// The services of a store, with a reporter that tells the health of `retouch.v1.EditService` and of the server as a whole.
 pub async fn routes(store: &Arc<Store>, port: &Port) -> Routes {
     let edits = Edits::new(Arc::clone(store), port.max_request_bytes as u64);
-    let edits = EditServiceServer::new(edits)
-        .max_decoding_message_size(port.max_request_bytes)
-        .max_encoding_message_size(MAX_ANSWER);
+    let edits = EarlyHeaders::new(edits, port.max_request_bytes, MAX_ANSWER, HEADERS_AFTER);
     let (health, health_service) = tonic_health::server::health_reporter();
     ops::report(&health, false).await;
     tokio::spawn(ops::follow(health, store.ready()));

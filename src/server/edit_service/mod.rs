@@ -3,6 +3,7 @@
 mod artifacts;
 mod info;
 mod list;
+pub mod run_edit;
 mod streams;
 
 use std::{

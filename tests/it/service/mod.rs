@@ -13,5 +13,6 @@ mod process;
 mod real;
 mod requests;
 mod restart;
+mod run_edit;
 mod script;
 mod streams;
