@@ -16,6 +16,7 @@ use crate::editing::{editor::Editor, request::EditRequest, settings::EditSetting
 use crate::kernels::{
     cpu, cuda,
     cuda_library::{event, fused, graph::CudaRecorder},
+    spin,
 };
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
@@ -28,6 +29,9 @@ use crate::wire::settings_json::{self, Origin};
 
 /// Where the demo model lies in a clone, and beside an installed command.
 const DEMO_MODEL: [&str; 2] = ["assets/demo-model", "share/retouch/demo-model"];
+
+/// What libgomp reads its own spin policy from; where one is set, it decides.
+const SPIN_VARIABLES: [&str; 2] = ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"];
 
 /// A model, ready to edit.
 #[derive(Debug)]
@@ -134,6 +138,9 @@ fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliErr
     let device = device(&args.device)?;
     let threads = args.threads.map_or_else(cpu::default_threads, |it| it as usize);
     tch::set_num_threads(threads as i32);
+    if SPIN_VARIABLES.iter().all(|it| std::env::var_os(it).is_none()) {
+        spin::yield_to_neighbours();
+    }
     let (kind, dtype) = dtype(args.dtype, device);
     let loaded = open(&path, kind, device);
     let (mut pipeline, settings, mut notes) = loaded

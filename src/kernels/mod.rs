@@ -7,6 +7,7 @@ pub mod flash_attention;
 pub mod fused;
 pub mod onednn;
 mod openmp;
+pub mod spin;
 pub mod transfer;
 #[cfg(target_arch = "x86_64")]
 mod vector;

@@ -5,7 +5,7 @@
 )]
 
 use std::{
-    ffi::{c_uint, c_void},
+    ffi::{c_int, c_uint, c_void},
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -59,7 +59,7 @@ fn on_each_thread<F: Fn() + Sync>(body: &F) {
         // SAFETY: `on_each_thread` passes a pointer to a live `F`, which may be shared between threads.
         unsafe { (*body.cast::<F>())() }
     }
-    let threads = tch::get_num_threads().max(1) as c_uint;
+    let threads = team_size() as c_uint;
     match parallel() {
         Some(parallel) if threads > 1 => {
             let data = std::ptr::from_ref(body).cast_mut().cast();
@@ -68,6 +68,30 @@ fn on_each_thread<F: Fn() + Sync>(body: &F) {
         }
         _ => body(),
     }
+}
+
+/// Makes the caller a team of `threads`, its own among them, which stays, asleep, until the caller's thread ends.
+pub(super) fn make_team(threads: usize) {
+    unsafe extern "C" fn nothing(_: *mut c_void) {}
+    if let Some(parallel) = parallel() {
+        // SAFETY: the signature is libgomp's, and `nothing` looks at nothing.
+        unsafe { parallel(nothing, std::ptr::null_mut(), threads as c_uint, 0) }
+    }
+}
+
+/// The threads that libtorch uses for one operator, from 1.
+pub(super) fn team_size() -> usize {
+    tch::get_num_threads().max(1) as usize
+}
+
+/// The processors that the OpenMP library counts; `None` where libtorch has no such library.
+pub(super) fn processors() -> Option<usize> {
+    let process = Library::this();
+    // SAFETY: the OpenMP specification's `int omp_get_num_procs(void)`.
+    let count = unsafe {
+        (*process.get::<unsafe extern "C" fn() -> c_int>(b"omp_get_num_procs\0").ok()?)()
+    };
+    usize::try_from(count).ok()
 }
 
 /// The entry point of the OpenMP library that libtorch is linked to.

@@ -45,6 +45,8 @@ mod fused_layers;
 mod attn_store;
 // Where an edit is: localizers, scores of clusters, masks at the picture's edges.
 mod localizers;
+// Other programs on the same cores.
+mod neighbours;
 // Jobs that share a model.
 mod batcher;
 // Calls that are recorded once and played again.
