@@ -196,8 +196,8 @@ pub(crate) struct SamplingArgs {
     /// What to avoid.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) negative_prompt: String,
-    /// Size that the model works at: fit:N (longer side; the result has the input's size) or native
-    /// [default: fit at the model's own size].
+    /// Size that the model works at: fit:N (longer side) or native (the input's own size, its edges repeated up to what the
+    /// model takes). The result has the input's size [default: fit at the model's own size].
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<SizeSpec>,
     /// Largest size that the model works at, in pixels.
@@ -210,8 +210,8 @@ pub(crate) struct SamplingArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MaskArgs {
-    /// A mask: a picture of the input's proportions, at least half bright = edit. Repeatable; all masks, clusters and
-    /// boxes together are the mask.
+    /// A mask: a picture of the input's proportions, at least half bright = edit; transparent parts stay, and are taken
+    /// only beside paint of one light color. Repeatable; all masks, clusters and boxes together are the mask.
     #[arg(long, value_name = "FILE")]
     pub(crate) mask: Vec<PathBuf>,
     /// Clusters by number, such as 1,3, as printed on the contact sheet.

@@ -28,8 +28,6 @@ use crate::picture::{
     Picture,
     decode::Decoded,
     encode::{self, OutputFormat},
-    resample::{self, Filter},
-    size::Size,
     write::{self, Overwrite},
 };
 use crate::wire::{localization_json::SavedLocalization, settings_json};
@@ -135,10 +133,9 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     }
     request.seed = first_seed;
     if let Some(folder) = &outputs.maps {
-        let source = canvas(&picture.picture.rgb, results[0].image.dimensions());
         let subject = Subject {
             instruction: &request.instruction,
-            source: &source,
+            source: &picture.picture.rgb,
             result: Some(&results[0].image),
             comparisons: comparisons(&results, compared.as_ref()),
             settings: settings_record::facts(&Made::here(&request, &loaded)),
@@ -255,14 +252,6 @@ fn comparisons<'a>(
     compared.chain(variants).collect()
 }
 
-/// The picture at the size of the result.
-pub(crate) fn canvas(image: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
-    if image.dimensions() == (width, height) {
-        return image.clone();
-    }
-    resample::resize_rgb(image, Size::new(width, height), Filter::Lanczos)
-}
-
 /// The result as a file: the input's alpha and profile with it.
 fn encode(
     input: &Decoded,
@@ -270,19 +259,8 @@ fn encode(
     format: OutputFormat,
     metadata: &str,
 ) -> Result<Vec<u8>, CliError> {
-    let size = Size::new(result.image.width(), result.image.height());
-    let alpha = input.picture.alpha.as_ref().map(|alpha| {
-        if input.picture.size() == size {
-            alpha.clone()
-        } else {
-            std::sync::Arc::new(resample::resize_gray(alpha, size, Filter::Lanczos))
-        }
-    });
-    let picture = Picture {
-        rgb: std::sync::Arc::new(result.image.clone()),
-        alpha,
-        icc: input.picture.icc.clone(),
-    };
+    let rgb = std::sync::Arc::new(result.image.clone());
+    let picture = Picture { rgb, ..input.picture.clone() };
     encode::encode(&picture, format, metadata).map_err(CliError::Output)
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     if let Some(folder) = &maps {
         let subject = Subject {
             instruction: &request.instruction,
-            source: &session.canvas,
+            source: &request.image,
             result: None,
             comparisons: vec![],
             settings: settings_record::facts(&Made::here(&request, &loaded)),

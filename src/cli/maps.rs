@@ -19,7 +19,10 @@ use crate::editing::{
     event::Pass,
     iam_edit::localization_map::{Localization, WordMap as LocalizedWord},
 };
-use crate::picture::write::{self, Overwrite};
+use crate::picture::{
+    size::Size,
+    write::{self, Overwrite},
+};
 
 /// The file that everything is shown on.
 const CONTACT_SHEET: &str = "contact-sheet.png";
@@ -107,12 +110,12 @@ impl MapsFolder {
             };
             self.rgb(&format!("preview-{pass}-{step:04}.png"), preview)?;
         }
-        let found = record.localization.as_deref().map(Found::new);
+        let found = record.localization.as_deref().map(|it| Found::new(it, subject.source));
         if let Some(found) = &found {
             self.rgb(CLUSTERS, &cluster_map(&found.clusters(), subject.source.dimensions()))?;
             for (index, word) in found.localization.words.iter().enumerate() {
                 let name = format!("attention-{:02}-{}.png", index + 1, file_name(&word.word));
-                self.rgb(&name, &heat_overlay(&field(word), subject.source))?;
+                self.rgb(&name, &heat_overlay(&found.field(word), subject.source))?;
             }
         }
         let mask = record.mask.as_deref();
@@ -146,12 +149,15 @@ struct Found<'a> {
     labels: Vec<u8>,
     scores: Vec<f32>,
     selected: Vec<bool>,
+    /// How many times as wide and high as the picture its grids are.
+    covers: (f32, f32),
 }
 
 impl<'a> Found<'a> {
-    fn new(localization: &'a Localization) -> Self {
+    fn new(localization: &'a Localization, picture: &RgbImage) -> Self {
         Self {
             localization,
+            covers: localization.times_picture(Size::new(picture.width(), picture.height())),
             labels: localization.labels.iter().map(|id| id - 1).collect(),
             scores: localization.clusters.iter().map(|it| it.score as f32).collect(),
             selected: localization.clusters.iter().map(|it| it.selected).collect(),
@@ -161,7 +167,12 @@ impl<'a> Found<'a> {
     fn clusters(&self) -> Clusters<'_> {
         let grid = self.localization.grid;
         let grid = (grid.width as u32, grid.height as u32);
-        Clusters::new(&self.labels, grid, &self.scores, &self.selected)
+        Clusters::new(&self.labels, grid, &self.scores, &self.selected).covering(self.covers)
+    }
+
+    fn field<'b>(&self, word: &'b LocalizedWord) -> Field<'b> {
+        let grid = (word.grid.width as u32, word.grid.height as u32);
+        Field::new(&word.values, grid).covering(self.covers)
     }
 }
 
@@ -184,14 +195,14 @@ fn sheet<'a>(
             ));
         }
     }
-    let object_words = found
-        .map(|it| it.localization.words.iter().filter(|word| word.is_object))
-        .into_iter()
-        .flatten();
+    let of_objects = |it: &'a Found<'a>| {
+        let words = it.localization.words.iter().filter(|word| word.is_object);
+        words.map(|word| WordMap { words: &word.word, field: it.field(word) })
+    };
     Sheet {
         reading,
         clusters: found.map(Found::clusters),
-        word_maps: object_words.map(|it| WordMap { words: &it.word, field: field(it) }).collect(),
+        word_maps: found.map(of_objects).into_iter().flatten().collect(),
         mask,
         result: subject.result,
         comparisons: subject.comparisons.clone(),
@@ -205,10 +216,6 @@ fn sheet<'a>(
 fn previews(record: &Record, wanted: Pass) -> Vec<Preview<'_>> {
     let of_pass = record.previews.iter().filter(|(pass, ..)| *pass == wanted);
     of_pass.map(|(_, step, image)| Preview { step: *step, image }).collect()
-}
-
-fn field(word: &LocalizedWord) -> Field<'_> {
-    Field::new(&word.values, (word.grid.width as u32, word.grid.height as u32))
 }
 
 /// A word as part of a file's name.

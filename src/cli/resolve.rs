@@ -26,6 +26,7 @@ use crate::picture::{
     encode::{OutputFormat, Quality},
     error::PictureError,
     mask::{Mask, Radius},
+    painted::Reading,
     size::Size,
 };
 use crate::pipelines::Geometry;
@@ -164,10 +165,7 @@ pub(crate) fn check_work_size(
     geometry: Geometry,
     max_pixels: u64,
 ) -> Result<(), CliError> {
-    let work = match resize {
-        Resize::Fit(longer) => image.fit(longer.unwrap_or(geometry.sample_size), geometry.stride),
-        Resize::Native => image.native(geometry.vae_scale_factor),
-    };
+    let work = resize.work_size(image, geometry);
     if work.pixels() > max_pixels {
         let (width, height) = (work.width, work.height);
         return Err(CliError::Usage(format!(
@@ -226,8 +224,8 @@ pub(crate) fn mask(
     for path in &args.mask {
         let name = path.display().to_string();
         let painted = decode::read(path, InputLimits::default()).map_err(CliError::Picture)?;
-        let (mask, note) =
-            Mask::from_picture(&name, &painted.picture, image).map_err(CliError::Picture)?;
+        let (mask, note) = Mask::from_picture(&name, &painted.picture, Reading::LightPaint, image)
+            .map_err(CliError::Picture)?;
         for note in painted.notes.iter().chain(&note) {
             screen.warning("MASK", &note.to_string());
         }

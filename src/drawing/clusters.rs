@@ -6,6 +6,7 @@ use image::{Rgb, RgbImage};
 
 use crate::drawing::{
     canvas::Canvas,
+    heat::covered,
     palette::{cluster_color, ink_on},
     text::{Style, Weight},
 };
@@ -17,6 +18,8 @@ pub struct Clusters<'a> {
     grid: (u32, u32),
     scores: &'a [f32],
     selected: &'a [bool],
+    /// How many times as wide and high as the picture the grid is, at least 1.
+    covers: (f32, f32),
 }
 
 impl<'a> Clusters<'a> {
@@ -39,7 +42,13 @@ impl<'a> Clusters<'a> {
         assert_eq!(scores.len(), selected.len(), "one score and one choice a cluster");
         let known = labels.iter().all(|&label| usize::from(label) < scores.len());
         assert!(known, "a label beyond the {} clusters", scores.len());
-        Self { labels, grid, scores, selected }
+        Self { labels, grid, scores, selected, covers: (1.0, 1.0) }
+    }
+
+    /// The clusters of a grid that is so many times as wide and high as the picture in its upper left corner.
+    #[must_use]
+    pub fn covering(self, covers: (f32, f32)) -> Self {
+        Self { covers, ..self }
     }
 
     /// (width, height) in cells.
@@ -208,11 +217,12 @@ pub fn cluster_map(clusters: &Clusters, size: (u32, u32)) -> RgbImage {
 
     let numbers = clusters.numbers();
     let (columns, rows) = clusters.grid();
+    let covered = covered(size, clusters.covers);
     let label_at = |x: u32, y: u32| {
         let scaled = |at: u32, cells: u32, side: u32| {
             (u64::from(at) * u64::from(cells) / u64::from(side)) as usize
         };
-        let (column, row) = (scaled(x, columns, size.0), scaled(y, rows, size.1));
+        let (column, row) = (scaled(x, columns, covered.0), scaled(y, rows, covered.1));
         usize::from(clusters.labels[row * columns as usize + column])
     };
     let image = RgbImage::from_fn(size.0, size.1, |x, y| cluster_color(numbers[label_at(x, y)]));
@@ -225,7 +235,7 @@ pub fn cluster_map(clusters: &Clusters, size: (u32, u32)) -> RgbImage {
         Rgb([255; 3]),
     );
     let least = (side * NUMBER.0).min(size.0.min(size.1) as f32 * CROWDED);
-    let cell = (size.0 as f32 / columns as f32, size.1 as f32 / rows as f32);
+    let cell = (covered.0 as f32 / columns as f32, covered.1 as f32 / rows as f32);
     for label in clusters.ranking().into_iter().rev() {
         let Some((x, y, depth)) = clusters.visual_center(label) else { continue };
         let color = ink_on(cluster_color(numbers[label]));

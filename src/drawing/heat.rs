@@ -9,6 +9,8 @@ use crate::drawing::palette::{heat_color, mix};
 pub struct Field<'a> {
     values: &'a [f32],
     grid: (u32, u32),
+    /// How many times as wide and high as the picture the grid is, at least 1.
+    covers: (f32, f32),
 }
 
 impl<'a> Field<'a> {
@@ -23,7 +25,13 @@ impl<'a> Field<'a> {
             "{} values for a grid of {grid:?}",
             values.len()
         );
-        Self { values, grid }
+        Self { values, grid, covers: (1.0, 1.0) }
+    }
+
+    /// The field of a grid that is so many times as wide and high as the picture in its upper left corner.
+    #[must_use]
+    pub fn covering(self, covers: (f32, f32)) -> Self {
+        Self { covers, ..self }
     }
 
     /// The least and the greatest value; (0, 0) if none is finite.
@@ -38,7 +46,7 @@ impl<'a> Field<'a> {
         self.grid
     }
 
-    /// The field at `size` with its range taken to 0..=1; all 0 where the field is flat.
+    /// The field over a picture of `size`, and what it covers beyond, with its range taken to 0..=1; all 0 where the field is flat.
     fn spread(&self, size: (u32, u32)) -> ImageBuffer<Luma<f32>, Vec<f32>> {
         let (low, high) = self.range();
         let unit = |value: f32| {
@@ -47,8 +55,15 @@ impl<'a> Field<'a> {
         let cells: Vec<f32> = self.values.iter().map(|&value| unit(value)).collect();
         let cells = ImageBuffer::from_raw(self.grid.0, self.grid.1, cells)
             .expect("the grid holds as many cells as values");
-        imageops::resize(&cells, size.0, size.1, FilterType::CatmullRom)
+        let (width, height) = covered(size, self.covers);
+        imageops::resize(&cells, width, height, FilterType::CatmullRom)
     }
+}
+
+/// So many times a size, in whole pixels and not below it.
+pub(crate) fn covered(size: (u32, u32), times: (f32, f32)) -> (u32, u32) {
+    let side = |it: u32, times: f32| ((it as f32 * times).round() as u32).max(it);
+    (side(size.0, times.0), side(size.1, times.1))
 }
 
 /// Draws a field as colors at `size`, its least value black and its greatest light yellow, bicubic between cells.

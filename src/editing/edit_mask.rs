@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::editing::{
     EditError,
-    iam_edit::{attn_store::Grid, localization_map::Localization},
+    iam_edit::localization_map::Localization,
     request::{MethodKind, Preserve},
     session::EditSession,
 };
@@ -89,7 +89,7 @@ impl EditMask {
         localization: Option<&Localization>,
     ) -> Result<Option<Self>, EditError> {
         let choice = &session.request.mask;
-        let (canvas, work) = (session.canvas_size(), session.work_size());
+        let input = session.input_size();
         let finds = session.request.method == MethodKind::IamEdit;
         if localization.is_none() && finds && choice.picks_from_found() {
             return Err(EditError::NothingFound);
@@ -98,7 +98,7 @@ impl EditMask {
         // 1. Clusters, exact at both sizes.
         let clusters = match localization {
             Some(localization) => {
-                check_grid(localization.grid, work)?;
+                check_grid(localization, session)?;
                 let ids = if choice.is_left_open() {
                     localization.selected()
                 } else {
@@ -111,9 +111,8 @@ impl EditMask {
         };
 
         // 2. Shapes; a cell that a shape touches is edited.
-        let shapes = choice.shapes.as_ref().map(|shapes| {
-            let full = pooled(shapes, canvas);
-            let gate = pooled(&full, work);
+        let shapes = choice.shapes.clone().map(|full| {
+            let gate = session.mask_at_work(&full);
             (full, gate)
         });
         let (mut full, mut gate) = match (clusters, shapes) {
@@ -129,22 +128,22 @@ impl EditMask {
         let found = full.clone();
         let mut growth = vec![choice.dilate];
         if choice.shapes.is_none() {
-            growth.push(Radius::of_share(session.request.settings.grow.get(), canvas));
+            growth.push(Radius::of_share(session.request.settings.grow.get(), input));
         }
         for radius in growth.into_iter().filter(|&it| it != Radius::default()) {
             full = full.dilated(radius);
-            gate = gate.union(&pooled(&full, work));
+            gate = gate.union(&session.mask_at_work(&full));
         }
         if full.is_empty() || gate.is_empty() {
             return Err(EditError::EmptyMask);
         }
 
         // 4. Attention that ends where a given mask does has no room for what the words relate; the rest is put back anyhow.
-        let grow = Radius::of_share(session.request.settings.grow.get(), canvas);
+        let grow = Radius::of_share(session.request.settings.grow.get(), input);
         let given = choice.shapes.is_some();
         let room = given && session.request.settings.preserve != Preserve::None;
         let attended = if room && grow != Radius::default() {
-            gate.clone().union(&pooled(&full.clone().dilated(grow), work))
+            gate.clone().union(&session.mask_at_work(&full.clone().dilated(grow)))
         } else {
             gate.clone()
         };
@@ -155,19 +154,19 @@ impl EditMask {
     /// The mask that holds the whole picture.
     pub fn whole(session: &EditSession<'_>) -> Self {
         let (full, gate) = (
-            Mask::from_fn(session.canvas_size(), |_, _| true),
+            Mask::from_fn(session.input_size(), |_, _| true),
             Mask::from_fn(session.work_size(), |_, _| true),
         );
         let (found, attended) = (full.clone(), gate.clone());
         Self { full, gate, attended, found, feather: Radius::default(), source: MaskSource::Whole }
     }
 
-    /// The mask at the size of the result.
+    /// The mask at the input's size.
     pub fn full(&self) -> &Mask {
         &self.full
     }
 
-    /// The mask at the size of the result, before it was grown for the edit: what the localization says.
+    /// The mask at the input's size, before it was grown for the edit: what the localization says.
     pub fn found(&self) -> &Mask {
         &self.found
     }
@@ -224,17 +223,23 @@ fn tensor(mask: &Mask, device: Device) -> Tensor {
 
 /// The clusters' masks at both sizes, brought to the picture's edges if the settings say so and the object has edges there.
 fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> (Mask, Mask) {
-    let full = of_clusters(localization, ids, session.canvas_size());
+    let input = session.input_size();
+    let covered = localization.covers.unwrap_or(input);
+    let full = of_clusters(localization, ids, covered).reframed(input);
     if !session.request.settings.refine || !localization.stands {
-        return (full, of_clusters(localization, ids, session.work_size()));
+        let gate = if covered == session.covered() {
+            of_clusters(localization, ids, session.work_size())
+        } else {
+            session.mask_at_work(&full)
+        };
+        return (full, gate);
     }
-    let size = session.canvas_size();
     let cells = localization.resolution;
-    let cell = (f64::from(size.width) / cells.width as f64)
-        .min(f64::from(size.height) / cells.height as f64);
+    let cell = (f64::from(covered.width) / cells.width as f64)
+        .min(f64::from(covered.height) / cells.height as f64);
     let radius = (REFINE_CELLS * cell).round() as u32;
-    let full = guided_filter::refined(&full, &session.canvas, radius);
-    let gate = pooled(&full, session.work_size());
+    let full = guided_filter::refined(&full, &session.request.image, radius);
+    let gate = session.mask_at_work(&full);
     (full, gate)
 }
 
@@ -246,15 +251,6 @@ fn of_clusters(localization: &Localization, ids: &[u8], size: Size) -> Mask {
     Mask::from_fn(size, |x, y| pixels[(y * size.width + x) as usize])
 }
 
-/// A mask at another size: a pixel is edited if any part of it was.
-fn pooled(mask: &Mask, size: Size) -> Mask {
-    if mask.size() == size {
-        return mask.clone();
-    }
-    let pixels = grid::max_pool(mask, size);
-    Mask::from_fn(size, |x, y| pixels[(y * size.width + x) as usize] > 0.0)
-}
-
 fn check_ids(ids: &[u8], localization: &Localization) -> Result<(), EditError> {
     let count = localization.clusters.len();
     match ids.iter().find(|&&id| id == 0 || usize::from(id) > count) {
@@ -263,12 +259,16 @@ fn check_ids(ids: &[u8], localization: &Localization) -> Result<(), EditError> {
     }
 }
 
-/// A localization of a picture of other proportions can't be meant.
-fn check_grid(grid: Grid, work: Size) -> Result<(), EditError> {
+/// A localization of a picture of other proportions, or with a border that no picture gets, can't be meant.
+fn check_grid(localization: &Localization, session: &EditSession<'_>) -> Result<(), EditError> {
+    let (grid, work, input) = (localization.grid, session.work_size(), session.input_size());
+    let covered = localization.covers.unwrap_or(input);
+    let grows = |side: u32, covered: u32| (side..=side.saturating_mul(2)).contains(&covered);
+    let fits = grows(input.width, covered.width) && grows(input.height, covered.height);
     let ratio =
         (grid.width as f64 / grid.height as f64) / (f64::from(work.width) / f64::from(work.height));
     let slack = 1.0 + 1.5 / grid.width.min(grid.height) as f64;
-    if (1.0 / slack..=slack).contains(&ratio) {
+    if fits && (1.0 / slack..=slack).contains(&ratio) {
         return Ok(());
     }
     Err(EditError::OtherGrid { height: grid.height, width: grid.width })

@@ -30,7 +30,6 @@ use crate::editing::{
     session::EditSession,
     settings::LocalizationSettings,
 };
-use crate::picture::resample::{self, Filter};
 use crate::pipelines::EditPipeline;
 
 /// A model with the methods over it.
@@ -45,7 +44,7 @@ pub struct Editor {
 /// What an edit gives.
 #[derive(Debug)]
 pub struct Edited {
-    /// The edited picture, at the size of the result.
+    /// The edited picture, at the input's size.
     pub image: RgbImage,
     /// The mask that was used; `None` for an edit of the whole picture.
     pub mask: Option<Arc<EditMask>>,
@@ -145,7 +144,8 @@ impl Editor {
             (kept, LocalizationSource::Cache)
         } else {
             let found = localize::localize(session, &instruction, sink)?;
-            let found = Arc::new(Localization { stands: instruction.stands, ..found });
+            let (stands, covers) = (instruction.stands, session.covers());
+            let found = Arc::new(Localization { stands, covers, ..found });
             self.localizations.insert(key, asked, &found);
             (found, LocalizationSource::Pass)
         };
@@ -182,7 +182,7 @@ impl Editor {
             }
         };
         let edited = self.pipeline.decode(&latents)?;
-        Ok(Edited { image: to_canvas(session, edited), mask })
+        Ok(Edited { image: session.at_input(edited), mask })
     }
 
     /// What the edit is about, told to the sink.
@@ -251,20 +251,11 @@ impl Editor {
     }
 }
 
-/// Brings the edited picture to the size of the result.
-fn to_canvas(session: &EditSession<'_>, edited: RgbImage) -> RgbImage {
-    let size = session.canvas_size();
-    if session.work_size() == size {
-        return edited;
-    }
-    resample::resize_rgb(&edited, size, Filter::Lanczos)
-}
-
 /// Keeps the rest of the input's pixels if asked.
 fn composited(session: &EditSession<'_>, edited: Edited) -> Edited {
     match &edited.mask {
         Some(mask) if session.request.settings.preserve == Preserve::Pixel => {
-            let image = mask.composite(&edited.image, &session.canvas);
+            let image = mask.composite(&edited.image, &session.request.image);
             Edited { image, ..edited }
         }
         _ => edited,

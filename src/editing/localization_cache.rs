@@ -61,7 +61,7 @@ impl Key {
             score,
             threshold,
             localization,
-            // The picture as the model sees it says it.
+            // The picture as the model sees it says it, and how much of that is picture.
             resize: _,
             // These are about the mask of a localization, and about the edit.
             refine: _,
@@ -89,7 +89,7 @@ impl Key {
                 (request.seed, localize_steps, averaged, guidance, isam_level, icam_level),
                 (scheduler, localize_scheduler, added_by),
                 (clusters, tau, rows, localizer, score, threshold),
-                (instruction, work.dimensions()),
+                (instruction, work.dimensions(), session.covers().map(|_| session.input_size())),
             )
         );
         let mut hasher = Sha256::new();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::editing::{edit_mask::MaskChoice, instruction::Action, settings::EditSettings};
+use crate::picture::size::Size;
+use crate::pipelines::Geometry;
 use crate::sampling::GuidanceScales;
 
 /// The editing methods.
@@ -32,7 +34,10 @@ pub enum Preserve {
 pub enum Resize {
     /// The longer side becomes this many pixels; `None` is the model's own size. The result has the input's size.
     Fit(Option<u32>),
-    /// The input's own size, floored to the VAE's multiple, as diffusers does; the result has that size.
+    /// The input's own size. Where the VAE needs more columns or rows, the last ones are repeated on the right and below, and cut
+    /// off again, so that the result has the input's size.
+    ///
+    /// Differs: diffusers resamples such a picture to a smaller size, which is the result's.
     Native,
 }
 
@@ -81,6 +86,18 @@ pub struct EditRequest {
     pub preview_every: usize,
     /// How previews are made.
     pub preview_decode: PreviewDecode,
+}
+
+// === impl Resize ===
+
+impl Resize {
+    /// The size that the model works at.
+    pub fn work_size(self, input: Size, geometry: Geometry) -> Size {
+        match self {
+            Self::Fit(longer) => input.fit(longer.unwrap_or(geometry.sample_size), geometry.stride),
+            Self::Native => input.native(geometry.vae_scale_factor),
+        }
+    }
 }
 
 // === impl MethodKind ===

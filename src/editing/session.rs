@@ -15,6 +15,8 @@ use crate::editing::{
     step_reports::{Asked, StepReports},
 };
 use crate::picture::{
+    grid,
+    mask::Mask,
     resample::{self, Filter},
     size::Size,
 };
@@ -38,8 +40,6 @@ pub struct EditSession<'a> {
     pub instruction: String,
     /// What to avoid, as the model reads it: cleaned.
     pub negative_prompt: String,
-    /// The picture at the size of the result.
-    pub canvas: Arc<RgbImage>,
     /// The picture at the size that the model works at.
     pub work: Arc<RgbImage>,
     image_latents: OnceCell<Tensor>,
@@ -59,37 +59,62 @@ pub struct Run {
 impl<'a> EditSession<'a> {
     /// Brings the picture to the sizes of the request.
     pub fn new(pipeline: &'a dyn EditPipeline, request: &'a EditRequest) -> Self {
-        let geometry = pipeline.geometry();
-        let input = Size::new(request.image.width(), request.image.height());
-        let work_size = match request.settings.resize {
-            Resize::Fit(longer) => {
-                input.fit(longer.unwrap_or(geometry.sample_size), geometry.stride)
-            }
-            Resize::Native => input.native(geometry.vae_scale_factor),
-        };
-        let work = if work_size == input {
-            Arc::clone(&request.image)
-        } else {
-            Arc::new(resample::resize_rgb(&request.image, work_size, Filter::Lanczos))
-        };
-        let canvas = match request.settings.resize {
-            Resize::Fit(_) => Arc::clone(&request.image),
-            Resize::Native => Arc::clone(&work),
+        let image = &request.image;
+        let input = Size::new(image.width(), image.height());
+        let work_size = request.settings.resize.work_size(input, pipeline.geometry());
+        let work = match request.settings.resize {
+            _ if work_size == input => Arc::clone(image),
+            Resize::Fit(_) => Arc::new(resample::resize_rgb(image, work_size, Filter::Lanczos)),
+            Resize::Native => Arc::new(resample::reframed(image, work_size)),
         };
         Self {
             pipeline,
             request,
             instruction: Wording::of(&request.instruction, Use::Instruction).text,
             negative_prompt: Wording::of(&request.negative_prompt, Use::NegativePrompt).text,
-            canvas,
             work,
             image_latents: OnceCell::new(),
         }
     }
 
-    /// The size of the result.
-    pub fn canvas_size(&self) -> Size {
-        Size::new(self.canvas.width(), self.canvas.height())
+    /// The input's size, which is the result's.
+    pub fn input_size(&self) -> Size {
+        Size::new(self.request.image.width(), self.request.image.height())
+    }
+
+    /// What the model sees, in the input's pixels from its upper left corner: all of it, and what was repeated beyond its edges.
+    pub fn covered(&self) -> Size {
+        match self.request.settings.resize {
+            Resize::Fit(_) => self.input_size(),
+            Resize::Native => self.work_size(),
+        }
+    }
+
+    /// [`Self::covered`], where that is more than the picture.
+    pub fn covers(&self) -> Option<Size> {
+        (self.covered() != self.input_size()).then(|| self.covered())
+    }
+
+    /// A picture of the model's at the input's size.
+    pub fn at_input(&self, image: RgbImage) -> RgbImage {
+        let (size, covered) = (self.input_size(), self.covered());
+        if self.work_size() == size {
+            image
+        } else if covered == size {
+            resample::resize_rgb(&image, size, Filter::Lanczos)
+        } else {
+            resample::reframed(&image, size)
+        }
+    }
+
+    /// A mask of the input at the size that the model works at: a pixel is edited if any part of it is.
+    pub fn mask_at_work(&self, mask: &Mask) -> Mask {
+        let (work, covered) = (self.work_size(), mask.reframed(self.covered()));
+        if covered.size() == work {
+            return covered;
+        }
+        let pixels = grid::max_pool(&covered, work);
+        Mask::from_fn(work, |x, y| pixels[(y * work.width + x) as usize] > 0.0)
     }
 
     /// The size that the model works at.
@@ -109,17 +134,14 @@ impl<'a> EditSession<'a> {
         Ok(self.image_latents.get_or_init(|| latents))
     }
 
-    /// The picture as the autoencoder gives it back, at the size of the result: what a model without an edit would return.
+    /// The picture as the autoencoder gives it back, at the input's size: what a model without an edit would return.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
     pub fn reconstruction(&self) -> Result<RgbImage, EditError> {
         let scaling_factor = self.pipeline.geometry().scaling_factor;
         let decoded = self.pipeline.decode(&(self.image_latents()? * scaling_factor))?;
-        if self.work_size() == self.canvas_size() {
-            return Ok(decoded);
-        }
-        Ok(resample::resize_rgb(&decoded, self.canvas_size(), Filter::Lanczos))
+        Ok(self.at_input(decoded))
     }
 
     /// Sampler, noise and conditioning for a pass with this prompt.
@@ -218,7 +240,11 @@ impl<'a> EditSession<'a> {
                 let shown = every > 0 && (step.is_multiple_of(every) || step == done.of);
                 let predicted = done.pred_original_sample;
                 // A picture that can't be decoded is not shown; the edit itself will say so.
-                let decoded = || self.pipeline.decode(predicted).ok();
+                let decoded = || {
+                    let image = self.pipeline.decode(predicted).ok()?;
+                    // At its own size, but without what was repeated beyond the picture's edges.
+                    Some(if self.covers().is_some() { self.at_input(image) } else { image })
+                };
                 let is_decoded = shown && self.request.preview_decode == PreviewDecode::Vae;
                 let report = StepReport {
                     pass,

@@ -20,6 +20,7 @@ use crate::picture::{
     Picture,
     decode::{self, InputLimits},
     mask::Mask,
+    painted::Reading,
     size::Size,
 };
 
@@ -171,12 +172,13 @@ impl Item {
     /// # Errors
     /// [`ManifestFault::Picture`] or [`ManifestFault::Size`] names the key.
     pub fn load(&self) -> Result<Loaded, ManifestFault> {
-        let image = read("image", &self.image)?;
+        let image = read("image", &self.image)?.rgb;
         let size = Size::new(image.width(), image.height());
+        let target = sized("target", self.target.as_deref(), size)?;
         Ok(Loaded {
             mask: mask("mask", self.mask.as_deref(), size)?,
             object_mask: mask("object_mask", self.object_mask.as_deref(), size)?,
-            target: sized("target", self.target.as_deref(), size)?.map(Arc::unwrap_or_clone),
+            target: target.map(|it| Arc::unwrap_or_clone(it.rgb)),
             image,
         })
     }
@@ -248,10 +250,10 @@ fn sized(
     key: &'static str,
     path: Option<&Path>,
     expected: Size,
-) -> Result<Option<Arc<RgbImage>>, ManifestFault> {
+) -> Result<Option<Picture>, ManifestFault> {
     let Some(path) = path else { return Ok(None) };
     let picture = read(key, path)?;
-    let found = Size::new(picture.width(), picture.height());
+    let found = picture.size();
     if found != expected {
         return Err(ManifestFault::Size { key, path: path.to_owned(), found, expected });
     }
@@ -260,13 +262,13 @@ fn sized(
 
 /// A mask that must have the image's size and hold a pixel.
 fn mask(key: &'static str, path: Option<&Path>, size: Size) -> Result<Option<Mask>, ManifestFault> {
-    let (Some(path), Some(rgb)) = (path, sized(key, path, size)?) else { return Ok(None) };
+    let (Some(path), Some(painted)) = (path, sized(key, path, size)?) else { return Ok(None) };
     let name = path.display().to_string();
-    let mask = Mask::from_picture(&name, &Picture { rgb, alpha: None, icc: None }, size);
+    let mask = Mask::from_picture(&name, &painted, Reading::LightPaint, size);
     mask.map(|(mask, _)| Some(mask)).map_err(|source| ManifestFault::Picture { key, source })
 }
 
-fn read(key: &'static str, path: &Path) -> Result<Arc<RgbImage>, ManifestFault> {
+fn read(key: &'static str, path: &Path) -> Result<Picture, ManifestFault> {
     let decoded = decode::read(path, InputLimits::default());
-    Ok(decoded.map_err(|source| ManifestFault::Picture { key, source })?.picture.rgb)
+    Ok(decoded.map_err(|source| ManifestFault::Picture { key, source })?.picture)
 }

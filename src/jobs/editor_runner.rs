@@ -20,8 +20,6 @@ use crate::picture::{
     Picture,
     decode::{self, Decoded, InputLimits},
     encode,
-    resample::{self, Filter},
-    size::Size,
 };
 use crate::sampling::Interrupted;
 use crate::wire::{
@@ -154,6 +152,7 @@ impl Runner for EditorRunner {
                 heatmaps: words.iter().map(heatmap).collect(),
                 mask: pictures::mask(mask.full().as_image()),
                 area: mask.area(),
+                covered: localization.covers.map_or((0, 0), |it| (it.width, it.height)),
             }),
         })
     }
@@ -187,18 +186,9 @@ impl EditorRunner {
         task: &Task,
         image: image::RgbImage,
     ) -> Result<PictureFile, RunError> {
-        let input = &opened.input.picture;
-        let size = Size::new(image.width(), image.height());
-        let alpha = input.alpha.as_ref().map(|alpha| {
-            if input.size() == size {
-                Arc::clone(alpha)
-            } else {
-                Arc::new(resample::resize_gray(alpha, size, Filter::Lanczos))
-            }
-        });
         let format = edit_request::output(&task.spec)
             .map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
-        let picture = Picture { rgb: Arc::new(image), alpha, icc: input.icc.clone() };
+        let picture = Picture { rgb: Arc::new(image), ..opened.input.picture.clone() };
         let origin = Origin {
             model: &self.model.name,
             model_digest: &self.model.digest,
@@ -209,7 +199,7 @@ impl EditorRunner {
         let bytes = encode::encode(&picture, format, &metadata).map_err(|error| {
             RunError::Fault(Fault::new(Reason::InvalidArgument, error.to_string()))
         })?;
-        Ok(PictureFile::new(format.file_format(), size, bytes))
+        Ok(PictureFile::new(format.file_format(), picture.size(), bytes))
     }
 }
 

@@ -128,7 +128,9 @@ impl Store {
         let picture = painted.as_ref().map(|it| &it.picture);
         masks::choice(mask, picture, Size::new(width, height)).map_err(|error| {
             let reason = match error {
-                PictureError::EmptyMask { .. } => Reason::EmptyMask,
+                PictureError::EmptyMask { .. } | PictureError::TransparentMask { .. } => {
+                    Reason::EmptyMask
+                }
                 _ => Reason::BadMask,
             };
             Fault::new(reason, error.to_string())

@@ -284,6 +284,8 @@ impl Draft {
             area: found.area,
             clusters: found.clusters,
             localization_source: found.source as i32,
+            covered_width: found.covered.0,
+            covered_height: found.covered.1,
         };
         self.job().mask = Some(proposed.clone());
         self.event(Event::MaskProposed(proposed.clone()));

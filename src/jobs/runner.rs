@@ -90,6 +90,8 @@ pub struct Found {
     pub mask: PictureFile,
     /// Its share of the picture, 0 to 1.
     pub area: f64,
+    /// See [`v1::MaskProposed`].
+    pub covered: (u32, u32),
 }
 
 /// What pass 2 gives.

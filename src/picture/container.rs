@@ -1,6 +1,6 @@
 //! The outer shape of an image file: its chunks or segments, walked from the signature to the end mark.
 //!
-//! The decoders stop at the last pixel and forgive a missing end, a JPEG decoder even missing pixels; this walk does not.
+//! The decoders stop at the last pixel and forgive a missing end; this walk does not.
 
 use crate::picture::{FileFormat, signature::PNG_SIGNATURE};
 
@@ -14,6 +14,8 @@ pub struct Part<'a> {
     pub tag: [u8; 4],
     /// What the length field spans, less the field itself.
     pub body: &'a [u8],
+    /// Behind the start of a scan its entropy-coded data, with stuffed bytes and restart markers; else nothing.
+    pub coded: &'a [u8],
     /// Where the next part starts, in bytes from the start of the file.
     pub end: usize,
 }
@@ -50,6 +52,10 @@ pub mod segment {
     pub const APP0: [u8; 4] = [0xFF, 0xE0, 0, 0];
     /// Application data 1: EXIF or XMP.
     pub const APP1: [u8; 4] = [0xFF, 0xE1, 0, 0];
+    /// Huffman tables.
+    pub const DHT: [u8; 4] = [0xFF, 0xC4, 0, 0];
+    /// The restart interval.
+    pub const DRI: [u8; 4] = [0xFF, 0xDD, 0, 0];
     /// Start of a scan, behind which entropy-coded data run to the next marker.
     pub const SOS: [u8; 4] = [0xFF, 0xDA, 0, 0];
     /// End of image.
@@ -109,7 +115,7 @@ impl<'a> Parts<'a> {
         let start = self.at + 8;
         let body = bytes.get(start..start.checked_add(length)?)?;
         let end = start + length + 4;
-        (end <= bytes.len()).then_some(Part { tag, body, end })
+        (end <= bytes.len()).then_some(Part { tag, body, coded: &[], end })
     }
 
     /// Marker, length, body; behind the start of a scan also the scan.
@@ -122,17 +128,21 @@ impl<'a> Parts<'a> {
         }
         let tag = [0xFF, bytes[at + 1], 0, 0];
         if matches!(tag[1], 0x01 | 0xD0..=0xD9) {
-            return Some(Part { tag, body: &[], end: at + 2 }); // these carry no length
+            return Some(Part { tag, body: &[], coded: &[], end: at + 2 }); // these carry no length
         }
         let length = usize::from(u16::from_be_bytes(array(bytes, at + 2)?)).max(2);
         let body = bytes.get(at + 4..at + 2 + length)?;
         let mut end = at + 2 + length;
+        let mut coded: &[u8] = &[];
         if tag == segment::SOS {
-            // In a scan, 0xFF is followed by zero, or by a restart marker, until a true marker ends it.
-            let is_end = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7);
-            end += bytes[end..].windows(2).position(is_end)?;
+            // In a scan, 0xFF is followed by zero, by a restart marker, or by another to fill up, until a true marker ends it.
+            let is_end =
+                |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF);
+            coded = &bytes[end..];
+            coded = &coded[..coded.windows(2).position(is_end)?];
+            end += coded.len();
         }
-        Some(Part { tag, body, end })
+        Some(Part { tag, body, coded, end })
     }
 
     /// Tag, length, body, a byte of padding behind an odd body; `None` at the end that the RIFF header tells.
@@ -149,7 +159,7 @@ impl<'a> Parts<'a> {
         let start = self.at + 8;
         let end = start.checked_add(body_length).ok_or(Truncated)?;
         let body = bytes.get(start..end).ok_or(Truncated)?;
-        Ok(Some(Part { tag, body, end: end + body_length % 2 }))
+        Ok(Some(Part { tag, body, coded: &[], end: end + body_length % 2 }))
     }
 }
 

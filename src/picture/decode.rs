@@ -17,7 +17,7 @@ use crate::picture::{
     FileFormat, Note, Picture,
     container::{self, segment},
     error::PictureError,
-    signature,
+    jpeg, signature,
     size::Size,
 };
 
@@ -115,6 +115,12 @@ pub fn decode(name: &str, bytes: &[u8], limits: InputLimits) -> Result<Decoded, 
     let mut decoder = open(format, bytes, &mut notes).map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     check_size(name, Size { width, height }, limits)?;
+    if format == FileFormat::Jpeg {
+        let incomplete =
+            |jpeg::Incomplete| PictureError::Incomplete { name: name.to_owned(), format };
+        let has_surplus = jpeg::check(bytes).map_err(incomplete)?;
+        notes.extend(has_surplus.then_some(Note::SurplusData));
+    }
     let icc = decoder.icc_profile().map_err(damaged)?.and_then(|icc| rgb_profile(icc, &mut notes));
 
     // 3. The pixels.

@@ -28,6 +28,11 @@ pub enum PictureError {
     /// The file ends before its image does.
     #[error("{name} is a truncated {format} image, fetch or export it again")]
     Truncated { name: String, format: FileFormat },
+    /// Blocks of the picture are not there, or are no such data.
+    #[error(
+        "{name} is a {format} image of which a part is missing or damaged, fetch or export it again"
+    )]
+    Incomplete { name: String, format: FileFormat },
     /// The decoder gave up.
     #[error(
         "{name} is a damaged or unusual {format} image, open and save it again in an image editor"
@@ -102,6 +107,15 @@ pub enum PictureError {
     /// Nothing is marked for editing.
     #[error("the mask {name} marks nothing to edit, paint white what may change")]
     EmptyMask { name: String },
+    /// No pixel of a mask is there.
+    #[error("the mask {name} is transparent throughout, paint white what may change")]
+    TransparentMask { name: String },
+    /// Transparency that may mean "stays" or "may change".
+    #[error(
+        "the mask {name} has transparent parts beside dark paint or a picture, so that either may be meant to change; \
+         give a mask without transparency, white = may change, or white paint alone on transparent ground"
+    )]
+    AmbiguousMask { name: String },
     /// The mask belongs to another picture.
     #[error("the mask {name} is {found}, the picture {expected}, give a mask of the same aspect")]
     MaskAspect { name: String, found: Size, expected: Size },

@@ -1,21 +1,19 @@
 //! Which pixels an edit may change, at the picture's own size.
 
-use image::{GrayImage, Luma, Rgb, RgbImage};
+use image::{GrayImage, Luma, RgbImage};
 
 use crate::picture::{
     Note, Picture,
     boxes::PixelBox,
     distance,
     error::PictureError,
-    resample::{Filter, resize_gray},
+    painted::{LIGHT, Reading},
+    resample::{Filter, reframed, resize_gray},
     size::Size,
 };
 
 /// Widest radius, in pixels, by which a mask is dilated or feathered.
 pub const MAX_RADIUS: u32 = 512;
-
-/// The luma from which a mask's pixel means "edit".
-const EDIT_FROM: u8 = 128;
 
 /// How far the aspects of mask and picture may be apart, as a share: a pixel of rounding on a side of fifty.
 const ASPECT_TOLERANCE: f64 = 0.02;
@@ -66,17 +64,17 @@ impl Mask {
         })
     }
 
-    /// Reads a painted mask for a picture of `size`: edit where the luma (ITU-R BT.601) is at least 128; its alpha is not
-    /// looked at.
+    /// Reads a painted mask for a picture of `size`.
     ///
     /// A mask of another size but the same aspect, within 2 %, is resized (bilinear, then the threshold) with a note.
     /// `name` is what errors call the mask.
     ///
     /// # Errors
-    /// [`PictureError::MaskAspect`], [`PictureError::EmptyMask`].
+    /// [`PictureError::MaskAspect`], [`PictureError::EmptyMask`], and what [`Reading::levels`] refuses.
     pub fn from_picture(
         name: &str,
         painted: &Picture,
+        reading: Reading,
         size: Size,
     ) -> Result<(Mask, Option<Note>), PictureError> {
         let found = painted.size();
@@ -84,15 +82,14 @@ impl Mask {
         if (aspect(found) / aspect(size) - 1.0).abs() > ASPECT_TOLERANCE {
             return Err(PictureError::MaskAspect { name: name.to_owned(), found, expected: size });
         }
-        let lumas = painted.rgb.pixels().map(|it| luma(*it)).collect();
-        let mut mask = gray(found, lumas);
+        let mut mask = reading.levels(name, painted)?;
         let mut note = None;
         if found != size {
             mask = resize_gray(&mask, size, Filter::Bilinear);
             note = Some(Note::MaskResized { from: found, to: size });
         }
         for value in mask.iter_mut() {
-            *value = if *value >= EDIT_FROM { u8::MAX } else { 0 };
+            *value = if *value >= LIGHT { u8::MAX } else { 0 };
         }
         let mask = Mask(mask);
         if mask.is_empty() {
@@ -133,6 +130,12 @@ impl Mask {
             *here |= there;
         }
         self
+    }
+
+    /// This mask for the picture [`reframed`] in the same way.
+    #[must_use]
+    pub fn reframed(&self, size: Size) -> Mask {
+        if self.size() == size { self.clone() } else { Mask(reframed(&self.0, size)) }
     }
 
     /// The pixels that are not in this mask.
@@ -207,12 +210,6 @@ pub fn composite(edited: &RgbImage, original: &RgbImage, alpha: &GrayImage) -> R
         }
     }
     out
-}
-
-/// The luma of a pixel, as Pillow's `convert("L")` has it.
-fn luma(pixel: Rgb<u8>) -> u8 {
-    let [red, green, blue] = pixel.0.map(u32::from);
-    ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8
 }
 
 fn gray(size: Size, values: Vec<u8>) -> GrayImage {

@@ -12,7 +12,9 @@ pub mod encode;
 pub mod error;
 pub mod grid;
 pub mod guided_filter;
+mod jpeg;
 pub mod mask;
+pub mod painted;
 pub mod resample;
 pub mod settings;
 pub mod signature;
@@ -112,6 +114,8 @@ pub enum Note {
         /// The profile's color space, as the four letters of its header.
         space: String,
     },
+    /// The file holds more coded data than its picture takes.
+    SurplusData,
     /// A mask of another size but the same aspect was resized.
     MaskResized {
         /// The mask's own size.
@@ -129,6 +133,9 @@ impl fmt::Display for Note {
             Note::ProfileDropped { space } => {
                 write!(f, "the color profile is for {space}, not RGB, and was not kept")
             }
+            Note::SurplusData => f.write_str(
+                "it holds more data than its picture takes: a part of it may be damaged, look at it",
+            ),
             Note::MaskResized { from, to } => write!(f, "the mask was resized from {from} to {to}"),
         }
     }

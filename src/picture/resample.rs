@@ -33,6 +33,17 @@ pub fn resize_gray(image: &GrayImage, to: Size, filter: Filter) -> GrayImage {
     resize::<image::Luma<u8>, 1>(image, to, filter)
 }
 
+/// A picture at another size with no pixel changed: what is too much is cut off on the right and below, and where something is
+/// missing there, the last column and row are repeated.
+pub fn reframed<P: Pixel>(
+    image: &ImageBuffer<P, Vec<P::Subpixel>>,
+    to: Size,
+) -> ImageBuffer<P, Vec<P::Subpixel>> {
+    let (right, bottom) = (image.width() - 1, image.height() - 1);
+    let pixel = |x: u32, y: u32| *image.get_pixel(x.min(right), y.min(bottom));
+    ImageBuffer::from_fn(to.width, to.height, pixel)
+}
+
 fn resize<P: Pixel<Subpixel = u8>, const C: usize>(
     image: &ImageBuffer<P, Vec<u8>>,
     to: Size,

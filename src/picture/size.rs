@@ -1,4 +1,4 @@
-//! The size at which a model sees a picture: a plain resize, never a crop, so that mask and picture stay aligned.
+//! The size at which a model sees a picture: a plain resize, or the picture with a border, so that mask and picture stay aligned.
 
 use std::fmt;
 
@@ -37,12 +37,12 @@ impl Size {
         Size { width: side(self.width), height: side(self.height) }
     }
 
-    /// This size with each side floored to a multiple of `multiple`, as diffusers' `VaeImageProcessor` does.
+    /// This size with each side raised to a multiple of `multiple`.
     ///
-    /// Differs: no side falls below one multiple, where diffusers would arrive at nothing.
+    /// Differs: diffusers' `VaeImageProcessor` lowers them, and so loses up to `multiple - 1` columns and rows.
     #[must_use]
     pub fn native(self, multiple: u32) -> Size {
-        let side = |it: u32| (it / multiple).max(1) * multiple;
+        let side = |it: u32| it.next_multiple_of(multiple);
         Size { width: side(self.width), height: side(self.height) }
     }
 }

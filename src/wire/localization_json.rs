@@ -10,6 +10,7 @@ use crate::editing::{
     },
     localizer::ScoreSource,
 };
+use crate::picture::size::Size;
 
 /// Of the file's layout.
 const VERSION: u32 = 1;
@@ -58,6 +59,9 @@ struct File {
     fallback: Option<FallbackRecord>,
     #[serde(default = "stands")]
     stands: bool,
+    /// Width and height.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    covers: Option<(u32, u32)>,
 }
 
 /// What files that don't say it were made of.
@@ -102,7 +106,8 @@ impl SavedLocalization {
     pub fn to_json(&self) -> String {
         let Localization { instruction, grid, resolution, labels, clusters, words, .. } =
             &self.localization;
-        let &Localization { scored_by, contrast, fallback, stands, .. } = &self.localization;
+        let &Localization { scored_by, contrast, fallback, stands, covers, .. } =
+            &self.localization;
         let file = File {
             version: VERSION,
             image_sha256: self.image_sha256.clone(),
@@ -117,6 +122,7 @@ impl SavedLocalization {
             contrast,
             fallback: fallback.map(FallbackRecord::from),
             stands,
+            covers: covers.map(|it| (it.width, it.height)),
         };
         serde_json::to_string(&file).expect("numbers and texts become JSON")
     }
@@ -142,6 +148,7 @@ impl SavedLocalization {
                 contrast: file.contrast,
                 fallback: file.fallback.map(Fallback::from),
                 stands: file.stands,
+                covers: file.covers.map(|(width, height)| Size::new(width, height)),
             },
         })
     }
@@ -275,6 +282,7 @@ mod tests {
                 contrast: Some(1.25),
                 fallback: Some(Fallback::NonePassed),
                 stands: false,
+                covers: Some(Size::new(6, 5)),
             },
         }
     }

@@ -6,6 +6,7 @@ use crate::picture::{
     boxes::PixelBox,
     error::PictureError,
     mask::{MAX_RADIUS, Mask, Radius},
+    painted::Reading,
     size::Size,
 };
 use crate::wire::{
@@ -91,7 +92,7 @@ pub fn choice(
 ) -> Result<(MaskChoice, Option<Note>), PictureError> {
     let (mut shapes, mut note) = (None::<Mask>, None);
     if let Some(painted) = painted {
-        let (mask, resized) = Mask::from_picture("given", painted, size)?;
+        let (mask, resized) = Mask::from_picture("given", painted, Reading::LightPaint, size)?;
         (shapes, note) = (Some(mask), resized);
     }
     if let Some(boxes) = &mask.boxes {

@@ -70,7 +70,8 @@ pub fn cluster_picture(localization: &Localization, input: Size) -> PictureFile 
     let scores: Vec<f32> = localization.clusters.iter().map(|it| it.score as f32).collect();
     let selected: Vec<bool> = localization.clusters.iter().map(|it| it.selected).collect();
     let grid = (localization.grid.width as u32, localization.grid.height as u32);
-    let clusters = Clusters::new(&labels, grid, &scores, &selected);
+    let covers = localization.times_picture(input);
+    let clusters = Clusters::new(&labels, grid, &scores, &selected).covering(covers);
     let shown = input.fit(input.width.max(input.height).clamp(128, 512), 1);
     PictureFile::png(&DynamicImage::ImageRgb8(cluster_map(&clusters, (shown.width, shown.height))))
 }

@@ -4,6 +4,8 @@ Run from the repository root: python tests/record/picture.py
 """
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,10 @@ def record_files():
     picture.convert("1").save(OUT / "one_bit.png")
     picture.save(OUT / "progressive.jpg", progressive=True, quality=90)
     picture.convert("L").save(OUT / "gray.jpg", quality=90)
+    picture.save(OUT / "restarts.jpg", quality=90, restart_marker_blocks=2)
+    picture.save(OUT / "progressive_restarts.jpg", quality=90, progressive=True, restart_marker_rows=1)
+    picture.save(OUT / "odd_sampling.jpg", quality=90, subsampling="4:2:2", progressive=True)
+    record_interlaced(picture)
     picture.convert("CMYK").save(OUT / "cmyk.jpg", quality=90)
     picture.save(OUT / "lossy.webp", quality=90)
     faded = picture.copy()
@@ -65,6 +71,20 @@ def record_files():
     frames[0].save(OUT / "animated.png", save_all=True, append_images=frames[1:], duration=100)
     frames[0].save(OUT / "animated.webp", save_all=True, append_images=frames[1:], duration=100, lossless=True)
     picture.save(OUT / "picture.png")
+
+
+def record_interlaced(picture):
+    """A PNG in the seven passes of Adam7, which Pillow reads and does not write."""
+    pixels = np.asarray(picture)
+    rows = b""
+    for x, y, dx, dy in [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]:
+        rows += b"".join(b"\0" + row.tobytes() for row in pixels[y::dy, x::dx])
+    def chunk(tag, body):
+        return struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
+    header = struct.pack(">IIBBBBB", *picture.size, 8, 2, 0, 0, 1)
+    file = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+    (OUT / "interlaced.png").write_bytes(b"\x89PNG\r\n\x1a\n" + file)
+    assert np.array_equal(np.asarray(Image.open(OUT / "interlaced.png")), pixels)
 
 
 def record_grids():

@@ -11,6 +11,7 @@ use crate::cli::{
     client::{
         self,
         events::Telling,
+        refusal::RemoteError,
         request::{self, MaskPlan},
         run::{Done, Site},
     },
@@ -27,6 +28,7 @@ use crate::editing::{edit_mask::MaskChoice, request::MethodKind, settings::EditS
 use crate::picture::{
     decode::{self, Decoded, InputLimits},
     encode,
+    size::Size,
 };
 use crate::wire::{
     edit_request, enums,
@@ -155,6 +157,8 @@ fn write_maps(
     edited: &Edited,
 ) -> Result<(), CliError> {
     let Some(folder) = &outputs.maps else { return Ok(()) };
+    let size = picture.picture.size();
+    let decoded = |done| decoded(done, size);
     let results = edited.variants.iter().map(decoded).collect::<Result<Vec<_>, _>>()?;
     let compared = match &edited.compared {
         Some((method, done)) => Some((method.title(), decoded(done)?)),
@@ -162,10 +166,9 @@ fn write_maps(
     };
     let compared = compared.iter().map(|(title, image)| (*title, image));
     let variants = results.iter().skip(1).map(|image| ("Variant", image));
-    let source = edit::canvas(&picture.picture.rgb, results[0].dimensions());
     let subject = Subject {
         instruction: &args.input.instruction,
-        source: &source,
+        source: &picture.picture.rgb,
         result: Some(&results[0]),
         comparisons: compared.chain(variants).collect(),
         settings: facts(&edited.variants[0]),
@@ -175,9 +178,14 @@ fn write_maps(
     Ok(())
 }
 
-fn decoded(done: &Done) -> Result<RgbImage, CliError> {
+/// A result, which has the input's size.
+fn decoded(done: &Done, size: Size) -> Result<RgbImage, CliError> {
     let decoded = decode::decode("the result", &done.file, InputLimits::default());
     let picture = decoded.map_err(CliError::Picture)?.picture;
+    if picture.size() != size {
+        let why = format!("the result is {}, the input {size}", picture.size());
+        return Err(RemoteError::Garbled(why).into());
+    }
     Ok(RgbImage::clone(&picture.rgb))
 }
 

@@ -18,6 +18,7 @@ use crate::editing::{
     instruction::Action,
     localizer::ScoreSource,
 };
+use crate::picture::size::Size;
 use crate::wire::{
     enums,
     v1::{self, MaskSource, edit_event::Event, edit_job::State},
@@ -72,7 +73,7 @@ impl<'a> Translator<'a> {
                 self.words.push(word);
                 None
             }
-            Event::MaskProposed(it) => self.localized(&it.clusters),
+            Event::MaskProposed(it) => self.localized(it),
             Event::MaskSettled(it) => self.mask(it).await?,
             Event::Step(it) => Some(Shown::Step(step(it)?)),
             Event::Preview(it) => {
@@ -112,9 +113,9 @@ impl<'a> Translator<'a> {
     }
 
     /// The localization, once all of it came.
-    fn localized(&mut self, clusters: &[v1::Cluster]) -> Option<Shown> {
+    fn localized(&mut self, proposed: &v1::MaskProposed) -> Option<Shown> {
         let (grid, labels) = self.labels.take()?;
-        let clusters = clusters.iter().map(cluster).collect::<Option<Vec<_>>>()?;
+        let clusters = proposed.clusters.iter().map(cluster).collect::<Option<Vec<_>>>()?;
         let fits = |&id: &u8| (1..=clusters.len()).contains(&usize::from(id));
         if !labels.iter().all(fits) {
             return None;
@@ -130,6 +131,7 @@ impl<'a> Translator<'a> {
             contrast: None,
             fallback: None,
             stands: true,
+            covers: covers(proposed),
         })))
     }
 
@@ -168,6 +170,11 @@ impl<'a> Translator<'a> {
         let picture = image::load_from_memory_with_format(&bytes, ImageFormat::Png);
         Ok(picture.map_err(|error| garbled(error.to_string()))?)
     }
+}
+
+fn covers(proposed: &v1::MaskProposed) -> Option<Size> {
+    let size = Size::new(proposed.covered_width, proposed.covered_height);
+    (size.pixels() > 0).then_some(size)
 }
 
 fn cluster(cluster: &v1::Cluster) -> Option<Cluster> {

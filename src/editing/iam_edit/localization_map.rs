@@ -12,6 +12,7 @@ use crate::editing::{
     localizer::ScoreSource,
     noise_difference::Field,
 };
+use crate::picture::size::Size;
 use crate::pipelines::TokenizedPrompt;
 
 /// What pass 1 learned.
@@ -37,6 +38,8 @@ pub struct Localization {
     pub fallback: Option<Fallback>,
     /// Whether what was looked for stands in the picture, so that the picture's edges say something of its outline.
     pub stands: bool,
+    /// What the grids cover, in the picture's pixels from its upper left corner, where that is more than the picture.
+    pub covers: Option<Size>,
 }
 
 /// One cluster of self-attention.
@@ -193,7 +196,15 @@ impl Localization {
             contrast: None,
             fallback: None,
             stands: true,
+            covers: None,
         }
+    }
+
+    /// How many times as wide and high as the picture of this size the grids are.
+    pub fn times_picture(&self, picture: Size) -> (f32, f32) {
+        let covered = self.covers.unwrap_or(picture);
+        let times = |covered: u32, side: u32| covered as f32 / side as f32;
+        (times(covered.width, picture.width), times(covered.height, picture.height))
     }
 
     /// Ids of the clusters that the proposed mask holds.

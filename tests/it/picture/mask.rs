@@ -7,6 +7,7 @@ use retouch::picture::{
     boxes::{BoxSpec, PixelBox},
     grid::{max_pool, upsample_nearest},
     mask::{MAX_RADIUS, Mask, Radius, composite},
+    painted::Reading,
     size::Size,
 };
 
@@ -98,14 +99,16 @@ fn painted(width: u32, height: u32, color: impl Fn(u32, u32) -> [u8; 3]) -> Pict
 #[test]
 fn a_painted_mask_marks_the_light_pixels() {
     let levels = painted(256, 64, |x, _| [x as u8; 3]);
-    let (mask, note) = Mask::from_picture("m.png", &levels, Size::new(256, 64)).unwrap();
+    let (mask, note) =
+        Mask::from_picture("m.png", &levels, Reading::LightPaint, Size::new(256, 64)).unwrap();
     assert_eq!(note, None);
     for (x, _, value) in mask.as_image().enumerate_pixels() {
         assert_eq!(value.0[0], if x >= 128 { 255 } else { 0 });
     }
     // Pure green is lighter than half (150), pure red (76) and blue (29) are not.
     let colors = painted(30, 20, |x, _| [[255, 0, 0], [0, 255, 0], [0, 0, 255]][x as usize / 10]);
-    let (mask, _) = Mask::from_picture("m.png", &colors, Size::new(30, 20)).unwrap();
+    let (mask, _) =
+        Mask::from_picture("m.png", &colors, Reading::LightPaint, Size::new(30, 20)).unwrap();
     assert_eq!(mask, Mask::from_fn(Size::new(30, 20), |x, _| (10..20).contains(&x)));
 }
 
@@ -113,7 +116,7 @@ fn a_painted_mask_marks_the_light_pixels() {
 fn a_mask_of_the_same_aspect_is_resized_with_a_note() {
     let half = painted(64, 48, |x, _| [if x < 32 { 255 } else { 0 }; 3]);
     for size in [Size::new(640, 480), Size::new(32, 24), Size::new(641, 480), Size::new(650, 480)] {
-        let (mask, note) = Mask::from_picture("m.png", &half, size).unwrap();
+        let (mask, note) = Mask::from_picture("m.png", &half, Reading::LightPaint, size).unwrap();
         assert_eq!(note, Some(Note::MaskResized { from: Size::new(64, 48), to: size }));
         assert_eq!(mask.size(), size);
         assert!((mask.area_share() - 0.5).abs() < 0.02, "{}", mask.area_share());
@@ -123,7 +126,9 @@ fn a_mask_of_the_same_aspect_is_resized_with_a_note() {
 #[test]
 fn masks_that_mark_nothing_or_belong_elsewhere_are_errors() {
     let gray = |width, height, level: u8| painted(width, height, move |_, _| [level; 3]);
-    let read = |mask: &Picture| Mask::from_picture("m.png", mask, Size::new(640, 480));
+    let read = |mask: &Picture| {
+        Mask::from_picture("m.png", mask, Reading::LightPaint, Size::new(640, 480))
+    };
     let empty = "the mask m.png marks nothing to edit, paint white what may change";
     assert_eq!(fault(read(&gray(640, 480, 0))), empty);
     assert_eq!(fault(read(&gray(64, 48, 127))), empty);

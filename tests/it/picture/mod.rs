@@ -4,7 +4,9 @@ mod boxes;
 mod decode;
 mod encode;
 mod mask;
+mod painted;
 mod resize;
+mod whole;
 mod write;
 
 use std::{fs, path::Path};

@@ -65,8 +65,10 @@ fn fit_brings_the_longer_side_to_n_in_whole_multiples() {
 }
 
 #[test]
-fn native_floors_to_multiples() {
-    for (from, multiple, to) in [((517, 300), 8, (512, 296)), ((16, 20), 32, (32, 32))] {
+fn native_raises_to_multiples() {
+    for (from, multiple, to) in
+        [((517, 300), 8, (520, 304)), ((16, 20), 32, (32, 32)), ((64, 48), 8, (64, 48))]
+    {
         let found = Size::new(from.0, from.1).native(multiple);
         assert_eq!((found.width, found.height), to);
     }

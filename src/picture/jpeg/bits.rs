@@ -1,0 +1,86 @@
+//! Bits of a scan, and the Huffman codes that they are.
+
+use crate::picture::jpeg::Incomplete;
+
+/// A Huffman table: for each 16 bits the length of the code that they begin with, and its symbol.
+#[derive(Debug, Clone)]
+pub(super) struct Table(Vec<(u8, u8)>);
+
+impl Table {
+    /// The table of so many codes of each length from 1, with their symbols in order; `None` if there is no room for them.
+    pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Table> {
+        let mut entries = Vec::with_capacity(1 << 16);
+        let mut symbols = symbols.iter();
+        for (index, &count) in counts.iter().enumerate() {
+            let length = index as u8 + 1;
+            for symbol in symbols.by_ref().take(usize::from(count)) {
+                let ends = entries.len() + (1 << (16 - length));
+                if ends > 1 << 16 {
+                    return None;
+                }
+                entries.resize(ends, (length, *symbol));
+            }
+        }
+        entries.resize(1 << 16, (0, 0));
+        Some(Table(entries))
+    }
+}
+
+/// The bits of one restart interval, without the stuffed bytes.
+#[derive(Debug)]
+pub(super) struct Bits<'a> {
+    bytes: &'a [u8],
+    /// The next bits, from the highest on.
+    ahead: u64,
+    /// How many of them there are.
+    count: u32,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Bits<'a> {
+        // What fills up before a marker is no data; a 0xFF that is data has a zero behind it.
+        let end = bytes.iter().rposition(|&it| it != 0xFF).map_or(0, |it| it + 1);
+        Bits { bytes: &bytes[..end], ahead: 0, count: 0 }
+    }
+
+    /// The symbol of the next code.
+    pub(super) fn symbol(&mut self, table: &Table) -> Result<u8, Incomplete> {
+        self.fill();
+        let (length, symbol) = table.0[(self.ahead >> 48) as usize];
+        if length == 0 {
+            return Err(Incomplete);
+        }
+        self.skip(u32::from(length))?;
+        Ok(symbol)
+    }
+
+    /// Passes over bits, at most 16.
+    pub(super) fn skip(&mut self, count: u32) -> Result<(), Incomplete> {
+        self.take(count).map(drop)
+    }
+
+    /// The next bits, at most 16, as a number.
+    pub(super) fn take(&mut self, count: u32) -> Result<u32, Incomplete> {
+        if self.count < count {
+            self.fill();
+        }
+        self.count = self.count.checked_sub(count).ok_or(Incomplete)?;
+        let taken = if count == 0 { 0 } else { (self.ahead >> (64 - count)) as u32 };
+        self.ahead <<= count;
+        Ok(taken)
+    }
+
+    /// How many whole bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len() + (self.count / 8) as usize
+    }
+
+    fn fill(&mut self) {
+        while self.count <= 48 {
+            let Some((&byte, rest)) = self.bytes.split_first() else { return };
+            self.bytes = if byte == 0xFF { rest.get(1..).unwrap_or_default() } else { rest };
+            self.ahead |= u64::from(byte) << (56 - self.count);
+            self.count += 8;
+        }
+    }
+}

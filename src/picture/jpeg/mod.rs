@@ -1,0 +1,79 @@
+//! Whether a JPEG file holds all of its picture (ITU-T T.81): every block of every component, to the last bit.
+//!
+//! The decoder fills up what is missing, with gray or with what came before, and says nothing of it. So the coded data are
+//! walked here before, which takes a tenth of the time of decoding them. A picture that a transmission changed into another one
+//! of the same length can't be told: the format has no checksums.
+
+mod bits;
+mod frame;
+mod scan;
+
+use crate::picture::{
+    FileFormat,
+    container::{self, segment},
+    jpeg::{
+        bits::Table,
+        frame::Frame,
+        scan::{Scan, Tables},
+    },
+};
+
+/// Bytes of coded data that may be left over before it is worth a word; some encoders fill up a scan.
+const SURPLUS: usize = 64;
+
+/// Something is missing, or is no such data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Incomplete;
+
+/// Walks a whole file of Huffman coding, and tells whether its scans hold much more than the picture.
+///
+/// Files of other codings, which the decoder refuses, are not looked at.
+pub(super) fn check(bytes: &[u8]) -> Result<bool, Incomplete> {
+    let mut frame: Option<Frame> = None;
+    let mut tables = Tables::default();
+    let mut interval = 0;
+    let mut surplus = 0;
+    for part in container::parts(FileFormat::Jpeg, bytes) {
+        let part = part.map_err(|_| Incomplete)?;
+        match part.tag {
+            segment::DHT => define(&mut tables, part.body)?,
+            segment::DRI => {
+                let body = part.body.first_chunk().ok_or(Incomplete)?;
+                interval = u32::from(u16::from_be_bytes(*body));
+            }
+            tag if segment::is_frame(tag) => {
+                if tag[1] > 0xC2 {
+                    return Ok(false);
+                }
+                if frame.is_some() {
+                    return Err(Incomplete);
+                }
+                frame = Some(Frame::read(part.body, tag[1] == 0xC2)?);
+            }
+            segment::SOS => {
+                let frame = frame.as_mut().ok_or(Incomplete)?;
+                surplus +=
+                    Scan::read(part.body, frame)?.walk(frame, &tables, interval, part.coded)?;
+            }
+            _ => {}
+        }
+    }
+    match frame {
+        Some(frame) if frame.is_whole() => Ok(surplus > SURPLUS),
+        _ => Err(Incomplete),
+    }
+}
+
+/// Reads the tables of one segment: class and number, how many codes of each length, their symbols.
+fn define(tables: &mut Tables, mut body: &[u8]) -> Result<(), Incomplete> {
+    while let Some((&which, rest)) = body.split_first() {
+        let (counts, rest) = rest.split_first_chunk::<16>().ok_or(Incomplete)?;
+        let total = counts.iter().map(|&it| usize::from(it)).sum();
+        let (symbols, rest) = rest.split_at_checked(total).ok_or(Incomplete)?;
+        let table = Table::new(counts, symbols).ok_or(Incomplete)?;
+        let of_class = if which >> 4 == 0 { &mut tables.dc } else { &mut tables.ac };
+        *of_class.get_mut(usize::from(which & 15)).ok_or(Incomplete)? = Some(table);
+        body = rest;
+    }
+    Ok(())
+}
