@@ -152,7 +152,9 @@ impl Runner for EditorRunner {
                 heatmaps: words.iter().map(heatmap).collect(),
                 mask: pictures::mask(mask.full().as_image()),
                 area: mask.area(),
-                covered: localization.covers.map_or((0, 0), |it| (it.width, it.height)),
+                covered: localization
+                    .covers
+                    .map(|it| v1::CoveredArea { width: it.width, height: it.height }),
             }),
         })
     }

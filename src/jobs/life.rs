@@ -284,8 +284,7 @@ impl Draft {
             area: found.area,
             clusters: found.clusters,
             localization_source: found.source as i32,
-            covered_width: found.covered.0,
-            covered_height: found.covered.1,
+            covered: found.covered,
         };
         self.job().mask = Some(proposed.clone());
         self.event(Event::MaskProposed(proposed.clone()));

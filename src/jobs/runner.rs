@@ -91,7 +91,7 @@ pub struct Found {
     /// Its share of the picture, 0 to 1.
     pub area: f64,
     /// See [`v1::MaskProposed`].
-    pub covered: (u32, u32),
+    pub covered: Option<v1::CoveredArea>,
 }
 
 /// What pass 2 gives.

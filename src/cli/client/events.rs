@@ -131,7 +131,7 @@ impl<'a> Translator<'a> {
             contrast: None,
             fallback: None,
             stands: true,
-            covers: covers(proposed),
+            covers: proposed.covered.map(|it| Size::new(it.width, it.height)),
         })))
     }
 
@@ -170,11 +170,6 @@ impl<'a> Translator<'a> {
         let picture = image::load_from_memory_with_format(&bytes, ImageFormat::Png);
         Ok(picture.map_err(|error| garbled(error.to_string()))?)
     }
-}
-
-fn covers(proposed: &v1::MaskProposed) -> Option<Size> {
-    let size = Size::new(proposed.covered_width, proposed.covered_height);
-    (size.pixels() > 0).then_some(size)
 }
 
 fn cluster(cluster: &v1::Cluster) -> Option<Cluster> {

@@ -200,10 +200,10 @@ impl Localization {
         }
     }
 
-    /// How many times as wide and high as the picture of this size the grids are.
+    /// How many times as wide and high as the picture of this size the grids are, 1 to 2.
     pub fn times_picture(&self, picture: Size) -> (f32, f32) {
         let covered = self.covers.unwrap_or(picture);
-        let times = |covered: u32, side: u32| covered as f32 / side as f32;
+        let times = |covered: u32, side: u32| (covered as f32 / side as f32).clamp(1.0, 2.0);
         (times(covered.width, picture.width), times(covered.height, picture.height))
     }
 

@@ -117,7 +117,7 @@ impl Runner for Script {
                 heatmaps: vec![(word, gray(9))],
                 mask: gray(255),
                 area: 0.5,
-                covered: (0, 0),
+                covered: None,
             }),
         })
     }
