@@ -9,7 +9,6 @@ use std::{
 };
 
 use tokio::signal::unix::{SignalKind, signal};
-use tonic_web::GrpcWebLayer;
 
 use crate::cli::{
     args::{Dtype, ModelArgs, ModelPathArg},
@@ -31,12 +30,14 @@ use crate::picture::decode::InputLimits;
 use crate::server::{
     admission::QueueAdmission,
     config::{self, Config, Devices},
-    cors,
+    connections::{ConnectionLimits, Connections},
     gate::GateLayer,
     keys::Keys,
+    open_files::{self, Shares},
     ops::{self, Ops},
-    router::{self, Port},
-    telemetry::{self, trace_layer::TraceLayer},
+    router,
+    serving::{self, HEADER_TIMEOUT, Terms},
+    telemetry,
     tls::Listener,
 };
 
@@ -77,6 +78,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     // 1. What can be refused before a model is loaded.
     let telemetry = telemetry::start(&config.log, &config.otlp).map_err(serve_error)?;
     let keys = Arc::new(Keys::open(config.auth.keys_file.as_deref()).map_err(serve_error)?);
+    let shares = shares(&config.server)?;
     let devices = devices(&config.model.devices)?;
     let store = open(config, devices.len() as u32)?;
     let model = load::model_path(&ModelPathArg { model: config.model.path.clone() })?;
@@ -87,7 +89,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
         keys: Arc::clone(&keys),
     };
     let ops_at = config.server.ops_listen;
-    let ops_at = ops::serve(ops_at, ops)
+    let ops_at = ops::serve(ops_at, ops, terms(shares.ops, None))
         .map_err(|error| CliError::Serve(format!("{ops_at} can't be listened on: {error}")))?;
     let listener = Listener::bind(config.server.listen, config.tls.files()).await;
     let listener = listener.map_err(serve_error)?;
@@ -100,20 +102,13 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     let clock = tokio::spawn(clock::run(Arc::clone(&store)));
 
     // 3. The port. It answers health and reflection while the model loads.
-    let port = Port {
-        max_request_bytes: config.server.max_request_bytes as usize,
-        connection_age: config.server.connection_age,
-    };
     let admission = Arc::new(QueueAdmission(Arc::clone(&store)));
-    let routes = router::routes(&store, &port).await;
-    let server = router::http(&port)
-        .layer(cors::layer(&config.server.cors_origins))
-        .layer(GrpcWebLayer::new())
-        .layer(TraceLayer)
-        .layer(GateLayer::new(config, keys, admission))
-        .add_routes(routes);
+    let routes = router::routes(&store, config.server.max_request_bytes as usize).await;
+    let gate = GateLayer::new(config, keys, admission);
+    let app = router::app(routes, &config.server.cors_origins, gate);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(server.serve_with_incoming_shutdown(listener.incoming(), async {
+    let terms = terms(shares.service, Some(config.server.connection_age));
+    let serving = tokio::spawn(serving::serve(listener, app, terms, async {
         let _ = stopped.await;
     }));
     let kind = if config.tls.cert.is_some() { "https" } else { "http" };
@@ -148,6 +143,28 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     }
     tracing::info!("ended");
     Ok(code)
+}
+
+/// How a port treats its connections.
+fn terms(limits: ConnectionLimits, age: Option<Duration>) -> Terms {
+    Terms { connections: Connections::new(limits), header_timeout: HEADER_TIMEOUT, age }
+}
+
+/// The connections that each port may have.
+fn shares(server: &config::Server) -> Result<Shares, CliError> {
+    let files = open_files::raise();
+    let wanted = server.max_connections;
+    let shares = open_files::share(files, wanted, server.max_connections_per_address);
+    let shares = shares.map_err(serve_error)?;
+    let connections = shares.service.total;
+    if connections < wanted as usize {
+        tracing::warn!(
+            connections,
+            files,
+            "fewer connections than server.max_connections: the process may open few files"
+        );
+    }
+    Ok(shares)
 }
 
 /// How the model's thread ended early.
@@ -187,10 +204,15 @@ fn open(config: &Config, devices: u32) -> Result<Arc<Store>, CliError> {
         default_ttl: jobs.default_ttl,
         max_ttl: jobs.max_ttl,
         max_pixels: InputLimits::default().pixels,
-        max_artifact_bytes: InputLimits::default().bytes,
+        max_artifact_bytes: largest_artifact(config.server.body_budget_bytes),
         max_attempts: MAX_ATTEMPTS,
     };
     Store::open(journal, limits).map_err(serve_error)
+}
+
+/// What of an artifact fits into the budget of bodies, beside what its upload adds to it.
+fn largest_artifact(budget: u64) -> u64 {
+    InputLimits::default().bytes.min(budget - budget / 32)
 }
 
 /// Loads the model onto each device, warms it up, and runs jobs on it; all on threads of their own.

@@ -1,6 +1,6 @@
 //! The configuration of `retouch serve`: defaults, then a file, then the environment, then flags.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use directories::ProjectDirs;
@@ -12,12 +12,14 @@ use figment::{
 };
 
 use crate::cli::error::CliError;
-use crate::server::config::Config;
+use crate::server::{address::masked, config::Config};
 
 /// Environment variables of the configuration, as in `RETOUCH__SERVER__LISTEN`.
 const PREFIX: &str = "RETOUCH__";
 /// Keys whose values are text even where they look like numbers.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 11] = [
+    "server.listen",
+    "server.ops_listen",
     "tls.cert",
     "tls.key",
     "tls.client_ca",
@@ -34,12 +36,12 @@ pub(crate) struct ServeArgs {
     /// A TOML file with any of the configuration's keys (docs/operations.md).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where gRPC is served [default: 127.0.0.1:50051].
+    /// Where gRPC is served, HOST:PORT, such as localhost:50051, [::]:50051 or :50051 [default: 127.0.0.1:50051].
     #[arg(long, value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
+    listen: Option<String>,
     /// Where probes, metrics and the log level are served [default: 127.0.0.1:9090].
     #[arg(long, value_name = "ADDRESS")]
-    ops_listen: Option<SocketAddr>,
+    ops_listen: Option<String>,
     /// Where jobs and artifacts are kept [default: the user's data folder].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -150,10 +152,9 @@ impl Provider for Environment {
 fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
     let path = |it: &Option<PathBuf>| it.as_ref().map(|it| Value::from(it.display().to_string()));
     let text = |it: &Option<String>| it.as_ref().map(|it| Value::from(it.clone()));
-    let address = |it: Option<SocketAddr>| it.map(|it| Value::from(it.to_string()));
     let all = [
-        ("server.listen", address(args.listen)),
-        ("server.ops_listen", address(args.ops_listen)),
+        ("server.listen", text(&args.listen)),
+        ("server.ops_listen", text(&args.ops_listen)),
         ("server.drain_timeout", text(&args.drain_timeout)),
         ("server.allow_anonymous", args.allow_anonymous.then(|| Value::from(true))),
         ("jobs.data_dir", path(&args.data_dir)),
@@ -176,7 +177,7 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
 /// What is wrong, with the key and where it came from, in one line.
 fn said(error: &figment::Error) -> String {
     let first = error.clone().into_iter().next();
-    let Some(first) = first else { return error.to_string() };
+    let Some(first) = first else { return masked(&error.to_string()) };
     let key = first.path.join(".");
     let origin = first.metadata.as_ref().map(|it| match &it.source {
         Some(source) => format!("{} {source}", it.name),
@@ -184,7 +185,7 @@ fn said(error: &figment::Error) -> String {
     });
     let origin = origin.map(|it| format!(" (from {it})")).unwrap_or_default();
     let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
-    format!("{key}{}{origin}", first.kind)
+    format!("{key}{}{origin}", masked(&first.kind.to_string()))
 }
 
 /// The configuration as a file would hold it.

@@ -9,6 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::server::address;
+
 /// One mebibyte, in bytes.
 const MIB: u64 = 1024 * 1024;
 /// One hour, in seconds.
@@ -38,14 +40,24 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Where gRPC and gRPC-Web are served; port 0 takes a free one.
+    /// Where gRPC and gRPC-Web are served; port 0 takes a free one, and a name is resolved.
+    #[serde(deserialize_with = "address::deserialize")]
     pub listen: SocketAddr,
     /// Where probes, metrics and the log level are served, in plaintext.
+    #[serde(deserialize_with = "address::deserialize")]
     pub ops_listen: SocketAddr,
     /// The largest message of a request, in bytes.
     pub max_request_bytes: u64,
     /// Bytes of request bodies that all calls together may hold.
     pub body_budget_bytes: u64,
+    /// How long a request's body may bring next to nothing.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
+    /// Connections that may be open, as far as the process may open files.
+    pub max_connections: u32,
+    /// Connections from one address; unset is half of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_address: Option<u32>,
     /// How long a shutdown waits for running jobs.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
@@ -276,6 +288,9 @@ impl Default for Server {
             ops_listen: local(9090),
             max_request_bytes: 32 * MIB,
             body_budget_bytes: 256 * MIB,
+            stall_timeout: Duration::from_secs(30),
+            max_connections: 1024,
+            max_connections_per_address: None,
             drain_timeout: Duration::from_secs(25),
             connection_age: Duration::from_secs(10 * 60),
             cors_origins: Vec::new(),

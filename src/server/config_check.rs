@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use crate::server::address::{self, UrlError, masked};
 use crate::server::config::{Auth, Config, Jobs, Server, Tls};
 use crate::server::telemetry::log_filter;
 
@@ -21,6 +22,16 @@ pub enum ConfigError {
         found: String,
         /// What may be given.
         expected: String,
+    },
+    /// A URL that can't be called.
+    #[error("{key} is {found}, which {error}")]
+    Url {
+        /// Such as `otlp.endpoint`.
+        key: &'static str,
+        /// As given, without secrets.
+        found: String,
+        /// What is wrong with it.
+        error: UrlError,
     },
     /// A key without the one that it needs.
     #[error("{key} is set, but {needs} is not")]
@@ -72,14 +83,9 @@ impl Config {
             return Err(wrong("log.level", format!("`{}`", self.log.level), error));
         }
         if let Some(endpoint) = &self.otlp.endpoint {
-            let host = endpoint.strip_prefix("http://").or(endpoint.strip_prefix("https://"));
-            if host.is_none_or(str::is_empty) {
-                return Err(wrong(
-                    "otlp.endpoint",
-                    endpoint,
-                    "http://HOST:PORT or https://HOST:PORT",
-                ));
-            }
+            let fault =
+                |error| ConfigError::Url { key: "otlp.endpoint", found: masked(endpoint), error };
+            address::url(endpoint).map_err(fault)?;
         }
         let open = !self.server.listen.ip().is_loopback();
         if open && self.auth.keys_file.is_none() && !self.server.allow_anonymous {
@@ -97,6 +103,11 @@ impl Server {
             self.body_budget_bytes,
             self.max_request_bytes..=1 << 40,
         )?;
+        spans("server.stall_timeout", self.stall_timeout, SECOND..=DAY)?;
+        within("server.max_connections", self.max_connections, 1..=MANY)?;
+        if let Some(of_address) = self.max_connections_per_address {
+            within("server.max_connections_per_address", of_address, 1..=self.max_connections)?;
+        }
         spans("server.drain_timeout", self.drain_timeout, SECOND..=DAY)?;
         spans("server.connection_age", self.connection_age, SECOND..=DAY)?;
         if self.listen == self.ops_listen && self.listen.port() != 0 {
@@ -108,10 +119,15 @@ impl Server {
         }
         for origin in &self.cors_origins {
             let host = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));
-            let named = host.is_some_and(|it| !it.is_empty() && !it.contains(['/', '*', ' ']));
+            let named =
+                host.is_some_and(|it| !it.is_empty() && !it.contains(['/', '*', ' ', '@', '?']));
             if !(named || origin == "*" && self.cors_origins.len() == 1) {
                 let expected = "origins such as https://example.org, without a path, or * alone";
-                return Err(wrong("server.cors_origins", format!("`{origin}`"), expected));
+                return Err(wrong(
+                    "server.cors_origins",
+                    format!("`{}`", masked(origin)),
+                    expected,
+                ));
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -13,19 +14,32 @@ use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
 };
-use http::{Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use tokio::time;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Span;
 
 use crate::server::{
-    budget::{BodyBudget, BodyHold, CountedBody},
+    body::{self, RequestBody},
+    budget::{BodyBudget, BodyHold, Owner},
     config::Config,
+    deadline,
     keys::{ANONYMOUS, API_KEY, Caller, Keys},
+    messages::Encoding,
     methods::{self, Needs},
     outcome::{Ending, Watch, code_name},
     refusal::Refusal,
+    serving::Peer,
+    status,
 };
+
+/// The header that says how messages are packed.
+const GRPC_ENCODING: &str = "grpc-encoding";
+/// The header that says how messages may be packed.
+const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+/// Most bytes of a call's headers, counted as HTTP/2 does (RFC 9113, 6.5.2): as many as other gRPC servers take.
+const MAX_METADATA: usize = 16 * 1024;
 
 /// Whether there is room for a call, asked on its headers; by the one who knows the queue.
 pub trait Admission: Send + Sync {
@@ -43,10 +57,19 @@ struct Shared {
     clock: DefaultClock,
     admission: Arc<dyn Admission>,
     budget: Arc<BodyBudget>,
+    max_message: usize,
+    stall_timeout: Duration,
+}
+
+/// What the headers of a call that comes in say.
+struct Entry {
+    owner: Owner,
+    encoding: Option<Encoding>,
+    deadline: Option<Instant>,
 }
 
 impl GateLayer {
-    /// A gate with the rates and the budget of a configuration that was [checked](Config::check).
+    /// A gate with the rates, the limits and the budget of a configuration that was [checked](Config::check).
     pub fn new(config: &Config, keys: Arc<Keys>, admission: Arc<dyn Admission>) -> Self {
         let at_least_one = |it| NonZeroU32::new(it).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(config.auth.requests_per_second))
@@ -57,6 +80,8 @@ impl GateLayer {
             clock: DefaultClock::default(),
             admission,
             budget: BodyBudget::new(config.server.body_budget_bytes),
+            max_message: config.server.max_request_bytes as usize,
+            stall_timeout: config.server.stall_timeout,
         }))
     }
 
@@ -109,48 +134,131 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let hold = BodyHold::new(&self.shared.budget);
-        let method = methods::label(request.uri().path());
-        let mut watch = Watch::new(Handled { method, hold: hold.clone() });
-        if let Err(refusal) = self.shared.pass(&mut request) {
-            tracing::debug!(method, reason = refusal.reason, "refused");
-            watch.tell(refusal.code);
-            let answer = Status::from(refusal).into_http();
-            return Box::pin(async move { Ok(answer) });
-        }
+        let path = request.uri().path();
+        let (method, may_pause) = (methods::label(path), methods::MAY_PAUSE.contains(&path));
+        let entry = match self.shared.pass(&mut request) {
+            Ok(entry) => entry,
+            Err(refusal) => {
+                tracing::debug!(method, reason = refusal.reason, "refused");
+                Watch::new(Handled { method, hold: None }).tell(refusal.code);
+                return Box::pin(async move { Ok(answer(refusal)) });
+            }
+        };
+        let Entry { owner, encoding, deadline } = entry;
+        let hold = BodyHold::new(&self.shared.budget, owner);
+        let mut watch = Watch::new(Handled { method, hold: Some(hold.clone()) });
         request.extensions_mut().insert(hold.clone());
-        let request = request.map(|body| Body::new(CountedBody::new(body, hold.clone())));
+        // What comes out of the body is unpacked.
+        request.headers_mut().remove(GRPC_ENCODING);
+        let terms = body::Terms {
+            max_message: self.shared.max_message,
+            encoding,
+            stall_timeout: self.shared.stall_timeout,
+            may_pause,
+        };
+        let request = request.map(|body| Body::new(RequestBody::new(body, hold.clone(), terms)));
         // The clone has not been polled ready; what has been is what is called.
         let clone = self.inner.clone();
         let call = std::mem::replace(&mut self.inner, clone).call(request);
         Box::pin(async move {
-            let answer = {
+            let answered = {
                 let mut call = pin!(call);
-                poll_fn(|context| match call.as_mut().poll(context) {
-                    Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                    Poll::Pending if hold.refusal().is_some() => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                })
-                .await
+                let call = poll_fn(|context| match call.as_mut().poll(context) {
+                    Poll::Ready(answered) => Poll::Ready(Ok(answered)),
+                    Poll::Pending => {
+                        hold.refusal().map_or(Poll::Pending, |it| Poll::Ready(Err(it)))
+                    }
+                });
+                match deadline {
+                    Some(at) => time::timeout_at(at.into(), call)
+                        .await
+                        .unwrap_or_else(|_| Err(deadline::passed())),
+                    None => call.await,
+                }
             };
             // Nothing of the answer has been sent, so whatever the handler made of half a body does not count.
-            if let Some(refusal) = hold.refusal() {
-                watch.tell(refusal.code);
-                return Ok(Status::from(refusal).into_http());
-            }
-            let answer = answer.expect("a call is dropped unanswered only where it is refused")?;
-            hold.answering();
-            Ok(watch.answer(answer, Span::none()).map(Body::new))
+            let refusal = hold.refusal();
+            let outcome = match (refusal, answered) {
+                (Some(refusal), _) | (None, Err(refusal)) => Err(refusal),
+                (None, Ok(answered)) => {
+                    let answered = answered?;
+                    let said = answered.extensions().get().and_then(status::undecodable);
+                    said.map_or(Ok(answered), Err)
+                }
+            };
+            let mut answered = match outcome {
+                Ok(answered) => answered,
+                Err(refusal) => {
+                    watch.tell(refusal.code);
+                    return Ok(answer(refusal));
+                }
+            };
+            hold.answered();
+            answered.headers_mut().insert(GRPC_ACCEPT_ENCODING, ACCEPTED);
+            Ok(watch.answer(answered, Span::none()).map(Body::new))
         })
     }
 }
 
+/// What is understood.
+const ACCEPTED: HeaderValue = HeaderValue::from_static(Encoding::ACCEPTED);
+
+/// A refusal as an answer.
+fn answer(refusal: Refusal) -> Response<Body> {
+    let mut answer = Status::from(refusal).into_http();
+    answer.headers_mut().insert(GRPC_ACCEPT_ENCODING, ACCEPTED);
+    answer
+}
+
+/// Bytes of headers, as HTTP/2 counts them.
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Refusal> {
+    let Some(name) = headers.get(GRPC_ENCODING) else { return Ok(None) };
+    Encoding::named(name.as_bytes()).map_err(|()| {
+        let name = String::from_utf8_lossy(name.as_bytes()).into_owned();
+        let accepted = Encoding::ACCEPTED;
+        let said = format!("messages are compressed with `{name}`; expected one of {accepted}");
+        Refusal::new(Code::Unimplemented, "ENCODING", said).with("accepted", &accepted)
+    })
+}
+
 impl Shared {
     /// Lets a request in, as its caller's; health probes as nobody's.
-    fn pass(&self, request: &mut Request<Body>) -> Result<(), Refusal> {
-        let needs = methods::needs(request.uri().path());
+    fn pass(&self, request: &mut Request<Body>) -> Result<Entry, Refusal> {
+        let found = size(request.headers());
+        if found > MAX_METADATA {
+            let said =
+                format!("the call's metadata has {found} bytes; at most {MAX_METADATA} are taken");
+            return Err(Refusal::new(Code::ResourceExhausted, "METADATA_TOO_LARGE", said)
+                .with("limit_bytes", &MAX_METADATA));
+        }
+        let tenant = self.enter(request)?;
+        let headers = request.headers();
+        let encoding = encoding(headers)?;
+        let deadline = deadline::of(headers)?;
+        if deadline.is_some_and(|it| it <= Instant::now()) {
+            return Err(deadline::passed());
+        }
+        let peer = request.extensions().get::<Peer>();
+        let name = tenant.or(peer.map(|it| it.address().to_string())).unwrap_or_default();
+        let owner = Owner { name, connection: peer.map_or(0, |it| it.connection) };
+        Ok(Entry { owner, encoding, deadline })
+    }
+
+    /// Finds out who calls, and whether they may; the tenant, if a key says so.
+    fn enter(&self, request: &mut Request<Body>) -> Result<Option<String>, Refusal> {
+        let path = request.uri().path();
+        let needs = methods::needs(path);
+        let unknown = (methods::label(path) == methods::OTHER).then(|| {
+            let said =
+                format!("there is no method `{path}`; reflection lists those that there are");
+            Refusal::new(Code::Unimplemented, "NO_SUCH_METHOD", said)
+        });
         if needs == Needs::Nothing {
-            return Ok(());
+            return unknown.map_or(Ok(None), Err);
         }
         let caller = self.keys.caller(request.headers())?;
         let span = Span::current();
@@ -173,26 +281,32 @@ impl Shared {
                 .with("key_id", &caller.key_id)
                 .retry_after(wait));
         }
-        if let Some(refusal) = self.admission.refuse(&caller, request.uri().path()) {
+        if let Some(unknown) = unknown {
+            return Err(unknown);
+        }
+        if let Some(refusal) = self.admission.refuse(&caller, path) {
             return Err(refusal);
         }
         // Nothing behind the gate needs the key, so nothing behind it can log one.
         request.headers_mut().remove(API_KEY);
         request.headers_mut().remove(header::AUTHORIZATION);
+        let tenant = (caller.key_id != ANONYMOUS).then(|| caller.tenant.clone());
         request.extensions_mut().insert(caller);
-        Ok(())
+        Ok(tenant)
     }
 }
 
 /// Counts a call when it is over, and gives back what it holds.
 struct Handled {
     method: &'static str,
-    hold: BodyHold,
+    hold: Option<BodyHold>,
 }
 
 impl Ending for Handled {
     fn ended(&mut self, code: Code) {
-        self.hold.release();
+        if let Some(hold) = &self.hold {
+            hold.release();
+        }
         metrics::counter!("grpc_server_handled_total", "method" => self.method, "code" => code_name(code))
             .increment(1);
     }

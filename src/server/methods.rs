@@ -35,6 +35,13 @@ const COMMON_METHODS: [&str; 5] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
+/// Methods whose callers may pause between two messages, as long as they like: for a person who decides a mask, say.
+pub const MAY_PAUSE: [&str; 3] = [
+    "/retouch.v1.EditService/Edit",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
 /// What a caller must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
@@ -59,8 +66,11 @@ pub fn needs(path: &str) -> Needs {
     }
 }
 
-/// A path as a metric names it: `service/method`, or `other`, so that callers can't make up series.
+/// What a metric names a path that nobody serves.
+pub const OTHER: &str = "other";
+
+/// A path as a metric names it: `service/method`, or [`OTHER`], so that callers can't make up series.
 pub fn label(path: &str) -> &'static str {
     let known = EDIT_METHODS.iter().chain(&COMMON_METHODS).chain([&SERVER_INFO]);
-    known.copied().find(|it| *it == path).map_or("other", |it| &it[1..])
+    known.copied().find(|it| *it == path).map_or(OTHER, |it| &it[1..])
 }

@@ -12,19 +12,21 @@ use std::{
 };
 
 use axum::{
-    Router,
-    extract::{ConnectInfo, State},
+    Extension, Router,
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::server::{
     keys::{Keys, Scope},
+    serving::{self, Peer, Terms},
     telemetry::Handles,
+    tls::Listener,
 };
 use crate::wire::v1::edit_service_server::SERVICE_NAME;
 
@@ -53,20 +55,21 @@ pub struct Ops {
 ///
 /// # Errors
 /// If the address can't be listened on.
-pub fn serve(listen: SocketAddr, ops: Ops) -> io::Result<SocketAddr> {
+pub fn serve(listen: SocketAddr, ops: Ops, terms: Terms) -> io::Result<SocketAddr> {
     let socket = std::net::TcpListener::bind(listen)?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("retouch-ops".to_owned()).spawn(move || {
-        if let Err(error) = runtime.block_on(run(socket, ops)) {
+        if let Err(error) = runtime.block_on(run(socket, ops, terms)) {
             tracing::error!(%error, "the ops port failed");
         }
     })?;
     Ok(address)
 }
 
-async fn run(socket: std::net::TcpListener, ops: Ops) -> io::Result<()> {
+async fn run(socket: std::net::TcpListener, ops: Ops, terms: Terms) -> io::Result<()> {
+    let listener = Listener::plain(socket)?;
     let (health, service) = tonic_health::server::health_reporter();
     report(&health, false).await;
     tokio::spawn(follow(health, ops.ready.clone()));
@@ -86,8 +89,8 @@ async fn run(socket: std::net::TcpListener, ops: Ops) -> io::Result<()> {
         .route("/log-level", get(level).put(set_level))
         .with_state(ops);
     let app = Routes::from(app).add_service(service).into_axum_router();
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(TcpListener::from_std(socket)?, app).await
+    serving::serve(listener, app, terms, std::future::pending()).await;
+    Ok(())
 }
 
 async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {
@@ -108,11 +111,11 @@ async fn level(State(ops): State<Ops>) -> String {
 /// The only write: from this machine, or with a key of the scope `admin`.
 async fn set_level(
     State(ops): State<Ops>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     level: String,
 ) -> (StatusCode, String) {
-    if !is_local(peer.ip()) && !ops.keys.shows(&headers, Scope::Admin) {
+    if !is_local(peer.socket.ip()) && !ops.keys.shows(&headers, Scope::Admin) {
         let said = "the level can be changed from this machine, or with a key of the scope admin\n";
         return (StatusCode::FORBIDDEN, said.to_owned());
     }

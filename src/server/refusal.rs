@@ -37,6 +37,11 @@ impl Refusal {
         Self { code, reason, message, metadata: Vec::new(), retry_after: None, fields: Vec::new() }
     }
 
+    /// A request that is no gRPC message, or not one of its method's.
+    pub fn invalid_message(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, "INVALID_MESSAGE", message)
+    }
+
     /// Says when to try again.
     #[must_use]
     pub fn retry_after(self, delay: Duration) -> Self {

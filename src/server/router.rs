@@ -1,56 +1,60 @@
 //! The services on one port: edits, health, reflection, and grpc-web over the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
+use bytes::Bytes;
+use http::{Request, Response};
 use tonic::{
+    Status,
+    body::Body,
     service::{Routes, RoutesBuilder},
-    transport::Server,
 };
+use tonic_web::GrpcWebLayer;
+use tower::{Service, ServiceBuilder};
 
 use crate::jobs::store::Store;
 use crate::server::{
+    cors,
     edit_service::{
         Edits,
         run_edit::{EarlyHeaders, HEADERS_AFTER},
     },
+    gate::GateLayer,
+    http_rules::HttpRulesLayer,
     ops,
+    telemetry::trace_layer::TraceLayer,
 };
 use crate::wire::FILE_DESCRIPTOR_SET;
 
 /// Room for an answer's names and numbers beside its inline bytes.
 const MAX_ANSWER: usize = 4 << 20;
-/// HTTP/2 pings to peers that are silent, and how long they may take to answer.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
-/// Streams that a client may open and reset before they are taken; a storm of cancels must not cost its neighbors their
-/// connection (measured by `tests/it/service`).
-const PENDING_RESETS: usize = 1024;
-
-/// How the port behaves.
-#[derive(Debug, Clone)]
-pub struct Port {
-    /// Largest message that is read, in bytes.
-    pub max_request_bytes: usize,
-    /// How long a connection lives.
-    pub connection_age: Duration,
-}
-
-/// HTTP as a server in production speaks it.
-pub fn http(port: &Port) -> Server {
-    let (every, within) = KEEPALIVE;
-    Server::builder()
-        .accept_http1(true)
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(every))
-        .http2_keepalive_timeout(Some(within))
-        .http2_adaptive_window(Some(true))
-        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
-        .max_connection_age(port.connection_age)
+/// A call as it comes from its connection, on its way through everything that is around the services.
+pub fn app(
+    routes: Routes,
+    cors_origins: &[String],
+    gate: GateLayer,
+) -> impl Service<
+    Request<Body>,
+    Response = Response<impl http_body::Body<Data = Bytes, Error = Status> + Send + Unpin + use<>>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ Sync
++ use<> {
+    ServiceBuilder::new()
+        .layer(cors::layer(cors_origins))
+        .layer(HttpRulesLayer)
+        .layer(GrpcWebLayer::new())
+        .layer(TraceLayer)
+        .layer(gate)
+        .service(routes.prepare())
 }
 
 /// The services of a store, with a reporter that tells the health of `retouch.v1.EditService` and of the server as a whole.
-pub async fn routes(store: &Arc<Store>, port: &Port) -> Routes {
-    let edits = Edits::new(Arc::clone(store), port.max_request_bytes as u64);
-    let edits = EarlyHeaders::new(edits, port.max_request_bytes, MAX_ANSWER, HEADERS_AFTER);
+pub async fn routes(store: &Arc<Store>, max_request_bytes: usize) -> Routes {
+    let edits = Edits::new(Arc::clone(store), max_request_bytes as u64);
+    let edits = EarlyHeaders::new(edits, max_request_bytes, MAX_ANSWER, HEADERS_AFTER);
     let (health, health_service) = tonic_health::server::health_reporter();
     ops::report(&health, false).await;
     tokio::spawn(ops::follow(health, store.ready()));

@@ -18,6 +18,25 @@ pub fn refusal(fault: &Fault) -> Refusal {
     }
 }
 
+/// How prost begins to say that a message is not what its method takes.
+const UNDECODABLE: &str = "failed to decode Protobuf message";
+
+/// The refusal of a message that can't be decoded. tonic calls it INTERNAL, as if another try could help.
+pub fn undecodable(status: &Status) -> Option<Refusal> {
+    let is_one = status.code() == Code::Internal && status.message().starts_with(UNDECODABLE);
+    let said = || format!("a message is not one of its method's: {}", status.message());
+    is_one.then(|| Refusal::invalid_message(said()))
+}
+
+/// The status that ends a stream whose caller sent what can't be read; none where the connection broke.
+pub fn of_input(status: Status) -> Option<Status> {
+    match undecodable(&status) {
+        Some(refusal) => Some(refusal.into()),
+        // Refusals have details, which no broken connection has.
+        None => (!status.details().is_empty()).then_some(status),
+    }
+}
+
 /// The status of a fault.
 pub fn of_fault(fault: &Fault) -> Status {
     refusal(fault).into()

@@ -1,4 +1,4 @@
-//! Connections, plain or TLS: accepted one by one, shaken hands with side by side, certificates read again when they change.
+//! The port that calls come in on, plain or TLS, and its certificates, read again when they change.
 //!
 //! tonic's own TLS takes its certificate once, at the start; quickwit wraps its acceptor for the same reason.
 
@@ -6,39 +6,18 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
-    time::Duration,
 };
 
-use futures_util::{Stream, StreamExt};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
-    time,
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+use tokio::net::TcpListener;
 
 use crate::server::{config::TlsFiles, stamp::Stamp};
-
-/// How long a peer may take over its handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at a time; a connection beyond them is dropped, so that silent peers can't use up the process's files.
-const HANDSHAKES: usize = 1024;
-/// Silence on a connection after which TCP itself asks whether the peer is there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-/// The pause after a failed accept, which is mostly a lack of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the listener can't be opened, or certificates can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +58,7 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
-    tls: Option<Arc<Certificates>>,
+    tls: Option<Certificates>,
 }
 
 impl Listener {
@@ -88,7 +67,7 @@ impl Listener {
     /// # Errors
     /// [`TlsError`] if the address is taken, or the files can't be used.
     pub async fn bind(listen: SocketAddr, tls: Option<TlsFiles>) -> Result<Self, TlsError> {
-        let tls = tls.map(Certificates::open).transpose()?.map(Arc::new);
+        let tls = tls.map(Certificates::open).transpose()?;
         let tcp =
             TcpListener::bind(listen).await.map_err(|source| TlsError::Bind { listen, source })?;
         Ok(Self { tcp, tls })
@@ -102,65 +81,46 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// The connections, for tonic's `serve_with_incoming`. The port closes when the stream is dropped.
+    /// A port that is open already, in plaintext.
     ///
-    /// Must be called within a tokio runtime.
-    pub fn incoming(self) -> impl Stream<Item = io::Result<Connection>> + Send + 'static {
-        let (sender, receiver) = mpsc::channel(16);
-        tokio::spawn(self.accept(sender));
-        ReceiverStream::new(receiver).map(Ok)
+    /// # Errors
+    /// If the runtime can't watch it.
+    pub fn plain(socket: std::net::TcpListener) -> io::Result<Self> {
+        Ok(Self { tcp: TcpListener::from_std(socket)?, tls: None })
     }
 
-    async fn accept(self, sender: mpsc::Sender<Connection>) {
-        let mut tcp =
-            TcpIncoming::from(self.tcp).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-        loop {
-            let next = tokio::select! {
-                () = sender.closed() => return,
-                next = tcp.next() => next,
-            };
-            let stream = match next {
-                None => return,
-                Some(Ok(stream)) => stream,
-                Some(Err(error)) => {
-                    tracing::warn!(%error, "a connection can't be accepted");
-                    time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let Some(tls) = &self.tls else {
-                if sender.send(Connection(Io::Plain(stream))).await.is_err() {
-                    return;
-                }
-                continue;
-            };
-            let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-                tracing::warn!(limit = HANDSHAKES, "too many handshakes at a time, one is dropped");
-                continue;
-            };
-            let (acceptor, sender) = (TlsAcceptor::from(tls.now()), sender.clone());
-            tokio::spawn(async move {
-                let shaken = time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
-                drop(permit);
-                match shaken {
-                    // A receiver that is gone has shut down.
-                    Ok(Ok(stream)) => {
-                        let _ = sender.send(Connection(Io::Tls(Box::new(stream)))).await;
-                    }
-                    Ok(Err(error)) => {
-                        tracing::debug!(%error, "a handshake failed");
-                    }
-                    Err(_) => tracing::debug!("a handshake took too long"),
-                }
-            });
-        }
+    /// The port, and its certificates if it has any.
+    pub(super) fn into_parts(self) -> (TcpListener, Option<Certificates>) {
+        (self.tcp, self.tls)
+    }
+}
+
+/// Whether a handshake failed because one side does not trust the other's certificate, which somebody has to see to.
+pub(super) fn is_about_certificates(error: &io::Error) -> bool {
+    use rustls::{AlertDescription as Alert, Error};
+    let error = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
+    match error {
+        Some(
+            Error::InvalidCertificate(_)
+            | Error::NoCertificatesPresented
+            | Error::InvalidCertRevocationList(_),
+        ) => true,
+        Some(Error::AlertReceived(alert)) => matches!(
+            alert,
+            Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+        ),
+        _ => false,
     }
 }
 
 /// Certificates, and what their files were when they were last read.
 #[derive(Debug)]
-struct Certificates {
+pub(super) struct Certificates {
     files: TlsFiles,
     read: Mutex<(Stamp, Arc<ServerConfig>)>,
 }
@@ -173,7 +133,7 @@ impl Certificates {
     }
 
     /// The certificates, read again if a file has changed; files that have become unusable leave the old ones.
-    fn now(&self) -> Arc<ServerConfig> {
+    pub(super) fn now(&self) -> Arc<ServerConfig> {
         let stamp = Stamp::of(&self.files.paths());
         // A thread that panicked here left whole values behind.
         let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,84 +193,4 @@ fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError
         return Err(TlsError::Empty { path: path.clone() });
     }
     Ok(found)
-}
-
-/// An accepted connection.
-#[derive(Debug)]
-pub struct Connection(Io);
-
-#[derive(Debug)]
-enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Connected for Connection {
-    /// The addresses, so that `tonic::Request::remote_addr` works on either kind.
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        match &self.0 {
-            Io::Plain(stream) => stream.connect_info(),
-            Io::Tls(stream) => stream.get_ref().0.connect_info(),
-        }
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Io::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
-            Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
-            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
-            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.0 {
-            Io::Plain(stream) => stream.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
 }

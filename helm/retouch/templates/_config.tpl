@@ -5,6 +5,11 @@ listen = "0.0.0.0:{{ int .Values.server.port }}"
 ops_listen = "0.0.0.0:{{ int .Values.server.opsPort }}"
 {{- include "retouch.number" (list "max_request_bytes" .Values.server.maxRequestBytes) }}
 {{- include "retouch.number" (list "body_budget_bytes" .Values.server.bodyBudgetBytes) }}
+{{- with .Values.server.stallTimeout }}
+stall_timeout = {{ . | quote }}
+{{- end }}
+{{- include "retouch.number" (list "max_connections" .Values.server.maxConnections) }}
+{{- include "retouch.number" (list "max_connections_per_address" .Values.server.maxConnectionsPerAddress) }}
 drain_timeout = {{ .Values.server.drainTimeout | quote }}
 connection_age = {{ .Values.server.connectionAge | quote }}
 cors_origins = {{ .Values.server.corsOrigins | toJson }}

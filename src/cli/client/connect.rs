@@ -1,7 +1,9 @@
 //! A channel to a server: where it is, who calls, and how its certificate is checked.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Display,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,11 +14,12 @@ use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::cli::{client::refusal::RemoteError, error::CliError};
+use crate::server::address::{self, masked};
 use crate::wire::v1::edit_service_client::EditServiceClient;
 
 /// How long a connection may take to be made.
@@ -32,7 +35,8 @@ const MAX_REQUEST: usize = 32 << 20;
 #[derive(derive_more::Debug, Default, Args)]
 pub(crate) struct ServerArgs {
     /// Use the server at this address, such as `http://localhost:50051`, instead of a model on this machine.
-    #[arg(long, value_name = "URL", env = "RETOUCH_SERVER")]
+    #[arg(long, value_name = "URL", env = "RETOUCH_SERVER", hide_env_values = true)]
+    #[debug(skip)]
     pub(crate) server: Option<String>,
     /// Key that the server knows the caller by.
     #[arg(long, value_name = "KEY", env = "RETOUCH_API_KEY", hide_env_values = true)]
@@ -107,13 +111,9 @@ impl ServerArgs {
     }
 
     fn endpoint(&self, url: &str) -> Result<Endpoint, CliError> {
-        let wrong = |why: &str| CliError::Usage(format!("--server {url}: {why}"));
-        let uri: Uri = url.parse().map_err(|_| wrong("is no address; give http://HOST:PORT"))?;
-        let secure = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(wrong("must start with http:// or https://")),
-        };
+        let wrong = |why: &dyn Display| CliError::Usage(format!("--server {}: {why}", masked(url)));
+        let uri = address::url(url).map_err(|error| wrong(&error))?;
+        let secure = uri.scheme_str() == Some("https");
         let (every, within) = KEEPALIVE;
         let endpoint = Endpoint::from(uri)
             .user_agent(concat!("retouch/", env!("CARGO_PKG_VERSION")))
@@ -125,7 +125,7 @@ impl ServerArgs {
         if !secure {
             let given = [("--ca", &self.ca), ("--client-cert", &self.client_cert)];
             return match given.into_iter().find(|(_, path)| path.is_some()) {
-                Some((flag, _)) => Err(wrong(&format!("{flag} is for https:// addresses"))),
+                Some((flag, _)) => Err(wrong(&format_args!("{flag} is for https:// addresses"))),
                 None => Ok(endpoint),
             };
         }

@@ -28,14 +28,21 @@ pub(super) async fn upload(
         return Err(invalid("data", "the first message must be `header`"));
     };
     let limit = edits.store.limits.max_artifact_bytes;
+    let too_large = |bytes: u64| {
+        let message = format!("an artifact has at most {limit} bytes, this one {bytes} or more");
+        status::of_fault(&Fault::new(Reason::ImageTooLarge, message).with("limit_bytes", &limit))
+    };
+    if header.size_bytes > limit {
+        return Err(too_large(header.size_bytes));
+    }
     let mut bytes = BytesMut::new();
     while let Some(piece) = pieces.message().await? {
         let Some(Data::Chunk(chunk)) = piece.data else {
             return Err(invalid("data", "only `chunk` may follow the header"));
         };
-        if (bytes.len() + chunk.len()) as u64 > limit {
-            let message = format!("an artifact has at most {limit} bytes");
-            return Err(status::of_fault(&Fault::new(Reason::ImageTooLarge, message)));
+        let size = (bytes.len() + chunk.len()) as u64;
+        if size > limit {
+            return Err(too_large(size));
         }
         bytes.extend_from_slice(&chunk);
     }

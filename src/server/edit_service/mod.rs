@@ -6,11 +6,7 @@ mod list;
 pub mod run_edit;
 mod streams;
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::Pin, sync::Arc, time::Instant};
 
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Extensions, Request, Response, Status, Streaming, metadata::MetadataMap};
@@ -24,6 +20,7 @@ use crate::jobs::{
 };
 use crate::server::{
     budget::BodyHold,
+    deadline,
     edit_service::streams::{Ending, Streams},
     keys::{Caller, LOCAL},
     status,
@@ -73,11 +70,16 @@ impl Edits {
 
     async fn create(
         &self,
-        tenant: String,
+        call: &Call,
         request: v1::CreateEditJobRequest,
         attachment: Attachment,
     ) -> Result<Arc<Job>, Status> {
-        self.blocking(move |store| store.create(&tenant, request, attachment)).await
+        let (tenant, deadline) = (call.tenant.clone(), call.deadline);
+        self.blocking(move |store| {
+            in_time(deadline)?;
+            store.create(&tenant, request, attachment)
+        })
+        .await
     }
 
     async fn validate(
@@ -121,7 +123,7 @@ impl EditService for Edits {
             self.validate(call.tenant, request).await?;
             return Ok(Response::new(Box::pin(tokio_stream::empty())));
         }
-        let job = self.create(call.tenant, request, Attachment::Waiting).await?;
+        let job = self.create(&call, request, Attachment::Waiting).await?;
         let seat = job.attach(call.deadline);
         let follower = Follower::new(&self.store, &job, 0, None);
         Ok(Response::new(self.streams.follow(follower, seat, Ending::OfJob, call.deadline)))
@@ -140,7 +142,7 @@ impl EditService for Edits {
             self.validate(call.tenant, start).await?;
             return Ok(Response::new(Box::pin(tokio_stream::empty())));
         }
-        let job = self.create(call.tenant, start, Attachment::Waiting).await?;
+        let job = self.create(&call, start, Attachment::Waiting).await?;
         // The picture is an artifact now, and the stream may stay open for a review.
         release(call.body.as_ref());
         let seat = job.attach(call.deadline);
@@ -157,7 +159,7 @@ impl EditService for Edits {
         if request.validate_only {
             return Ok(Response::new(self.validate(call.tenant, request).await?));
         }
-        let job = self.create(call.tenant, request, Attachment::Waiting).await?;
+        let job = self.create(&call, request, Attachment::Waiting).await?;
         // The picture is an artifact now, and the answer comes when the job has ended.
         release(call.body.as_ref());
         let seat = job.attach(call.deadline);
@@ -176,7 +178,7 @@ impl EditService for Edits {
         if request.validate_only {
             return Ok(Response::new(self.validate(call.tenant, request).await?));
         }
-        let job = self.create(call.tenant, request, Attachment::Detached).await?;
+        let job = self.create(&call, request, Attachment::Detached).await?;
         Ok(Response::new(self.view(&job)))
     }
 
@@ -192,6 +194,7 @@ impl EditService for Edits {
         let outcomes = self
             .blocking(move |store| {
                 let create = |request: v1::CreateEditJobRequest| {
+                    in_time(call.deadline)?;
                     if request.validate_only {
                         return store.validate(&call.tenant, request);
                     }
@@ -319,11 +322,12 @@ struct Call {
 
 impl Call {
     fn of(metadata: &MetadataMap, extensions: &Extensions) -> Self {
-        let timeout = metadata.get("grpc-timeout").and_then(|it| timeout(it.to_str().ok()?));
+        // The gate has refused what is no time.
+        let deadline = deadline::of(metadata.as_ref()).ok().flatten();
         let caller = extensions.get::<Caller>();
         let tenant = caller.map_or_else(|| LOCAL.to_owned(), |it| it.tenant.clone());
         let body = extensions.get::<BodyHold>().cloned();
-        Self { tenant, deadline: timeout.map(|it| Instant::now() + it), body }
+        Self { tenant, deadline, body }
     }
 }
 
@@ -334,21 +338,12 @@ fn release(body: Option<&BodyHold>) {
     }
 }
 
-/// A `grpc-timeout`: at most eight digits and a unit (the gRPC protocol over HTTP/2, "Timeout").
-///
-/// tonic enforces it until the headers of an answer are sent, and not on a stream that runs.
-fn timeout(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
-    Some(match unit {
-        "H" => Duration::from_secs(count * 3600),
-        "M" => Duration::from_secs(count * 60),
-        "S" => Duration::from_secs(count),
-        "m" => Duration::from_millis(count),
-        "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
-        _ => return None,
-    })
+/// Makes no job for a caller who is not there any more.
+fn in_time(deadline: Option<Instant>) -> Result<(), Fault> {
+    if deadline.is_some_and(|it| it <= Instant::now()) {
+        return Err(Fault::new(Reason::ClientDeadline, "the caller's deadline has passed"));
+    }
+    Ok(())
 }
 
 fn invalid(field: &str, description: &str) -> Status {

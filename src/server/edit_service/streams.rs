@@ -225,8 +225,12 @@ async fn hear(
     mut inputs: Streaming<v1::EditInput>,
 ) -> Option<Status> {
     loop {
-        // A half-close waits for the review's timeout, a reset closes the events as well.
-        let input = inputs.message().await.ok()??;
+        let input = match inputs.message().await {
+            Ok(Some(input)) => input,
+            // A half-close waits for the review's timeout, a reset closes the events as well.
+            Ok(None) => return None,
+            Err(status) => return status::of_input(status),
+        };
         let (store, job) = (Arc::clone(&store), Arc::clone(&job));
         let done = tokio::task::spawn_blocking(move || match input.input {
             Some(Input::Mask(decision)) => store.decide(&job, decision).map(drop),

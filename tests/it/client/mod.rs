@@ -33,17 +33,17 @@ use retouch::{
     journal::{Journal, Space},
     models::snapshot::Snapshot,
     pipelines::EditPipeline,
-    server::router::{self, Port},
+    server::{config::Config, tls::Listener},
     wire::v1::{EditJob, edit_job::State},
 };
 use serde_json::Value;
 use tch::Kind;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::{
     cli::{Desk, INSTRUCTION, scene},
+    server_edges::serve_all,
     support::load_pipeline,
 };
 
@@ -91,16 +91,10 @@ impl Site {
             .enable_all()
             .build()
             .unwrap();
-        let port = Port { max_request_bytes: 32 << 20, connection_age: Duration::from_secs(600) };
-        let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
+        let listener = runtime.block_on(Listener::bind(address, None)).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(clock::run(Arc::clone(&store)));
-        let of_server = Arc::clone(&store);
-        runtime.spawn(async move {
-            let routes = router::routes(&of_server, &port).await;
-            let server = router::http(&port).add_routes(routes);
-            server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
-        });
+        runtime.spawn(serve_all(Arc::clone(&store), listener, Config::default()));
         Self { address, store, runtime, worker }
     }
 
@@ -385,6 +379,31 @@ fn a_key_is_never_shown() {
         let run = command.env("RETOUCH_API_KEY", "secret-key").assert().success();
         let text = String::from_utf8(run.get_output().stdout.clone()).unwrap();
         assert!(text.contains("RETOUCH_API_KEY") && !text.contains("secret-key"), "{text}");
+    }
+}
+
+#[test]
+fn a_password_in_the_servers_address_is_refused_and_shown_nowhere() {
+    let desk = Desk::new();
+    for url in [
+        "http://user:s3cret@localhost:1",
+        "https://s3cret@localhost",
+        "http://localhost:1?key=s3cret",
+    ] {
+        let calls =
+            [desk.edit(["--server", url]), desk.retouch(["jobs", "list", "--server", url]), {
+                let mut command = desk.retouch(["jobs", "list"]);
+                command.env("RETOUCH_SERVER", url);
+                command
+            }];
+        for mut call in calls {
+            let run = call.assert().code(2).stderr(contains("--server http"));
+            let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+            assert!(!said.contains("s3cret") && said.contains("would be sent nowhere"), "{said}");
+        }
+        let mut help = desk.retouch(["edit", "--help"]);
+        let run = help.env("RETOUCH_SERVER", url).assert().success();
+        assert!(!String::from_utf8(run.get_output().stdout.clone()).unwrap().contains("s3cret"));
     }
 }
 

@@ -7,6 +7,8 @@ use retouch::server::config::{Config, Devices, LogFormat};
 
 /// Variables of an environment.
 type Variables = &'static [(&'static str, &'static str)];
+/// Variables and flags.
+type Call<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
 /// Words of a message, or flags.
 type Words = &'static [&'static str];
 
@@ -155,14 +157,94 @@ fn a_path_of_digits_stays_a_path() {
 }
 
 #[test]
+fn addresses_to_listen_on_are_read_alike_wherever_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("retouch.toml");
+    for (text, expected) in [
+        ("localhost:6000", "127.0.0.1:6000"),
+        ("[::1]:6000", "[::1]:6000"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+    ] {
+        fs::write(&file, format!("[server]\nlisten = \"{text}\"\nops_listen = \"localhost:1\"\n"))
+            .unwrap();
+        for config in [
+            printed(&[], &["--listen", text]),
+            printed(&[("RETOUCH__SERVER__LISTEN", text)], &[]),
+            printed(&[], &["--config", file.to_str().unwrap()]),
+        ] {
+            assert_eq!(config.server.listen.to_string(), expected);
+        }
+    }
+    let everyone = printed(&[], &["--listen", ":6000", "--allow-anonymous"]);
+    assert_eq!(everyone.server.listen.to_string(), "0.0.0.0:6000");
+    for text in ["50051", "localhost:70000", "unix:/run/retouch.sock", "::1:50051"] {
+        for (key, flag, variable) in [
+            ("server.listen", "--listen", "RETOUCH__SERVER__LISTEN"),
+            ("server.ops_listen", "--ops-listen", "RETOUCH__SERVER__OPS_LISTEN"),
+        ] {
+            for (code, out, err) in [serve(&[], &[flag, text]), serve(&[(variable, text)], &[])] {
+                assert_eq!((code, out.as_str()), (2, ""), "{err}");
+                assert_eq!(err.trim_end().lines().count(), 1, "{err}");
+                for word in [key, "expected HOST:PORT"] {
+                    assert!(err.contains(word), "{word} in: {err}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_password_in_a_url_is_refused_and_told_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("retouch.toml");
+    for url in [
+        "http://user:s3cret@collector:4317",
+        "https://s3cret@collector",
+        "http://user:s3c/re?t@s3cret@collector:4317",
+        "http://collector:4317/?token=s3cret",
+    ] {
+        fs::write(&file, format!("[otlp]\nendpoint = \"{url}\"\n")).unwrap();
+        let cors = format!("[\"{url}\"]");
+        let calls: [Call; 5] = [
+            (&[], &["--otlp-endpoint", url]),
+            (&[("RETOUCH__OTLP__ENDPOINT", url)], &[]),
+            (&[], &["--config", file.to_str().unwrap()]),
+            // Where no URL belongs.
+            (&[("RETOUCH__OTLP", url)], &[]),
+            (&[("RETOUCH__SERVER__CORS_ORIGINS", &cors)], &[]),
+        ];
+        for (variables, flags) in calls {
+            let (code, out, err) = serve(variables, flags);
+            assert_eq!((code, out.as_str()), (2, ""), "{err}");
+            assert!(!err.contains("s3c") && !err.is_empty(), "{err}");
+        }
+    }
+    let (_, _, err) = serve(&[], &["--otlp-endpoint", "http://user:s3cret@collector:4317"]);
+    for word in [
+        "otlp.endpoint",
+        "http://…@collector:4317",
+        "a user name or a password",
+        "http://HOST:PORT",
+    ] {
+        assert!(err.contains(word), "{word} in: {err}");
+    }
+}
+
+#[test]
 fn a_configuration_that_can_not_be_served_says_which_key_and_why() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &str); 12] = [
+    let cases: [(Change, &str); 15] = [
         (|it| it.server.listen = "0.0.0.0:1".parse().unwrap(), "auth.keys_file"),
         (|it| it.server.ops_listen = it.server.listen, "server.ops_listen"),
         (|it| it.server.max_request_bytes = 0, "server.max_request_bytes is 0"),
         (|it| it.server.body_budget_bytes = 1 << 20, "33554432 to"),
         (|it| it.server.drain_timeout = Duration::ZERO, "drain_timeout is 0s; expected 1s to 1d"),
+        (|it| it.server.stall_timeout = Duration::ZERO, "stall_timeout is 0s; expected 1s to 1d"),
+        (|it| it.server.max_connections = 0, "max_connections is 0"),
+        (
+            |it| it.server.max_connections_per_address = Some(2000),
+            "per_address is 2000; expected 1 to 1024",
+        ),
         (|it| it.server.cors_origins = vec!["example.org".to_owned()], "`example.org`"),
         (|it| it.tls.client_ca = Some("ca.pem".into()), "tls.cert is not"),
         (|it| it.auth.burst = 0, "auth.burst is 0"),

@@ -1,12 +1,16 @@
 //! What is around the service: configuration, keys, the gate, TLS, the ops port, traces, metrics. No model is needed.
 
+mod bodies;
 pub(crate) mod collector;
 mod config;
+mod connections;
 mod gate;
 mod keys;
 mod metrics;
 mod ops;
 mod panics;
+mod protocol;
+pub(crate) mod raw;
 mod tls;
 mod trace;
 
@@ -19,8 +23,14 @@ use retouch::{
     },
     journal::{Journal, Space},
     server::{
-        keys::{KeyRecord, KeyRecords, Scope, hash},
-        router::{self, Port},
+        config::Config,
+        connections::{ConnectionLimits, Connections},
+        gate::{Admission, GateLayer},
+        keys::{Caller, KeyRecord, KeyRecords, Keys, Scope, hash},
+        refusal::Refusal,
+        router,
+        serving::{self, HEADER_TIMEOUT, Terms},
+        tls::Listener,
     },
 };
 use tonic::service::Routes;
@@ -28,7 +38,25 @@ use tonic::service::Routes;
 /// How long anything here may take before the test has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const PORT: Port = Port { max_request_bytes: 4 << 20, connection_age: Duration::from_secs(600) };
+/// The largest message of a request.
+const MAX_REQUEST: usize = 4 << 20;
+
+/// An admission that refuses nothing.
+struct Anyone;
+
+impl Admission for Anyone {
+    fn refuse(&self, _caller: &Caller, _grpc_path: &str) -> Option<Refusal> {
+        None
+    }
+}
+
+/// How a port treats its connections: many, with so much patience.
+fn terms(header_timeout: Duration, limits: ConnectionLimits) -> Terms {
+    Terms { connections: Connections::new(limits), header_timeout, age: None }
+}
+
+/// As many connections as anybody here makes.
+const MANY: ConnectionLimits = ConnectionLimits { total: 1000, per_address: 1000 };
 
 /// The service over an empty store; its model stays away.
 async fn routes(folder: &Path) -> Routes {
@@ -46,7 +74,16 @@ async fn routes(folder: &Path) -> Routes {
     };
     let journal = Journal::open(folder, Space { quota: 1 << 30, min_free: 0 }).unwrap();
     let store: Arc<Store> = Store::open(journal, limits).unwrap();
-    router::routes(&store, &PORT).await
+    router::routes(&store, MAX_REQUEST).await
+}
+
+/// Serves a store as `retouch serve` does, to everyone.
+pub(crate) async fn serve_all(store: Arc<Store>, listener: Listener, config: Config) {
+    let routes = router::routes(&store, config.server.max_request_bytes as usize).await;
+    let gate = GateLayer::new(&config, Arc::new(Keys::open(None).unwrap()), Arc::new(Anyone));
+    let app = router::app(routes, &config.server.cors_origins, gate);
+    let terms = Terms { age: Some(config.server.connection_age), ..terms(HEADER_TIMEOUT, MANY) };
+    serving::serve(listener, app, terms, std::future::pending()).await;
 }
 
 /// A keys file of these keys, each named by its tenant.

@@ -9,6 +9,7 @@ use std::{
 use retouch::server::{
     keys::Keys,
     ops::{self, Ops},
+    serving::HEADER_TIMEOUT,
     telemetry::{self, Handles, log_filter::LogFilter},
 };
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::in_time;
+use super::{MANY, in_time, terms};
 
 struct Port {
     addr: SocketAddr,
@@ -37,7 +38,8 @@ fn port() -> Port {
         telemetry: Handles::new(level, metrics),
         keys: Arc::new(Keys::open(None).unwrap()),
     };
-    let addr = ops::serve("127.0.0.1:0".parse().unwrap(), ops).unwrap();
+    let terms = terms(HEADER_TIMEOUT, MANY);
+    let addr = ops::serve("127.0.0.1:0".parse().unwrap(), ops, terms).unwrap();
     Port { addr, ready, recorder, _filter: Box::new(filter) }
 }
 

@@ -4,12 +4,13 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use retouch::server::{
     config::TlsFiles,
+    serving::{self, HEADER_TIMEOUT},
     tls::{Listener, TlsError},
 };
 use rustls::{
@@ -20,10 +21,13 @@ use rustls::{
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server};
+use tonic::{
+    service::Routes,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{in_time, until};
+use super::{MANY, in_time, terms, until};
 
 /// A root, and what it signs.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -100,8 +104,9 @@ fn write(folder: &Path, authority: &Authority) {
 fn serve(listener: Listener) -> SocketAddr {
     let addr = listener.local_addr().unwrap();
     let (_, health) = tonic_health::server::health_reporter();
-    let server = Server::builder().add_service(health);
-    tokio::spawn(server.serve_with_incoming(listener.incoming()));
+    let routes = Routes::new(health).prepare();
+    let terms = terms(HEADER_TIMEOUT, MANY);
+    tokio::spawn(serving::serve(listener, routes, terms, std::future::pending()));
     addr
 }
 
@@ -200,9 +205,54 @@ async fn files_that_can_not_be_used_are_named_at_the_start() {
 }
 
 #[tokio::test]
-async fn the_port_closes_with_the_stream_of_connections() {
+async fn the_port_closes_when_it_is_told_to_stop() {
     let listener = Listener::bind(any(), None).await.unwrap();
     let addr = listener.local_addr().unwrap();
-    drop(listener.incoming());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let routes = Routes::default().prepare();
+    let served =
+        tokio::spawn(serving::serve(listener, routes, terms(HEADER_TIMEOUT, MANY), async {
+            let _ = stopped.await;
+        }));
+    drop(stop);
+    in_time("the end", served).await.unwrap();
     until("a closed port", || std::net::TcpStream::connect(addr).is_err()).await;
+}
+
+/// What a log says, as lines.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_refused_certificate_of_a_client_is_in_the_log_and_a_passing_scanner_is_not() {
+    let log = Log::default();
+    let lines = {
+        let log = log.clone();
+        move || log.clone()
+    };
+    // All of the server runs on this thread.
+    let subscriber = tracing_subscriber::fmt().with_writer(lines).with_ansi(false).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let served = Served::new(&authority, Some(&clients)).await;
+    let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    served.call(&authority, Some(&clients)).await.unwrap();
+    check(Endpoint::from_shared(format!("http://{}", served.addr)).unwrap()).await.unwrap_err();
+    assert!(!text().contains("certificate"), "{}", text());
+    for identity in [Some(&Authority::new()), None] {
+        log.0.lock().unwrap().clear();
+        served.call(&authority, identity).await.unwrap_err();
+        until("a line", || text().contains("WARN") && text().contains("certificate")).await;
+        assert!(text().contains("socket=127.0.0.1:"), "{}", text());
+    }
 }

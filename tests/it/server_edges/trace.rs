@@ -9,9 +9,8 @@ use opentelemetry_proto::tonic::{
 use retouch::{
     server::{
         config::{Config, Log, LogFormat},
-        gate::{Admission, GateLayer},
-        keys::{Caller, Keys},
-        refusal::Refusal,
+        gate::GateLayer,
+        keys::Keys,
         telemetry::{self, otlp::Exporters, trace_layer::TraceLayer},
     },
     wire::v1::{GetEditJobRequest, GetServerInfoRequest, edit_service_client::EditServiceClient},
@@ -25,20 +24,13 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
+    Anyone,
     collector::{self, Collector},
     hex, routes,
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
-
-struct Anyone;
-
-impl Admission for Anyone {
-    fn refuse(&self, _caller: &Caller, _grpc_path: &str) -> Option<Refusal> {
-        None
-    }
-}
 
 fn attributes(span: &Span) -> HashMap<&str, String> {
     let text = |value: &Value| match value {

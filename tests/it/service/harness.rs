@@ -17,19 +17,18 @@ use retouch::{
         worker::{self, WorkerEnd},
     },
     journal::{Journal, Space, error::JournalError},
-    server::router::{self, Port},
+    server::{config::Config, tls::Listener},
     wire::v1::{
         self, CreateEditJobRequest, EditEvent, EditSpec, Image, edit_event::Event, edit_job::State,
         edit_service_client::EditServiceClient, image::Source,
     },
 };
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 use super::script::Script;
+use crate::server_edges::serve_all;
 
 /// The script's limits.
 pub(crate) const LIMITS: Limits = Limits {
@@ -44,8 +43,6 @@ pub(crate) const LIMITS: Limits = Limits {
     max_artifact_bytes: 4 << 20,
     max_attempts: 3,
 };
-/// How long connections live.
-const AGE: Duration = Duration::from_secs(600);
 const SPACE: Space = Space { quota: 1 << 30, min_free: 0 };
 /// A PNG of 32 by 24 pixels.
 pub(crate) fn picture(level: u8) -> Bytes {
@@ -99,7 +96,7 @@ impl Harness {
     async fn scripted(folder: Folder, limits: Limits) -> Self {
         let script = Script::new();
         let steps = Arc::clone(&script.localize_steps);
-        let server = Self::start(folder, limits, AGE, move || Box::new(script)).await;
+        let server = Self::start(folder, limits, Config::default(), move || Box::new(script)).await;
         Self { localize_steps: steps, ..server }
     }
 
@@ -112,19 +109,19 @@ impl Harness {
             Some(it) => Folder::Given(it.to_owned()),
             None => Folder::Own(tempfile::tempdir().unwrap()),
         };
-        Self::start(folder, LIMITS, AGE, load).await
+        Self::start(folder, LIMITS, Config::default(), load).await
     }
 
-    /// A server whose connections live no longer than this.
-    pub(crate) async fn aging(age: Duration) -> Self {
+    /// A server that is configured otherwise.
+    pub(crate) async fn configured(config: Config) -> Self {
         let folder = Folder::Own(tempfile::tempdir().unwrap());
-        Self::start(folder, LIMITS, age, || Box::new(Script::new())).await
+        Self::start(folder, LIMITS, config, || Box::new(Script::new())).await
     }
 
     async fn start(
         folder: Folder,
         limits: Limits,
-        connection_age: Duration,
+        config: Config,
         load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
     ) -> Self {
         let path = match &folder {
@@ -132,14 +129,9 @@ impl Harness {
             Folder::Given(it) => it,
         };
         let store = Store::open(open(path, SPACE).await, limits).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let port = Port { max_request_bytes: 32 << 20, connection_age };
-        let routes = router::routes(&store, &port).await;
-        let server = router::http(&port).add_routes(routes);
-        let incoming = TcpListenerStream::new(listener);
-        let serve =
-            tokio::spawn(async move { server.serve_with_incoming(incoming).await.unwrap() });
+        let serve = tokio::spawn(serve_all(Arc::clone(&store), listener, config));
         let clock = tokio::spawn(clock::run(Arc::clone(&store)));
         let worker = work(&store, load);
         let client = connect(&url).await;

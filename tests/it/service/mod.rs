@@ -2,6 +2,7 @@
 
 mod batches;
 mod crash;
+mod deadlines;
 mod disk;
 mod faults;
 mod hangups;

@@ -218,6 +218,27 @@ fn a_folder_has_one_server_and_a_wrong_configuration_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn peers_that_say_nothing_keep_nobody_out_where_files_are_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = command(folder.path());
+    let mut few = Command::new("sh");
+    few.args(["-c", "ulimit -n 128 && exec \"$0\" \"$@\""]).arg(plain.get_program());
+    few.args(plain.get_args()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let server = Server::spawn(few);
+    let mut silent = Vec::new();
+    for _ in 0..110 {
+        for address in [server.url.trim_start_matches("http://"), &server.ops] {
+            silent.push(TcpStream::connect(address).unwrap());
+        }
+    }
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200"));
+    let mut client = server.client().await;
+    client.get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
+    assert_eq!(client.run_edit(edit(2)).await.unwrap().into_inner().state(), State::Succeeded);
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_calls_by_grpc_web() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

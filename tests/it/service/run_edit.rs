@@ -15,7 +15,7 @@ use retouch::{
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Request, Response, Status, Streaming,
+    IntoRequest, Request, Response, Status, Streaming,
     client::Grpc,
     codegen::http::uri::PathAndQuery,
     transport::{Channel, Endpoint, Server},
@@ -38,13 +38,13 @@ async fn serve(server: &Harness, after: Duration) -> Channel {
 /// `RunEdit` as its headers come, before its one message.
 async fn headers(
     channel: &Channel,
-    asked: CreateEditJobRequest,
+    asked: impl IntoRequest<CreateEditJobRequest>,
 ) -> Result<Response<Streaming<EditJob>>, Status> {
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.unwrap();
     let path = PathAndQuery::from_static("/retouch.v1.EditService/RunEdit");
     let codec = ProstCodec::<CreateEditJobRequest, EditJob>::default();
-    grpc.server_streaming(Request::new(asked), path, codec).await
+    grpc.server_streaming(asked.into_request(), path, codec).await
 }
 
 /// Passes of 10 ms a step.
@@ -79,6 +79,17 @@ async fn what_fails_after_the_headers_is_told_behind_them_with_all_its_details()
     let status = EditServiceClient::new(channel).run_edit(long("no memory", 30)).await.unwrap_err();
     assert_eq!(reason(&status).1, "OUT_OF_MEMORY");
     assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_behind_the_headers_is_told_as_one() {
+    let server = Harness::new().await;
+    let channel = serve(&server, Duration::from_millis(50)).await;
+    let mut asked = Request::new(long("edit", 1000));
+    asked.set_timeout(Duration::from_millis(400));
+    let mut answer = headers(&channel, asked).await.unwrap().into_inner();
+    let status = answer.message().await.unwrap_err();
+    assert_eq!(reason(&status), (tonic::Code::DeadlineExceeded, "CLIENT_DEADLINE".to_owned()));
 }
 
 /// A client's retry policy (gRFC A6) acts only on a call that got no headers yet.

@@ -7,7 +7,7 @@ use std::{
 
 use retouch::{
     jobs::{follow::Follower, queue::QueueLimits, store::Limits},
-    server::{admission::QueueAdmission, gate::Admission, keys::Caller},
+    server::{admission::QueueAdmission, config::Config, gate::Admission, keys::Caller},
     wire::v1::{
         self, CreateEditJobRequest, EditSpec, EventOptions, MaskPolicy, edit_event::Event,
         edit_job::State, edit_service_client::EditServiceClient,
@@ -302,7 +302,9 @@ async fn reading_events_never_changes_what_is_decided() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_outlives_its_connections_age() {
-    let server = Harness::aging(Duration::from_millis(500)).await;
+    let mut config = Config::default();
+    config.server.connection_age = Duration::from_millis(500);
+    let server = Harness::configured(config).await;
     let started = Instant::now();
     let job = server.create(request(slow())).await;
     let events = server.watch(&job.name, 0).await;

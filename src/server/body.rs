@@ -1,0 +1,163 @@
+//! A request's body on its way in: counted, timed, cut into messages, and unpacked.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+use tonic::{Code, Status};
+
+use crate::server::{
+    budget::BodyHold,
+    messages::{Encoding, Messages},
+    refusal::Refusal,
+};
+
+/// What a body has to bring, in bytes a second, lest it count as stopped.
+const SLOWEST: u64 = 1024;
+
+/// What is expected of a body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// Largest message, in bytes, packed or not.
+    pub(crate) max_message: usize,
+    /// How messages that say so are packed.
+    pub(crate) encoding: Option<Encoding>,
+    /// How long it may bring less than [`SLOWEST`].
+    pub(crate) stall_timeout: Duration,
+    /// Whether it may pause between two messages, such as for a person's decision.
+    pub(crate) may_pause: bool,
+}
+
+/// A request's body that takes each frame from the budget as it arrives, and ends where it does not go on.
+#[derive(Debug)]
+pub(crate) struct RequestBody<B> {
+    body: B,
+    hold: BodyHold,
+    messages: Messages,
+    terms: Terms,
+    /// Until when the body has to bring what is left of `owed`.
+    due: Pin<Box<Sleep>>,
+    owed: u64,
+}
+
+impl<B> RequestBody<B> {
+    pub(crate) fn new(body: B, hold: BodyHold, terms: Terms) -> Self {
+        let messages = Messages::new(terms.max_message, terms.encoding);
+        let due = Box::pin(sleep(terms.stall_timeout));
+        Self { body, hold, messages, terms, due, owed: owed(terms.stall_timeout) }
+    }
+
+    /// Something came, during a pause or not.
+    fn came(&mut self, bytes: u64, was_paused: bool) {
+        self.owed = self.owed.saturating_sub(bytes);
+        if self.owed == 0 || was_paused || self.is_paused() {
+            self.owed = owed(self.terms.stall_timeout);
+            let due = Instant::now() + self.terms.stall_timeout;
+            self.due.as_mut().reset(due);
+        }
+    }
+
+    /// Whether it is in a pause that it may make.
+    fn is_paused(&self) -> bool {
+        self.terms.may_pause && self.messages.is_between()
+    }
+
+    fn stalled(&self) -> Refusal {
+        let within = self.terms.stall_timeout.as_secs_f64();
+        let said = format!(
+            "the request's body stopped: less than {} bytes came within {within} s",
+            owed(self.terms.stall_timeout)
+        );
+        Refusal::new(Code::DeadlineExceeded, "BODY_STALLED", said)
+            .with("stall_timeout_seconds", &within)
+    }
+}
+
+/// What a body has to bring within a time.
+fn owed(within: Duration) -> u64 {
+    ((SLOWEST as f64 * within.as_secs_f64()) as u64).max(1)
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes, Error = Status> + Unpin,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let end = |hold: &BodyHold, refusal: Refusal| {
+            hold.refuse(refusal.clone());
+            Poll::Ready(Some(Err(refusal.into())))
+        };
+        loop {
+            if let Some(refusal) = this.hold.refusal() {
+                return Poll::Ready(Some(Err(refusal.into())));
+            }
+            let Poll::Ready(next) = Pin::new(&mut this.body).poll_frame(context) else {
+                this.hold.wakes(context.waker());
+                if !this.is_paused() && this.due.as_mut().poll(context).is_ready() {
+                    return end(&this.hold, this.stalled());
+                }
+                return Poll::Pending;
+            };
+            let data = match next {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                // What tonic-web says of a body that is no base64, say.
+                Some(Err(status)) if status.message().starts_with("tonic-web") => {
+                    let said = format!("the request's body can't be read: {}", status.message());
+                    return end(&this.hold, Refusal::invalid_message(said));
+                }
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => {
+                    return match this.messages.end() {
+                        Ok(()) => {
+                            this.hold.read();
+                            Poll::Ready(None)
+                        }
+                        Err(refusal) => end(&this.hold, refusal),
+                    };
+                }
+            };
+            let (bytes, was_paused) = (data.len() as u64, this.is_paused());
+            let taken = this.hold.take(bytes).and_then(|()| this.messages.unpack(data, &this.hold));
+            match taken {
+                Ok(data) => {
+                    this.came(bytes, was_paused);
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                Err(refusal) => return end(&this.hold, refusal),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // A body that ends says so by its last frame, so that what it lacks is told.
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl<B> Drop for RequestBody<B> {
+    fn drop(&mut self) {
+        // What is not read any more is as good as read.
+        self.hold.read();
+    }
+}
