@@ -1,7 +1,7 @@
 //! Connections of a port, from accepting them to their end: handshake, first words, calls, age.
 //!
-//! hyper-util serves each of them. Differs: tonic's own server has no limit on how long a peer may say nothing, nor on how many may
-//! be connected, and answers a call's deadline with CANCELLED.
+//! hyper-util serves each of them. Differs: tonic's own server has no limit on how long a peer may say nothing, nor on
+//! how many may be connected, and answers a call's deadline with CANCELLED.
 
 use std::{
     convert::Infallible,
@@ -66,7 +66,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub struct Terms {
     /// Those that are open, and may be.
     pub connections: Arc<Connections>,
-    /// How long a peer may take over its handshake, then over its first words, then over the headers of an HTTP/1.1 request.
+    /// How long a peer may take over its handshake, then its first words, then the headers of an HTTP/1.1 request.
     pub header_timeout: Duration,
     /// When a connection is asked to go and come back; `None` lets it live.
     pub age: Option<Duration>,
@@ -263,7 +263,7 @@ fn http(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// Reads until it is plain that the peer speaks HTTP/2, its settings begun, or something else, whose headers hyper times.
+/// Reads until it is plain that the peer speaks HTTP/2, its settings begun, or else HTTP/1.1, whose headers hyper times.
 async fn first_words(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
     let mut read = BytesMut::with_capacity(1024);
     loop {
