@@ -1,4 +1,4 @@
-//! `retouch bench localize`: how many steps a model's localization needs.
+//! `retouch bench`: what a model needs, and `localize`: how many steps its localization does.
 
 use std::{ops::ControlFlow, path::PathBuf};
 
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     args::{ModelArgs, SamplingArgs, Scheduler},
+    bench_confidence::{self, BenchConfidenceArgs},
     error::CliError,
     load::{self, Loaded},
     localization_args::LocalizationArgs,
@@ -27,6 +28,8 @@ use crate::sampling::{SchedulerKind, Steps};
 pub(crate) enum BenchCommand {
     /// Hold masks of fewer steps against the model's own of 100, and name the fewest that lose nothing.
     Localize(BenchLocalizeArgs),
+    /// Measure how well the confidence tells objects that are there from objects that are not.
+    Confidence(BenchConfidenceArgs),
 }
 
 #[derive(Debug, Args)]
@@ -69,8 +72,13 @@ enum Cases {
 /// # Errors
 /// [`CliError`] says what is wrong.
 pub(crate) fn run(command: &BenchCommand, screen: &mut Screen) -> Result<(), CliError> {
-    let BenchCommand::Localize(args) = command;
+    match command {
+        BenchCommand::Localize(args) => run_localize(args, screen),
+        BenchCommand::Confidence(args) => bench_confidence::run(args, screen),
+    }
+}
 
+fn run_localize(args: &BenchLocalizeArgs, screen: &mut Screen) -> Result<(), CliError> {
     // 1. What can be refused without the model.
     let interrupt = Interrupt::listen()?;
     let trials = trials(args)?;

@@ -21,7 +21,7 @@ use crate::cli::{
     settings_record::{self, Made},
 };
 use crate::editing::{
-    editor::Edited,
+    editor::{Edited, check_confidence},
     request::{EditRequest, MethodKind, Preserve},
 };
 use crate::picture::{
@@ -104,7 +104,12 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
         resolve::check_clusters(&request)?;
     }
     let localization = match saved {
-        Some(saved) => Some(std::sync::Arc::new(saved.localization)),
+        Some(saved) => {
+            if request.needs_localization() {
+                check_confidence(&request, &saved.localization, &mut reporter)?;
+            }
+            Some(std::sync::Arc::new(saved.localization))
+        }
         None if request.needs_localization() => loaded.editor.localize(&request, &mut reporter)?,
         None => None,
     };
@@ -126,7 +131,8 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     // 5. Everything is written at the end, each file in one stroke.
     for (index, result) in results.iter().enumerate() {
         request.seed = first_seed.wrapping_add(index as u64);
-        let metadata = loaded.record(&request);
+        let confidence = localization.and_then(|it| it.confidence);
+        let metadata = loaded.record(&request, confidence);
         let bytes = encode(&picture, result, outputs.format, &metadata)?;
         put(&outputs.paths[index], &bytes, outputs.overwrite)?;
         screen.written("edited", &outputs.paths[index]);

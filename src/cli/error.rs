@@ -133,6 +133,9 @@ impl CliError {
                 "give --mask or --box, or say what is meant with --object"
             }
             Self::Edit(EditError::NotParsed(ParseError::NoObject { .. })) => "give --object",
+            Self::Edit(EditError::LowConfidence { .. }) => {
+                "name another object, give --mask or --box, or lower --min-confidence"
+            }
             Self::Edit(EditError::NotParsed(
                 ParseError::NotUnderstood(_) | ParseError::NotLatin(_),
             )) => "give --object and --action, or leave --strict out",
@@ -147,6 +150,7 @@ impl CliError {
         ExitCode::from(match self {
             Self::Edit(EditError::Interrupted(_)) => 130,
             Self::Edit(EditError::NotParsed(_)) => 4,
+            Self::Edit(EditError::LowConfidence { .. }) => 10,
             Self::Edit(EditError::UnknownCluster { .. } | EditError::NothingFound)
             | Self::Evaluation(EvaluationError::UnknownMethod { .. })
             | Self::OutOfRange(_)

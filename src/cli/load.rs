@@ -57,14 +57,14 @@ impl Loaded {
     }
 
     /// How a picture was made with it, as JSON for the picture's file.
-    pub(crate) fn record(&self, request: &EditRequest) -> String {
+    pub(crate) fn record(&self, request: &EditRequest, confidence: Option<f64>) -> String {
         let origin = Origin {
             model: &self.name(),
             model_digest: self.editor.pipeline().digest(),
             device: &self.device,
             dtype: self.dtype,
         };
-        settings_json::json(request, &origin).to_string()
+        settings_json::json(request, &origin, confidence).to_string()
     }
 }
 

@@ -17,9 +17,13 @@ pub(crate) struct LocalizationArgs {
     /// The kind of edit, instead of the one found in the instruction.
     #[arg(long, value_enum)]
     pub(crate) action: Option<ActionArg>,
-    /// Refuse an instruction that can't be understood, instead of editing the whole picture.
+    /// Refuse an instruction that can't be understood, instead of editing the whole picture, and an object that is found with less
+    /// than --min-confidence, instead of a warning.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// How sure the localization must be that the object is there, 0 to 1 [default: the model's, else 0.5].
+    #[arg(long, allow_hyphen_values = true, value_name = "VALUE")]
+    pub(crate) min_confidence: Option<f64>,
     /// Cluster score from which a cluster is edited, 0 to 1 [default: the model's, else 0.3].
     #[arg(long, allow_hyphen_values = true, value_name = "SCORE")]
     pub(crate) tau: Option<f64>,
@@ -109,6 +113,9 @@ impl LocalizationArgs {
         }
         if let Some(threshold) = self.threshold {
             settings.threshold = Some(threshold.try_into()?);
+        }
+        if let Some(least) = self.min_confidence {
+            settings.min_confidence = least.try_into()?;
         }
         settings.refine = self.refine.unwrap_or(settings.refine);
         if let Some(grow) = self.grow {

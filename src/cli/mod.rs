@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod bench_confidence;
 mod client;
 mod edit;
 mod error;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Localize(args) => (args.report.json, localize::results_stream(args)),
         Command::Eval(args) => (args.json, Stream::Out),
         Command::Bench { command: BenchCommand::Localize(args) } => (args.json, Stream::Out),
+        Command::Bench { command: BenchCommand::Confidence(args) } => (args.json, Stream::Out),
         Command::Batch(args) => (args.json, Stream::Out),
         Command::Jobs(args) => client::jobs::results(args),
         Command::Inspect(args) => (args.json, Stream::Out),

@@ -99,6 +99,9 @@ impl Screen {
                         "cluster {id}: score {score:.2}, {area:.0} % of the picture{mark}"
                     ));
                 }
+                if let Some(confidence) = localization.confidence {
+                    self.line(&format!("confidence: {confidence:.2}"));
+                }
             }
             Shown::Mask(mask) => {
                 self.line(&format!("mask: {:.1} % of the picture", mask.area * 100.0));

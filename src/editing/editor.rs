@@ -160,6 +160,7 @@ impl Editor {
             )?;
         }
         emit(sink, EditEvent::Localized(Arc::clone(&localization), source))?;
+        check_confidence(session.request, &localization, sink)?;
         Ok(Some(localization))
     }
 
@@ -298,6 +299,28 @@ fn flat_attention(found: &Localization, request: &EditRequest) -> Option<Warning
         "the model's attention to the object is flat, {contrast:.2} times the picture's mean in the best cluster; {what}"
     );
     Some(Warning { reason: WarningReason::FlatAttention, message, remedy })
+}
+
+/// Warns of a localization that is hardly sure of its object; one that was made earlier is as good as one of this request.
+///
+/// # Errors
+/// [`EditError::LowConfidence`] if the caller is strict, [`EditError::Interrupted`] if the sink breaks.
+pub fn check_confidence(
+    request: &EditRequest,
+    found: &Localization,
+    sink: &mut dyn EventSink,
+) -> Result<(), EditError> {
+    let least = request.settings.min_confidence.get();
+    let Some(confidence) = found.confidence.filter(|&it| it < least) else { return Ok(()) };
+    let words = found.words.iter().filter(|it| it.is_object).map(|it| it.word.as_str());
+    let object = words.collect::<Vec<_>>().join(" ");
+    if request.unparsed == Unparsed::Refuse {
+        return Err(EditError::LowConfidence { object, confidence, least });
+    }
+    let message = format!(
+        "`{object}` was found with a confidence of {confidence:.2}, below {least}: it may not be in the picture"
+    );
+    warn(sink, WarningReason::LowConfidence, message)
 }
 
 fn fallback_message(fallback: Fallback, found: &Localization, request: &EditRequest) -> String {

@@ -106,6 +106,8 @@ pub enum WarningReason {
     MaskFallback,
     /// The attention to the object's words is the same all over the picture.
     FlatAttention,
+    /// The object was hardly found: it may not be in the picture.
+    LowConfidence,
     /// Two given values contradict each other, and one is passed over.
     Ignored,
 }
@@ -132,6 +134,7 @@ impl WarningReason {
             Self::NotParsed => "NOT_PARSED",
             Self::MaskFallback => "MASK_FALLBACK",
             Self::FlatAttention => "FLAT_ATTENTION",
+            Self::LowConfidence => "LOW_CONFIDENCE",
             Self::Ignored => "IGNORED",
         }
     }

@@ -12,6 +12,10 @@ pub struct ClusterCount(u32);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tau(f64);
 
+/// How sure a localization is, or must be, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Confidence(f64);
+
 /// How far a mask is grown, as a share of the picture's shorter side, 0 to 0.5.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Growth(f64);
@@ -56,6 +60,24 @@ impl TryFrom<f64> for Tau {
             return Ok(Self(value));
         }
         Err(OutOfRange { name: "tau", value: value.to_string(), range: "0 to 1" })
+    }
+}
+
+impl Confidence {
+    /// The figure.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Confidence {
+    type Error = OutOfRange;
+
+    fn try_from(value: f64) -> Result<Self, OutOfRange> {
+        if (0.0..=1.0).contains(&value) {
+            return Ok(Self(value));
+        }
+        Err(OutOfRange { name: "min confidence", value: value.to_string(), range: "0 to 1" })
     }
 }
 

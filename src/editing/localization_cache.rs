@@ -64,6 +64,7 @@ impl Key {
             // The picture as the model sees it says it, and how much of that is picture.
             resize: _,
             // These are about the mask of a localization, and about the edit.
+            min_confidence: _,
             refine: _,
             grow: _,
             blend: _,
@@ -78,6 +79,8 @@ impl Key {
             icam_level,
             averaged,
             added_by,
+            // The model's own.
+            confidence: _,
             scheduler: localize_scheduler,
             nouns: _,
             noun_prompt: _,

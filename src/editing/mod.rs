@@ -52,6 +52,18 @@ pub enum EditError {
         "the instruction means the whole picture, so there are no clusters and no mask to invert"
     )]
     NothingFound,
+    /// The object was hardly found, and the caller is strict.
+    #[error(
+        "`{object}` was found with a confidence of {confidence:.2}, below {least}: it may not be in the picture"
+    )]
+    LowConfidence {
+        /// The words that were looked for.
+        object: String,
+        /// How sure the localization is, 0 to 1.
+        confidence: f64,
+        /// How sure it must be.
+        least: f64,
+    },
     /// The mask selects nothing.
     #[error("the mask selects nothing; at least one pixel must be edited")]
     EmptyMask,

@@ -50,10 +50,10 @@ pub enum PreviewDecode {
     Vae,
 }
 
-/// What an instruction that can't be parsed leads to.
+/// What an instruction that can't be parsed, or an object that is hardly found, leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unparsed {
-    /// A plain edit of the whole picture, with a warning.
+    /// A plain edit of the whole picture, or one inside the doubtful mask, with a warning.
     PlainEdit,
     /// An error.
     Refuse,

@@ -4,10 +4,11 @@ use serde::Deserialize;
 
 use crate::editing::{
     iam_edit::{
+        confidence::Calibration,
         localization::{Template, TemplateError, shipped_nouns},
         segmentation::Rows,
     },
-    knobs::{ClusterCount, Growth, StepShare, Tau},
+    knobs::{ClusterCount, Confidence, Growth, StepShare, Tau},
     localizer::{AddedBy, ClusterScore, Localizer},
     request::{Preserve, Resize},
 };
@@ -56,6 +57,8 @@ pub struct EditSettings {
     /// Value above which a place is edited, for localizers without clusters and for clusters that are scored by the noise
     /// difference; `None` is the localizer's own.
     pub threshold: Option<Tau>,
+    /// The confidence below which a found object is warned of, or refused where the caller is strict.
+    pub min_confidence: Confidence,
     /// Whether the mask's border is brought to the picture's own edges.
     pub refine: bool,
     /// How far the mask that was found is grown for the edit, so that a new shape has room.
@@ -86,6 +89,10 @@ pub struct LocalizationSettings {
     pub averaged: StepShare,
     /// What tells where an addition goes.
     pub added_by: AddedBy,
+    /// How the confidence is told from what pass 1 shows.
+    ///
+    /// `None` tells it from the contrast alone ([`Evidence::confidence`](crate::editing::iam_edit::confidence::Evidence::confidence)).
+    pub confidence: Option<Calibration>,
     /// Its sampler where the edit's is the model's own; `None` is that one, too.
     pub scheduler: Option<SchedulerKind>,
     /// Nouns to draw the unrelated word from.
@@ -131,6 +138,8 @@ struct RetouchJson {
     localizer: Option<Localizer>,
     score: Option<ClusterScore>,
     threshold: Option<f64>,
+    min_confidence: Option<f64>,
+    confidence: Option<Calibration>,
     refine: Option<bool>,
     blend: Option<bool>,
     grow: Option<f64>,
@@ -164,6 +173,7 @@ impl EditSettings {
             localizer: Localizer::Iam,
             score: ClusterScore::Attention,
             threshold: None,
+            min_confidence: Confidence::try_from(0.5).expect("0.5 is in range"),
             refine: false,
             grow: Growth::default(),
             modulation: Modulation::Gate,
@@ -175,6 +185,7 @@ impl EditSettings {
                 icam_level: 2,
                 averaged: StepShare::ALL,
                 added_by: AddedBy::Attention,
+                confidence: None,
                 scheduler: None,
                 nouns: shipped_nouns(),
                 noun_prompt: "a photo of a {}".to_owned(),
@@ -193,14 +204,28 @@ impl EditSettings {
         self.steps = steps;
     }
 
-    /// With the words that a model knows and the levels that it has, which no preset can choose for it.
+    /// With the words that a model knows, the levels that it has and the calibration of its confidence, which no preset can choose for it.
     #[must_use]
     pub fn with_words_and_levels(mut self, of: &LocalizationSettings) -> Self {
-        let LocalizationSettings { isam_level, icam_level, nouns, noun_prompt, template, .. } =
-            of.clone();
+        let LocalizationSettings {
+            isam_level,
+            icam_level,
+            confidence,
+            nouns,
+            noun_prompt,
+            template,
+            ..
+        } = of.clone();
         let own = self.localization;
-        self.localization =
-            LocalizationSettings { isam_level, icam_level, nouns, noun_prompt, template, ..own };
+        self.localization = LocalizationSettings {
+            isam_level,
+            icam_level,
+            confidence,
+            nouns,
+            noun_prompt,
+            template,
+            ..own
+        };
         self
     }
 
@@ -238,6 +263,10 @@ impl EditSettings {
         if let Some(threshold) = json.threshold {
             settings.threshold = Some(threshold.try_into()?);
         }
+        if let Some(least) = json.min_confidence {
+            settings.min_confidence = least.try_into()?;
+        }
+        settings.localization.confidence = json.confidence;
         settings.refine = json.refine.unwrap_or(settings.refine);
         settings.blend = json.blend.unwrap_or(settings.blend);
         if let Some(grow) = json.grow {

@@ -3,6 +3,7 @@
 //! [`dataset`] reads a manifest, [`runner`] makes every edit and scores it with [`figure`]'s figures, [`statistics`] and
 //! [`tables`] sum up with intervals, [`report`] writes it all down.
 
+pub mod confidence;
 pub mod dataset;
 pub mod figure;
 pub mod localization_steps;

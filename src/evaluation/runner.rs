@@ -168,7 +168,7 @@ pub fn item_seed(seed: u64, id: &str) -> u64 {
 
 /// What all methods have in common. The result has the picture's size, or it could not be held against the masks: a
 /// native size, which floors the sides, becomes a fit to the longer one.
-fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditRequest {
+pub(super) fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditRequest {
     let resize = match plan.settings.resize {
         Resize::Native => Resize::Fit(Some(pictures.image.width().max(pictures.image.height()))),
         fit @ Resize::Fit(_) => fit,

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Instant};
 use crate::editing::{
     EditError,
     edit_mask::{EditMask, MaskChoice, MaskSource},
-    editor::Editor,
+    editor::{Editor, check_confidence},
     event::{EditEvent, LocalizationSource, Remedy, StepReport, Warning},
     iam_edit::localization_map::{Localization, WordMap},
     instruction::ParseError,
@@ -119,7 +119,12 @@ impl Runner for EditorRunner {
             hear(event, task, listener)
         };
         let localization = match &task.localization {
-            Some(json) => Some(Arc::new(read(json)?)),
+            Some(json) => {
+                let kept = read(json)?;
+                let checked = check_confidence(&opened.request, &kept, &mut sink);
+                checked.map_err(|error| failed(&error))?;
+                Some(Arc::new(kept))
+            }
             None => {
                 self.editor.localize(&opened.request, &mut sink).map_err(|error| failed(&error))?
             }
@@ -155,6 +160,7 @@ impl Runner for EditorRunner {
                 covered: localization
                     .covers
                     .map(|it| v1::CoveredArea { width: it.width, height: it.height }),
+                confidence: localization.confidence,
             }),
         })
     }
@@ -175,7 +181,8 @@ impl Runner for EditorRunner {
             })
             .map_err(|error| failed(&error))?;
         let started = Instant::now();
-        let image = self.encode(&opened, task, edited.image)?;
+        let confidence = localization.and_then(|it| it.confidence);
+        let image = self.encode(&opened, task, edited.image, confidence)?;
         Ok(Edited { image, decode: started.elapsed() })
     }
 }
@@ -187,6 +194,7 @@ impl EditorRunner {
         opened: &Opened,
         task: &Task,
         image: image::RgbImage,
+        confidence: Option<f64>,
     ) -> Result<PictureFile, RunError> {
         let format = edit_request::output(&task.spec)
             .map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
@@ -197,7 +205,7 @@ impl EditorRunner {
             device: &self.model.device,
             dtype: &self.model.dtype,
         };
-        let metadata = settings_json::json(&opened.request, &origin).to_string();
+        let metadata = settings_json::json(&opened.request, &origin, confidence).to_string();
         let bytes = encode::encode(&picture, format, &metadata).map_err(|error| {
             RunError::Fault(Fault::new(Reason::InvalidArgument, error.to_string()))
         })?;
@@ -296,6 +304,13 @@ fn failed(error: &EditError) -> RunError {
     let reason = match error {
         EditError::Interrupted(_) => return RunError::Interrupted,
         EditError::NotParsed(_) => Reason::ObjectNotFound,
+        EditError::LowConfidence { confidence, .. } => {
+            let message = format!(
+                "{error}; name another object, give `spec.mask`, or lower `spec.min_confidence`"
+            );
+            let fault = Fault::new(Reason::LowConfidence, message);
+            return RunError::Fault(fault.with("confidence", confidence));
+        }
         EditError::EmptyMask => Reason::EmptyMask,
         EditError::Picture(_) | EditError::OtherGrid { .. } => Reason::BadMask,
         EditError::UnknownCluster { .. } | EditError::NothingFound => Reason::InvalidArgument,
@@ -348,6 +363,11 @@ mod tests {
                 "`spec.strict`",
             ),
             (EditError::EmptyMask, Reason::EmptyMask, "`spec.mask`"),
+            (
+                EditError::LowConfidence { object: text(), confidence: 0.1, least: 0.5 },
+                Reason::LowConfidence,
+                "`spec.min_confidence`",
+            ),
         ] {
             let (found, message) = said(error);
             assert_eq!(found, reason);

@@ -21,6 +21,7 @@ pub enum Reason {
     BadMask,
     EmptyMask,
     ObjectNotFound,
+    LowConfidence,
     JobNotFound,
     ArtifactNotFound,
     RequestIdReused,
@@ -81,13 +82,14 @@ pub struct Fault {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::InvalidArgument,
         Self::BadImage,
         Self::ImageTooLarge,
         Self::BadMask,
         Self::EmptyMask,
         Self::ObjectNotFound,
+        Self::LowConfidence,
         Self::JobNotFound,
         Self::ArtifactNotFound,
         Self::RequestIdReused,
@@ -123,6 +125,7 @@ impl Reason {
             Self::BadMask => "BAD_MASK",
             Self::EmptyMask => "EMPTY_MASK",
             Self::ObjectNotFound => "OBJECT_NOT_FOUND",
+            Self::LowConfidence => "LOW_CONFIDENCE",
             Self::JobNotFound => "JOB_NOT_FOUND",
             Self::ArtifactNotFound => "ARTIFACT_NOT_FOUND",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
@@ -163,7 +166,8 @@ impl Reason {
             | Self::ImageTooLarge
             | Self::BadMask
             | Self::EmptyMask
-            | Self::ObjectNotFound => Code::InvalidArgument,
+            | Self::ObjectNotFound
+            | Self::LowConfidence => Code::InvalidArgument,
             Self::JobNotFound | Self::ArtifactNotFound => Code::NotFound,
             Self::RequestIdReused => Code::AlreadyExists,
             Self::MaskNotProposed

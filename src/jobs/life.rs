@@ -285,6 +285,7 @@ impl Draft {
             clusters: found.clusters,
             localization_source: found.source as i32,
             covered: found.covered,
+            confidence: found.confidence,
         };
         self.job().mask = Some(proposed.clone());
         self.event(Event::MaskProposed(proposed.clone()));

@@ -92,6 +92,8 @@ pub struct Found {
     pub area: f64,
     /// See [`v1::MaskProposed`].
     pub covered: Option<v1::CoveredArea>,
+    /// How sure it is that the object is there, 0 to 1, if that can be told.
+    pub confidence: Option<f64>,
 }
 
 /// What pass 2 gives.

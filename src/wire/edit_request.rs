@@ -56,6 +56,9 @@ pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSetti
     if let Some(threshold) = spec.threshold {
         settings.threshold = Some(Tau::try_from(threshold).map_err(taken("threshold"))?);
     }
+    if let Some(least) = spec.min_confidence {
+        settings.min_confidence = least.try_into().map_err(taken("min_confidence"))?;
+    }
     settings.refine = spec.refine.unwrap_or(settings.refine);
     if let Some(grow) = spec.grow {
         settings.grow = grow.try_into().map_err(taken("grow"))?;

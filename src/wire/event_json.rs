@@ -40,6 +40,7 @@ pub fn localized(localization: &Localization) -> Value {
     json!({"localized": {
         "clusters": localization.clusters.iter().map(cluster).collect::<Vec<_>>(),
         "words": localization.words.iter().map(word).collect::<Vec<_>>(),
+        "confidence": localization.confidence,
     }})
 }
 

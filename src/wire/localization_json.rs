@@ -56,6 +56,8 @@ struct File {
     scored_by: ScoreRecord,
     #[serde(default)]
     contrast: Option<f64>,
+    #[serde(default)]
+    confidence: Option<f64>,
     fallback: Option<FallbackRecord>,
     #[serde(default = "stands")]
     stands: bool,
@@ -106,7 +108,7 @@ impl SavedLocalization {
     pub fn to_json(&self) -> String {
         let Localization { instruction, grid, resolution, labels, clusters, words, .. } =
             &self.localization;
-        let &Localization { scored_by, contrast, fallback, stands, covers, .. } =
+        let &Localization { scored_by, contrast, confidence, fallback, stands, covers, .. } =
             &self.localization;
         let file = File {
             version: VERSION,
@@ -120,6 +122,7 @@ impl SavedLocalization {
             words: words.iter().map(WordRecord::from).collect(),
             scored_by: scored_by.into(),
             contrast,
+            confidence,
             fallback: fallback.map(FallbackRecord::from),
             stands,
             covers: covers.map(|it| (it.width, it.height)),
@@ -146,6 +149,8 @@ impl SavedLocalization {
                 words: file.words.into_iter().map(WordMap::from).collect(),
                 scored_by: file.scored_by.into(),
                 contrast: file.contrast,
+                confidence: file.confidence,
+                evidence: None,
                 fallback: file.fallback.map(Fallback::from),
                 stands: file.stands,
                 covers: file.covers.map(|(width, height)| Size::new(width, height)),
@@ -166,6 +171,9 @@ fn check(file: &File) -> Result<(), LocalizationJsonError> {
     }
     if cells(file.grid) == 0 || cells(file.grid) != file.labels.len() as u64 {
         return inconsistent("`labels`");
+    }
+    if file.confidence.is_some_and(|it| !(0.0..=1.0).contains(&it)) {
+        return inconsistent("`confidence`");
     }
     let ids = file.clusters.iter().map(|cluster| usize::from(cluster.id));
     if !ids.eq(1..=file.clusters.len()) {
@@ -280,6 +288,8 @@ mod tests {
                 words: vec![word],
                 scored_by: ScoreSource::NoiseDifference,
                 contrast: Some(1.25),
+                confidence: Some(0.75),
+                evidence: None,
                 fallback: Some(Fallback::NonePassed),
                 stands: false,
                 covers: Some(Size::new(6, 5)),
@@ -300,6 +310,7 @@ mod tests {
             ("[1,2,1,2,1,2]", "[1,2,1,2,1]"),
             ("[1,2,1,2,1,2]", "[1,2,1,2,1,3]"),
             ("\"id\":2", "\"id\":4"),
+            ("\"confidence\":0.75", "\"confidence\":1.5"),
             ("\"grid\":[2,3],\"values\"", "\"grid\":[4000000000,4000000000],\"values\""),
             ("{", ""),
         ] {

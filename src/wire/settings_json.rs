@@ -23,8 +23,8 @@ pub struct Origin<'a> {
     pub dtype: &'a str,
 }
 
-/// All that is needed to make the picture again.
-pub fn json(request: &EditRequest, origin: &Origin<'_>) -> Value {
+/// All that is needed to make the picture again, and how sure its localization was, if one was made.
+pub fn json(request: &EditRequest, origin: &Origin<'_>, confidence: Option<f64>) -> Value {
     let settings = &request.settings;
     let mask = &request.mask;
     json!({
@@ -54,6 +54,8 @@ pub fn json(request: &EditRequest, origin: &Origin<'_>) -> Value {
         "localizer": settings.localizer.name(),
         "score": settings.score.name(),
         "threshold": settings.threshold.map(Tau::get),
+        "min_confidence": settings.min_confidence.get(),
+        "confidence": confidence,
         "refine": settings.refine,
         "grow": settings.grow.get(),
         "blend": settings.blend,

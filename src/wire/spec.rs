@@ -252,6 +252,7 @@ fn write_back(spec: &mut EditSpec, settings: &EditSettings) {
     spec.tau = Some(settings.tau.get());
     spec.cluster_count = Some(settings.clusters.get());
     spec.threshold = settings.threshold.map(Tau::get);
+    spec.min_confidence = Some(settings.min_confidence.get());
     spec.refine = Some(settings.refine);
     spec.grow = Some(settings.grow.get());
     let scheduler = |kind: SchedulerKind| enums::to_scheduler(kind) as i32;

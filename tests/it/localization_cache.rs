@@ -9,6 +9,7 @@ use retouch::{
         editor::Editor,
         event::{EditEvent, LocalizationSource, Pass},
         iam_edit::{localization::LocalizationInstruction, localization_map::Localization},
+        knobs::Confidence,
         localization_cache::{Key, LocalizationCache},
         localizer::ClusterScore,
         request::{EditRequest, MethodKind, Preserve, PreviewDecode, Unparsed},
@@ -44,7 +45,8 @@ fn request() -> EditRequest {
         action: None,
         unparsed: Unparsed::Refuse,
         seed: 5,
-        settings,
+        // Models of random weights are sure of nothing.
+        settings: EditSettings { min_confidence: Confidence::try_from(0.0).unwrap(), ..settings },
         mask: MaskChoice::default(),
         preview_every: 0,
         preview_decode: PreviewDecode::Linear,

@@ -15,6 +15,7 @@ use retouch::{
             attn_store::{AttnStore, Grid, WatchedLevels},
             localization_map::{Localization, LocalizedPrompt, Maps},
         },
+        knobs::Confidence,
         request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
         session::EditSession,
         settings::{EditSettings, Modulation},
@@ -117,7 +118,11 @@ impl Case {
             action: None,
             unparsed: Unparsed::Refuse,
             seed: SEED,
-            settings,
+            // Models of random weights are sure of nothing.
+            settings: EditSettings {
+                min_confidence: Confidence::try_from(0.0).unwrap(),
+                ..settings
+            },
             mask: MaskChoice { shapes: Some(drawn(&mask)), ..MaskChoice::default() },
             preview_every: 0,
             preview_decode: PreviewDecode::Linear,

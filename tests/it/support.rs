@@ -10,6 +10,7 @@ use retouch::{
     attn_processor::{AttnProcessor, AttnSite},
     editing::{
         edit_mask::MaskChoice,
+        knobs::Confidence,
         request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
         settings::EditSettings,
     },
@@ -44,7 +45,8 @@ pub(crate) fn edit_request(
         action: None,
         unparsed: Unparsed::Refuse,
         seed: 1,
-        settings,
+        // Models of random weights are sure of nothing.
+        settings: EditSettings { min_confidence: Confidence::try_from(0.0).unwrap(), ..settings },
         mask: MaskChoice::default(),
         preview_every: 0,
         preview_decode: PreviewDecode::Linear,

@@ -129,6 +129,8 @@ impl<'a> Translator<'a> {
             words: std::mem::take(&mut self.words),
             scored_by: ScoreSource::Attention,
             contrast: None,
+            confidence: proposed.confidence,
+            evidence: None,
             fallback: None,
             stands: true,
             covers: proposed.covered.map(|it| Size::new(it.width, it.height)),

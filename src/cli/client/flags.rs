@@ -32,6 +32,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("object", &["object"]),
     ("action", &["action"]),
     ("strict", &["strict"]),
+    ("min_confidence", &["min_confidence"]),
     ("tau", &["tau"]),
     ("k", &["cluster_count"]),
     ("localize_steps", &["localize_steps"]),

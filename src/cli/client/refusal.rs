@@ -79,6 +79,7 @@ impl Refusal {
             (_, "BAD_IMAGE" | "IMAGE_TOO_LARGE" | "BAD_MASK" | "EMPTY_MASK")
             | (Code::OutOfRange, _) => 3,
             (_, "OBJECT_NOT_FOUND") => 4,
+            (_, "LOW_CONFIDENCE") => 10,
             (_, "MODEL_UNUSABLE" | "MODEL_NOT_FOUND") => 5,
             (
                 Code::InvalidArgument
@@ -222,6 +223,7 @@ mod tests {
     fn faults_of_pictures_and_of_servers_have_exit_codes_of_their_own() {
         assert_eq!(with_reason(Code::InvalidArgument, "BAD_MASK").exit_code(), 3);
         assert_eq!(with_reason(Code::InvalidArgument, "OBJECT_NOT_FOUND").exit_code(), 4);
+        assert_eq!(with_reason(Code::InvalidArgument, "LOW_CONFIDENCE").exit_code(), 10);
         assert_eq!(with_reason(Code::InvalidArgument, "INVALID_ARGUMENT").exit_code(), 2);
         assert_eq!(with_reason(Code::Unauthenticated, "BAD_KEY").exit_code(), 8);
         let lost = with_reason(Code::Unavailable, "WORKER_LOST");

@@ -186,6 +186,7 @@ pub(crate) fn spec(args: &EditArgs, image: v1::Image, format: OutputFormat, seed
         action: localization.action.map_or(0, |it| enums::to_action(it.into()) as i32),
         resize: resize(sampling.size),
         strict: localization.strict,
+        min_confidence: localization.min_confidence,
         negative_prompt: sampling.negative_prompt.clone(),
         scheduler: sampling.scheduler.map_or(0, |it| enums::to_scheduler(it.into()) as i32),
         preset: match sampling.preset {

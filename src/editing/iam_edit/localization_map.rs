@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use crate::editing::{
     iam_edit::{
         attn_store::Grid,
+        confidence::Evidence,
         selection::{self, Fallback},
     },
     localizer::ScoreSource,
@@ -34,6 +35,10 @@ pub struct Localization {
     pub scored_by: ScoreSource,
     /// How much more attention the best cluster has than the picture; none where attention was not looked at.
     pub contrast: Option<f64>,
+    /// How sure it is that the object stands where the mask is, 0 to 1; none for what is added, and where attention was not looked at.
+    pub confidence: Option<f64>,
+    /// What that was told from; none where the localization was made elsewhere.
+    pub evidence: Option<Evidence>,
     /// Why the selection is not what the threshold says.
     pub fallback: Option<Fallback>,
     /// Whether what was looked for stands in the picture, so that the picture's edges say something of its outline.
@@ -194,6 +199,8 @@ impl Localization {
             words,
             scored_by: ScoreSource::Attention,
             contrast: None,
+            confidence: None,
+            evidence: None,
             fallback: None,
             stands: true,
             covers: None,
@@ -229,9 +236,21 @@ pub fn contrast(prompt: LocalizedPrompt<'_>, maps: Maps<'_>, labels: &[i64]) -> 
 }
 
 /// Each object's attention at the cells of ISAM.
-fn object_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Vec<f32>> {
+pub(super) fn object_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Vec<f32>> {
     let at_isam = |object: Field| resize_nearest(&object.values, maps.icam_grid, maps.isam_grid);
     object_fields(prompt, maps).into_iter().map(at_isam).collect()
+}
+
+/// The greatest attention to the least attended word of each object.
+pub(super) fn weakest_words(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<f32> {
+    let peak = |word: &Range<usize>| {
+        phrase_map(maps.icam, prompt.tokens, word).into_iter().fold(0.0, f32::max)
+    };
+    let weakest = |object: &Range<usize>| {
+        let words = words(prompt.text).filter(|it| overlaps(object, it));
+        words.map(|it| peak(&it)).fold(f32::INFINITY, f32::min)
+    };
+    prompt.objects.iter().map(weakest).map(|it| if it.is_finite() { it } else { 0.0 }).collect()
 }
 
 /// Each object's attention, mean probabilities of its tokens.

@@ -5,6 +5,7 @@
 
 pub mod attn_modulator;
 pub mod attn_store;
+pub mod confidence;
 pub mod localization;
 pub mod localization_map;
 pub mod noun_embeddings;
@@ -24,6 +25,7 @@ use crate::editing::{
     iam_edit::{
         attn_modulator::AttnModulator,
         attn_store::{AttnStore, Grid, WatchedLevels},
+        confidence::Evidence,
         localization::LocalizationInstruction,
         localization_map::{Localization, LocalizedPrompt, Maps},
         predicted_change::predicted_change,
@@ -122,11 +124,13 @@ pub fn localize(
     let attention = InstructionAttention::gather(session, instruction, sink)?;
     let (prompt, maps) = (attention.prompt(instruction), attention.maps());
 
+    let source = session.image_latents()?.to_kind(Kind::Float);
+    let source = source * session.pipeline.geometry().scaling_factor;
+    let change = predicted_change(&source, &attention.predicted);
+
     // 2. What is added stands where the run draws it, if that is to be followed.
     if !instruction.stands && settings.localization.added_by == AddedBy::PredictedChange {
-        let source = session.image_latents()?.to_kind(Kind::Float);
-        let source = source * session.pipeline.geometry().scaling_factor;
-        let field = predicted_change(&source, &attention.predicted);
+        let field = change.normalized();
         let threshold = settings.threshold.map_or(predicted_change::THRESHOLD, Tau::get);
         let words = localization_map::word_maps(prompt, maps);
         let found = Localization::from_threshold(prompt.text, &field, threshold, words);
@@ -141,13 +145,25 @@ pub fn localize(
         ClusterScore::NoiseDifference => true,
         ClusterScore::Auto => localization_map::contrast(prompt, maps, &labels) < MIN_CONTRAST,
     };
-    if by_difference {
+    let found = if by_difference {
         let relevance = watch_your_steps::relevance(session)?;
         // The relevance has another scale than attention, and so its own threshold.
         let threshold = settings.threshold.map_or(watch_your_steps::THRESHOLD, Tau::get);
-        return Ok(Localization::from_relevance(prompt, maps, &labels, &relevance, threshold));
+        Localization::from_relevance(prompt, maps, &labels, &relevance, threshold)
+    } else {
+        Localization::from_labels(prompt, maps, &labels, tau)
+    };
+
+    // 4. How sure that is; an addition is not there yet.
+    if !instruction.stands {
+        return Ok(found);
     }
-    Ok(Localization::from_labels(prompt, maps, &labels, tau))
+    let calibration = settings.localization.confidence.as_ref();
+    let objects = Evidence::of_objects(&found, prompt, maps, &change).into_iter();
+    let judged = objects.map(|it| (it.confidence(calibration), it));
+    let least = judged.min_by(|one, other| one.0.total_cmp(&other.0));
+    let (confidence, evidence) = least.unzip();
+    Ok(Localization { confidence, evidence, ..found })
 }
 
 /// Pass 2: edits inside the mask and returns the clean latents (1, 4, h, w).

@@ -12,7 +12,7 @@ use crate::pipelines::LatentSize;
 /// The share of the greatest change from which a cell is edited.
 pub const THRESHOLD: f64 = 0.1;
 
-/// How far `predicted` is from `source`, both (1, 4, h, w): mean over channels and 3x3 cells, 0 to 1.
+/// How far `predicted` is from `source`, both (1, 4, h, w): mean over channels and 3x3 cells, in units of latents.
 pub fn predicted_change(source: &Tensor, predicted: &Tensor) -> Field {
     let apart = (predicted - source).abs();
     let apart = apart.mean_dim([1i64].as_slice(), true, Kind::Float); // (1, 1, h, w)
@@ -20,7 +20,7 @@ pub fn predicted_change(source: &Tensor, predicted: &Tensor) -> Field {
     let LatentSize { height, width } = LatentSize::of(source);
     let values = Vec::<f32>::try_from(smooth.contiguous().view(-1));
     let values = values.expect("a field is a vector of numbers");
-    Field { grid: Grid { height, width }, values }.normalized()
+    Field { grid: Grid { height, width }, values }
 }
 
 #[cfg(test)]
@@ -34,7 +34,7 @@ mod tests {
         let source = Tensor::zeros([1, 4, 6, 8], (Kind::Float, Device::Cpu));
         let predicted = source.copy();
         let _ = predicted.narrow(2, 1, 3).narrow(3, 4, 3).fill_(-2.0);
-        let field = predicted_change(&source, &predicted);
+        let field = predicted_change(&source, &predicted).normalized();
         assert_eq!(field.grid, Grid { height: 6, width: 8 });
         let highest = field.values.iter().position(|&it| it >= 1.0);
         assert_eq!(highest, Some(2 * 8 + 5));

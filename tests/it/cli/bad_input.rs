@@ -45,6 +45,7 @@ const VALUES: &[Case] = &[
     ("SCENE|remove the star|--seed|-1", 2, &["-1", "--seed"]),
     ("SCENE|remove the star|--tau|1.5", 2, &["tau is 1.5", "0 to 1"]),
     ("SCENE|remove the star|--tau|nan", 2, &["tau is NaN", "0 to 1"]),
+    ("SCENE|remove the star|--min-confidence|1.5", 2, &["min confidence is 1.5", "0 to 1"]),
     ("SCENE|remove the star|--k|1", 2, &["k is 1", "2 to 32"]),
     ("SCENE|remove the star|--size|fit:4", 2, &["fit:4", "16 to 8192"]),
     ("SCENE|remove the star|--size|native|--max-pixels|100", 2, &["64x64", "--max-pixels"]),

@@ -4,6 +4,8 @@
 mod bad_input;
 // How many steps a localization needs.
 mod bench;
+// How sure a localization is.
+mod confidence;
 // Masks, boxes, clusters and what they leave untouched.
 mod masks;
 // What of a picture comes back.

@@ -115,7 +115,10 @@ async fn an_edit_over_the_wire_is_the_local_one_with_every_map() {
                 assert!(heatmap.max >= heatmap.min && heatmap.max <= 1.0);
                 assert!(open(heatmap.image.as_ref()).as_luma16().is_some());
             }
-            Event::MaskProposed(it) => assert_eq!(open(it.mask.as_ref()).dimensions(), size),
+            Event::MaskProposed(it) => {
+                assert_eq!(open(it.mask.as_ref()).dimensions(), size);
+                assert!((0.0..=1.0).contains(&it.confidence.unwrap()));
+            }
             Event::MaskSettled(it) => assert_eq!(open(it.mask.as_ref()).dimensions(), size),
             Event::Preview(preview) => {
                 previews += 1;
@@ -183,6 +186,21 @@ async fn what_is_asked_for_decides_what_is_run() {
         reason(&refused.unwrap_err()),
         (Code::InvalidArgument, "OBJECT_NOT_FOUND".to_owned())
     );
+    // An object that is hardly found is a warning with its figure, or an error of its own, reused or not.
+    let absent = EditSpec { instruction: "make the unicorn yellow".to_owned(), ..edit() };
+    let (job, told) = run(absent.clone()).await;
+    let job = job.unwrap();
+    assert!(told.iter().any(|it| it.starts_with("warning LOW_CONFIDENCE")), "{told:?}");
+    assert!(job.mask.unwrap().confidence.unwrap() < 0.5);
+    assert_eq!(job.spec.unwrap().min_confidence, Some(0.5));
+    let low = (Code::InvalidArgument, "LOW_CONFIDENCE".to_owned());
+    let reuse_localization_of = job.name;
+    for strict in [absent.clone(), EditSpec { reuse_localization_of, ..absent.clone() }] {
+        let (refused, _) = run(EditSpec { strict: true, ..strict }).await;
+        assert_eq!(reason(&refused.unwrap_err()), low);
+    }
+    let (job, _) = run(EditSpec { strict: true, min_confidence: Some(0.0), ..absent }).await;
+    assert_eq!(job.unwrap().state(), State::Succeeded);
     // The plain backbone has one pass.
     let method = v1::Method::InstructPix2pix as i32;
     let (job, told) = run(EditSpec { method, ..edit() }).await;

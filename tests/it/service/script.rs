@@ -110,6 +110,7 @@ impl Runner for Script {
             v1::Heatmap { word: "bee".to_owned(), max: 1.0, is_object: true, ..Default::default() };
         Ok(Localized {
             found: Some(Found {
+                confidence: Some(0.9),
                 json: task.localization.clone().unwrap_or_else(|| Bytes::from_static(b"{}")),
                 source: v1::LocalizationSource::Pass,
                 clusters: vec![cluster(1, 0.9, true), cluster(2, 0.1, false)],

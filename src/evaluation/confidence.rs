@@ -1,0 +1,168 @@
+//! How well a localization's confidence tells objects that are there from objects that are not.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use crate::editing::{editor::Editor, iam_edit::confidence::Evidence};
+use crate::evaluation::{
+    EvaluationError,
+    dataset::Item,
+    runner::{self, Plan},
+};
+use crate::sampling::Interrupted;
+
+/// The key of a manifest that says of what kind the absence of an item's object is; `no` or `false` is an object that is there.
+const ABSENT: &str = "absent";
+
+/// One localization.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The item.
+    pub id: String,
+    /// Of what kind the absence of its object is; `None` for one that is there.
+    pub absent: Option<String>,
+    /// How sure the localization is.
+    pub confidence: f64,
+    /// What that was told from.
+    pub evidence: Evidence,
+}
+
+/// How well objects that are there are told from those of one kind of absence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Separation {
+    /// Objects that are not there.
+    pub absent: usize,
+    /// The chance that an object that is there has the higher confidence: the area under the ROC curve, 0.5 for a guess.
+    pub auroc: f64,
+    /// Share of the absent objects that are not warned of.
+    pub passed: f64,
+}
+
+/// What was measured.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Every localization with a confidence.
+    pub judged: Vec<Judged>,
+    /// Items whose localization has none, or whose instruction means the whole picture.
+    pub passed_over: usize,
+}
+
+/// Localizes every item of a plan, whose methods do not matter; `told` hears of each step, and of each item that is done.
+///
+/// # Errors
+/// [`EvaluationError`] of the first item that can't be read or localized, or if `told` breaks.
+pub fn measure(
+    editor: &Editor,
+    plan: &Plan,
+    told: &mut dyn FnMut(Option<&Item>) -> ControlFlow<Interrupted>,
+) -> Result<Outcome, EvaluationError> {
+    let mut outcome = Outcome { judged: Vec::new(), passed_over: 0 };
+    for item in &plan.dataset.items {
+        let pictures = item.load().map_err(|fault| EvaluationError::Manifest {
+            path: plan.dataset.path.clone(),
+            line: item.line,
+            fault,
+        })?;
+        let request = runner::request(plan, item, &pictures);
+        let found = editor.localize(&request, &mut |_| told(None))?;
+        match found.and_then(|it| it.confidence.zip(it.evidence)) {
+            Some((confidence, evidence)) => outcome.judged.push(Judged {
+                id: item.id.clone(),
+                absent: absence(item),
+                confidence,
+                evidence,
+            }),
+            None => outcome.passed_over += 1,
+        }
+        if let ControlFlow::Break(interrupted) = told(Some(item)) {
+            return Err(EvaluationError::Edit(interrupted.into()));
+        }
+    }
+    Ok(outcome)
+}
+
+fn absence(item: &Item) -> Option<String> {
+    let kind = item.strata.iter().find(|(key, _)| key == ABSENT).map(|(_, kind)| kind.as_str());
+    kind.filter(|it| !matches!(*it, "no" | "false")).map(str::to_owned)
+}
+
+impl Outcome {
+    /// The share of the objects that are there with less than a confidence: warned of for nothing.
+    pub fn warned_for_nothing(&self, least: f64) -> f64 {
+        let there = self.there();
+        there.iter().filter(|&&it| it < least).count() as f64 / there.len().max(1) as f64
+    }
+
+    /// How each kind of absence is told from what is there, and all of them together, by kind.
+    pub fn separations(&self, least: f64) -> BTreeMap<&str, Separation> {
+        let there = self.there();
+        let mut kinds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for judged in &self.judged {
+            if let Some(kind) = &judged.absent {
+                kinds.entry(kind).or_default().push(judged.confidence);
+                kinds.entry("all").or_default().push(judged.confidence);
+            }
+        }
+        let separation = |absent: &[f64]| Separation {
+            absent: absent.len(),
+            auroc: auroc(&there, absent),
+            passed: absent.iter().filter(|&&it| it >= least).count() as f64 / absent.len() as f64,
+        };
+        kinds.iter().map(|(kind, absent)| (*kind, separation(absent))).collect()
+    }
+
+    /// The confidences of the objects that are there.
+    pub fn there(&self) -> Vec<f64> {
+        self.judged.iter().filter(|it| it.absent.is_none()).map(|it| it.confidence).collect()
+    }
+}
+
+/// The share of pairs in which the first is higher; equal ones count half. 0.5 without pairs.
+fn auroc(there: &[f64], absent: &[f64]) -> f64 {
+    let pairs = there.iter().flat_map(|one| absent.iter().map(move |other| one.total_cmp(other)));
+    let won: f64 = pairs
+        .map(|it| match it {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        })
+        .sum();
+    let count = there.len() * absent.len();
+    if count == 0 { 0.5 } else { won / count as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(absent: Option<&str>, confidence: f64) -> Judged {
+        let evidence = Evidence {
+            contrast: 1.0,
+            inside: 0.0,
+            spread: 1.0,
+            peak: 0.0,
+            weakest: 0.0,
+            mean: 0.0,
+            agreement: 0.0,
+        };
+        Judged { id: String::new(), absent: absent.map(str::to_owned), confidence, evidence }
+    }
+
+    #[test]
+    fn errors_are_counted_on_both_sides_and_by_kind() {
+        let judged = vec![
+            judged(None, 0.9),
+            judged(None, 0.4),
+            judged(Some("noun"), 0.6),
+            judged(Some("word"), 0.1),
+            judged(Some("word"), 0.4),
+        ];
+        let outcome = Outcome { judged, passed_over: 0 };
+        assert!((outcome.warned_for_nothing(0.5) - 0.5).abs() < 1e-9);
+        let found = outcome.separations(0.5);
+        assert_eq!(found.keys().copied().collect::<Vec<_>>(), ["all", "noun", "word"]);
+        assert_eq!(found["noun"], Separation { absent: 1, auroc: 0.5, passed: 1.0 });
+        // Of four pairs three are won and one is equal.
+        assert_eq!(found["word"], Separation { absent: 2, auroc: 0.875, passed: 0.0 });
+        assert!((found["all"].auroc - 0.75).abs() < 1e-9);
+    }
+}
