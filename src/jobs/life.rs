@@ -362,8 +362,7 @@ impl Draft {
     // === the end ===
 
     fn succeed(&mut self, mut result: v1::EditResult) {
-        let provenance = self.job().result.take().and_then(|it| it.provenance);
-        result.provenance = provenance;
+        result.provenance = self.job().result.take().and_then(|it| it.provenance);
         self.job().result = Some(result);
         // The timings count the pass that ends here.
         let (events, sequence) = (self.events.len(), self.job().last_sequence);
