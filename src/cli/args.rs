@@ -61,10 +61,14 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct EditArgs {
     #[command(flatten)]
-    pub(crate) input: InputArgs,
+    pub(crate) input: EditInputArgs,
+    /// Make the picture of this file again: the instruction, the seed and every setting are those in its metadata. IMAGE and
+    /// --model must be those that it was made from; another --seed, and -n, make variants of it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params_from: Option<PathBuf>,
     /// Where the edited picture goes: a file, or `-` for standard output [default: IMAGE.edited.png beside the input].
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<PathBuf>,
@@ -94,6 +98,9 @@ pub(crate) struct EditArgs {
     pub(crate) variants: u32,
     #[command(flatten)]
     pub(crate) localization: LocalizationArgs,
+    /// Seed of the localization's noise [default: that of the edit].
+    #[arg(long, allow_hyphen_values = true, value_name = "N")]
+    pub(crate) localize_seed: Option<u64>,
     #[command(flatten)]
     pub(crate) mask: MaskArgs,
     /// Use what `retouch localize --save` found on the same picture, instead of a pass of its own.
@@ -136,6 +143,16 @@ pub(crate) struct InspectArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EditInputArgs {
+    /// The picture: PNG, JPEG or WebP; `-` is standard input.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: PathBuf,
+    /// What to do, such as "make the bee a bird".
+    #[arg(value_name = "INSTRUCTION", required_unless_present = "params_from")]
+    pub(crate) instruction: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct InputArgs {
     /// The picture: PNG, JPEG or WebP; `-` is standard input.
@@ -147,7 +164,7 @@ pub(crate) struct InputArgs {
     pub(crate) instruction: String,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct EncodingArgs {
     /// Type of the output [default: by the name's ending, png on standard output].
     #[arg(long, value_enum)]
@@ -168,9 +185,9 @@ pub(crate) struct ModelPathArg {
 pub(crate) struct ModelArgs {
     #[command(flatten)]
     pub(crate) path: ModelPathArg,
-    /// Where to compute: cpu, cuda or cuda:N.
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub(crate) device: String,
+    /// Where to compute: cpu, cuda or cuda:N [default: cpu].
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
     /// Precision of the networks.
     #[arg(long, value_enum, default_value_t = Dtype::Auto)]
     pub(crate) dtype: Dtype,
@@ -179,7 +196,21 @@ pub(crate) struct ModelArgs {
     pub(crate) threads: Option<u32>,
 }
 
-#[derive(Debug, Args)]
+impl EditArgs {
+    /// What to do; empty where `--params-from` says it.
+    pub(crate) fn instruction(&self) -> &str {
+        self.input.instruction.as_deref().unwrap_or_default()
+    }
+}
+
+impl ModelArgs {
+    /// Where to compute.
+    pub(crate) fn device(&self) -> &str {
+        self.device.as_deref().unwrap_or("cpu")
+    }
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct SamplingArgs {
     /// Seed of the noise [default: random, printed].
     #[arg(long, allow_hyphen_values = true, value_name = "N")]
@@ -208,7 +239,7 @@ pub(crate) struct SamplingArgs {
     pub(crate) preset: Option<Preset>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct MaskArgs {
     /// A mask: a picture of the input's proportions, at least half bright = edit; transparent parts stay, and are taken
     /// only beside paint of one light color. Repeatable; all masks, clusters and boxes together are the mask.
@@ -231,7 +262,7 @@ pub(crate) struct MaskArgs {
     pub(crate) feather: u32,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ReportArgs {
     /// Write previews, clusters, heat maps, mask, overlay and a contact sheet into this folder.
     #[arg(long, value_name = "DIR")]

@@ -12,11 +12,13 @@ use serde_json::json;
 use crate::cli::{
     args::{self, EditArgs},
     client,
+    effects::{self, Found},
     error::CliError,
     load::{self, Loaded},
     maps::{MapsFolder, Subject},
+    replay::Replay,
     reporter::{Interrupt, Reporter},
-    resolve,
+    resolve, reused,
     screen::{Screen, Stream},
     settings_record::{self, Made},
 };
@@ -30,7 +32,7 @@ use crate::picture::{
     encode::{self, OutputFormat},
     write::{self, Overwrite},
 };
-use crate::wire::{localization_json::SavedLocalization, settings_json};
+use crate::wire::edit_record::{EditRecord, Localized, Made as MadePicture, digests};
 
 /// Where results go, checked before any work.
 #[derive(Debug)]
@@ -56,8 +58,10 @@ pub(crate) fn results_stream(args: &EditArgs) -> Stream {
 /// # Errors
 /// [`CliError`] says what is wrong; nothing is written then.
 pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> {
+    let replay = Replay::open(args)?;
+    let args = replay.as_ref().map_or(args, |it| &it.args);
     if args.server.is_given() {
-        return client::edit::run(args, screen);
+        return client::edit::run(args, replay.as_ref(), screen);
     }
     args.server.refuse_alone()?;
 
@@ -66,13 +70,34 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let outputs = outputs(args)?;
     let picture = resolve::read_picture(&args.input.image, screen)?;
     encode::check(&picture.picture, outputs.format).map_err(CliError::Output)?;
-    let mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
-    if args.localization_file.is_none() {
-        resolve::check_finds(args.method.into(), &mask)?;
+    let mut mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
+    match &replay {
+        Some(replay) => {
+            replay.check_picture(&picture.picture)?;
+            replay.settle(&mut mask, picture.picture.size())?;
+        }
+        None => effects::check(args, Found::typed(&args.localization))?,
+    }
+    let saved = args
+        .localization_file
+        .as_deref()
+        .map(|path| reused::read(path, &picture, args, screen))
+        .transpose()?;
+    match (&saved, &replay) {
+        (Some(saved), Some(replay)) => replay.check_localization(saved)?,
+        (Some(_), None) => {}
+        (None, _) => resolve::check_finds(args.method.into(), &mask)?,
     }
 
     // 2. The model and the request.
     let loaded = load::load(&args.model)?;
+    let digest = loaded.editor.pipeline().digest();
+    if let Some(replay) = &replay {
+        replay.check_model(digest)?;
+    }
+    if let (Some(saved), Some(path)) = (&saved, &args.localization_file) {
+        reused::check_model(path, saved, digest)?;
+    }
     for note in &loaded.notes {
         screen.warning("MODEL", note);
     }
@@ -81,28 +106,37 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     if let Some(modulation) = args.modulation {
         settings.modulation = modulation.into();
     }
-    settings.preserve = preserve(args, outputs.format, screen)?;
+    let has_mask = mask.shapes.is_some() || saved.is_some();
+    settings.preserve = preserve(args, has_mask, outputs.format, screen)?;
+    settings.localization.seed = args.localize_seed;
+    if replay.is_none() {
+        let (localizer, score) = (Some(settings.localizer), Some(settings.score));
+        effects::check(args, Found { localizer, score })?;
+    }
     let geometry = loaded.editor.pipeline().geometry();
     let size = picture.picture.size();
     resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;
-    let mut request =
-        resolve::request(&args.input, &picture, settings, &args.localization, &args.sampling)?;
+    let mut request = resolve::request(
+        args.instruction(),
+        &picture,
+        settings,
+        &args.localization,
+        &args.sampling,
+    )?;
     resolve::show_text_notes(&request, screen);
     request.method = args.method.into();
     request.mask = mask;
     request.preview_every = usize::from(args.report.maps.is_some());
+    // What the variants share.
+    request.settings.localization.seed.get_or_insert(request.seed);
     screen.fact("seed", &json!(request.seed));
 
     // 3. Pass 1, unless it was made before or nothing needs it.
-    let saved = args
-        .localization_file
-        .as_deref()
-        .map(|path| read_localization(path, &picture))
-        .transpose()?;
     let mut reporter = Reporter::new(screen, &interrupt);
     if saved.is_none() {
         resolve::check_clusters(&request)?;
     }
+    let is_saved = saved.is_some();
     let localization = match saved {
         Some(saved) => {
             if request.needs_localization() {
@@ -114,6 +148,21 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
         None => None,
     };
     let localization = localization.as_deref();
+    let made_by = match localization.filter(|_| request.mask.needs_localization()) {
+        Some(found) if is_saved => Localized::Before(digests::localization_digest(found)),
+        Some(_) => Localized::Here,
+        None => Localized::No,
+    };
+    let confidence = localization.and_then(|it| it.confidence);
+    let name = loaded.name();
+    let preset = args.sampling.preset.map(|args::Preset::Paper| "paper");
+    let (input, format) = (&picture.picture, outputs.format);
+    let origin = loaded.origin(&name);
+    let made =
+        MadePicture { origin, preset, picture: input, format, localization: made_by, confidence };
+    if let Some(replay) = &replay {
+        replay.tell(&EditRecord::of(&request, &made), reporter.screen());
+    }
 
     // 4. Pass 2, once a variant.
     let first_seed = request.seed;
@@ -131,11 +180,13 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     // 5. Everything is written at the end, each file in one stroke.
     for (index, result) in results.iter().enumerate() {
         request.seed = first_seed.wrapping_add(index as u64);
-        let confidence = localization.and_then(|it| it.confidence);
-        let metadata = loaded.record(&request, confidence);
+        let metadata = EditRecord::of(&request, &made).to_json();
         let bytes = encode(&picture, result, outputs.format, &metadata)?;
         put(&outputs.paths[index], &bytes, outputs.overwrite)?;
         screen.written("edited", &outputs.paths[index]);
+        if let (Some(replay), 0) = (&replay, index) {
+            replay.compare(&bytes, screen)?;
+        }
     }
     request.seed = first_seed;
     if let Some(folder) = &outputs.maps {
@@ -153,7 +204,8 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     Ok(())
 }
 
-fn default_output(args: &EditArgs) -> PathBuf {
+/// Where the picture goes if nothing says it: beside the input.
+pub(crate) fn default_output(args: &EditArgs) -> PathBuf {
     let extension = match args.encoding.format {
         Some(args::Format::Jpeg) => "jpg",
         Some(args::Format::Webp) => "webp",
@@ -195,12 +247,10 @@ pub(crate) fn outputs(args: &EditArgs) -> Result<Outputs, CliError> {
 /// [`CliError::Usage`] where both are asked for.
 pub(crate) fn preserve(
     args: &EditArgs,
+    has_mask: bool,
     format: OutputFormat,
     screen: &mut Screen,
 ) -> Result<Preserve, CliError> {
-    let has_mask = !args.mask.mask.is_empty()
-        || !args.mask.boxes.is_empty()
-        || args.localization_file.is_some();
     match args.preserve.map(Preserve::from) {
         Some(Preserve::Pixel) if format.is_lossy() => Err(CliError::Usage(
             "--preserve pixel keeps pixels exactly, and a JPEG does not; write a PNG or WebP, or leave it out"
@@ -218,19 +268,6 @@ pub(crate) fn preserve(
             Ok(preserve)
         }
     }
-}
-
-/// Reads a saved pass 1 and refuses one of another picture.
-fn read_localization(path: &Path, picture: &Decoded) -> Result<SavedLocalization, CliError> {
-    let refuse = |reason: String| CliError::Localization { path: path.to_owned(), reason };
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-    let saved = SavedLocalization::from_json(&text).map_err(|error| refuse(error.to_string()))?;
-    if saved.image_sha256 != settings_json::picture_digest(&picture.picture.rgb) {
-        return Err(refuse(
-            "it was made on another picture; run `retouch localize` on this one".to_owned(),
-        ));
-    }
-    Ok(saved)
 }
 
 /// The same edit by another method, silently.

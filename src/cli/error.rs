@@ -30,6 +30,14 @@ pub(crate) enum CliError {
         /// Why.
         reason: String,
     },
+    /// A record of an edit that can't be made again.
+    #[error("{path}: {reason}")]
+    Record {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The model's files.
     #[error("model {path}: {source}")]
     Model {
@@ -156,7 +164,10 @@ impl CliError {
             | Self::OutOfRange(_)
             | Self::Usage(_) => 2,
             Self::Edit(
-                EditError::Picture(_) | EditError::EmptyMask | EditError::OtherGrid { .. },
+                EditError::Picture(_)
+                | EditError::EmptyMask
+                | EditError::OtherGrid { .. }
+                | EditError::OtherObject { .. },
             )
             | Self::Picture(_)
             | Self::Evaluation(
@@ -165,7 +176,8 @@ impl CliError {
                 | EvaluationError::NoItems { .. },
             )
             | Self::Manifest { .. }
-            | Self::Localization { .. } => 3,
+            | Self::Localization { .. }
+            | Self::Record { .. } => 3,
             Self::Edit(EditError::NoAttention | EditError::NoUnrelatedWord { .. })
             | Self::Model { .. } => 5,
             Self::UnknownDevice(_) | Self::Cuda(_) | Self::DeviceFailed(_) => 6,

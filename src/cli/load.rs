@@ -12,7 +12,7 @@ use crate::cli::{
     args::{Dtype, ModelArgs, ModelPathArg},
     error::{CliError, ModelError},
 };
-use crate::editing::{editor::Editor, request::EditRequest, settings::EditSettings};
+use crate::editing::{editor::Editor, settings::EditSettings};
 use crate::kernels::{
     cpu, cuda,
     cuda_library::{event, fused, graph::CudaRecorder},
@@ -25,7 +25,10 @@ use crate::pipelines::{
     instruct_pix2pix::InstructPix2PixPipeline,
     load::{self, LoadError},
 };
-use crate::wire::settings_json::{self, Origin};
+use crate::wire::edit_record::Origin;
+
+/// The libtorch that this is built for.
+pub(crate) const LIBTORCH: &str = "2.11.0";
 
 /// Where the demo model lies in a clone, and beside an installed command.
 const DEMO_MODEL: [&str; 2] = ["assets/demo-model", "share/retouch/demo-model"];
@@ -56,21 +59,27 @@ impl Loaded {
         name(&self.path)
     }
 
-    /// How a picture was made with it, as JSON for the picture's file.
-    pub(crate) fn record(&self, request: &EditRequest, confidence: Option<f64>) -> String {
-        let origin = Origin {
-            model: &self.name(),
+    /// What a record says of it; `name` is [`Self::name`].
+    pub(crate) fn origin<'a>(&'a self, name: &'a str) -> Origin<'a> {
+        Origin {
+            model: name,
             model_digest: self.editor.pipeline().digest(),
             device: &self.device,
             dtype: self.dtype,
-        };
-        settings_json::json(request, &origin, confidence).to_string()
+            libtorch: LIBTORCH,
+        }
     }
 }
 
-/// A model's name: that of its folder or file.
+/// A model's name: that of its folder or file, whatever way leads there.
 pub(crate) fn name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    // `.`, `..` and `a/..` end in no name of their own.
+    let named = match path.file_name() {
+        Some(_) => None,
+        None => path.canonicalize().ok(),
+    };
+    let name = named.as_deref().unwrap_or(path).file_name();
+    name.unwrap_or("model".as_ref()).to_string_lossy().into_owned()
 }
 
 /// The model that is meant: the one given, else the demo model, whatever the current folder is.
@@ -135,7 +144,7 @@ impl Facts {
 
 fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliError> {
     let path = model_path(&args.path)?;
-    let device = device(&args.device)?;
+    let device = device(args.device())?;
     let threads = args.threads.map_or_else(cpu::default_threads, |it| it as usize);
     tch::set_num_threads(threads as i32);
     if SPIN_VARIABLES.iter().all(|it| std::env::var_os(it).is_none()) {
@@ -158,7 +167,7 @@ fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliErr
             Err(error) => notes.push(format!("steps are slower without CUDA graphs: {error}")),
         }
     }
-    Ok((pipeline, Facts { settings, path, device: args.device.clone(), dtype, notes }))
+    Ok((pipeline, Facts { settings, path, device: args.device().to_owned(), dtype, notes }))
 }
 
 fn open(

@@ -9,7 +9,7 @@ use crate::editing::{
 };
 use crate::sampling::OutOfRange;
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct LocalizationArgs {
     /// The object to edit, instead of the one found in the instruction.
     #[arg(long, value_name = "TEXT")]

@@ -18,7 +18,10 @@ use crate::cli::{
 };
 use crate::editing::{edit_mask::EditMask, session::EditSession};
 use crate::picture::write::{self, Overwrite};
-use crate::wire::{localization_json::SavedLocalization, settings_json};
+use crate::wire::{
+    edit_record::digests,
+    localization_json::{Asked, SavedLocalization},
+};
 
 /// Where a command's results are printed: on standard error if standard output holds the mask.
 pub(crate) fn results_stream(args: &LocalizeArgs) -> Stream {
@@ -62,8 +65,13 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     let pipeline = loaded.editor.pipeline();
     let size = picture.picture.size();
     resolve::check_work_size(size, settings.resize, pipeline.geometry(), args.sampling.max_pixels)?;
-    let mut request =
-        resolve::request(&args.input, &picture, settings, &args.localization, &args.sampling)?;
+    let mut request = resolve::request(
+        &args.input.instruction,
+        &picture,
+        settings,
+        &args.localization,
+        &args.sampling,
+    )?;
     resolve::show_text_notes(&request, screen);
     request.mask = mask;
     resolve::check_clusters(&request)?;
@@ -72,9 +80,10 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
 
     // 3. Pass 1, and the mask of it.
     let mut reporter = Reporter::new(screen, &interrupt);
+    let session = EditSession::new(pipeline, &request);
+    loaded.editor.warn_of_cut_texts(&session, &mut reporter)?;
     let localization = loaded.editor.localize(&request, &mut reporter)?;
     let mut record = reporter.into_record();
-    let session = EditSession::new(pipeline, &request);
     if args.save.is_some() && localization.is_none() {
         return Err(CliError::Usage(
             "the instruction means the whole picture, so there is nothing to --save; say what is meant with --object"
@@ -94,8 +103,12 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     screen.written("mask", &output);
     if let (Some(path), Some(localization)) = (&args.save, localization) {
         let saved = SavedLocalization {
-            image_sha256: settings_json::picture_digest(&picture.picture.rgb),
+            image_sha256: digests::picture_digest(&picture.picture.rgb),
             model_digest: pipeline.digest().to_owned(),
+            asked: Some(Asked {
+                instruction: request.instruction.clone(),
+                pass_one_sha256: digests::pass_one_digest(&request),
+            }),
             localization: Arc::unwrap_or_clone(localization),
         };
         edit::put(path, saved.to_json().as_bytes(), overwrite)?;

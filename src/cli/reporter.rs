@@ -1,6 +1,7 @@
 //! The listener of an edit: shows events, keeps what the maps need, hears Ctrl-C.
 
 use std::{
+    collections::HashSet,
     ops::ControlFlow,
     sync::{
         Arc,
@@ -32,6 +33,8 @@ pub(crate) struct Reporter<'a> {
     screen: &'a mut Screen,
     interrupt: Interrupt,
     record: Record,
+    /// Warnings that were shown; each variant of an edit says them again.
+    warned: HashSet<(String, String)>,
 }
 
 /// What an edit said, for its maps.
@@ -93,11 +96,17 @@ impl Record {
 impl<'a> Reporter<'a> {
     /// A reporter onto a screen.
     pub(crate) fn new(screen: &'a mut Screen, interrupt: &Interrupt) -> Self {
-        Self { screen, interrupt: interrupt.clone(), record: Record::default() }
+        let (record, warned) = (Record::default(), HashSet::new());
+        Self { screen, interrupt: interrupt.clone(), record, warned }
     }
 
-    /// Shows an event, and keeps what the maps need of it.
+    /// Shows an event, a warning once, and keeps what the maps need of it.
     pub(crate) fn show(&mut self, event: Shown) {
+        if let Shown::Warning { reason, message } = &event
+            && !self.warned.insert((reason.clone(), message.clone()))
+        {
+            return;
+        }
         self.screen.event(&event);
         match event {
             Shown::Parsed(parsed) => self.record.parsed = Some(parsed),
@@ -106,6 +115,11 @@ impl<'a> Reporter<'a> {
             Shown::Preview(pass, step, picture) => self.record.keep(pass, step, picture),
             Shown::Step(_) | Shown::Warning { .. } | Shown::Queue(..) | Shown::State(..) => {}
         }
+    }
+
+    /// The screen, for what does not come from the edit.
+    pub(crate) fn screen(&mut self) -> &mut Screen {
+        self.screen
     }
 
     /// A fact, such as the name of a job.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::cli::{
-    args::{self, EncodingArgs, InputArgs, MaskArgs, SamplingArgs, SizeSpec},
+    args::{self, EncodingArgs, MaskArgs, SamplingArgs, SizeSpec},
     error::CliError,
     localization_args::LocalizationArgs,
     screen::Screen,
@@ -31,6 +31,7 @@ use crate::picture::{
 };
 use crate::pipelines::Geometry;
 use crate::sampling::SchedulerKind;
+use crate::wire::spec::MAX_TEXT;
 
 /// `-`: standard input or output.
 pub(crate) fn is_dash(path: &Path) -> bool {
@@ -76,16 +77,16 @@ pub(crate) fn read_picture_file(path: &Path) -> Result<(Vec<u8>, Decoded), CliEr
 /// # Errors
 /// [`CliError::OutOfRange`] or [`CliError::Usage`] names the value.
 pub(crate) fn request(
-    input: &InputArgs,
+    instruction: &str,
     picture: &Decoded,
     settings: EditSettings,
     localization: &LocalizationArgs,
     sampling: &SamplingArgs,
 ) -> Result<EditRequest, CliError> {
-    check_instruction(&input.instruction)?;
+    check_texts(instruction, localization, sampling)?;
     Ok(EditRequest {
         image: Arc::clone(&picture.picture.rgb),
-        instruction: input.instruction.clone(),
+        instruction: instruction.to_owned(),
         negative_prompt: sampling.negative_prompt.clone(),
         method: MethodKind::IamEdit,
         object: localization.object.clone(),
@@ -108,6 +109,31 @@ pub(crate) fn check_instruction(instruction: &str) -> Result<(), CliError> {
         Some(fault) => Err(CliError::Usage(format!("the instruction {fault}"))),
         None => Ok(()),
     }
+}
+
+/// Refuses an instruction that says nothing, and texts that are longer than a server takes, so that they fit into a record.
+///
+/// # Errors
+/// [`CliError::Usage`] names the text.
+pub(crate) fn check_texts(
+    instruction: &str,
+    localization: &LocalizationArgs,
+    sampling: &SamplingArgs,
+) -> Result<(), CliError> {
+    check_instruction(instruction)?;
+    let object = localization.object.as_deref().unwrap_or_default();
+    for (what, text) in [
+        ("the instruction", instruction),
+        ("--negative-prompt", &sampling.negative_prompt),
+        ("--object", object),
+    ] {
+        let count = text.chars().count();
+        if count > MAX_TEXT {
+            let message = format!("{what} has {count} characters, at most {MAX_TEXT} are taken");
+            return Err(CliError::Usage(message));
+        }
+    }
+    Ok(())
 }
 
 /// Shows what the model will not read of a request's texts.

@@ -41,8 +41,6 @@ use crate::server::{
     tls::Listener,
 };
 
-/// The libtorch that this is built for.
-const LIBTORCH: &str = "2.11.0";
 /// Starts of a job that don't reach its next checkpoint before it fails.
 const MAX_ATTEMPTS: u32 = 3;
 /// Most pixels that the model works at.
@@ -231,7 +229,7 @@ fn model_thread(
     let (path, threads) = (config.model.path.clone(), config.model.threads);
     let args = move |device| ModelArgs {
         path: ModelPathArg { model: path.clone() },
-        device,
+        device: Some(device),
         dtype,
         threads,
     };
@@ -296,7 +294,7 @@ fn warm(
         digest: loaded[0].editor.pipeline().digest().to_owned(),
         device: loaded[0].device.clone(),
         dtype: loaded[0].dtype.to_owned(),
-        libtorch: LIBTORCH.to_owned(),
+        libtorch: load::LIBTORCH.to_owned(),
         recommended: loaded[0].settings.clone(),
     };
     let runner = |it: load::Loaded| {

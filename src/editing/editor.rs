@@ -131,6 +131,24 @@ impl Editor {
         self.edit_in(&EditSession::new(self.pipeline(), request), localization, sink)
     }
 
+    /// Warns of an instruction and of a negative prompt that the model does not read to their end.
+    ///
+    /// Every pass 2 does so by itself; this is for a caller of [`Self::localize`] who makes none.
+    ///
+    /// # Errors
+    /// [`EditError::Pipeline`] if a text can't be tokenized, [`EditError::Interrupted`] if the sink breaks.
+    pub fn warn_of_cut_texts(
+        &self,
+        session: &EditSession<'_>,
+        sink: &mut dyn EventSink,
+    ) -> Result<(), EditError> {
+        let EditSession { instruction, negative_prompt, .. } = session;
+        let reason = WarningReason::InstructionTruncated;
+        self.warn_of_cut("the instruction", instruction, reason, sink)?;
+        let reason = WarningReason::NegativePromptTruncated;
+        self.warn_of_cut("the negative prompt", negative_prompt, reason, sink)
+    }
+
     fn localize_in(
         &self,
         session: &EditSession<'_>,
@@ -140,6 +158,10 @@ impl Editor {
             return Ok(None);
         };
         let (key, asked) = (Key::of(session, &instruction), &session.instruction);
+        if instruction.text != *asked {
+            let reason = WarningReason::LocalizationTruncated;
+            self.warn_of_cut("the localization instruction", &instruction.text, reason, sink)?;
+        }
         let (localization, source) = if let Some(kept) = self.localizations.get(&key, asked) {
             (kept, LocalizationSource::Cache)
         } else {
@@ -171,7 +193,7 @@ impl Editor {
         sink: &mut dyn EventSink,
     ) -> Result<Edited, EditError> {
         let request = session.request;
-        self.warn_of_truncation(&session.instruction, sink)?;
+        self.warn_of_cut_texts(session, sink)?;
         let mask = EditMask::settle(session, localization)?.map(Arc::new);
         if let Some(mask) = &mask {
             emit(sink, EditEvent::MaskSettled(Arc::clone(mask)))?;
@@ -243,10 +265,17 @@ impl Editor {
         Ok(word.ok_or_else(|| EditError::NoUnrelatedWord { object: object() })?.to_owned())
     }
 
-    fn warn_of_truncation(&self, text: &str, sink: &mut dyn EventSink) -> Result<(), EditError> {
+    fn warn_of_cut(
+        &self,
+        what: &str,
+        text: &str,
+        reason: WarningReason,
+        sink: &mut dyn EventSink,
+    ) -> Result<(), EditError> {
         if let Some(cut) = &self.pipeline.tokenize(text)?.truncated {
-            let message = format!("the model reads only so far; not read: `{}`", cut.dropped);
-            warn(sink, WarningReason::InstructionTruncated, message)?;
+            let message =
+                format!("{what} is longer than the model reads; not read: `{}`", cut.dropped);
+            warn(sink, reason, message)?;
         }
         Ok(())
     }

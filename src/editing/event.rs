@@ -98,6 +98,10 @@ pub enum WarningReason {
     InstructionTruncated,
     /// Something in the request's texts means nothing to the model, and was left out.
     TextCleaned,
+    /// The negative prompt is longer than the model reads.
+    NegativePromptTruncated,
+    /// The localization instruction, with the object in it, is longer than the model reads.
+    LocalizationTruncated,
     /// The instruction holds letters that the model was not made for.
     NonLatinText,
     /// No object was found: the whole picture is edited.
@@ -108,6 +112,8 @@ pub enum WarningReason {
     FlatAttention,
     /// The object was hardly found: it may not be in the picture.
     LowConfidence,
+    /// A localization that was made before is of another wording.
+    OtherWording,
     /// Two given values contradict each other, and one is passed over.
     Ignored,
 }
@@ -130,11 +136,14 @@ impl WarningReason {
         match self {
             Self::InstructionTruncated => "INSTRUCTION_TRUNCATED",
             Self::TextCleaned => "TEXT_CLEANED",
+            Self::NegativePromptTruncated => "NEGATIVE_PROMPT_TRUNCATED",
+            Self::LocalizationTruncated => "LOCALIZATION_TRUNCATED",
             Self::NonLatinText => "NON_LATIN_TEXT",
             Self::NotParsed => "NOT_PARSED",
             Self::MaskFallback => "MASK_FALLBACK",
             Self::FlatAttention => "FLAT_ATTENTION",
             Self::LowConfidence => "LOW_CONFIDENCE",
+            Self::OtherWording => "LOCALIZATION_OTHER_WORDING",
             Self::Ignored => "IGNORED",
         }
     }

@@ -82,6 +82,8 @@ impl Key {
             // The model's own.
             confidence: _,
             scheduler: localize_scheduler,
+            // The request says the seed that holds.
+            seed: _,
             nouns: _,
             noun_prompt: _,
             template: _,
@@ -89,7 +91,14 @@ impl Key {
         let settings = format!(
             "{:?}",
             (
-                (request.seed, localize_steps, averaged, guidance, isam_level, icam_level),
+                (
+                    request.localize_seed(),
+                    localize_steps,
+                    averaged,
+                    guidance,
+                    isam_level,
+                    icam_level
+                ),
                 (scheduler, localize_scheduler, added_by),
                 (clusters, tau, rows, localizer, score, threshold),
                 (instruction, work.dimensions(), session.covers().map(|_| session.input_size())),

@@ -15,6 +15,7 @@ pub mod localizer;
 pub mod noise_difference;
 pub mod preserve;
 pub mod request;
+pub mod reuse;
 pub mod session;
 pub mod settings;
 mod step_reports;
@@ -79,6 +80,14 @@ pub enum EditError {
     NoUnrelatedWord {
         /// The object.
         object: String,
+    },
+    /// A localization that is about something else.
+    #[error("the localization is about `{found}`, and the instruction means `{wanted}`")]
+    OtherObject {
+        /// What it is about.
+        found: String,
+        /// What the edit is about.
+        wanted: String,
     },
     /// A localization of another picture.
     #[error("the localization was made on a picture of other proportions ({height}x{width} cells)")]

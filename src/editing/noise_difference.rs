@@ -69,7 +69,7 @@ pub fn noise_differences(
 
     let mut fields = Vec::with_capacity(noises as usize);
     for index in 0..noises {
-        let seed = session.request.seed.wrapping_add(index);
+        let seed = session.request.localize_seed().wrapping_add(index);
         let noise = NoiseTape::draw_initial(seed, &source.size());
         let noisy = level.add_noise(&source, &noise);
         let (prediction, _) =

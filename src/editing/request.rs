@@ -76,7 +76,7 @@ pub struct EditRequest {
     pub action: Option<Action>,
     /// What happens when neither names an object.
     pub unparsed: Unparsed,
-    /// Of the noise, in both passes.
+    /// Of the noise, in pass 1 too where that has none of its own.
     pub seed: u64,
     /// Everything with a default.
     pub settings: EditSettings,
@@ -147,6 +147,11 @@ impl EditRequest {
     /// The guidance of both passes.
     pub fn guidance(&self) -> GuidanceScales {
         self.settings.guidance
+    }
+
+    /// The seed of pass 1's noise.
+    pub fn localize_seed(&self) -> u64 {
+        self.settings.localization.seed.unwrap_or(self.seed)
     }
 
     /// Whether pass 1 is needed: the method has one, and the caller's own mask does not already say everything.

@@ -146,23 +146,25 @@ impl<'a> EditSession<'a> {
 
     /// Sampler, noise and conditioning for a pass with this prompt.
     ///
-    /// Every run of a session starts from the same noise.
+    /// Every run of a session starts from the same noise, unless pass 1 has a seed of its own.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
     pub fn run(&self, pass: Pass, prompt: &str) -> Result<Run, EditError> {
         let settings = &self.request.settings;
-        let (steps, scheduler) = match pass {
-            Pass::Localize => {
-                (settings.localize_steps, settings.scheduler.or(settings.localization.scheduler))
-            }
-            Pass::Edit => (settings.steps, settings.scheduler),
+        let (steps, scheduler, seed) = match pass {
+            Pass::Localize => (
+                settings.localize_steps,
+                settings.scheduler.or(settings.localization.scheduler),
+                self.request.localize_seed(),
+            ),
+            Pass::Edit => (settings.steps, settings.scheduler, self.request.seed),
         };
         let branches = guidance::branches(self.request.guidance());
         let conditioning = self.conditioning(prompt)?.only(branches);
         let scheduler = self.pipeline.scheduler(scheduler, steps)?;
         let latents = self.image_latents()?;
-        let tape = NoiseTape::draw(self.request.seed, &latents.size(), scheduler.as_ref());
+        let tape = NoiseTape::draw(seed, &latents.size(), scheduler.as_ref());
         Ok(Run { scheduler, tape: tape.to_device(latents.device()), conditioning })
     }
 

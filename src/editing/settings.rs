@@ -95,6 +95,8 @@ pub struct LocalizationSettings {
     pub confidence: Option<Calibration>,
     /// Its sampler where the edit's is the model's own; `None` is that one, too.
     pub scheduler: Option<SchedulerKind>,
+    /// Seed of its noise; `None` is the edit's. Variants of one edit differ in the edit's alone.
+    pub seed: Option<u64>,
     /// Nouns to draw the unrelated word from.
     pub nouns: Vec<String>,
     /// Prompt in which a word is embedded; `{}` is the word (source: local-prompt-mixing).
@@ -187,6 +189,7 @@ impl EditSettings {
                 added_by: AddedBy::Attention,
                 confidence: None,
                 scheduler: None,
+                seed: None,
                 nouns: shipped_nouns(),
                 noun_prompt: "a photo of a {}".to_owned(),
                 template: Template::default(),

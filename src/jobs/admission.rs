@@ -7,7 +7,13 @@ use dashmap::DashMap;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::editing::event::WarningReason;
+use crate::editing::{
+    EditError,
+    event::WarningReason,
+    instruction::Overrides,
+    request::Unparsed,
+    reuse::{self, Meant},
+};
 use crate::jobs::{
     fault::{Fault, Reason},
     inputs::Inputs,
@@ -18,7 +24,9 @@ use crate::jobs::{
 };
 use crate::picture::Note;
 use crate::wire::{
+    enums,
     journal::v1::JobRecord,
+    localization_json::SavedLocalization,
     spec::{self, Violation},
     v1::{self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy, image::Source},
 };
@@ -90,7 +98,7 @@ impl Store {
 
         // 2. What the pictures hold.
         let checked = self.check_pictures(tenant, &mut spec, inputs)?;
-        let localization = self.reused(tenant, &spec, &checked.image_sha256)?;
+        let (localization, warned) = self.reused(tenant, &spec, &checked.image_sha256)?;
 
         // 3. A record.
         let texts = spec::text_notes(&spec).into_iter();
@@ -118,7 +126,7 @@ impl Store {
         };
         let mut draft = Draft::new(record.clone());
         draft.keep_all(checked.kept);
-        let warnings = checked.notes.iter().map(warning).chain(text_warnings);
+        let warnings = checked.notes.iter().map(warning).chain(text_warnings).chain(warned);
         draft.accept(warnings.collect());
 
         // 4. Kept, if no other request of the same id was faster.
@@ -232,11 +240,16 @@ impl Store {
         id.and_then(|id| self.by_id(id)).map(|job| same_or_reused(job, digest)).transpose()
     }
 
-    /// The localization of the job that is to be reused.
-    fn reused(&self, tenant: &str, spec: &EditSpec, image_sha256: &Bytes) -> Result<Bytes, Fault> {
+    /// The localization of the job that is to be reused, and what there is to know of it.
+    fn reused(
+        &self,
+        tenant: &str,
+        spec: &EditSpec,
+        image_sha256: &Bytes,
+    ) -> Result<(Bytes, Option<v1::Warning>), Fault> {
         let name = &spec.reuse_localization_of;
         if name.is_empty() {
-            return Ok(Bytes::new());
+            return Ok((Bytes::new(), None));
         }
         let job = self.job(tenant, name)?;
         let record = self.journal.job(job.id)?.ok_or_else(|| Fault::no_job(name))?;
@@ -251,8 +264,34 @@ impl Store {
         if self.artifacts.get(tenant, image)?.sha256 != *image_sha256 {
             return Err(fault("that job is on another image"));
         }
-        Ok(record.localization)
+        let text = std::str::from_utf8(&record.localization).unwrap_or_default();
+        // What can't be read, the pass that reads it will say.
+        let Ok(saved) = SavedLocalization::from_json(text) else {
+            return Ok((record.localization, None));
+        };
+        if self.model().is_some_and(|it| it.digest != saved.model_digest) {
+            return Err(fault("that job's localization was made with another model"));
+        }
+        // A mask of boxes and pictures alone asks nothing of it.
+        let is_used = spec.mask.as_ref().is_none_or(|it| it.clusters.is_some());
+        let warned = is_used.then(|| about(&saved, spec)).transpose();
+        let other = |error| fault(&format!("{error}; if that is meant, name it in `object`"));
+        let warned = warned.map_err(other)?;
+        Ok((record.localization, warned.flatten()))
     }
+}
+
+/// Checks that a kept localization is about the object of a spec.
+fn about(saved: &SavedLocalization, spec: &EditSpec) -> Result<Option<v1::Warning>, EditError> {
+    let object = (!spec.object.is_empty()).then_some(spec.object.as_str());
+    let meant = Meant {
+        instruction: &spec.instruction,
+        overrides: Overrides { object, action: enums::action(spec.action()) },
+        unparsed: if spec.strict { Unparsed::Refuse } else { Unparsed::PlainEdit },
+    };
+    let asked = saved.asked.as_ref().map(|it| it.instruction.as_str());
+    let warned = reuse::check(&saved.localization, asked, meant)?;
+    Ok(warned.map(|it| v1::Warning { reason: it.reason.code().to_owned(), message: it.message }))
 }
 
 /// SHA-256 of what is asked: defaults filled in, images by their bytes; a drawn seed does not count.

@@ -23,11 +23,11 @@ use crate::picture::{
 };
 use crate::sampling::Interrupted;
 use crate::wire::{
+    edit_record::{EditRecord, Localized as MadeBy, Made, Origin, digests},
     edit_request, enums,
-    localization_json::SavedLocalization,
+    localization_json::{Asked, SavedLocalization},
     masks, pictures,
     pictures::{LazyPreview, PictureFile},
-    settings_json::{self, Origin},
     v1,
 };
 
@@ -118,19 +118,23 @@ impl Runner for EditorRunner {
             }
             hear(event, task, listener)
         };
-        let localization = match &task.localization {
-            Some(json) => {
-                let kept = read(json)?;
-                let checked = check_confidence(&opened.request, &kept, &mut sink);
+        let session = EditSession::new(self.editor.pipeline(), &opened.request);
+        let kept = task.localization.as_ref().map(read).transpose()?;
+        let localization = match &kept {
+            Some(kept) => {
+                let checked = check_confidence(&opened.request, &kept.localization, &mut sink);
                 checked.map_err(|error| failed(&error))?;
-                Some(Arc::new(kept))
+                Some(Arc::new(kept.localization.clone()))
             }
             None => {
+                if task.spec.mask_policy() == v1::MaskPolicy::LocalizeOnly {
+                    let warned = self.editor.warn_of_cut_texts(&session, &mut sink);
+                    warned.map_err(|error| failed(&error))?;
+                }
                 self.editor.localize(&opened.request, &mut sink).map_err(|error| failed(&error))?
             }
         };
         let Some(localization) = localization else { return Ok(Localized { found: None }) };
-        let session = EditSession::new(self.editor.pipeline(), &opened.request);
         let mask = EditMask::settle(&session, Some(&localization)).map_err(|it| failed(&it))?;
         let mask = mask.unwrap_or_else(|| EditMask::whole(&session));
         let events = task.spec.events.unwrap_or_default();
@@ -143,11 +147,15 @@ impl Runner for EditorRunner {
         });
         let words =
             if events.heatmaps.unwrap_or(true) { localization.words.as_slice() } else { &[] };
-        let saved = SavedLocalization {
-            image_sha256: settings_json::picture_digest(&opened.request.image),
+        let saved = kept.unwrap_or_else(|| SavedLocalization {
+            image_sha256: digests::picture_digest(&opened.request.image),
             model_digest: self.model.digest.clone(),
+            asked: Some(Asked {
+                instruction: opened.request.instruction.clone(),
+                pass_one_sha256: digests::pass_one_digest(&opened.request),
+            }),
             localization: Localization::clone(&localization),
-        };
+        });
         Ok(Localized {
             found: Some(Found {
                 json: saved.to_json().into(),
@@ -167,22 +175,27 @@ impl Runner for EditorRunner {
 
     fn edit(&mut self, task: &Task, listener: Listener<'_>) -> Result<Edited, RunError> {
         let opened = self.open(task).map_err(RunError::Fault)?;
-        let localization = task.localization.as_ref().map(read).transpose()?;
+        let kept = task.localization.as_ref().map(read).transpose()?;
+        let localization = kept.as_ref().map(|it| &it.localization);
         if localization.is_none()
             && opened.request.needs_localization()
             && listener(whole(&opened)).is_break()
         {
             return Err(RunError::Interrupted);
         }
+        if kept.as_ref().is_some_and(|it| it.model_digest != self.model.digest)
+            && listener(other_model()).is_break()
+        {
+            return Err(RunError::Interrupted);
+        }
         let edited = self
             .editor
-            .edit_localized(&opened.request, localization.as_ref(), &mut |event| {
-                hear(event, task, listener)
-            })
+            .edit_localized(&opened.request, localization, &mut |event| hear(event, task, listener))
             .map_err(|error| failed(&error))?;
         let started = Instant::now();
         let confidence = localization.and_then(|it| it.confidence);
-        let image = self.encode(&opened, task, edited.image, confidence)?;
+        let made_by = made_by(kept.as_ref(), &opened.request);
+        let image = self.encode(&opened, task, edited.image, (made_by, confidence))?;
         Ok(Edited { image, decode: started.elapsed() })
     }
 }
@@ -194,7 +207,7 @@ impl EditorRunner {
         opened: &Opened,
         task: &Task,
         image: image::RgbImage,
-        confidence: Option<f64>,
+        (localization, confidence): (MadeBy, Option<f64>),
     ) -> Result<PictureFile, RunError> {
         let format = edit_request::output(&task.spec)
             .map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
@@ -204,8 +217,18 @@ impl EditorRunner {
             model_digest: &self.model.digest,
             device: &self.model.device,
             dtype: &self.model.dtype,
+            libtorch: &self.model.libtorch,
         };
-        let metadata = settings_json::json(&opened.request, &origin, confidence).to_string();
+        let preset = (task.spec.preset() == v1::Preset::Paper).then_some("paper");
+        let made = Made {
+            origin,
+            preset,
+            picture: &opened.input.picture,
+            format,
+            localization,
+            confidence,
+        };
+        let metadata = EditRecord::of(&opened.request, &made).to_json();
         let bytes = encode::encode(&picture, format, &metadata).map_err(|error| {
             RunError::Fault(Fault::new(Reason::InvalidArgument, error.to_string()))
         })?;
@@ -280,6 +303,14 @@ fn whole(opened: &Opened) -> RunEvent {
     RunEvent::MaskSettled { file: pictures::mask(mask.as_image()), area: 1.0, whole: true }
 }
 
+/// A job that waited for its mask while the server's model was changed.
+fn other_model() -> RunEvent {
+    RunEvent::Warning(v1::Warning {
+        reason: "LOCALIZATION_OTHER_MODEL".to_owned(),
+        message: "the mask was found by the model that the server had before".to_owned(),
+    })
+}
+
 fn heatmap(word: &WordMap) -> (v1::Heatmap, PictureFile) {
     let (min, max) = word.range();
     let heatmap = v1::Heatmap {
@@ -292,12 +323,21 @@ fn heatmap(word: &WordMap) -> (v1::Heatmap, PictureFile) {
     (heatmap, pictures::heatmap(word))
 }
 
-fn read(json: &bytes::Bytes) -> Result<Localization, RunError> {
+fn read(json: &bytes::Bytes) -> Result<SavedLocalization, RunError> {
     let text = std::str::from_utf8(json).unwrap_or_default();
-    let saved = SavedLocalization::from_json(text);
-    saved.map(|it| it.localization).map_err(|error| {
+    SavedLocalization::from_json(text).map_err(|error| {
         RunError::Fault(Fault::new(Reason::Internal, format!("the kept localization: {error}")))
     })
+}
+
+/// What made the localization that an edit's mask comes from.
+fn made_by(kept: Option<&SavedLocalization>, request: &EditRequest) -> MadeBy {
+    let Some(kept) = kept.filter(|_| request.mask.needs_localization()) else { return MadeBy::No };
+    let own = digests::pass_one_digest(request);
+    match &kept.asked {
+        Some(asked) if asked.pass_one_sha256 == own => MadeBy::Here,
+        _ => MadeBy::Before(digests::localization_digest(&kept.localization)),
+    }
 }
 
 fn failed(error: &EditError) -> RunError {
@@ -313,7 +353,9 @@ fn failed(error: &EditError) -> RunError {
         }
         EditError::EmptyMask => Reason::EmptyMask,
         EditError::Picture(_) | EditError::OtherGrid { .. } => Reason::BadMask,
-        EditError::UnknownCluster { .. } | EditError::NothingFound => Reason::InvalidArgument,
+        EditError::UnknownCluster { .. }
+        | EditError::NothingFound
+        | EditError::OtherObject { .. } => Reason::InvalidArgument,
         EditError::NoAttention | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
         EditError::Pipeline(_) => {
             tracing::error!(%error, "the model failed; `model.dtype = \"fp32\"` may help");

@@ -41,6 +41,7 @@ pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSetti
     if let Some(steps) = spec.localize_steps {
         settings.localize_steps = steps.try_into().map_err(taken("localize_steps"))?;
     }
+    settings.localization.seed = spec.localize_seed;
     if let Some(scale) = spec.text_guidance {
         settings.guidance.text = scale.try_into().map_err(taken("text_guidance"))?;
     }

@@ -11,9 +11,13 @@ use crate::editing::{
     localizer::ScoreSource,
 };
 use crate::picture::size::Size;
+use crate::wire::spec::MAX_TEXT;
 
-/// Of the file's layout.
-const VERSION: u32 = 1;
+/// Of the file's layout. The one before said neither the edit's instruction nor the settings of pass 1.
+const VERSION: u32 = 2;
+
+/// Most bytes of a file that are read. One of a picture at 512 pixels has some hundred kilobytes.
+pub const MAX_BYTES: u64 = 64 << 20;
 
 /// A saved pass 1: what was learned, and of what.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +26,20 @@ pub struct SavedLocalization {
     pub image_sha256: String,
     /// Digest of the model's weights.
     pub model_digest: String,
+    /// What asked for it; files of older versions don't say.
+    pub asked: Option<Asked>,
     /// What was learned.
     pub localization: Localization,
+}
+
+/// The request that a pass 1 was made for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// The edit's instruction.
+    pub instruction: String,
+    /// Digest of all that the request says of pass 1; see [`pass_one_digest`](crate::wire::edit_record::digests::pass_one_digest).
+    pub pass_one_sha256: String,
 }
 
 /// What is wrong with a saved localization.
@@ -33,8 +49,11 @@ pub enum LocalizationJsonError {
     #[error("not a saved localization: {0}")]
     Json(#[from] serde_json::Error),
     /// Written by another version.
-    #[error("a saved localization of version {0}; this retouch reads version {VERSION}")]
+    #[error("a saved localization of version {0}; this retouch reads versions 1 to {VERSION}")]
     Version(u32),
+    /// More than is read.
+    #[error("more than {MAX_BYTES} bytes, the most that a saved localization has")]
+    TooLong,
     /// Its parts contradict each other.
     #[error("not a saved localization: {0} does not fit the rest")]
     Inconsistent(&'static str),
@@ -46,6 +65,8 @@ struct File {
     version: u32,
     image_sha256: String,
     model_digest: String,
+    #[serde(default)]
+    asked: Option<Asked>,
     instruction: String,
     grid: (u32, u32),
     resolution: Option<(u32, u32)>,
@@ -114,6 +135,7 @@ impl SavedLocalization {
             version: VERSION,
             image_sha256: self.image_sha256.clone(),
             model_digest: self.model_digest.clone(),
+            asked: self.asked.clone(),
             instruction: instruction.clone(),
             grid: sides(*grid),
             resolution: Some(sides(*resolution)),
@@ -135,11 +157,15 @@ impl SavedLocalization {
     /// # Errors
     /// [`LocalizationJsonError`] if it is no such file, or its parts contradict each other.
     pub fn from_json(text: &str) -> Result<Self, LocalizationJsonError> {
+        if text.len() as u64 > MAX_BYTES {
+            return Err(LocalizationJsonError::TooLong);
+        }
         let file: File = serde_json::from_str(text)?;
         check(&file)?;
         Ok(Self {
             image_sha256: file.image_sha256,
             model_digest: file.model_digest,
+            asked: file.asked,
             localization: Localization {
                 instruction: file.instruction,
                 grid: grid(file.grid),
@@ -161,36 +187,47 @@ impl SavedLocalization {
 
 /// Refuses what [`Localization`] could never hold.
 fn check(file: &File) -> Result<(), LocalizationJsonError> {
-    if file.version != VERSION {
+    if !(1..=VERSION).contains(&file.version) {
         return Err(LocalizationJsonError::Version(file.version));
     }
     let cells = |(height, width): (u32, u32)| u64::from(height) * u64::from(width);
-    let inconsistent = |part| Err(LocalizationJsonError::Inconsistent(part));
-    if file.resolution.is_some_and(|it| cells(it) == 0) {
-        return inconsistent("`resolution`");
-    }
-    if cells(file.grid) == 0 || cells(file.grid) != file.labels.len() as u64 {
-        return inconsistent("`labels`");
-    }
-    if file.confidence.is_some_and(|it| !(0.0..=1.0).contains(&it)) {
-        return inconsistent("`confidence`");
-    }
+    let labels = &file.labels;
+    let (height, width) = file.resolution.unwrap_or(file.grid);
+    let is_share = |value: f64| (0.0..=1.0 + SLACK).contains(&value);
+    // A cluster's area is its cells' share.
+    let is_area = |cluster: &ClusterRecord| {
+        let held = labels.iter().filter(|&&label| label == cluster.id).count();
+        (held as f64 / labels.len() as f64 - cluster.area).abs() < SLACK
+    };
     let ids = file.clusters.iter().map(|cluster| usize::from(cluster.id));
-    if !ids.eq(1..=file.clusters.len()) {
-        return inconsistent("`clusters`");
+    let is_word = |word: &WordRecord| {
+        cells(word.grid) > 0
+            && cells(word.grid) == word.values.len() as u64
+            && word.values.iter().all(|&value| is_share(f64::from(value)))
+    };
+    let holds = [
+        ("`resolution`", height > 0 && width > 0 && height <= file.grid.0 && width <= file.grid.1),
+        ("`labels`", cells(file.grid) > 0 && cells(file.grid) == labels.len() as u64),
+        (
+            "`clusters`",
+            ids.eq(1..=file.clusters.len()) && file.clusters.iter().any(|it| it.selected),
+        ),
+        ("`labels`", labels.iter().all(|&it| it > 0 && usize::from(it) <= file.clusters.len())),
+        ("`score`", file.clusters.iter().all(|it| is_share(it.score))),
+        ("`area`", file.clusters.iter().all(is_area)),
+        ("`words`", file.words.iter().all(is_word)),
+        ("`contrast`", file.contrast.is_none_or(|it| it.is_finite() && it >= 0.0)),
+        ("`confidence`", file.confidence.is_none_or(|it| (0.0..=1.0).contains(&it))),
+        ("`instruction`", file.instruction.chars().count() <= 2 * MAX_TEXT),
+    ];
+    match holds.into_iter().find(|(_, holds)| !holds) {
+        Some((part, _)) => Err(LocalizationJsonError::Inconsistent(part)),
+        None => Ok(()),
     }
-    if file.labels.iter().any(|&label| label == 0 || usize::from(label) > file.clusters.len()) {
-        return inconsistent("`labels`");
-    }
-    if file
-        .words
-        .iter()
-        .any(|word| cells(word.grid) == 0 || cells(word.grid) != word.values.len() as u64)
-    {
-        return inconsistent("`words`");
-    }
-    Ok(())
 }
+
+/// What rounding may do to a share.
+const SLACK: f64 = 1e-6;
 
 fn sides(grid: Grid) -> (u32, u32) {
     (grid.height as u32, grid.width as u32)
@@ -279,6 +316,10 @@ mod tests {
         SavedLocalization {
             image_sha256: "ab".to_owned(),
             model_digest: "cd".to_owned(),
+            asked: Some(Asked {
+                instruction: "make the bee blue".to_owned(),
+                pass_one_sha256: "ef".to_owned(),
+            }),
             localization: Localization {
                 instruction: "Change the bee to a granada".to_owned(),
                 grid,
@@ -303,10 +344,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_version_before_is_read() {
+        let json = saved().to_json().replacen("\"version\":2", "\"version\":1", 1);
+        let asked = serde_json::to_string(&saved().asked).unwrap();
+        let json = json.replacen(&format!("\"asked\":{asked},"), "", 1);
+        assert!(!json.contains("asked"));
+        let read = SavedLocalization::from_json(&json).unwrap();
+        assert_eq!(read, SavedLocalization { asked: None, ..saved() });
+    }
+
+    #[test]
     fn files_that_contradict_themselves_are_refused() {
         let json = saved().to_json();
         for (from, to) in [
-            ("\"version\":1", "\"version\":9"),
+            ("\"version\":2", "\"version\":9"),
+            ("\"version\":2", "\"version\":0"),
+            ("[1,2,1,2,1,2]", "[1,2,1,1,1,1]"),
+            ("\"resolution\":[1,1]", "\"resolution\":[4000000000,1]"),
+            ("\"resolution\":[1,1]", "\"resolution\":[0,1]"),
+            ("0.9", "1e999"),
+            ("0.9", "NaN"),
+            ("0.9", "-0.5"),
+            ("0.6", "1e39"),
+            ("\"contrast\":1.25", "\"contrast\":-1"),
+            ("\"selected\":true", "\"selected\":false"),
             ("[1,2,1,2,1,2]", "[1,2,1,2,1]"),
             ("[1,2,1,2,1,2]", "[1,2,1,2,1,3]"),
             ("\"id\":2", "\"id\":4"),

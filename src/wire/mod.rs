@@ -1,6 +1,7 @@
 //! The gRPC schema, generated from `proto/retouch/v1/edit.proto`, its values beside the core's, and the JSON of events and
 //! saved localizations.
 
+pub mod edit_record;
 pub mod edit_request;
 pub mod enums;
 pub mod event_json;
@@ -8,7 +9,6 @@ pub mod localization_json;
 pub mod masks;
 pub mod message_json;
 pub mod pictures;
-pub mod settings_json;
 pub mod spec;
 
 /// The messages and services of `retouch.v1`.

@@ -31,7 +31,9 @@ use crate::cli::{
 use crate::editing::EditError;
 use crate::picture::write::{self, Overwrite};
 use crate::sampling::Interrupted;
-use crate::wire::v1::{self, CreateEditJobRequest, EventOptions, edit_job::State};
+use crate::wire::v1::{
+    self, CreateEditJobRequest, EventOptions, edit_event::Event, edit_job::State,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct BatchArgs {
@@ -65,6 +67,8 @@ struct Batch<'a> {
 /// One edit that is over.
 struct Ended {
     id: String,
+    /// What there is to know of it that is no error.
+    warnings: Vec<v1::Warning>,
     outcome: Result<PathBuf, CliError>,
 }
 
@@ -93,8 +97,11 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
     let mut done = 0;
     screen.edits(of);
     while let Some(ended) = edits.next().await {
-        let Ended { id, outcome } = ended;
+        let Ended { id, warnings, outcome } = ended;
         done += 1;
+        for v1::Warning { reason, message } in &warnings {
+            screen.warning(reason, &format!("{id}: {message}"));
+        }
         match outcome {
             Ok(path) => {
                 let path = path.display().to_string();
@@ -139,11 +146,16 @@ fn stops_all(error: &CliError) -> bool {
 impl Batch<'_> {
     /// One edit, unless an earlier call made it.
     async fn edit(&self, item: &Item) -> Ended {
-        let outcome = self.try_edit(item).await;
-        Ended { id: item.id.clone(), outcome }
+        let mut warnings = Vec::new();
+        let outcome = self.try_edit(item, &mut warnings).await;
+        Ended { id: item.id.clone(), warnings, outcome }
     }
 
-    async fn try_edit(&self, item: &Item) -> Result<PathBuf, CliError> {
+    async fn try_edit(
+        &self,
+        item: &Item,
+        warnings: &mut Vec<v1::Warning>,
+    ) -> Result<PathBuf, CliError> {
         if self.site.interrupt.check().is_break() {
             return Err(EditError::Interrupted(Interrupted).into());
         }
@@ -161,7 +173,7 @@ impl Batch<'_> {
         write::check_target(&path, overwrite).map_err(CliError::Output)?;
 
         // 2. The job.
-        let made = self.job(item, &digest, image, mask).await;
+        let made = self.job(item, &digest, image, mask, warnings).await;
         let made = made.and_then(|file| {
             write::write_atomically(&path, &file, overwrite).map_err(CliError::Output)
         });
@@ -177,13 +189,14 @@ impl Batch<'_> {
         }
     }
 
-    /// Makes the job, or finds that of an earlier call, and waits for its result.
+    /// Makes the job, or finds that of an earlier call, and waits for its result; keeps its warnings.
     async fn job(
         &self,
         item: &Item,
         digest: &str,
         image: Bytes,
         mask: Option<Bytes>,
+        warnings: &mut Vec<v1::Warning>,
     ) -> Result<Bytes, CliError> {
         let Site { remote, interrupt } = self.site;
         let failures = self.state.borrow().failures(&item.id, digest);
@@ -193,19 +206,22 @@ impl Batch<'_> {
             spec: Some(spec),
             ..CreateEditJobRequest::default()
         };
-        let mut job = remote.create(request).await?;
-        if !is_over(job.state()) {
-            let options = EventOptions {
-                preview_every: Some(0),
-                cluster_map: Some(false),
-                heatmaps: Some(false),
-                max_inline_bytes: Some(0),
-                ..EventOptions::default()
-            };
-            let mut follow = Follow::watch(remote, interrupt, job.name.clone(), Some(options));
-            while follow.next().await?.is_some() {}
-            job = remote.job(&job.name).await?;
+        let job = remote.create(request).await?;
+        let options = EventOptions {
+            preview_every: Some(0),
+            cluster_map: Some(false),
+            heatmaps: Some(false),
+            max_inline_bytes: Some(0),
+            ..EventOptions::default()
+        };
+        // A job that an earlier call made tells its events again.
+        let mut follow = Follow::watch(remote, interrupt, job.name.clone(), Some(options));
+        while let Some(event) = follow.next().await? {
+            if let Some(Event::Warning(warning)) = event.event {
+                warnings.push(warning);
+            }
         }
+        let job = remote.job(&job.name).await?;
         if job.state() != State::Succeeded {
             let refusal = Refusal::from(&job.error.unwrap_or_default());
             return Err(RemoteError::Failed(Box::new(refusal)).into());
@@ -278,8 +294,4 @@ fn extension(item: &Item) -> &'static str {
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn is_over(state: State) -> bool {
-    matches!(state, State::Succeeded | State::Failed | State::Cancelled)
 }

@@ -32,7 +32,7 @@ const MAX_ANSWER: usize = 8 << 20;
 const MAX_REQUEST: usize = 32 << 20;
 
 /// The server, as typed.
-#[derive(derive_more::Debug, Default, Args)]
+#[derive(derive_more::Debug, Clone, Default, Args)]
 pub(crate) struct ServerArgs {
     /// Use the server at this address, such as `http://localhost:50051`, instead of a model on this machine.
     #[arg(long, value_name = "URL", env = "RETOUCH_SERVER", hide_env_values = true)]

@@ -16,8 +16,10 @@ use crate::cli::{
         run::{Done, Site},
     },
     edit::{self, Outputs},
+    effects::{self, Found},
     error::CliError,
     maps::Subject,
+    replay::Replay,
     reporter::{Interrupt, Record, Reporter},
     resolve,
     screen::Screen,
@@ -48,7 +50,11 @@ struct Edited {
 ///
 /// # Errors
 /// [`CliError`] says what is wrong; nothing is written then.
-pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> {
+pub(crate) fn run(
+    args: &EditArgs,
+    replay: Option<&Replay>,
+    screen: &mut Screen,
+) -> Result<(), CliError> {
     // 1. What can be refused without the server.
     request::refuse_local(args)?;
     let interrupt = Interrupt::listen()?;
@@ -56,10 +62,17 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     // What there is to say about the file, the server says.
     let (file, picture) = resolve::read_picture_file(&args.input.image)?;
     encode::check(&picture.picture, outputs.format).map_err(CliError::Output)?;
-    let choice = resolve::mask(&args.mask, picture.picture.size(), screen)?;
+    let mut choice = resolve::mask(&args.mask, picture.picture.size(), screen)?;
+    match replay {
+        Some(replay) => {
+            replay.check_picture(&picture.picture)?;
+            replay.settle(&mut choice, picture.picture.size())?;
+        }
+        None => effects::check(args, Found::typed(&args.localization))?,
+    }
     resolve::check_finds(args.method.into(), &choice)?;
-    edit::preserve(args, outputs.format, screen)?;
-    resolve::check_instruction(&args.input.instruction)?;
+    edit::preserve(args, choice.shapes.is_some(), outputs.format, screen)?;
+    resolve::check_texts(args.instruction(), &args.localization, &args.sampling)?;
 
     // 2. The jobs.
     let started = Instant::now();
@@ -68,9 +81,16 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let seconds = started.elapsed().as_secs_f64();
 
     // 3. Everything is written at the end, each file in one stroke.
+    let first = &edited.variants[0].file;
+    if let Some(replay) = replay {
+        replay.check_answer(first, screen)?;
+    }
     for (path, done) in outputs.paths.iter().zip(&edited.variants) {
         edit::put(path, &done.file, outputs.overwrite)?;
         screen.written("edited", path);
+    }
+    if let Some(replay) = replay {
+        replay.compare(first, screen)?;
     }
     write_maps(args, screen, &picture, &outputs, &edited)?;
     screen.fact("seconds", &json!((seconds * 10.0).round() / 10.0));
@@ -100,6 +120,7 @@ async fn jobs(
 
     // 3. Variants of it, with its localization.
     let (next, plan) = after(spec, &plan, &first);
+    let next = EditSpec { localize_seed: next.localize_seed.or(Some(seed)), ..next };
     let mut variants = vec![first];
     for index in 1..u64::from(args.variants) {
         let seed = Some(seed.wrapping_add(index));
@@ -167,7 +188,7 @@ fn write_maps(
     let compared = compared.iter().map(|(title, image)| (*title, image));
     let variants = results.iter().skip(1).map(|image| ("Variant", image));
     let subject = Subject {
-        instruction: &args.input.instruction,
+        instruction: args.instruction(),
         source: &picture.picture.rgb,
         result: Some(&results[0]),
         comparisons: compared.chain(variants).collect(),

@@ -28,7 +28,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     // A second job.
     ("compare", &["method"]),
     // Further jobs, each with its seed and the first one's localization.
-    ("variants", &["seed", "reuse_localization_of"]),
+    ("variants", &["seed", "localize_seed", "reuse_localization_of"]),
     ("object", &["object"]),
     ("action", &["action"]),
     ("strict", &["strict"]),
@@ -36,6 +36,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("tau", &["tau"]),
     ("k", &["cluster_count"]),
     ("localize_steps", &["localize_steps"]),
+    ("localize_seed", &["localize_seed"]),
     ("localizer", &["localizer"]),
     ("score", &["score"]),
     ("threshold", &["threshold"]),
@@ -53,6 +54,7 @@ const FIELDS: &[(&str, &[&str])] = &[
 
 /// Flags that a server need not know, and why.
 const LOCAL: &[(&str, &str)] = &[
+    ("params_from", "what it says is sent as typed flags are"),
     ("output", "where the file is written here"),
     ("json", "how events are printed here"),
     ("force", "what happens to files here"),

@@ -140,7 +140,7 @@ pub(crate) fn refuse_local(args: &EditArgs) -> Result<(), CliError> {
     let model = &args.model;
     let default = args::DEFAULT_MAX_PIXELS;
     let given = [
-        ("--device", model.device != "cpu"),
+        ("--device", model.device.as_deref().is_some_and(|it| it != "cpu")),
         ("--dtype", model.dtype != args::Dtype::Auto),
         ("--threads", model.threads.is_some()),
         ("--max-pixels", args.sampling.max_pixels != default),
@@ -162,7 +162,7 @@ pub(crate) fn spec(args: &EditArgs, image: v1::Image, format: OutputFormat, seed
     let with_maps = args.report.maps.is_some();
     EditSpec {
         image: Some(image),
-        instruction: args.input.instruction.clone(),
+        instruction: args.instruction().to_owned(),
         model: model.unwrap_or_default().into_owned(),
         seed: Some(seed),
         steps: args.steps,
@@ -198,6 +198,7 @@ pub(crate) fn spec(args: &EditArgs, image: v1::Image, format: OutputFormat, seed
         threshold: localization.threshold,
         refine: localization.refine,
         grow: localization.grow,
+        localize_seed: args.localize_seed,
         ..EditSpec::default()
     }
 }

@@ -6,10 +6,16 @@ mod bad_input;
 mod bench;
 // How sure a localization is.
 mod confidence;
+// Texts that are longer than the model reads.
+mod cut_texts;
 // Masks, boxes, clusters and what they leave untouched.
 mod masks;
 // What of a picture comes back.
 mod pictures;
+// Pictures that are made again from their own files.
+mod records;
+// Localizations that were saved, and edits they are not about.
+mod saved;
 
 use std::{
     fs,

@@ -104,3 +104,16 @@ fn a_list_that_cannot_be_read_is_refused_with_its_line() {
     office.batch().assert().code(1).stdout(contains("failed: mine"));
     assert_eq!(fs::read(office.desk.path("out/mine.png")).unwrap(), b"mine");
 }
+
+#[test]
+fn what_there_is_to_know_of_an_edit_is_told_with_its_id() {
+    let office = Office::new();
+    let mut long = item("long", 1);
+    long["negative_prompt"] = vec!["blur"; 120].join(" ").into();
+    office.list(&[item("short", 1), long]);
+    let expected = "warning: long: the negative prompt is longer than the model reads";
+    let run = office.batch().assert().success();
+    let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert!(said.contains(expected), "{said}");
+    assert!(!said.contains("warning: short"), "{said}");
+}

@@ -4,6 +4,8 @@
 mod batch;
 // Jobs seen, decided, cancelled and deleted.
 mod jobs;
+// Pictures that are made again, here and there.
+mod records;
 
 use std::{
     collections::BTreeSet,

@@ -169,6 +169,7 @@ fn localization() -> String {
     SavedLocalization {
         image_sha256: "ab".to_owned(),
         model_digest: "cd".to_owned(),
+        asked: None,
         localization: Localization::from_threshold("change the bee", &field, 0.5, vec![word]),
     }
     .to_json()

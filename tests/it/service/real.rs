@@ -201,6 +201,16 @@ async fn what_is_asked_for_decides_what_is_run() {
     }
     let (job, _) = run(EditSpec { strict: true, min_confidence: Some(0.0), ..absent }).await;
     assert_eq!(job.unwrap().state(), State::Succeeded);
+    // So is a text that the model does not read to its end, also where nothing is edited.
+    let negative_prompt = vec!["blur"; 120].join(" ");
+    for policy in [MaskPolicy::Auto, MaskPolicy::LocalizeOnly] {
+        let mask_policy = policy as i32;
+        let (job, told) =
+            run(EditSpec { negative_prompt: negative_prompt.clone(), mask_policy, ..edit() }).await;
+        assert_eq!(job.unwrap().state(), State::Succeeded);
+        let cut = |it: &&String| it.starts_with("warning NEGATIVE_PROMPT_TRUNCATED");
+        assert_eq!(told.iter().filter(cut).count(), 1, "{policy:?} {told:?}");
+    }
     // The plain backbone has one pass.
     let method = v1::Method::InstructPix2pix as i32;
     let (job, told) = run(EditSpec { method, ..edit() }).await;
@@ -256,4 +266,27 @@ async fn a_second_job_about_the_object_makes_no_localization_step_and_says_so() 
         EditSpec { instruction: "remove the black tree".to_owned(), steps: Some(2), ..edit() };
     assert_eq!(run(other.clone()).await, (LocalizationSource::Cache, false));
     assert_eq!(run(EditSpec { seed: Some(8), ..other }).await, (LocalizationSource::Pass, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_localization_serves_its_own_object_alone() {
+    let server = Harness::real(None, runner).await;
+    let first = server.client.clone().run_edit(request(edit())).await.unwrap().into_inner();
+    let run = async |spec: EditSpec| {
+        let spec = EditSpec { reuse_localization_of: first.name.clone(), steps: Some(1), ..spec };
+        let answer = server.client.clone().run_edit(request(spec)).await;
+        let name = answer.as_ref().map(|it| it.get_ref().name.clone()).unwrap_or_default();
+        let told = if name.is_empty() { Vec::new() } else { kinds(&server.watch(&name, 0).await) };
+        answer.map(|_| told)
+    };
+    let wording = |text: &str| EditSpec { instruction: text.to_owned(), ..edit() };
+    let told = run(wording("remove the black tree")).await.unwrap();
+    assert!(!told.iter().any(|it| it.starts_with("warning")), "{told:?}");
+    let refused = run(wording("remove the red house")).await.unwrap_err();
+    assert_eq!(reason(&refused), (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned()));
+    // Named as meant, or without a place of its own, it is taken.
+    let named = EditSpec { object: "the black tree".to_owned(), ..wording("remove the red house") };
+    run(named).await.unwrap();
+    let told = run(wording("make it snow")).await.unwrap();
+    assert!(told.iter().any(|it| it.starts_with("warning LOCALIZATION_OTHER_WORDING")), "{told:?}");
 }

@@ -1,0 +1,117 @@
+//! Flags of `retouch edit` that would change nothing beside others: refused, so that nobody takes a picture for one they shaped.
+
+use crate::cli::{
+    args::{EditArgs, Method, Preserve},
+    error::CliError,
+    localization_args::LocalizationArgs,
+};
+use crate::editing::localizer::{ClusterScore, Localizer};
+
+/// What decides whether flags of pass 1 have an effect; unknown where a server fills it in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Found {
+    /// How the place is found.
+    pub(crate) localizer: Option<Localizer>,
+    /// What clusters' scores are means of.
+    pub(crate) score: Option<ClusterScore>,
+}
+
+impl Found {
+    /// As far as the flags say it.
+    pub(crate) fn typed(args: &LocalizationArgs) -> Self {
+        Self {
+            localizer: args.localizer.map(Localizer::from),
+            score: args.score.map(ClusterScore::from),
+        }
+    }
+}
+
+/// Refuses a flag without an effect.
+///
+/// # Errors
+/// [`CliError::Usage`] names the flag, and why it has none.
+pub(crate) fn check(args: &EditArgs, found: Found) -> Result<(), CliError> {
+    let LocalizationArgs {
+        object,
+        action,
+        // They guard an edit, and change no picture.
+        strict: _,
+        min_confidence: _,
+        tau,
+        k,
+        localize_steps,
+        localizer,
+        score,
+        threshold,
+        refine,
+        grow,
+    } = &args.localization;
+    // 1. What an edit with these flags does.
+    let finds = args.method == Method::IamEdit || args.compare == Some(Method::IamEdit);
+    let shapes = !args.mask.mask.is_empty() || !args.mask.boxes.is_empty();
+    let open = !shapes || !args.mask.clusters.is_empty();
+    let saved = args.localization_file.is_some();
+    let mask_of_found = open && (finds || saved);
+    let pass_one = open && finds && !saved;
+    let why = if !open {
+        "beside --mask and --box, which are the whole mask unless --clusters adds to it"
+    } else if saved {
+        "beside --localization, which holds what pass 1 found"
+    } else {
+        "with --method instruct-pix2pix, which finds no mask"
+    };
+    let kept = args.preserve.is_none_or(|it| it == Preserve::Pixel);
+    let by_clusters = found.localizer.is_none_or(|it| it == Localizer::Iam);
+    let by_denoising =
+        !matches!(found.localizer, Some(Localizer::NoiseDifference | Localizer::DiffEdit));
+    let no_clusters = "with that localizer, which makes no clusters";
+
+    // 2. Each flag: whether it is given, whether it has an effect, and why it has none.
+    let flags = [
+        ("--localization", saved, open, why),
+        ("--localize-seed", args.localize_seed.is_some(), pass_one, why),
+        ("--localize-steps", localize_steps.is_some(), pass_one, why),
+        ("--localizer", localizer.is_some(), pass_one, why),
+        ("--score", score.is_some(), pass_one, why),
+        ("--threshold", threshold.is_some(), pass_one, why),
+        ("--tau", tau.is_some(), pass_one, why),
+        ("--k", k.is_some(), pass_one, why),
+        ("--object", object.is_some(), mask_of_found, why),
+        ("--action", action.is_some(), mask_of_found, why),
+        ("--refine", refine.is_some(), mask_of_found, why),
+        (
+            "--grow",
+            grow.is_some(),
+            mask_of_found || (finds && args.preserve != Some(Preserve::None)),
+            why,
+        ),
+        (
+            "--modulation",
+            args.modulation.is_some(),
+            finds,
+            "with --method instruct-pix2pix, whose attention nothing holds",
+        ),
+        ("--feather", args.mask.feather > 0, kept, "without --preserve pixel, which composites"),
+        ("--k", k.is_some(), by_clusters, no_clusters),
+        ("--tau", tau.is_some(), by_clusters, no_clusters),
+        ("--score", score.is_some(), by_clusters, no_clusters),
+        (
+            "--localize-steps",
+            localize_steps.is_some(),
+            by_denoising,
+            "with that localizer, which does not denoise",
+        ),
+        (
+            "--tau",
+            tau.is_some(),
+            found.score != Some(ClusterScore::NoiseDifference),
+            "with --score noise-difference, whose --threshold it is",
+        ),
+    ];
+    match flags.into_iter().find(|(_, given, effective, _)| *given && !effective) {
+        Some((flag, .., why)) => {
+            Err(CliError::Usage(format!("{flag} changes nothing {why}; leave it out")))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,392 @@
+//! `retouch edit --params-from FILE`: what a picture's record says, as if it had been typed, and whether the picture came out again.
+
+use std::{fs::File, path::PathBuf};
+
+use clap::{CommandFactory, ValueEnum, parser::ValueSource};
+use serde_json::json;
+
+use crate::cli::{
+    args::{
+        Cli, Dtype, EditArgs, EditInputArgs, EncodingArgs, Format, MaskArgs, ModelArgs, Preserve,
+        SamplingArgs,
+    },
+    edit,
+    error::CliError,
+    load,
+    localization_args::LocalizationArgs,
+    resolve,
+    screen::Screen,
+};
+use crate::editing::{edit_mask::MaskChoice, settings::EditSettings};
+use crate::picture::{
+    Picture,
+    decode::{self, Decoded, InputLimits},
+    error::PictureError,
+    mask::Radius,
+    settings,
+    size::Size,
+};
+use crate::wire::{
+    edit_record::{
+        EditRecord,
+        digests::{digest_with_alpha, localization_digest, shown},
+        shapes::{self, Shapes},
+    },
+    localization_json::SavedLocalization,
+};
+
+/// Flags and arguments that may stand beside `--params-from`, by their ids: where things lie, where it is computed, what is shown,
+/// and other seeds. All others are the record's.
+const BESIDE: &[&str] = &[
+    "image",
+    "params_from",
+    "output",
+    "format",
+    "quality",
+    "model",
+    "device",
+    "dtype",
+    "threads",
+    "max_pixels",
+    "seed",
+    "variants",
+    "compare",
+    "mask",
+    "boxes",
+    "localization_file",
+    "maps",
+    "json",
+    "force",
+    "server",
+    "api_key",
+    "ca",
+    "client_cert",
+    "client_key",
+];
+
+/// Keys of a record in which one of the same edit may differ, so that it is not told.
+const UNTOLD: &[&str] = &["model", "output", "confidence"];
+
+/// A picture that is to be made again.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    path: PathBuf,
+    record: EditRecord,
+    made: Decoded,
+    is_variant: bool,
+    /// What was typed, and what the record says in place of all other flags.
+    pub(crate) args: EditArgs,
+}
+
+impl Replay {
+    /// Reads the record that is meant, if one is.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] for a flag that the record says, [`CliError::Picture`] and [`CliError::Record`] for the file.
+    pub(crate) fn open(typed: &EditArgs) -> Result<Option<Self>, CliError> {
+        let Some(path) = typed.params_from.clone() else { return Ok(None) };
+        refuse_what_the_record_says()?;
+        let limits = InputLimits::default();
+        let name = path.display().to_string();
+        let failed = |source| CliError::Picture(PictureError::Read { path: path.clone(), source });
+        let file = File::open(&path).map_err(failed)?;
+        let file = decode::read_bytes(&name, file, limits).map_err(CliError::Picture)?;
+        let made = decode::decode(&name, &file, limits).map_err(CliError::Picture)?;
+        let refuse = |reason: String| CliError::Record { path: path.clone(), reason };
+        let text = settings::read_settings(&name, &file).map_err(CliError::Picture)?;
+        let none = "it holds no record of an edit; an editor or a service may have dropped it";
+        let record = EditRecord::from_json(&text.ok_or_else(|| refuse(none.to_owned()))?);
+        let record = record.map_err(|error| refuse(error.to_string()))?;
+        let args = args(typed, &record).map_err(|reason| refuse(reason.to_string()))?;
+        let is_variant = typed.sampling.seed.is_some_and(|it| it != record.seed);
+        let replay = Self { path, record, made, is_variant, args };
+        replay.check_localization_is_given()?;
+        Ok(Some(replay))
+    }
+
+    /// Refuses another picture than the one that was edited.
+    ///
+    /// # Errors
+    /// [`CliError::Record`].
+    pub(crate) fn check_picture(&self, picture: &Picture) -> Result<(), CliError> {
+        if digest_with_alpha(picture) == self.record.picture_sha256 {
+            return Ok(());
+        }
+        Err(self.refuse(
+            "it was made from another picture than IMAGE; give that one, or type the flags",
+        ))
+    }
+
+    /// Refuses another model than the one that made it.
+    ///
+    /// # Errors
+    /// [`CliError::Record`] names the model.
+    pub(crate) fn check_model(&self, digest: &str) -> Result<(), CliError> {
+        if digest == self.record.model_digest {
+            return Ok(());
+        }
+        let name = shown(&self.record.model);
+        Err(self.refuse(&format!(
+            "it was made with another model, called `{name}`; give that one with --model"
+        )))
+    }
+
+    /// Refuses another localization than the one that the mask came from.
+    ///
+    /// # Errors
+    /// [`CliError::Record`].
+    pub(crate) fn check_localization(&self, saved: &SavedLocalization) -> Result<(), CliError> {
+        let digest = localization_digest(&saved.localization);
+        if self.record.localization_sha256.as_ref() == Some(&digest) {
+            return Ok(());
+        }
+        Err(self.refuse("it was made with another localization than that of --localization"))
+    }
+
+    /// Puts the given mask of the record into a choice; one that was typed must be the same.
+    ///
+    /// # Errors
+    /// [`CliError::Record`].
+    pub(crate) fn settle(&self, choice: &mut MaskChoice, size: Size) -> Result<(), CliError> {
+        let recorded = self.record.mask.shapes(size);
+        let recorded = recorded.map_err(|error| self.refuse(&error.to_string()))?;
+        choice.shapes = match (recorded, choice.shapes.take()) {
+            (Shapes::None, None) => None,
+            (Shapes::None, Some(_)) => {
+                return Err(
+                    self.refuse("it was made without a given mask; leave --mask and --box out")
+                );
+            }
+            (Shapes::Here(mask), None) => Some(mask),
+            (Shapes::Elsewhere, None) => {
+                return Err(self.refuse(
+                    "it was made with a mask that is too large for its record; give that one again with --mask",
+                ));
+            }
+            (Shapes::Here(_) | Shapes::Elsewhere, Some(given)) => {
+                if self.record.mask.sha256.as_ref() != Some(&shapes::digest(&given)) {
+                    return Err(
+                        self.refuse("it was made with another mask than that of --mask and --box")
+                    );
+                }
+                Some(given)
+            }
+        };
+        Ok(())
+    }
+
+    /// Tells in what the edit differs from the recorded one.
+    pub(crate) fn tell(&self, now: &EditRecord, screen: &mut Screen) {
+        let untold = if self.is_variant { [UNTOLD, &["seed"]].concat() } else { UNTOLD.to_vec() };
+        let differences = self.record.differences(now, &untold);
+        if !differences.is_empty() {
+            let (path, differences) = (self.path.display(), differences.join(", "));
+            let message =
+                format!("{path} was made otherwise, and the picture may differ: {differences}");
+            screen.warning("RECORD_DIFFERS", &message);
+        }
+    }
+
+    /// The record of a file that a server made, checked as the model of this machine is.
+    ///
+    /// # Errors
+    /// [`CliError::Record`] if another model made it.
+    pub(crate) fn check_answer(&self, file: &[u8], screen: &mut Screen) -> Result<(), CliError> {
+        let text = settings::read_settings("the result", file).map_err(CliError::Picture)?;
+        match text.as_deref().map(EditRecord::from_json) {
+            Some(Ok(record)) => {
+                self.check_model(&record.model_digest)?;
+                self.tell(&record, screen);
+            }
+            Some(Err(_)) | None => {
+                let message = "the server's result has no record that this retouch reads, so that its model is not known";
+                screen.warning("RECORD_DIFFERS", message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether a file that was made holds the recorded picture again, pixel for pixel.
+    ///
+    /// # Errors
+    /// [`CliError::Picture`] if it can't be read.
+    pub(crate) fn compare(&self, file: &[u8], screen: &mut Screen) -> Result<(), CliError> {
+        if self.is_variant {
+            return Ok(());
+        }
+        let again = decode::decode("the result", file, InputLimits::default())
+            .map_err(CliError::Picture)?;
+        let path = self.path.display().to_string();
+        let (new, old) = (&again.picture, &self.made.picture);
+        if new.rgb == old.rgb && new.alpha == old.alpha {
+            screen.fact("again", &json!(format!("every pixel of {path}")));
+            return Ok(());
+        }
+        let message = if new.size() == old.size() {
+            let pairs = || new.rgb.pixels().zip(old.rgb.pixels());
+            let count = pairs().filter(|(a, b)| a != b).count();
+            let levels = pairs().flat_map(|(a, b)| (0..3).map(|it| a[it].abs_diff(b[it])));
+            let most = levels.max().unwrap_or_default();
+            format!(
+                "{count} of {} pixels differ from those of {path}, by at most {most} of 255 levels",
+                old.size().pixels()
+            )
+        } else {
+            format!("it has {} pixels, and {path} {}", new.size(), old.size())
+        };
+        screen.warning("NOT_AS_RECORDED", &message);
+        Ok(())
+    }
+
+    fn check_localization_is_given(&self) -> Result<(), CliError> {
+        match (&self.record.localization_sha256, &self.args.localization_file) {
+            (Some(_), None) if self.args.server.is_given() => Err(self.refuse(
+                "it was made with a localization of its own, which a server does not take; make it on this machine, with \
+                 --localization",
+            )),
+            (Some(_), None) => Err(self.refuse(
+                "it was made with a localization, which its record does not hold; give that one again with --localization",
+            )),
+            (None, Some(_)) => {
+                Err(self.refuse("it was made without a saved localization; leave --localization out"))
+            }
+            (Some(_), Some(_)) | (None, None) => Ok(()),
+        }
+    }
+
+    fn refuse(&self, reason: &str) -> CliError {
+        CliError::Record { path: self.path.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// Refuses flags that a record says, however they are typed.
+fn refuse_what_the_record_says() -> Result<(), CliError> {
+    let command = Cli::command();
+    let edit = command.find_subcommand("edit").expect("there is `retouch edit`").clone();
+    let matches = command.get_matches();
+    let Some(("edit", typed)) = matches.subcommand() else { return Ok(()) };
+    let is_typed = |id: &str| typed.value_source(id) == Some(ValueSource::CommandLine);
+    let strange = edit.get_arguments().find(|it| {
+        let id = it.get_id().as_str();
+        !BESIDE.contains(&id) && typed.try_contains_id(id).is_ok() && is_typed(id)
+    });
+    let Some(flag) = strange else { return Ok(()) };
+    let flag = flag.get_long().map_or("INSTRUCTION".to_owned(), |it| format!("--{it}"));
+    Err(CliError::Usage(format!(
+        "{flag} is what the record of --params-from says; leave it out, or type all flags without --params-from"
+    )))
+}
+
+/// What was typed, with the record's values in the place of all other flags.
+fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
+    let pass = record.pass_one.as_ref();
+    let sampling = SamplingArgs {
+        seed: typed.sampling.seed.or(Some(record.seed)),
+        text_guidance: Some(record.text_guidance.0),
+        image_guidance: Some(record.image_guidance.0),
+        scheduler: record.scheduler.as_deref().map(|it| named("scheduler", it)).transpose()?,
+        negative_prompt: record.negative_prompt.clone(),
+        size: Some(record.size.parse().map_err(|why: String| wrong("size", &record.size, &why))?),
+        max_pixels: typed.sampling.max_pixels,
+        preset: record.preset.as_deref().map(|it| named("preset", it)).transpose()?,
+    };
+    let localization = LocalizationArgs {
+        object: record.object.clone(),
+        action: record.action.as_deref().map(|it| named("action", it)).transpose()?,
+        // It was made, so that nothing was refused.
+        strict: false,
+        min_confidence: Some(record.min_confidence.0),
+        tau: pass.map(|it| it.tau.0),
+        k: pass.map(|it| it.k),
+        localize_steps: pass.map(|it| it.localize_steps),
+        localizer: pass.map(|it| named("localizer", &it.localizer)).transpose()?,
+        score: pass.map(|it| named("score", &it.score)).transpose()?,
+        threshold: pass.and_then(|it| it.threshold).map(|it| it.0),
+        refine: Some(record.refine),
+        grow: Some(record.grow.0),
+    };
+    let mask = MaskArgs {
+        mask: typed.mask.mask.clone(),
+        boxes: typed.mask.boxes.clone(),
+        clusters: record.mask.clusters.clone(),
+        invert_mask: record.mask.invert,
+        dilate: record.mask.dilate,
+        feather: record.mask.feather,
+    };
+    let mut args = EditArgs {
+        input: EditInputArgs {
+            image: typed.input.image.clone(),
+            instruction: Some(record.instruction.clone()),
+        },
+        encoding: encoding(typed, record)?,
+        model: if typed.server.is_given() {
+            typed.model.clone()
+        } else {
+            model(&typed.model, record)
+        },
+        sampling,
+        method: named("method", &record.method)?,
+        steps: Some(record.steps),
+        preserve: Some(named("preserve", &record.preserve)?),
+        modulation: Some(named("modulation", &record.modulation)?),
+        localization,
+        localize_seed: pass.map(|it| it.localize_seed),
+        mask,
+        ..typed.clone()
+    };
+    // Exact pixels were the default there, and a lossy file does not keep them: asked for, they would be refused.
+    let output = args.output.clone().unwrap_or_else(|| edit::default_output(&args));
+    let lossy = resolve::output_format(&args.encoding, &output)?.is_lossy();
+    if lossy && args.preserve == Some(Preserve::Pixel) {
+        args.preserve = None;
+    }
+    check(&args)?;
+    Ok(args)
+}
+
+/// The type of the output: as typed or as `-o` says, else the recorded one; a JPEG has the recorded quality.
+fn encoding(typed: &EditArgs, record: &EditRecord) -> Result<EncodingArgs, CliError> {
+    let recorded: Format = named("output.format", &record.output.format)?;
+    let free = typed.encoding.format.is_none() && typed.output.is_none();
+    let format = if free { Some(recorded) } else { typed.encoding.format };
+    let encoding = EncodingArgs { format, ..typed.encoding.clone() };
+    let output = typed.output.clone().unwrap_or_default();
+    let lossy = match format {
+        Some(format) => format == Format::Jpeg,
+        None => resolve::output_format(&encoding, &output)?.is_lossy(),
+    };
+    let quality = encoding.quality.or(record.output.quality.filter(|_| lossy).map(u32::from));
+    Ok(EncodingArgs { quality, ..encoding })
+}
+
+/// Where it is computed: as typed, else as the record says, where this machine can.
+fn model(typed: &ModelArgs, record: &EditRecord) -> ModelArgs {
+    let mut model = typed.clone();
+    if model.device.is_none() && record.device == "cuda" && load::gpus().is_ok() {
+        model.device = Some("cuda".to_owned());
+    }
+    let same_kind = model.device().split(':').next() == Some(record.device.as_str());
+    if model.dtype == Dtype::Auto && same_kind {
+        model.dtype = Dtype::from_str(&record.dtype, false).unwrap_or(Dtype::Auto);
+    }
+    model
+}
+
+/// Refuses values out of their ranges, which the flags' own parsers would.
+fn check(args: &EditArgs) -> Result<(), CliError> {
+    resolve::check_texts(args.instruction(), &args.localization, &args.sampling)?;
+    resolve::settings(EditSettings::paper(), &args.sampling, args.steps, &args.localization)?;
+    for radius in [args.mask.dilate, args.mask.feather] {
+        Radius::try_from(radius).map_err(CliError::Picture)?;
+    }
+    Ok(())
+}
+
+/// A value by its typed name.
+fn named<T: ValueEnum>(key: &str, name: &str) -> Result<T, CliError> {
+    T::from_str(name, false).map_err(|_| wrong(key, name, "no value that this retouch knows"))
+}
+
+fn wrong(key: &str, value: &str, why: &str) -> CliError {
+    CliError::Usage(format!("its record's `{key}` is `{}`: {why}", shown(value)))
+}

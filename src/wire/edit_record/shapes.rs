@@ -1,0 +1,247 @@
+//! A mask in a record: as rectangles or as a picture where that is small, else by its digest.
+
+use std::io::Cursor;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::editing::edit_mask::MaskChoice;
+use crate::picture::{boxes::PixelBox, mask::Mask, size::Size};
+use crate::wire::edit_record::{digests::shown, read::RecordError};
+
+/// Most rectangles that a mask is written as.
+const MAX_BOXES: usize = 32;
+/// Most bytes of a mask's PNG in a record.
+const MAX_PNG: usize = 8 << 10;
+
+/// What a caller decided of a mask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskRecord {
+    /// The given mask, all pictures and boxes together, as rectangles x0, y0, x1, y1, half-open, in pixels of the input; empty if
+    /// there is none, or it is not made of a few.
+    pub boxes: Vec<[u32; 4]>,
+    /// The same as a PNG of one bit a pixel in base64, where boxes would be many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub png: Option<String>,
+    /// SHA-256 of the given mask, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Clusters by id, from 1.
+    pub clusters: Vec<u8>,
+    /// Whether what the mask leaves out is edited.
+    pub invert: bool,
+    /// Growth in pixels of the input.
+    pub dilate: u32,
+    /// Softness in pixels of the input.
+    pub feather: u32,
+}
+
+/// The given mask of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shapes {
+    /// There is none.
+    None,
+    /// It stands in the record.
+    Here(Mask),
+    /// It is too large for the record.
+    Elsewhere,
+}
+
+impl MaskRecord {
+    pub(super) fn of(choice: &MaskChoice) -> Self {
+        let MaskChoice { shapes, clusters, invert, dilate, feather } = choice;
+        let boxes = shapes.as_ref().and_then(rectangles);
+        let png = match (shapes, &boxes) {
+            (Some(shapes), None) => Some(png(shapes)).filter(|it| it.len() <= MAX_PNG),
+            _ => None,
+        };
+        Self {
+            boxes: boxes.unwrap_or_default(),
+            png: png.map(|it| BASE64_STANDARD.encode(it)),
+            sha256: shapes.as_ref().map(digest),
+            clusters: clusters.clone(),
+            invert: *invert,
+            dilate: dilate.pixels(),
+            feather: feather.pixels(),
+        }
+    }
+
+    /// The given mask, for a picture of this size.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`] if it does not fit the picture, or its own digest.
+    pub fn shapes(&self, size: Size) -> Result<Shapes, RecordError> {
+        let wrong = |what: &str| RecordError::Malformed(format!("its mask {what}"));
+        let mask = match (&self.boxes[..], &self.png, &self.sha256) {
+            ([], None, None) => return Ok(Shapes::None),
+            ([], None, Some(_)) => return Ok(Shapes::Elsewhere),
+            (boxes @ [_, ..], None, Some(_)) if boxes.len() <= MAX_BOXES => {
+                let fits = |&[x0, y0, x1, y1]: &[u32; 4]| {
+                    x0 < x1 && y0 < y1 && x1 <= size.width && y1 <= size.height
+                };
+                if !boxes.iter().all(fits) {
+                    return Err(wrong("has a box outside the picture"));
+                }
+                let pixels = |&[x0, y0, x1, y1]: &[u32; 4]| PixelBox { x0, y0, x1, y1 };
+                Mask::from_boxes(size, &boxes.iter().map(pixels).collect::<Vec<_>>())
+            }
+            ([], Some(text), Some(_)) => read_png(text, size).map_err(|why| wrong(&why))?,
+            _ => return Err(wrong("is written twice, or has no digest")),
+        };
+        if self.sha256.as_ref() != Some(&digest(&mask)) {
+            return Err(wrong("does not fit its digest"));
+        }
+        Ok(Shapes::Here(mask))
+    }
+}
+
+/// SHA-256 of a mask's pixels, in hexadecimal.
+pub fn digest(mask: &Mask) -> String {
+    let size = mask.size();
+    let mut hasher = Sha256::new();
+    hasher.update(size.width.to_le_bytes());
+    hasher.update(size.height.to_le_bytes());
+    hasher.update(mask.as_image().as_raw());
+    format!("{:x}", hasher.finalize())
+}
+
+/// A mask as few rectangles: equal runs of neighbouring rows are one. `None` if that takes too many.
+fn rectangles(mask: &Mask) -> Option<Vec<[u32; 4]>> {
+    let image = mask.as_image();
+    let (mut done, mut open) = (Vec::new(), Vec::<[u32; 4]>::new());
+    for (y, row) in (0..).zip(image.rows()) {
+        let mut runs = Vec::new();
+        let mut start = None;
+        for (x, pixel) in (0..).zip(row) {
+            match (pixel[0] > 0, start) {
+                (true, None) => start = Some(x),
+                (false, Some(from)) => {
+                    runs.push((from, x));
+                    start = None;
+                }
+                _ => {}
+            }
+        }
+        runs.extend(start.map(|from| (from, image.width())));
+        let (kept, ended) = open.into_iter().partition(|it| runs.contains(&(it[0], it[2])));
+        (open, done) = (kept, [done, ended].concat());
+        for (x0, x1) in runs {
+            match open.iter_mut().find(|it| (it[0], it[2]) == (x0, x1)) {
+                Some(rectangle) => rectangle[3] = y + 1,
+                None => open.push([x0, y, x1, y + 1]),
+            }
+        }
+        if done.len() + open.len() > MAX_BOXES {
+            return None;
+        }
+    }
+    done.extend(open);
+    Some(done)
+}
+
+/// A mask as a PNG of one bit a pixel.
+fn png(mask: &Mask) -> Vec<u8> {
+    let image = mask.as_image();
+    let bits = image.rows().flat_map(|row| {
+        let row: Vec<bool> = row.map(|it| it[0] > 0).collect();
+        let byte = |bits: &[bool]| {
+            bits.iter().enumerate().fold(0, |byte, (at, bit)| byte | (u8::from(*bit) << (7 - at)))
+        };
+        row.chunks(8).map(byte).collect::<Vec<u8>>()
+    });
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, image.width(), image.height());
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    encoder.set_compression(png::Compression::High);
+    let written =
+        encoder.write_header().and_then(|mut it| it.write_image_data(&bits.collect::<Vec<_>>()));
+    written.expect("a picture in memory becomes a PNG in memory");
+    bytes
+}
+
+fn read_png(text: &str, size: Size) -> Result<Mask, String> {
+    let bytes = BASE64_STANDARD.decode(text).map_err(|error| format!("is no base64: {error}"))?;
+    let mut decoder = png::Decoder::new(Cursor::new(&bytes));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let failed = |error: png::DecodingError| format!("is no PNG: {}", shown(&error.to_string()));
+    let mut reader = decoder.read_info().map_err(failed)?;
+    let info = reader.info();
+    let one_bit = (png::ColorType::Grayscale, png::BitDepth::One);
+    // Checked before a pixel is decoded, so that what unfolds is bounded by the picture.
+    if (info.width, info.height) != (size.width, size.height)
+        || (info.color_type, info.bit_depth) != one_bit
+        || info.interlaced
+    {
+        return Err("is not of the picture's size, or not of one bit a pixel".to_owned());
+    }
+    let row = size.width.div_ceil(8) as usize;
+    let mut bits = vec![0; row * size.height as usize];
+    reader.next_frame(&mut bits).map_err(failed)?;
+    Ok(Mask::from_fn(size, |x, y| bits[y as usize * row + x as usize / 8] >> (7 - x % 8) & 1 > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(mask: &Mask) -> MaskRecord {
+        MaskRecord::of(&MaskChoice { shapes: Some(mask.clone()), ..MaskChoice::default() })
+    }
+
+    #[test]
+    fn a_box_stands_as_itself_and_a_cross_as_three() {
+        let size = Size::new(40, 30);
+        let one = PixelBox { x0: 3, y0: 4, x1: 20, y1: 30 };
+        let mask = Mask::from_boxes(size, &[one]);
+        assert_eq!(record(&mask).boxes, [[3, 4, 20, 30]]);
+        let cross = Mask::from_boxes(size, &[PixelBox { x0: 0, y0: 10, x1: 40, y1: 12 }, one]);
+        assert_eq!(record(&cross).boxes.len(), 3);
+        assert_eq!(record(&cross).shapes(size).unwrap(), Shapes::Here(cross));
+    }
+
+    #[test]
+    fn any_mask_comes_back_or_is_too_large() {
+        let size = Size::new(67, 45);
+        for step in 1..60 {
+            let mask = Mask::from_fn(size, |x, y| (x * x + y * 7 + x * y) % (step + 1) == 0);
+            let record = record(&mask);
+            assert!(!record.boxes.is_empty() || record.png.is_some());
+            assert_eq!(record.shapes(size).unwrap(), Shapes::Here(mask), "{step}");
+        }
+        let size = Size::new(900, 700);
+        let noise = |x: u32, y: u32| {
+            (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503)).count_ones() % 2 > 0
+        };
+        let noise = record(&Mask::from_fn(size, noise));
+        assert_eq!((noise.boxes.len(), &noise.png), (0, &None));
+        assert_eq!(noise.shapes(size).unwrap(), Shapes::Elsewhere);
+    }
+
+    #[test]
+    fn masks_that_do_not_hold_are_refused() {
+        let size = Size::new(40, 30);
+        let painted = record(&Mask::from_fn(size, |x, y| (x + y) % 3 == 0));
+        let boxed = record(&Mask::from_fn(size, |x, _| x < 8));
+        assert!(painted.png.is_some() && boxed.png.is_none());
+        let other = Some("00".repeat(32));
+        for wrong in [
+            MaskRecord { sha256: other.clone(), ..painted.clone() },
+            MaskRecord { sha256: other, ..boxed.clone() },
+            MaskRecord { sha256: None, ..painted.clone() },
+            MaskRecord { png: Some("§".to_owned()), ..painted.clone() },
+            MaskRecord { png: Some("AAAA".to_owned()), ..painted.clone() },
+            MaskRecord { boxes: boxed.boxes.clone(), ..painted.clone() },
+            MaskRecord { boxes: vec![[8, 0, 0, 30]], ..boxed.clone() },
+            MaskRecord { boxes: vec![[0, 0, u32::MAX, 30]], ..boxed.clone() },
+            MaskRecord { boxes: vec![[0, 0, 8, 30]; 33], ..boxed.clone() },
+        ] {
+            assert!(wrong.shapes(size).is_err(), "{wrong:?}");
+        }
+        // Of a picture of another size.
+        assert!(painted.shapes(Size::new(30, 40)).is_err());
+        assert!(boxed.shapes(Size::new(40, 20)).is_err());
+    }
+}
