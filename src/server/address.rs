@@ -42,7 +42,7 @@ pub fn listen(text: &str) -> Result<SocketAddr, ListenError> {
     let (host, port) = text.rsplit_once(':').ok_or_else(form)?;
     let is_name = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '-' | '_');
     let bracketed = host.starts_with('[') && host.ends_with(']');
-    if !bracketed && !host.chars().all(is_name) {
+    if text.contains('/') || !bracketed && !host.chars().all(is_name) {
         return Err(form());
     }
     let port: u16 = port.parse().map_err(|_| ListenError::Port(port.to_owned()))?;
