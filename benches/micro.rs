@@ -9,7 +9,8 @@ use retouch::{
     cluster::KMeans,
     jobs::{
         follow::Follower,
-        job::{Job, Shot},
+        job::Job,
+        latest::Shot,
         queue::QueueLimits,
         store::{Limits, Store},
     },
@@ -179,7 +180,7 @@ fn event_fan_out(bencher: Bencher<'_, '_>, followers: usize) {
     let picture = Arc::new(RgbImage::new(512, 512));
     bencher.counter(ItemsCount::new(2 * followers)).bench_local(|| {
         let picture = LazyPreview::new(Arc::clone(&picture), None);
-        job.show_preview(Shot { pass: Pass::Edit, step: 1, picture });
+        job.show_preview(Shot::new(Pass::Edit, 1, picture));
         job.show_step(StepProgress { step: 1, total: 20, ..StepProgress::default() });
         runtime.block_on(async {
             for follower in &mut watching {

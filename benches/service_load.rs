@@ -1,14 +1,17 @@
-//! The service under load, on loopback: watchers, refusals with large bodies, and what watching costs the model.
+//! The service under load, on loopback: watchers, refusals with large bodies, jobs that are kept, and what watching costs the model.
 //!
 //! `make bench-service` starts `retouch serve` with the demo model as a process of its own, asks it as clients would, and prints a
-//! table. Bounded: a few minutes, one machine.
+//! table. Bounded: some ten minutes, one machine.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -25,6 +28,8 @@ const WATCHERS: (usize, usize) = (1_000, 8);
 const CONNECTIONS: usize = 20;
 /// Creates against a full queue, the bytes of their image, and how many are in flight.
 const REFUSED: (usize, usize, usize) = (10_000, 4 << 20, 16);
+/// Jobs that are kept, one after the other, and how many of them are in flight.
+const KEPT: (usize, usize) = (5_000, 4);
 /// Alternating runs with and without watchers, and how many watchers.
 const PAIRS: (usize, usize) = (5, 100);
 /// Alternating runs of as many jobs at once, one after the other and in batches of as many.
@@ -33,12 +38,16 @@ const BATCHES: (usize, usize) = (5, 4);
 struct Server {
     child: Child,
     url: String,
-    _data: tempfile::TempDir,
+    data: Arc<tempfile::TempDir>,
 }
 
 impl Server {
     fn start(options: &[(&str, &str)]) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::over(Arc::new(tempfile::tempdir().unwrap()), options)
+    }
+
+    /// A server over a data folder.
+    fn over(data: Arc<tempfile::TempDir>, options: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_retouch"));
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
@@ -58,7 +67,7 @@ impl Server {
             }
         }
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url, _data: data }
+        Self { child, url, data }
     }
 
     async fn client(&self) -> EditServiceClient<Channel> {
@@ -124,6 +133,7 @@ async fn main() {
     println!("| what | figure |\n|---|---|");
     watchers().await;
     refusals().await;
+    keeping().await;
     observing().await;
     batching().await;
 }
@@ -235,6 +245,52 @@ async fn refusals() {
         "| the same: the server's memory, before and at its highest | {before} / {peak} MiB |"
     );
     println!("| the same: a refusal | {:.2} ms |", each * 1e3);
+}
+
+/// Jobs that are done and kept: what the server holds of them, also after a restart, and what deleting one takes.
+async fn keeping() {
+    let limits = [("RETOUCH__AUTH__REQUESTS_PER_SECOND", "1000000")];
+    let server = Server::start(&limits);
+    let client = server.client().await;
+    client.clone().run_edit(edit(1)).await.unwrap();
+    let before = server.memory().0;
+    let (count, in_flight) = KEPT;
+    let tasks: Vec<_> = (0..in_flight)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move {
+                let mut names = Vec::new();
+                for _ in 0..count / in_flight {
+                    names.push(client.run_edit(edit(1)).await.unwrap().into_inner().name);
+                }
+                names
+            })
+        })
+        .collect();
+    let mut names = Vec::new();
+    for task in tasks {
+        names.extend(task.await.unwrap());
+    }
+    let (after, peak) = server.memory();
+    println!(
+        "| {count} jobs done and kept: the server's memory before, after and at its highest | {before} / {after} / {peak} MiB |"
+    );
+    let data = Arc::clone(&server.data);
+    drop(server);
+
+    let server = Server::over(data, &limits);
+    let (after, peak) = server.memory();
+    println!(
+        "| the same after a restart: the server's memory and its highest | {after} / {peak} MiB |"
+    );
+    let mut client = server.client().await;
+    let mut times = Vec::new();
+    for name in names.into_iter().take(500) {
+        let started = Instant::now();
+        client.delete_edit_job(v1::DeleteEditJobRequest { name }).await.unwrap();
+        times.push(started.elapsed().as_secs_f64());
+    }
+    println!("| the same: a delete, p50 / p99 | {} |", quantiles(&mut times));
 }
 
 /// What watching costs the model's thread: CPU seconds of the same edit with and without watchers, in turn.

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use crate::cli::bench::BenchCommand;
 use crate::cli::client::{batch::BatchArgs, connect::ServerArgs, jobs_args::JobsArgs};
 use crate::cli::eval_args::EvalArgs;
+use crate::cli::journal::JournalCommand;
 use crate::cli::keys::KeysCommand;
 use crate::cli::localization_args::LocalizationArgs;
 use crate::cli::serve_config::ServeArgs;
@@ -20,7 +21,8 @@ pub(crate) const DEFAULT_MAX_PIXELS: u64 = 1_048_576;
 ///
 /// Exit codes: 0 done, 1 the edit failed, 2 wrong usage, 3 bad picture or mask, 4 instruction not understood (--strict),
 /// 5 model can't be used, 6 device can't be used, 7 output can't be written, 8 no answer from the server, or a refusal,
-/// 9 the server can't start, 10 object hardly found (--strict), 70 a defect, or a server's device was lost, 130 Ctrl-C, 143 a server that was told twice to end.
+/// 9 the server can't start, 10 object hardly found (--strict), 11 a data folder is damaged or in use, 70 a defect, or a server's
+/// device was lost, 130 Ctrl-C, 143 a server that was told twice to end.
 #[derive(Debug, Parser)]
 #[command(name = "retouch", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -47,6 +49,11 @@ pub(crate) enum Command {
     },
     /// Serve edits over gRPC.
     Serve(Box<ServeArgs>),
+    /// Look over, mend or save the data folder of a server.
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
     /// Make keys for callers of the server.
     Keys {
         #[command(subcommand)]

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use crate::cli::client::refusal::RemoteError;
 use crate::editing::{EditError, instruction::ParseError, settings::SettingsError};
 use crate::evaluation::EvaluationError;
+use crate::journal::error::JournalError;
 use crate::kernels::cuda::CudaError;
 use crate::picture::error::PictureError;
 use crate::pipelines::{PipelineError, load::LoadError};
@@ -72,6 +73,9 @@ pub(crate) enum CliError {
     /// The server can't start.
     #[error("{0}")]
     Serve(String),
+    /// A data folder can't be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A server can't be reached, refused, or failed the job.
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -117,6 +121,11 @@ pub(crate) enum ModelError {
 }
 
 impl CliError {
+    /// The exit code of a data folder that is damaged.
+    pub(crate) fn damage() -> ExitCode {
+        ExitCode::from(11)
+    }
+
     /// The error with its causes and its remedy, in one line.
     pub(crate) fn line(&self) -> String {
         let mut text = self.to_string();
@@ -188,6 +197,7 @@ impl CliError {
             | Self::Memory => 1,
             Self::Remote(error) => error.exit_code(),
             Self::Serve(_) => 9,
+            Self::Journal(_) => return Self::damage(),
             Self::Defect(_) => 70,
         })
     }

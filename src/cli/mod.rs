@@ -10,6 +10,7 @@ mod error;
 mod eval;
 mod eval_args;
 mod inspect;
+mod journal;
 mod keys;
 mod load;
 mod localization_args;
@@ -57,9 +58,10 @@ pub fn main() -> ExitCode {
         Command::Batch(args) => (args.json, Stream::Out),
         Command::Jobs(args) => client::jobs::results(args),
         Command::Inspect(args) => (args.json, Stream::Out),
-        Command::Serve(_) | Command::Keys { .. } | Command::Completions { .. } => {
-            (false, Stream::Out)
-        }
+        Command::Serve(_)
+        | Command::Journal { .. }
+        | Command::Keys { .. }
+        | Command::Completions { .. } => (false, Stream::Out),
     };
     let mut screen = Screen::new(json, results);
     match run(&cli.command, &mut screen) {
@@ -98,6 +100,7 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
         Command::Batch(args) => done(client::batch::run(args, screen)),
         Command::Jobs(args) => done(client::jobs::run(args, screen)),
         Command::Serve(args) => serve::run(args),
+        Command::Journal { command } => journal::run(command),
         Command::Keys { command } => done(keys::run(command)),
         Command::Inspect(args) => done(inspect::run(args)),
         Command::Completions { shell } => {

@@ -112,11 +112,13 @@ pub(crate) fn config(args: &ServeArgs) -> Result<Config, CliError> {
         .extract::<Config>();
     let mut config = config.map_err(|error| CliError::Usage(said(&error)))?;
     config.check().map_err(|error| CliError::Usage(error.to_string()))?;
-    if config.jobs.data_dir.is_none() {
-        let folders = ProjectDirs::from("", "", "retouch");
-        config.jobs.data_dir = folders.map(|it| it.data_local_dir().join("serve"));
-    }
+    config.jobs.data_dir = config.jobs.data_dir.or_else(data_folder);
     Ok(config)
+}
+
+/// The data folder of a server that is given none.
+pub(crate) fn data_folder() -> Option<PathBuf> {
+    Some(ProjectDirs::from("", "", "retouch")?.data_local_dir().join("serve"))
 }
 
 /// The environment, in which a path of digits is a path.

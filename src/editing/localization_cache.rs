@@ -18,8 +18,8 @@ use crate::editing::{
     settings::{EditSettings, LocalizationSettings},
 };
 
-/// Most that is kept, in bytes. One localization at 512 pixels takes some 20 kB, so that these are thousands.
-const CAPACITY: u64 = 64 << 20;
+/// Most that is kept, in bytes. One localization at 512 pixels takes some 20 kB, so that these are hundreds.
+const CAPACITY: u64 = 16 << 20;
 
 /// Bytes of one, roughly.
 const TYPICAL: u64 = 16 << 10;

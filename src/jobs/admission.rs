@@ -1,11 +1,9 @@
 //! From what a caller asks to a job that waits: everything that can be refused is refused here, and what is accepted is kept.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use prost::Message;
-use sha2::{Digest, Sha256};
 
 use crate::editing::{
     EditError,
@@ -20,6 +18,7 @@ use crate::jobs::{
     job::Job,
     life::Draft,
     queue::{Full, Place},
+    same_request::digest,
     store::{self, Store},
 };
 use crate::picture::Note;
@@ -28,7 +27,7 @@ use crate::wire::{
     journal::v1::JobRecord,
     localization_json::SavedLocalization,
     spec::{self, Violation},
-    v1::{self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy, image::Source},
+    v1::{self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy},
 };
 
 /// Most characters of a request id.
@@ -84,16 +83,16 @@ impl Store {
         let asked = spec.unwrap_or_default();
         check_request_id(&request_id)?;
         let grace = grace(disconnect_grace)?;
-        let has_seed = asked.seed.is_some();
-        let mut spec = spec::normalize(asked, &self.terms()?).map_err(Fault::invalid)?;
 
-        // 1. The same request again?
+        // 1. The same request again? It is answered whatever the queue, the disk and the model say.
+        let images = self.images(tenant, &asked)?;
+        let as_asked = digest(&asked, &images);
+        let claim = match self.claim(tenant, &request_id) {
+            Ok(claim) => claim,
+            Err(job) => return self.same_or_reused(job, asked, &images, &as_asked),
+        };
+        let (mut spec, spec_digest) = self.settled(asked, &images)?;
         let inputs = self.inputs(tenant, &spec)?;
-        let digest = digest(&spec, &inputs, has_seed);
-        let key = (tenant.to_owned(), request_id.clone());
-        if let Some(job) = self.repeated(&key, &digest)? {
-            return Ok(job);
-        }
         let _places = self.admit(tenant, spec.mask_policy(), &inputs)?;
 
         // 2. What the pictures hold.
@@ -117,7 +116,8 @@ impl Store {
         let record = JobRecord {
             job: Some(job),
             tenant: tenant.to_owned(),
-            spec_digest: digest.clone(),
+            spec_digest,
+            asked_digest: as_asked,
             attached: attachment == Attachment::Waiting && !detach,
             disconnect_grace: Some(spec::duration(grace)),
             localization,
@@ -129,19 +129,9 @@ impl Store {
         let warnings = checked.notes.iter().map(warning).chain(text_warnings).chain(warned);
         draft.accept(warnings.collect());
 
-        // 4. Kept, if no other request of the same id was faster.
+        // 4. Kept.
         let span = tracing::info_span!("job", id = %id);
         let job = Arc::new(Job::new(id, record, span));
-        let reservation = (!request_id.is_empty()).then(|| self.requests.entry(key));
-        if let Some(dashmap::Entry::Occupied(taken)) = &reservation {
-            let id = *taken.get();
-            // Whoever deletes that job holds it and wants this entry.
-            drop(reservation);
-            return self.by_id(id).map_or_else(
-                || Err(Fault::new(Reason::Internal, "the job is being deleted; try again")),
-                |job| same_or_reused(job, &digest),
-            );
-        }
         self.change(&job, |empty| {
             *empty = draft;
             Ok(())
@@ -150,8 +140,8 @@ impl Store {
             job.abandon(); // until its caller's stream is attached
         }
         self.jobs.insert(id, Arc::clone(&job));
-        if let Some(dashmap::Entry::Vacant(free)) = reservation {
-            free.insert(id);
+        if let Some(claim) = claim {
+            claim.settle(id);
         }
         self.enqueue(&job);
         Ok(job)
@@ -218,7 +208,7 @@ impl Store {
     fn reserve_review(&self, tenant: &str) -> Result<Review<'_>, Fault> {
         let review = Review::new(&self.reviews, tenant);
         let undecided = |it: &Arc<Job>| it.tenant == tenant && it.is_to_be_decided();
-        let there = self.all().iter().filter(|it| undecided(it)).count();
+        let there = self.live().iter().filter(|it| undecided(it)).count();
         let coming = self.reviews.get(tenant).map_or(0, |it| *it);
         let most = self.limits.tenant_awaiting;
         if there + coming <= most {
@@ -229,15 +219,6 @@ impl Store {
         );
         let fault = Fault::new(Reason::TenantQuota, message);
         Err(fault.retry_after(Duration::from_secs(30)))
-    }
-
-    /// The job of an earlier request of the same id.
-    fn repeated(&self, key: &(String, String), digest: &Bytes) -> Result<Option<Arc<Job>>, Fault> {
-        if key.1.is_empty() {
-            return Ok(None);
-        }
-        let id = self.requests.get(key).map(|it| *it);
-        id.and_then(|id| self.by_id(id)).map(|job| same_or_reused(job, digest)).transpose()
     }
 
     /// The localization of the job that is to be reused, and what there is to know of it.
@@ -292,34 +273,6 @@ fn about(saved: &SavedLocalization, spec: &EditSpec) -> Result<Option<v1::Warnin
     let asked = saved.asked.as_ref().map(|it| it.instruction.as_str());
     let warned = reuse::check(&saved.localization, asked, meant)?;
     Ok(warned.map(|it| v1::Warning { reason: it.reason.code().to_owned(), message: it.message }))
-}
-
-/// SHA-256 of what is asked: defaults filled in, images by their bytes; a drawn seed does not count.
-fn digest(spec: &EditSpec, inputs: &Inputs, has_seed: bool) -> Bytes {
-    let named = |bytes: &Bytes| v1::Image {
-        source: Some(Source::Data(Bytes::copy_from_slice(&Sha256::digest(bytes)))),
-    };
-    let mut spec = spec.clone();
-    spec.image = Some(named(&inputs.image));
-    if let (Some(mask), Some(bytes)) = (&mut spec.mask, &inputs.mask) {
-        mask.image = Some(named(bytes));
-    }
-    if !has_seed {
-        spec.seed = None;
-    }
-    Bytes::copy_from_slice(&Sha256::digest(spec.encode_to_vec()))
-}
-
-fn same_or_reused(job: Arc<Job>, digest: &Bytes) -> Result<Arc<Job>, Fault> {
-    if job.lock().spec_digest == *digest {
-        return Ok(job);
-    }
-    let message = "this request_id was used for another request; choose a new one";
-    let name = job.view().name;
-    Err(Fault {
-        metadata: BTreeMap::from([("job".to_owned(), name)]),
-        ..Fault::new(Reason::RequestIdReused, message)
-    })
 }
 
 fn check_request_id(id: &str) -> Result<(), Fault> {

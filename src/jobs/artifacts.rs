@@ -1,12 +1,13 @@
 //! Files of jobs and of callers: named, owned, pinned by the jobs that refer to them.
 
 use std::{
-    sync::Arc,
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use dashmap::{DashMap, mapref::entry::Entry};
+use dashmap::DashMap;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -14,18 +15,52 @@ use crate::jobs::fault::{Fault, Reason};
 use crate::journal::{self, Commit, Journal, error::JournalError};
 use crate::wire::{journal::v1::ArtifactRecord, pictures::PictureFile, v1};
 
+/// Bytes that are read at once of a file that is not kept in memory.
+const PIECE: usize = 1 << 20;
+
 /// All artifacts.
 #[derive(Debug)]
 pub struct Artifacts {
     journal: Arc<Journal>,
     known: DashMap<Uuid, Known>,
+    /// Tenants and types, which many share.
+    texts: Mutex<HashSet<Arc<str>>>,
 }
 
-/// An artifact with the number of jobs that refer to it.
+/// What is remembered of an artifact, of which there may be a hundred thousand.
 #[derive(Debug)]
 struct Known {
-    record: ArtifactRecord,
-    pins: usize,
+    tenant: Arc<str>,
+    mime_type: Arc<str>,
+    size: (u32, u32),
+    bytes: u64,
+    sha256: [u8; 32],
+    expire_time: Option<prost_types::Timestamp>,
+    /// Jobs that refer to it.
+    pins: u32,
+    /// Whether it is being deleted: it is as good as gone.
+    going: bool,
+}
+
+impl Known {
+    fn artifact(&self, id: Uuid) -> v1::Artifact {
+        v1::Artifact {
+            name: format!("artifacts/{id}"),
+            mime_type: self.mime_type.to_string(),
+            width: self.size.0,
+            height: self.size.1,
+            size_bytes: self.bytes,
+            sha256: Bytes::copy_from_slice(&self.sha256),
+            inline: Bytes::new(),
+            expire_time: self.expire_time,
+        }
+    }
+
+    /// Whether no job refers to it and its time is over.
+    fn is_stale(&self) -> bool {
+        let until = self.expire_time.and_then(|it| SystemTime::try_from(it).ok());
+        self.pins == 0 && until.is_none_or(|it| it <= SystemTime::now())
+    }
 }
 
 /// A file that is to be stored under a name that is settled already.
@@ -77,10 +112,8 @@ impl Artifacts {
     /// # Errors
     /// [`JournalError`].
     pub fn open(journal: Arc<Journal>) -> Result<Self, JournalError> {
-        let artifacts = Self { known: DashMap::new(), journal };
-        for record in artifacts.journal.artifacts()? {
-            artifacts.know(record, 0);
-        }
+        let artifacts = Self { known: DashMap::new(), texts: Mutex::default(), journal };
+        artifacts.journal.each_artifact(|record| artifacts.know(&record, 0))?;
         Ok(artifacts)
     }
 
@@ -89,9 +122,8 @@ impl Artifacts {
     /// # Errors
     /// What the journal says; none of them is kept then.
     pub fn store(&self, tenant: &str, files: &[NewFile]) -> Result<Vec<ArtifactRecord>, Fault> {
-        for file in files {
-            self.journal.store_file(file.id(), &file.bytes)?;
-        }
+        let bytes: Vec<(Uuid, &[u8])> = files.iter().map(|it| (it.id(), &*it.bytes)).collect();
+        self.journal.store_files(&bytes)?;
         let record = |file: &NewFile| ArtifactRecord {
             artifact: Some(file.artifact.clone()),
             tenant: tenant.to_owned(),
@@ -108,9 +140,7 @@ impl Artifacts {
 
     /// Takes in the records of a commit: a job refers to each.
     pub fn adopt(&self, records: Vec<ArtifactRecord>) {
-        for record in records {
-            self.know(record, 1);
-        }
+        records.iter().for_each(|it| self.know(it, 1));
     }
 
     /// Stores a caller's file.
@@ -125,9 +155,7 @@ impl Artifacts {
             self.drop_files(std::slice::from_ref(file));
             return Err(error.into());
         }
-        for record in records {
-            self.know(record, 0);
-        }
+        records.iter().for_each(|it| self.know(it, 0));
         Ok(file.artifact.clone())
     }
 
@@ -138,7 +166,7 @@ impl Artifacts {
     pub fn get(&self, tenant: &str, name: &str) -> Result<v1::Artifact, Fault> {
         let found = id(name).and_then(|id| {
             let known = self.known.get(&id)?;
-            (known.record.tenant == tenant).then(|| known.record.artifact.clone())?
+            (&*known.tenant == tenant && !known.going).then(|| known.artifact(id))
         });
         found.ok_or_else(|| Fault::no_artifact(name))
     }
@@ -146,18 +174,48 @@ impl Artifacts {
     /// Bytes of an artifact, from `offset`.
     ///
     /// # Errors
-    /// [`Reason::ArtifactNotFound`], or what the journal says.
+    /// [`Reason::ArtifactNotFound`]; [`Reason::ArtifactLost`] if its file is gone or cut short; what the journal says.
     pub fn read(&self, name: &str, offset: u64, limit: usize) -> Result<Bytes, Fault> {
         let id = id(name).ok_or_else(|| Fault::no_artifact(name))?;
-        Ok(self.journal.read_file(id, offset, limit)?.into())
+        let read = self.journal.read_file(id, offset, limit);
+        Ok(read.map_err(|error| Fault::of_file(name, error))?.into())
     }
 
-    /// All bytes of an artifact.
+    /// All bytes of an artifact, which are what was stored.
     ///
     /// # Errors
-    /// As [`Artifacts::read`].
+    /// As [`Artifacts::read`]; [`Reason::ArtifactLost`] if they are others.
     pub fn read_all(&self, name: &str) -> Result<Bytes, Fault> {
-        self.read(name, 0, usize::MAX)
+        let bytes = self.read(name, 0, usize::MAX)?;
+        self.check_hash(name, &Sha256::digest(&bytes))?;
+        Ok(bytes)
+    }
+
+    /// Whether an artifact's file is what was stored, read in pieces.
+    ///
+    /// # Errors
+    /// As [`Artifacts::read_all`].
+    pub fn check(&self, name: &str) -> Result<(), Fault> {
+        let (mut hash, mut offset) = (Sha256::new(), 0);
+        loop {
+            let piece = self.read(name, offset, PIECE)?;
+            if piece.is_empty() {
+                return self.check_hash(name, &hash.finalize());
+            }
+            hash.update(&piece);
+            offset += piece.len() as u64;
+        }
+    }
+
+    fn check_hash(&self, name: &str, found: &[u8]) -> Result<(), Fault> {
+        let expected = id(name).and_then(|id| self.known.get(&id).map(|it| it.sha256));
+        match expected {
+            Some(expected) if expected != found => {
+                tracing::error!(name, "an artifact's file is not what was stored");
+                Err(Fault::lost_artifact(name, "is not what was stored"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Deletes a caller's artifact.
@@ -167,21 +225,21 @@ impl Artifacts {
     pub fn delete(&self, tenant: &str, name: &str) -> Result<(), Fault> {
         self.get(tenant, name)?;
         let id = id(name).ok_or_else(|| Fault::no_artifact(name))?;
-        let Entry::Occupied(entry) = self.known.entry(id) else {
-            return Err(Fault::no_artifact(name));
-        };
-        if entry.get().pins > 0 {
-            let message = "a job refers to the artifact; delete the job first";
-            return Err(Fault::new(Reason::ArtifactPinned, message));
+        {
+            let known = self.known.get_mut(&id).filter(|it| !it.going);
+            let mut known = known.ok_or_else(|| Fault::no_artifact(name))?;
+            if known.pins > 0 {
+                let message = "a job refers to the artifact; delete the job first";
+                return Err(Fault::new(Reason::ArtifactPinned, message));
+            }
+            known.going = true;
         }
-        self.journal.remove_artifact(id)?;
-        entry.remove();
-        Ok(())
+        Ok(self.forget(&[id])?)
     }
 
     /// Counts a job that refers to an artifact; whether it is there.
     pub fn pin(&self, name: &str) -> bool {
-        let known = id(name).and_then(|id| self.known.get_mut(&id));
+        let known = id(name).and_then(|id| self.known.get_mut(&id)).filter(|it| !it.going);
         known.map(|mut it| it.pins += 1).is_some()
     }
 
@@ -192,65 +250,113 @@ impl Artifacts {
     pub fn pin_all(&self, names: &[String]) -> Result<(), Fault> {
         for (index, name) in names.iter().enumerate() {
             if !self.pin(name) {
-                names[..index].iter().for_each(|it| self.unpin(it));
+                self.unpin(&names[..index]);
                 return Err(Fault::no_artifact(name));
             }
         }
         Ok(())
     }
 
-    /// Counts a job less; an artifact that nobody keeps is deleted, later if it can't be now.
-    pub fn unpin(&self, name: &str) {
-        let Some(id) = id(name) else { return };
-        let Entry::Occupied(mut entry) = self.known.entry(id) else { return };
-        entry.get_mut().pins = entry.get().pins.saturating_sub(1);
-        if entry.get().pins == 0 && !is_kept(&entry.get().record) && self.forget(id) {
-            entry.remove();
+    /// Counts a job less; what nobody keeps any more expires.
+    pub fn unpin(&self, names: &[String]) {
+        for id in names.iter().filter_map(|it| id(it)) {
+            if let Some(mut known) = self.known.get_mut(&id) {
+                known.pins = known.pins.saturating_sub(1);
+            }
         }
     }
 
-    /// Deletes what nobody refers to and has had its time.
+    /// Counts a job less that is being deleted; returns those that go with it.
+    pub(super) fn part<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Uuid> {
+        let part = |id: &Uuid| {
+            let Some(mut known) = self.known.get_mut(id) else { return false };
+            known.pins = known.pins.saturating_sub(1);
+            let goes = known.is_stale() && !known.going;
+            known.going |= goes;
+            goes
+        };
+        names.filter_map(id).filter(part).collect()
+    }
+
+    /// Takes [`Artifacts::part`] back.
+    pub(super) fn pin_again<'a>(&self, names: impl Iterator<Item = &'a str>, going: &[Uuid]) {
+        self.stay(going);
+        for name in names {
+            self.pin(name);
+        }
+    }
+
+    /// Takes note that the journal has deleted these.
+    pub(super) fn gone(&self, going: &[Uuid]) {
+        for id in going {
+            self.known.remove(id);
+        }
+    }
+
+    /// Deletes what nobody refers to and has had its time, and makes earlier deletes of files durable.
     pub fn expire(&self) {
-        let stale = self.known.iter().filter(|it| it.pins == 0 && !is_kept(&it.record));
-        let stale: Vec<Uuid> = stale.map(|it| *it.key()).collect();
-        for id in stale {
-            if let Entry::Occupied(entry) = self.known.entry(id)
-                && entry.get().pins == 0
-                && self.forget(id)
-            {
-                entry.remove();
-            }
+        let mut stale = Vec::new();
+        for mut known in self.known.iter_mut().filter(|it| it.is_stale() && !it.going) {
+            known.going = true;
+            stale.push(*known.key());
+        }
+        let expired = if stale.is_empty() { Ok(()) } else { self.forget(&stale) };
+        if let Err(error) = expired.and_then(|()| self.journal.tidy()) {
+            tracing::error!(%error, "artifacts could not be deleted");
         }
     }
 
     /// Bytes that a tenant's artifacts take.
     pub fn bytes_of(&self, tenant: &str) -> u64 {
-        let of_tenant = self.known.iter().filter(|it| it.record.tenant == tenant);
-        of_tenant.filter_map(|it| it.record.artifact.as_ref().map(|it| it.size_bytes)).sum()
+        self.known.iter().filter(|it| &*it.tenant == tenant).map(|it| it.bytes).sum()
     }
 
-    fn know(&self, record: ArtifactRecord, pins: usize) {
-        if let Some(id) = record.artifact.as_ref().and_then(|it| id(&it.name)) {
-            self.known.insert(id, Known { record, pins });
-        }
+    fn know(&self, record: &ArtifactRecord, pins: u32) {
+        let Some(artifact) = &record.artifact else { return };
+        let Some(id) = id(&artifact.name) else { return };
+        let known = Known {
+            tenant: self.shared(&record.tenant),
+            mime_type: self.shared(&artifact.mime_type),
+            size: (artifact.width, artifact.height),
+            bytes: artifact.size_bytes,
+            sha256: artifact.sha256.as_ref().try_into().unwrap_or_default(),
+            expire_time: artifact.expire_time,
+            pins,
+            going: false,
+        };
+        self.known.insert(id, known);
     }
 
-    /// Deletes an artifact; whether it could.
-    fn forget(&self, id: Uuid) -> bool {
-        let forgotten = self.journal.remove_artifact(id);
-        if let Err(error) = &forgotten {
-            tracing::error!(%error, %id, "an artifact could not be deleted");
+    /// A text, once in memory for all who have it.
+    fn shared(&self, text: &str) -> Arc<str> {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = texts.get(text) {
+            return Arc::clone(shared);
         }
-        forgotten.is_ok()
+        let shared: Arc<str> = text.into();
+        texts.insert(Arc::clone(&shared));
+        shared
+    }
+
+    /// Deletes artifacts that are marked as going.
+    fn forget(&self, going: &[Uuid]) -> Result<(), JournalError> {
+        let forgotten = self.journal.remove(&[], going);
+        match forgotten {
+            Ok(()) => self.gone(going),
+            Err(_) => self.stay(going),
+        }
+        forgotten
+    }
+
+    fn stay(&self, going: &[Uuid]) {
+        for id in going {
+            if let Some(mut known) = self.known.get_mut(id) {
+                known.going = false;
+            }
+        }
     }
 }
 
 fn id(name: &str) -> Option<Uuid> {
     name.strip_prefix("artifacts/").and_then(|it| Uuid::try_parse(it).ok())
-}
-
-/// Whether an artifact that no job refers to has time left.
-fn is_kept(record: &ArtifactRecord) -> bool {
-    let until = record.artifact.as_ref().and_then(|it| it.expire_time);
-    until.and_then(|it| SystemTime::try_from(it).ok()).is_some_and(|it| it > SystemTime::now())
 }

@@ -39,10 +39,7 @@ pub async fn run(store: Arc<Store>) {
 
 /// Ends what is over by now.
 pub fn look(store: &Store) {
-    for job in store.all() {
-        if job.is_over() {
-            continue;
-        }
+    for job in store.live() {
         let Some(fault) = verdict(store, &job) else { continue };
         match fault.reason {
             Reason::ReviewTimeout => {
@@ -63,7 +60,7 @@ pub fn look(store: &Store) {
 /// Why a job is over by now, if it is. Nobody waits in vain, nor stays away, while the model is not loaded.
 fn verdict(store: &Store, job: &Job) -> Option<Fault> {
     let served = store.served();
-    let record = job.lock();
+    let record = job.read();
     let state = job::state(&record);
     if job.attached {
         if job.is_past_deadline() {
@@ -96,17 +93,17 @@ fn verdict(store: &Store, job: &Job) -> Option<Fault> {
     }
 }
 
+/// Most jobs that are removed in one commit, which holds up other writers.
+const REMOVED: usize = 256;
+
 /// Removes what has been kept long enough.
 pub fn sweep(store: &Store) {
     let now = SystemTime::now();
-    for job in store.all() {
-        let expired = {
-            let record = job.lock();
-            let expire = record.job.as_ref().and_then(|it| it.expire_time);
-            expire.and_then(|it| SystemTime::try_from(it).ok()).is_some_and(|it| it <= now)
-        };
-        if expired && let Err(fault) = store.delete(&job) {
-            tracing::error!(job = %job.id, %fault, "an expired job could not be deleted");
+    let mut expired = store.all();
+    expired.retain(|it| it.expires().is_some_and(|at| at <= now));
+    for jobs in expired.chunks(REMOVED) {
+        if let Err(error) = store.expire(jobs) {
+            tracing::error!(%error, "expired jobs could not be deleted");
         }
     }
     store.artifacts.expire();

@@ -31,7 +31,7 @@ impl Store {
         if !faults.is_empty() {
             return Err(Fault::invalid(faults));
         }
-        if is_repeated(job.lock().decision.as_ref(), &decision) {
+        if is_repeated(job.read().decision.as_ref(), &decision) {
             return Ok(job.view());
         }
         let (decision, file) = self.with_mask_kept(job, decision)?;

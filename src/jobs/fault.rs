@@ -24,6 +24,7 @@ pub enum Reason {
     LowConfidence,
     JobNotFound,
     ArtifactNotFound,
+    ArtifactLost,
     RequestIdReused,
     MaskNotProposed,
     MaskAlreadyDecided,
@@ -62,6 +63,7 @@ pub enum Code {
     Aborted = 10,
     Internal = 13,
     Unavailable = 14,
+    DataLoss = 15,
 }
 
 /// Why something ended badly.
@@ -82,7 +84,7 @@ pub struct Fault {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::InvalidArgument,
         Self::BadImage,
         Self::ImageTooLarge,
@@ -92,6 +94,7 @@ impl Reason {
         Self::LowConfidence,
         Self::JobNotFound,
         Self::ArtifactNotFound,
+        Self::ArtifactLost,
         Self::RequestIdReused,
         Self::MaskNotProposed,
         Self::MaskAlreadyDecided,
@@ -128,6 +131,7 @@ impl Reason {
             Self::LowConfidence => "LOW_CONFIDENCE",
             Self::JobNotFound => "JOB_NOT_FOUND",
             Self::ArtifactNotFound => "ARTIFACT_NOT_FOUND",
+            Self::ArtifactLost => "ARTIFACT_LOST",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::MaskNotProposed => "MASK_NOT_PROPOSED",
             Self::MaskAlreadyDecided => "MASK_ALREADY_DECIDED",
@@ -169,6 +173,7 @@ impl Reason {
             | Self::ObjectNotFound
             | Self::LowConfidence => Code::InvalidArgument,
             Self::JobNotFound | Self::ArtifactNotFound => Code::NotFound,
+            Self::ArtifactLost => Code::DataLoss,
             Self::RequestIdReused => Code::AlreadyExists,
             Self::MaskNotProposed
             | Self::MaskAlreadyDecided
@@ -235,6 +240,19 @@ impl Fault {
     pub fn no_artifact(name: &str) -> Self {
         let message = format!("there is no artifact `{name}`; it may have expired");
         Self::new(Reason::ArtifactNotFound, message)
+    }
+
+    /// The file of an artifact is not what was stored; nothing brings it back.
+    pub fn lost_artifact(name: &str, why: &str) -> Self {
+        let message = format!("the server has lost `{name}`: its file {why}");
+        Self::new(Reason::ArtifactLost, message).with("artifact", &name)
+    }
+
+    /// What reading an artifact's file ended with.
+    pub(super) fn of_file(name: &str, error: JournalError) -> Self {
+        let JournalError::Lost { path, why } = error else { return error.into() };
+        tracing::error!(path = %path.display(), why, "an artifact is lost");
+        Self::lost_artifact(name, &why)
     }
 
     /// As a job keeps it.

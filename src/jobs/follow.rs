@@ -1,12 +1,13 @@
 //! Following a job: what was kept is replayed, then what happens is told, each follower at its own pace.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time};
+use tokio::{sync::watch, task, time};
 
 use crate::jobs::{
-    fault::Fault,
-    job::{Job, Latest, Shot},
+    fault::{Fault, Reason},
+    job::Job,
+    latest::{Latest, Shot},
     store::{self, Store},
 };
 use crate::wire::{
@@ -26,7 +27,7 @@ pub struct Follower {
     /// Number of the last control event that was told.
     cursor: u64,
     /// Control events that were read and not told yet.
-    ahead: std::collections::VecDeque<EditEvent>,
+    ahead: VecDeque<EditEvent>,
     /// How often each latest-wins event had been written when one was told.
     seen: Seen,
     missed: u64,
@@ -92,7 +93,7 @@ impl Follower {
             store: Arc::clone(store),
             tick,
             cursor: after,
-            ahead: std::collections::VecDeque::new(),
+            ahead: VecDeque::new(),
             seen: Seen { queue, step, preview },
             missed: 0,
             wanted: Wanted::new(options, of_job),
@@ -113,13 +114,18 @@ impl Follower {
     pub async fn next(&mut self) -> Result<Option<EditEvent>, Fault> {
         loop {
             self.tick.mark_unchanged();
-            if let Some(event) = self.control()? {
+            // Asked first: what is committed after it is found in the next round.
+            let is_over = self.job.is_over();
+            if let Some(event) = self.control().await? {
                 return Ok(Some(event));
             }
-            if self.job.is_over() && self.cursor >= self.last() {
+            if is_over {
+                if self.cursor < self.job.last_sequence() {
+                    self.check_there()?;
+                }
                 return Ok(None);
             }
-            if let Some(event) = self.latest() {
+            if let Some(event) = self.latest().await {
                 return Ok(Some(event));
             }
             match time::timeout(self.heartbeat, self.tick.changed()).await {
@@ -130,11 +136,6 @@ impl Follower {
         }
     }
 
-    /// Number of the last control event.
-    fn last(&self) -> u64 {
-        self.job.lock().job.as_ref().map_or(0, |it| it.last_sequence)
-    }
-
     fn check_there(&self) -> Result<(), Fault> {
         match self.store.by_id(self.job.id) {
             Some(_) => Ok(()),
@@ -143,26 +144,51 @@ impl Follower {
     }
 
     /// The next control event that is kept and wanted.
-    fn control(&mut self) -> Result<Option<EditEvent>, Fault> {
+    async fn control(&mut self) -> Result<Option<EditEvent>, Fault> {
         loop {
-            if self.ahead.is_empty() && self.cursor < self.last() {
-                self.ahead.extend(self.store.events(self.job.id, self.cursor)?);
-                if self.ahead.is_empty() {
-                    self.check_there()?;
+            if self.ahead.is_empty() {
+                let (job, after) = (Arc::clone(&self.job), self.cursor);
+                if after >= job.last_sequence() {
+                    return Ok(None);
                 }
+                let read = self.blocking(move |store| store.events(job.id, after)).await??;
+                self.ahead.extend(read);
             }
-            let Some(mut event) = self.ahead.pop_front() else { return Ok(None) };
+            let Some(event) = self.ahead.front() else { return Ok(None) };
+            if !event.event.as_ref().is_some_and(|it| self.wanted.wants(it)) {
+                self.cursor = event.sequence;
+                self.ahead.pop_front();
+                continue;
+            }
+            // It stays ahead until it is whole, so that nothing is lost where this is dropped.
+            let mut event = event.clone();
+            let inline = self.wanted.inline;
+            if !pictures(&mut event).is_empty() {
+                let whole = self.blocking(move |store| {
+                    fill(store, pictures(&mut event), inline);
+                    event
+                });
+                event = whole.await?;
+            }
             self.cursor = event.sequence;
-            if event.event.as_ref().is_some_and(|it| self.wanted.wants(it)) {
-                event.conflated = std::mem::take(&mut self.missed);
-                self.fill(&mut event);
-                return Ok(Some(event));
-            }
+            self.ahead.pop_front();
+            event.conflated = std::mem::take(&mut self.missed);
+            return Ok(Some(event));
         }
     }
 
+    /// Runs what reads the disk on a thread for such work.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let store = Arc::clone(&self.store);
+        let done = task::spawn_blocking(move || work(&store)).await;
+        done.map_err(|_| Fault::new(Reason::Internal, "the server failed; its log says why"))
+    }
+
     /// The oldest kind of latest-wins event that has news.
-    fn latest(&mut self) -> Option<EditEvent> {
+    async fn latest(&mut self) -> Option<EditEvent> {
         let Latest { queue, step, preview } = self.job.latest();
         if queue.count > self.seen.queue {
             let first = self.seen.queue;
@@ -174,12 +200,13 @@ impl Follower {
             }
         }
         if preview.count > self.seen.preview {
+            let shot = preview.value?;
+            let wanted = self.is_wanted(&shot);
+            let image = if wanted { Some(shot.file().await.clone()) } else { None };
             let first = self.seen.preview;
             self.seen.preview = preview.count;
-            let shot = preview.value?;
-            if self.is_wanted(&shot) {
+            if wanted {
                 self.miss("preview", preview.count - first - 1);
-                let image = Some(shot.picture.artifact().clone());
                 let preview = v1::Preview { pass: shot.pass as i32, step: shot.step, image };
                 return Some(self.dress(Event::Preview(preview)));
             }
@@ -206,7 +233,7 @@ impl Follower {
     /// A latest-wins event with what goes with every event.
     fn dress(&mut self, event: Event) -> EditEvent {
         let missed = std::mem::take(&mut self.missed);
-        let attempt = self.job.lock().job.as_ref().map_or(1, |it| it.attempt);
+        let attempt = self.job.read().job.as_ref().map_or(1, |it| it.attempt);
         EditEvent {
             job: format!("jobs/{}", self.job.id),
             sequence: self.cursor,
@@ -216,24 +243,21 @@ impl Follower {
             event: Some(event),
         }
     }
+}
 
-    /// Puts the bytes of small artifacts into the event.
-    fn fill(&self, event: &mut EditEvent) {
-        let artifacts: Vec<&mut Artifact> = match &mut event.event {
-            Some(Event::ClusterMap(it)) => {
-                it.image.iter_mut().chain(it.labels.iter_mut()).collect()
-            }
-            Some(Event::Heatmap(it)) => it.image.iter_mut().collect(),
-            Some(Event::MaskProposed(it)) => it.mask.iter_mut().collect(),
-            Some(Event::MaskSettled(it)) => it.mask.iter_mut().collect(),
-            Some(Event::Result(it)) => it.image.iter_mut().chain(it.mask.iter_mut()).collect(),
-            _ => return,
-        };
-        fill(&self.store, artifacts, self.wanted.inline);
+/// The pictures of an event.
+fn pictures(event: &mut EditEvent) -> Vec<&mut Artifact> {
+    match &mut event.event {
+        Some(Event::ClusterMap(it)) => it.image.iter_mut().chain(it.labels.iter_mut()).collect(),
+        Some(Event::Heatmap(it)) => it.image.iter_mut().collect(),
+        Some(Event::MaskProposed(it)) => it.mask.iter_mut().collect(),
+        Some(Event::MaskSettled(it)) => it.mask.iter_mut().collect(),
+        Some(Event::Result(it)) => it.image.iter_mut().chain(it.mask.iter_mut()).collect(),
+        _ => Vec::new(),
     }
 }
 
-/// Puts the bytes of small artifacts into an answer, as long as they fit together.
+/// Puts the bytes of small artifacts into an answer, as long as they fit together. Reads files.
 pub fn fill(store: &Store, artifacts: Vec<&mut Artifact>, inline: usize) {
     let mut left = INLINE_BYTES.1 as usize;
     for artifact in artifacts {

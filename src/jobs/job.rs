@@ -4,17 +4,18 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicI32, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
 
+use prost::Message;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::jobs::latest::{Latest, Shot};
 use crate::wire::{
     journal::v1::JobRecord,
-    pictures::LazyPreview,
     v1::{self, EditJob, MaskPolicy, Priority, edit_job::State},
 };
 
@@ -30,44 +31,38 @@ pub struct Job {
     /// Whether it ends with its last stream, unless one comes back in time.
     pub attached: bool,
     span: Mutex<tracing::Span>,
-    record: Mutex<JobRecord>,
+    /// Held by whoever changes it, until the change is durable; nobody who only reads waits for that.
+    changing: Mutex<()>,
+    held: Mutex<Held>,
+    /// Of the record, for those who ask often.
+    state: AtomicI32,
+    last_sequence: AtomicU64,
     latest: Mutex<Latest>,
     tick: watch::Sender<u64>,
-    over: AtomicBool,
     /// When a caller cancelled it while it ran.
     cancelled: OnceLock<Instant>,
     audience: Mutex<Audience>,
 }
 
-/// What happens to a job that is shown and not kept: one slot a kind, each with how often it was written.
-#[derive(Debug, Default, Clone)]
-pub struct Latest {
-    /// Place in the queue.
-    pub queue: Slot<v1::QueueUpdate>,
-    /// Progress.
-    pub step: Slot<v1::StepProgress>,
-    /// What the picture looks like.
-    pub preview: Slot<Arc<Shot>>,
-}
-
-/// The last of something, and how many there were.
-#[derive(Debug, Clone)]
-pub struct Slot<T> {
-    /// How often it was written.
-    pub count: u64,
-    /// The last one.
-    pub value: Option<T>,
-}
-
-/// A preview with its place.
+/// A record in memory.
 #[derive(Debug)]
-pub struct Shot {
-    /// The pass.
-    pub pass: v1::Pass,
-    /// From 1.
-    pub step: u32,
-    /// The picture.
-    pub picture: LazyPreview,
+enum Held {
+    /// Of a job that goes on.
+    Live(Arc<JobRecord>),
+    /// Of one that has ended, encoded, so that many can be kept; without its localization, which the journal has.
+    Ended { record: Box<[u8]>, expires: Option<SystemTime> },
+}
+
+impl Held {
+    fn new(mut record: JobRecord) -> Self {
+        if !is_over(state(&record)) {
+            return Self::Live(Arc::new(record));
+        }
+        record.localization.clear();
+        let expires = record.job.as_ref().and_then(|it| it.expire_time);
+        let expires = expires.and_then(|it| SystemTime::try_from(it).ok());
+        Self::Ended { record: record.encode_to_vec().into(), expires }
+    }
 }
 
 /// Who is attached to a job.
@@ -93,19 +88,6 @@ pub struct Seat {
     left: bool,
 }
 
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self { count: 0, value: None }
-    }
-}
-
-impl<T> Slot<T> {
-    fn put(&mut self, value: T) {
-        self.count += 1;
-        self.value = Some(value);
-    }
-}
-
 impl Job {
     /// A job of a record.
     pub fn new(id: Uuid, record: JobRecord, span: tracing::Span) -> Self {
@@ -116,27 +98,52 @@ impl Job {
             attached: record.attached,
             span: Mutex::new(span),
             cancelled: OnceLock::new(),
-            over: AtomicBool::new(is_over(state(&record))),
-            record: Mutex::new(record),
+            changing: Mutex::default(),
+            state: AtomicI32::new(state(&record) as i32),
+            last_sequence: AtomicU64::new(last_sequence(&record)),
+            held: Mutex::new(Held::new(record)),
             latest: Mutex::default(),
             tick: watch::Sender::new(0),
             audience: Mutex::default(),
         }
     }
 
-    /// The record, locked: whoever changes it holds it until the change is durable.
-    pub fn lock(&self) -> MutexGuard<'_, JobRecord> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps others from changing the job.
+    pub fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The record as it is.
+    /// The record as it was made durable last.
+    pub fn read(&self) -> Arc<JobRecord> {
+        match &*self.held() {
+            Held::Live(record) => Arc::clone(record),
+            Held::Ended { record, .. } => {
+                let record = JobRecord::decode(&**record);
+                Arc::new(record.expect("what was encoded can be decoded"))
+            }
+        }
+    }
+
+    /// The same, to be changed.
     pub fn record(&self) -> JobRecord {
-        self.lock().clone()
+        Arc::unwrap_or_clone(self.read())
+    }
+
+    /// When it may go, once it has ended.
+    pub fn expires(&self) -> Option<SystemTime> {
+        match *self.held() {
+            Held::Live(_) => None,
+            Held::Ended { expires, .. } => expires,
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The job as callers see it, its place in the queue with it.
     pub fn view(&self) -> EditJob {
-        let mut job = self.lock().job.clone().unwrap_or_default();
+        let mut job = self.record().job.unwrap_or_default();
         if matches!(job.state(), State::Queued | State::MaskReady) {
             job.queue = self.latest().queue.value;
         }
@@ -150,17 +157,22 @@ impl Job {
 
     /// Where it is.
     pub fn state(&self) -> State {
-        state(&self.lock())
+        State::try_from(self.state.load(Ordering::Acquire)).unwrap_or_default()
     }
 
     /// Whether its mask is to be decided, now or once it is found.
     pub fn is_to_be_decided(&self) -> bool {
-        let record = self.lock();
+        let record = self.read();
         let spec = record.job.as_ref().and_then(|it| it.spec.as_ref());
         let review = spec.is_some_and(|it| it.mask_policy() == MaskPolicy::Review);
         let early =
             matches!(state(&record), State::Queued | State::Localizing | State::AwaitingMask);
         review && early && record.decision.is_none()
+    }
+
+    /// Number of its last control event.
+    pub fn last_sequence(&self) -> u64 {
+        self.last_sequence.load(Ordering::Acquire)
     }
 
     /// Whether it is in the queue.
@@ -170,7 +182,7 @@ impl Job {
 
     /// Whether it has ended, without a lock: the model's thread asks at each step.
     pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+        is_over(self.state())
     }
 
     /// What is shown and not kept.
@@ -199,7 +211,11 @@ impl Job {
     }
 
     fn show(&self, change: impl FnOnce(&mut Latest)) {
-        change(&mut self.latest.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_over() {
+            change(&mut latest);
+        }
+        drop(latest);
         self.wake();
     }
 
@@ -214,10 +230,15 @@ impl Job {
     }
 
     /// Takes in what a commit made durable.
-    pub fn committed(&self, record: &JobRecord) {
-        if is_over(state(record)) {
-            self.over.store(true, Ordering::Release);
+    pub fn committed(&self, record: JobRecord) {
+        let state = state(&record);
+        self.last_sequence.store(last_sequence(&record), Ordering::Release);
+        *self.held() = Held::new(record);
+        self.state.store(state as i32, Ordering::Release);
+        if is_over(state) {
             *self.span.lock().unwrap_or_else(PoisonError::into_inner) = tracing::Span::none();
+            // Nobody is told of these any more, and previews are large.
+            *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Latest::default();
         }
         self.wake();
     }
@@ -234,7 +255,7 @@ impl Job {
 
     /// How long it has been in its state.
     pub fn waited(&self) -> Duration {
-        let since = self.lock().state_time.and_then(|it| SystemTime::try_from(it).ok());
+        let since = self.read().state_time.and_then(|it| SystemTime::try_from(it).ok());
         since.and_then(|it| it.elapsed().ok()).unwrap_or_default()
     }
 
@@ -308,6 +329,11 @@ pub fn priority_label(priority: Priority) -> &'static str {
 fn priority(record: &JobRecord) -> Priority {
     let spec = record.job.as_ref().and_then(|it| it.spec.as_ref());
     spec.map_or(Priority::Interactive, v1::EditSpec::priority)
+}
+
+/// Number of the last control event of a record.
+fn last_sequence(record: &JobRecord) -> u64 {
+    record.job.as_ref().map_or(0, |it| it.last_sequence)
 }
 
 /// The state of a record.

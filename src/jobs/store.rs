@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64},
     },
     time::{Duration, Instant, SystemTime},
@@ -19,13 +19,13 @@ use crate::jobs::{
     job::{self, Job},
     life::{Draft, Sealed},
     queue::{Queue, QueueLimits},
+    requests::Requests,
     runner::ModelInfo,
     shutdown::Phase,
 };
 use crate::journal::{self, Commit, Journal, error::JournalError};
 use crate::wire::{
     journal::v1::JobRecord,
-    spec::Terms,
     v1::{self, EditJob, edit_job::State},
 };
 
@@ -65,15 +65,15 @@ pub struct Store {
     pub artifacts: Artifacts,
     pub(super) journal: Arc<Journal>,
     pub(super) jobs: DashMap<Uuid, Arc<Job>>,
-    pub(super) requests: DashMap<(String, String), Uuid>,
+    pub(super) requests: Requests,
     /// Jobs to be reviewed that are being accepted, by tenant.
     pub(super) reviews: DashMap<String, usize>,
-    model: OnceLock<ModelInfo>,
+    pub(super) model: OnceLock<ModelInfo>,
     /// Since when it is loaded.
-    loaded: OnceLock<Instant>,
+    pub(super) loaded: OnceLock<Instant>,
     /// Those that hold the model, by name.
-    devices: Mutex<Vec<String>>,
-    ready: watch::Sender<Result<(), String>>,
+    pub(super) devices: Mutex<Vec<String>>,
+    pub(super) ready: watch::Sender<Result<(), String>>,
     pub(super) phase: watch::Sender<Phase>,
     /// Milliseconds that a job takes, smoothed.
     pub(super) pace: AtomicU64,
@@ -96,7 +96,7 @@ impl Store {
             queue: Queue::new(limits.queue),
             artifacts: Artifacts::open(Arc::clone(&journal))?,
             jobs: DashMap::new(),
-            requests: DashMap::new(),
+            requests: Requests::default(),
             reviews: DashMap::new(),
             model: OnceLock::new(),
             loaded: OnceLock::new(),
@@ -109,104 +109,47 @@ impl Store {
             halt: AtomicBool::new(false),
             journal,
         });
-        let mut records = store.journal.jobs()?;
-        records.sort_by_key(journal::job_id);
-        for record in records {
-            store.take_up(record);
+        let mut live = Vec::new();
+        store.journal.each_job(|record| live.extend(store.take_up(record)))?;
+        for job in live {
+            store.recover(&job);
         }
         store.show_queue();
         Ok(store)
     }
 
-    fn take_up(&self, record: JobRecord) {
+    /// Takes in a job of the journal, and returns it if it goes on.
+    fn take_up(&self, record: JobRecord) -> Option<Arc<Job>> {
         let id = journal::job_id(&record);
         for name in &record.artifacts {
             self.artifacts.pin(name);
         }
-        let request_id = record.job.as_ref().map_or("", |it| it.request_id.as_str());
-        if !request_id.is_empty() {
-            self.requests.insert((record.tenant.clone(), request_id.to_owned()), id);
-        }
-        let span = tracing::info_span!("job", id = %id);
-        let job = Arc::new(Job::new(id, resting(record), span));
+        self.requests.add(&record.tenant, request_id(&record), id);
+        let is_over = job::is_over(job::state(&record));
+        let span =
+            if is_over { tracing::Span::none() } else { tracing::info_span!("job", id = %id) };
+        let job = Arc::new(Job::new(id, record, span));
         self.jobs.insert(id, Arc::clone(&job));
-        if job.is_over() {
-            return;
-        }
+        (!is_over).then_some(job)
+    }
+
+    /// Lets a job go on from its checkpoint.
+    fn recover(&self, job: &Arc<Job>) {
         if job.attached {
             job.abandon();
         }
         let max_attempts = self.limits.max_attempts;
-        let recovered = self.change(&job, |draft| {
+        let recovered = self.change(job, |draft| {
             draft.lost(max_attempts, "the server was restarted");
             Ok(())
         });
         match recovered {
-            Ok(()) => self.enqueue(&job),
-            Err(fault) => tracing::error!(job = %id, %fault, "a job could not be taken up again"),
+            Ok(()) => self.enqueue(job),
+            Err(fault) => {
+                tracing::error!(job = %job.id, %fault, "a job could not be taken up again")
+            }
         }
     }
-
-    // === the model ===
-
-    /// The loaded model; none while it loads.
-    pub fn model(&self) -> Option<&ModelInfo> {
-        self.model.get()
-    }
-
-    /// The loaded model.
-    ///
-    /// # Errors
-    /// [`Reason::ModelLoading`].
-    pub fn need_model(&self) -> Result<&ModelInfo, Fault> {
-        self.model().ok_or_else(|| {
-            Fault::new(Reason::ModelLoading, "the model is still loading")
-                .retry_after(Duration::from_secs(5))
-        })
-    }
-
-    /// How long the model has been loaded; `None` while it loads.
-    pub fn served(&self) -> Option<Duration> {
-        self.loaded.get().map(Instant::elapsed)
-    }
-
-    /// The devices that hold the model, by name.
-    pub fn devices(&self) -> Vec<String> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Tells of the model that a worker has loaded.
-    pub fn set_model(&self, model: ModelInfo) {
-        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
-        if !devices.contains(&model.device) {
-            devices.push(model.device.clone());
-        }
-        // Every worker loads the same model; the first one tells what else there is to know.
-        let _ = self.model.set(model);
-        self.loaded.get_or_init(Instant::now);
-    }
-
-    /// Tells whether the service is ready; changes are heard by the health service.
-    pub fn set_ready(&self, ready: Result<(), String>) {
-        let _ = self.ready.send_replace(ready);
-    }
-
-    /// Whether the service is ready, and why not.
-    pub fn ready(&self) -> watch::Receiver<Result<(), String>> {
-        self.ready.subscribe()
-    }
-
-    /// The terms that specs are normalized on.
-    ///
-    /// # Errors
-    /// [`Reason::ModelLoading`].
-    pub fn terms(&self) -> Result<Terms<'_>, Fault> {
-        let model = self.need_model()?;
-        let Limits { default_ttl, max_ttl, .. } = self.limits;
-        Ok(Terms { model: &model.name, recommended: &model.recommended, default_ttl, max_ttl })
-    }
-
-    // === jobs ===
 
     /// A tenant's job.
     ///
@@ -228,6 +171,16 @@ impl Store {
         self.jobs.iter().map(|it| Arc::clone(&it)).collect()
     }
 
+    /// Jobs that have not ended, in no order.
+    pub fn live(&self) -> Vec<Arc<Job>> {
+        self.jobs.iter().filter(|it| !it.is_over()).map(|it| Arc::clone(&it)).collect()
+    }
+
+    /// Whether a tenant's request of this id made a job that is kept, or is making one. Never waits for the disk.
+    pub fn knows_request(&self, tenant: &str, request_id: &str) -> bool {
+        self.requests.knows(tenant, request_id)
+    }
+
     /// Changes a job: what `change` does to the draft is durable, and seen by everybody, when this returns.
     ///
     /// # Errors
@@ -237,21 +190,19 @@ impl Store {
         job: &Job,
         change: impl FnOnce(&mut Draft) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let mut record = job.lock();
-        let before = job::state(&record);
-        let mut draft = Draft::new(record.clone());
+        let changing = job.changing();
+        let before = job.state();
+        let mut draft = Draft::new(job.record());
         let made = change(&mut draft)?;
         if !draft.is_changed() {
             return Ok(made);
         }
         let sealed = draft.seal();
         self.commit(&job.tenant, &sealed)?;
-        let after = sealed.record;
         let span = job.span();
-        *record = resting(after);
-        job.committed(&record);
-        let after = job::state(&record);
-        drop(record);
+        let after = job::state(&sealed.record);
+        job.committed(sealed.record);
+        drop(changing);
         if after != before {
             self.moved(job, &span, before, after);
         }
@@ -277,9 +228,7 @@ impl Store {
             }
             Err(fault) => {
                 self.artifacts.drop_files(files);
-                for name in pins {
-                    self.artifacts.unpin(name);
-                }
+                self.artifacts.unpin(pins);
                 Err(fault)
             }
         }
@@ -293,7 +242,7 @@ impl Store {
         }
         if job::is_over(after) {
             let reason =
-                job.lock().job.as_ref().and_then(|it| it.error.as_ref().map(|e| e.reason.clone()));
+                job.read().job.as_ref().and_then(|it| it.error.as_ref().map(|e| e.reason.clone()));
             let state = after.as_str_name().trim_start_matches("STATE_").to_lowercase();
             let reason = reason.unwrap_or_default();
             let priority = job.priority_label();
@@ -305,8 +254,7 @@ impl Store {
     /// Counts of a tenant's jobs by state.
     pub fn counts(&self, tenant: &str) -> BTreeMap<i32, u32> {
         let mut counts = BTreeMap::new();
-        // Not over the map itself: a job is locked while its change waits for the disk.
-        for job in self.all().into_iter().filter(|it| it.tenant == tenant) {
+        for job in self.jobs.iter().filter(|it| it.tenant == tenant) {
             *counts.entry(job.state() as i32).or_default() += 1;
         }
         counts
@@ -330,22 +278,44 @@ impl Store {
     /// # Errors
     /// [`Reason::JobLive`], [`Reason::JobNotFound`] if somebody else was faster.
     pub fn delete(&self, job: &Job) -> Result<(), Fault> {
-        let record = job.lock();
+        let _changing = job.changing();
         if self.by_id(job.id).is_none() {
             return Err(Fault::no_job(&format!("jobs/{}", job.id)));
         }
-        if !job::is_over(job::state(&record)) {
+        if !job.is_over() {
             let message = "the job has not ended; cancel it first";
             return Err(Fault::new(Reason::JobLive, message));
         }
-        self.journal.remove_job(&record)?;
-        self.jobs.remove(&job.id);
-        let request_id = record.job.as_ref().map(|it| it.request_id.clone()).unwrap_or_default();
-        self.requests.remove(&(record.tenant.clone(), request_id));
-        for name in &record.artifacts {
-            self.artifacts.unpin(name);
+        Ok(self.forget(&[job])?)
+    }
+
+    /// Removes jobs that have been kept long enough, in one commit.
+    ///
+    /// # Errors
+    /// What the journal says; none is removed then.
+    pub fn expire(&self, jobs: &[Arc<Job>]) -> Result<(), JournalError> {
+        let _changing: Vec<_> = jobs.iter().map(|it| it.changing()).collect();
+        let there = jobs.iter().filter(|it| self.jobs.contains_key(&it.id));
+        self.forget(&there.map(Arc::as_ref).collect::<Vec<_>>())
+    }
+
+    /// Removes jobs that have ended and that nobody else changes.
+    fn forget(&self, jobs: &[&Job]) -> Result<(), JournalError> {
+        let records: Vec<Arc<JobRecord>> = jobs.iter().map(|it| it.read()).collect();
+        let names = || records.iter().flat_map(|it| &it.artifacts).map(String::as_str);
+        let going = self.artifacts.part(names());
+        let records: Vec<&JobRecord> = records.iter().map(Arc::as_ref).collect();
+        if let Err(error) = self.journal.remove(&records, &going) {
+            self.artifacts.pin_again(names(), &going);
+            return Err(error);
         }
-        job.wake();
+        self.artifacts.gone(&going);
+        for (job, record) in jobs.iter().zip(records) {
+            // The id first: whoever finds one finds its job.
+            self.requests.remove(&job.tenant, request_id(record));
+            self.jobs.remove(&job.id);
+            job.wake();
+        }
         Ok(())
     }
 
@@ -358,12 +328,9 @@ impl Store {
     }
 }
 
-/// A record as it is held in memory: what a job that has ended learned is in the journal, for as long as the job is kept.
-fn resting(mut record: JobRecord) -> JobRecord {
-    if job::is_over(job::state(&record)) {
-        record.localization.clear();
-    }
-    record
+/// The request id of a record's job.
+fn request_id(record: &JobRecord) -> &str {
+    record.job.as_ref().map_or("", |it| it.request_id.as_str())
 }
 
 /// The id of a new job: its name tells when it was made.

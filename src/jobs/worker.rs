@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use crate::jobs::{
     fault::{Fault, Reason},
-    job::{Job, Shot},
+    job::Job,
+    latest::Shot,
     panics::{Cause, Panic},
     runner::{RunError, RunEvent, Runner, Task},
     store::{self, Store},
@@ -256,7 +257,7 @@ impl<'a> Listening<'a> {
                 ControlFlow::Continue(())
             }
             RunEvent::Preview(pass, step, picture) => {
-                self.job.show_preview(Shot { pass, step, picture });
+                self.job.show_preview(Shot::new(pass, step, picture));
                 ControlFlow::Continue(())
             }
             RunEvent::Parsed(parsed) => self.keep(|draft| {

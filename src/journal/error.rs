@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What to do about a store that can't be read.
+const REMEDY: &str = "restore it from a copy, or move it away to start empty, which sets the pictures in `artifacts` aside; \
+    `retouch journal check` says more, `retouch journal export` saves what can be read";
+
 /// Why a journal can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -16,7 +20,7 @@ pub enum JournalError {
     },
     /// The store can't be made sense of.
     #[error(
-        "{} is damaged ({source}); nothing of it was changed: restore it from a copy, or move it away to start empty",
+        "{} is damaged ({source}); nothing of it was changed: {REMEDY}",
         path.display()
     )]
     Corrupt {
@@ -25,8 +29,34 @@ pub enum JournalError {
         /// What is wrong.
         source: Box<redb::Error>,
     },
+    /// There is none.
+    #[error("there is no {}", path.display())]
+    Missing {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The store is a file without a byte, beside artifacts that it should know.
+    #[error(
+        "{} is empty, and there are artifacts beside it; nothing was changed: {REMEDY}",
+        path.display()
+    )]
+    Emptied {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The file of an artifact is not what was stored.
+    #[error("{} {why}", path.display())]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Written by another version.
-    #[error("{} is of version {found}, this retouch reads version {known}", path.display())]
+    #[error(
+        "{} is of version {found}, this retouch reads versions up to {known}; start the retouch that wrote it, or a later one",
+        path.display()
+    )]
     Version {
         /// The store.
         path: PathBuf,
@@ -37,7 +67,7 @@ pub enum JournalError {
     },
     /// A record that is no message of its kind.
     #[error(
-        "{} holds a damaged {what} ({source}); nothing of it was changed: restore it from a copy, or move it away to start empty",
+        "{} holds a damaged {what} ({source}); no record was dropped: {REMEDY}, or drop what can't be read by `retouch journal repair`",
         path.display()
     )]
     Record {
@@ -70,8 +100,8 @@ pub enum JournalError {
         /// The folder.
         path: PathBuf,
     },
-    /// Artifacts take all that they may.
-    #[error("artifacts take all of their {limit} bytes; delete jobs or raise the quota")]
+    /// Jobs and artifacts take all that they may.
+    #[error("jobs and artifacts take all of their {limit} bytes; delete some or raise the quota")]
     Quota {
         /// In bytes.
         limit: u64,

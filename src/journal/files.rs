@@ -1,77 +1,114 @@
-//! Artifacts as files: each synced before it counts, under a quota, with strays removed at the start.
+//! Artifacts as files: each synced before it counts, under a quota.
+//!
+//! `artifacts/b3/0199b3c5-…`: files lie in folders by the ninth and tenth digit of their ids, which tell when they were made,
+//! so that those of one commit share a folder and folders stay small. What no journal of this folder knows is never deleted:
+//! it goes to `set-aside/`, and back once a journal asks for it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     fs::{self, File},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use uuid::Uuid;
 
-use crate::journal::{Space, error::JournalError};
+use crate::journal::{Space, error::JournalError, takeover::Takeover};
 
-/// The folder of artifacts.
+/// The folder of artifacts, in the data folder.
+pub(super) const ARTIFACTS: &str = "artifacts";
+/// The folder of files that a journal did not know, beside it.
+pub(super) const SET_ASIDE: &str = "set-aside";
+
+/// The files of a data folder.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
     space: Space,
-    sizes: Mutex<Sizes>,
+    taken: Mutex<Taken>,
+    /// Those whose removal a crash may undo.
+    removed: Mutex<Vec<Uuid>>,
 }
 
 /// Who takes how much.
 #[derive(Debug, Default)]
-struct Sizes {
+struct Taken {
     of: HashMap<Uuid, u64>,
-    total: u64,
+    files: u64,
+    records: u64,
 }
 
 impl Files {
-    pub(super) fn open(data: &Path, space: Space) -> Result<Self, JournalError> {
-        let folder = data.join("artifacts");
-        fs::create_dir_all(&folder).map_err(|source| JournalError::io(&folder, source))?;
-        Ok(Self { folder, space, sizes: Mutex::default() })
+    /// The files of a data folder as they are, nothing of them changed.
+    pub(super) fn new(data: &Path, space: Space, known: HashMap<Uuid, u64>) -> Self {
+        let files = known.values().sum();
+        let taken = Mutex::new(Taken { of: known, files, records: 0 });
+        Self { folder: data.join(ARTIFACTS), space, taken, removed: Mutex::default() }
     }
 
-    /// Removes every file but these, which are what the journal knows.
-    pub(super) fn keep_only(
-        &mut self,
-        known: impl Iterator<Item = (Uuid, u64)>,
-    ) -> Result<(), JournalError> {
-        let sizes = self.sizes.get_mut().unwrap_or_else(PoisonError::into_inner);
-        sizes.of = known.collect();
-        sizes.total = sizes.of.values().sum();
+    /// Brings the folder in line with what the journal knows.
+    pub(super) fn settle(&self, going: HashSet<Uuid>) -> Result<Takeover, JournalError> {
         let io = |source| JournalError::io(&self.folder, source);
-        for entry in fs::read_dir(&self.folder).map_err(io)? {
-            let entry = entry.map_err(io)?;
-            let id = entry.file_name().to_str().and_then(|it| Uuid::try_parse(it).ok());
-            if id.is_none_or(|id| !sizes.of.contains_key(&id)) {
-                fs::remove_file(entry.path()).map_err(io)?;
+        fs::create_dir_all(&self.folder).map_err(io)?;
+        let takeover = Takeover::of(&self.folder, &self.taken().of, &going).map_err(io)?;
+        lock(&self.removed).extend(going);
+        Ok(takeover)
+    }
+
+    /// Writes files so that each is there whole, or not at all, whatever happens.
+    pub(super) fn store(&self, files: &[(Uuid, &[u8])]) -> Result<(), JournalError> {
+        for (index, (id, bytes)) in files.iter().enumerate() {
+            if let Err(error) = self.reserve(*id, bytes.len() as u64) {
+                files[..index].iter().for_each(|(id, _)| self.release(*id));
+                return Err(error);
             }
         }
-        Ok(())
-    }
-
-    /// Writes a file so that it is there whole, or not at all, whatever happens.
-    pub(super) fn store(&self, id: Uuid, bytes: &[u8]) -> Result<(), JournalError> {
-        self.reserve(id, bytes.len() as u64)?;
-        let (path, partial) = (self.path(id), self.path(id).with_extension("partial"));
-        let write = || {
-            let mut file = File::create(&partial)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&partial, &path)?;
-            File::open(&self.folder)?.sync_all()
-        };
-        write().map_err(|source| {
-            // What is left of it is swept at the next start.
-            let _ = fs::remove_file(&partial);
-            self.release(id);
-            JournalError::io(&path, source)
+        self.write(files).map_err(|source| {
+            for (id, _) in files {
+                // What is left of it is removed at the next start.
+                let _ = fs::remove_file(self.path(*id).with_extension(PARTIAL));
+                let _ = fs::remove_file(self.path(*id));
+                self.release(*id);
+            }
+            JournalError::io(&self.folder, source)
         })
     }
 
+    fn write(&self, files: &[(Uuid, &[u8])]) -> io::Result<()> {
+        // All are written before the first is synced, so that the disk takes them in one go.
+        let mut written = Vec::new();
+        for (id, bytes) in files {
+            let mut file = self.create(&self.path(*id).with_extension(PARTIAL))?;
+            file.write_all(bytes)?;
+            written.push(file);
+        }
+        for file in written {
+            file.sync_all()?;
+        }
+        for (id, _) in files {
+            let path = self.path(*id);
+            fs::rename(path.with_extension(PARTIAL), path)?;
+        }
+        let folders: BTreeSet<PathBuf> = files.iter().map(|(id, _)| self.shard(*id)).collect();
+        folders.iter().try_for_each(|it| sync(it))
+    }
+
+    /// Creates a file, and its folder where that is not there, or was just removed because it was empty.
+    fn create(&self, path: &Path) -> io::Result<File> {
+        loop {
+            match File::create(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let shard = path.parent().unwrap_or(&self.folder);
+                    fs::create_dir_all(shard)?;
+                    sync(&self.folder)?;
+                }
+                created => return created,
+            }
+        }
+    }
+
+    /// Bytes of a file from an offset; a file that is not what was stored is lost.
     pub(super) fn read(
         &self,
         id: Uuid,
@@ -79,24 +116,77 @@ impl Files {
         limit: usize,
     ) -> Result<Vec<u8>, JournalError> {
         let path = self.path(id);
-        let read = || {
+        let expected = self.taken().of.get(&id).copied();
+        let read = || -> io::Result<Result<Vec<u8>, u64>> {
             let mut file = File::open(&path)?;
+            let found = file.metadata()?.len();
+            if expected.is_some_and(|it| it != found) {
+                return Ok(Err(found));
+            }
             file.seek(SeekFrom::Start(offset))?;
             let mut bytes = Vec::new();
             file.take(limit as u64).read_to_end(&mut bytes)?;
-            Ok(bytes)
+            Ok(Ok(bytes))
         };
-        read().map_err(|source| JournalError::io(&path, source))
+        let lost = |why: String| JournalError::Lost { path: path.clone(), why };
+        match read() {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(found)) => {
+                let expected = expected.unwrap_or_default();
+                Err(lost(format!("has {found} bytes, {expected} were stored")))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(lost("is missing".to_owned()))
+            }
+            Err(source) => Err(JournalError::io(&path, source)),
+        }
     }
 
-    /// Deletes a file; one that can't be deleted is swept at the next start.
-    pub(super) fn remove(&self, id: Uuid) {
-        self.release(id);
-        let _ = fs::remove_file(self.path(id));
+    /// Deletes files; one that can't be deleted is at the next start.
+    pub(super) fn remove(&self, ids: &[Uuid]) {
+        let mut removed = Vec::new();
+        for id in ids {
+            self.release(*id);
+            match fs::remove_file(self.path(*id)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%id, %error, "the file of a deleted artifact could not be removed");
+                }
+                _ => removed.push(*id),
+            }
+        }
+        for shard in ids.iter().map(|id| self.shard(*id)).collect::<BTreeSet<_>>() {
+            // One that is not empty stays.
+            let _ = fs::remove_dir(shard);
+        }
+        lock(&self.removed).extend(removed);
     }
 
-    /// Refuses to write `bytes` more if the disk would have less free than it must keep.
-    pub(super) fn check_free(&self, bytes: u64) -> Result<(), JournalError> {
+    /// Makes removals durable; returns those that are now.
+    pub(super) fn sync_removed(&self) -> Result<Vec<Uuid>, JournalError> {
+        let removed = std::mem::take(&mut *lock(&self.removed));
+        let mut folders: BTreeSet<PathBuf> = removed.iter().map(|it| self.shard(*it)).collect();
+        if !folders.is_empty() {
+            folders.insert(self.folder.clone());
+        }
+        for folder in folders {
+            match sync(&folder) {
+                // With its last file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                synced => synced.map_err(|source| JournalError::io(&folder, source))?,
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Counts more bytes of records, or fewer.
+    pub(super) fn count_records(&self, more: i64) {
+        let mut taken = self.taken();
+        taken.records = taken.records.saturating_add_signed(more);
+    }
+
+    /// Refuses to take in `bytes` more if the quota would be passed, or the disk have less free than it must keep.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), JournalError> {
+        self.taken().check(bytes, self.space.quota)?;
         let stat = rustix::fs::statvfs(&self.folder)
             .map_err(|source| JournalError::io(&self.folder, source.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -107,22 +197,59 @@ impl Files {
     }
 
     fn reserve(&self, id: Uuid, bytes: u64) -> Result<(), JournalError> {
-        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
-        if sizes.total.saturating_add(bytes) > self.space.quota {
-            return Err(JournalError::Quota { limit: self.space.quota });
-        }
-        sizes.total += bytes;
-        sizes.of.insert(id, bytes);
+        let mut taken = self.taken();
+        taken.check(bytes, self.space.quota)?;
+        taken.files += bytes;
+        taken.of.insert(id, bytes);
         Ok(())
     }
 
     fn release(&self, id: Uuid) {
-        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = sizes.of.remove(&id).unwrap_or_default();
-        sizes.total -= bytes;
+        let mut taken = self.taken();
+        let bytes = taken.of.remove(&id).unwrap_or_default();
+        taken.files -= bytes;
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        lock(&self.taken)
+    }
+
+    fn shard(&self, id: Uuid) -> PathBuf {
+        shard(&self.folder, id)
     }
 
     fn path(&self, id: Uuid) -> PathBuf {
-        self.folder.join(id.to_string())
+        path(&self.folder, id)
     }
+}
+
+impl Taken {
+    fn check(&self, bytes: u64, limit: u64) -> Result<(), JournalError> {
+        if self.files.saturating_add(self.records).saturating_add(bytes) > limit {
+            return Err(JournalError::Quota { limit });
+        }
+        Ok(())
+    }
+}
+
+/// The end of a name while its file is written.
+pub(super) const PARTIAL: &str = "partial";
+
+/// The folder of a file, in a folder of artifacts.
+pub(super) fn shard(folder: &Path, id: Uuid) -> PathBuf {
+    folder.join(format!("{:02x}", id.as_bytes()[4]))
+}
+
+/// Where a file lies in a folder of artifacts.
+pub(super) fn path(folder: &Path, id: Uuid) -> PathBuf {
+    shard(folder, id).join(id.to_string())
+}
+
+/// Makes what happened to the names in a folder durable.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

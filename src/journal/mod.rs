@@ -4,43 +4,42 @@
 //! names it. One process owns a folder. Records are the schema's own messages, so that what is on disk is what is on the wire.
 
 pub mod error;
+pub mod examine;
 mod files;
+mod overlay;
+mod read;
+mod tables;
+mod takeover;
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use prost::Message;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
-    TableDefinition,
-};
+use redb::{Database, StorageBackend};
 use uuid::Uuid;
 
-use crate::journal::{error::JournalError, files::Files};
+use crate::journal::{
+    error::JournalError,
+    files::Files,
+    overlay::Overlay,
+    tables::{ARTIFACTS, EVENTS, GOING, JOBS, REQUESTS, guarded, put},
+    takeover::Takeover,
+};
 use crate::wire::{
     journal::v1::{ArtifactRecord, JobRecord},
     v1::EditEvent,
 };
 
-/// Of the layout of the tables.
-const VERSION: u64 = 1;
-
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Job to its record.
-const JOBS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("jobs");
-/// Job and number to a control event.
-const EVENTS: TableDefinition<'_, (u128, u64), &[u8]> = TableDefinition::new("events");
-/// Tenant and request id to the job.
-const REQUESTS: TableDefinition<'_, (&str, &str), u128> = TableDefinition::new("requests");
-/// Artifact to its record.
-const ARTIFACTS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("artifacts");
+/// The name of the store's file in a data folder.
+const STORE: &str = "journal.redb";
 
 /// How much a journal may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Space {
-    /// Bytes of all artifacts.
+    /// Bytes of all records, events and artifacts.
     pub quota: u64,
     /// Bytes that the disk must keep free of what comes in; jobs that are there move, end and are deleted in them.
     pub min_free: u64,
@@ -66,17 +65,17 @@ pub struct Commit<'a> {
 }
 
 impl Journal {
-    /// Opens a folder's journal, or makes one.
+    /// Opens a folder's journal, or makes one; says in the log which files it did not know, or misses.
     ///
     /// # Errors
-    /// [`JournalError::InUse`] if another process has it, [`JournalError::Corrupt`] and [`JournalError::Version`] if it can't be
-    /// read; the folder is left as it was then.
+    /// [`JournalError::InUse`] if another process has it; [`JournalError::Corrupt`], [`JournalError::Emptied`] and
+    /// [`JournalError::Version`] if it can't be read, and the folder is left as it was then.
     pub fn open(folder: &Path, space: Space) -> Result<Self, JournalError> {
-        let io = |source| JournalError::Io { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(io)?;
-        let path = folder.join("journal.redb");
-        let db = Database::create(&path).map_err(|error| open_error(&path, error))?;
-        Self::over(db, path, folder, space)
+        fs::create_dir_all(folder).map_err(|source| JournalError::io(folder, source))?;
+        let path = folder.join(STORE);
+        refuse_emptied(folder, &path)?;
+        let db = tables::create(&path)?;
+        Self::over(db, path, folder, space)?.settled(folder, space)
     }
 
     /// A journal over another kind of storage, for faults that a disk does not make at will.
@@ -88,9 +87,17 @@ impl Journal {
         folder: &Path,
         space: Space,
     ) -> Result<Self, JournalError> {
-        let path = folder.join("journal.redb");
-        let db = Database::builder().create_with_backend(backend);
-        Self::over(db.map_err(|error| open_error(&path, error))?, path, folder, space)
+        let path = folder.join(STORE);
+        let db = tables::create_over(backend, &path)?;
+        Self::over(db, path, folder, space)?.settled(folder, space)
+    }
+
+    /// Opens a folder's journal to read it: nothing on the disk is changed, whatever state it is in.
+    fn read_only(folder: &Path) -> Result<Self, JournalError> {
+        let path = folder.join(STORE);
+        refuse_emptied(folder, &path)?;
+        let db = tables::create_over(Overlay::open(&path)?, &path)?;
+        Self::over(db, path, folder, Space { quota: u64::MAX, min_free: 0 })
     }
 
     fn over(
@@ -99,35 +106,54 @@ impl Journal {
         folder: &Path,
         space: Space,
     ) -> Result<Self, JournalError> {
-        let prepare = || -> Result<u64, redb::Error> {
-            let write = db.begin_write()?;
-            let version = {
-                let mut meta = write.open_table(META)?;
-                let found = meta.get("version")?.map(|it| it.value());
-                if found.is_none() {
-                    meta.insert("version", VERSION)?;
-                }
-                write.open_table(JOBS)?;
-                write.open_table(EVENTS)?;
-                write.open_table(REQUESTS)?;
-                write.open_table(ARTIFACTS)?;
-                found.unwrap_or(VERSION)
-            };
-            write.commit()?;
-            Ok(version)
-        };
-        match prepare() {
-            Ok(VERSION) => {}
-            Ok(found) => return Err(JournalError::Version { path, found, known: VERSION }),
-            Err(source) => return Err(JournalError::store(&path, source)),
+        guarded(&path, || tables::prepare(&db, &path))?;
+        Ok(Self { db, path, files: Files::new(folder, space, HashMap::new()) })
+    }
+
+    /// The same with its files in line.
+    fn settled(mut self, folder: &Path, space: Space) -> Result<Self, JournalError> {
+        let mut known = HashMap::new();
+        self.each_artifact(|record| {
+            let artifact = record.artifact.unwrap_or_default();
+            known.extend(id_of(&artifact.name).map(|id| (id, artifact.size_bytes)));
+        })?;
+        self.files = Files::new(folder, space, known);
+        let takeover = self.files.settle(self.going()?)?;
+        let bytes = tables::bytes(&self.db).map_err(|source| self.store_error(source))?;
+        self.files.count_records(bytes as i64);
+        self.tidy()?;
+        self.tell(&takeover);
+        Ok(self)
+    }
+
+    fn tell(&self, takeover: &Takeover) {
+        let Takeover { moved, taken_back, set_aside, lost, .. } = takeover;
+        let folder = self.path.with_file_name(files::ARTIFACTS);
+        let aside = self.path.with_file_name(files::SET_ASIDE);
+        let (journal, folder, aside) = (self.path.display(), folder.display(), aside.display());
+        if *moved > 0 {
+            tracing::info!(files = moved, "files in {folder} were moved to folders of their own");
         }
-        let mut journal = Self { db, path, files: Files::open(folder, space)? };
-        let known = journal.artifacts()?;
-        journal.files.keep_only(known.iter().filter_map(|it| {
-            let artifact = it.artifact.as_ref()?;
-            Some((id_of(&artifact.name)?, artifact.size_bytes))
-        }))?;
-        Ok(journal)
+        if *taken_back > 0 {
+            tracing::info!(
+                files = taken_back,
+                "files that {journal} knows were taken back from {aside}"
+            );
+        }
+        if *set_aside > 0 {
+            tracing::warn!(
+                files = set_aside,
+                "{journal} does not know {set_aside} files in {folder}: they were moved to {aside}. If another journal does, put \
+                 that one back and start again; `retouch journal export` names them as pictures"
+            );
+        }
+        if *lost > 0 {
+            tracing::warn!(
+                files = lost,
+                "{lost} artifacts that {journal} knows are lost: their files are missing from {folder}, or cut short; \
+                 `retouch journal check` lists them"
+            );
+        }
     }
 
     /// Makes a commit durable.
@@ -136,14 +162,15 @@ impl Journal {
     /// [`JournalError::Store`]; nothing of it is kept then.
     pub fn commit(&self, commit: Commit<'_>) -> Result<(), JournalError> {
         self.write(|write| {
+            let mut more = 0;
             if let Some(record) = commit.job {
                 let id = job_id(record).as_u128();
-                write.open_table(JOBS)?.insert(id, record.encode_to_vec().as_slice())?;
+                more += put(&mut write.open_table(JOBS)?, id, &record.encode_to_vec())?;
                 let mut events = write.open_table(EVENTS)?;
                 for event in commit.events {
-                    events.insert((id, event.sequence), event.encode_to_vec().as_slice())?;
+                    more += put(&mut events, (id, event.sequence), &event.encode_to_vec())?;
                 }
-                let request_id = record.job.as_ref().map_or("", |it| it.request_id.as_str());
+                let request_id = request_id(record);
                 if !request_id.is_empty() {
                     write.open_table(REQUESTS)?.insert((record.tenant.as_str(), request_id), id)?;
                 }
@@ -154,156 +181,130 @@ impl Journal {
                 let id = id_of(name).unwrap_or_default().as_u128();
                 artifacts.insert(id, record.encode_to_vec().as_slice())?;
             }
-            Ok(())
+            Ok(more)
         })
     }
 
-    /// Forgets a job and its events.
+    /// Forgets jobs with their events, and artifacts, in one commit; then deletes the files.
     ///
     /// # Errors
-    /// [`JournalError::Store`].
-    pub fn remove_job(&self, record: &JobRecord) -> Result<(), JournalError> {
-        let id = job_id(record).as_u128();
-        let request_id = record.job.as_ref().map_or("", |it| it.request_id.as_str());
+    /// [`JournalError::Store`]; nothing is forgotten then.
+    pub fn remove(&self, jobs: &[&JobRecord], artifacts: &[Uuid]) -> Result<(), JournalError> {
         self.write(|write| {
-            write.open_table(JOBS)?.remove(id)?;
-            write.open_table(EVENTS)?.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
-            if !request_id.is_empty() {
-                write.open_table(REQUESTS)?.remove((record.tenant.as_str(), request_id))?;
+            let mut less = 0;
+            let mut records = write.open_table(JOBS)?;
+            let mut events = write.open_table(EVENTS)?;
+            let mut requests = write.open_table(REQUESTS)?;
+            for record in jobs {
+                let id = job_id(record).as_u128();
+                less += records.remove(id)?.map_or(0, |it| it.value().len());
+                events.retain_in((id, 0)..=(id, u64::MAX), |_, event| {
+                    less += event.len();
+                    false
+                })?;
+                if !request_id(record).is_empty() {
+                    requests.remove((record.tenant.as_str(), request_id(record)))?;
+                }
             }
-            Ok(())
-        })
-    }
-
-    /// Forgets an artifact and deletes its file.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`].
-    pub fn remove_artifact(&self, id: Uuid) -> Result<(), JournalError> {
-        self.write(|write| {
-            write.open_table(ARTIFACTS)?.remove(id.as_u128())?;
-            Ok(())
+            let mut known = write.open_table(ARTIFACTS)?;
+            let mut going = write.open_table(GOING)?;
+            for id in artifacts {
+                known.remove(id.as_u128())?;
+                going.insert(id.as_u128(), ())?;
+            }
+            Ok(-(less as i64))
         })?;
-        self.files.remove(id);
+        self.files.remove(artifacts);
         Ok(())
     }
 
-    /// Every job.
+    /// Makes sure that deleted files stay deleted, once for all since the last call.
     ///
     /// # Errors
-    /// [`JournalError::Store`], [`JournalError::Record`].
-    pub fn jobs(&self) -> Result<Vec<JobRecord>, JournalError> {
-        self.all(JOBS, "job")
-    }
-
-    /// One job.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`], [`JournalError::Record`].
-    pub fn job(&self, id: Uuid) -> Result<Option<JobRecord>, JournalError> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(JOBS)?;
-            Ok(table.get(id.as_u128())?.map(|it| it.value().to_vec()))
-        };
-        let record = read().map_err(|source| JournalError::store(&self.path, source))?;
-        record.map(|bytes| self.decode(&bytes, "job")).transpose()
-    }
-
-    /// Every artifact.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`], [`JournalError::Record`].
-    pub fn artifacts(&self) -> Result<Vec<ArtifactRecord>, JournalError> {
-        self.all(ARTIFACTS, "artifact")
-    }
-
-    /// A job's control events after a number, at most `limit` of them.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`], [`JournalError::Record`].
-    pub fn events(
-        &self,
-        job: Uuid,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<EditEvent>, JournalError> {
-        let id = job.as_u128();
-        let read = || -> Result<Vec<Vec<u8>>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(EVENTS)?;
-            let range = table.range((id, after.saturating_add(1))..=(id, u64::MAX))?;
-            let values = range.take(limit).map(|it| it.map(|(_, value)| value.value().to_vec()));
-            Ok(values.collect::<Result<_, StorageError>>()?)
-        };
-        let records = read().map_err(|source| JournalError::store(&self.path, source))?;
-        records.iter().map(|bytes| self.decode(bytes, "event")).collect()
+    /// [`JournalError::Io`], [`JournalError::Store`]; the next start tries again.
+    pub fn tidy(&self) -> Result<(), JournalError> {
+        let removed = self.files.sync_removed()?;
+        if removed.is_empty() {
+            return Ok(());
+        }
+        self.write(|write| {
+            let mut going = write.open_table(GOING)?;
+            for id in removed {
+                going.remove(id.as_u128())?;
+            }
+            Ok(0)
+        })
     }
 
     /// Whether there is room for `bytes` that come in.
     ///
     /// # Errors
-    /// [`JournalError::DiskFull`] if the disk would have less free than it must keep.
+    /// [`JournalError::Quota`]; [`JournalError::DiskFull`] if the disk would have less free than it must keep.
     pub fn check_room(&self, bytes: u64) -> Result<(), JournalError> {
-        self.files.check_free(bytes)
+        self.files.check_room(bytes)
     }
 
-    /// Stores an artifact's bytes under an id; they count once a commit names it.
+    /// Stores artifacts' bytes under their ids; they count once a commit names them.
     ///
     /// # Errors
-    /// [`JournalError::Quota`], [`JournalError::DiskFull`], [`JournalError::Io`].
+    /// [`JournalError::Quota`], [`JournalError::DiskFull`], [`JournalError::Io`]; none is stored then.
+    pub fn store_files(&self, files: &[(Uuid, &[u8])]) -> Result<(), JournalError> {
+        self.files.store(files)
+    }
+
+    /// Stores one artifact's bytes.
+    ///
+    /// # Errors
+    /// As [`Journal::store_files`].
     pub fn store_file(&self, id: Uuid, bytes: &[u8]) -> Result<(), JournalError> {
-        self.files.store(id, bytes)
+        self.store_files(&[(id, bytes)])
     }
 
     /// Bytes of an artifact from `offset`, at most `limit` of them.
     ///
     /// # Errors
-    /// [`JournalError::Io`].
+    /// [`JournalError::Lost`] if its file is missing, or not as long as it was; [`JournalError::Io`].
     pub fn read_file(&self, id: Uuid, offset: u64, limit: usize) -> Result<Vec<u8>, JournalError> {
         self.files.read(id, offset, limit)
     }
 
     /// Drops a file that no commit named.
     pub fn drop_file(&self, id: Uuid) {
-        self.files.remove(id);
+        self.files.remove(&[id]);
     }
 
+    /// Changes the store in one commit; `change` says how many bytes of records and events it adds.
     fn write(
         &self,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<i64, redb::Error>,
     ) -> Result<(), JournalError> {
-        let write = || -> Result<(), redb::Error> {
+        let write = || -> Result<i64, redb::Error> {
             let write = self.db.begin_write()?;
-            change(&write)?;
-            Ok(write.commit()?)
+            let more = change(&write)?;
+            tables::count(&write, more)?;
+            write.commit()?;
+            Ok(more)
         };
-        write().map_err(|source| JournalError::store(&self.path, source))
+        let more = write().map_err(|source| self.store_error(source))?;
+        self.files.count_records(more);
+        Ok(())
     }
 
-    fn all<M: Message + Default>(
-        &self,
-        table: TableDefinition<'_, u128, &[u8]>,
-        what: &'static str,
-    ) -> Result<Vec<M>, JournalError> {
-        let read = || -> Result<Vec<Vec<u8>>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(table)?;
-            let values = table.iter()?.map(|it| it.map(|(_, value)| value.value().to_vec()));
-            Ok(values.collect::<Result<_, StorageError>>()?)
-        };
-        let records = read().map_err(|source| JournalError::store(&self.path, source))?;
-        records.iter().map(|bytes| self.decode(bytes, what)).collect()
+    fn store_error(&self, source: redb::Error) -> JournalError {
+        JournalError::store(&self.path, source)
     }
+}
 
-    fn decode<M: Message + Default>(
-        &self,
-        bytes: &[u8],
-        what: &'static str,
-    ) -> Result<M, JournalError> {
-        M::decode(bytes).map_err(|source| JournalError::Record {
-            path: self.path.clone(),
-            what,
-            source,
-        })
+/// Refuses a store without a byte beside artifacts: something went wrong with it, and they are somebody's.
+fn refuse_emptied(folder: &Path, path: &Path) -> Result<(), JournalError> {
+    let artifacts = folder.join(files::ARTIFACTS);
+    if fs::metadata(path).is_ok_and(|it| it.len() == 0) {
+        let found = takeover::found(&artifacts);
+        if !found.map_err(|source| JournalError::io(&artifacts, source))?.is_empty() {
+            return Err(JournalError::Emptied { path: path.to_owned() });
+        }
     }
+    Ok(())
 }
 
 /// The id of `jobs/{uuid}` or `artifacts/{uuid}`.
@@ -318,9 +319,6 @@ pub fn job_id(record: &JobRecord) -> Uuid {
     id_of(name).expect("the server names its jobs itself")
 }
 
-fn open_error(path: &Path, error: DatabaseError) -> JournalError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => JournalError::InUse { path: path.to_owned() },
-        other => JournalError::store(path, other.into()),
-    }
+fn request_id(record: &JobRecord) -> &str {
+    record.job.as_ref().map_or("", |it| it.request_id.as_str())
 }

@@ -196,7 +196,7 @@ pub enum Dtype {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Jobs {
-    /// Where jobs and artifacts outlive the process; unset keeps them in memory.
+    /// Where jobs and artifacts are kept; unset: the user's data folder, which the command line fills in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// Jobs that may wait.
@@ -217,7 +217,7 @@ pub struct Jobs {
     /// How long a finished job may ask to be kept.
     #[serde(with = "humantime_serde")]
     pub max_ttl: Duration,
-    /// Bytes that jobs and artifacts together may take on disk.
+    /// Bytes that jobs, their events and artifacts may take together.
     pub disk_quota_bytes: u64,
     /// Bytes of the disk that are left free.
     pub min_free_bytes: u64,

@@ -29,6 +29,7 @@ use crate::server::{
     messages::Encoding,
     methods::{self, Needs},
     outcome::{Ending, Watch, code_name},
+    peek::{self, Peeked, Shape},
     refusal::Refusal,
     serving::Peer,
     status,
@@ -45,6 +46,11 @@ const MAX_METADATA: usize = 16 * 1024;
 pub trait Admission: Send + Sync {
     /// Why the call must not come in, if so. It must not block.
     fn refuse(&self, caller: &Caller, grpc_path: &str) -> Option<Refusal>;
+
+    /// Whether a request of this id was accepted before: it is let in though it would be refused. It must not block.
+    fn knows(&self, _caller: &Caller, _request_id: &str) -> bool {
+        false
+    }
 }
 
 /// Puts a [`Gate`] around a service, such as tonic's router.
@@ -66,6 +72,8 @@ struct Entry {
     owner: Owner,
     encoding: Option<Encoding>,
     deadline: Option<Instant>,
+    /// What the queue says to it, unless its first bytes name a job that is there.
+    full: Option<(Refusal, Shape)>,
 }
 
 impl GateLayer {
@@ -144,7 +152,7 @@ where
                 return Box::pin(async move { Ok(answer(refusal)) });
             }
         };
-        let Entry { owner, encoding, deadline } = entry;
+        let Entry { owner, encoding, deadline, full } = entry;
         let hold = BodyHold::new(&self.shared.budget, owner);
         let mut watch = Watch::new(Handled { method, hold: Some(hold.clone()) });
         request.extensions_mut().insert(hold.clone());
@@ -156,11 +164,22 @@ where
             stall_timeout: self.shared.stall_timeout,
             may_pause,
         };
-        let request = request.map(|body| Body::new(RequestBody::new(body, hold.clone(), terms)));
+        let (parts, body) = request.into_parts();
+        let mut body = Peeked::new(RequestBody::new(body, hold.clone(), terms));
         // The clone has not been polled ready; what has been is what is called.
         let clone = self.inner.clone();
-        let call = std::mem::replace(&mut self.inner, clone).call(request);
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let shared = Arc::clone(&self.shared);
         Box::pin(async move {
+            if let Some((refusal, shape)) = full {
+                let id = body.request_id(shape).await;
+                if !id.is_some_and(|id| shared.knows(&parts.extensions, &id)) {
+                    let refusal = hold.refusal().unwrap_or(refusal);
+                    watch.tell(refusal.code);
+                    return Ok(answer(refusal));
+                }
+            }
+            let call = inner.call(Request::from_parts(parts, Body::new(body)));
             let answered = {
                 let mut call = pin!(call);
                 let call = poll_fn(|context| match call.as_mut().poll(context) {
@@ -245,7 +264,21 @@ impl Shared {
         let peer = request.extensions().get::<Peer>();
         let name = tenant.or(peer.map(|it| it.address().to_string())).unwrap_or_default();
         let owner = Owner { name, connection: peer.map_or(0, |it| it.connection) };
-        Ok(Entry { owner, encoding, deadline })
+        let full = self.full(request)?;
+        Ok(Entry { owner, encoding, deadline, full })
+    }
+
+    /// What the queue says to a caller who was let in: at once to a call that can't name a job that is there.
+    fn full(&self, request: &Request<Body>) -> Result<Option<(Refusal, Shape)>, Refusal> {
+        let Some(caller) = request.extensions().get::<Caller>() else { return Ok(None) };
+        let path = request.uri().path();
+        let Some(refusal) = self.admission.refuse(caller, path) else { return Ok(None) };
+        peek::shape(path).map_or(Err(refusal.clone()), |shape| Ok(Some((refusal, shape))))
+    }
+
+    /// Whether a caller's request of this id was accepted before.
+    fn knows(&self, call: &http::Extensions, request_id: &str) -> bool {
+        call.get::<Caller>().is_some_and(|it| self.admission.knows(it, request_id))
     }
 
     /// Finds out who calls, and whether they may; the tenant, if a key says so.
@@ -283,9 +316,6 @@ impl Shared {
         }
         if let Some(unknown) = unknown {
             return Err(unknown);
-        }
-        if let Some(refusal) = self.admission.refuse(&caller, path) {
-            return Err(refusal);
         }
         // Nothing behind the gate needs the key, so nothing behind it can log one.
         request.headers_mut().remove(API_KEY);

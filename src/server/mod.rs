@@ -23,6 +23,7 @@ pub mod methods;
 pub mod open_files;
 pub mod ops;
 pub mod outcome;
+mod peek;
 pub mod refusal;
 pub mod router;
 pub mod serving;

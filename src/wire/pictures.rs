@@ -1,9 +1,6 @@
 //! What an edit shows, as files for the wire: cluster map, labels, heat maps, masks, previews.
 
-use std::{
-    io::Cursor,
-    sync::{Arc, OnceLock},
-};
+use std::{io::Cursor, sync::Arc};
 
 use bytes::Bytes;
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, RgbImage};
@@ -109,35 +106,31 @@ pub fn preview(image: &RgbImage, longer: Option<u32>) -> PictureFile {
     PictureFile::png(&DynamicImage::ImageRgb8(resample::resize_rgb(image, size, Filter::Lanczos)))
 }
 
-/// A preview that is encoded when somebody looks at it, once for all who do.
+/// A preview that is encoded when somebody looks at it.
 #[derive(derive_more::Debug)]
 pub struct LazyPreview {
     #[debug(skip)]
     image: Arc<RgbImage>,
     longer: Option<u32>,
-    #[debug(skip)]
-    artifact: OnceLock<v1::Artifact>,
 }
 
 impl LazyPreview {
     /// See [`preview`].
     pub fn new(image: Arc<RgbImage>, longer: Option<u32>) -> Self {
-        Self { image, longer, artifact: OnceLock::new() }
+        Self { image, longer }
     }
 
-    /// The file as it is sent: never stored, so without a name.
-    pub fn artifact(&self) -> &v1::Artifact {
-        self.artifact.get_or_init(|| {
-            let PictureFile { mime_type, size, bytes } = preview(&self.image, self.longer);
-            v1::Artifact {
-                mime_type: mime_type.to_owned(),
-                width: size.width,
-                height: size.height,
-                size_bytes: bytes.len() as u64,
-                sha256: Bytes::copy_from_slice(&Sha256::digest(&bytes)),
-                inline: bytes.into(),
-                ..v1::Artifact::default()
-            }
-        })
+    /// The file as it is sent: never stored, so without a name. Encodes and hashes: not for a thread that others wait on.
+    pub fn artifact(&self) -> v1::Artifact {
+        let PictureFile { mime_type, size, bytes } = preview(&self.image, self.longer);
+        v1::Artifact {
+            mime_type: mime_type.to_owned(),
+            width: size.width,
+            height: size.height,
+            size_bytes: bytes.len() as u64,
+            sha256: Bytes::copy_from_slice(&Sha256::digest(&bytes)),
+            inline: bytes.into(),
+            ..v1::Artifact::default()
+        }
     }
 }

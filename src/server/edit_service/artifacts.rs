@@ -1,8 +1,6 @@
 //! Artifacts in chunks, up and down.
 
-use std::sync::Arc;
-
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -47,40 +45,38 @@ pub(super) async fn upload(
         bytes.extend_from_slice(&chunk);
     }
     let bytes = bytes.freeze();
-    edits.blocking(move |store| store.upload(&tenant, &header, bytes)).await
+    edits.changing(move |store| store.upload(&tenant, &header, bytes)).await
 }
 
-/// Gives a file's bytes from an offset.
-pub(super) fn download(
+/// Gives a file's bytes from an offset, once it is seen that they are what was stored.
+pub(super) async fn download(
     edits: &Edits,
-    tenant: &str,
-    request: &v1::DownloadArtifactRequest,
+    tenant: String,
+    request: v1::DownloadArtifactRequest,
 ) -> Result<Answers<v1::ArtifactChunk>, Status> {
-    let artifact = edits.store.artifacts.get(tenant, &request.name);
+    let artifact = edits.store.artifacts.get(&tenant, &request.name);
     let artifact = artifact.map_err(|fault| status::of_fault(&fault))?;
-    if request.offset > artifact.size_bytes {
-        let text = format!("is beyond the artifact's {} bytes", artifact.size_bytes);
-        return Err(invalid("offset", &text));
+    let (size, mut offset) = (artifact.size_bytes, request.offset);
+    if offset > size {
+        return Err(invalid("offset", &format!("is beyond the artifact's {size} bytes")));
     }
-    let (store, from) = (Arc::clone(&edits.store), request.offset);
+    let name = artifact.name.clone();
+    edits.blocking(move |store| store.artifacts.check(&name)).await?;
+    let edits = edits.clone();
     let (chunks, received) = mpsc::channel(2);
     tokio::spawn(async move {
-        let mut offset = from;
-        while offset < artifact.size_bytes {
-            let read = store.artifacts.read(&artifact.name, offset, CHUNK);
-            let chunk = match read {
-                Ok(data) if data.is_empty() => Err(Fault::no_artifact(&artifact.name)),
-                other => other,
-            };
-            let next = chunk.as_ref().map_or(0, Bytes::len) as u64;
-            let chunk = chunk
-                .map(|data| v1::ArtifactChunk { offset, data })
-                .map_err(|fault| status::of_fault(&fault));
+        while offset < size {
+            let name = artifact.name.clone();
+            let read = edits.blocking(move |store| store.artifacts.read(&name, offset, CHUNK));
+            let chunk = read.await.and_then(|data| match data.is_empty() {
+                true => Err(status::of_fault(&Fault::no_artifact(&artifact.name))),
+                false => Ok(v1::ArtifactChunk { offset, data }),
+            });
             let failed = chunk.is_err();
+            offset += chunk.as_ref().map_or(0, |it| it.data.len()) as u64;
             if chunks.send(chunk).await.is_err() || failed {
                 return;
             }
-            offset += next;
         }
     });
     Ok(Box::pin(ReceiverStream::new(received)))

@@ -1,7 +1,6 @@
 //! What the server is, allows and does.
 
-use crate::jobs::store::Limits;
-use crate::server::edit_service::Edits;
+use crate::jobs::store::{Limits, Store};
 use crate::wire::{
     spec::{self, duration},
     v1::{self, edit_job::State},
@@ -10,8 +9,7 @@ use crate::wire::{
 /// The types of picture that are read and written.
 const MIME_TYPES: [&str; 3] = ["image/png", "image/jpeg", "image/webp"];
 
-pub(super) fn info(edits: &Edits, tenant: &str) -> v1::ServerInfo {
-    let store = &edits.store;
+pub(super) fn info(store: &Store, max_request_bytes: u64, tenant: &str) -> v1::ServerInfo {
     let Limits { slots, queue, tenant_awaiting, max_ttl, max_pixels, max_artifact_bytes, .. } =
         store.limits;
     let model = store.model();
@@ -26,7 +24,7 @@ pub(super) fn info(edits: &Edits, tenant: &str) -> v1::ServerInfo {
         not_ready_reason,
         defaults: store.terms().ok().map(|terms| spec::defaults(&terms)),
         limits: Some(v1::Limits {
-            max_request_bytes: edits.max_request_bytes,
+            max_request_bytes,
             max_artifact_bytes,
             max_pixels,
             max_queued_jobs: queue.tenant as u32,

@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use tonic::Status;
 use uuid::Uuid;
 
-use crate::jobs::{job::Job, store::Store};
-use crate::server::edit_service::invalid;
+use crate::jobs::{fault::Fault, job::Job, store::Store};
+use crate::server::edit_service::wrong;
 use crate::wire::v1::{self, EditJob, edit_job::State};
 
 /// Jobs of a page, unless the caller says otherwise, and at most.
@@ -17,20 +16,20 @@ pub(super) fn list(
     store: &Store,
     tenant: &str,
     request: &v1::ListEditJobsRequest,
-) -> Result<v1::ListEditJobsResponse, Status> {
+) -> Result<v1::ListEditJobsResponse, Fault> {
     let (default, most) = PAGE;
     let size = match request.page_size {
         0 => default,
-        size if size < 0 => return Err(invalid("page_size", "must not be negative")),
+        size if size < 0 => return Err(wrong("page_size", "must not be negative")),
         size => size.min(most),
     };
     let before = match request.page_token.as_str() {
         "" => Uuid::max(),
         token => Uuid::try_parse(token)
-            .map_err(|_| invalid("page_token", "is none that a page before gave"))?,
+            .map_err(|_| wrong("page_token", "is none that a page before gave"))?,
     };
     if let Some(number) = request.states.iter().find(|it| State::try_from(**it).is_err()) {
-        return Err(invalid("states", &format!("{number} is no state")));
+        return Err(wrong("states", &format!("{number} is no state")));
     }
     // Ids tell when they were made.
     let mut jobs: Vec<Arc<Job>> = store.all();
@@ -40,6 +39,10 @@ pub(super) fn list(
     let mut next_page_token = String::new();
     let mut last = None;
     for job in jobs {
+        // Before the whole job is looked at, of which there may be very many.
+        if !request.states.is_empty() && !request.states.contains(&(job.state() as i32)) {
+            continue;
+        }
         let view = job.view();
         if !is_wanted(&view, request) {
             continue;
@@ -58,11 +61,7 @@ fn is_wanted(job: &EditJob, request: &v1::ListEditJobsRequest) -> bool {
     let time = |at: Option<prost_types::Timestamp>| at.and_then(|it| SystemTime::try_from(it).ok());
     let made = time(job.create_time);
     let labels = job.spec.as_ref().map(|it| &it.labels);
-    (request.states.is_empty() || request.states.contains(&job.state))
-        && request
-            .labels
-            .iter()
-            .all(|(key, value)| labels.and_then(|it| it.get(key)) == Some(value))
+    request.labels.iter().all(|(key, value)| labels.and_then(|it| it.get(key)) == Some(value))
         && time(request.create_time_from).is_none_or(|from| made >= Some(from))
         && time(request.create_time_to).is_none_or(|to| made < Some(to))
 }

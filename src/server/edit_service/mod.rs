@@ -8,6 +8,7 @@ mod streams;
 
 use std::{pin::Pin, sync::Arc, time::Instant};
 
+use tokio::sync::Semaphore;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Extensions, Request, Response, Status, Streaming, metadata::MetadataMap};
 
@@ -30,6 +31,8 @@ use crate::wire::{
     v1::{self, edit_input::Input, edit_service_server::EditService},
 };
 
+/// Most calls that change something at once; a runtime has 512 threads for what blocks.
+const MAX_CHANGES: usize = 128;
 /// Most requests of one batch.
 const MAX_BATCH: usize = 100;
 
@@ -42,12 +45,15 @@ pub struct Edits {
     store: Arc<Store>,
     streams: Streams,
     max_request_bytes: u64,
+    /// Kept by calls that change something, so that those which wait for a slow disk leave threads to those which read.
+    changes: Arc<Semaphore>,
 }
 
 impl Edits {
     /// The service over a store.
     pub fn new(store: Arc<Store>, max_request_bytes: u64) -> Self {
-        Self { streams: Streams::new(Arc::clone(&store)), store, max_request_bytes }
+        let changes = Arc::new(Semaphore::new(MAX_CHANGES));
+        Self { streams: Streams::new(Arc::clone(&store)), store, max_request_bytes, changes }
     }
 
     /// Runs what waits for the disk or decodes pictures on a thread for such work.
@@ -68,6 +74,20 @@ impl Edits {
         }
     }
 
+    /// The same for what changes something.
+    async fn changing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Store>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Status> {
+        let permit = Arc::clone(&self.changes).acquire_owned().await;
+        // Held by the work itself, which goes on when its call is dropped.
+        self.blocking(move |store| {
+            let _permit = permit;
+            work(store)
+        })
+        .await
+    }
+
     async fn create(
         &self,
         call: &Call,
@@ -75,7 +95,7 @@ impl Edits {
         attachment: Attachment,
     ) -> Result<Arc<Job>, Status> {
         let (tenant, deadline) = (call.tenant.clone(), call.deadline);
-        self.blocking(move |store| {
+        self.changing(move |store| {
             in_time(deadline)?;
             store.create(&tenant, request, attachment)
         })
@@ -95,15 +115,21 @@ impl Edits {
     }
 
     /// A job as it is answered with, small artifacts in it.
-    fn view(&self, job: &Job) -> v1::EditJob {
-        let mut view = job.view();
-        let events = view.spec.as_ref().and_then(|it| it.events.as_ref());
-        let inline = events.and_then(|it| it.max_inline_bytes).unwrap_or(INLINE_BYTES.0);
-        let result = view.result.iter_mut().flat_map(|it| it.image.iter_mut().chain(&mut it.mask));
-        let mask = view.mask.iter_mut().flat_map(|it| &mut it.mask);
-        follow::fill(&self.store, result.chain(mask).collect(), inline as usize);
-        view
+    async fn view(&self, job: Arc<Job>) -> Result<Response<v1::EditJob>, Status> {
+        let whole = self.blocking(move |store| Ok(whole(store, &job)));
+        whole.await.map(Response::new)
     }
+}
+
+/// A job with its small artifacts. Reads files.
+fn whole(store: &Store, job: &Job) -> v1::EditJob {
+    let mut view = job.view();
+    let events = view.spec.as_ref().and_then(|it| it.events.as_ref());
+    let inline = events.and_then(|it| it.max_inline_bytes).unwrap_or(INLINE_BYTES.0);
+    let result = view.result.iter_mut().flat_map(|it| it.image.iter_mut().chain(&mut it.mask));
+    let mask = view.mask.iter_mut().flat_map(|it| &mut it.mask);
+    follow::fill(store, result.chain(mask).collect(), inline as usize);
+    view
 }
 
 #[tonic::async_trait]
@@ -166,7 +192,7 @@ impl EditService for Edits {
         let follower = Follower::new(&self.store, &job, 0, None);
         let mut events = self.streams.follow(follower, seat, Ending::OfJob, call.deadline);
         while events.next().await.transpose()?.is_some() {}
-        Ok(Response::new(self.view(&job)))
+        self.view(job).await
     }
 
     async fn create_edit_job(
@@ -179,7 +205,7 @@ impl EditService for Edits {
             return Ok(Response::new(self.validate(call.tenant, request).await?));
         }
         let job = self.create(&call, request, Attachment::Detached).await?;
-        Ok(Response::new(self.view(&job)))
+        self.view(job).await
     }
 
     async fn batch_create_edit_jobs(
@@ -192,7 +218,7 @@ impl EditService for Edits {
             return Err(invalid("requests", &format!("must be 1 to {MAX_BATCH}")));
         }
         let outcomes = self
-            .blocking(move |store| {
+            .changing(move |store| {
                 let create = |request: v1::CreateEditJobRequest| {
                     in_time(call.deadline)?;
                     if request.validate_only {
@@ -219,7 +245,7 @@ impl EditService for Edits {
     ) -> Result<Response<v1::EditJob>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
         let job = self.job(&call.tenant, &request.into_inner().name)?;
-        Ok(Response::new(self.view(&job)))
+        self.view(job).await
     }
 
     async fn list_edit_jobs(
@@ -227,7 +253,9 @@ impl EditService for Edits {
         request: Request<v1::ListEditJobsRequest>,
     ) -> Result<Response<v1::ListEditJobsResponse>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
-        list::list(&self.store, &call.tenant, request.get_ref()).map(Response::new)
+        let request = request.into_inner();
+        let listed = self.blocking(move |store| list::list(store, &call.tenant, &request));
+        listed.await.map(Response::new)
     }
 
     async fn watch_edit_job(
@@ -251,7 +279,7 @@ impl EditService for Edits {
         let v1::SubmitMaskRequest { name, decision } = request.into_inner();
         let job = self.job(&call.tenant, &name)?;
         let decision = decision.unwrap_or_default();
-        let view = self.blocking(move |store| store.decide(&job, decision)).await?;
+        let view = self.changing(move |store| store.decide(&job, decision)).await?;
         Ok(Response::new(view))
     }
 
@@ -262,7 +290,7 @@ impl EditService for Edits {
         let call = Call::of(request.metadata(), request.extensions());
         let v1::CancelEditJobRequest { name, reason } = request.into_inner();
         let job = self.job(&call.tenant, &name)?;
-        let view = self.blocking(move |store| store.cancel(&job, &reason)).await?;
+        let view = self.changing(move |store| store.cancel(&job, &reason)).await?;
         Ok(Response::new(view))
     }
 
@@ -272,7 +300,7 @@ impl EditService for Edits {
     ) -> Result<Response<v1::DeleteEditJobResponse>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
         let job = self.job(&call.tenant, &request.into_inner().name)?;
-        self.blocking(move |store| store.delete(&job)).await?;
+        self.changing(move |store| store.delete(&job)).await?;
         Ok(Response::new(v1::DeleteEditJobResponse {}))
     }
 
@@ -289,7 +317,7 @@ impl EditService for Edits {
         request: Request<v1::DownloadArtifactRequest>,
     ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
-        artifacts::download(self, &call.tenant, request.get_ref()).map(Response::new)
+        artifacts::download(self, call.tenant, request.into_inner()).await.map(Response::new)
     }
 
     async fn delete_artifact(
@@ -298,7 +326,7 @@ impl EditService for Edits {
     ) -> Result<Response<v1::DeleteArtifactResponse>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
         let name = request.into_inner().name;
-        self.blocking(move |store| store.artifacts.delete(&call.tenant, &name)).await?;
+        self.changing(move |store| store.artifacts.delete(&call.tenant, &name)).await?;
         Ok(Response::new(v1::DeleteArtifactResponse {}))
     }
 
@@ -307,7 +335,10 @@ impl EditService for Edits {
         request: Request<v1::GetServerInfoRequest>,
     ) -> Result<Response<v1::ServerInfo>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
-        Ok(Response::new(info::info(self, &call.tenant)))
+        let max_request_bytes = self.max_request_bytes;
+        let info =
+            self.blocking(move |store| Ok(info::info(store, max_request_bytes, &call.tenant)));
+        info.await.map(Response::new)
     }
 }
 
@@ -347,6 +378,10 @@ fn in_time(deadline: Option<Instant>) -> Result<(), Fault> {
 }
 
 fn invalid(field: &str, description: &str) -> Status {
+    status::of_fault(&wrong(field, description))
+}
+
+fn wrong(field: &str, description: &str) -> Fault {
     let (field, description) = (field.to_owned(), description.to_owned());
-    status::of_fault(&Fault::invalid(vec![Violation { field, description }]))
+    Fault::invalid(vec![Violation { field, description }])
 }

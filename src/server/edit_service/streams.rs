@@ -251,7 +251,7 @@ async fn hear(
 }
 
 fn fault_of(job: &Job) -> Option<Fault> {
-    job.lock().job.as_ref()?.error.as_ref().map(Fault::of_wire)
+    job.read().job.as_ref()?.error.as_ref().map(Fault::of_wire)
 }
 
 /// Waits until a deadline; for ever if there is none.

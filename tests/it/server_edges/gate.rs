@@ -17,8 +17,9 @@ use retouch::{
     wire::{
         FILE_DESCRIPTOR_SET,
         v1::{
-            GetServerInfoRequest, ListEditJobsRequest, UploadArtifactRequest, UploadHeader,
-            edit_service_client::EditServiceClient, upload_artifact_request::Data,
+            CreateEditJobRequest, EditInput, EditSpec, GetServerInfoRequest, Image,
+            ListEditJobsRequest, UploadArtifactRequest, UploadHeader, edit_input::Input,
+            edit_service_client::EditServiceClient, image::Source, upload_artifact_request::Data,
         },
     },
 };
@@ -30,6 +31,7 @@ use tokio_stream::{
 };
 use tonic::{
     Code, Request, Status,
+    body::Body,
     transport::{Channel, Endpoint, Server},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -37,12 +39,13 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
 };
 use tonic_types::StatusExt;
+use tower::ServiceExt;
 
 use super::{in_time, keys_file, routes, until};
 
 const EDIT: &[Scope] = &[Scope::Edit];
 
-/// An admission that refuses what it is told to.
+/// An admission that refuses what it is told to, and knows the request `known`.
 struct Doorkeeper(Option<&'static str>);
 
 impl Admission for Doorkeeper {
@@ -53,6 +56,10 @@ impl Admission for Doorkeeper {
                 .with("limit", &8)
                 .retry_after(Duration::from_millis(1500))
         })
+    }
+
+    fn knows(&self, _caller: &Caller, request_id: &str) -> bool {
+        request_id == "known"
     }
 }
 
@@ -180,6 +187,56 @@ async fn a_full_queue_refuses_before_the_body_is_sent() {
     let delay = status.get_details_retry_info().unwrap().retry_delay;
     assert_eq!(delay, Some(Duration::from_millis(1500)));
     gated.info(Some("edit")).await.unwrap();
+}
+
+/// A request whose picture never ends.
+fn endless(id: &str, method: &str) -> (mpsc::Sender<Bytes>, http::Request<Body>) {
+    let image = Some(Image { source: Some(Source::Data(vec![7; 1 << 20].into())) });
+    let spec = Some(EditSpec { image, ..EditSpec::default() });
+    let start = CreateEditJobRequest { request_id: id.to_owned(), spec, ..Default::default() };
+    let message = if method == "Edit" {
+        EditInput { input: Some(Input::Start(start)) }.encode_to_vec()
+    } else {
+        start.encode_to_vec()
+    };
+    let mut start = vec![0];
+    start.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    start.extend_from_slice(&message[..message.len().min(700)]);
+    let (pieces, received) = mpsc::channel(8);
+    // In pieces of few bytes, as a slow network has them.
+    let pieces_of_start: Vec<Bytes> = start.chunks(9).map(Bytes::copy_from_slice).collect();
+    let body = tokio_stream::iter(pieces_of_start).chain(ReceiverStream::new(received));
+    let body = axum::body::Body::from_stream(body.map(Ok::<_, Status>));
+    let request = http::Request::post(format!("/retouch.v1.EditService/{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("x-api-key", "edit")
+        .body(Body::new(body));
+    (pieces, request.unwrap())
+}
+
+#[tokio::test]
+async fn a_full_queue_lets_in_a_request_that_is_known_by_its_first_bytes() {
+    for method in ["CreateEditJob", "StreamEdit", "RunEdit", "Edit"] {
+        let path: &'static str = format!("/retouch.v1.EditService/{method}").leak();
+        let gated = Gated::new(|_| {}, Some(path)).await;
+        for id in ["", "unknown"] {
+            let (_open, request) = endless(id, method);
+            let call = gated.channel.clone().oneshot(request);
+            let answer = in_time("a refusal", call).await.unwrap();
+            let status = Status::from_header_map(answer.headers()).unwrap();
+            assert_eq!(reason(&status).1, "QUEUE_FULL", "{method} `{id}`");
+        }
+        // The known one is read on: what it asks for is the service's to answer.
+        let (open, request) = endless("known", method);
+        let call = tokio::spawn(gated.channel.clone().oneshot(request));
+        until("its bytes", || gated.layer.budget().held() > 500).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!call.is_finished(), "{method}");
+        drop(open);
+        in_time("an end", call).await.unwrap().unwrap();
+        until("an empty budget", || gated.layer.budget().held() == 0).await;
+    }
 }
 
 #[tokio::test]

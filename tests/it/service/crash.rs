@@ -1,7 +1,7 @@
 //! Crashes at any moment: the disk as it was then, a new process over it, and the same result in the end.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use retouch::{
         store::{Limits, Store},
         worker,
     },
-    journal::{Journal, Space},
+    journal::Journal,
     wire::v1::{
         self, AcceptMask, EditSpec, MaskDecision, MaskPolicy, edit_job::State,
         mask_decision::Decision,
@@ -25,13 +25,12 @@ use retouch::{
 
 use super::{
     disk::Disk,
-    harness::{LIMITS, kinds, numbers, request, spec},
+    harness::{LIMITS, SPACE, copied, kinds, numbers, request, spec},
     script::Script,
 };
 
 /// Crashes of each kind of job.
 const CRASHES: usize = 70;
-const SPACE: Space = Space { quota: 1 << 30, min_free: 0 };
 
 struct Process {
     store: Arc<Store>,
@@ -159,18 +158,4 @@ async fn a_crash_at_any_moment_changes_nothing_but_the_time() {
     // An idle worker leaves no moment for QUEUED.
     let states = [State::Localizing, State::Editing];
     assert!(states.iter().all(|it| seen.contains_key(it)), "{seen:?}");
-}
-
-/// A copy of the artifacts, as a crash would leave them.
-fn copied(folder: &Path) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    let to = copy.path().join("artifacts");
-    std::fs::create_dir_all(&to).unwrap();
-    let files: Vec<PathBuf> =
-        std::fs::read_dir(folder.join("artifacts")).unwrap().map(|it| it.unwrap().path()).collect();
-    for file in files {
-        // A partial file may have got its name meanwhile.
-        let _ = std::fs::copy(&file, to.join(file.file_name().unwrap()));
-    }
-    copy
 }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use redb::StorageBackend;
@@ -14,17 +15,31 @@ pub(crate) struct Disk(Arc<Mutex<Contents>>);
 
 #[derive(Debug, Default)]
 struct Contents {
+    /// How often it was synced.
+    syncs: usize,
+    /// How long a sync takes.
+    slow: Duration,
     length: u64,
     synced: Vec<u8>,
     written: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Disk {
+    /// How often it was synced.
+    pub(crate) fn syncs(&self) -> usize {
+        self.0.lock().unwrap().syncs
+    }
+
+    /// Makes each sync take so long.
+    pub(crate) fn slow_down(&self, sync: Duration) {
+        self.0.lock().unwrap().slow = sync;
+    }
+
     /// What a crash leaves.
     pub(crate) fn after_a_crash(&self) -> Self {
         let synced = self.0.lock().unwrap().synced.clone();
         let length = synced.len() as u64;
-        Self(Arc::new(Mutex::new(Contents { length, synced, written: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(Contents { length, synced, ..Contents::default() })))
     }
 }
 
@@ -56,7 +71,10 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        let slow = self.0.lock().unwrap().slow;
+        std::thread::sleep(slow);
         let mut state = self.0.lock().unwrap();
+        state.syncs += 1;
         let length = state.length as usize;
         state.synced.resize(length, 0);
         for (at, bytes) in std::mem::take(&mut state.written) {

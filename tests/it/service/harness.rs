@@ -43,7 +43,7 @@ pub(crate) const LIMITS: Limits = Limits {
     max_artifact_bytes: 4 << 20,
     max_attempts: 3,
 };
-const SPACE: Space = Space { quota: 1 << 30, min_free: 0 };
+pub(crate) const SPACE: Space = Space { quota: 1 << 30, min_free: 0 };
 /// A PNG of 32 by 24 pixels.
 pub(crate) fn picture(level: u8) -> Bytes {
     let image = image::RgbImage::from_pixel(32, 24, image::Rgb([level, 20, 30]));
@@ -128,7 +128,25 @@ impl Harness {
             Folder::Own(it) => it.path(),
             Folder::Given(it) => it,
         };
-        let store = Store::open(open(path, SPACE).await, limits).unwrap();
+        let journal = open(path, SPACE).await;
+        Self::start_over(journal, folder, limits, config, load).await
+    }
+
+    /// A server over a journal that is open.
+    pub(crate) async fn over_journal(journal: Journal, folder: TempDir) -> Self {
+        let config = Config::default();
+        Self::start_over(journal, Folder::Own(folder), LIMITS, config, || Box::new(Script::new()))
+            .await
+    }
+
+    async fn start_over(
+        journal: Journal,
+        folder: Folder,
+        limits: Limits,
+        config: Config,
+        load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
+    ) -> Self {
+        let store = Store::open(journal, limits).unwrap();
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serve = tokio::spawn(serve_all(Arc::clone(&store), listener, config));
@@ -241,6 +259,28 @@ pub(crate) async fn open(folder: &Path, space: Space) -> Journal {
         }
     }
     panic!("the journal is still in use");
+}
+
+/// The files of a folder and of those in it.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+/// A folder as a crash would leave it: a file that is renamed meanwhile may be missing.
+pub(crate) fn copied(from: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in files(from) {
+        let to = copy.path().join(file.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let _ = std::fs::copy(&file, to);
+    }
+    copy
 }
 
 /// A worker's thread.

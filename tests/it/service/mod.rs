@@ -1,10 +1,12 @@
 //! The service over loopback: a real server, journal and client, and a model that is a script.
 
+mod again;
 mod batches;
 mod crash;
 mod deadlines;
 mod disk;
 mod faults;
+mod folders;
 mod hangups;
 mod harness;
 mod kills;
@@ -16,4 +18,5 @@ mod requests;
 mod restart;
 mod run_edit;
 mod script;
+mod slow;
 mod streams;

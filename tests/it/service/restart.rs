@@ -15,7 +15,7 @@ use retouch::{
 };
 
 use super::{
-    harness::{Harness, LIMITS, kinds, numbers, open, request, spec},
+    harness::{Harness, LIMITS, copied, kinds, numbers, open, request, spec},
     script::Script,
 };
 
@@ -59,12 +59,12 @@ async fn a_job_that_takes_the_server_down_each_time_fails_in_the_end() {
     for _ in 0..2 {
         server.until(&job.name, State::Localizing).await;
         // Without the store's own end, which would put the job back.
-        let copy = copied(&server);
+        let copy = copied(server.folder()).keep();
         std::fs::remove_dir_all(server.stop().await).unwrap();
         server = Harness::over(&copy).await;
     }
     server.until(&job.name, State::Localizing).await;
-    let copy = copied(&server);
+    let copy = copied(server.folder()).keep();
     std::fs::remove_dir_all(server.stop().await).unwrap();
     let server = Harness::over(&copy).await;
     let failed = server.get(&job.name).await;
@@ -201,17 +201,4 @@ fn a_full_disk_and_a_full_quota_are_refused_and_leave_nothing() {
     full.store_file(id, b"x").unwrap();
     full.drop_file(id);
     assert!(std::fs::read_dir(folder.path().join("artifacts")).unwrap().next().is_none());
-}
-
-/// A copy of a running server's folder, as a crash would leave it.
-fn copied(server: &Harness) -> std::path::PathBuf {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let from = server.folder();
-    std::fs::create_dir_all(folder.join("artifacts")).unwrap();
-    std::fs::copy(from.join("journal.redb"), folder.join("journal.redb")).unwrap();
-    for file in std::fs::read_dir(from.join("artifacts")).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), folder.join("artifacts").join(file.file_name())).unwrap();
-    }
-    folder
 }

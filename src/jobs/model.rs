@@ -1,0 +1,74 @@
+//! The model as the store knows it: which one, on which devices, since when, and whether the service is ready.
+
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use crate::jobs::{
+    fault::{Fault, Reason},
+    runner::ModelInfo,
+    store::{Limits, Store},
+};
+use crate::wire::spec::Terms;
+
+impl Store {
+    /// The loaded model; none while it loads.
+    pub fn model(&self) -> Option<&ModelInfo> {
+        self.model.get()
+    }
+
+    /// The loaded model.
+    ///
+    /// # Errors
+    /// [`Reason::ModelLoading`].
+    pub fn need_model(&self) -> Result<&ModelInfo, Fault> {
+        self.model().ok_or_else(|| {
+            Fault::new(Reason::ModelLoading, "the model is still loading")
+                .retry_after(Duration::from_secs(5))
+        })
+    }
+
+    /// How long the model has been loaded; `None` while it loads.
+    pub fn served(&self) -> Option<Duration> {
+        self.loaded.get().map(Instant::elapsed)
+    }
+
+    /// The devices that hold the model, by name.
+    pub fn devices(&self) -> Vec<String> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells of the model that a worker has loaded.
+    pub fn set_model(&self, model: ModelInfo) {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        if !devices.contains(&model.device) {
+            devices.push(model.device.clone());
+        }
+        // Every worker loads the same model; the first one tells what else there is to know.
+        let _ = self.model.set(model);
+        self.loaded.get_or_init(Instant::now);
+    }
+
+    /// Tells whether the service is ready; changes are heard by the health service.
+    pub fn set_ready(&self, ready: Result<(), String>) {
+        let _ = self.ready.send_replace(ready);
+    }
+
+    /// Whether the service is ready, and why not.
+    pub fn ready(&self) -> watch::Receiver<Result<(), String>> {
+        self.ready.subscribe()
+    }
+
+    /// The terms that specs are normalized on.
+    ///
+    /// # Errors
+    /// [`Reason::ModelLoading`].
+    pub fn terms(&self) -> Result<Terms<'_>, Fault> {
+        let model = self.need_model()?;
+        let Limits { default_ttl, max_ttl, .. } = self.limits;
+        Ok(Terms { model: &model.name, recommended: &model.recommended, default_ttl, max_ttl })
+    }
+}

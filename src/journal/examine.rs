@@ -1,0 +1,259 @@
+//! A data folder looked over without a server: what is in it, what is damaged or lost, and what of that can be mended.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt, fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+use redb::{ReadableDatabase, ReadableTable};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::journal::{
+    Journal, STORE, Space,
+    error::JournalError,
+    files::{self, SET_ASIDE},
+    id_of,
+    tables::{self, ARTIFACTS, EVENTS, JOBS, guarded},
+    takeover,
+};
+use crate::wire::{
+    journal::v1::{ArtifactRecord, JobRecord},
+    v1::{self, EditEvent, edit_event::Event},
+};
+
+/// What is wrong in a data folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// A record that is no message of its kind.
+    Record {
+        /// `job`, `event` or `artifact`.
+        what: &'static str,
+        /// Of the job, or the artifact.
+        id: Uuid,
+    },
+    /// An artifact whose file is missing, or not what was stored.
+    Lost {
+        /// The artifact.
+        id: Uuid,
+        /// What is wrong with its file.
+        why: &'static str,
+    },
+    /// A file that has an artifact's name, which no record knows.
+    Unknown(PathBuf),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record { what: "job", id } => {
+                write!(f, "damaged: the record of jobs/{id} can't be read")
+            }
+            Self::Record { what: "event", id } => {
+                write!(f, "damaged: an event of jobs/{id} can't be read")
+            }
+            Self::Record { what, id } => {
+                write!(f, "damaged: the record of {what}s/{id} can't be read")
+            }
+            Self::Lost { id, why } => write!(f, "lost: the file of artifacts/{id} {why}"),
+            Self::Unknown(path) => write!(f, "unknown: no record names {}", path.display()),
+        }
+    }
+}
+
+/// What is in a data folder, as far as it can be read.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Jobs, oldest first, without their localizations.
+    pub jobs: Vec<JobRecord>,
+    /// Artifacts that a record knows.
+    pub artifacts: HashMap<Uuid, ArtifactRecord>,
+    /// What artifacts show that jobs' events name, such as `mask` or `heatmap-bee`.
+    pub shows: HashMap<Uuid, String>,
+    /// Files that have artifacts' names.
+    pub files: BTreeMap<Uuid, PathBuf>,
+    /// Records that can't be read.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads a data folder and changes nothing, while no server runs over it.
+///
+/// # Errors
+/// [`JournalError::Missing`]; [`JournalError::InUse`] while a server runs; [`JournalError`] if the store can't be read at all.
+pub fn contents(folder: &Path) -> Result<Contents, JournalError> {
+    let mut journal = Journal::read_only(folder)?;
+    let path = journal.path.clone();
+    guarded(&path, || {
+        // A store that was not closed, as after a crash, is mended here in memory, and on the disk when a server starts.
+        let checked = journal.db.check_integrity();
+        checked.map_err(|error| JournalError::store(&path, error.into()))?;
+        let mut contents = journal.look()?;
+        contents.files = files_of(folder)?;
+        let going = journal.going()?;
+        contents.files.retain(|id, _| !going.contains(id));
+        Ok(contents)
+    })
+}
+
+/// Files of a data folder that have artifacts' names, whether or not there is a store.
+///
+/// # Errors
+/// [`JournalError::Io`].
+pub fn files_of(folder: &Path) -> Result<BTreeMap<Uuid, PathBuf>, JournalError> {
+    let mut files = BTreeMap::new();
+    for place in [SET_ASIDE, files::ARTIFACTS] {
+        let place = folder.join(place);
+        let found = takeover::found(&place).map_err(|source| JournalError::io(&place, source))?;
+        files.extend(found.into_iter().filter(|it| !it.is_partial).map(|it| (it.id, it.path)));
+    }
+    Ok(files)
+}
+
+/// Everything that is wrong in a data folder.
+///
+/// # Errors
+/// [`JournalError::Io`] if a file can't be read.
+pub fn findings(contents: &Contents) -> Result<Vec<Finding>, JournalError> {
+    let mut findings = contents.findings.clone();
+    for (id, record) in &contents.artifacts {
+        let expected = record.artifact.as_ref().map(|it| it.sha256.as_ref()).unwrap_or_default();
+        let why = match contents.files.get(id) {
+            None => "is missing",
+            Some(path) => {
+                let found = sha256(path).map_err(|source| JournalError::io(path, source))?;
+                if found == *expected {
+                    continue;
+                }
+                "is not what was stored"
+            }
+        };
+        findings.push(Finding::Lost { id: *id, why });
+    }
+    let unknown = contents.files.iter().filter(|(id, _)| !contents.artifacts.contains_key(id));
+    findings.extend(unknown.map(|(_, path)| Finding::Unknown(path.clone())));
+    findings.sort();
+    Ok(findings)
+}
+
+/// Drops records that can't be read, of a store that is kept beside; then brings files in line, as a server's start does.
+/// Returns where the store is kept as it was, if it was changed.
+///
+/// # Errors
+/// As [`contents`]; nothing was changed then.
+pub fn repair(folder: &Path) -> Result<Option<PathBuf>, JournalError> {
+    let path = folder.join(STORE);
+    let mut kept = None;
+    if !contents(folder)?.findings.is_empty() {
+        let copy = (0..).map(|it| path.with_extension(format!("redb.before-repair-{it}")));
+        let copy = { copy }.find(|it| !it.exists()).expect("numbers don't end");
+        fs::copy(&path, &copy).map_err(|source| JournalError::io(&copy, source))?;
+        let db = tables::create(&path)?;
+        guarded(&path, || {
+            tables::prepare(&db, &path)?;
+            drop_damaged(&db).map_err(|source| JournalError::store(&path, source))
+        })?;
+        kept = Some(copy);
+    }
+    Journal::open(folder, Space { quota: u64::MAX, min_free: 0 })?;
+    Ok(kept)
+}
+
+impl Journal {
+    /// What the store holds, as far as it can be read.
+    fn look(&self) -> Result<Contents, JournalError> {
+        let mut contents = Contents::default();
+        let mut damaged = BTreeSet::new();
+        self.each_bytes(JOBS, |id, bytes| {
+            match JobRecord::decode(bytes) {
+                Ok(mut record) => {
+                    record.localization.clear();
+                    contents.jobs.push(record);
+                }
+                Err(_) => drop(damaged.insert(Finding::Record { what: "job", id })),
+            }
+            Ok(())
+        })?;
+        self.each_bytes(ARTIFACTS, |id, bytes| {
+            match ArtifactRecord::decode(bytes) {
+                Ok(record) => drop(contents.artifacts.insert(id, record)),
+                Err(_) => drop(damaged.insert(Finding::Record { what: "artifact", id })),
+            }
+            Ok(())
+        })?;
+        let shows = &mut contents.shows;
+        let mut events = || -> Result<(), redb::Error> {
+            for item in self.db.begin_read()?.open_table(EVENTS)?.iter()? {
+                let (key, value) = item?;
+                match EditEvent::decode(value.value()) {
+                    Ok(event) => shows.extend(event.event.iter().flat_map(shown)),
+                    Err(_) => {
+                        let id = Uuid::from_u128(key.value().0);
+                        damaged.insert(Finding::Record { what: "event", id });
+                    }
+                }
+            }
+            Ok(())
+        };
+        events().map_err(|source| self.store_error(source))?;
+        contents.findings = damaged.into_iter().collect();
+        Ok(contents)
+    }
+}
+
+/// The artifacts that an event names, with what they show.
+fn shown(event: &Event) -> Vec<(Uuid, String)> {
+    let named = |artifact: &Option<v1::Artifact>, what: &str| {
+        Some((id_of(&artifact.as_ref()?.name)?, what.to_owned()))
+    };
+    let shown = match event {
+        Event::ClusterMap(it) => {
+            vec![named(&it.image, "clusters"), named(&it.labels, "cluster-labels")]
+        }
+        Event::Heatmap(it) => vec![named(&it.image, &format!("heatmap-{}", it.word))],
+        Event::MaskProposed(it) => vec![named(&it.mask, "proposed-mask")],
+        Event::MaskSettled(it) => vec![named(&it.mask, "mask")],
+        Event::Result(it) => vec![named(&it.image, "result")],
+        _ => Vec::new(),
+    };
+    shown.into_iter().flatten().collect()
+}
+
+/// SHA-256 of a file.
+fn sha256(path: &Path) -> io::Result<Vec<u8>> {
+    let (mut file, mut hash) = (fs::File::open(path)?, Sha256::new());
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().to_vec()),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Drops what can't be read: jobs with their events, events alone, artifacts.
+fn drop_damaged(db: &redb::Database) -> Result<(), redb::Error> {
+    let write = db.begin_write()?;
+    let mut less = 0;
+    let mut lost = BTreeSet::new();
+    write.open_table(JOBS)?.retain(|id, bytes| {
+        let sound = JobRecord::decode(bytes).is_ok();
+        if !sound {
+            lost.insert(id);
+            less += bytes.len();
+        }
+        sound
+    })?;
+    write.open_table(EVENTS)?.retain(|(job, _), bytes| {
+        let sound = EditEvent::decode(bytes).is_ok() && !lost.contains(&job);
+        less += if sound { 0 } else { bytes.len() };
+        sound
+    })?;
+    write.open_table(tables::REQUESTS)?.retain(|_, job| !lost.contains(&job))?;
+    write.open_table(ARTIFACTS)?.retain(|_, bytes| ArtifactRecord::decode(bytes).is_ok())?;
+    tables::count(&write, -(less as i64))?;
+    write.commit()?;
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! What a journal gives back: jobs, their events, the index of artifacts.
+
+use std::collections::HashSet;
+
+use prost::Message;
+use redb::{ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use uuid::Uuid;
+
+use crate::journal::{
+    Journal,
+    error::JournalError,
+    tables::{ARTIFACTS, EVENTS, GOING, JOBS, guarded},
+};
+use crate::wire::{
+    journal::v1::{ArtifactRecord, JobRecord},
+    v1::EditEvent,
+};
+
+impl Journal {
+    /// Every job, oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`], [`JournalError::Record`].
+    pub fn jobs(&self) -> Result<Vec<JobRecord>, JournalError> {
+        let mut jobs = Vec::new();
+        self.each_job(|it| jobs.push(it))?;
+        Ok(jobs)
+    }
+
+    /// Visits every job, oldest first, one in memory at a time.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`], [`JournalError::Record`].
+    pub fn each_job(&self, visit: impl FnMut(JobRecord)) -> Result<(), JournalError> {
+        self.each(JOBS, "job", visit)
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`], [`JournalError::Record`].
+    pub fn job(&self, id: Uuid) -> Result<Option<JobRecord>, JournalError> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(JOBS)?;
+            Ok(table.get(id.as_u128())?.map(|it| it.value().to_vec()))
+        };
+        let record = read().map_err(|source| self.store_error(source))?;
+        record.map(|bytes| self.decode(&bytes, "job")).transpose()
+    }
+
+    /// Visits every artifact.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`], [`JournalError::Record`].
+    pub fn each_artifact(&self, visit: impl FnMut(ArtifactRecord)) -> Result<(), JournalError> {
+        self.each(ARTIFACTS, "artifact", visit)
+    }
+
+    /// A job's control events after a number, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`], [`JournalError::Record`].
+    pub fn events(
+        &self,
+        job: Uuid,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<EditEvent>, JournalError> {
+        let id = job.as_u128();
+        let read = || -> Result<Vec<Vec<u8>>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(EVENTS)?;
+            let range = table.range((id, after.saturating_add(1))..=(id, u64::MAX))?;
+            let values = range.take(limit).map(|it| it.map(|(_, value)| value.value().to_vec()));
+            Ok(values.collect::<Result<_, StorageError>>()?)
+        };
+        let records = read().map_err(|source| self.store_error(source))?;
+        records.iter().map(|bytes| self.decode(bytes, "event")).collect()
+    }
+
+    fn each<M: Message + Default>(
+        &self,
+        table: TableDefinition<'_, u128, &'static [u8]>,
+        what: &'static str,
+        mut visit: impl FnMut(M),
+    ) -> Result<(), JournalError> {
+        guarded(&self.path, || {
+            self.each_bytes(table, |_, bytes| {
+                visit(self.decode(bytes, what)?);
+                Ok(())
+            })
+        })
+    }
+
+    pub(super) fn each_bytes(
+        &self,
+        table: TableDefinition<'_, u128, &'static [u8]>,
+        mut visit: impl FnMut(Uuid, &[u8]) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        let begin = || -> Result<_, redb::Error> { Ok(self.db.begin_read()?.open_table(table)?) };
+        let table = begin().map_err(|source| self.store_error(source))?;
+        for item in table.iter().map_err(|source| self.store_error(source.into()))? {
+            let (key, value) = item.map_err(|source| self.store_error(source.into()))?;
+            visit(Uuid::from_u128(key.value()), value.value())?;
+        }
+        Ok(())
+    }
+
+    /// Artifacts that are deleted, whose files may still be there.
+    pub(super) fn going(&self) -> Result<HashSet<Uuid>, JournalError> {
+        let read = || -> Result<HashSet<Uuid>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(GOING)?;
+            let ids = table.iter()?.map(|it| it.map(|(key, _)| Uuid::from_u128(key.value())));
+            Ok(ids.collect::<Result<_, StorageError>>()?)
+        };
+        read().map_err(|source| self.store_error(source))
+    }
+
+    fn decode<M: Message + Default>(
+        &self,
+        bytes: &[u8],
+        what: &'static str,
+    ) -> Result<M, JournalError> {
+        M::decode(bytes).map_err(|source| JournalError::Record {
+            path: self.path.clone(),
+            what,
+            source,
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! What a folder of artifacts holds, and how it comes in line with what a journal knows when a server starts.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use uuid::Uuid;
+
+use crate::journal::files::{self, PARTIAL, SET_ASIDE, sync};
+
+/// What was done with the files of a folder.
+#[derive(Debug, Default)]
+pub(super) struct Takeover {
+    /// Known files that moved from a flat folder to their own.
+    pub(super) moved: usize,
+    /// Known files that came back from `set-aside`.
+    pub(super) taken_back: usize,
+    /// Files that the journal does not know, which went to `set-aside`.
+    pub(super) set_aside: usize,
+    /// Known files that are nowhere, or have another length.
+    pub(super) lost: usize,
+    touched: BTreeSet<PathBuf>,
+}
+
+/// A file that has an artifact's name.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The artifact.
+    pub(super) id: Uuid,
+    /// Whether it was still being written.
+    pub(super) is_partial: bool,
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// Its length.
+    pub(super) bytes: u64,
+}
+
+/// The files of a folder that have artifacts' names, flat or in folders of their own; whatever else lies there is somebody's.
+pub(super) fn found(folder: &Path) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        let entries = match fs::read_dir(&current) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let (name, kind) = (entry.file_name(), entry.file_type()?);
+            let Some(name) = name.to_str() else { continue };
+            if kind.is_dir() && current == folder && is_shard(name) {
+                folders.push(entry.path());
+            }
+            let (name, is_partial) =
+                match name.strip_suffix(PARTIAL).and_then(|it| it.strip_suffix('.')) {
+                    Some(name) => (name, true),
+                    None => (name, false),
+                };
+            if let Ok(id) = Uuid::try_parse(name)
+                && kind.is_file()
+            {
+                let bytes = entry.metadata()?.len();
+                found.push(Found { id, is_partial, path: entry.path(), bytes });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_shard(name: &str) -> bool {
+    name.len() == 2 && u8::from_str_radix(name, 16).is_ok()
+}
+
+impl Takeover {
+    /// Moves known files to their places and unknown ones aside, and deletes those that a journal's deletes left. A crash in
+    /// the middle leaves every file where the next start finds it.
+    pub(super) fn of(
+        folder: &Path,
+        known: &HashMap<Uuid, u64>,
+        going: &HashSet<Uuid>,
+    ) -> io::Result<Self> {
+        let mut takeover = Self::default();
+        let aside = folder.with_file_name(SET_ASIDE);
+        let mut there = HashSet::new();
+        for file in found(folder)? {
+            let place = files::path(folder, file.id);
+            if file.is_partial || going.contains(&file.id) {
+                // It never counted, or does not any more.
+                fs::remove_file(&file.path)?;
+                takeover.touch(&file.path);
+            } else if let Some(bytes) = known.get(&file.id)
+                && (file.path == place || !place.exists())
+            {
+                takeover.moved += usize::from(takeover.rename(&file.path, &place)?);
+                takeover.lost += usize::from(*bytes != file.bytes);
+                there.insert(file.id);
+            } else {
+                takeover.rename(&file.path, &free_name(files::path(&aside, file.id)))?;
+                takeover.set_aside += 1;
+            }
+        }
+        for (id, bytes) in known.iter().filter(|(id, _)| !there.contains(*id)) {
+            let kept = files::path(&aside, *id);
+            if fs::metadata(&kept).is_ok_and(|it| it.len() == *bytes) {
+                takeover.rename(&kept, &files::path(folder, *id))?;
+                takeover.taken_back += 1;
+            } else {
+                takeover.lost += 1;
+            }
+        }
+        takeover.settle(folder, &aside)?;
+        Ok(takeover)
+    }
+
+    /// Moves a file that is not there yet; whether it had to move.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<bool> {
+        if from == to {
+            return Ok(false);
+        }
+        fs::create_dir_all(to.parent().unwrap_or(to))?;
+        fs::rename(from, to)?;
+        self.touch(from);
+        self.touch(to);
+        Ok(true)
+    }
+
+    fn touch(&mut self, file: &Path) {
+        self.touched.extend(file.parent().map(Path::to_owned));
+    }
+
+    /// Makes all of it durable, without the folders that are empty now.
+    fn settle(&self, folder: &Path, aside: &Path) -> io::Result<()> {
+        for touched in &self.touched {
+            if touched != folder && fs::remove_dir(touched).is_err() {
+                sync(touched)?;
+            }
+        }
+        if aside.exists() && fs::remove_dir(aside).is_err() {
+            sync(aside)?;
+        }
+        sync(folder)?;
+        folder.parent().map_or(Ok(()), sync)
+    }
+}
+
+/// A name that no file has, at this path or with a number behind it.
+fn free_name(path: PathBuf) -> PathBuf {
+    let numbered = |number: u32| path.with_extension(number.to_string());
+    if path.exists() { (1..).map(numbered).find(|it| !it.exists()).unwrap_or(path) } else { path }
+}
