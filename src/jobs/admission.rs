@@ -256,7 +256,7 @@ impl Store {
         // A mask of boxes and pictures alone asks nothing of it.
         let is_used = spec.mask.as_ref().is_none_or(|it| it.clusters.is_some());
         let warned = is_used.then(|| about(&saved, spec)).transpose();
-        let other = |error| fault(&format!("{error}; if that is meant, name it in `object`"));
+        let other = |error| fault(&format!("{error}; if that is meant, name it in `spec.object`"));
         let warned = warned.map_err(other)?;
         Ok((record.localization, warned.flatten()))
     }
