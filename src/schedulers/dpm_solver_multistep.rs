@@ -5,8 +5,9 @@ use tch::Tensor;
 
 use crate::sampling::Steps;
 use crate::schedulers::config::SchedulerConfig;
-use crate::schedulers::sigma_ladder::{FinalSigma, SigmaLadder};
+use crate::schedulers::sigma_ladder::{Curve, FinalSigma, SigmaLadder};
 use crate::schedulers::timesteps::Spread;
+use crate::schedulers::training::{Terminal, alphas_cumprod, sigma};
 use crate::schedulers::{
     History, PredictionType, Scheduler, SchedulerError, Step, StepOutput, TimestepSpacing, float,
 };
@@ -26,9 +27,6 @@ impl DpmSolverMultistepScheduler {
     pub(super) fn new(config: &SchedulerConfig, steps: Steps) -> Result<Self, SchedulerError> {
         config.refuse_flags(&[
             "thresholding",
-            "use_karras_sigmas",
-            "use_exponential_sigmas",
-            "use_beta_sigmas",
             "use_lu_lambdas",
             "use_flow_sigmas",
             "use_dynamic_shifting",
@@ -42,10 +40,14 @@ impl DpmSolverMultistepScheduler {
         config.choice("variance_type", (), &[("null", ())])?;
 
         let end = FinalSigma::read(config)?;
-        let spread = Spread::read(config, TimestepSpacing::Linspace)?;
-        let timesteps = spread.whole_but_lowest(steps)?;
-        let ladder = SigmaLadder::over(config, &spread, &timesteps, end)?;
-        let few = timesteps.len() < LOWER_ORDER_BELOW;
+        let ladder = match Curve::read(config)? {
+            Some(curve) => along(curve, config, steps, end)?,
+            None => {
+                let spread = Spread::read(config, TimestepSpacing::Linspace)?;
+                SigmaLadder::over(config, &spread, &spread.whole_but_lowest(steps)?, end)?
+            }
+        };
+        let few = ladder.steps.len() < LOWER_ORDER_BELOW;
         let lower_order_final = config.flag("euler_at_final", false)?
             || (config.flag("lower_order_final", true)? && few)
             || end == FinalSigma::Zero;
@@ -118,6 +120,30 @@ impl Scheduler for DpmSolverMultistepScheduler {
         let level = Level::of(self.ladder.around(step).1);
         clean * f64::from(level.alpha) + noise.to_device(clean.device()) * f64::from(level.sigma)
     }
+}
+
+/// The ladder along a curve, from the most to the least noise of the training; the U-Net is told whole timesteps, of which
+/// several may be equal.
+fn along(
+    curve: Curve,
+    config: &SchedulerConfig,
+    steps: Steps,
+    end: FinalSigma,
+) -> Result<SigmaLadder, SchedulerError> {
+    let alphas_cumprod = alphas_cumprod(config, Terminal::Least)?;
+    let at = |index: usize| f64::from(sigma(alphas_cumprod[index]));
+    let ends = (at(alphas_cumprod.len() - 1), at(0));
+    // diffusers rounds for one of the curves, and cuts for the others.
+    let is_cosine = config.choice(
+        "beta_schedule",
+        false,
+        &[("linear", false), ("scaled_linear", false), ("squaredcos_cap_v2", true)],
+    )?;
+    let told = |timestep: f64| match curve {
+        Curve::Karras if !is_cosine => timestep.round_ties_even(),
+        _ => timestep.trunc(),
+    };
+    SigmaLadder::along(curve, config, steps.get() as usize, ends, end, told)
 }
 
 /// A noise level at unit variance.

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::sampling::Steps;
 use crate::schedulers::config::SchedulerConfig;
-use crate::schedulers::sigma_ladder::{FinalSigma, SigmaLadder};
+use crate::schedulers::sigma_ladder::{Curve, FinalSigma, SigmaLadder};
 use crate::schedulers::{History, Scheduler, SchedulerError, Step, StepOutput, float};
 
 /// Deterministic: diffusers adds noise only where a caller passes `s_churn`, which its pipelines never do.
@@ -15,11 +15,14 @@ pub(super) struct EulerDiscreteScheduler {
 
 impl EulerDiscreteScheduler {
     pub(super) fn new(config: &SchedulerConfig, steps: Steps) -> Result<Self, SchedulerError> {
-        config.refuse_flags(&["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"])?;
         config.choice("interpolation_type", (), &[("linear", ())])?;
         config.choice("timestep_type", (), &[("discrete", ())])?;
         let end = FinalSigma::read(config)?;
-        Ok(Self { ladder: SigmaLadder::fractional(config, steps, end)? })
+        let even = SigmaLadder::fractional(config, steps, end)?;
+        let Some(curve) = Curve::read(config)? else { return Ok(Self { ladder: even }) };
+        let (n, ends) = (even.steps.len(), even.ends());
+        let in_fp32 = |timestep: f64| f64::from(timestep as f32);
+        Ok(Self { ladder: SigmaLadder::along(curve, config, n, ends, end, in_fp32)? })
     }
 }
 

@@ -1,10 +1,11 @@
 //! A run's noise levels σ, and what both Euler kinds do with them: their samples are clean latents plus σ times noise,
 //! unscaled (Karras et al., arXiv 2206.00364).
 
+use puruspe::invbetai;
 use tch::Tensor;
 
 use crate::sampling::Steps;
-use crate::schedulers::config::SchedulerConfig;
+use crate::schedulers::config::{SchedulerConfig, unsupported};
 use crate::schedulers::timesteps::Spread;
 use crate::schedulers::training::{Terminal, alphas_cumprod, sigma, sigmas_at};
 use crate::schedulers::{PredictionType, SchedulerError, Step, TimestepSpacing};
@@ -48,7 +49,102 @@ impl FinalSigma {
     }
 }
 
+/// A curve that noise levels follow, in the place of those of evenly spread timesteps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Curve {
+    /// Even in the seventh root of σ (arXiv 2206.00364, formula 5; `use_karras_sigmas`).
+    Karras,
+    /// Even in the logarithm of σ (`use_exponential_sigmas`).
+    Exponential,
+    /// Close together at both ends, by the beta distribution's quantiles (arXiv 2407.12173; `use_beta_sigmas`).
+    Beta,
+}
+
+/// Karras' exponent ρ.
+const RHO: f64 = 7.0;
+/// Both parameters of the beta distribution.
+const BETA: f64 = 0.6;
+/// The least σ whose logarithm is taken.
+const LEAST_SIGMA: f64 = 1e-10;
+
+impl Curve {
+    /// The curve that a configuration asks for, if any.
+    pub(super) fn read(config: &SchedulerConfig) -> Result<Option<Self>, SchedulerError> {
+        let keys = [
+            ("use_karras_sigmas", Self::Karras),
+            ("use_exponential_sigmas", Self::Exponential),
+            ("use_beta_sigmas", Self::Beta),
+        ];
+        let mut found = None;
+        for (key, curve) in keys {
+            if config.flag(key, false)? && found.replace(curve).is_some() {
+                let expected = "one of the three curves alone";
+                return Err(unsupported(key, Some(&true.into()), expected));
+            }
+        }
+        Ok(found)
+    }
+
+    /// `n` noise levels from the most to the least.
+    fn sigmas(self, most: f64, least: f64, n: usize) -> Vec<f64> {
+        // 0 to 1, as `numpy.linspace` has it.
+        let ramp = |index: usize| index as f64 * (1.0 / (n - 1).max(1) as f64);
+        let at = |index: usize| match self {
+            Self::Karras => {
+                let (most, least) = (most.powf(1.0 / RHO), least.powf(1.0 / RHO));
+                (most + ramp(index) * (least - most)).powf(RHO)
+            }
+            Self::Exponential => {
+                let (most, least) = (most.ln(), least.ln());
+                let last = index > 0 && index == n - 1;
+                (if last {
+                    least
+                } else {
+                    index as f64 * ((least - most) / (n - 1).max(1) as f64) + most
+                })
+                .exp()
+            }
+            Self::Beta => {
+                let share = 1.0 - if index > 0 && index == n - 1 { 1.0 } else { ramp(index) };
+                least + invbetai(share, BETA, BETA) * (most - least)
+            }
+        };
+        (0..n).map(at).collect()
+    }
+}
+
 impl SigmaLadder {
+    /// The ladder of `n` steps along a curve, between the σ of a run without one unless the configuration names others
+    /// (`sigma_max`, `sigma_min`). `told` makes of a timestep between two what the U-Net is told.
+    pub(super) fn along(
+        curve: Curve,
+        config: &SchedulerConfig,
+        n: usize,
+        (most, least): (f64, f64),
+        end: FinalSigma,
+        told: impl Fn(f64) -> f64,
+    ) -> Result<Self, SchedulerError> {
+        let above = |it: f64| it > 0.0;
+        let most = config.number("sigma_max", most, "a number above 0", above)?;
+        let least = config.number("sigma_min", least, "a number above 0", above)?;
+        if n > 1 && least >= most {
+            return Err(unsupported("sigma_min", Some(&least.into()), "less than `sigma_max`"));
+        }
+        let alphas_cumprod = alphas_cumprod(config, Terminal::Least)?;
+        let log_sigmas: Vec<f32> = alphas_cumprod.iter().map(|it| sigma(*it).ln()).collect();
+        let levels = curve.sigmas(most, least, n);
+        let mut sigmas: Vec<f32> = levels.iter().map(|it| *it as f32).collect();
+        let steps = levels.iter().zip(&sigmas).enumerate().map(|(index, (level, sigma))| Step {
+            index,
+            timestep: told(timestep_at(*level, &log_sigmas)),
+            sigma: f64::from(*sigma),
+        });
+        let steps = steps.collect();
+        sigmas.push(end.of(&alphas_cumprod));
+        let spacing = config.timestep_spacing(TimestepSpacing::Linspace)?;
+        Ok(Self { steps, prediction: config.prediction_type()?, spacing, sigmas })
+    }
+
     /// The Euler kinds' ladder, over fractional timesteps.
     pub(super) fn fractional(
         config: &SchedulerConfig,
@@ -76,6 +172,11 @@ impl SigmaLadder {
         let steps = timesteps.iter().zip(&sigmas).enumerate().map(step).collect();
         sigmas.push(end.of(&alphas_cumprod));
         Ok(Self { steps, prediction: config.prediction_type()?, spacing: spread.spacing, sigmas })
+    }
+
+    /// The first and the last σ.
+    pub(super) fn ends(&self) -> (f64, f64) {
+        (self.steps[0].sigma, self.steps[self.steps.len() - 1].sigma)
     }
 
     /// σ before and after a step.
@@ -129,4 +230,14 @@ impl SigmaLadder {
         let (_, sigma) = self.around(step);
         clean + noise.to_device(clean.device()) * f64::from(sigma)
     }
+}
+
+/// The training timestep of a σ, between two of the schedule's by their logarithms (diffusers: `_sigma_to_t`).
+fn timestep_at(sigma: f64, log_sigmas: &[f32]) -> f64 {
+    let log_sigma = sigma.max(LEAST_SIGMA).ln();
+    let below = log_sigmas.partition_point(|it| f64::from(*it) <= log_sigma).saturating_sub(1);
+    let below = below.min(log_sigmas.len().saturating_sub(2));
+    let (low, high) = (log_sigmas[below], log_sigmas[(below + 1).min(log_sigmas.len() - 1)]);
+    let weight = ((f64::from(low) - log_sigma) / f64::from(low - high)).clamp(0.0, 1.0);
+    (1.0 - weight) * below as f64 + weight * (below + 1) as f64
 }

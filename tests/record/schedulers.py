@@ -105,6 +105,9 @@ def trajectory(kind, config, steps):
     scheduler = KINDS[kind].from_config(own.config)
     scheduler.set_timesteps(steps)
     assert len(scheduler.timesteps) == steps, (kind, steps)
+    if kind != "ddim":
+        # Else the first of several equal timesteps, as a curve of noise levels may have them, is passed over.
+        scheduler.set_begin_index(0)
     init_noise_sigma = float(scheduler.init_noise_sigma)
     generator = torch.Generator("cpu").manual_seed(SEED)
     sample = torch.randn(SHAPE, generator=generator) * scheduler.init_noise_sigma
@@ -149,6 +152,16 @@ def cases():
             yield f"{kind}/{name}", kind, config, 50 if name in ("ip2p", "demo", "sd21", "zero-snr") else 20
     for kind in KINDS:
         yield f"{kind}/ip2p", kind, NAMED["ip2p"], MOST_STEPS
+    # Noise levels along a curve of their own.
+    for curve in ("karras", "exponential", "beta"):
+        for kind in ("euler", "dpm-solver++-2m"):
+            for name in ("ip2p", "demo", "zero-snr", "sigma-min", "cosine", "trained"):
+                for steps in (5, 20):
+                    yield f"{kind}/{curve}/{name}", kind, NAMED[name] | {f"use_{curve}_sigmas": True}, steps
+            bounded = NAMED["demo"] | {"sigma_min": 0.05, "sigma_max": 12.0, f"use_{curve}_sigmas": True}
+            yield f"{kind}/{curve}/bounded", kind, bounded, 20
+            yield f"{kind}/{curve}/one", kind, NAMED["demo"] | {f"use_{curve}_sigmas": True}, 1
+            yield f"{kind}/{curve}/many", kind, NAMED["demo"] | {f"use_{curve}_sigmas": True}, MOST_STEPS
     # Where DPM-Solver's last step is of second order, and where it is not.
     solver = SD | {"_class_name": "DPMSolverMultistepScheduler", "final_sigmas_type": "sigma_min"}
     yield "dpm/high-order-final", "dpm-solver++-2m", solver | {"lower_order_final": False}, 5

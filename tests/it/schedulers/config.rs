@@ -52,7 +52,6 @@ fn what_is_not_built_in_is_refused_by_key_and_value() {
         ),
         (EulerAncestral, "trained_betas", json!([0.1, 2]), "between 0 and 1"),
         (EulerAncestral, "rescale_betas_zero_snr", json!("yes"), "true or false"),
-        (Euler, "use_karras_sigmas", json!(true), "false"),
         (Euler, "interpolation_type", json!("log_linear"), "linear"),
         (Euler, "timestep_type", json!("continuous"), "discrete"),
         (Euler, "final_sigmas_type", json!("half"), "zero, sigma_min"),
@@ -70,6 +69,32 @@ fn what_is_not_built_in_is_refused_by_key_and_value() {
         assert!(matches!(error, SchedulerError::Unsupported { .. }), "{key}: {error}");
         let message = error.to_string();
         assert!(message.contains(&format!("`{key}`")) && message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_curve_of_noise_levels_has_two_ends_and_is_alone() {
+    let karras = with(&stable_diffusion(), "use_karras_sigmas", json!(true));
+    for (key, value, expected) in [
+        ("use_beta_sigmas", json!(true), "alone"),
+        ("sigma_min", json!(-1), "above 0"),
+        ("sigma_min", json!(100), "less than `sigma_max`"),
+        ("sigma_max", json!("high"), "above 0"),
+    ] {
+        let config = parse(&with(&karras, key, value));
+        for kind in [SchedulerKind::Euler, SchedulerKind::DpmSolverPlusPlus2M] {
+            let error = build(kind, &config, Steps::try_from(10).unwrap()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+    for curve in ["karras", "exponential", "beta"] {
+        let config = with(&stable_diffusion(), &format!("use_{curve}_sigmas"), json!(true));
+        for steps in [1, 2, 50, 1000] {
+            let scheduler = scheduler(SchedulerKind::Euler, &config, steps);
+            assert_eq!(scheduler.steps().len() as u64, steps);
+            let falls = scheduler.steps().windows(2).all(|it| it[0].sigma > it[1].sigma);
+            assert!(falls, "{curve} {steps}");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-use super::{SHAPE, close, relative_error, scheduler, stable_diffusion};
+use super::{SHAPE, close, close_sigma, relative_error, scheduler, stable_diffusion};
 
 /// fp32, up to 100 steps: four times the worst error seen, where `v_prediction` in two steps cancels most digits.
 const TOLERANCE: f64 = 2e-5;
@@ -32,8 +32,14 @@ fn trajectories_match_diffusers() {
         for step in scheduler.steps() {
             let row = recorded.get(step.index as i64);
             let (timestep, sigma) = (row.double_value(&[0]), row.double_value(&[1]));
-            assert_eq!(step.timestep.to_bits(), timestep.to_bits(), "{key}: timestep of {step:?}");
-            assert!(close(step.sigma, sigma), "{key}: sigma of {step:?} is {sigma}");
+            if is_curved(&case["config"]) {
+                // Between two training timesteps by logarithms, which processors round differently.
+                let is_close = (step.timestep - timestep).abs() <= 2e-4;
+                assert!(is_close, "{key}: timestep of {step:?} is {timestep}");
+            } else {
+                assert_eq!(step.timestep.to_bits(), timestep.to_bits(), "{key}: of {step:?}");
+            }
+            assert!(close_sigma(step.sigma, sigma), "{key}: sigma of {step:?} is {sigma}");
 
             let model_output =
                 fake_model(&scheduler.scale_model_input(&sample, *step), step.timestep);
@@ -69,6 +75,11 @@ fn noise_is_what_a_torch_generator_draws() {
             }
         }
     }
+}
+
+/// Whether the noise levels lie on a curve of their own.
+fn is_curved(config: &Value) -> bool {
+    ["karras", "exponential", "beta"].iter().any(|it| config[format!("use_{it}_sigmas")] == true)
 }
 
 /// The formula that stands in for a U-Net, as the recorder has it.
