@@ -16,6 +16,9 @@ SECTION = "## The service in five minutes"
 LIMIT = 900
 """Seconds of the whole tour."""
 
+AGAIN = "once more"
+"""Between one run of the tour and the next."""
+
 # What the tour must print, and must leave behind.
 SAID = [
     "retouch.v1.EditService",
@@ -56,17 +59,30 @@ def blocks() -> list[str]:
 
 
 def tour(folder: Path, environment: dict[str, str]) -> None:
-    """Runs all blocks in one shell, in a folder that has the assets and nothing else."""
+    """Runs all blocks in one shell, and then once more, in a folder that has the assets and nothing else."""
+    (folder / "assets").symlink_to(ROOT / "assets")
+    lines = ["set -m", *blocks(), f"echo '{AGAIN}'", "rm result.png", *blocks()]
+    done = subprocess.run(["bash", "-e", "-c", "\n".join(lines)], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=False)
+    for number, said in enumerate(done.stdout.split(AGAIN), 1):
+        missing = [text for text in SAID if text not in said]
+        if done.returncode != 0 or missing:
+            sys.exit(f"{said}\ntour: exit {done.returncode}; not said the {number}. time: {missing}")
+    if done.stdout.count(AGAIN) != 1 or not (folder / "result.png").read_bytes().startswith(b"\x89PNG"):
+        sys.exit("tour: it ended early, or result.png is no PNG")
+    if "listening on" in done.stdout or "listening on" not in (folder / "serve.log").read_text():
+        sys.exit("tour: the server's log is among what the tour prints")
+    print(f"tour: {len(blocks())} blocks of the README ran as written, twice")
+
+
+def without_server(folder: Path, environment: dict[str, str]) -> None:
+    """Runs the blocks as one who has not built retouch pastes them: they fail, and end."""
+    environment = {**environment, "PATH": f"{TOOLS}:/usr/local/bin:/usr/bin:/bin"}
     (folder / "assets").symlink_to(ROOT / "assets")
     script = "set -m\n" + "\n".join(blocks())
-    done = subprocess.run(["bash", "-e", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
-    said = done.stdout + done.stderr
-    missing = [text for text in SAID if text not in said]
-    if done.returncode != 0 or missing:
-        sys.exit(f"{said}\ntour: exit {done.returncode}; not said: {missing}")
-    if not (folder / "result.png").read_bytes().startswith(b"\x89PNG"):
-        sys.exit("tour: result.png is no PNG")
-    print(f"tour: {len(blocks())} blocks of the README ran as written")
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    if "see serve.log" not in done.stderr or "command not found" not in (folder / "serve.log").read_text():
+        sys.exit(f"{done.stdout}{done.stderr}\ntour: it does not say that there is no retouch")
+    print("tour: without retouch it ends")
 
 
 def example(folder: Path, environment: dict[str, str]) -> None:
@@ -99,7 +115,7 @@ def example(folder: Path, environment: dict[str, str]) -> None:
 def main() -> None:
     for program in ("jq", "curl"):
         need(program, f"install it, as in `apt-get install {program}`")
-    for run in (tour, example):
+    for run in (without_server, tour, example):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             environment = {**os.environ, "PATH": path(), "RETOUCH__JOBS__DATA_DIR": str(folder / "data")}
