@@ -12,6 +12,7 @@ use crate::cli::journal::JournalCommand;
 use crate::cli::keys::KeysCommand;
 use crate::cli::localization_args::LocalizationArgs;
 use crate::cli::serve_config::ServeArgs;
+use crate::cli::trimmed::Trimmed;
 use crate::picture::boxes::BoxSpec;
 
 /// Largest size that a model works at unless it is raised, in pixels.
@@ -253,7 +254,7 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) mask: Vec<PathBuf>,
     /// Clusters by number, such as 1,3, as printed on the contact sheet.
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = Trimmed(clap::value_parser!(u8)))]
     pub(crate) clusters: Vec<u8>,
     /// A box in pixels of the input, x0,y0,x1,y1, half-open, or in percent, 10%,20%,60%,90%. Repeatable.
     #[arg(long = "box", value_name = "BOX", allow_hyphen_values = true)]

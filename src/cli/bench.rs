@@ -9,11 +9,12 @@ use crate::cli::{
     args::{ModelArgs, SamplingArgs, Scheduler},
     bench_confidence::{self, BenchConfidenceArgs},
     error::CliError,
+    interrupt::Interrupt,
     load::{self, Loaded},
     localization_args::LocalizationArgs,
-    reporter::Interrupt,
     resolve,
     screen::Screen,
+    trimmed::Trimmed,
 };
 use crate::editing::knobs::StepShare;
 use crate::evaluation::{
@@ -41,13 +42,13 @@ pub(crate) struct BenchLocalizeArgs {
     #[arg(value_name = "INSTRUCTION")]
     instruction: Option<String>,
     /// Numbers of steps to try, by comma.
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4,6,8,12,20,50")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4,6,8,12,20,50", value_parser = Trimmed(clap::value_parser!(u32)))]
     steps: Vec<u32>,
     /// Samplers to try, by comma [default: the model's and dpm-solver++-2m].
-    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = Trimmed(clap::value_parser!(Scheduler)))]
     samplers: Vec<Scheduler>,
     /// Average only the steps from one share of them to another, by comma; a run ends with the last of them.
-    #[arg(long, value_name = "FROM-TO", value_delimiter = ',', default_value = "0-1", value_parser = averaged)]
+    #[arg(long, value_name = "FROM-TO", value_delimiter = ',', default_value = "0-1", value_parser = Trimmed(averaged))]
     averaged: Vec<StepShare>,
     /// Take so many items, evenly spread over the manifest.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

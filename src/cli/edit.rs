@@ -1,7 +1,6 @@
 //! `retouch edit`: a picture and an instruction in, an edited picture out.
 
 use std::{
-    io::{self, Write},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -14,10 +13,12 @@ use crate::cli::{
     client,
     effects::{self, Found},
     error::CliError,
+    interrupt::Interrupt,
     load::{self, Loaded},
     maps::{MapsFolder, Subject},
+    outputs,
     replay::Replay,
-    reporter::{Interrupt, Reporter},
+    reporter::Reporter,
     resolve, reused,
     screen::{Screen, Stream},
     settings_record::{self, Made},
@@ -30,7 +31,7 @@ use crate::picture::{
     Picture,
     decode::Decoded,
     encode::{self, OutputFormat},
-    write::{self, Overwrite},
+    write::Overwrite,
 };
 use crate::wire::edit_record::{EditRecord, Localized, Made as MadePicture, digests};
 
@@ -56,7 +57,7 @@ pub(crate) fn results_stream(args: &EditArgs) -> Stream {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong; nothing is written then.
+/// [`CliError`] says what is wrong; of several variants those that were made before are kept, and else nothing is written.
 pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> {
     let replay = Replay::open(args)?;
     let args = replay.as_ref().map_or(args, |it| &it.args);
@@ -113,6 +114,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
         let (localizer, score) = (Some(settings.localizer), Some(settings.score));
         effects::check(args, Found { localizer, score })?;
     }
+    loaded.check_sampler(&settings)?;
     let geometry = loaded.editor.pipeline().geometry();
     let size = picture.picture.size();
     resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;
@@ -132,6 +134,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     screen.fact("seed", &json!(request.seed));
 
     // 3. Pass 1, unless it was made before or nothing needs it.
+    interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
     if saved.is_none() {
         resolve::check_clusters(&request)?;
@@ -164,32 +167,44 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
         replay.tell(&EditRecord::of(&request, &made), reporter.screen());
     }
 
-    // 4. Pass 2, once a variant.
+    // 4. Pass 2, once a variant; each file is written in one stroke, as soon as its variant is made.
+    let started = Instant::now();
     let first_seed = request.seed;
     let mut results = Vec::new();
-    let started = Instant::now();
-    for index in 0..args.variants {
-        request.seed = first_seed.wrapping_add(u64::from(index));
-        results.push(loaded.editor.edit_localized(&request, localization, &mut reporter)?);
-    }
-    request.seed = first_seed;
-    let compared = compare(args.compare, &loaded, &request, &interrupt)?;
-    let record = reporter.into_record();
-    let seconds = started.elapsed().as_secs_f64();
-
-    // 5. Everything is written at the end, each file in one stroke.
-    for (index, result) in results.iter().enumerate() {
-        request.seed = first_seed.wrapping_add(index as u64);
-        let metadata = EditRecord::of(&request, &made).to_json();
-        let bytes = encode(&picture, result, outputs.format, &metadata)?;
-        put(&outputs.paths[index], &bytes, outputs.overwrite)?;
-        screen.written("edited", &outputs.paths[index]);
+    let mut write = |request: &EditRequest, index: usize| {
+        let result = loaded.editor.edit_localized(request, localization, &mut reporter)?;
+        let metadata = EditRecord::of(request, &made).to_json();
+        let bytes = encode(&picture, &result, outputs.format, &metadata)?;
+        outputs::put(&outputs.paths[index], &bytes, outputs.overwrite)?;
+        reporter.screen().written("edited", &outputs.paths[index]);
         if let (Some(replay), 0) = (&replay, index) {
-            replay.compare(&bytes, screen)?;
+            replay.compare(&bytes, reporter.screen())?;
+        }
+        results.push(result);
+        Ok(())
+    };
+    let mut stopped = None;
+    for index in 0..outputs.paths.len() {
+        request.seed = first_seed.wrapping_add(index as u64);
+        stopped = write(&request, index).err();
+        if stopped.is_some() {
+            break;
         }
     }
     request.seed = first_seed;
-    if let Some(folder) = &outputs.maps {
+    let mut compared = None;
+    if stopped.is_none() {
+        match compare(args.compare, &loaded, &request, &interrupt) {
+            Ok(made) => compared = made,
+            Err(error) => stopped = Some(error),
+        }
+    }
+    let record = reporter.into_record();
+    let seconds = started.elapsed().as_secs_f64();
+
+    // 5. What was seen on the way, of a run that was stopped too.
+    let maps = outputs.maps.as_ref().filter(|_| !results.is_empty());
+    let sheet = maps.map(|folder| {
         let subject = Subject {
             instruction: &request.instruction,
             source: &picture.picture.rgb,
@@ -197,11 +212,37 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
             comparisons: comparisons(&results, compared.as_ref()),
             settings: settings_record::facts(&Made::here(&request, &loaded)),
         };
-        let sheet = folder.write(&subject, &record)?;
-        screen.written("contact sheet", &sheet);
-    }
+        folder.write(&subject, &record)
+    });
+    outputs.finish(results.len(), sheet, stopped, screen)?;
     screen.fact("seconds", &json!((seconds * 10.0).round() / 10.0));
     Ok(())
+}
+
+impl Outputs {
+    /// Says what a run has left behind, and why it was stopped, if it was: by whoever runs it, or by a fault.
+    ///
+    /// # Errors
+    /// What stopped the run, else why its maps could not be written.
+    pub(crate) fn finish(
+        &self,
+        made: usize,
+        sheet: Option<Result<PathBuf, CliError>>,
+        stopped: Option<CliError>,
+        screen: &mut Screen,
+    ) -> Result<(), CliError> {
+        let of = self.paths.len();
+        if stopped.is_some() && made > 0 && of > 1 {
+            let said =
+                format!("{made} of {of} variants were made and written before the run was stopped");
+            screen.warning("STOPPED", &said);
+        }
+        let sheet = sheet.transpose();
+        if let Ok(Some(sheet)) = &sheet {
+            screen.written("contact sheet", sheet);
+        }
+        stopped.map_or(sheet.map(drop), Err)
+    }
 }
 
 /// Where the picture goes if nothing says it: beside the input.
@@ -230,13 +271,16 @@ pub(crate) fn outputs(args: &EditArgs) -> Result<Outputs, CliError> {
     let paths: Vec<PathBuf> = (0..args.variants)
         .map(|index| resolve::variant_output(&output, index, args.variants))
         .collect();
-    for path in paths.iter().filter(|path| !resolve::is_dash(path)) {
-        write::check_target(path, overwrite).map_err(CliError::Output)?;
+    for path in &paths {
+        outputs::check(path, overwrite)?;
     }
+    // The input may be edited in its place, with --force; it is read before.
+    let read = || args.mask.mask.iter().chain(&args.localization_file).chain(&args.params_from);
+    outputs::check_distinct(&paths, read())?;
     let maps =
         args.report.maps.as_deref().map(|path| MapsFolder::new(path, overwrite)).transpose()?;
     if let Some(maps) = &maps {
-        maps.refuse_files(paths.iter().chain([&args.input.image]).chain(&args.mask.mask))?;
+        maps.refuse_files(paths.iter().chain([&args.input.image]).chain(read()))?;
     }
     Ok(Outputs { paths, format, overwrite, maps })
 }
@@ -305,18 +349,4 @@ fn encode(
     let rgb = std::sync::Arc::new(result.image.clone());
     let picture = Picture { rgb, ..input.picture.clone() };
     encode::encode(&picture, format, metadata).map_err(CliError::Output)
-}
-
-/// Writes a file in one stroke, or standard output for `-`.
-///
-/// # Errors
-/// [`CliError::Output`] or [`CliError::Write`].
-pub(crate) fn put(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(), CliError> {
-    if resolve::is_dash(path) {
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-        return written
-            .map_err(|source| CliError::Write { path: PathBuf::from("standard output"), source });
-    }
-    write::write_atomically(path, bytes, overwrite).map_err(CliError::Output)
 }

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use crate::cli::client::refusal::RemoteError;
 use crate::editing::{EditError, instruction::ParseError, settings::SettingsError};
 use crate::evaluation::EvaluationError;
+use crate::jobs::fault::Reason;
 use crate::journal::error::JournalError;
 use crate::kernels::cuda::CudaError;
 use crate::picture::error::PictureError;
@@ -23,6 +24,9 @@ pub(crate) enum CliError {
     /// A picture or mask that can't be read, or does not fit.
     #[error(transparent)]
     Picture(PictureError),
+    /// A mask's file that can't be read, or does not fit.
+    #[error(transparent)]
+    Mask(PictureError),
     /// A saved localization that can't be used.
     #[error("{path}: {reason}")]
     Localization {
@@ -115,9 +119,25 @@ pub(crate) enum ModelError {
     /// The recommended settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A sampler that the model's own configuration does not allow.
+    #[error("{reason}{}", choose(others))]
+    Sampler {
+        /// Why.
+        reason: String,
+        /// Samplers that it allows, by name.
+        others: Vec<&'static str>,
+    },
     /// Tensors that are missing, left over or of another shape, or parts that do not fit each other.
     #[error("{0}")]
     Unusable(String),
+}
+
+/// The remedy for a sampler that can't be.
+fn choose(others: &[&str]) -> String {
+    if others.is_empty() {
+        return String::new();
+    }
+    format!("; choose another with --scheduler: {}", others.join(", "))
 }
 
 impl CliError {
@@ -128,19 +148,10 @@ impl CliError {
 
     /// The error with its causes and its remedy, in one line.
     pub(crate) fn line(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !text.ends_with(&cause_text) {
-                text = format!("{text}: {cause_text}");
-            }
-            source = cause.source();
+        match self.remedy() {
+            Some(remedy) => format!("{}; {remedy}", in_one_line(self)),
+            None => in_one_line(self),
         }
-        if let Some(remedy) = self.remedy() {
-            text = format!("{text}; {remedy}");
-        }
-        text.replace('\n', " ")
     }
 
     /// What helps at the command line: the rooms below know no flags.
@@ -158,6 +169,10 @@ impl CliError {
             )) => "give --object and --action, or leave --strict out",
             Self::Edit(EditError::Pipeline(PipelineError::NotFinite)) => "try --dtype fp32",
             Self::Output(PictureError::Exists { .. }) => "--force writes over it",
+            Self::Output(PictureError::NameTooLong { .. }) => "-o names the output",
+            Self::Output(PictureError::Stream { .. }) => {
+                "for standard output give -, as in `-o - > FILE`"
+            }
             _ => return None,
         })
     }
@@ -179,6 +194,7 @@ impl CliError {
                 | EditError::OtherObject { .. },
             )
             | Self::Picture(_)
+            | Self::Mask(_)
             | Self::Evaluation(
                 EvaluationError::ReadManifest { .. }
                 | EvaluationError::Manifest { .. }
@@ -201,6 +217,77 @@ impl CliError {
             Self::Defect(_) => 70,
         })
     }
+}
+
+impl CliError {
+    /// What programs are told, in upper snake case; a server's own words where it refused (docs/service.md).
+    pub(crate) fn reason(&self) -> &str {
+        let shared = match self {
+            Self::OutOfRange(_)
+            | Self::Usage(_)
+            | Self::Evaluation(EvaluationError::UnknownMethod { .. })
+            | Self::Edit(EditError::UnknownCluster { .. } | EditError::NothingFound) => {
+                Reason::InvalidArgument
+            }
+            Self::Picture(error) | Self::Mask(error) | Self::Edit(EditError::Picture(error)) => {
+                match error {
+                    PictureError::TooManyBytes { .. } | PictureError::TooManyPixels { .. } => {
+                        Reason::ImageTooLarge
+                    }
+                    PictureError::EmptyMask { .. } => Reason::EmptyMask,
+                    PictureError::MaskAspect { .. }
+                    | PictureError::BoxOutside { .. }
+                    | PictureError::BoxEmpty { .. } => Reason::BadMask,
+                    _ if matches!(self, Self::Picture(_)) => Reason::BadImage,
+                    _ => Reason::BadMask,
+                }
+            }
+            Self::Edit(EditError::EmptyMask) => Reason::EmptyMask,
+            Self::Edit(EditError::NotParsed(_)) => Reason::ObjectNotFound,
+            Self::Edit(EditError::NoAttention | EditError::NoUnrelatedWord { .. })
+            | Self::Model { .. } => Reason::ModelUnusable,
+            Self::Output(PictureError::DiskFull { .. }) => Reason::DiskFull,
+            Self::Edit(EditError::Pipeline(_))
+            | Self::Evaluation(EvaluationError::Edit(_))
+            | Self::Defect(_) => Reason::Internal,
+            Self::Edit(EditError::Interrupted(_)) => return "INTERRUPTED",
+            Self::Localization { .. } | Self::Edit(EditError::OtherGrid { .. }) => {
+                return "BAD_LOCALIZATION";
+            }
+            Self::Manifest { .. }
+            | Self::Evaluation(
+                EvaluationError::ReadManifest { .. }
+                | EvaluationError::Manifest { .. }
+                | EvaluationError::NoItems { .. },
+            ) => return "BAD_MANIFEST",
+            Self::UnknownDevice(_) | Self::Cuda(_) | Self::DeviceFailed(_) => {
+                return "DEVICE_UNUSABLE";
+            }
+            Self::Memory => Reason::OutOfMemory,
+            Self::Output(PictureError::Exists { .. }) => return "OUTPUT_EXISTS",
+            Self::Output(_) | Self::Write { .. } | Self::Evaluation(EvaluationError::Write(_)) => {
+                return "OUTPUT_UNWRITABLE";
+            }
+            Self::Remote(error) => return error.reason(),
+            Self::Batch { .. } => return "EDITS_FAILED",
+            Self::Serve(_) => return "SERVER_NOT_STARTED",
+        };
+        shared.name()
+    }
+}
+
+/// An error with its causes, each said once, in one line.
+pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = cause.source();
+    }
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 impl From<EvaluationError> for CliError {

@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::cli::{
     error::CliError,
     eval_args::EvalArgs,
+    interrupt::Interrupt,
     load::{self, Loaded},
     localization_args::LocalizationArgs,
-    reporter::Interrupt,
-    resolve,
+    outputs, resolve,
     screen::Screen,
 };
 use crate::editing::EditError;
@@ -44,8 +44,7 @@ pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> 
     if let Some(limit) = args.limit {
         dataset = dataset.limited(limit as usize);
     }
-    std::fs::create_dir_all(&args.out)
-        .map_err(|source| CliError::Write { path: args.out.clone(), source })?;
+    outputs::make_folder("--out", &args.out)?;
     let overwrite = if args.force { Overwrite::Replace } else { Overwrite::Refuse };
     for name in report::FILES {
         write::check_target(&args.out.join(name), overwrite).map_err(CliError::Output)?;
@@ -62,6 +61,7 @@ pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> 
     screen.fact("items", &json!(plan.dataset.items.len()));
 
     // 3. Every edit.
+    interrupt.stop_cleanly();
     let started = Instant::now();
     let mut progress = |progress: Progress<'_>| -> ControlFlow<_> {
         if let Progress::Edited { done, of, item, row } = progress {
@@ -117,6 +117,7 @@ fn plan(
     if let Some(modulation) = args.modulation {
         settings.modulation = modulation.into();
     }
+    loaded.check_sampler(&settings)?;
     let geometry = loaded.editor.pipeline().geometry();
     for item in &dataset.items {
         resolve::check_work_size(item.size, settings.resize, geometry, args.sampling.max_pixels)?;

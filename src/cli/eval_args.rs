@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::args::{ModelArgs, Modulation, SamplingArgs};
+use crate::cli::{
+    args::{ModelArgs, Modulation, SamplingArgs},
+    trimmed::Trimmed,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
@@ -17,6 +20,7 @@ pub(crate) struct EvalArgs {
         long,
         value_name = "NAMES",
         value_delimiter = ',',
+        value_parser = Trimmed(clap::builder::StringValueParser::new()),
         default_value = "instruct-pix2pix,iam-edit,iam-edit:true-object,iam-edit:true-mask"
     )]
     pub(crate) methods: Vec<String>,

@@ -1,13 +1,12 @@
 //! `retouch inspect`: what a model is, how large, and what is missing.
 
-use std::io::{self, Write};
-
 use serde_json::{Value, json};
 
 use crate::cli::{
     args::InspectArgs,
     error::{CliError, ModelError},
-    load,
+    load, outputs,
+    printable::printable,
 };
 use crate::editing::settings::EditSettings;
 use crate::pipelines::inspect::{self, Inspection, PartInspection};
@@ -29,8 +28,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     } else {
         text(&path.display().to_string(), &found, &settings)
     };
-    // A reader that closed the pipe has seen enough.
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    outputs::print(format!("{text}\n").as_bytes())?;
     match found.fault() {
         Some(fault) => Err(refuse(ModelError::Unusable(fault.to_owned()))),
         None => Ok(()),
@@ -89,7 +87,7 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
     let usable = if found.fault().is_none() { "yes" } else { "no" };
     rows.push(("usable", usable.to_owned()));
     let lines: Vec<String> =
-        rows.iter().map(|(name, value)| format!("{name:<13}{value}")).collect();
+        rows.iter().map(|(name, value)| format!("{name:<13}{}", printable(value))).collect();
     lines.join("\n")
 }
 

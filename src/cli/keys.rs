@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand, ValueEnum};
 use rand::Rng;
 
-use crate::cli::error::CliError;
+use crate::cli::{error::CliError, outputs};
+use crate::picture::write::Overwrite;
 use crate::server::keys::{self, KeyRecord, KeyRecords, Scope};
 
 /// Random bytes of a key.
@@ -72,10 +73,10 @@ pub(crate) fn run(command: &KeysCommand) -> Result<(), CliError> {
     };
     let block = toml::to_string(&KeyRecords { key: vec![record] });
     let block = block.map_err(|error| CliError::Defect(error.to_string()))?;
+    outputs::put("-".as_ref(), format!("{block}\n").as_bytes(), Overwrite::Refuse)?;
     // Apart from the block, so that `>> keys.toml` does not keep it.
-    let written = writeln!(io::stdout(), "{block}")
-        .and_then(|()| writeln!(io::stderr(), "the key, shown this once: {key}"));
-    written.map_err(|source| CliError::Write { path: "standard output".into(), source })
+    let written = writeln!(io::stderr(), "the key, shown this once: {key}");
+    written.map_err(|source| CliError::Write { path: "standard error".into(), source })
 }
 
 impl From<ScopeArg> for Scope {

@@ -10,7 +10,7 @@ use tch::{Device, Kind};
 
 use crate::cli::{
     args::{Dtype, ModelArgs, ModelPathArg},
-    error::{CliError, ModelError},
+    error::{self, CliError, ModelError},
 };
 use crate::editing::{editor::Editor, settings::EditSettings};
 use crate::kernels::{
@@ -20,11 +20,13 @@ use crate::kernels::{
 };
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
-    EditPipeline, batcher,
+    EditPipeline, PipelineError, batcher,
     captured::CapturedCalls,
     instruct_pix2pix::InstructPix2PixPipeline,
     load::{self, LoadError},
 };
+use crate::sampling::SchedulerKind;
+use crate::schedulers::SchedulerError;
 use crate::wire::edit_record::Origin;
 
 /// The libtorch that this is built for.
@@ -57,6 +59,32 @@ impl Loaded {
     /// The model's name: that of its folder or file.
     pub(crate) fn name(&self) -> String {
         name(&self.path)
+    }
+
+    /// Refuses a sampler, or a number of steps, that the model's configuration does not allow, before any work.
+    ///
+    /// # Errors
+    /// [`CliError::Model`] with the samplers that it allows, [`CliError::Usage`] for the steps.
+    pub(crate) fn check_sampler(&self, settings: &EditSettings) -> Result<(), CliError> {
+        let pipeline = self.editor.pipeline();
+        let localize = settings.scheduler.or(settings.localization.scheduler);
+        for (kind, steps) in
+            [(settings.scheduler, settings.steps), (localize, settings.localize_steps)]
+        {
+            let reason = match pipeline.scheduler(kind, steps) {
+                Ok(_) => continue,
+                Err(PipelineError::Scheduler(error @ SchedulerError::TooManySteps { .. })) => {
+                    return Err(CliError::Usage(error.to_string()));
+                }
+                Err(error) => error::in_one_line(&error),
+            };
+            let is_allowed = |it: &SchedulerKind| pipeline.scheduler(Some(*it), steps).is_ok();
+            let others = SchedulerKind::ALL.into_iter().filter(is_allowed);
+            let others = others.map(SchedulerKind::name).collect();
+            let source = Box::new(ModelError::Sampler { reason, others });
+            return Err(CliError::Model { path: self.path.clone(), source });
+        }
+        Ok(())
     }
 
     /// What a record says of it; `name` is [`Self::name`].
@@ -216,7 +244,8 @@ fn device(name: &str) -> Result<Device, CliError> {
 
 /// Where the user's own libtorch keeps its libraries, if one is named.
 fn cuda_folders() -> Vec<PathBuf> {
-    std::env::var_os("LIBTORCH").map(|it| Path::new(&it).join("lib")).into_iter().collect()
+    let folder = std::env::var_os("LIBTORCH").filter(|it| !it.is_empty());
+    folder.map(|it| Path::new(&it).join("lib")).into_iter().collect()
 }
 
 /// Where the library that a GPU adds may be: beside the command, where a package puts it, or with the user's libtorch.

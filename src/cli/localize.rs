@@ -7,17 +7,18 @@ use serde_json::json;
 
 use crate::cli::{
     args::LocalizeArgs,
-    edit,
     error::CliError,
+    interrupt::Interrupt,
     load,
     maps::{MapsFolder, Subject},
-    reporter::{Interrupt, Reporter},
+    outputs,
+    reporter::Reporter,
     resolve,
     screen::{Screen, Stream},
     settings_record::{self, Made},
 };
 use crate::editing::{edit_mask::EditMask, session::EditSession};
-use crate::picture::write::{self, Overwrite};
+use crate::picture::write::Overwrite;
 use crate::wire::{
     edit_record::digests,
     localization_json::{Asked, SavedLocalization},
@@ -40,17 +41,16 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     if args.save.as_deref().is_some_and(resolve::is_dash) {
         return Err(CliError::Usage("--save takes a file, not standard output".to_owned()));
     }
-    for path in [Some(&output), args.save.as_ref()].into_iter().flatten() {
-        if !resolve::is_dash(path) {
-            write::check_target(path, overwrite).map_err(CliError::Output)?;
-        }
+    let written = || [&output].into_iter().chain(&args.save);
+    for path in written() {
+        outputs::check(path, overwrite)?;
     }
+    let read = || [&args.input.image].into_iter().chain(&args.mask.mask);
+    outputs::check_distinct(written(), read())?;
     let maps =
         args.report.maps.as_deref().map(|path| MapsFolder::new(path, overwrite)).transpose()?;
     if let Some(maps) = &maps {
-        maps.refuse_files(
-            [&output, &args.input.image].into_iter().chain(&args.save).chain(&args.mask.mask),
-        )?;
+        maps.refuse_files(written().chain(read()))?;
     }
     let picture = resolve::read_picture(&args.input.image, screen)?;
     let mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
@@ -62,6 +62,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     }
     let settings =
         resolve::settings(loaded.settings.clone(), &args.sampling, None, &args.localization)?;
+    loaded.check_sampler(&settings)?;
     let pipeline = loaded.editor.pipeline();
     let size = picture.picture.size();
     resolve::check_work_size(size, settings.resize, pipeline.geometry(), args.sampling.max_pixels)?;
@@ -79,6 +80,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     screen.fact("seed", &json!(request.seed));
 
     // 3. Pass 1, and the mask of it.
+    interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
     let session = EditSession::new(pipeline, &request);
     loaded.editor.warn_of_cut_texts(&session, &mut reporter)?;
@@ -99,7 +101,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     DynamicImage::ImageLuma8(mask.full().as_image().clone())
         .write_to(&mut png, ImageFormat::Png)
         .map_err(|error| CliError::Defect(error.to_string()))?;
-    edit::put(&output, png.get_ref(), overwrite)?;
+    outputs::put(&output, png.get_ref(), overwrite)?;
     screen.written("mask", &output);
     if let (Some(path), Some(localization)) = (&args.save, localization) {
         let saved = SavedLocalization {
@@ -111,7 +113,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
             }),
             localization: Arc::unwrap_or_clone(localization),
         };
-        edit::put(path, saved.to_json().as_bytes(), overwrite)?;
+        outputs::put(path, saved.to_json().as_bytes(), overwrite)?;
         screen.written("localization", path);
     }
     if let Some(folder) = &maps {

@@ -7,7 +7,7 @@ use std::{
 
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 
-use crate::cli::{error::CliError, reporter::Record};
+use crate::cli::{error::CliError, outputs, reporter::Record};
 use crate::drawing::{
     Fact,
     clusters::{Clusters, cluster_map},
@@ -34,6 +34,12 @@ const MASK: &str = "mask.png";
 const OVERLAY: &str = "overlay.png";
 /// Every name that a map may have, but for those with a number.
 const NAMES: [&str; 4] = [CLUSTERS, MASK, OVERLAY, CONTACT_SHEET];
+/// Begins the names of previews, before the number of the step.
+const PREVIEWS: [&str; 2] = ["preview-localize-", "preview-edit-"];
+/// Begins the names of heat maps, before the number and the text of the word.
+const HEAT: &str = "attention-";
+/// Most bytes of a word in a file's name.
+const WORD_BYTES: usize = 64;
 
 /// What the maps are about.
 #[derive(Debug)]
@@ -58,17 +64,30 @@ pub(crate) struct MapsFolder {
 }
 
 impl MapsFolder {
-    /// Makes the folder; refuses one that holds maps already, unless they may be overwritten.
+    /// Makes the folder; refuses one that holds any map already, unless they may be overwritten.
     ///
     /// # Errors
-    /// [`CliError::Output`] or [`CliError::Write`].
+    /// [`CliError::Usage`], [`CliError::Output`] or [`CliError::Write`].
     pub(crate) fn new(path: &Path, overwrite: Overwrite) -> Result<Self, CliError> {
-        fs::create_dir_all(path)
-            .map_err(|source| CliError::Write { path: path.to_owned(), source })?;
-        for name in NAMES {
+        outputs::make_folder("--maps", path)?;
+        let maps = Self { path: path.to_owned(), overwrite };
+        for name in NAMES.into_iter().map(PathBuf::from).chain(maps.present()?) {
             write::check_target(&path.join(name), overwrite).map_err(CliError::Output)?;
         }
-        Ok(Self { path: path.to_owned(), overwrite })
+        Ok(maps)
+    }
+
+    /// The names of the maps that are in the folder.
+    fn present(&self) -> Result<Vec<PathBuf>, CliError> {
+        let failed = |source| CliError::Write { path: self.path.clone(), source };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let name = PathBuf::from(entry.map_err(failed)?.file_name());
+            if is_map(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     /// Refuses files of the caller's, read or written, that a map would be written over.
@@ -80,12 +99,12 @@ impl MapsFolder {
         files: impl IntoIterator<Item = &'a PathBuf>,
     ) -> Result<(), CliError> {
         let folder = self.path.canonicalize().ok();
-        let is_map = |file: &&PathBuf| {
-            let here = file.parent().map(|it| Path::new(".").join(it));
-            let here = here.and_then(|it| it.canonicalize().ok()) == folder;
-            here && file.file_name().is_some_and(|it| NAMES.iter().any(|name| it == *name))
+        let is_one = |file: &&PathBuf| {
+            let place = write::place(file);
+            place.parent() == folder.as_deref()
+                && place.file_name().is_some_and(|it| is_map(it.as_ref()))
         };
-        match files.into_iter().find(is_map) {
+        match files.into_iter().find(is_one) {
             Some(file) => Err(CliError::Usage(format!(
                 "{} would be a map's file too; choose another folder for --maps",
                 file.display()
@@ -94,41 +113,48 @@ impl MapsFolder {
         }
     }
 
-    /// Writes all maps and returns the path of the contact sheet.
+    /// Writes all maps, takes away those of an earlier run, and returns the path of the contact sheet.
     ///
     /// # Errors
-    /// [`CliError::Output`] if a file can't be written.
+    /// [`CliError::Output`] if a file can't be written, [`CliError::Write`] if an old one can't be taken away.
     pub(crate) fn write(
         &self,
         subject: &Subject<'_>,
         record: &Record,
     ) -> Result<PathBuf, CliError> {
+        let mut old = self.present()?;
+        let mut rgb = |name: &str, image: &RgbImage| {
+            old.retain(|it| it != Path::new(name));
+            self.file(name, &DynamicImage::ImageRgb8(image.clone()))
+        };
         for (pass, step, preview) in &record.previews {
+            let [localize, edit] = PREVIEWS;
             let pass = match pass {
-                Pass::Localize => "localize",
-                Pass::Edit => "edit",
+                Pass::Localize => localize,
+                Pass::Edit => edit,
             };
-            self.rgb(&format!("preview-{pass}-{step:04}.png"), preview)?;
+            rgb(&format!("{pass}{step:04}.png"), preview)?;
         }
         let found = record.localization.as_deref().map(|it| Found::new(it, subject.source));
         if let Some(found) = &found {
-            self.rgb(CLUSTERS, &cluster_map(&found.clusters(), subject.source.dimensions()))?;
+            rgb(CLUSTERS, &cluster_map(&found.clusters(), subject.source.dimensions()))?;
             for (index, word) in found.localization.words.iter().enumerate() {
-                let name = format!("attention-{:02}-{}.png", index + 1, file_name(&word.word));
-                self.rgb(&name, &heat_overlay(&found.field(word), subject.source))?;
+                let name = format!("{HEAT}{:02}-{}.png", index + 1, file_name(&word.word));
+                rgb(&name, &heat_overlay(&found.field(word), subject.source))?;
             }
         }
         let mask = record.mask.as_deref();
         if let Some(mask) = mask {
+            rgb(OVERLAY, &mask_overlay(subject.source, mask))?;
             self.file(MASK, &DynamicImage::ImageLuma8(mask.clone()))?;
-            self.rgb(OVERLAY, &mask_overlay(subject.source, mask))?;
         }
         let sheet = sheet(subject, record, found.as_ref(), mask);
-        self.rgb(CONTACT_SHEET, &contact_sheet(&sheet))
-    }
-
-    fn rgb(&self, name: &str, image: &RgbImage) -> Result<PathBuf, CliError> {
-        self.file(name, &DynamicImage::ImageRgb8(image.clone()))
+        let sheet = rgb(CONTACT_SHEET, &contact_sheet(&sheet))?;
+        for name in old.iter().filter(|it| mask.is_none() || *it != Path::new(MASK)) {
+            let path = self.path.join(name);
+            fs::remove_file(&path).map_err(|source| CliError::Write { path, source })?;
+        }
+        Ok(sheet)
     }
 
     fn file(&self, name: &str, image: &DynamicImage) -> Result<PathBuf, CliError> {
@@ -218,7 +244,25 @@ fn previews(record: &Record, wanted: Pass) -> Vec<Preview<'_>> {
     of_pass.map(|(_, step, image)| Preview { step: *step, image }).collect()
 }
 
-/// A word as part of a file's name.
+/// A word as part of a file's name, cut to what every file system takes.
 fn file_name(word: &str) -> String {
-    word.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
+    let mut name: String =
+        word.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    while name.len() > WORD_BYTES {
+        name.pop();
+    }
+    name
+}
+
+/// Whether a file has the name of a map.
+fn is_map(name: &Path) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    let Some(stem) = name.strip_suffix(".png") else { return false };
+    let is_number = |text: &str| text.len() >= 2 && text.chars().all(|it| it.is_ascii_digit());
+    NAMES.contains(&name)
+        || PREVIEWS.iter().any(|it| stem.strip_prefix(it).is_some_and(is_number))
+        || stem
+            .strip_prefix(HEAT)
+            .and_then(|it| it.split_once('-'))
+            .is_some_and(|it| is_number(it.0))
 }

@@ -10,13 +10,16 @@ mod error;
 mod eval;
 mod eval_args;
 mod inspect;
+mod interrupt;
 mod journal;
 mod keys;
 mod load;
 mod localization_args;
 mod localize;
 mod maps;
+mod outputs;
 mod panics;
+mod printable;
 mod replay;
 mod reporter;
 mod resolve;
@@ -26,14 +29,15 @@ mod serve;
 mod serve_config;
 mod settings_record;
 mod shown;
+mod trimmed;
+mod usage;
 
 use std::{
-    io::{self, Write},
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::CommandFactory;
 
 use crate::cli::{
     args::{Cli, Command},
@@ -41,13 +45,12 @@ use crate::cli::{
     error::CliError,
     screen::{Screen, Stream},
 };
-use crate::picture::write::Overwrite;
 
 /// Runs the command line and returns its exit code, one of those that the help lists.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match usage::parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage::print(&error),
     };
     let (json, results) = match &cli.command {
         Command::Edit(args) => (args.report.json, edit::results_stream(args)),
@@ -73,21 +76,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Help and version as clap prints them; what is wrong with an argument in one line, as every other error.
-fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // A reader that closed the pipe has seen enough.
-        let _ = error.print();
-        return ExitCode::from(error.exit_code() as u8);
-    }
-    let text = error.to_string();
-    let said = text.split("\n\n").next().unwrap_or_default();
-    let line = said.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
-    // Standard error that can't be written leaves the exit code to say it.
-    let _ = writeln!(io::stderr(), "{line}; see `retouch --help`");
-    ExitCode::from(error.exit_code() as u8)
-}
-
 /// Runs a command; a panic, which libtorch's own errors come as, becomes an error.
 fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
     panics::note();
@@ -106,15 +94,7 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "retouch", &mut script);
-            match edit::put("-".as_ref(), &script, Overwrite::Refuse) {
-                // A reader that closed the pipe has seen enough.
-                Err(CliError::Write { source, .. })
-                    if source.kind() == io::ErrorKind::BrokenPipe =>
-                {
-                    Ok(ExitCode::SUCCESS)
-                }
-                put => done(put),
-            }
+            done(outputs::print(&script))
         }
     }));
     outcome.unwrap_or_else(|payload| Err(panics::error(payload.as_ref())))

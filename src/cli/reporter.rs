@@ -1,31 +1,16 @@
 //! The listener of an edit: shows events, keeps what the maps need, hears Ctrl-C.
 
-use std::{
-    collections::HashSet,
-    ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
 
 use image::{GrayImage, RgbImage};
 use serde_json::Value;
 
-use crate::cli::{error::CliError, screen::Screen, shown::Shown};
+use crate::cli::{interrupt::Interrupt, screen::Screen, shown::Shown};
 use crate::editing::{
     event::{EditEvent, EventSink, InstructionParsed, Pass},
     iam_edit::localization_map::Localization,
 };
 use crate::sampling::Interrupted;
-
-/// How often a run that waits for a server looks for Ctrl-C.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// Set by Ctrl-C.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 /// Shows events and keeps what the maps need.
 #[derive(Debug)]
@@ -48,40 +33,6 @@ pub(crate) struct Record {
     pub(crate) mask: Option<Arc<GrayImage>>,
     /// Pass, step and picture of each preview.
     pub(crate) previews: Vec<(Pass, usize, Arc<RgbImage>)>,
-}
-
-impl Interrupt {
-    /// Listens for Ctrl-C and for a request to end: the first stops the run within a step, the second ends the process.
-    ///
-    /// # Errors
-    /// [`CliError::Defect`] if there is a listener already.
-    pub(crate) fn listen() -> Result<Self, CliError> {
-        let interrupt = Self::default();
-        let flag = Arc::clone(&interrupt.0);
-        let listener = move || {
-            if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-        };
-        ctrlc::set_handler(listener).map_err(|error| CliError::Defect(error.to_string()))?;
-        Ok(interrupt)
-    }
-
-    /// Waits until Ctrl-C is heard.
-    pub(crate) async fn heard(&self) {
-        while self.check().is_continue() {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Breaks if Ctrl-C was heard.
-    pub(crate) fn check(&self) -> ControlFlow<Interrupted> {
-        if self.0.load(Ordering::Relaxed) {
-            ControlFlow::Break(Interrupted)
-        } else {
-            ControlFlow::Continue(())
-        }
-    }
 }
 
 impl Record {

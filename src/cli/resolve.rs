@@ -249,9 +249,15 @@ pub(crate) fn mask(
     };
     for path in &args.mask {
         let name = path.display().to_string();
-        let painted = decode::read(path, InputLimits::default()).map_err(CliError::Picture)?;
+        if is_dash(path) {
+            return Err(CliError::Usage(
+                "--mask takes a file; of pictures, only the input comes from standard input (./- is a file of that name)"
+                    .to_owned(),
+            ));
+        }
+        let painted = decode::read(path, InputLimits::default()).map_err(CliError::Mask)?;
         let (mask, note) = Mask::from_picture(&name, &painted.picture, Reading::LightPaint, image)
-            .map_err(CliError::Picture)?;
+            .map_err(CliError::Mask)?;
         for note in painted.notes.iter().chain(&note) {
             screen.warning("MASK", &note.to_string());
         }

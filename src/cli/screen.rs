@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
-use crate::cli::{error::CliError, shown::Shown};
+use crate::cli::{error::CliError, printable::printable, shown::Shown};
 use crate::editing::event::{InstructionParsed, Pass, StepReport};
 use crate::wire::event_json;
 
@@ -171,7 +171,9 @@ impl Screen {
     /// A text among the results, for people.
     pub(crate) fn text(&mut self, text: &str) {
         if self.style != Style::Json {
-            self.result_line(text.trim_end());
+            for line in text.trim_end().split('\n') {
+                self.result(line);
+            }
         }
     }
 
@@ -182,16 +184,21 @@ impl Screen {
             Style::Json => {
                 self.json(&json!({"written": {"what": what, "path": path.display().to_string()}}));
             }
-            Style::Bars | Style::Lines => self.result_line(&format!("{what}: {}", path.display())),
+            Style::Bars | Style::Lines => self.result(&format!("{what}: {}", path.display())),
         }
     }
 
-    /// Why the command failed, one line.
+    /// Why the command failed, one line, on standard error.
     pub(crate) fn failed(&mut self, error: &CliError) {
         self.end_bar();
+        let message = error.line();
         match self.style {
-            Style::Json => self.json(&json!({"error": {"message": error.line()}})),
-            Style::Bars | Style::Lines => self.line(&format!("error: {}", error.line())),
+            Style::Json => {
+                let value = json!({"reason": error.reason(), "message": message});
+                let line = json!({ "error": value }).to_string();
+                self.aside(|| writeln!(io::stderr().lock(), "{line}"));
+            }
+            Style::Bars | Style::Lines => self.line(&format!("error: {message}")),
         }
     }
 
@@ -240,7 +247,7 @@ impl Screen {
             self.bar = Some((task, bar));
         }
         let Some((_, bar)) = &self.bar else { return };
-        bar.set_message(message.to_owned());
+        bar.set_message(printable(message).into_owned());
         bar.set_position(done as u64);
         // Nobody can tell how long it takes before a part of it is done.
         bar.set_style(if done == 0 { task.at_rest() } else { task.under_way() });
@@ -274,6 +281,11 @@ impl Screen {
         self.result_line(&value.to_string());
     }
 
+    /// A line among the results, for people.
+    fn result(&mut self, line: &str) {
+        self.result_line(&printable(line));
+    }
+
     /// A line among the results. A closed pipe is no reason to fail: the files are what counts.
     fn result_line(&mut self, line: &str) {
         let results = self.results;
@@ -285,6 +297,7 @@ impl Screen {
 
     /// A line for people.
     fn line(&mut self, line: &str) {
+        let line = printable(line);
         self.aside(|| writeln!(io::stderr().lock(), "{line}"));
     }
 

@@ -1,19 +1,19 @@
 //! `retouch serve`: joins model, jobs and server, and ends them in order.
 
 use std::{
-    io::{self, Write},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{
     args::{Dtype, ModelArgs, ModelPathArg},
-    error::CliError,
-    load, panics,
+    error::{self, CliError},
+    interrupt::is_ignored,
+    load, outputs, panics,
     serve_config::{self, ServeArgs},
 };
 use crate::editing::localization_cache::LocalizationCache;
@@ -60,8 +60,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let config = serve_config::config(args)?;
     if args.print_config {
         let text = serve_config::printed(&config)?;
-        let written = io::stdout().lock().write_all(text.as_bytes());
-        written.map_err(|source| CliError::Write { path: "standard output".into(), source })?;
+        outputs::print(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -326,15 +325,18 @@ async fn drain(store: &Store, timeout: Duration, end: &mut End) {
     }
 }
 
-/// Requests to end: SIGTERM and Ctrl-C.
+/// Requests to end: SIGTERM and Ctrl-C, unless the process was started to ignore them.
 struct End {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
 }
 
 impl End {
     fn listen() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(serve_error);
+        let listen = |kind: SignalKind| {
+            let heard = !is_ignored(kind.as_raw_value());
+            heard.then(|| signal(kind).map_err(serve_error)).transpose()
+        };
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
@@ -343,19 +345,21 @@ impl End {
 
     async fn wait(&mut self) {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            () = heard(&mut self.terminate) => {}
+            () = heard(&mut self.interrupt) => {}
         }
+    }
+}
+
+/// Waits for a request of one kind, for ever where it is ignored.
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 
 /// Why the server can't start, with its causes.
 fn serve_error(error: impl std::error::Error) -> CliError {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    CliError::Serve(text)
+    CliError::Serve(error::in_one_line(&error))
 }

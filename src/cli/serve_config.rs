@@ -121,7 +121,7 @@ pub(crate) fn data_folder() -> Option<PathBuf> {
     Some(ProjectDirs::from("", "", "retouch")?.data_local_dir().join("serve"))
 }
 
-/// The environment, in which a path of digits is a path.
+/// The environment, in which a path of digits is a path, and a variable that is set to nothing is not set.
 struct Environment(Env);
 
 impl Provider for Environment {
@@ -131,7 +131,7 @@ impl Provider for Environment {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let mut data = Dict::new();
-        for (key, text) in self.0.iter() {
+        for (key, text) in self.0.iter().filter(|(_, text)| !text.is_empty()) {
             let key = key.as_str();
             let value = if TEXTS.contains(&key) {
                 Value::from(text)

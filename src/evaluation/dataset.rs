@@ -104,6 +104,7 @@ impl Dataset {
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut first_lines = HashMap::new();
         let mut items = Vec::new();
+        let text = text.trim_start_matches('\u{feff}');
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         for (index, line) in lines {
             let mut read = || {

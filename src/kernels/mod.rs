@@ -8,6 +8,7 @@ pub mod fused;
 pub mod onednn;
 mod openmp;
 pub mod spin;
+pub mod standard_output;
 pub mod transfer;
 #[cfg(target_arch = "x86_64")]
 mod vector;

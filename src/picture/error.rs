@@ -93,6 +93,21 @@ pub enum PictureError {
     /// The output is a folder, a device or the like.
     #[error("{} is not a regular file, choose another name", path.display())]
     NotAFile { path: PathBuf },
+    /// The output is standard output by another name, a pipe or a device.
+    #[error("{} is a stream, not a file that can be made", path.display())]
+    Stream { path: PathBuf },
+    /// The output is there, and may not be written to.
+    #[error(
+        "{} is write-protected, choose another name or allow it with `chmod u+w`",
+        path.display()
+    )]
+    Protected { path: PathBuf },
+    /// The file system takes no such name.
+    #[error("the name {} is too long for its folder, choose a shorter one", path.display())]
+    NameTooLong { path: PathBuf },
+    /// A link leads to itself.
+    #[error("{} is a link that leads round in a circle, choose another name", path.display())]
+    Links { path: PathBuf },
     /// The folder takes no new files.
     #[error("cannot create a file in {}, choose a folder that can be written to", path.display())]
     NotWritable { path: PathBuf, source: io::Error },

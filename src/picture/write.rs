@@ -1,37 +1,58 @@
 //! Files that are either whole or absent: written beside their place, flushed, then moved there.
 
 use std::{
-    fs,
+    fs::{self, File, Metadata, Permissions},
     io::{self, Write},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Access, access};
 use tempfile::NamedTempFile;
 
 use crate::picture::error::PictureError;
+
+/// Links that are followed from one name to the next, as Linux does.
+const MAX_LINKS: usize = 40;
+
+/// Names of what a process has open; a file that lies behind one is not that file's own name.
+const STREAMS: [&str; 5] = ["/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+
+/// Bytes that are written on trial: a disk may still take a new name when it takes no more bytes.
+const TRIAL: [u8; 4096] = [0; 4096];
 
 /// What to do with a file that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrite {
     /// Leave it, and fail.
     Refuse,
-    /// Put the new file in its place.
+    /// Put the new file in its place, with its permissions, and its owner where that is allowed.
     Replace,
 }
 
-/// Checks that a file could be written, by all that can be told beforehand; costly work then does not end in vain.
+/// Checks that a file could be written, by trying it at its real place; costly work then does not end in vain.
+///
+/// Links are followed, and need not lead to a file that is there. Nothing is left behind.
 ///
 /// # Errors
-/// [`PictureError::Exists`], [`PictureError::NotAFile`], [`PictureError::NoFolder`], [`PictureError::NotWritable`].
+/// [`PictureError::Exists`], [`PictureError::NotAFile`], [`PictureError::Stream`], [`PictureError::Protected`],
+/// [`PictureError::NameTooLong`], [`PictureError::NoFolder`], [`PictureError::NotWritable`], [`PictureError::DiskFull`],
+/// [`PictureError::Write`].
 pub fn check_target(path: &Path, overwrite: Overwrite) -> Result<(), PictureError> {
     let target = Target::of(path, overwrite)?;
-    target.begin().map(drop)
+    let mut file = target.begin()?;
+    file.write_all(&TRIAL).map_err(|source| write_error(path, source))?;
+    if target.old.is_none() {
+        let tried = File::create_new(&target.file).and_then(|_| fs::remove_file(&target.file));
+        tried.map_err(|source| write_error(path, source))?;
+    }
+    Ok(())
 }
 
 /// Writes a file in one stroke: other programs, and a person after a crash, see all of it or none.
 ///
 /// # Errors
-/// As [`check_target`], and [`PictureError::DiskFull`], [`PictureError::Write`].
+/// As [`check_target`].
 pub fn write_atomically(
     path: &Path,
     bytes: &[u8],
@@ -40,65 +61,128 @@ pub fn write_atomically(
     let target = Target::of(path, overwrite)?;
     let mut file = target.begin()?;
     let failed = |source: io::Error| write_error(path, source);
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    if let Some(old) = &target.old {
+        // Only root may give a file away; whoever else replaces another's file owns it then.
+        let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
+        file.as_file().set_permissions(old.permissions()).map_err(failed)?;
+    }
+    file.as_file().sync_all().map_err(failed)?;
     let moved = match overwrite {
         Overwrite::Refuse => file.persist_noclobber(&target.file),
         Overwrite::Replace => file.persist(&target.file),
     };
     moved.map_err(|it| failed(it.error))?;
     // The new name itself is on disk once its folder is; some file systems do not sync folders, and need not.
-    let _ = fs::File::open(&target.folder).and_then(|it| it.sync_all());
+    let _ = File::open(&target.folder).and_then(|it| it.sync_all());
     Ok(())
+}
+
+/// Where a file lies or would lie, by one name whatever links lead there; two paths of one place are one file.
+pub fn place(path: &Path) -> PathBuf {
+    let file = followed(path).unwrap_or_else(|_| path.to_owned());
+    let folder = folder_of(&file).canonicalize();
+    match (folder, file.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => file,
+    }
 }
 
 /// A place that a file may be moved to.
 struct Target {
+    /// Behind all links.
     file: PathBuf,
     folder: PathBuf,
+    /// What is there now.
+    old: Option<Metadata>,
 }
 
 impl Target {
     fn of(path: &Path, overwrite: Overwrite) -> Result<Target, PictureError> {
         // A link is followed, so that replacing changes the file it leads to, not the link.
-        let file = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        match fs::metadata(&file) {
-            Ok(found) if !found.is_file() => {
-                return Err(PictureError::NotAFile { path: path.to_owned() });
+        let file = followed(path)?;
+        let old = match fs::metadata(&file) {
+            Ok(found) => Some(found),
+            Err(error) if is_absence(&error) => None,
+            Err(error) => return Err(write_error(path, error)),
+        };
+        let path = path.to_owned();
+        let ends_as_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        match &old {
+            Some(found) if is_stream(found) => return Err(PictureError::Stream { path }),
+            Some(found) if !found.is_file() => return Err(PictureError::NotAFile { path }),
+            _ if path.file_name().is_none() || ends_as_folder => {
+                return Err(PictureError::NotAFile { path });
             }
-            Ok(_) if overwrite == Overwrite::Refuse => {
-                return Err(PictureError::Exists { path: path.to_owned() });
+            Some(_) if overwrite == Overwrite::Refuse => {
+                return Err(PictureError::Exists { path });
+            }
+            Some(found) if found.permissions().readonly() || !may_write(&file) => {
+                return Err(PictureError::Protected { path });
             }
             _ => {}
         }
-        if path.file_name().is_none() {
-            return Err(PictureError::NotAFile { path: path.to_owned() });
-        }
-        let folder = match file.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let folder = folder_of(&file);
         if !folder.is_dir() {
             return Err(PictureError::NoFolder { path: folder });
         }
-        Ok(Target { file, folder })
+        Ok(Target { file, folder, old })
     }
 
     /// Opens the unfinished file, which goes away again unless it is moved to its place.
     fn begin(&self) -> Result<NamedTempFile, PictureError> {
+        // As any new file of this user, less the umask; a temporary file's own are the owner's alone. What takes a file's
+        // place is never more open than that was.
+        let mode = self.old.as_ref().map_or(0o666, |old| old.permissions().mode() & 0o666);
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".retouch-").suffix(".part");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // As any new file of this user, less the umask; a temporary file's own are the owner's alone.
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
+        builder.prefix(".retouch-").suffix(".part").permissions(Permissions::from_mode(mode));
         let opened = builder.tempfile_in(&self.folder);
         opened.map_err(|source| match write_error(&self.folder, source) {
             PictureError::Write { path, source } => PictureError::NotWritable { path, source },
             full => full,
         })
     }
+}
+
+/// The path at the end of a chain of links, whether or not something is there.
+fn followed(path: &Path) -> Result<PathBuf, PictureError> {
+    let mut file = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if STREAMS.iter().any(|it| file.starts_with(it)) {
+            return Err(PictureError::Stream { path: path.to_owned() });
+        }
+        match fs::symlink_metadata(&file) {
+            Ok(found) if found.is_symlink() => {
+                let to = fs::read_link(&file).map_err(|source| write_error(path, source))?;
+                file = folder_of(&file).join(to);
+            }
+            Ok(_) => return Ok(file),
+            Err(error) if is_absence(&error) => return Ok(file),
+            Err(source) => return Err(write_error(path, source)),
+        }
+    }
+    Err(PictureError::Links { path: path.to_owned() })
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Whether nothing is there; that a folder on the way is none is told of the folder.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn is_stream(found: &Metadata) -> bool {
+    let kind = found.file_type();
+    kind.is_fifo() || kind.is_char_device() || kind.is_socket() || kind.is_block_device()
+}
+
+fn may_write(file: &Path) -> bool {
+    access(file, Access::WRITE_OK).is_ok()
 }
 
 fn write_error(path: &Path, source: io::Error) -> PictureError {
@@ -108,6 +192,7 @@ fn write_error(path: &Path, source: io::Error) -> PictureError {
             PictureError::DiskFull { path, source }
         }
         io::ErrorKind::AlreadyExists => PictureError::Exists { path },
+        io::ErrorKind::InvalidFilename => PictureError::NameTooLong { path },
         _ => PictureError::Write { path, source },
     }
 }

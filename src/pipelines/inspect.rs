@@ -12,8 +12,8 @@ use crate::models::{
     weights::VarPath,
 };
 use crate::pipelines::load::{self, LoadError};
-use crate::sampling::SchedulerKind;
-use crate::schedulers::config::SchedulerConfig;
+use crate::sampling::{SchedulerKind, Steps};
+use crate::schedulers::{build, config::SchedulerConfig};
 
 /// What a model is.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct Inspection {
     pub sampler: SchedulerKind,
     /// The model's own class of sampler, where another stands in for it.
     pub sampler_replaces: Option<String>,
+    /// What keeps that sampler from being used, in one line; another may be.
+    pub sampler_fault: Option<String>,
     /// The text of its `retouch.json`.
     pub retouch_json: Option<String>,
     /// What is to be known of its files.
@@ -75,10 +77,10 @@ pub struct AttentionLevel {
 }
 
 impl Inspection {
-    /// What keeps the model from being used: that its parts do not fit each other, or the first part's fault.
+    /// What keeps the model from being used: that its parts do not fit each other, the first part's fault, or its sampler's.
     pub fn fault(&self) -> Option<&str> {
         let fault = || self.parts.iter().find_map(|part| part.fault.as_deref());
-        self.misfit.as_deref().or_else(fault)
+        self.misfit.as_deref().or_else(fault).or(self.sampler_fault.as_deref())
     }
 }
 
@@ -89,8 +91,8 @@ impl Inspection {
 /// parts that do not fit each other are a [misfit](Inspection::misfit).
 pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     let snapshot = Snapshot::open(path)?;
-    let own =
-        SchedulerConfig::from_json(&snapshot.scheduler_config().to_string())?.own_sampler()?;
+    let scheduler = SchedulerConfig::from_json(&snapshot.scheduler_config().to_string())?;
+    let own = scheduler.own_sampler()?;
     let text = ClipTextConfig::from_json(&snapshot.text_config().to_string())?;
     let unet = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string())?;
     let vae = AutoencoderKlConfig::from_json(&snapshot.vae_config().to_string())?;
@@ -118,8 +120,21 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
         attention: attention(&unet, i64::from(geometry.sample_size / geometry.vae_scale_factor)),
         sampler: own.kind,
         sampler_replaces: own.replaces,
+        sampler_fault: sampler_fault(&scheduler, own.kind),
         retouch_json: snapshot.retouch_json().map(str::to_owned),
         notes: snapshot.notes().iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// Why a model's own sampler can't be used, with those that can.
+fn sampler_fault(config: &SchedulerConfig, own: SchedulerKind) -> Option<String> {
+    let one = Steps::try_from(1).expect("one step is in range");
+    let error = build::build(own, config, one).err()?;
+    let others = SchedulerKind::ALL.into_iter().filter(|it| build::build(*it, config, one).is_ok());
+    let others: Vec<&str> = others.map(SchedulerKind::name).collect();
+    Some(match others.as_slice() {
+        [] => error.to_string(),
+        _ => format!("{error}; choose another with --scheduler: {}", others.join(", ")),
     })
 }
 

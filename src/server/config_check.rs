@@ -33,6 +33,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         error: UrlError,
     },
+    /// A level of the log that can't be.
+    #[error("log.level: {0}")]
+    LogLevel(String),
     /// A key without the one that it needs.
     #[error("{key} is set, but {needs} is not")]
     Alone {
@@ -80,7 +83,7 @@ impl Config {
         }
         self.jobs.check()?;
         if let Err(error) = log_filter::parse(&self.log.level) {
-            return Err(wrong("log.level", format!("`{}`", self.log.level), error));
+            return Err(ConfigError::LogLevel(error.to_string()));
         }
         if let Some(endpoint) = &self.otlp.endpoint {
             let fault =

@@ -160,7 +160,7 @@ impl SavedLocalization {
         if text.len() as u64 > MAX_BYTES {
             return Err(LocalizationJsonError::TooLong);
         }
-        let file: File = serde_json::from_str(text)?;
+        let file: File = serde_json::from_str(text.trim_start_matches('\u{feff}'))?;
         check(&file)?;
         Ok(Self {
             image_sha256: file.image_sha256,

@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -24,13 +23,14 @@ use crate::cli::{
         state_file::{Entry, Outcome, StateFile},
     },
     error::CliError,
-    reporter::Interrupt,
-    resolve,
+    interrupt::Interrupt,
+    outputs, resolve,
     screen::Screen,
 };
-use crate::editing::EditError;
-use crate::picture::write::{self, Overwrite};
-use crate::sampling::Interrupted;
+use crate::picture::{
+    error::PictureError,
+    write::{self, Overwrite},
+};
 use crate::wire::v1::{
     self, CreateEditJobRequest, EventOptions, edit_event::Event, edit_job::State,
 };
@@ -79,12 +79,12 @@ struct Ended {
 pub(crate) fn run(args: &BatchArgs, screen: &mut Screen) -> Result<(), CliError> {
     let interrupt = Interrupt::listen()?;
     let items = manifest::read(&args.manifest)?;
-    fs::create_dir_all(&args.out)
-        .map_err(|source| CliError::Write { path: args.out.clone(), source })?;
+    outputs::make_folder("--out", &args.out)?;
     let state = RefCell::new(StateFile::open(&args.out)?);
     client::block_on(async {
         let remote = args.server.connect().await?;
         let site = Site { remote: &remote, interrupt: &interrupt };
+        interrupt.stop_cleanly();
         run_all(&Batch { site, args, state }, &items, screen).await
     })
 }
@@ -96,8 +96,13 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
     let mut failures = Vec::new();
     let mut done = 0;
     screen.edits(of);
-    while let Some(ended) = edits.next().await {
-        let Ended { id, warnings, outcome } = ended;
+    loop {
+        let ended = batch.site.interrupt.or(async { Ok(edits.next().await) }).await;
+        if ended.is_err() {
+            let left = "jobs at the server go on; the same command fetches them";
+            screen.warning("INTERRUPTED", left);
+        }
+        let Some(Ended { id, warnings, outcome }) = ended? else { break };
         done += 1;
         for v1::Warning { reason, message } in &warnings {
             screen.warning(reason, &format!("{id}: {message}"));
@@ -106,11 +111,6 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
             Ok(path) => {
                 let path = path.display().to_string();
                 screen.edited(done, of, &id, &json!({"edited": {"id": id, "path": path}}));
-            }
-            Err(error @ CliError::Edit(EditError::Interrupted(_))) => {
-                let left = "jobs at the server go on; the same command fetches them";
-                screen.warning("INTERRUPTED", left);
-                return Err(error);
             }
             // Nothing else can succeed either.
             Err(error) if stops_all(&error) => return Err(error),
@@ -138,7 +138,10 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
 fn stops_all(error: &CliError) -> bool {
     match error {
         CliError::Remote(error) => error.exit_code() == 8,
-        CliError::Write { .. } => true,
+        CliError::Write { .. }
+        | CliError::Output(PictureError::DiskFull { .. } | PictureError::NotWritable { .. }) => {
+            true
+        }
         _ => false,
     }
 }
@@ -156,9 +159,6 @@ impl Batch<'_> {
         item: &Item,
         warnings: &mut Vec<v1::Warning>,
     ) -> Result<PathBuf, CliError> {
-        if self.site.interrupt.check().is_break() {
-            return Err(EditError::Interrupted(Interrupted).into());
-        }
         // 1. What is asked, and whether it is done.
         let image = read_picture(&item.image)?;
         let mask = item.mask.as_deref().map(read_picture).transpose()?;

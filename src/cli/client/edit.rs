@@ -1,6 +1,6 @@
 //! `retouch edit --server`: the same flags, the same screen and the same files as an edit on this machine.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use bytes::Bytes;
 use image::RgbImage;
@@ -18,9 +18,11 @@ use crate::cli::{
     edit::{self, Outputs},
     effects::{self, Found},
     error::CliError,
-    maps::Subject,
+    interrupt::Interrupt,
+    maps::{MapsFolder, Subject},
+    outputs,
     replay::Replay,
-    reporter::{Interrupt, Record, Reporter},
+    reporter::{Record, Reporter},
     resolve,
     screen::Screen,
     settings_record::{self, Made},
@@ -38,18 +40,17 @@ use crate::wire::{
 };
 
 /// What came of the jobs of one edit.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Edited {
-    /// One a variant, at least one.
+    /// One a variant.
     variants: Vec<Done>,
     compared: Option<(MethodKind, Done)>,
-    record: Record,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong; nothing is written then.
+/// [`CliError`] says what is wrong; of several variants those that were made before are kept, and else nothing is written.
 pub(crate) fn run(
     args: &EditArgs,
     replay: Option<&Replay>,
@@ -74,69 +75,80 @@ pub(crate) fn run(
     edit::preserve(args, choice.shapes.is_some(), outputs.format, screen)?;
     resolve::check_texts(args.instruction(), &args.localization, &args.sampling)?;
 
-    // 2. The jobs.
+    // 2. The jobs; each file is written in one stroke, as soon as its job is done.
     let started = Instant::now();
-    let jobs = jobs(args, screen, &interrupt, file.into(), &choice, &outputs);
-    let edited = client::block_on(jobs)?;
+    let seed = args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    screen.fact("seed", &json!(seed));
+    let mut edited = Edited::default();
+    let mut reporter = Reporter::new(screen, &interrupt);
+    let typed = Typed { args, file: file.into(), choice: &choice, outputs: &outputs, seed, replay };
+    let jobs = jobs(&typed, &interrupt, &mut reporter, &mut edited);
+    let stopped = client::block_on(jobs).err();
+    let record = reporter.into_record();
     let seconds = started.elapsed().as_secs_f64();
 
-    // 3. Everything is written at the end, each file in one stroke.
-    let first = &edited.variants[0].file;
-    if let Some(replay) = replay {
-        replay.check_answer(first, screen)?;
-    }
-    for (path, done) in outputs.paths.iter().zip(&edited.variants) {
-        edit::put(path, &done.file, outputs.overwrite)?;
-        screen.written("edited", path);
-    }
-    if let Some(replay) = replay {
-        replay.compare(first, screen)?;
-    }
-    write_maps(args, screen, &picture, &outputs, &edited)?;
+    // 3. What was seen on the way, of a run that was stopped too.
+    let maps = outputs.maps.as_ref().filter(|_| !edited.variants.is_empty());
+    let sheet = maps.map(|folder| write_maps(args, &picture, folder, &edited, &record));
+    outputs.finish(edited.variants.len(), sheet, stopped, screen)?;
     screen.fact("seconds", &json!((seconds * 10.0).round() / 10.0));
     Ok(())
 }
 
-async fn jobs(
-    args: &EditArgs,
-    screen: &mut Screen,
-    interrupt: &Interrupt,
+/// What was typed, read and checked.
+struct Typed<'a> {
+    args: &'a EditArgs,
     file: Bytes,
-    choice: &MaskChoice,
-    outputs: &Outputs,
-) -> Result<Edited, CliError> {
+    choice: &'a MaskChoice,
+    outputs: &'a Outputs,
+    seed: u64,
+    replay: Option<&'a Replay>,
+}
+
+async fn jobs(
+    typed: &Typed<'_>,
+    interrupt: &Interrupt,
+    reporter: &mut Reporter<'_>,
+    edited: &mut Edited,
+) -> Result<(), CliError> {
+    let Typed { args, outputs, seed, .. } = *typed;
+
     // 1. The request.
     let remote = args.server.connect().await?;
-    let seed = args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    screen.fact("seed", &json!(seed));
-    let image = request::image(file, &remote).await?;
+    let image = request::image(typed.file.clone(), &remote).await?;
     let spec = request::spec(args, image, outputs.format, seed);
-    let plan = MaskPlan::of(choice, &remote).await?;
+    let plan = MaskPlan::of(typed.choice, &remote).await?;
     let site = Site { remote: &remote, interrupt };
+    interrupt.stop_cleanly();
 
-    // 2. The first job, shown as an edit on this machine.
-    let mut reporter = Reporter::new(screen, interrupt);
-    let first = site.run(spec.clone(), &plan, Telling::Edit, Some(&mut reporter)).await?;
-
-    // 3. Variants of it, with its localization.
-    let (next, plan) = after(spec, &plan, &first);
-    let next = EditSpec { localize_seed: next.localize_seed.or(Some(seed)), ..next };
-    let mut variants = vec![first];
-    for index in 1..u64::from(args.variants) {
-        let seed = Some(seed.wrapping_add(index));
-        let variant = EditSpec { seed, ..next.clone() };
-        variants.push(site.run(variant, &plan, Telling::Variant, Some(&mut reporter)).await?);
+    // 2. The first job, shown as an edit on this machine; then variants of it, with its localization.
+    let (mut next, mut next_plan) = (spec, plan);
+    for (index, path) in outputs.paths.iter().enumerate() {
+        let telling = if index == 0 { Telling::Edit } else { Telling::Variant };
+        let variant = EditSpec { seed: Some(seed.wrapping_add(index as u64)), ..next.clone() };
+        let done = site.run(variant, &next_plan, telling, Some(reporter)).await?;
+        let replay = typed.replay.filter(|_| index == 0);
+        if let Some(replay) = replay {
+            replay.check_answer(&done.file, reporter.screen())?;
+        }
+        outputs::put(path, &done.file, outputs.overwrite)?;
+        reporter.screen().written("edited", path);
+        if let Some(replay) = replay {
+            replay.compare(&done.file, reporter.screen())?;
+        }
+        if index == 0 {
+            (next, next_plan) = after(next, &next_plan, &done);
+            next.localize_seed.get_or_insert(seed);
+        }
+        edited.variants.push(done);
     }
 
-    // 4. The same edit by another method, silently.
-    let compared = match args.compare.map(MethodKind::from) {
-        Some(method) => {
-            let spec = request::compared(&next, method);
-            Some((method, compare(site, spec, &plan, method).await?))
-        }
-        None => None,
-    };
-    Ok(Edited { variants, compared, record: reporter.into_record() })
+    // 3. The same edit by another method, silently.
+    if let Some(method) = args.compare.map(MethodKind::from) {
+        let spec = request::compared(&next, method);
+        edited.compared = Some((method, compare(site, spec, &next_plan, method).await?));
+    }
+    Ok(())
 }
 
 /// The spec of what follows on a job, and who decides the mask there.
@@ -172,12 +184,11 @@ async fn compare(
 
 fn write_maps(
     args: &EditArgs,
-    screen: &mut Screen,
     picture: &Decoded,
-    outputs: &Outputs,
+    folder: &MapsFolder,
     edited: &Edited,
-) -> Result<(), CliError> {
-    let Some(folder) = &outputs.maps else { return Ok(()) };
+    record: &Record,
+) -> Result<PathBuf, CliError> {
     let size = picture.picture.size();
     let decoded = |done| decoded(done, size);
     let results = edited.variants.iter().map(decoded).collect::<Result<Vec<_>, _>>()?;
@@ -194,9 +205,7 @@ fn write_maps(
         comparisons: compared.chain(variants).collect(),
         settings: facts(&edited.variants[0]),
     };
-    let sheet = folder.write(&subject, &edited.record)?;
-    screen.written("contact sheet", &sheet);
-    Ok(())
+    folder.write(&subject, record)
 }
 
 /// A result, which has the input's size.

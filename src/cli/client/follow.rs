@@ -5,10 +5,8 @@ use tonic::{Status, Streaming};
 use crate::cli::{
     client::{connect::Remote, retry::Retry},
     error::CliError,
-    reporter::Interrupt,
+    interrupt::Interrupt,
 };
-use crate::editing::EditError;
-use crate::sampling::Interrupted;
 use crate::wire::v1::{
     CreateEditJobRequest, EditEvent, EventOptions, WatchEditJobRequest, edit_event::Event,
     edit_job::State,
@@ -75,14 +73,10 @@ impl<'a> Follow<'a> {
     /// The next event; `None` after the terminal state.
     ///
     /// # Errors
-    /// What the server says, once another try can't help; [`EditError::Interrupted`] on Ctrl-C.
+    /// What the server says, once another try can't help; [`crate::editing::EditError::Interrupted`] on Ctrl-C.
     pub(crate) async fn next(&mut self) -> Result<Option<EditEvent>, CliError> {
         let interrupt = self.interrupt;
-        tokio::select! {
-            biased;
-            () = interrupt.heard() => Err(EditError::Interrupted(Interrupted).into()),
-            event = self.read() => event,
-        }
+        interrupt.or(self.read()).await
     }
 
     async fn read(&mut self) -> Result<Option<EditEvent>, CliError> {

@@ -11,16 +11,14 @@ use crate::cli::{
         jobs_table, request,
         run::Site,
     },
-    edit,
     error::CliError,
-    reporter::{Interrupt, Reporter},
+    interrupt::Interrupt,
+    outputs,
+    reporter::Reporter,
     resolve,
     screen::{Screen, Stream},
 };
-use crate::picture::{
-    size::Size,
-    write::{self, Overwrite},
-};
+use crate::picture::{size::Size, write::Overwrite};
 use crate::wire::v1::{
     self, AcceptMask, EditJob, EventOptions, ListEditJobsRequest, edit_job::State,
     mask_decision::Decision,
@@ -105,19 +103,20 @@ async fn list(remote: &Remote, args: &ListArgs, screen: &mut Screen) -> Result<(
 async fn watch(args: &WatchArgs, screen: &mut Screen) -> Result<(), CliError> {
     let interrupt = Interrupt::listen()?;
     let overwrite = if args.force { Overwrite::Replace } else { Overwrite::Refuse };
-    if let Some(output) = args.output.as_deref().filter(|it| !resolve::is_dash(it)) {
-        write::check_target(output, overwrite).map_err(CliError::Output)?;
+    if let Some(output) = &args.output {
+        outputs::check(output, overwrite)?;
     }
     let remote = args.of.call.server.connect().await?;
     let site = Site { remote: &remote, interrupt: &interrupt };
     // Nobody sees the previews.
     let options = EventOptions { preview_every: Some(0), ..EventOptions::default() };
     let name = args.of.full();
+    interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
     site.watch(&name, Some(options), &mut reporter).await?;
     if let Some(output) = &args.output {
         let bytes = site.result(&remote.job(&name).await?).await?;
-        edit::put(output, &bytes, overwrite)?;
+        outputs::put(output, &bytes, overwrite)?;
         screen.written("edited", output);
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::cli::printable::printable;
 use crate::wire::{
     message_json,
     v1::{EditJob, edit_job::State},
@@ -46,16 +47,11 @@ pub(crate) fn table(jobs: &[EditJob], columns: Option<usize>) -> String {
 
 /// A text in one line of so many columns.
 fn cut(text: &str, columns: usize) -> String {
-    let plain = plain(text);
+    let plain = printable(text);
     if plain.chars().count() <= columns {
-        return plain;
+        return plain.into_owned();
     }
     plain.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
-}
-
-/// A text that other people wrote, without what would move the cursor.
-fn plain(text: &str) -> String {
-    text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 
 /// All that a person wants to know of a job, a fact a line.
@@ -63,7 +59,7 @@ pub(crate) fn details(job: &EditJob) -> String {
     let mut text = String::new();
     let mut fact = |label: &str, value: String| {
         if !value.is_empty() {
-            writeln!(text, "{label:<12} {}", plain(&value)).expect("a text can be written to");
+            writeln!(text, "{label:<12} {}", printable(&value)).expect("a text can be written to");
         }
     };
     fact("job", job.name.clone());

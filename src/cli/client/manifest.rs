@@ -56,6 +56,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Item>, CliError> {
     let text = fs::read_to_string(path).map_err(|error| refuse(name.clone(), error.to_string()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let (mut items, mut ids) = (Vec::new(), HashSet::new());
+    let text = text.trim_start_matches('\u{feff}');
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let place = || format!("{name}:{}", index + 1);
         let item = item(line, folder).map_err(|reason| refuse(place(), reason))?;

@@ -105,6 +105,18 @@ impl Refusal {
 }
 
 impl RemoteError {
+    /// The server's reason, in upper snake case.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Unreachable { .. } => "SERVER_UNREACHABLE",
+            Self::Refused(refusal) | Self::Failed(refusal) if !refusal.reason.is_empty() => {
+                &refusal.reason
+            }
+            Self::Refused(_) | Self::Failed(_) => "CONNECTION_FAILED",
+            Self::Garbled(_) => "ANSWER_UNUSABLE",
+        }
+    }
+
     /// The exit code, as the help lists them.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

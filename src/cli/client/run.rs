@@ -14,7 +14,8 @@ use crate::cli::{
         request::MaskPlan,
     },
     error::CliError,
-    reporter::{Interrupt, Reporter},
+    interrupt::Interrupt,
+    reporter::Reporter,
 };
 use crate::editing::EditError;
 use crate::wire::v1::{
@@ -76,8 +77,12 @@ impl Site<'_> {
         if proposed.is_none() && plan.picks_from_found() {
             return Err(CliError::Edit(EditError::NothingFound));
         }
-        let job = self.remote.job(follow.job()).await?;
-        let file = self.result(&job).await?;
+        let fetch = async {
+            let job = self.remote.job(follow.job()).await?;
+            let file = self.result(&job).await?;
+            Ok((job, file))
+        };
+        let (job, file) = self.interrupt.or(fetch).await?;
         Ok(Done { job, proposed, file })
     }
 

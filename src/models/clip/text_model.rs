@@ -121,8 +121,11 @@ impl ClipTextConfig {
 impl ClipTextModel {
     /// Reads the encoder's tensors, whose keys may begin with `text_model`.
     pub fn new(vs: &VarPath<'_>, config: &ClipTextConfig) -> Self {
-        // A part of the class with a projection, which nothing here reads.
-        vs.ignore("text_projection.weight");
+        // Parts of the classes with a projection, and of a whole CLIP, which nothing here reads.
+        for name in ["text_projection.weight", "visual_projection.weight", "logit_scale"] {
+            vs.ignore(name);
+        }
+        vs.ignore_under("vision_model");
         let bare = vs.contains("embeddings.token_embedding.weight");
         let vs = if bare { vs.clone() } else { vs / "text_model" };
         let embeddings = &vs / "embeddings";

@@ -301,9 +301,11 @@ fn places(text: &str, offsets: &[(usize, usize)]) -> Vec<Range<usize>> {
     places.collect()
 }
 
+/// The text of a file, without the mark that some editors put before it.
 fn read(path: &Path) -> Result<String, TokenizerError> {
-    fs::read_to_string(path)
-        .map_err(|source| TokenizerError::Unreadable { path: path.to_owned(), source })
+    let text = fs::read_to_string(path)
+        .map_err(|source| TokenizerError::Unreadable { path: path.to_owned(), source })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn read_json(path: &Path) -> Result<Value, TokenizerError> {

@@ -8,18 +8,25 @@ use crate::models::{clip::tokenizer::TokenizerError, weights::error::WeightsErro
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Nothing is there.
-    #[error("no model at {}: expected a folder with model_index.json, or a .safetensors file", path.display())]
+    #[error(
+        "no model at {}: expected a folder with model_index.json, or a .safetensors file{}",
+        path.display(), after(hint.as_deref())
+    )]
     NotFound {
         /// The path.
         path: PathBuf,
+        /// What it seems to be, and what to do about it.
+        hint: Option<String>,
     },
     /// The folder lacks files.
-    #[error("the model in {} lacks `{}`", path.display(), files.join("`, `"))]
+    #[error("the model in {} lacks `{}`; {hint}", path.display(), files.join("`, `"))]
     Missing {
         /// The folder.
         path: PathBuf,
         /// Every file that is missing, by its path in the folder.
         files: Vec<String>,
+        /// What is there instead, and what to do about it.
+        hint: String,
     },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
@@ -31,7 +38,7 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// A file is not what its name says.
-    #[error("{} is not readable: {reason}", path.display())]
+    #[error("{} is not readable: {reason}; download it again, or correct it", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -64,4 +71,9 @@ pub enum SnapshotError {
     /// The tokenizer cannot be had.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+}
+
+/// A hint behind a message.
+fn after(hint: Option<&str>) -> String {
+    hint.map(|it| format!("; {it}")).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 pub mod error;
 pub mod part;
 
+mod elsewhere;
 mod foreign;
 mod ldm;
 mod ldm_config;
@@ -89,7 +90,7 @@ impl Snapshot {
         } else if path.is_file() {
             Self::open_file(path)
         } else {
-            Err(SnapshotError::NotFound { path: path.to_owned() })
+            Err(SnapshotError::NotFound { path: path.to_owned(), hint: elsewhere::of_name(path) })
         }
     }
 
@@ -200,10 +201,9 @@ impl Snapshot {
     fn open_folder(path: &Path) -> Result<Self, SnapshotError> {
         let index_path = path.join("model_index.json");
         if !index_path.is_file() {
-            return Err(SnapshotError::Missing {
-                path: path.to_owned(),
-                files: vec!["model_index.json".to_owned()],
-            });
+            let files = vec!["model_index.json".to_owned()];
+            let hint = elsewhere::of_folder(path);
+            return Err(SnapshotError::Missing { path: path.to_owned(), files, hint });
         }
         // 1. What it is, so that a model of another kind is not asked for files that it never has.
         let index = read_json(&index_path)?;
@@ -219,13 +219,13 @@ impl Snapshot {
         }
         // 2. Whether it is whole.
         let vae = config(path, "vae/config.json")?;
-        let text = config(path, "text_encoder/config.json")?;
+        let text = config(path, "text_encoder/config.json")?.map(text_config);
         let scheduler = config(path, "scheduler/scheduler_config.json")?;
-        let files = missing(path)?;
+        let (files, hint) = missing(path)?;
         let (Some(unet), Some(vae), Some(text), Some(scheduler), []) =
             (unet, vae, text, scheduler, &*files)
         else {
-            return Err(SnapshotError::Missing { path: path.to_owned(), files });
+            return Err(SnapshotError::Missing { path: path.to_owned(), files, hint });
         };
         let retouch = path.join("retouch.json");
         let retouch = if retouch.is_file() { Some(read(&retouch)?) } else { None };
@@ -304,8 +304,8 @@ impl Display for Note {
     }
 }
 
-/// The file names that a snapshot folder lacks, all of them.
-fn missing(path: &Path) -> Result<Vec<String>, SnapshotError> {
+/// The file names that a snapshot folder lacks, all of them, and what to do about it.
+fn missing(path: &Path) -> Result<(Vec<String>, String), SnapshotError> {
     let configs = [
         "unet/config.json",
         "vae/config.json",
@@ -314,10 +314,12 @@ fn missing(path: &Path) -> Result<Vec<String>, SnapshotError> {
     ];
     let mut files: Vec<String> =
         configs.iter().filter(|it| !path.join(it).is_file()).map(ToString::to_string).collect();
+    let mut hints = Vec::new();
     for part in Part::ALL {
         match find::find(&path.join(part.folder())) {
             Ok(_) => {}
-            Err(WeightsError::NoWeights { expected, .. }) => {
+            Err(WeightsError::NoWeights { expected, hint, .. }) => {
+                hints.extend(hint.map(|it| format!("in {part}, {it}")));
                 let name =
                     if part == Part::TextEncoder { expected.last() } else { expected.first() };
                 files.extend(name.map(|it| format!("{part}/{it}")));
@@ -333,7 +335,17 @@ fn missing(path: &Path) -> Result<Vec<String>, SnapshotError> {
         let names = ["vocab.json", "merges.txt"];
         files.extend(names.iter().filter(|it| !has(it)).map(|it| format!("tokenizer/{it}")));
     }
-    Ok(files)
+    let hint = if hints.is_empty() { elsewhere::of_gaps(path) } else { hints.join("; ") };
+    Ok((files, hint))
+}
+
+/// The text encoder's configuration; in that of a whole CLIP it is a part (transformers: `CLIPTextConfig.from_pretrained`).
+fn text_config(mut config: Value) -> Value {
+    let is_whole = config.get("model_type").and_then(Value::as_str) == Some("clip");
+    match config.get_mut("text_config") {
+        Some(text) if is_whole && text.is_object() => text.take(),
+        _ => config,
+    }
 }
 
 /// A configuration file of a folder, if it is there.
@@ -373,7 +385,16 @@ fn quote_constants(json: &str) -> String {
     pieces.join("\"")
 }
 
+/// The text of a file, without the mark that some editors put before it.
 fn read(path: &Path) -> Result<String, SnapshotError> {
-    fs::read_to_string(path)
-        .map_err(|source| SnapshotError::Unreadable { path: path.to_owned(), source })
+    let bytes = fs::read(path)
+        .map_err(|source| SnapshotError::Unreadable { path: path.to_owned(), source })?;
+    let text = String::from_utf8(bytes).map_err(|error| SnapshotError::Malformed {
+        path: path.to_owned(),
+        reason: match error.as_bytes() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16, expected UTF-8".to_owned(),
+            _ => "it is not UTF-8 text".to_owned(),
+        },
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

@@ -12,16 +12,21 @@ use tch::Kind;
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The folder holds no weights under any of the names that diffusers and transformers give them.
-    #[error("no weights in {}: expected `{}`", folder.display(), expected.join("` or `"))]
+    #[error(
+        "no weights in {}: expected `{}`{}",
+        folder.display(), expected.join("` or `"), hint.as_deref().map(|it| format!("; {it}")).unwrap_or_default()
+    )]
     NoWeights {
         /// The folder of the model part.
         folder: PathBuf,
         /// The file names that were looked for.
         expected: Vec<String>,
+        /// What is there instead, and what to do about it.
+        hint: Option<String>,
     },
     /// The weights are a pickle.
     #[error(
-        "{0} is a pickle, which can run code when it is read; convert it once with: python -c \"import torch, \
+        "{0} is a pickle, which can run code when it is read; take the model's .safetensors file, or convert it once with: python -c \"import torch, \
          safetensors.torch as s; w = torch.load('{0}', weights_only=True); s.save_file({{k: v.contiguous().clone() \
          for k, v in w.get('state_dict', w).items() if torch.is_tensor(v)}}, '{1}')\"",
         path.display(), path.with_extension("safetensors").display()
@@ -39,8 +44,18 @@ pub enum WeightsError {
         #[source]
         source: io::Error,
     },
+    /// The file is of another kind than its name says.
+    #[error("{} is {kind}, not a safetensors file; {remedy}", path.display())]
+    OtherKind {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// The file is not what its name says: too short, or with a header that lies.
-    #[error("{} is truncated or not a safetensors file: {reason}", path.display())]
+    #[error("{} is truncated or not a safetensors file: {reason}; download it again", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -56,7 +71,10 @@ pub enum WeightsError {
         reason: String,
     },
     /// Shards that the index names are not beside it.
-    #[error("{} names shards that are not there: `{}`", index.display(), missing.join("`, `"))]
+    #[error(
+        "{} names shards that are not there: `{}`; download them into the same folder",
+        index.display(), missing.join("`, `")
+    )]
     NoShards {
         /// The index file.
         index: PathBuf,

@@ -15,7 +15,10 @@ use safetensors::{Dtype, tensor::Metadata};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::kernels::transfer::Staging;
-use crate::models::weights::error::WeightsError;
+use crate::models::weights::{
+    error::WeightsError,
+    recognize::{LOOK, recognize},
+};
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
@@ -102,6 +105,13 @@ impl WeightsFile {
         let malformed = |reason: String| WeightsError::Malformed { path: path.to_owned(), reason };
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
+        let mut start = vec![0; LOOK.min(length as usize)];
+        file.read_exact_at(&mut start, 0).map_err(unreadable)?;
+        // What begins as a header does is judged by the header.
+        let has_header = start.get(LENGTH_BYTES as usize) == Some(&b'{');
+        if let Some((kind, remedy)) = recognize(&start).filter(|_| !has_header) {
+            return Err(WeightsError::OtherKind { path: path.to_owned(), kind, remedy });
+        }
         if length < LENGTH_BYTES {
             return Err(malformed(format!("it has {length} bytes")));
         }
@@ -109,9 +119,12 @@ impl WeightsFile {
         file.read_exact_at(&mut header_length, 0).map_err(unreadable)?;
         let header_length = u64::from_le_bytes(header_length);
         if header_length > HEADER_CAP.min(length - LENGTH_BYTES) {
-            return Err(malformed(format!(
-                "a header of {header_length} bytes in a file of {length}"
-            )));
+            let reason = if has_header {
+                format!("its header has {header_length} bytes, it has {length}")
+            } else {
+                "it does not begin with a header".to_owned()
+            };
+            return Err(malformed(reason));
         }
         let mut header = vec![0; header_length as usize];
         file.read_exact_at(&mut header, LENGTH_BYTES).map_err(unreadable)?;

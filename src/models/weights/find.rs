@@ -13,10 +13,13 @@ const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
 
 /// Variants of a file, the first that is there being read.
 ///
-/// The plain file goes before the half-precision one whatever the dtype asked for: a half-precision variant is the plain
+/// The plain file goes before the half-precision ones whatever the dtype asked for: a half-precision variant is the plain
 /// file rounded, so rounding here gives the same fp16 tensors, bf16 ones that were rounded once instead of twice, and
-/// one model folder means one set of weights.
-const VARIANTS: [&str; 2] = ["", ".fp16"];
+/// one model folder means one set of weights. Of two half-precision ones that with more digits goes first.
+const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
+
+/// What some editors put before a text.
+const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// Endings of files that torch writes as pickles.
 const PICKLES: [&str; 4] = ["bin", "ckpt", "pt", "pth"];
@@ -60,6 +63,7 @@ pub(in crate::models) fn find(path: &Path) -> Result<Found, WeightsError> {
         None => WeightsError::NoWeights {
             folder: path.to_owned(),
             expected: STEMS.map(|it| format!("{it}.safetensors")).to_vec(),
+            hint: hint(path),
         },
     })
 }
@@ -80,8 +84,8 @@ fn shards(index: &Path) -> Result<Found, WeightsError> {
         |reason: String| WeightsError::MalformedIndex { path: index.to_owned(), reason };
     let text = fs::read(index)
         .map_err(|source| WeightsError::Unreadable { path: index.to_owned(), source })?;
-    let Index { weight_map } =
-        serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+    let Index { weight_map } = serde_json::from_slice(text.strip_prefix(BOM).unwrap_or(&text))
+        .map_err(|error| malformed(error.to_string()))?;
     let names: BTreeSet<&String> = weight_map.values().collect();
     if let Some(name) = names.iter().find(|it| Path::new(it).file_name() != Some(it.as_ref())) {
         return Err(malformed(format!("`{name}` is not a file name")));
@@ -105,11 +109,33 @@ fn shards(index: &Path) -> Result<Found, WeightsError> {
 
 /// The first pickle of weights in a folder.
 fn pickle_in(folder: &Path) -> Option<PathBuf> {
-    let mut pickles: Vec<PathBuf> = fs::read_dir(folder)
-        .ok()?
-        .filter_map(|it| Some(it.ok()?.path()))
-        .filter(|it| is_pickle(it))
-        .collect();
-    pickles.sort();
-    pickles.into_iter().next()
+    files_in(folder).into_iter().find(|it| is_pickle(it))
+}
+
+/// What lies in a folder in the place of weights, and what to do about it.
+fn hint(folder: &Path) -> Option<String> {
+    let names =
+        files_in(folder).into_iter().filter_map(|it| it.file_name()?.to_str().map(str::to_owned));
+    let names: Vec<String> = names.collect();
+    let ends = |ending: &str| names.iter().find(|it| it.ends_with(ending));
+    if let Some(name) = ends(".incomplete") {
+        return Some(format!("`{name}` is a download that has not ended; run it again"));
+    }
+    if let Some(name) = ends(".safetensors") {
+        let [stem, _] = STEMS;
+        return Some(format!(
+            "`{name}` is a variant that is not read by itself; name it `{stem}.safetensors` if it is meant"
+        ));
+    }
+    let others = [".gguf", ".onnx", ".msgpack", ".h5", ".ckpt.index", ".tflite"];
+    let name = others.iter().find_map(|it| ends(it))?;
+    Some(format!("`{name}` is of a kind that is not read"))
+}
+
+/// The files in a folder, sorted.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries.filter_map(|it| Some(it.ok()?.path())).collect();
+    files.sort();
+    files
 }

@@ -4,6 +4,7 @@ pub mod error;
 pub(in crate::models) mod file;
 pub(in crate::models) mod find;
 mod names;
+mod recognize;
 
 use std::{
     cell::RefCell,
@@ -236,6 +237,13 @@ impl VarPath<'_> {
     /// Says that `name` under this path, if it is there, is rightly not used.
     pub fn ignore(&self, name: &str) {
         self.checkpoint.taken.borrow_mut().insert(self.key(name));
+    }
+
+    /// The same of every tensor under `name`.
+    pub fn ignore_under(&self, name: &str) {
+        let prefix = format!("{}.", self.key(name));
+        let keys = self.checkpoint.tensors.keys().filter(|it| it.starts_with(&prefix));
+        self.checkpoint.taken.borrow_mut().extend(keys.cloned());
     }
 
     /// The dtype that tensors come in.

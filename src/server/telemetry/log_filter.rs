@@ -9,7 +9,9 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 #[derive(Debug, thiserror::Error)]
 pub enum LogFilterError {
     /// A word that is neither a level nor a target with one.
-    #[error("`{directive}` is not a level (off, error, warn, info, debug, trace) nor TARGET=LEVEL")]
+    #[error(
+        "`{directive}` has no level: off, error, warn, info, debug or trace, alone or as TARGET=LEVEL"
+    )]
     Directive {
         /// The word.
         directive: String,

@@ -244,9 +244,8 @@ fn inspect_shows_that_parts_do_not_fit_each_other() {
         .stdout(contains("usable       no"))
         .stderr(contains("`hidden_size` of text_encoder is 24"));
     let run = desk.retouch(["inspect", "--model", "mixed", "--json"]).assert().code(5);
-    // A line of what was found, and one of the error.
-    let lines = String::from_utf8(run.get_output().stdout.clone()).unwrap();
-    let found: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    // What was found; the error is on standard error.
+    let found: Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
     assert_eq!(found["usable"], false);
     assert!(found["misfit"].as_str().unwrap().contains("take all parts from one model"));
 }
@@ -261,7 +260,7 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 }
 
 /// A copy of the demo model.
-fn model(desk: &Desk, name: &str) -> std::path::PathBuf {
+pub(super) fn model(desk: &Desk, name: &str) -> std::path::PathBuf {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-model");
     let to = desk.path(name);
     for part in ["", "scheduler", "text_encoder", "tokenizer", "unet", "vae"] {

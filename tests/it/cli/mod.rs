@@ -12,12 +12,18 @@ mod cut_texts;
 mod journal;
 // Masks, boxes, clusters and what they leave untouched.
 mod masks;
+// What is said, and where.
+mod messages;
+// Where results go.
+mod outputs;
 // What of a picture comes back.
 mod pictures;
 // Pictures that are made again from their own files.
 mod records;
 // Localizations that were saved, and edits they are not about.
 mod saved;
+// Ctrl-C and its like.
+mod signals;
 
 use std::{
     fs,

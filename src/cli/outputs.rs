@@ -1,0 +1,111 @@
+//! Where results go, and that they can go there: tried before any work.
+
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::cli::{error::CliError, resolve};
+use crate::kernels::standard_output;
+use crate::picture::{
+    error::PictureError,
+    write::{self, Overwrite},
+};
+
+/// Checks that a result could be written to a file, or to standard output for `-`.
+///
+/// # Errors
+/// [`CliError::Output`], [`CliError::Write`], and [`CliError::Usage`] where a terminal would get a picture.
+pub(crate) fn check(path: &Path, overwrite: Overwrite) -> Result<(), CliError> {
+    if !resolve::is_dash(path) {
+        return write::check_target(path, overwrite).map_err(CliError::Output);
+    }
+    check_open()?;
+    if io::stdout().is_terminal() {
+        return Err(CliError::Usage(
+            "standard output is a terminal, which shows no picture; give -o FILE, or a pipe or > FILE after the command"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses two results of one place, or one in the place of a file that the command reads.
+///
+/// # Errors
+/// [`CliError::Usage`] names the file.
+pub(crate) fn check_distinct<'a>(
+    outputs: impl IntoIterator<Item = &'a PathBuf>,
+    inputs: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<(), CliError> {
+    let is_file = |it: &&PathBuf| !resolve::is_dash(it);
+    let mut taken: Vec<PathBuf> =
+        inputs.into_iter().filter(is_file).map(|it| write::place(it)).collect();
+    for output in outputs.into_iter().filter(is_file) {
+        let place = write::place(output);
+        if taken.contains(&place) {
+            return Err(CliError::Usage(format!(
+                "{} is a file that this command reads or writes already; choose another name",
+                output.display()
+            )));
+        }
+        taken.push(place);
+    }
+    Ok(())
+}
+
+/// Makes a folder that a flag names, and those above it.
+///
+/// # Errors
+/// [`CliError::Usage`] for `-`, [`CliError::Write`].
+pub(crate) fn make_folder(flag: &str, path: &Path) -> Result<(), CliError> {
+    if resolve::is_dash(path) {
+        return Err(CliError::Usage(format!("{flag} takes a folder, not standard output")));
+    }
+    fs::create_dir_all(path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            let why = format!("a file is in the way; choose another folder for {flag}");
+            CliError::Write { path: path.to_owned(), source: io::Error::other(why) }
+        }
+        io::ErrorKind::InvalidFilename => {
+            CliError::Output(PictureError::NameTooLong { path: path.to_owned() })
+        }
+        _ => CliError::Write { path: path.to_owned(), source },
+    })
+}
+
+/// Writes a result in one stroke, or standard output for `-`.
+///
+/// # Errors
+/// [`CliError::Output`] or [`CliError::Write`].
+pub(crate) fn put(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(), CliError> {
+    if resolve::is_dash(path) {
+        check_open()?;
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        return written
+            .map_err(|source| CliError::Write { path: "standard output".into(), source });
+    }
+    write::write_atomically(path, bytes, overwrite).map_err(CliError::Output)
+}
+
+/// Prints a command's result on standard output. A reader that closed the pipe has seen enough.
+///
+/// # Errors
+/// [`CliError::Write`].
+pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
+    match put("-".as_ref(), bytes, Overwrite::Refuse) {
+        Err(CliError::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        put => put,
+    }
+}
+
+/// Refuses a standard output that was closed before the process began, in whose place Rust puts one that loses all.
+fn check_open() -> Result<(), CliError> {
+    if standard_output::was_open() {
+        return Ok(());
+    }
+    let source = io::Error::other("it is closed; give -o FILE, or leave it open");
+    Err(CliError::Write { path: "standard output".into(), source })
+}

@@ -1,0 +1,104 @@
+//! What is wrong with the arguments, in one line as every other error, with the remedy.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use clap::{
+    Command, CommandFactory, FromArgMatches,
+    builder::{OsStr, Resettable},
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use serde_json::json;
+
+use crate::cli::{args::Cli, printable::printable};
+use crate::jobs::fault::Reason;
+
+/// Reads the arguments and the environment; a variable that is set to nothing is not set.
+///
+/// # Errors
+/// What is wrong with them, or that help is wanted.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    let matches = without_empty_variables(Cli::command()).try_get_matches()?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn without_empty_variables(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|it| it.is_empty()) {
+            arg.env(Resettable::<OsStr>::Reset)
+        } else {
+            arg
+        }
+    });
+    command.mut_subcommands(without_empty_variables)
+}
+
+/// Prints help and version as clap has them, and what is wrong with an argument in one line: as JSON where that is asked for.
+pub(crate) fn print(error: &clap::Error) -> ExitCode {
+    let code = ExitCode::from(error.exit_code() as u8);
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // A reader that closed the pipe has seen enough.
+        let _ = error.print();
+        return code;
+    }
+    let typed: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let message = message(error, &typed);
+    let line = if typed.iter().take_while(|it| *it != "--").any(|it| it == "--json") {
+        let reason = Reason::InvalidArgument.name();
+        json!({"error": {"reason": reason, "message": message}}).to_string()
+    } else {
+        format!("error: {}", printable(&message))
+    };
+    // Standard error that can't be written leaves the exit code to say it.
+    let _ = writeln!(io::stderr(), "{line}");
+    code
+}
+
+fn message(error: &clap::Error, typed: &[OsString]) -> String {
+    let text = error.to_string();
+    let said = text.split("\n\n").next().unwrap_or_default();
+    let said = said.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    let hint = dashed(error, typed).map(|it| {
+        format!(
+            "; `{it}` begins with a dash: write ./{it} for a file, and -- before a text that is no option",
+        )
+    });
+    let similar =
+        text_of(error, ContextKind::SuggestedArg).map(|it| format!("; did you mean {it}?"));
+    format!("{said}{}; see `retouch --help`", hint.or(similar).unwrap_or_default())
+}
+
+/// What was taken for an option, though it looks like the name of a file or an instruction.
+fn dashed(error: &clap::Error, typed: &[OsString]) -> Option<String> {
+    let named = text_of(error, ContextKind::InvalidArg).unwrap_or_default();
+    let is_meant = |it: &str| match error.kind() {
+        ErrorKind::UnknownArgument => it.starts_with(&named),
+        // An option whose value seems to be the next option.
+        ErrorKind::InvalidValue => {
+            text_of(error, ContextKind::InvalidValue).is_some_and(|it| it.is_empty())
+        }
+        _ => false,
+    };
+    let candidates = typed.iter().filter_map(|it| it.to_str()).take_while(|it| *it != "--");
+    candidates
+        .filter(|it| it.starts_with('-') && it.len() > 2)
+        .filter(|it| {
+            !it.starts_with("--") || it.contains(char::is_whitespace) || Path::new(it).exists()
+        })
+        .find(|it| is_meant(it))
+        .map(str::to_owned)
+}
+
+fn text_of(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => texts.first().cloned(),
+        _ => None,
+    }
+}

@@ -1,0 +1,31 @@
+//! Whether standard output was open when the process began.
+//!
+//! Rust opens `/dev/null` in the place of a standard stream that is closed, before `main`; what is written there is lost without
+//! an error. So the look is taken before Rust's own start: the loader calls what is listed in `.init_array`.
+#![expect(unsafe_code, reason = "a function is named to the loader by a section of the binary")]
+
+use std::{
+    os::fd::BorrowedFd,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+static WAS_OPEN: AtomicBool = AtomicBool::new(true);
+
+#[cfg(target_os = "linux")]
+#[used]
+// SAFETY: the loader calls it once with arguments that it does not take; it asks the system about a number and stores the answer.
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = {
+    extern "C" fn look() {
+        // SAFETY: the number is asked about, not used; a number that is not open is an answer.
+        let stdout = unsafe { BorrowedFd::borrow_raw(1) };
+        let found = rustix::io::fcntl_getfd(stdout);
+        WAS_OPEN.store(found.is_ok(), Ordering::Relaxed);
+    }
+    look
+};
+
+/// Whether standard output was open when the process began; `true` where nothing tells.
+pub fn was_open() -> bool {
+    WAS_OPEN.load(Ordering::Relaxed)
+}

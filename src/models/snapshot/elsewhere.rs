@@ -1,0 +1,102 @@
+//! Where a model may be that is not at the path given: on the hub, or deeper in a folder.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What to do about a folder that lacks files.
+const AGAIN: &str = "download the model again, whole";
+
+/// Begins the names of models in the cache of `huggingface_hub`.
+const CACHED: &str = "models--";
+
+/// Begins the addresses of models.
+const HUBS: [&str; 4] =
+    ["https://huggingface.co/", "http://huggingface.co/", "huggingface.co/", "hf://"];
+
+/// What to do about a model that lacks files: go on with a download that has not ended, else begin anew.
+pub(super) fn of_gaps(path: &Path) -> String {
+    // Where `hf download --local-dir` keeps what it has of a file, beside each part's folder.
+    let downloads = path.join(".cache/huggingface/download");
+    let parts = folders(&downloads).into_iter().chain([downloads, path.to_owned()]);
+    let files = parts.flat_map(|it| fs::read_dir(it).into_iter().flatten());
+    let unfinished = files.filter_map(|it| Some(it.ok()?.path()));
+    let is_unfinished = |it: &PathBuf| it.extension().is_some_and(|it| it == "incomplete");
+    if unfinished.into_iter().any(|it| is_unfinished(&it)) {
+        return "its download has not ended: run the same `hf download` again".to_owned();
+    }
+    AGAIN.to_owned()
+}
+
+/// What a path of nothing seems to be.
+pub(super) fn of_name(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    let id = HUBS.iter().find_map(|it| text.strip_prefix(it)).unwrap_or(text);
+    let mut parts = id.split('/');
+    let (owner, name) = (parts.next()?, parts.next()?);
+    let is_name = |it: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !it.is_empty() && !it.starts_with('.') && it.chars().all(plain)
+    };
+    // A path of three is a folder's, but for what follows in the address of a model.
+    if !is_name(owner) || !is_name(name) || (id == text && parts.next().is_some()) {
+        return None;
+    }
+    if name.ends_with(".safetensors") || Path::new(owner).exists() {
+        return None;
+    }
+    Some(format!(
+        "a model of the Hugging Face hub is downloaded first: `hf download {owner}/{name} --local-dir {name} --include \
+         \"*.json\" \"*.txt\" \"*.safetensors\"`, then --model {name}"
+    ))
+}
+
+/// Where in a folder without `model_index.json` there is one, else what to do.
+pub(super) fn of_folder(path: &Path) -> String {
+    if path.file_name().is_some_and(|it| it.to_string_lossy().starts_with(CACHED)) {
+        return match revision(path) {
+            Some(snapshot) => format!("the model lies deeper: give {}", snapshot.display()),
+            None => format!("this is a cache's folder without a whole snapshot; {AGAIN}"),
+        };
+    }
+    let deeper = folders(path).into_iter().find_map(|it| {
+        let cached = it.file_name()?.to_string_lossy().starts_with(CACHED);
+        if cached { revision(&it) } else { is_model(&it).then_some(it) }
+    });
+    if let Some(deeper) = deeper {
+        return format!("the model lies deeper: give {}", deeper.display());
+    }
+    if path.join("unet").is_dir() || path.join("vae").is_dir() {
+        return AGAIN.to_owned();
+    }
+    if path.join("config.json").is_file() {
+        let above = "this is one part of a model; give the folder above it, with model_index.json";
+        return above.to_owned();
+    }
+    let files = fs::read_dir(path).into_iter().flatten().filter_map(|it| Some(it.ok()?.path()));
+    let single = files.filter(|it| it.extension().is_some_and(|it| it == "safetensors")).min();
+    match single {
+        Some(file) => format!("for a checkpoint of one file give the file, {}", file.display()),
+        None => "give the folder of a diffusers model, or a .safetensors file".to_owned(),
+    }
+}
+
+/// The snapshot in a cache's folder of a model: that which `refs/main` names, else any.
+fn revision(cached: &Path) -> Option<PathBuf> {
+    let main = fs::read_to_string(cached.join("refs/main")).ok();
+    let named = main.map(|it| cached.join("snapshots").join(it.trim()));
+    named.into_iter().chain(folders(&cached.join("snapshots"))).find(|it| is_model(it))
+}
+
+fn is_model(folder: &Path) -> bool {
+    folder.join("model_index.json").is_file()
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten();
+    let mut found: Vec<PathBuf> =
+        entries.filter_map(|it| Some(it.ok()?.path())).filter(|it| it.is_dir()).collect();
+    found.sort();
+    found
+}
