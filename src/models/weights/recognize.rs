@@ -62,7 +62,10 @@ pub(super) fn recognize(start: &[u8]) -> Option<(&'static str, &'static str)> {
         return Some(("nothing but zeros, as a download leaves that never went on", AGAIN));
     }
     let text = String::from_utf8_lossy(start);
-    if text.chars().any(|it| it.is_control() && !it.is_whitespace() || it == '\u{fffd}') {
+    // A few bytes may look like anything.
+    if start.len() < 8
+        || text.chars().any(|it| it.is_control() && !it.is_whitespace() || it == '\u{fffd}')
+    {
         return None;
     }
     Some(match text.trim_start_matches('\u{feff}').trim_start().chars().next() {

@@ -243,6 +243,7 @@ fn names_with_a_dash_in_front_are_told_how_to_be_written() {
 fn names_and_instructions_move_no_cursor() {
     let desk = Desk::new();
     let name = "be\u{1b}[31me\n\u{202e}.png";
+    fs::copy(scene(), desk.path("a.png")).unwrap();
     let typed: [&[&str]; 5] = [
         &["edit", name, INSTRUCTION],
         &["edit", "a.png", INSTRUCTION, "-o", name, "--mask", "\u{1b}[2J.png"],
