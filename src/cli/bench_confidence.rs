@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::cli::{
     args::{ModelArgs, SamplingArgs},
     error::CliError,
+    interrupt::Interrupt,
     load,
     localization_args::LocalizationArgs,
-    reporter::Interrupt,
     resolve,
     screen::Screen,
 };
@@ -61,6 +61,7 @@ pub(crate) fn run(args: &BenchConfidenceArgs, screen: &mut Screen) -> Result<(),
     let localization =
         LocalizationArgs { min_confidence: args.min_confidence, ..LocalizationArgs::default() };
     let settings = resolve::settings(loaded.settings.clone(), &args.sampling, None, &localization)?;
+    loaded.check_sampler(&settings)?;
     let geometry = loaded.editor.pipeline().geometry();
     for item in &dataset.items {
         resolve::check_work_size(item.size, settings.resize, geometry, args.sampling.max_pixels)?;

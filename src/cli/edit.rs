@@ -1,9 +1,6 @@
 //! `retouch edit`: a picture and an instruction in, an edited picture out.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 use image::RgbImage;
 use serde_json::json;

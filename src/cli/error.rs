@@ -226,9 +226,12 @@ impl CliError {
             Self::OutOfRange(_)
             | Self::Usage(_)
             | Self::Evaluation(EvaluationError::UnknownMethod { .. })
-            | Self::Edit(EditError::UnknownCluster { .. } | EditError::NothingFound) => {
-                Reason::InvalidArgument
-            }
+            | Self::Edit(
+                EditError::UnknownCluster { .. }
+                | EditError::NothingFound
+                | EditError::OtherObject { .. },
+            ) => Reason::InvalidArgument,
+            Self::Edit(EditError::LowConfidence { .. }) => Reason::LowConfidence,
             Self::Picture(error) | Self::Mask(error) | Self::Edit(EditError::Picture(error)) => {
                 match error {
                     PictureError::TooManyBytes { .. } | PictureError::TooManyPixels { .. } => {
@@ -268,6 +271,7 @@ impl CliError {
             Self::Output(_) | Self::Write { .. } | Self::Evaluation(EvaluationError::Write(_)) => {
                 return "OUTPUT_UNWRITABLE";
             }
+            Self::Record { .. } => return "BAD_RECORD",
             Self::Remote(error) => return error.reason(),
             Self::Batch { .. } => return "EDITS_FAILED",
             Self::Serve(_) => return "SERVER_NOT_STARTED",
