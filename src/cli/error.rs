@@ -272,6 +272,7 @@ impl CliError {
                 return "OUTPUT_UNWRITABLE";
             }
             Self::Record { .. } => return "BAD_RECORD",
+            Self::Journal(_) => return "JOURNAL_UNUSABLE",
             Self::Remote(error) => return error.reason(),
             Self::Batch { .. } => return "EDITS_FAILED",
             Self::Serve(_) => return "SERVER_NOT_STARTED",
