@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "target" / "tools"
+EXAMPLE = ROOT / "examples" / "python"
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
 SECTION = "## The service in five minutes"
 LIMIT = 900
@@ -40,15 +41,20 @@ def need(program: str, hint: str) -> None:
         sys.exit(f"{program} is missing; {hint}")
 
 
+def build() -> Path:
+    """The folder of this build's retouch."""
+    found = next((ROOT / "target" / kind for kind in ("release", "debug") if (ROOT / "target" / kind / "retouch").exists()), None)
+    if found is None:
+        sys.exit("there is no retouch in target/: run `make build`")
+    return found
+
+
 def path() -> str:
     """The search path with this build's retouch and grpcurl, which is compiled first if it is missing."""
-    binary = next((ROOT / "target" / kind for kind in ("release", "debug") if (ROOT / "target" / kind / "retouch").exists()), None)
-    if binary is None:
-        sys.exit("there is no retouch in target/: run `make build`")
     if not (TOOLS / "grpcurl").exists():
         need("go", "install Go, which builds grpcurl")
         subprocess.run(["go", "install", GRPCURL], env={**os.environ, "GOBIN": str(TOOLS)}, check=True)
-    return f"{binary}:{TOOLS}:{os.environ['PATH']}"
+    return f"{build()}:{TOOLS}:{os.environ['PATH']}"
 
 
 def blocks() -> list[str]:
@@ -85,18 +91,27 @@ def without_server(folder: Path, environment: dict[str, str]) -> None:
     print("tour: without retouch it ends")
 
 
-def example(folder: Path, environment: dict[str, str]) -> None:
-    """Runs the Python example as its docstring says."""
+def python_with_grpc() -> Path:
+    """A Python with what the example needs."""
     home = TOOLS / "python-example"
     python = home / "bin" / "python"
-    source = ROOT / "examples" / "python"
     if not python.exists():
         venv.create(home, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", source / "requirements.txt"], check=True)
-    for name in ("edit.py",):
-        shutil.copy(source / name, folder)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", EXAMPLE / "requirements.txt"], check=True)
+    return python
+
+
+def compile_schema(python: Path, folder: Path) -> None:
+    """Writes the schema's modules into a folder."""
     protoc = [python, "-m", "grpc_tools.protoc", "-I", ROOT / "proto", "--python_out=.", "--grpc_python_out=.", "retouch/v1/edit.proto"]
     subprocess.run(protoc, cwd=folder, check=True)
+
+
+def example(folder: Path, environment: dict[str, str]) -> None:
+    """Runs the Python example as its docstring says."""
+    python = python_with_grpc()
+    shutil.copy(EXAMPLE / "edit.py", folder)
+    compile_schema(python, folder)
     server = subprocess.Popen(["retouch", "serve"], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
     try:
         wait = "until curl -sf localhost:9090/readyz; do sleep 0.2; done"

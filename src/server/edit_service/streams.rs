@@ -25,6 +25,9 @@ use crate::wire::v1::{self, EditEvent, edit_input::Input, edit_job::State};
 /// How long a reader may take for one event.
 const STALL: Duration = Duration::from_secs(30);
 
+/// How long a caller has, once it was told the end, to close its half of the stream.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// How a stream ends once its job has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -103,7 +106,7 @@ impl Streams {
         let heard = hear(Arc::clone(&store), Arc::clone(follower.job()), inputs);
         // Heard even while the reader takes no event. What can't be done is told as the stream's status; the job lives.
         let (tell, told) = oneshot::channel();
-        let hearing = tokio::spawn(async {
+        let mut hearing = tokio::spawn(async {
             if let Some(status) = heard.await {
                 let _ = tell.send(status);
             }
@@ -116,7 +119,10 @@ impl Streams {
         };
         tokio::spawn(async move {
             run(store, follower, seat, Ending::OfJob, deadline, line, refused).await;
-            hearing.abort();
+            // A call whose caller's half is cut with the answer's end loses its status in HAProxy.
+            if time::timeout(CLOSING, &mut hearing).await.is_err() {
+                hearing.abort();
+            }
         });
         answers
     }
