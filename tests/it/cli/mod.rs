@@ -363,7 +363,7 @@ fn ctrl_c_stops_within_a_step_and_leaves_no_file() {
     use std::io::{BufRead, BufReader};
 
     // Steps so long that one more is told from many, however late the signal comes.
-    let large = ["--steps", "1000", "--size", "fit:384", "-o", "out.png", "--json"];
+    let large = ["--steps", "1000", "--size", "fit:96", "-o", "out.png", "--json"];
 
     let desk = Desk::new();
     let mut command = Process::new(env!("CARGO_BIN_EXE_retouch"));
