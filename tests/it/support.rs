@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
 };
 
@@ -51,6 +52,14 @@ pub(crate) fn edit_request(
         preview_every: 0,
         preview_decode: PreviewDecode::Linear,
     }
+}
+
+/// `retouch` in a process that listens to every signal, also where the shell that runs the tests has it ignore some, as one does for what it runs in
+/// the background.
+pub(crate) fn listening_retouch() -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(env!("CARGO_BIN_EXE_retouch"));
+    command
 }
 
 /// Tensors that a script recorded.

@@ -38,6 +38,8 @@ use retouch::picture::settings::read_settings;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support;
+
 /// A scene with three things, one of them a red star.
 const SCENE: &str = "assets/heldout/image/recolor-064.png";
 
@@ -366,7 +368,7 @@ fn ctrl_c_stops_within_a_step_and_leaves_no_file() {
     let large = ["--steps", "1000", "--size", "fit:96", "-o", "out.png", "--json"];
 
     let desk = Desk::new();
-    let mut command = Process::new(env!("CARGO_BIN_EXE_retouch"));
+    let mut command = support::listening_retouch();
     command.arg("edit").arg(scene()).arg(INSTRUCTION).args(large);
     command.current_dir(desk.0.path()).env_remove("RETOUCH_MODEL").env("OMP_NUM_THREADS", "1");
     command.env("XDG_CACHE_HOME", desk.path("cache")).stdout(Stdio::piped()).stderr(Stdio::null());

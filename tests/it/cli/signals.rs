@@ -19,8 +19,8 @@ struct Running(Child);
 impl Running {
     /// Runs `retouch` as a shell does after `before`, such as `trap '' HUP;`.
     fn start(desk: &Desk, before: &str, args: &[&str]) -> Self {
-        let mut command = Process::new("sh");
-        command.args(["-c", &format!("{before} exec \"$0\" \"$@\"")]);
+        let mut command = Process::new("env");
+        command.args(["--default-signal", "sh", "-c", &format!("{before} exec \"$0\" \"$@\"")]);
         command.arg(env!("CARGO_BIN_EXE_retouch")).args(args);
         command.current_dir(desk.path("")).env_remove("RETOUCH_MODEL").env_remove("RETOUCH_SERVER");
         command.env("OMP_NUM_THREADS", "1").env("XDG_CACHE_HOME", desk.path("cache"));

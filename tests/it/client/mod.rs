@@ -48,7 +48,7 @@ use tokio::runtime::Runtime;
 use crate::{
     cli::{Desk, INSTRUCTION, scene},
     server_edges::serve_all,
-    support::load_pipeline,
+    support::{self, load_pipeline},
 };
 
 /// What a small server allows.
@@ -178,7 +178,7 @@ impl Office {
 
     /// A command that runs until it is told otherwise, its lines as they come.
     fn spawn(&self, args: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
-        let mut command = Process::new(env!("CARGO_BIN_EXE_retouch"));
+        let mut command = support::listening_retouch();
         command.args(args).args(["--server", &self.site.url(), "--json"]);
         command.current_dir(self.desk.path("")).env_remove("RETOUCH_MODEL");
         command.stdout(Stdio::piped()).stderr(Stdio::null());

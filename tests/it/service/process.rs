@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use assert_cmd::cargo::cargo_bin;
 use retouch::{
     server::telemetry::series,
     wire::v1::{
@@ -18,7 +17,10 @@ use retouch::{
 };
 use tonic::transport::Channel;
 
-use crate::server_edges::collector::{self, Collector};
+use crate::{
+    server_edges::collector::{self, Collector},
+    support,
+};
 
 pub(super) struct Server {
     child: Child,
@@ -27,7 +29,7 @@ pub(super) struct Server {
 }
 
 fn command(folder: &Path) -> Command {
-    let mut command = Command::new(cargo_bin("retouch"));
+    let mut command = support::listening_retouch();
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--threads", "1"])
         .args(["--dtype", "fp32", "--data-dir"])
