@@ -139,8 +139,10 @@ impl Artifacts {
     }
 
     /// Takes in the records of a commit: a job refers to each.
-    pub fn adopt(&self, records: Vec<ArtifactRecord>) {
-        records.iter().for_each(|it| self.know(it, 1));
+    pub fn adopt(&self, records: &[ArtifactRecord]) {
+        for record in records {
+            self.know(record, 1);
+        }
     }
 
     /// Stores a caller's file.
@@ -155,7 +157,9 @@ impl Artifacts {
             self.drop_files(std::slice::from_ref(file));
             return Err(error.into());
         }
-        records.iter().for_each(|it| self.know(it, 0));
+        for record in &records {
+            self.know(record, 0);
+        }
         Ok(file.artifact.clone())
     }
 

@@ -146,7 +146,7 @@ impl Store {
         match recovered {
             Ok(()) => self.enqueue(job),
             Err(fault) => {
-                tracing::error!(job = %job.id, %fault, "a job could not be taken up again")
+                tracing::error!(job = %job.id, %fault, "a job could not be taken up again");
             }
         }
     }
@@ -223,7 +223,7 @@ impl Store {
         });
         match kept {
             Ok(artifacts) => {
-                self.artifacts.adopt(artifacts);
+                self.artifacts.adopt(&artifacts);
                 Ok(())
             }
             Err(fault) => {

@@ -187,12 +187,11 @@ impl Journal {
         let mut events = || -> Result<(), redb::Error> {
             for item in self.db.begin_read()?.open_table(EVENTS)?.iter()? {
                 let (key, value) = item?;
-                match EditEvent::decode(value.value()) {
-                    Ok(event) => shows.extend(event.event.iter().flat_map(shown)),
-                    Err(_) => {
-                        let id = Uuid::from_u128(key.value().0);
-                        damaged.insert(Finding::Record { what: "event", id });
-                    }
+                if let Ok(event) = EditEvent::decode(value.value()) {
+                    shows.extend(event.event.iter().flat_map(shown));
+                } else {
+                    let id = Uuid::from_u128(key.value().0);
+                    damaged.insert(Finding::Record { what: "event", id });
                 }
             }
             Ok(())

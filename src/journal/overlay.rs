@@ -89,7 +89,7 @@ impl StorageBackend for Overlay {
             match state.written.get(&index) {
                 Some(page) => out.copy_from_slice(&page[in_page..in_page + len]),
                 None => {
-                    out.copy_from_slice(&self.page(index, state.of_file)?[in_page..in_page + len])
+                    out.copy_from_slice(&self.page(index, state.of_file)?[in_page..in_page + len]);
                 }
             }
         }

@@ -97,7 +97,7 @@ impl Takeover {
                 takeover.lost += usize::from(*bytes != file.bytes);
                 there.insert(file.id);
             } else {
-                takeover.rename(&file.path, &free_name(files::path(&aside, file.id)))?;
+                takeover.rename(&file.path, &free_name(&files::path(&aside, file.id)))?;
                 takeover.set_aside += 1;
             }
         }
@@ -146,7 +146,12 @@ impl Takeover {
 }
 
 /// A name that no file has, at this path or with a number behind it.
-fn free_name(path: PathBuf) -> PathBuf {
-    let numbered = |number: u32| path.with_extension(number.to_string());
-    if path.exists() { (1..).map(numbered).find(|it| !it.exists()).unwrap_or(path) } else { path }
+fn free_name(path: &Path) -> PathBuf {
+    let mut free = path.to_owned();
+    let mut number = 0_u32;
+    while free.exists() {
+        number += 1;
+        free = path.with_extension(number.to_string());
+    }
+    free
 }

@@ -68,9 +68,11 @@ pub(super) async fn download(
         while offset < size {
             let name = artifact.name.clone();
             let read = edits.blocking(move |store| store.artifacts.read(&name, offset, CHUNK));
-            let chunk = read.await.and_then(|data| match data.is_empty() {
-                true => Err(status::of_fault(&Fault::no_artifact(&artifact.name))),
-                false => Ok(v1::ArtifactChunk { offset, data }),
+            let chunk = read.await.and_then(|data| {
+                if data.is_empty() {
+                    return Err(status::of_fault(&Fault::no_artifact(&artifact.name)));
+                }
+                Ok(v1::ArtifactChunk { offset, data })
             });
             let failed = chunk.is_err();
             offset += chunk.as_ref().map_or(0, |it| it.data.len()) as u64;
