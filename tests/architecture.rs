@@ -58,6 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("dashmap", &["jobs"]),
+    ("exif", &["picture/metadata"]),
     ("figment", &["cli/serve_config"]),
     ("governor", &["server/gate"]),
     (
@@ -86,6 +87,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("puruspe", &["schedulers"]),
     ("quick_cache", &["editing", "pipelines"]),
     ("redb", &["journal"]),
+    ("roxmltree", &["picture/metadata"]),
     ("rustls", &["server", "cli"]),
     ("safetensors", &["models"]),
     ("subtle", &["server/keys"]),

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::cli::bench::BenchCommand;
 use crate::cli::client::{batch::BatchArgs, connect::ServerArgs, jobs_args::JobsArgs};
+use crate::cli::encoding_args::EncodingArgs;
 use crate::cli::eval_args::EvalArgs;
 use crate::cli::journal::JournalCommand;
 use crate::cli::keys::KeysCommand;
@@ -170,16 +171,6 @@ pub(crate) struct InputArgs {
     /// left out, with a warning.
     #[arg(value_name = "INSTRUCTION")]
     pub(crate) instruction: String,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct EncodingArgs {
-    /// Type of the output [default: by the name's ending, png on standard output].
-    #[arg(long, value_enum)]
-    pub(crate) format: Option<Format>,
-    /// Quality of a JPEG, 1 to 100 [default: 95].
-    #[arg(long, allow_hyphen_values = true, value_name = "N")]
-    pub(crate) quality: Option<u32>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -373,15 +364,4 @@ pub(crate) enum Dtype {
     Bf16,
     /// 16 bits.
     Fp16,
-}
-
-/// Types of picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// PNG.
-    Png,
-    /// JPEG.
-    Jpeg,
-    /// WebP, lossless.
-    Webp,
 }

@@ -9,6 +9,7 @@ use crate::cli::{
     args::{self, EditArgs},
     client,
     effects::{self, Found},
+    encoding_args::Format,
     error::CliError,
     interrupt::Interrupt,
     load::{self, Loaded},
@@ -27,7 +28,8 @@ use crate::editing::{
 use crate::picture::{
     Picture,
     decode::Decoded,
-    encode::{self, OutputFormat},
+    encode::{self, OutputFormat, Tags},
+    metadata::Policy,
     write::Overwrite,
 };
 use crate::wire::edit_record::{EditRecord, Localized, Made as MadePicture, digests};
@@ -68,6 +70,10 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let outputs = outputs(args)?;
     let picture = resolve::read_picture(&args.input.image, screen)?;
     encode::check(&picture.picture, outputs.format).map_err(CliError::Output)?;
+    let policy = Policy::from(args.encoding.metadata);
+    for note in picture.metadata.notes(policy, outputs.format.file_format()) {
+        screen.warning("PICTURE", &note.to_string());
+    }
     let mut mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
     match &replay {
         Some(replay) => {
@@ -170,8 +176,9 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let mut results = Vec::new();
     let mut write = |request: &EditRequest, index: usize| {
         let result = loaded.editor.edit_localized(request, localization, &mut reporter)?;
-        let metadata = EditRecord::of(request, &made).to_json();
-        let bytes = encode(&picture, &result, outputs.format, &metadata)?;
+        let record = EditRecord::of(request, &made).to_json();
+        let tags = Tags { record: &record, metadata: &picture.metadata, policy };
+        let bytes = encode(&picture, &result, outputs.format, &tags)?;
         outputs::put(&outputs.paths[index], &bytes, outputs.overwrite)?;
         reporter.screen().written("edited", &outputs.paths[index]);
         if let (Some(replay), 0) = (&replay, index) {
@@ -245,9 +252,9 @@ impl Outputs {
 /// Where the picture goes if nothing says it: beside the input.
 pub(crate) fn default_output(args: &EditArgs) -> PathBuf {
     let extension = match args.encoding.format {
-        Some(args::Format::Jpeg) => "jpg",
-        Some(args::Format::Webp) => "webp",
-        Some(args::Format::Png) | None => "png",
+        Some(Format::Jpeg) => "jpg",
+        Some(Format::Webp) => "webp",
+        Some(Format::Png) | None => "png",
     };
     resolve::default_output(&args.input.image, "edited", extension)
 }
@@ -341,9 +348,9 @@ fn encode(
     input: &Decoded,
     result: &Edited,
     format: OutputFormat,
-    metadata: &str,
+    tags: &Tags<'_>,
 ) -> Result<Vec<u8>, CliError> {
     let rgb = std::sync::Arc::new(result.image.clone());
     let picture = Picture { rgb, ..input.picture.clone() };
-    encode::encode(&picture, format, metadata).map_err(CliError::Output)
+    encode::encode(&picture, format, tags).map_err(CliError::Output)
 }

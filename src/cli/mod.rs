@@ -6,6 +6,7 @@ mod bench_confidence;
 mod client;
 mod edit;
 mod effects;
+mod encoding_args;
 mod error;
 mod eval;
 mod eval_args;

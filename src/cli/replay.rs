@@ -6,11 +6,9 @@ use clap::{CommandFactory, ValueEnum, parser::ValueSource};
 use serde_json::json;
 
 use crate::cli::{
-    args::{
-        Cli, Dtype, EditArgs, EditInputArgs, EncodingArgs, Format, MaskArgs, ModelArgs, Preserve,
-        SamplingArgs,
-    },
+    args::{Cli, Dtype, EditArgs, EditInputArgs, MaskArgs, ModelArgs, Preserve, SamplingArgs},
     edit,
+    encoding_args::{EncodingArgs, Format},
     error::CliError,
     load,
     localization_args::LocalizationArgs,

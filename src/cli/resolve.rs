@@ -8,7 +8,8 @@ use std::{
 };
 
 use crate::cli::{
-    args::{self, EncodingArgs, MaskArgs, SamplingArgs, SizeSpec},
+    args::{self, MaskArgs, SamplingArgs, SizeSpec},
+    encoding_args::EncodingArgs,
     error::CliError,
     localization_args::LocalizationArgs,
     screen::Screen,
@@ -357,16 +358,6 @@ impl From<args::Scheduler> for SchedulerKind {
             args::Scheduler::Euler => Self::Euler,
             args::Scheduler::Ddim => Self::Ddim,
             args::Scheduler::DpmSolverPlusPlus2M => Self::DpmSolverPlusPlus2M,
-        }
-    }
-}
-
-impl From<args::Format> for FileFormat {
-    fn from(format: args::Format) -> Self {
-        match format {
-            args::Format::Png => Self::Png,
-            args::Format::Jpeg => Self::Jpeg,
-            args::Format::Webp => Self::WebP,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::jobs::{
 use crate::picture::{
     Picture,
     decode::{self, Decoded, InputLimits},
-    encode,
+    encode::{self, Tags},
 };
 use crate::sampling::Interrupted;
 use crate::wire::{
@@ -228,8 +228,11 @@ impl EditorRunner {
             localization,
             confidence,
         };
-        let metadata = EditRecord::of(&opened.request, &made).to_json();
-        let bytes = encode::encode(&picture, format, &metadata).map_err(|error| {
+        let record = EditRecord::of(&opened.request, &made).to_json();
+        let policy = edit_request::metadata_policy(&task.spec)
+            .map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
+        let tags = Tags { record: &record, metadata: &opened.input.metadata, policy };
+        let bytes = encode::encode(&picture, format, &tags).map_err(|error| {
             RunError::Fault(Fault::new(Reason::InvalidArgument, error.to_string()))
         })?;
         Ok(PictureFile::new(format.file_format(), picture.size(), bytes))

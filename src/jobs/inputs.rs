@@ -16,7 +16,7 @@ use crate::picture::{
     size::Size,
 };
 use crate::wire::{
-    masks, pictures,
+    edit_request, masks, pictures,
     spec::Violation,
     v1::{self, EditSpec, image::Source},
 };
@@ -106,11 +106,17 @@ impl Store {
         let decoded = self.decode("the image", &inputs.image, Reason::BadImage)?;
         let size = decoded.picture.size();
         let image_sha256 = Bytes::copy_from_slice(&Sha256::digest(&inputs.image));
+        let output = edit_request::output(spec).map_err(|it| Fault::invalid(vec![it]))?;
+        let policy = edit_request::metadata_policy(spec).map_err(|it| Fault::invalid(vec![it]))?;
+        let mut notes = decoded.notes.clone();
+        if spec.mask_policy() != v1::MaskPolicy::LocalizeOnly {
+            notes.extend(decoded.metadata.notes(policy, output.file_format()));
+        }
         let mut kept = vec![Self::name_image(&mut spec.image, &decoded, inputs.image)];
         if let Some(mask) = &mut spec.mask {
             kept.extend(self.settle_mask(tenant, mask, (size.width, size.height))?);
         }
-        Ok(Checked { kept, notes: decoded.notes, image_sha256 })
+        Ok(Checked { kept, notes, image_sha256 })
     }
 
     /// Checks a mask against the input's size, and gives its picture a name.

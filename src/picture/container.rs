@@ -52,6 +52,12 @@ pub mod segment {
     pub const APP0: [u8; 4] = [0xFF, 0xE0, 0, 0];
     /// Application data 1: EXIF or XMP.
     pub const APP1: [u8; 4] = [0xFF, 0xE1, 0, 0];
+    /// Application data 11: C2PA manifests and kin, in boxes.
+    pub const APP11: [u8; 4] = [0xFF, 0xEB, 0, 0];
+    /// Application data 13: Photoshop's image resources, among them IPTC data.
+    pub const APP13: [u8; 4] = [0xFF, 0xED, 0, 0];
+    /// A comment.
+    pub const COM: [u8; 4] = [0xFF, 0xFE, 0, 0];
     /// Huffman tables.
     pub const DHT: [u8; 4] = [0xFF, 0xC4, 0, 0];
     /// The restart interval.

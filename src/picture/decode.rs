@@ -17,7 +17,9 @@ use crate::picture::{
     FileFormat, Note, Picture,
     container::{self, segment},
     error::PictureError,
-    jpeg, signature,
+    jpeg,
+    metadata::{Metadata, gather::gather},
+    signature,
     size::Size,
 };
 
@@ -57,6 +59,8 @@ pub struct Decoded {
     pub picture: Picture,
     /// The format of the file, told by its content, not by its name.
     pub format: FileFormat,
+    /// What the file says beside its pixels.
+    pub metadata: Metadata,
     /// What was accepted with a warning.
     pub notes: Vec<Note>,
 }
@@ -131,11 +135,23 @@ pub fn decode(name: &str, bytes: &[u8], limits: InputLimits) -> Result<Decoded, 
         notes.push(Note::SixteenBit);
     }
     let (rgb, alpha) = split_alpha(image);
-    Ok(Decoded {
-        picture: Picture { rgb: Arc::new(rgb), alpha: alpha.map(Arc::new), icc },
-        format,
-        notes,
-    })
+    let picture = Picture { rgb: Arc::new(rgb), alpha: alpha.map(Arc::new), icc };
+
+    // 4. What it says beside them.
+    let metadata = gather(format, bytes, picture.size(), turns(orientation));
+    notes.extend(metadata.is_hdr().then_some(Note::HighDynamicRange));
+    Ok(Decoded { picture, format, metadata, notes })
+}
+
+/// Whether an orientation swaps the sides.
+fn turns(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
 }
 
 /// The colors of an image, and its alpha channel if it has one.

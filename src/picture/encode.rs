@@ -1,16 +1,20 @@
-//! From a [`Picture`] to the bytes of a file, with its profile, its alpha and the settings that made it.
+//! From a [`Picture`] to the bytes of a file, with its profile, its alpha, and what the file says beside its pixels.
 
 use std::{borrow::Cow, error::Error};
 
 use image::{
-    DynamicImage, ExtendedColorType, ImageEncoder, RgbImage, RgbaImage, codecs::jpeg::JpegEncoder,
+    DynamicImage, ExtendedColorType, ImageEncoder, RgbImage, RgbaImage,
+    codecs::jpeg::{JpegEncoder, PixelDensity, PixelDensityUnit},
 };
 
 use crate::picture::{
     FileFormat, Picture,
     container::{self, segment},
     error::PictureError,
-    settings,
+    metadata::{
+        Metadata, Policy,
+        segments::{self, JpegParts, PngChunk, WebPParts},
+    },
 };
 
 /// A JPEG quality in `1..=100`, on libjpeg's scale.
@@ -103,7 +107,18 @@ pub fn check(picture: &Picture, format: OutputFormat) -> Result<(), PictureError
     Err(PictureError::Encode { format, size, source })
 }
 
-/// Encodes a picture, with `settings` (a JSON text) in the file's metadata.
+/// What a file says beside its pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct Tags<'a> {
+    /// How the picture was made, a JSON text, in its own place in the file ([`settings`](crate::picture::settings)).
+    pub record: &'a str,
+    /// What the input said.
+    pub metadata: &'a Metadata,
+    /// What of both is written.
+    pub policy: Policy,
+}
+
+/// Encodes a picture, with what `tags` say in the file's metadata.
 ///
 /// JPEG has no alpha: a wholly opaque alpha channel is left out, but transparent pixels are an error, since whatever color
 /// took their place would be a guess.
@@ -113,22 +128,30 @@ pub fn check(picture: &Picture, format: OutputFormat) -> Result<(), PictureError
 pub fn encode(
     picture: &Picture,
     format: OutputFormat,
-    settings: &str,
+    tags: &Tags<'_>,
 ) -> Result<Vec<u8>, PictureError> {
     let failed = |source| PictureError::Encode {
         format: format.file_format(),
         size: picture.size(),
         source,
     };
+    let Tags { record, metadata, policy } = *tags;
+    let icc = picture.icc.as_deref().filter(|_| policy.keeps_color());
     match format {
-        OutputFormat::Png => encode_png(picture, settings).map_err(failed),
+        OutputFormat::Png => {
+            encode_png(picture, icc, segments::png(metadata, policy, record)).map_err(failed)
+        }
         OutputFormat::Jpeg(_) if picture.is_transparent() => Err(PictureError::TransparentJpeg),
         OutputFormat::Jpeg(quality) => {
-            let mut bytes = encode_jpeg(picture, quality).map_err(failed)?;
-            insert_xmp_segment(&mut bytes, settings)?;
-            Ok(bytes)
+            let parts = segments::jpeg(metadata, policy, record).map_err(|bytes| {
+                let limit = segments::JPEG_PACKET;
+                PictureError::SettingsTooLong { format: FileFormat::Jpeg, bytes, limit }
+            })?;
+            encode_jpeg(picture, icc, quality, &parts).map_err(failed)
         }
-        OutputFormat::WebP => encode_webp(picture, settings).map_err(failed),
+        OutputFormat::WebP => {
+            encode_webp(picture, icc, segments::webp(metadata, policy, record)).map_err(failed)
+        }
     }
 }
 
@@ -139,63 +162,72 @@ const MAX_WEBP_SIDE: u32 = 16_384;
 
 type Encoded = Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
 
-fn encode_png(picture: &Picture, settings: &str) -> Encoded {
+fn encode_png(picture: &Picture, icc: Option<&[u8]>, chunks: Vec<PngChunk>) -> Encoded {
     let (samples, has_alpha) = samples(picture);
     let size = picture.size();
     let mut info = png::Info::with_size(size.width, size.height);
     info.color_type = if has_alpha { png::ColorType::Rgba } else { png::ColorType::Rgb };
     info.bit_depth = png::BitDepth::Eight;
-    info.icc_profile = picture.icc.as_deref().map(Cow::Borrowed);
-    info.utf8_text.push(png::text_metadata::ITXtChunk::new(settings::PNG_KEYWORD, settings));
+    info.icc_profile = icc.map(Cow::Borrowed);
     let mut bytes = Vec::new();
     let mut writer = png::Encoder::with_info(&mut bytes, info)?.write_header()?;
+    for (tag, body) in chunks {
+        writer.write_chunk(png::chunk::ChunkType(tag), &body)?;
+    }
     writer.write_image_data(&samples)?;
     writer.finish()?;
     Ok(bytes)
 }
 
-fn encode_jpeg(picture: &Picture, quality: Quality) -> Encoded {
+fn encode_jpeg(
+    picture: &Picture,
+    icc: Option<&[u8]>,
+    quality: Quality,
+    parts: &JpegParts,
+) -> Encoded {
     let mut bytes = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut bytes, quality.get());
-    if let Some(icc) = &picture.icc {
+    if let Some(icc) = icc {
         encoder.set_icc_profile(icc.to_vec())?;
+    }
+    if let Some((is_per_inch, across, down)) = parts.density {
+        use PixelDensityUnit::{Inches, PixelAspectRatio};
+        let unit = if is_per_inch { Inches } else { PixelAspectRatio };
+        encoder.set_pixel_density(PixelDensity { density: (across, down), unit });
     }
     let rgb: &RgbImage = &picture.rgb;
     encoder.write_image(rgb.as_raw(), rgb.width(), rgb.height(), ExtendedColorType::Rgb8)?;
+    insert_segments(&mut bytes, &parts.segments);
     Ok(bytes)
 }
 
-/// Puts the settings into an APP1 segment behind the JFIF header, which has to come first.
-fn insert_xmp_segment(bytes: &mut Vec<u8>, settings: &str) -> Result<(), PictureError> {
-    let packet = settings::xmp_packet(settings);
-    let overhead = 2 + settings::JPEG_XMP_HEADER.len(); // the length counts itself
-    let Ok(length) = u16::try_from(overhead + packet.len()) else {
-        return Err(PictureError::SettingsTooLong {
-            format: FileFormat::Jpeg,
-            bytes: packet.len(),
-            limit: usize::from(u16::MAX) - overhead,
-        });
-    };
-    let mut app1 = segment::APP1[..2].to_vec();
-    app1.extend(length.to_be_bytes());
-    app1.extend(settings::JPEG_XMP_HEADER);
-    app1.extend(packet.into_bytes());
+/// Puts segments behind the JFIF header, which has to come first.
+fn insert_segments(bytes: &mut Vec<u8>, segments: &[(u8, Vec<u8>)]) {
+    let mut all = Vec::new();
+    for (marker, body) in segments {
+        let length = u16::try_from(body.len() + 2).expect("bodies fit into segments"); // it counts itself
+        all.extend([0xFF, *marker]);
+        all.extend(length.to_be_bytes());
+        all.extend(body);
+    }
     let at = container::parts(FileFormat::Jpeg, bytes)
         .find_map(|part| part.ok().filter(|it| it.tag == segment::APP0))
         .map_or(2, |header| header.end);
-    bytes.splice(at..at, app1);
-    Ok(())
+    bytes.splice(at..at, all);
 }
 
-fn encode_webp(picture: &Picture, settings: &str) -> Encoded {
+fn encode_webp(picture: &Picture, icc: Option<&[u8]>, parts: WebPParts) -> Encoded {
     let (samples, has_alpha) = samples(picture);
     let size = picture.size();
     let mut bytes = Vec::new();
     let mut encoder = image_webp::WebPEncoder::new(&mut bytes);
-    if let Some(icc) = &picture.icc {
+    if let Some(icc) = icc {
         encoder.set_icc_profile(icc.to_vec());
     }
-    encoder.set_xmp_metadata(settings::xmp_packet(settings).into_bytes());
+    if let Some(exif) = parts.exif {
+        encoder.set_exif_metadata(exif);
+    }
+    encoder.set_xmp_metadata(parts.xmp);
     let color = if has_alpha { image_webp::ColorType::Rgba8 } else { image_webp::ColorType::Rgb8 };
     encoder.encode(&samples, size.width, size.height, color)?;
     Ok(bytes)

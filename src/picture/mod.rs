@@ -14,6 +14,7 @@ pub mod grid;
 pub mod guided_filter;
 mod jpeg;
 pub mod mask;
+pub mod metadata;
 pub mod painted;
 pub mod resample;
 pub mod settings;
@@ -21,11 +22,11 @@ pub mod signature;
 pub mod size;
 pub mod write;
 
-use std::{fmt, path::Path, str::FromStr, sync::Arc};
+use std::{collections::BTreeSet, fmt, path::Path, str::FromStr, sync::Arc};
 
 use image::{GrayImage, RgbImage};
 
-use crate::picture::{error::PictureError, size::Size};
+use crate::picture::{error::PictureError, metadata::dropped::Dropped, size::Size};
 
 /// A still picture, upright, with all that has to survive an edit.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +57,7 @@ impl Picture {
 }
 
 /// The kinds of file that are read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileFormat {
     /// Portable Network Graphics, lossless.
     Png,
@@ -116,6 +117,10 @@ pub enum Note {
     },
     /// The file holds more coded data than its picture takes.
     SurplusData,
+    /// Values of high dynamic range were read as if they were sRGB.
+    HighDynamicRange,
+    /// Parts of the metadata that the output will lack.
+    NotKept(BTreeSet<Dropped>),
     /// A mask of another size but the same aspect was resized.
     MaskResized {
         /// The mask's own size.
@@ -136,6 +141,13 @@ impl fmt::Display for Note {
             Note::SurplusData => f.write_str(
                 "it holds more data than its picture takes: a part of it may be damaged, look at it",
             ),
+            Note::HighDynamicRange => f.write_str(
+                "its values are of high dynamic range (PQ or HLG) and were read as sRGB: convert it before, its colors are off",
+            ),
+            Note::NotKept(dropped) => {
+                let dropped: Vec<String> = dropped.iter().map(ToString::to_string).collect();
+                write!(f, "not kept: {}", dropped.join("; "))
+            }
             Note::MaskResized { from, to } => write!(f, "the mask was resized from {from} to {to}"),
         }
     }

@@ -18,6 +18,9 @@ pub const PNG_KEYWORD: &str = "retouch";
 /// What an APP1 segment with an XMP packet starts with.
 pub const JPEG_XMP_HEADER: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
+/// The namespace of the XMP property, under the prefix `retouch`.
+pub const NAMESPACE: &str = "urn:retouch:edit:1/";
+
 const OPEN: &str = "<retouch:settings>";
 const CLOSE: &str = "</retouch:settings>";
 
@@ -38,18 +41,10 @@ pub fn read_settings(name: &str, bytes: &[u8]) -> Result<Option<String>, Picture
     Ok(None)
 }
 
-/// The XMP packet that carries `settings`.
-pub fn xmp_packet(settings: &str) -> String {
-    // The packet's id is the one that the standard gives to all packets. The text is an element, not an attribute, whose
-    // line breaks a reader may turn into spaces.
-    format!(
-        "<?xpacket begin=\"\u{FEFF}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\
-         <x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\
-         <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\
-         <rdf:Description rdf:about=\"\" xmlns:retouch=\"urn:retouch:edit:1/\">\
-         {OPEN}{}{CLOSE}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end=\"r\"?>",
-        escape(settings)
-    )
+/// The settings as an element of an XMP packet.
+pub fn element(settings: &str) -> String {
+    // Not an attribute, whose line breaks a reader may turn into spaces.
+    format!("{OPEN}{}{CLOSE}", escape(settings))
 }
 
 fn settings_of(format: FileFormat, part: &Part<'_>) -> Option<String> {

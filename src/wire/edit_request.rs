@@ -14,6 +14,7 @@ use crate::picture::{
     FileFormat,
     encode::{OutputFormat, Quality},
     error::PictureError,
+    metadata::Policy,
 };
 use crate::sampling::OutOfRange;
 use crate::wire::{
@@ -118,6 +119,14 @@ pub fn request(
             _ => PreviewDecode::Linear,
         },
     })
+}
+
+/// What of the input's metadata the result has.
+///
+/// # Errors
+/// [`Violation`] names the number.
+pub fn metadata_policy(spec: &EditSpec) -> Result<Policy, Violation> {
+    Ok(enums::metadata_policy(known("metadata", spec.metadata)?).unwrap_or_default())
 }
 
 /// How the result is encoded.

@@ -7,6 +7,7 @@ use crate::editing::{
     request::{MethodKind, Preserve},
     settings::Modulation,
 };
+use crate::picture::metadata::Policy;
 use crate::sampling::SchedulerKind;
 use crate::wire::{spec::Violation, v1};
 
@@ -74,6 +75,11 @@ pairs!(score, to_score, ClusterScore, ClusterScore, Unspecified:
     Attention = ClusterScore::Attention,
     NoiseDifference = ClusterScore::NoiseDifference,
     Auto = ClusterScore::Auto,
+);
+pairs!(metadata_policy, to_metadata_policy, MetadataPolicy, Policy, Unspecified:
+    Keep = Policy::Keep,
+    Color = Policy::Color,
+    Strip = Policy::Strip,
 );
 pairs!(pass, to_pass, Pass, Pass, Unspecified:
     Localize = Pass::Localize,

@@ -14,7 +14,7 @@ use crate::editing::{
 use crate::picture::encode::OutputFormat;
 use crate::sampling::{OutOfRange, SchedulerKind};
 use crate::wire::{
-    edit_request::{output, settings},
+    edit_request::{metadata_policy, output, settings},
     enums::{self, known},
     masks,
     v1::{self, EditSpec, MaskPolicy},
@@ -78,6 +78,9 @@ pub fn normalize(mut spec: EditSpec, terms: &Terms<'_>) -> Result<EditSpec, Vec<
     match output(&spec) {
         Ok(format) => check_preserve(&spec, format, &mut faults),
         Err(fault) => faults.push(fault),
+    }
+    if let Err(fault) = metadata_policy(&spec) {
+        faults.push(fault);
     }
     if let Err(fault) = known::<v1::Priority>("priority", spec.priority) {
         faults.push(fault);
@@ -240,10 +243,12 @@ fn check_preserve(spec: &EditSpec, format: OutputFormat, faults: &mut Vec<Violat
 /// Writes the settled settings into the spec.
 fn write_back(spec: &mut EditSpec, settings: &EditSettings) {
     let lossy = output(spec).is_ok_and(OutputFormat::is_lossy);
+    let metadata = metadata_policy(spec).unwrap_or_default();
     let output = spec.output.get_or_insert_default();
     if output.mime_type.is_empty() {
         "image/png".clone_into(&mut output.mime_type);
     }
+    spec.metadata = enums::to_metadata_policy(metadata) as i32;
     spec.seed.get_or_insert_with(|| u64::from(rand::random::<u32>()));
     spec.steps = Some(settings.steps.get());
     spec.localize_steps = Some(settings.localize_steps.get());

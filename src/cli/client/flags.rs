@@ -13,6 +13,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("instruction", &["instruction"]),
     ("format", &["output.mime_type"]),
     ("quality", &["output.quality"]),
+    ("metadata", &["metadata"]),
     ("model", &["model"]),
     ("seed", &["seed"]),
     ("text_guidance", &["text_guidance"]),

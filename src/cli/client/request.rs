@@ -199,6 +199,7 @@ pub(crate) fn spec(args: &EditArgs, image: v1::Image, format: OutputFormat, seed
         refine: localization.refine,
         grow: localization.grow,
         localize_seed: args.localize_seed,
+        metadata: enums::to_metadata_policy(args.encoding.metadata.into()) as i32,
         ..EditSpec::default()
     }
 }

@@ -152,3 +152,46 @@ fn white_paint_on_transparent_ground_marks_what_is_painted() {
     let run = desk.retouch(args).assert().code(3);
     run.stderr(contains("hole.png has transparent parts beside dark paint or a picture"));
 }
+
+/// The scene as a PNG with a gamma, a copyright and another program's prompt.
+fn tagged(desk: &Desk) {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 64, 64);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.add_text_chunk("Copyright".to_owned(), "2024 Ada".to_owned()).unwrap();
+    let prompt = "a bee\nSteps: 20, Sampler: Euler, Seed: 7";
+    encoder.add_text_chunk("parameters".to_owned(), prompt.to_owned()).unwrap();
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_chunk(png::chunk::gAMA, &100_000_u32.to_be_bytes()).unwrap();
+    writer.write_image_data(source().as_raw()).unwrap();
+    writer.finish().unwrap();
+    std::fs::write(desk.path("tagged.png"), bytes).unwrap();
+}
+
+#[test]
+fn metadata_is_kept_reduced_or_stripped_as_asked() {
+    let desk = Desk::new();
+    tagged(&desk);
+    let edit = |name: &str, args: &[&str]| {
+        let always = ["edit", "tagged.png", INSTRUCTION, "--steps", "1", "-o", name];
+        let run = desk.retouch(always).args(args).assert().success();
+        let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+        (std::fs::read(desk.path(name)).unwrap(), said)
+    };
+    let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|it| it == text.as_bytes());
+    let source_type = "digitalsourcetype/compositeWithTrainedAlgorithmicMedia";
+
+    let (kept, said) = edit("kept.png", &[]);
+    assert!(has(&kept, "gAMA") && has(&kept, "2024 Ada") && has(&kept, INSTRUCTION));
+    assert!(has(&kept, source_type) && !has(&kept, "Sampler"));
+    assert!(said.contains("not kept: another program's prompt"), "{said}");
+    let (color, said) = edit("color.png", &["--metadata", "color"]);
+    assert!(has(&color, "gAMA") && !has(&color, "2024 Ada") && has(&color, INSTRUCTION));
+    assert!(has(&color, source_type) && !said.contains("not kept"), "{said}");
+    let (stripped, said) = edit("stripped.png", &["--metadata", "strip"]);
+    assert!(!has(&stripped, "gAMA") && !has(&stripped, "Ada") && !has(&stripped, INSTRUCTION));
+    assert!(has(&stripped, source_type) && !said.contains("not kept"), "{said}");
+    let (jpeg, said) = edit("kept.jpg", &[]);
+    assert!(has(&jpeg, "2024 Ada") && has(&jpeg, source_type));
+    assert!(said.contains("what its colors mean (gAMA), which a JPEG has no place for"), "{said}");
+}

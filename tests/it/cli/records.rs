@@ -10,7 +10,8 @@ use proptest::{
 };
 use retouch::picture::{
     Picture,
-    encode::{self, OutputFormat},
+    encode::{self, OutputFormat, Tags},
+    metadata::{Metadata, Policy},
     settings::read_settings,
 };
 use serde_json::{Value, json};
@@ -36,8 +37,12 @@ fn again(desk: &Desk, name: &str, more: &[&str]) {
 
 /// Writes the scene with a record of one's own.
 fn forge(desk: &Desk, name: &str, text: &str) {
-    let bytes = encode::encode(&Picture::opaque(source()), OutputFormat::Png, text).unwrap();
-    fs::write(desk.path(name), bytes).unwrap();
+    fs::write(desk.path(name), with_record(&Picture::opaque(source()), text)).unwrap();
+}
+
+fn with_record(picture: &Picture, record: &str) -> Vec<u8> {
+    let tags = Tags { record, metadata: &Metadata::default(), policy: Policy::Keep };
+    encode::encode(picture, OutputFormat::Png, &tags).unwrap()
 }
 
 fn paint(desk: &Desk, name: &str, side: u32, is_white: impl Fn(u32, u32) -> bool) {
@@ -242,8 +247,7 @@ fn other_pictures_models_and_flags_are_refused() {
     painted.put_pixel(30, 30, image::Rgb([1, 2, 3]));
     let text = record(&desk, "out.png").to_string();
     let painted = Picture { rgb: Arc::new(painted), alpha: None, icc: None };
-    let bytes = encode::encode(&painted, OutputFormat::Png, &text).unwrap();
-    fs::write(desk.path("painted.png"), bytes).unwrap();
+    fs::write(desk.path("painted.png"), with_record(&painted, &text)).unwrap();
     let mut edit = desk.retouch(["edit", "--params-from", "painted.png", "-o", "same.png"]);
     let said = said(edit.arg(scene()));
     assert!(said.contains("1 of 4096 pixels differ from those of painted.png"), "{said}");

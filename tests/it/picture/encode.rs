@@ -5,7 +5,9 @@ use std::sync::Arc;
 use image::{GrayImage, Luma};
 use retouch::picture::{
     FileFormat, Picture,
-    encode::{OutputFormat, Quality, check, encode},
+    encode::{self, OutputFormat, Quality, Tags, check},
+    error::PictureError,
+    metadata::{Metadata, Policy},
     settings::read_settings,
 };
 
@@ -22,6 +24,12 @@ fn picture() -> Picture {
         icc: Some(icc.into()),
         ..Picture::opaque(scene(40, 30))
     }
+}
+
+/// Encodes with a record and nothing of an input's.
+fn encode(picture: &Picture, format: OutputFormat, record: &str) -> Result<Vec<u8>, PictureError> {
+    let tags = Tags { record, metadata: &Metadata::default(), policy: Policy::Keep };
+    encode::encode(picture, format, &tags)
 }
 
 fn jpeg() -> OutputFormat {

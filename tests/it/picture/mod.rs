@@ -4,6 +4,7 @@ mod boxes;
 mod decode;
 mod encode;
 mod mask;
+mod metadata;
 mod painted;
 mod resize;
 mod whole;

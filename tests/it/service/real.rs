@@ -41,7 +41,7 @@ fn editor() -> (Editor, EditSettings) {
     (Editor::new(Box::new(pipeline), None), settings)
 }
 
-fn runner() -> Box<dyn Runner> {
+pub(super) fn runner() -> Box<dyn Runner> {
     let (editor, recommended) = editor();
     let model = ModelInfo {
         name: "demo-model".to_owned(),
@@ -54,7 +54,7 @@ fn runner() -> Box<dyn Runner> {
     Box::new(EditorRunner::new(editor, model, 1 << 20))
 }
 
-fn edit() -> EditSpec {
+pub(super) fn edit() -> EditSpec {
     let picture = std::fs::read(root().join("assets/example.png")).unwrap();
     EditSpec {
         image: Some(Image { source: Some(Source::Data(picture.into())) }),
