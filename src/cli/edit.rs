@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::{
     args::{self, EditArgs},
     client,
-    effects::{self, Found},
+    edit_steps::{self, Given},
     encoding_args::Format,
     error::CliError,
     interrupt::Interrupt,
@@ -17,19 +17,19 @@ use crate::cli::{
     outputs,
     replay::Replay,
     reporter::Reporter,
-    resolve, reused,
+    resolve,
     screen::{Screen, Stream},
     settings_record::{self, Made},
 };
 use crate::editing::{
-    editor::{Edited, check_confidence},
+    editor::Edited,
     request::{EditRequest, MethodKind, Preserve},
+    settings::EditSettings,
 };
 use crate::picture::{
     Picture,
     decode::Decoded,
     encode::{self, OutputFormat, Tags},
-    metadata::Policy,
     write::Overwrite,
 };
 use crate::wire::edit_record::{EditRecord, Localized, Made as MadePicture, digests};
@@ -68,66 +68,25 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     // 1. What can be refused without the model.
     let interrupt = Interrupt::listen()?;
     let outputs = outputs(args)?;
-    let picture = resolve::read_picture(&args.input.image, screen)?;
-    encode::check(&picture.picture, outputs.format).map_err(CliError::Output)?;
-    let policy = Policy::from(args.encoding.metadata);
-    for note in picture.metadata.notes(policy, outputs.format.file_format()) {
-        screen.warning("PICTURE", &note.to_string());
-    }
-    let mut mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
-    match &replay {
-        Some(replay) => {
-            replay.check_picture(&picture.picture)?;
-            replay.settle(&mut mask, picture.picture.size())?;
-        }
-        None => effects::check(args, Found::typed(&args.localization))?,
-    }
-    let saved = args
-        .localization_file
-        .as_deref()
-        .map(|path| reused::read(path, &picture, args, screen))
-        .transpose()?;
-    match (&saved, &replay) {
-        (Some(saved), Some(replay)) => replay.check_localization(saved)?,
-        (Some(_), None) => {}
-        (None, _) => resolve::check_finds(args.method.into(), &mask)?,
-    }
+    let Given { picture, policy, mask, saved } =
+        edit_steps::given(args, replay.as_ref(), outputs.format, screen)?;
 
     // 2. The model and the request.
     let loaded = load::load(&args.model)?;
-    let digest = loaded.editor.pipeline().digest();
-    if let Some(replay) = &replay {
-        replay.check_model(digest)?;
-    }
-    if let (Some(saved), Some(path)) = (&saved, &args.localization_file) {
-        reused::check_model(path, saved, digest)?;
-    }
+    edit_steps::check_model(&loaded, args, replay.as_ref(), saved.as_ref())?;
     for note in &loaded.notes {
         screen.warning("MODEL", note);
     }
-    let mut settings =
-        resolve::settings(loaded.settings.clone(), &args.sampling, args.steps, &args.localization)?;
-    if let Some(modulation) = args.modulation {
-        settings.modulation = modulation.into();
-    }
     let has_mask = mask.shapes.is_some() || saved.is_some();
-    settings.preserve = preserve(args, has_mask, outputs.format, screen)?;
-    settings.localization.seed = args.localize_seed;
-    if replay.is_none() {
-        let (localizer, score) = (Some(settings.localizer), Some(settings.score));
-        effects::check(args, Found { localizer, score })?;
-    }
-    loaded.check_sampler(&settings)?;
+    let settings = EditSettings {
+        preserve: preserve(args, has_mask, outputs.format, screen)?,
+        ..edit_steps::settings(args, &loaded, replay.is_some())?
+    };
     let geometry = loaded.editor.pipeline().geometry();
     let size = picture.picture.size();
     resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;
-    let mut request = resolve::request(
-        args.instruction(),
-        &picture,
-        settings,
-        &args.localization,
-        &args.sampling,
-    )?;
+    let (texts, sampling) = (&args.localization, &args.sampling);
+    let mut request = resolve::request(args.instruction(), &picture, settings, texts, sampling)?;
     resolve::show_text_notes(&request, screen);
     request.method = args.method.into();
     request.mask = mask;
@@ -139,33 +98,22 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     // 3. Pass 1, unless it was made before or nothing needs it.
     interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
-    if saved.is_none() {
-        resolve::check_clusters(&request)?;
-    }
     let is_saved = saved.is_some();
-    let localization = match saved {
-        Some(saved) => {
-            if request.needs_localization() {
-                check_confidence(&request, &saved.localization, &mut reporter)?;
-            }
-            Some(std::sync::Arc::new(saved.localization))
-        }
-        None if request.needs_localization() => loaded.editor.localize(&request, &mut reporter)?,
-        None => None,
-    };
+    let localization = edit_steps::localization(&loaded, &request, saved, &mut reporter)?;
     let localization = localization.as_deref();
-    let made_by = match localization.filter(|_| request.mask.needs_localization()) {
-        Some(found) if is_saved => Localized::Before(digests::localization_digest(found)),
-        Some(_) => Localized::Here,
-        None => Localized::No,
-    };
-    let confidence = localization.and_then(|it| it.confidence);
     let name = loaded.name();
-    let preset = args.sampling.preset.map(|args::Preset::Paper| "paper");
-    let (input, format) = (&picture.picture, outputs.format);
-    let origin = loaded.origin(&name);
-    let made =
-        MadePicture { origin, preset, picture: input, format, localization: made_by, confidence };
+    let made = MadePicture {
+        origin: loaded.origin(&name),
+        preset: args.sampling.preset.map(|args::Preset::Paper| "paper"),
+        picture: &picture.picture,
+        format: outputs.format,
+        localization: match localization.filter(|_| request.mask.needs_localization()) {
+            Some(found) if is_saved => Localized::Before(digests::localization_digest(found)),
+            Some(_) => Localized::Here,
+            None => Localized::No,
+        },
+        confidence: localization.and_then(|it| it.confidence),
+    };
     if let Some(replay) = &replay {
         replay.tell(&EditRecord::of(&request, &made), reporter.screen());
     }

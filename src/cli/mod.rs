@@ -5,6 +5,7 @@ mod bench;
 mod bench_confidence;
 mod client;
 mod edit;
+mod edit_steps;
 mod effects;
 mod encoding_args;
 mod error;

@@ -191,16 +191,13 @@ impl Replay {
     /// [`CliError::Record`] if another model made it.
     pub(crate) fn check_answer(&self, file: &[u8], screen: &mut Screen) -> Result<(), CliError> {
         let text = settings::read_settings("the result", file).map_err(CliError::Picture)?;
-        match text.as_deref().map(EditRecord::from_json) {
-            Some(Ok(record)) => {
-                self.check_model(&record.model_digest)?;
-                self.tell(&record, screen);
-            }
-            Some(Err(_)) | None => {
-                let message = "the server's result has no record that this retouch reads, so that its model is not known";
-                screen.warning("RECORD_DIFFERS", message);
-            }
-        }
+        let Some(Ok(record)) = text.as_deref().map(EditRecord::from_json) else {
+            let message = "the server's result has no record that this retouch reads, so that its model is not known";
+            screen.warning("RECORD_DIFFERS", message);
+            return Ok(());
+        };
+        self.check_model(&record.model_digest)?;
+        self.tell(&record, screen);
         Ok(())
     }
 

@@ -120,19 +120,16 @@ impl Runner for EditorRunner {
         };
         let session = EditSession::new(self.editor.pipeline(), &opened.request);
         let kept = task.localization.as_ref().map(read).transpose()?;
-        let localization = match &kept {
-            Some(kept) => {
-                let checked = check_confidence(&opened.request, &kept.localization, &mut sink);
-                checked.map_err(|error| failed(&error))?;
-                Some(Arc::new(kept.localization.clone()))
+        let localization = if let Some(kept) = &kept {
+            let checked = check_confidence(&opened.request, &kept.localization, &mut sink);
+            checked.map_err(|error| failed(&error))?;
+            Some(Arc::new(kept.localization.clone()))
+        } else {
+            if task.spec.mask_policy() == v1::MaskPolicy::LocalizeOnly {
+                let warned = self.editor.warn_of_cut_texts(&session, &mut sink);
+                warned.map_err(|error| failed(&error))?;
             }
-            None => {
-                if task.spec.mask_policy() == v1::MaskPolicy::LocalizeOnly {
-                    let warned = self.editor.warn_of_cut_texts(&session, &mut sink);
-                    warned.map_err(|error| failed(&error))?;
-                }
-                self.editor.localize(&opened.request, &mut sink).map_err(|error| failed(&error))?
-            }
+            self.editor.localize(&opened.request, &mut sink).map_err(|error| failed(&error))?
         };
         let Some(localization) = localization else { return Ok(Localized { found: None }) };
         let mask = EditMask::settle(&session, Some(&localization)).map_err(|it| failed(&it))?;

@@ -146,7 +146,7 @@ async fn jobs(
     // 3. The same edit by another method, silently.
     if let Some(method) = args.compare.map(MethodKind::from) {
         let spec = request::compared(&next, method);
-        edited.compared = Some((method, compare(site, spec, &next_plan, method).await?));
+        edited.compared = Some((method, Box::pin(compare(site, spec, &next_plan, method)).await?));
     }
     Ok(())
 }

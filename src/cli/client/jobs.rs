@@ -52,7 +52,7 @@ pub(crate) fn run(args: &JobsArgs, screen: &mut Screen) -> Result<(), CliError> 
                 show(&job, screen);
                 Ok(())
             }
-            JobsCommand::Watch(args) => watch(args, screen).await,
+            JobsCommand::Watch(args) => Box::pin(watch(args, screen)).await,
             JobsCommand::Cancel(args) => {
                 let remote = server.connect().await?;
                 let job = remote.cancel(&args.of.full(), &args.reason).await?;

@@ -213,7 +213,7 @@ mod tests {
         }
         let size = Size::new(900, 700);
         let noise = |x: u32, y: u32| {
-            (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503)).count_ones() % 2 > 0
+            !(x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503)).count_ones().is_multiple_of(2)
         };
         let noise = record(&Mask::from_fn(size, noise));
         assert_eq!((noise.boxes.len(), &noise.png), (0, &None));

@@ -131,7 +131,7 @@ fn texts_that_are_no_record_are_refused_by_what_is_wrong() {
         (good.replacen("\"record\":2", "\"record\":7", 1), "layout 7"),
         (good.replacen("\"loras\":[]", "\"loras\":[{\"name\":\"a\"}]", 1), "1 LoRAs"),
         (good.replacen("\"seed\":", "\"sied\":", 1), "seed"),
-        (good.replacen("{", "{\"path\":\"/etc/passwd\",", 1), "`path`"),
+        (good.replacen('{', "{\"path\":\"/etc/passwd\",", 1), "`path`"),
         (good.replacen("\"tau\":0.3", "\"tau\":\"low\"", 1), "unknown or misplaced"),
         (good.replacen("\"boxes\":[]", "\"boxes\":[[1,2,3]]", 1), "can't be read"),
         (deep[..1000].to_owned(), "can't be read"),
