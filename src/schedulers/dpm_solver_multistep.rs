@@ -40,12 +40,11 @@ impl DpmSolverMultistepScheduler {
         config.choice("variance_type", (), &[("null", ())])?;
 
         let end = FinalSigma::read(config)?;
-        let ladder = match Curve::read(config)? {
-            Some(curve) => along(curve, config, steps, end)?,
-            None => {
-                let spread = Spread::read(config, TimestepSpacing::Linspace)?;
-                SigmaLadder::over(config, &spread, &spread.whole_but_lowest(steps)?, end)?
-            }
+        let ladder = if let Some(curve) = Curve::read(config)? {
+            along(curve, config, steps, end)?
+        } else {
+            let spread = Spread::read(config, TimestepSpacing::Linspace)?;
+            SigmaLadder::over(config, &spread, &spread.whole_but_lowest(steps)?, end)?
         };
         let few = ladder.steps.len() < LOWER_ORDER_BELOW;
         let lower_order_final = config.flag("euler_at_final", false)?
