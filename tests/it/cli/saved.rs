@@ -68,12 +68,14 @@ fn another_model_is_refused() {
     run.stderr(contains("found.json: it was made with another model"));
 }
 
+type Change = fn(&mut Value);
+
 #[test]
 fn files_that_were_changed_by_hand_are_read_or_refused_whole() {
     let desk = desk();
     let text = fs::read_to_string(desk.path("found.json")).unwrap();
     let good: Value = serde_json::from_str(&text).unwrap();
-    let changes: &[(&str, fn(&mut Value))] = &[
+    let changes: &[(&str, Change)] = &[
         ("`labels`", |it| it["labels"][0] = json!(99)),
         ("`area`", |it| it["clusters"][0]["area"] = json!(0.99)),
         ("`score`", |it| it["clusters"][0]["score"] = json!(-3.0)),

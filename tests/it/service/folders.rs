@@ -178,7 +178,9 @@ async fn files_that_people_put_there_stay_and_half_written_ones_go() {
     let artifacts = folder.join("artifacts");
     let notes = [artifacts.join("README.txt"), artifacts.join("mine").join("a.png")];
     fs::create_dir_all(artifacts.join("mine")).unwrap();
-    notes.iter().for_each(|it| fs::write(it, b"mine").unwrap());
+    for it in &notes {
+        fs::write(it, b"mine").unwrap();
+    }
     let half = artifacts.join(format!("{}.partial", uuid::Uuid::now_v7()));
     fs::write(&half, b"ha").unwrap();
     drop(open(&folder, SPACE).await);
@@ -225,7 +227,7 @@ async fn a_delete_waits_for_the_disk_once_and_many_that_expire_do_together() {
     let server = Harness::over_journal(journal, folder).await;
     let mut jobs = Vec::new();
     for number in 0..12 {
-        let ttl = (number > 0).then(|| prost_types::Duration { seconds: 1, nanos: 0 });
+        let ttl = (number > 0).then_some(prost_types::Duration { seconds: 1, nanos: 0 });
         let asked = request(EditSpec { ttl, ..spec("edit") });
         jobs.push(server.client.clone().run_edit(asked).await.unwrap().into_inner());
     }
