@@ -1,8 +1,8 @@
 //! Why a command ended, and the exit code that says so.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{borrow::Cow, path::PathBuf, process::ExitCode};
 
-use crate::cli::client::refusal::RemoteError;
+use crate::cli::{client::refusal::RemoteError, hub};
 use crate::editing::{EditError, instruction::ParseError, settings::SettingsError};
 use crate::evaluation::EvaluationError;
 use crate::jobs::fault::Reason;
@@ -155,8 +155,11 @@ impl CliError {
     }
 
     /// What helps at the command line: the rooms below know no flags.
-    fn remedy(&self) -> Option<&'static str> {
-        Some(match self {
+    fn remedy(&self) -> Option<Cow<'static, str>> {
+        if let Self::Model { path, .. } = self {
+            return hub::remedy(path).map(Cow::Owned);
+        }
+        Some(Cow::Borrowed(match self {
             Self::Edit(EditError::NothingFound) => {
                 "give --mask or --box, or say what is meant with --object"
             }
@@ -174,7 +177,7 @@ impl CliError {
                 "for standard output give -, as in `-o - > FILE`"
             }
             _ => return None,
-        })
+        }))
     }
 
     /// The exit code, as the help lists them.

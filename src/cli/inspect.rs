@@ -9,7 +9,7 @@ use crate::cli::{
     printable::printable,
 };
 use crate::editing::settings::EditSettings;
-use crate::pipelines::inspect::{self, Inspection, PartInspection};
+use crate::pipelines::inspect::{self, Inspection, PartInspection, SamplerFault};
 
 /// Runs the command.
 ///
@@ -29,8 +29,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
         text(&path.display().to_string(), &found, &settings)
     };
     outputs::print(format!("{text}\n").as_bytes())?;
-    match found.fault() {
-        Some(fault) => Err(refuse(ModelError::Unusable(fault.to_owned()))),
+    if let Some(fault) = found.fault() {
+        return Err(refuse(ModelError::Unusable(fault.to_owned())));
+    }
+    match found.sampler_fault {
+        Some(SamplerFault { reason, others }) => {
+            Err(refuse(ModelError::Sampler { reason, others }))
+        }
         None => Ok(()),
     }
 }
@@ -84,11 +89,15 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
     ));
     rows.extend(found.notes.iter().map(|note| ("note", note.clone())));
     rows.extend(found.misfit.iter().map(|misfit| ("misfit", misfit.clone())));
-    let usable = if found.fault().is_none() { "yes" } else { "no" };
+    let usable = if is_usable(found) { "yes" } else { "no" };
     rows.push(("usable", usable.to_owned()));
     let lines: Vec<String> =
         rows.iter().map(|(name, value)| format!("{name:<13}{}", printable(value))).collect();
     lines.join("\n")
+}
+
+fn is_usable(found: &Inspection) -> bool {
+    found.fault().is_none() && found.sampler_fault.is_none()
 }
 
 fn part_text(part: &PartInspection) -> String {
@@ -150,6 +159,6 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
             "modulation": settings.modulation.name(),
         },
         "notes": found.notes,
-        "usable": found.fault().is_none(),
+        "usable": is_usable(found),
     })
 }

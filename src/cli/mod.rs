@@ -11,6 +11,7 @@ mod encoding_args;
 mod error;
 mod eval;
 mod eval_args;
+mod hub;
 mod inspect;
 mod interrupt;
 mod journal;

@@ -40,8 +40,8 @@ pub struct Inspection {
     pub sampler: SchedulerKind,
     /// The model's own class of sampler, where another stands in for it.
     pub sampler_replaces: Option<String>,
-    /// What keeps that sampler from being used, in one line; another may be.
-    pub sampler_fault: Option<String>,
+    /// What keeps that sampler from being used.
+    pub sampler_fault: Option<SamplerFault>,
     /// The text of its `retouch.json`.
     pub retouch_json: Option<String>,
     /// What is to be known of its files.
@@ -63,6 +63,15 @@ pub struct PartInspection {
     pub fault: Option<String>,
 }
 
+/// A sampler that a model comes with and that can't be built.
+#[derive(Debug)]
+pub struct SamplerFault {
+    /// Why, in one line.
+    pub reason: String,
+    /// Names of those that can be, instead.
+    pub others: Vec<&'static str>,
+}
+
 /// The attention layers of one resolution.
 #[derive(Debug)]
 pub struct AttentionLevel {
@@ -77,10 +86,10 @@ pub struct AttentionLevel {
 }
 
 impl Inspection {
-    /// What keeps the model from being used: that its parts do not fit each other, the first part's fault, or its sampler's.
+    /// What keeps the networks from being used: that they do not fit each other, or the first one's fault.
     pub fn fault(&self) -> Option<&str> {
         let fault = || self.parts.iter().find_map(|part| part.fault.as_deref());
-        self.misfit.as_deref().or_else(fault).or(self.sampler_fault.as_deref())
+        self.misfit.as_deref().or_else(fault)
     }
 }
 
@@ -126,16 +135,12 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     })
 }
 
-/// Why a model's own sampler can't be used, with those that can.
-fn sampler_fault(config: &SchedulerConfig, own: SchedulerKind) -> Option<String> {
+fn sampler_fault(config: &SchedulerConfig, own: SchedulerKind) -> Option<SamplerFault> {
     let one = Steps::try_from(1).expect("one step is in range");
     let error = build::build(own, config, one).err()?;
     let others = SchedulerKind::ALL.into_iter().filter(|it| build::build(*it, config, one).is_ok());
-    let others: Vec<&str> = others.map(SchedulerKind::name).collect();
-    Some(match others.as_slice() {
-        [] => error.to_string(),
-        _ => format!("{error}; choose another with --scheduler: {}", others.join(", ")),
-    })
+    let others = others.map(SchedulerKind::name).collect();
+    Some(SamplerFault { reason: error.to_string(), others })
 }
 
 fn look_at(

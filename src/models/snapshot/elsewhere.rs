@@ -1,4 +1,4 @@
-//! Where a model may be that is not at the path given: on the hub, or deeper in a folder.
+//! Where a model may be that is not in the folder given, or not whole: deeper in it, or still on its way.
 
 use std::{
     fs,
@@ -11,13 +11,9 @@ const AGAIN: &str = "download the model again, whole";
 /// Begins the names of models in the cache of `huggingface_hub`.
 const CACHED: &str = "models--";
 
-/// Begins the addresses of models.
-const HUBS: [&str; 4] =
-    ["https://huggingface.co/", "http://huggingface.co/", "huggingface.co/", "hf://"];
-
 /// What to do about a model that lacks files: go on with a download that has not ended, else begin anew.
 pub(super) fn of_gaps(path: &Path) -> String {
-    // Where `hf download --local-dir` keeps what it has of a file, beside each part's folder.
+    // Where `hf download` keeps what it has of a file, for a folder for each part.
     let downloads = path.join(".cache/huggingface/download");
     let parts = folders(&downloads).into_iter().chain([downloads, path.to_owned()]);
     let files = parts.flat_map(|it| fs::read_dir(it).into_iter().flatten());
@@ -27,29 +23,6 @@ pub(super) fn of_gaps(path: &Path) -> String {
         return "its download has not ended: run the same `hf download` again".to_owned();
     }
     AGAIN.to_owned()
-}
-
-/// What a path of nothing seems to be.
-pub(super) fn of_name(path: &Path) -> Option<String> {
-    let text = path.to_str()?;
-    let id = HUBS.iter().find_map(|it| text.strip_prefix(it)).unwrap_or(text);
-    let mut parts = id.split('/');
-    let (owner, name) = (parts.next()?, parts.next()?);
-    let is_name = |it: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        !it.is_empty() && !it.starts_with('.') && it.chars().all(plain)
-    };
-    // A path of three is a folder's, but for what follows in the address of a model.
-    if !is_name(owner) || !is_name(name) || (id == text && parts.next().is_some()) {
-        return None;
-    }
-    if name.ends_with(".safetensors") || Path::new(owner).exists() {
-        return None;
-    }
-    Some(format!(
-        "a model of the Hugging Face hub is downloaded first: `hf download {owner}/{name} --local-dir {name} --include \
-         \"*.json\" \"*.txt\" \"*.safetensors\"`, then --model {name}"
-    ))
 }
 
 /// Where in a folder without `model_index.json` there is one, else what to do.

@@ -8,15 +8,10 @@ use crate::models::{clip::tokenizer::TokenizerError, weights::error::WeightsErro
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Nothing is there.
-    #[error(
-        "no model at {}: expected a folder with model_index.json, or a .safetensors file{}",
-        path.display(), after(hint.as_deref())
-    )]
+    #[error("no model at {}: expected a folder with model_index.json, or a .safetensors file", path.display())]
     NotFound {
         /// The path.
         path: PathBuf,
-        /// What it seems to be, and what to do about it.
-        hint: Option<String>,
     },
     /// The folder lacks files.
     #[error("the model in {} lacks `{}`; {hint}", path.display(), files.join("`, `"))]
@@ -71,9 +66,4 @@ pub enum SnapshotError {
     /// The tokenizer cannot be had.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-}
-
-/// A hint behind a message.
-fn after(hint: Option<&str>) -> String {
-    hint.map(|it| format!("; {it}")).unwrap_or_default()
 }

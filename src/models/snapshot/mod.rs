@@ -90,7 +90,7 @@ impl Snapshot {
         } else if path.is_file() {
             Self::open_file(path)
         } else {
-            Err(SnapshotError::NotFound { path: path.to_owned(), hint: elsewhere::of_name(path) })
+            Err(SnapshotError::NotFound { path: path.to_owned() })
         }
     }
 
