@@ -212,8 +212,10 @@ mod tests {
             assert_eq!(record.shapes(size).unwrap(), Shapes::Here(mask), "{step}");
         }
         let size = Size::new(900, 700);
+        // Mixed twice, so that no row is like another and nothing can be packed.
         let noise = |x: u32, y: u32| {
-            !(x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(40_503)).count_ones().is_multiple_of(2)
+            let mixed = (y * size.width + x).wrapping_mul(0x9e37_79b1);
+            (mixed ^ mixed >> 15).wrapping_mul(0x85eb_ca77) >> 31 > 0
         };
         let noise = record(&Mask::from_fn(size, noise));
         assert_eq!((noise.boxes.len(), &noise.png), (0, &None));
