@@ -41,8 +41,8 @@ fn trajectories_match_diffusers() {
             }
             assert!(close_sigma(step.sigma, sigma), "{key}: sigma of {step:?} is {sigma}");
 
-            let model_output =
-                fake_model(&scheduler.scale_model_input(&sample, *step), step.timestep);
+            // At the recorded timestep, whose digits were looked at above: here the step's own arithmetic counts.
+            let model_output = fake_model(&scheduler.scale_model_input(&sample, *step), timestep);
             let drawn = noise.get(step.index as i64 + 1);
             let drawn = scheduler.draws_noise().then_some(&drawn);
             let output = scheduler.step(*step, &model_output, &sample, drawn, &mut history);
