@@ -41,6 +41,7 @@ const BESIDE: &[&str] = &[
     "output",
     "format",
     "quality",
+    "metadata",
     "model",
     "device",
     "dtype",
@@ -92,7 +93,7 @@ impl Replay {
         let made = decode::decode(&name, &file, limits).map_err(CliError::Picture)?;
         let refuse = |reason: String| CliError::Record { path: path.clone(), reason };
         let text = settings::read_settings(&name, &file).map_err(CliError::Picture)?;
-        let none = "it holds no record of an edit; an editor or a service may have dropped it";
+        let none = "it holds no record of an edit; --metadata strip leaves it out, and editors and websites may drop it";
         let record = EditRecord::from_json(&text.ok_or_else(|| refuse(none.to_owned()))?);
         let record = record.map_err(|error| refuse(error.to_string()))?;
         let args = args(typed, &record).map_err(|reason| refuse(reason.to_string()))?;

@@ -242,6 +242,12 @@ fn other_pictures_models_and_flags_are_refused() {
         run.stderr(contains(*words).and(contains("error: ")));
         assert!(!desk.path("no.png").exists(), "{args:?}");
     }
+    // What of the input's metadata goes along is nobody's setting; without any there is no record.
+    let strip = ["edit", "--params-from", "out.png", "--metadata", "strip", "-o", "bare.png"];
+    desk.retouch(strip).arg(scene()).assert().success();
+    assert_eq!(desk.picture("bare.png"), desk.picture("out.png"));
+    let mut edit = desk.retouch(["edit", "--params-from", "bare.png", "-o", "no.png"]);
+    edit.arg(scene()).assert().code(3).stderr(contains("holds no record"));
     // A picture that was painted over since is made again as it was, and the difference told.
     let mut painted = image::open(desk.path("out.png")).unwrap().to_rgb8();
     painted.put_pixel(30, 30, image::Rgb([1, 2, 3]));
