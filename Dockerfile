@@ -30,7 +30,7 @@ COPY --from=libtorch /usr/lib/retouch /usr/lib/retouch
 ENV LIBTORCH=/usr/lib/retouch/torch
 WORKDIR /build
 COPY .ci/libtorch.py .ci/cuda_library.py .ci/
-COPY src/kernels/cuda_library src/kernels/cuda_library/
+COPY src/kernels/gpu/library src/kernels/gpu/library/
 RUN python3 .ci/cuda_library.py /out
 
 FROM rust:1.95-slim-bookworm AS builder

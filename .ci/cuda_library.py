@@ -16,7 +16,7 @@ from pathlib import Path
 
 import libtorch
 
-HERE = Path(__file__).resolve().parent.parent / "src" / "kernels" / "cuda_library"
+HERE = Path(__file__).resolve().parent.parent / "src" / "kernels" / "gpu" / "library"
 SOURCES = [HERE / it for it in ("graph.cpp", "fused.cpp", "event.cpp")]
 NAME = "libretouch_cuda.so"
 

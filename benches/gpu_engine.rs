@@ -16,10 +16,10 @@ use std::{
 };
 
 use retouch::{
-    attn_processor::Unwatched,
-    kernels::{
+    attention::processor::Unwatched,
+    kernels::gpu::{
         cuda,
-        cuda_library::{fused, graph::CudaRecorder},
+        library::{fused, graph::CudaRecorder},
     },
     models::snapshot::Snapshot,
     pipelines::{

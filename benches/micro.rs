@@ -15,7 +15,7 @@ use retouch::{
         store::{Limits, Store},
     },
     journal::{Journal, Space},
-    kernels::{
+    kernels::cpu::{
         flash_attention,
         fused::{
             self,

@@ -7,18 +7,7 @@
 //! ```
 //! use std::{ops::ControlFlow, path::Path, sync::Arc};
 //!
-//! use retouch::{
-//!     editing::{
-//!         edit_mask::MaskChoice,
-//!         editor::Editor,
-//!         event::EditEvent,
-//!         request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
-//!         settings::EditSettings,
-//!     },
-//!     models::snapshot::Snapshot,
-//!     picture::decode::{self, InputLimits},
-//!     pipelines::load,
-//! };
+//! use retouch::{edit::{choices::{MethodKind, PreviewDecode, Unparsed}, edit_mask::MaskChoice, event::EditEvent, request::EditRequest, settings::EditSettings}, editing::editor::Editor, models::snapshot::Snapshot, picture::decode::{self, InputLimits}, pipelines::load};
 //! use tch::{Device, Kind};
 //!
 //! # let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -98,20 +87,24 @@
 //! - Pixels outside the mask are copied from the input, never recomputed, where they are to be preserved.
 //! - Bad input ends in a typed error that names the thing and the remedy; nothing is written before everything is done.
 
-pub mod attn_processor;
+pub mod attention;
 pub mod cli;
 pub mod cluster;
 pub mod drawing;
+pub mod edit;
 pub mod editing;
 pub mod evaluation;
+pub mod executor;
+pub mod instruction;
 pub mod jobs;
 pub mod journal;
 pub mod kernels;
-pub mod metrics;
+pub mod measures;
 pub mod models;
 pub mod picture;
 pub mod pipelines;
 pub mod sampling;
 pub mod schedulers;
 pub mod server;
+pub mod serving;
 pub mod wire;

@@ -10,21 +10,66 @@ use std::{
 /// Each room with the rooms it may import, from the ground up.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kernels", &[]),
-    ("attn_processor", &["kernels"]),
+    ("attention", &["kernels"]),
     ("sampling", &[]),
     ("cluster", &[]),
     ("picture", &[]),
     ("drawing", &[]),
-    ("models", &["attn_processor", "kernels"]),
+    ("measures", &[]),
+    ("instruction", &[]),
+    ("edit", &["sampling", "picture", "instruction"]),
+    ("models", &["attention", "kernels"]),
     ("schedulers", &["sampling"]),
-    ("pipelines", &["attn_processor", "sampling", "picture", "kernels", "models", "schedulers"]),
-    ("metrics", &[]),
-    ("editing", &["attn_processor", "sampling", "cluster", "picture", "schedulers", "pipelines"]),
-    ("evaluation", &["sampling", "picture", "drawing", "metrics", "pipelines", "editing"]),
-    ("wire", &["sampling", "picture", "drawing", "editing"]),
+    ("pipelines", &["attention", "sampling", "picture", "kernels", "models", "schedulers"]),
+    ("executor", &["attention", "sampling", "schedulers", "pipelines"]),
+    (
+        "editing",
+        &[
+            "attention",
+            "sampling",
+            "cluster",
+            "picture",
+            "instruction",
+            "edit",
+            "schedulers",
+            "pipelines",
+        ],
+    ),
+    (
+        "evaluation",
+        &[
+            "sampling",
+            "picture",
+            "drawing",
+            "measures",
+            "instruction",
+            "edit",
+            "pipelines",
+            "editing",
+        ],
+    ),
+    ("wire", &["sampling", "picture", "drawing", "instruction", "edit"]),
     ("journal", &["wire"]),
-    ("jobs", &["sampling", "picture", "editing", "wire", "journal"]),
+    ("jobs", &["sampling", "picture", "instruction", "edit", "wire", "journal"]),
     ("server", &["jobs", "wire"]),
+    (
+        "serving",
+        &[
+            "sampling",
+            "picture",
+            "kernels",
+            "models",
+            "schedulers",
+            "pipelines",
+            "executor",
+            "edit",
+            "editing",
+            "wire",
+            "journal",
+            "jobs",
+            "server",
+        ],
+    ),
     (
         "cli",
         &[
@@ -35,12 +80,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "models",
             "schedulers",
             "pipelines",
+            "executor",
+            "instruction",
+            "edit",
             "editing",
-            "jobs",
             "evaluation",
             "wire",
             "journal",
+            "jobs",
             "server",
+            "serving",
         ],
     ),
 ];
@@ -67,8 +116,10 @@ const CRATES: &[(&str, &[&str])] = &[
             "picture",
             "drawing",
             "pipelines",
-            "metrics",
+            "measures",
+            "edit",
             "editing",
+            "serving",
             "evaluation",
             "wire",
             "jobs",
@@ -94,12 +145,13 @@ const CRATES: &[(&str, &[&str])] = &[
     (
         "tch",
         &[
-            "attn_processor",
+            "attention",
             "cluster",
             "kernels",
             "models",
             "schedulers",
             "pipelines",
+            "executor",
             "editing",
             // Names the device and the dtype that a model is loaded for.
             "cli/load",
@@ -122,7 +174,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Where a word that looks like a flag is none of ours, below the command line.
-const FOREIGN_FLAGS: &[(&str, &str)] = &[("kernels/cuda", "--no-as-needed")];
+const FOREIGN_FLAGS: &[(&str, &str)] = &[("kernels/gpu/cuda", "--no-as-needed")];
 
 /// The most lines that a file may have.
 const LONGEST: usize = 400;

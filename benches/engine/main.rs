@@ -16,13 +16,18 @@ use std::{
 };
 
 use retouch::{
-    attn_processor::{AttnProcessor, Branch, Unwatched},
-    kernels::flash_attention,
+    attention::{
+        branch::Branch,
+        processor::{AttnProcessor, Unwatched},
+    },
+    kernels::cpu::flash_attention,
     models::{
-        autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
         snapshot::{Snapshot, part::Part},
-        unet_2d_condition::UNet2DConditionModel,
-        unet_2d_condition_config::UNet2DConditionConfig,
+        stable_diffusion::{
+            autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+            unet_2d_condition::UNet2DConditionModel,
+            unet_2d_condition_config::UNet2DConditionConfig,
+        },
     },
 };
 use serde::Deserialize;

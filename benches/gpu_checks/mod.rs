@@ -1,8 +1,8 @@
 //! Fused layers on a device against libtorch's in fp64, for sizes that a model has and odd ones.
 
 use retouch::kernels::{
-    cuda_library::fused,
-    fused::norm::{Activation, GroupNorm, Shift},
+    cpu::fused::norm::{Activation, GroupNorm, Shift},
+    gpu::library::fused,
 };
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};

@@ -1,13 +1,14 @@
 //! The guests that the engines time a step with.
 
 use retouch::{
-    attn_processor::{AttnProcessor, AttnSite, Unwatched},
-    editing::{
-        iam_edit::{
-            attn_modulator::AttnModulator,
-            attn_store::{AttnStore, WatchedLevels},
-        },
-        settings::Modulation,
+    attention::{
+        processor::{AttnProcessor, Unwatched},
+        site::AttnSite,
+    },
+    edit::settings::Modulation,
+    editing::iam_edit::{
+        attn_modulator::AttnModulator,
+        attn_store::{AttnStore, WatchedLevels},
     },
 };
 use serde::Deserialize;

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::cli::bench::BenchCommand;
-use crate::cli::client::{batch::BatchArgs, connect::ServerArgs, jobs_args::JobsArgs};
-use crate::cli::encoding_args::EncodingArgs;
-use crate::cli::eval_args::EvalArgs;
-use crate::cli::journal::JournalCommand;
-use crate::cli::keys::KeysCommand;
-use crate::cli::localization_args::LocalizationArgs;
-use crate::cli::serve_config::ServeArgs;
-use crate::cli::trimmed::Trimmed;
+use crate::cli::{
+    bench::BenchCommand,
+    client::{batch::BatchArgs, connect::ServerArgs, jobs_args::JobsArgs},
+    encoding_args::EncodingArgs,
+    eval_args::EvalArgs,
+    journal::JournalCommand,
+    keys::KeysCommand,
+    localization_args::LocalizationArgs,
+    serve_config::ServeArgs,
+    trimmed::Trimmed,
+};
 use crate::picture::boxes::BoxSpec;
 
 /// Largest size that a model works at unless it is raised, in pixels.
@@ -300,7 +302,7 @@ impl std::str::FromStr for SizeSpec {
     }
 }
 
-/// [`crate::editing::request::MethodKind`] as typed.
+/// [`crate::edit::choices::MethodKind`] as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Method {
     /// Localize, then edit inside the mask.
@@ -310,7 +312,7 @@ pub(crate) enum Method {
     InstructPix2Pix,
 }
 
-/// [`crate::editing::request::Preserve`] as typed.
+/// [`crate::edit::choices::Preserve`] as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Preserve {
     /// Attention alone, as in the paper.
@@ -321,7 +323,7 @@ pub(crate) enum Preserve {
     Pixel,
 }
 
-/// [`crate::editing::settings::Modulation`] as typed.
+/// [`crate::edit::settings::Modulation`] as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Modulation {
     /// Probabilities times the mask.

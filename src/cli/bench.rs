@@ -16,7 +16,7 @@ use crate::cli::{
     screen::Screen,
     trimmed::Trimmed,
 };
-use crate::editing::knobs::StepShare;
+use crate::edit::knobs::StepShare;
 use crate::evaluation::{
     EvaluationError,
     dataset::{Dataset, Item, ItemAction},

@@ -21,11 +21,12 @@ use crate::cli::{
     screen::{Screen, Stream},
     settings_record::{self, Made},
 };
-use crate::editing::{
-    editor::Edited,
-    request::{EditRequest, MethodKind, Preserve},
+use crate::edit::{
+    choices::{MethodKind, Preserve},
+    request::EditRequest,
     settings::EditSettings,
 };
+use crate::editing::editor::Edited;
 use crate::picture::{
     Picture,
     decode::Decoded,

@@ -12,10 +12,10 @@ use crate::cli::{
     resolve, reused,
     screen::Screen,
 };
-use crate::editing::{
-    edit_mask::MaskChoice, editor::check_confidence, iam_edit::localization_map::Localization,
-    request::EditRequest, settings::EditSettings,
+use crate::edit::{
+    edit_mask::MaskChoice, localization::Localization, request::EditRequest, settings::EditSettings,
 };
+use crate::editing::editor::check_confidence;
 use crate::picture::{
     decode::Decoded,
     encode::{self, OutputFormat},

@@ -5,7 +5,7 @@ use crate::cli::{
     error::CliError,
     localization_args::LocalizationArgs,
 };
-use crate::editing::localizer::{ClusterScore, Localizer};
+use crate::edit::localizer::{ClusterScore, Localizer};
 
 /// What decides whether flags of pass 1 have an effect; unknown where a server fills it in.
 #[derive(Debug, Clone, Copy, Default)]

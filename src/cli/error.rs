@@ -3,11 +3,13 @@
 use std::{borrow::Cow, path::PathBuf, process::ExitCode};
 
 use crate::cli::{client::refusal::RemoteError, hub};
-use crate::editing::{EditError, instruction::ParseError, settings::SettingsError};
+use crate::edit::settings::SettingsError;
+use crate::editing::EditError;
 use crate::evaluation::EvaluationError;
+use crate::instruction::ParseError;
 use crate::jobs::fault::Reason;
 use crate::journal::error::JournalError;
-use crate::kernels::cuda::CudaError;
+use crate::kernels::gpu::cuda::CudaError;
 use crate::picture::error::PictureError;
 use crate::pipelines::{PipelineError, load::LoadError};
 use crate::sampling::OutOfRange;

@@ -22,8 +22,7 @@ use crate::evaluation::{
     runner::{self, Plan, Progress, Row},
 };
 use crate::picture::write::{self, Overwrite};
-use crate::sampling::Interrupted;
-use crate::sampling::SchedulerKind;
+use crate::sampling::{Interrupted, SchedulerKind};
 
 /// Runs the command.
 ///

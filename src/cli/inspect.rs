@@ -8,7 +8,7 @@ use crate::cli::{
     load, outputs,
     printable::printable,
 };
-use crate::editing::settings::EditSettings;
+use crate::edit::settings::EditSettings;
 use crate::pipelines::inspect::{self, Inspection, PartInspection, SamplerFault};
 
 /// Runs the command.

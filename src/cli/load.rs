@@ -12,15 +12,19 @@ use crate::cli::{
     args::{Dtype, ModelArgs, ModelPathArg},
     error::{self, CliError, ModelError},
 };
-use crate::editing::{editor::Editor, settings::EditSettings};
+use crate::edit::settings::EditSettings;
+use crate::editing::editor::Editor;
+use crate::executor::batcher;
 use crate::kernels::{
-    cpu, cuda,
-    cuda_library::{event, fused, graph::CudaRecorder},
-    spin,
+    cpu::{self, spin},
+    gpu::{
+        cuda,
+        library::{event, fused, graph::CudaRecorder},
+    },
 };
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
-    EditPipeline, PipelineError, batcher,
+    EditPipeline, PipelineError,
     captured::CapturedCalls,
     instruct_pix2pix::InstructPix2PixPipeline,
     load::{self, LoadError},

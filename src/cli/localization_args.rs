@@ -2,11 +2,11 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::editing::{
-    instruction::Action,
+use crate::edit::{
     localizer::{ClusterScore, Localizer},
     settings::EditSettings,
 };
+use crate::instruction::Action;
 use crate::sampling::OutOfRange;
 
 #[derive(Debug, Clone, Default, Args)]
@@ -52,7 +52,7 @@ pub(crate) struct LocalizationArgs {
     pub(crate) grow: Option<f64>,
 }
 
-/// [`crate::editing::instruction::Action`] as typed.
+/// [`crate::instruction::Action`] as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ActionArg {
     /// An object becomes another or looks different.

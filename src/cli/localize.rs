@@ -17,7 +17,8 @@ use crate::cli::{
     screen::{Screen, Stream},
     settings_record::{self, Made},
 };
-use crate::editing::{edit_mask::EditMask, session::EditSession};
+use crate::edit::edit_mask::EditMask;
+use crate::editing::session::EditSession;
 use crate::picture::write::Overwrite;
 use crate::wire::{
     edit_record::digests,

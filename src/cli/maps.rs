@@ -15,9 +15,9 @@ use crate::drawing::{
     heat::{Field, heat_overlay},
     mask_overlay::mask_overlay,
 };
-use crate::editing::{
+use crate::edit::{
     event::Pass,
-    iam_edit::localization_map::{Localization, WordMap as LocalizedWord},
+    localization::{Localization, WordMap as LocalizedWord},
 };
 use crate::picture::{
     size::Size,

@@ -15,7 +15,7 @@ use crate::cli::{
     resolve,
     screen::Screen,
 };
-use crate::editing::{edit_mask::MaskChoice, settings::EditSettings};
+use crate::edit::{edit_mask::MaskChoice, settings::EditSettings};
 use crate::picture::{
     Picture,
     decode::{self, Decoded, InputLimits},

@@ -6,9 +6,9 @@ use image::{GrayImage, RgbImage};
 use serde_json::Value;
 
 use crate::cli::{interrupt::Interrupt, screen::Screen, shown::Shown};
-use crate::editing::{
+use crate::edit::{
     event::{EditEvent, EventSink, InstructionParsed, Pass},
-    iam_edit::localization_map::Localization,
+    localization::Localization,
 };
 use crate::sampling::Interrupted;
 

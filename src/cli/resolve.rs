@@ -14,13 +14,14 @@ use crate::cli::{
     localization_args::LocalizationArgs,
     screen::Screen,
 };
-use crate::editing::{
+use crate::edit::{
+    choices::{MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
     edit_mask::MaskChoice,
     event::WarningReason,
-    instruction::{Action, wording},
-    request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
+    request::EditRequest,
     settings::{EditSettings, Modulation},
 };
+use crate::instruction::{Action, wording};
 use crate::picture::{
     FileFormat,
     decode::{self, Decoded, InputLimits},
@@ -30,8 +31,7 @@ use crate::picture::{
     painted::Reading,
     size::Size,
 };
-use crate::pipelines::Geometry;
-use crate::sampling::SchedulerKind;
+use crate::sampling::{SchedulerKind, geometry::Geometry};
 use crate::wire::spec::MAX_TEXT;
 
 /// `-`: standard input or output.

@@ -3,12 +3,12 @@
 use std::{fs::File, io::Read, path::Path};
 
 use crate::cli::{args::EditArgs, error::CliError, screen::Screen};
+use crate::edit::choices::Unparsed;
 use crate::editing::{
     EditError,
-    instruction::{Action, Overrides},
-    request::Unparsed,
     reuse::{self, Meant},
 };
+use crate::instruction::{Action, Overrides};
 use crate::picture::decode::Decoded;
 use crate::wire::{
     edit_record::digests::{picture_digest, shown},

@@ -10,7 +10,7 @@ use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
 use crate::cli::{error::CliError, printable::printable, shown::Shown};
-use crate::editing::event::{InstructionParsed, Pass, StepReport};
+use crate::edit::event::{InstructionParsed, Pass, StepReport};
 use crate::wire::event_json;
 
 /// How often a bar that nothing moves is drawn.

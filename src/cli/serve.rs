@@ -19,7 +19,6 @@ use crate::cli::{
 use crate::editing::localization_cache::LocalizationCache;
 use crate::jobs::{
     clock,
-    editor_runner::EditorRunner,
     queue::QueueLimits,
     runner::{ModelInfo, Runner},
     store::{Limits, Store},
@@ -40,6 +39,7 @@ use crate::server::{
     telemetry,
     tls::Listener,
 };
+use crate::serving::editor_runner::EditorRunner;
 
 /// Starts of a job that don't reach its next checkpoint before it fails.
 const MAX_ATTEMPTS: u32 = 3;

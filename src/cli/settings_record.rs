@@ -2,10 +2,7 @@
 
 use crate::cli::load::Loaded;
 use crate::drawing::Fact;
-use crate::editing::{
-    request::{EditRequest, MethodKind},
-    settings::EditSettings,
-};
+use crate::edit::{choices::MethodKind, request::EditRequest, settings::EditSettings};
 
 /// How a picture was made.
 #[derive(Debug)]

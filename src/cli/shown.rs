@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use image::{GrayImage, RgbImage};
 
-use crate::editing::{
+use crate::edit::{
     event::{EditEvent, InstructionParsed, Pass, Remedy, StepReport},
-    iam_edit::localization_map::Localization,
+    localization::Localization,
 };
 
 /// Something that happened to an edit.

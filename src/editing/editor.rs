@@ -4,32 +4,35 @@ use std::{path::PathBuf, sync::Arc};
 
 use image::RgbImage;
 
-use crate::editing::{
-    EditError,
-    baselines::{instruct_pix2pix, watch_your_steps},
+use crate::edit::{
+    choices::{MethodKind, Preserve, Unparsed},
     edit_mask::EditMask,
     event::{
         EditEvent, EventSink, InstructionParsed, LocalizationSource, Remedy, Warning, WarningReason,
     },
-    iam_edit::{
-        self,
-        localization::{
-            LocalizationInstruction, candidate_nouns, least_related, localization_instruction,
-            needs_unrelated_word,
-        },
-        localization_map::Localization,
-        noun_embeddings::{self, NounEmbeddings},
-        selection::{Fallback, MIN_CONTRAST},
-    },
-    instruction::{Action, Instruction, Overrides, ParseError, Phrase},
     knobs::Tau,
-    localization_cache::{Key, LocalizationCache},
-    localize,
+    localization::Localization,
+    localization_instruction::{
+        LocalizationInstruction, candidate_nouns, least_related, localization_instruction,
+        needs_unrelated_word,
+    },
     localizer::{ClusterScore, Localizer, ScoreSource},
-    request::{EditRequest, MethodKind, Preserve, Unparsed},
-    session::EditSession,
+    request::EditRequest,
+    selection::{Fallback, MIN_CONTRAST},
     settings::LocalizationSettings,
 };
+use crate::editing::{
+    EditError,
+    baselines::{instruct_pix2pix, watch_your_steps},
+    iam_edit::{
+        self,
+        noun_embeddings::{self, NounEmbeddings},
+    },
+    localization_cache::{Key, LocalizationCache},
+    localize,
+    session::EditSession,
+};
+use crate::instruction::{Action, Instruction, Overrides, ParseError, Phrase};
 use crate::pipelines::EditPipeline;
 
 /// A model with the methods over it.

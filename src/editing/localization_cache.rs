@@ -8,15 +8,13 @@ use std::sync::Arc;
 use quick_cache::{Weighter, sync::Cache};
 use sha2::{Digest, Sha256};
 
-use crate::editing::{
-    iam_edit::{
-        localization::LocalizationInstruction,
-        localization_map::{Localization, WordMap},
-    },
+use crate::edit::{
+    localization::{Localization, WordMap},
+    localization_instruction::LocalizationInstruction,
     localizer::ScoreSource,
-    session::EditSession,
     settings::{EditSettings, LocalizationSettings},
 };
+use crate::editing::session::EditSession;
 
 /// Most that is kept, in bytes. One localization at 512 pixels takes some 20 kB, so that these are hundreds.
 const CAPACITY: u64 = 16 << 20;

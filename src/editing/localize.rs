@@ -1,18 +1,20 @@
 //! Pass 1 by each localizer: all of them end in one [`Localization`], so that what follows is the same.
 
+use crate::edit::{
+    event::EventSink,
+    grid::{Field, Grid},
+    knobs::Tau,
+    localization::Localization,
+    localization_instruction::LocalizationInstruction,
+    localizer::{Localizer, ScoreSource},
+};
 use crate::editing::{
     EditError,
     baselines::{attention_threshold, diffedit, watch_your_steps},
-    event::EventSink,
     iam_edit::{
         self, InstructionAttention,
-        attn_store::Grid,
-        localization::LocalizationInstruction,
-        localization_map::{Localization, object_fields, word_maps},
+        localization_map::{object_fields, word_maps},
     },
-    knobs::Tau,
-    localizer::{Localizer, ScoreSource},
-    noise_difference::Field,
     session::EditSession,
 };
 use crate::pipelines::LatentSize;

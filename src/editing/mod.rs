@@ -3,24 +3,18 @@
 //! [`editor::Editor`] is the door: a request in, events while it runs, an edited picture out.
 
 pub mod baselines;
-pub mod edit_mask;
 pub mod editor;
-pub mod event;
 pub mod iam_edit;
-pub mod instruction;
-pub mod knobs;
 pub mod localization_cache;
 pub mod localize;
-pub mod localizer;
 pub mod noise_difference;
 pub mod preserve;
-pub mod request;
 pub mod reuse;
 pub mod session;
-pub mod settings;
+pub mod settle_mask;
 mod step_reports;
 
-use crate::editing::instruction::ParseError;
+use crate::instruction::ParseError;
 use crate::picture::error::PictureError;
 use crate::pipelines::{PipelineError, denoise::DenoiseError};
 use crate::sampling::Interrupted;

@@ -4,30 +4,12 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::{Branch, Unwatched};
-use crate::editing::{EditError, iam_edit::attn_store::Grid, session::EditSession};
+use crate::attention::{branch::Branch, processor::Unwatched};
+use crate::edit::grid::{Field, Grid};
+use crate::editing::{EditError, session::EditSession};
 use crate::schedulers::noise::NoiseTape;
 
-/// A value for each cell of a grid.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Field {
-    /// Of `values`.
-    pub grid: Grid,
-    /// Row by row.
-    pub values: Vec<f32>,
-}
-
 impl Field {
-    /// Values less the smallest over the range, 0 to 1; zeros where all are equal (Watch Your Steps; min-max).
-    #[must_use]
-    pub fn normalized(mut self) -> Self {
-        let min = self.values.iter().copied().fold(f32::INFINITY, f32::min);
-        let max = self.values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let range = if max > min { max - min } else { f32::INFINITY };
-        self.values.iter_mut().for_each(|it| *it = (*it - min) / range);
-        self
-    }
-
     /// The field at another grid: means of cells where that is coarser, else between centers (torch: bilinear).
     #[must_use]
     pub fn resized(&self, to: Grid) -> Self {

@@ -2,10 +2,9 @@
 
 use tch::{Kind, Tensor};
 
+use crate::edit::{choices::Preserve, edit_mask::EditMask};
 use crate::editing::{
     EditError,
-    edit_mask::EditMask,
-    request::Preserve,
     session::{EditSession, Run},
 };
 use crate::schedulers::{Scheduler, Step};

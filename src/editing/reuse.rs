@@ -1,13 +1,13 @@
 //! Whether a localization that was made before is about what an edit means.
 
-use crate::editing::{
-    EditError,
+use crate::edit::{
+    choices::Unparsed,
     event::{Warning, WarningReason},
-    iam_edit::localization_map::Localization,
-    instruction::{Action, Instruction, Overrides, Phrase},
+    localization::Localization,
     localizer::ScoreSource,
-    request::Unparsed,
 };
+use crate::editing::EditError;
+use crate::instruction::{Action, Instruction, Overrides, Phrase};
 
 /// What an edit says of its object.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +94,7 @@ fn sorted(words: &[String]) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::editing::iam_edit::{attn_store::Grid, localization_map::WordMap};
+    use crate::edit::{grid::Grid, localization::WordMap};
 
     /// A localization with this instruction, its objects' words in capitals.
     fn found(instruction: &str, stands: bool, scored_by: ScoreSource) -> Localization {

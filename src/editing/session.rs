@@ -5,15 +5,18 @@ use std::{cell::OnceCell, ops::ControlFlow, sync::Arc, thread};
 use image::RgbImage;
 use tch::Tensor;
 
-use crate::attn_processor::{AttnProcessor, Branch};
+use crate::attention::{branch::Branch, processor::AttnProcessor};
+use crate::edit::{
+    choices::{MethodKind, PreviewDecode, Resize},
+    event::{EventSink, Pass, StepReport},
+    request::EditRequest,
+    settings::Modulation,
+};
 use crate::editing::{
     EditError,
-    event::{EventSink, Pass, StepReport},
-    instruction::wording::{Use, Wording},
-    request::{EditRequest, MethodKind, PreviewDecode, Resize},
-    settings::Modulation,
     step_reports::{Asked, StepReports},
 };
+use crate::instruction::wording::{Use, Wording};
 use crate::picture::{
     grid,
     mask::Mask,

@@ -11,7 +11,7 @@ use std::{
 
 use tch::{Device, Tensor};
 
-use crate::editing::event::{EditEvent, EventSink, StepReport};
+use crate::edit::event::{EditEvent, EventSink, StepReport};
 use crate::pipelines::{preview::LatentPreview, read_back::ReadBack};
 use crate::sampling::Interrupted;
 
@@ -139,7 +139,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::editing::event::Pass;
+    use crate::edit::event::Pass;
 
     fn asked(step: usize) -> Asked {
         let report = StepReport { pass: Pass::Edit, step, of: 5, timestep: 0.0, preview: None };

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-use crate::editing::{editor::Editor, iam_edit::confidence::Evidence};
+use crate::edit::confidence::Evidence;
+use crate::editing::editor::Editor;
 use crate::evaluation::{
     EvaluationError,
     dataset::Item,

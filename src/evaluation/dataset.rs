@@ -14,8 +14,8 @@ use std::{
 use image::RgbImage;
 use serde_json::{Map, Value};
 
-use crate::editing::instruction::{Action, wording};
 use crate::evaluation::{EvaluationError, ManifestFault};
+use crate::instruction::{Action, wording};
 use crate::picture::{
     Picture,
     decode::{self, InputLimits},

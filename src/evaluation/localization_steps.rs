@@ -7,17 +7,17 @@ use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
 use image::RgbImage;
 
-use crate::editing::{
+use crate::edit::{
+    choices::{MethodKind, PreviewDecode, Unparsed},
     edit_mask::{EditMask, MaskChoice},
-    editor::Editor,
     event::EditEvent,
     knobs::StepShare,
-    request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
-    session::EditSession,
+    request::EditRequest,
     settings::{EditSettings, LocalizationSettings},
 };
+use crate::editing::{editor::Editor, session::EditSession};
 use crate::evaluation::{EvaluationError, runner::item_seed, score::region};
-use crate::metrics::{overlap::Overlap, region::Region};
+use crate::measures::{overlap::Overlap, region::Region};
 use crate::picture::mask::Mask;
 use crate::sampling::{Interrupted, SchedulerKind, Steps};
 

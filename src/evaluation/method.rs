@@ -3,15 +3,12 @@
 //! Given the true object, what is left is the localizer's own failure; given the true mask, what is left is the second
 //! pass's. The difference to the plain run is what the parser, or the localizer, lost.
 
-use crate::editing::{
-    edit_mask::MaskChoice,
-    request::{EditRequest, MethodKind},
-};
+use crate::edit::{choices::MethodKind, edit_mask::MaskChoice, request::EditRequest};
 use crate::evaluation::{
     EvaluationError,
     dataset::{Item, ItemAction, Loaded},
 };
-use crate::metrics::placement;
+use crate::measures::placement;
 use crate::picture::mask::Radius;
 
 /// Where a part of the edit comes from.

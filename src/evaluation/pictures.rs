@@ -10,7 +10,7 @@ use crate::drawing::{
     mask_overlay::mask_overlay,
     scale,
 };
-use crate::editing::iam_edit::localization_map::Localization;
+use crate::edit::localization::Localization;
 use crate::evaluation::{
     dataset::Loaded,
     score::{self, Outcome},

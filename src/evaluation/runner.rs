@@ -5,16 +5,14 @@ use std::{ops::ControlFlow, sync::Arc, time::Instant};
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 
-use crate::editing::{
-    EditError,
+use crate::edit::{
+    choices::{MethodKind, PreviewDecode, Resize, Unparsed},
     edit_mask::MaskChoice,
-    editor::Editor,
     event::{EditEvent, LocalizationSource},
-    instruction::{Action, Instruction, Overrides, Phrase, wording},
-    request::{EditRequest, MethodKind, PreviewDecode, Resize, Unparsed},
-    session::EditSession,
+    request::EditRequest,
     settings::EditSettings,
 };
+use crate::editing::{EditError, editor::Editor, session::EditSession};
 use crate::evaluation::{
     EvaluationError,
     dataset::{Dataset, Item, Loaded},
@@ -22,6 +20,7 @@ use crate::evaluation::{
     pictures::{ItemPictures, RowPictures},
     score::{Outcome, Scores, Truth},
 };
+use crate::instruction::{Action, Instruction, Overrides, Phrase, wording};
 use crate::picture::{
     resample::{self, Filter},
     size::Size,

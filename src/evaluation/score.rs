@@ -4,15 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use image::RgbImage;
 
-use crate::editing::{
-    edit_mask::EditMask, event::InstructionParsed, iam_edit::localization_map::Localization,
-};
+use crate::edit::{edit_mask::EditMask, event::InstructionParsed, localization::Localization};
 use crate::evaluation::{
     dataset::{Item, ItemAction, Loaded},
     figure::Figure,
     method::{Method, Origin},
 };
-use crate::metrics::{
+use crate::measures::{
     change::Change,
     overlap::{self, Overlap},
     region::Region,

@@ -5,13 +5,12 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use dashmap::DashMap;
 
+use crate::edit::{choices::Unparsed, event::WarningReason};
 use crate::editing::{
     EditError,
-    event::WarningReason,
-    instruction::Overrides,
-    request::Unparsed,
     reuse::{self, Meant},
 };
+use crate::instruction::Overrides;
 use crate::jobs::{
     fault::{Fault, Reason},
     inputs::Inputs,

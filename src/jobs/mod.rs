@@ -11,8 +11,6 @@ pub mod admission;
 pub mod artifacts;
 pub mod clock;
 pub mod decision;
-mod edit_faults;
-pub mod editor_runner;
 pub mod fault;
 pub mod follow;
 pub mod inputs;

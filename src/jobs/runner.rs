@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, time::Duration};
 
 use bytes::Bytes;
 
-use crate::editing::settings::EditSettings;
+use crate::edit::settings::EditSettings;
 use crate::jobs::fault::Fault;
 use crate::wire::{
     pictures::{LazyPreview, PictureFile},

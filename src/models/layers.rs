@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::{
+use crate::kernels::cpu::{
     fused::{
         self,
         norm::{Activation, Shift},

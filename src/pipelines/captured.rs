@@ -9,10 +9,12 @@ use std::cell::RefCell;
 use quick_cache::unsync::Cache;
 use tch::{Kind, Tensor};
 
-use crate::attn_processor::{
-    AttnProcessor, AttnSite, Branch, CallShape, GuestTensors, Replayable, RowGuests, Unwatched,
+use crate::attention::{
+    branch::Branch,
+    processor::{AttnProcessor, CallShape, GuestTensors, Replayable, RowGuests, Unwatched},
+    site::AttnSite,
 };
-use crate::kernels::cuda_library::{CudaLibraryError, graph::CudaRecorder};
+use crate::kernels::gpu::library::{CudaLibraryError, graph::CudaRecorder};
 use crate::pipelines::{
     LatentSize, NoiseCall, NoisePrediction, instruct_pix2pix::InstructPix2PixPipeline, rows::Rows,
 };

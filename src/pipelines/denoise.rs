@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 
 use tch::Tensor;
 
-use crate::attn_processor::AttnProcessor;
+use crate::attention::processor::AttnProcessor;
 use crate::pipelines::{Conditioning, EditPipeline, PipelineError, guidance};
 use crate::sampling::{GuidanceScales, Interrupted};
 use crate::schedulers::{History, Scheduler, Step, noise::NoiseTape};

@@ -5,7 +5,7 @@
 
 use tch::Tensor;
 
-use crate::attn_processor::Branch;
+use crate::attention::branch::Branch;
 use crate::pipelines::NoisePrediction;
 use crate::sampling::GuidanceScales;
 

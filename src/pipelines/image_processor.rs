@@ -3,7 +3,7 @@
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::kernels::transfer;
+use crate::kernels::gpu::transfer;
 
 /// A picture as (1, 3, H, W) in fp32, -1 to 1.
 pub fn to_tensor(image: &RgbImage, device: Device) -> Tensor {

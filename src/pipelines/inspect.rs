@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use crate::attn_processor::AttnKind;
+use crate::attention::site::AttnKind;
 use crate::models::{
-    autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
-    clip::text_model::{ClipTextConfig, ClipTextModel},
     snapshot::{Snapshot, part::Part},
-    unet_2d_condition::UNet2DConditionModel,
-    unet_2d_condition_config::UNet2DConditionConfig,
+    stable_diffusion::{
+        autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+        clip::text_model::{ClipTextConfig, ClipTextModel},
+        unet_2d_condition::UNet2DConditionModel,
+        unet_2d_condition_config::UNet2DConditionConfig,
+    },
     weights::VarPath,
 };
 use crate::pipelines::load::{self, LoadError};

@@ -5,20 +5,23 @@
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::{AttnProcessor, AttnSite, RowGuests};
-use crate::kernels::transfer;
-use crate::models::{
+use crate::attention::{
+    processor::{AttnProcessor, RowGuests},
+    site::AttnSite,
+};
+use crate::kernels::gpu::transfer;
+use crate::models::stable_diffusion::{
     autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
     clip::{text_model::ClipTextModel, tokenizer::ClipTokenizer},
     unet_2d_condition::UNet2DConditionModel,
     unet_2d_condition_config::UNet2DConditionConfig,
 };
 use crate::pipelines::{
-    BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall, NoisePrediction,
+    BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
     PipelineError, TokenizedPrompt, captured::CapturedCalls, encoded_images::EncodedImages,
     image_processor, rows::Rows,
 };
-use crate::sampling::{SchedulerKind, Steps};
+use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, build, config::SchedulerConfig, training::NoiseLevel};
 
 /// Cells a side of the latents of Stable Diffusion 1.x, for a config that does not say.

@@ -3,12 +3,14 @@
 use tch::{Device, Kind};
 
 use crate::models::{
-    autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
-    clip::text_model::{ClipTextConfig, ClipTextModel},
     config::ConfigError,
     snapshot::{Snapshot, error::SnapshotError, part::Part},
-    unet_2d_condition::UNet2DConditionModel,
-    unet_2d_condition_config::UNet2DConditionConfig,
+    stable_diffusion::{
+        autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+        clip::text_model::{ClipTextConfig, ClipTextModel},
+        unet_2d_condition::UNet2DConditionModel,
+        unet_2d_condition_config::UNet2DConditionConfig,
+    },
     weights::error::WeightsError,
 };
 use crate::pipelines::{encoded_images::EncodedImages, instruct_pix2pix::InstructPix2PixPipeline};

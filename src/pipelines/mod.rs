@@ -3,7 +3,6 @@
 //! Methods ask a model for nothing but [`EditPipeline`], so that they read as the paper, run on a scripted pipeline in
 //! tests, and on a batcher that several jobs share.
 
-pub mod batcher;
 pub mod captured;
 pub mod denoise;
 pub mod encoded_images;
@@ -12,7 +11,6 @@ pub mod image_processor;
 pub mod inspect;
 pub mod instruct_pix2pix;
 pub mod load;
-pub(crate) mod memory_probe;
 pub mod preview;
 pub mod read_back;
 mod rows;
@@ -20,28 +18,19 @@ mod rows;
 use image::RgbImage;
 use tch::Tensor;
 
-use crate::attn_processor::{Attempt, AttnProcessor, AttnSite, Branch};
-use crate::kernels::transfer;
-use crate::models::clip::tokenizer::TokenizerError;
+use crate::attention::{
+    branch::Branch,
+    processor::{Attempt, AttnProcessor},
+    site::AttnSite,
+};
+use crate::kernels::gpu::transfer;
+use crate::models::stable_diffusion::clip::tokenizer::TokenizerError;
 use crate::pipelines::read_back::ReadBack;
-use crate::sampling::{SchedulerKind, Steps};
+use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, SchedulerError, training::NoiseLevel};
 
 /// A prompt as the text encoder reads it.
-pub type TokenizedPrompt = crate::models::clip::tokenizer::TokenizedPrompt;
-
-/// The sizes that a model works in.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Geometry {
-    /// Pixels of the picture a side per cell of the latent (diffusers: `vae_scale_factor`).
-    pub vae_scale_factor: u32,
-    /// The side that a picture's sides should be a multiple of: `vae_scale_factor` × 2^(levels of the U-Net − 1).
-    pub stride: u32,
-    /// The model's own side in pixels: `sample_size` × `vae_scale_factor`.
-    pub sample_size: u32,
-    /// Factor between the VAE's latents and those that are denoised (diffusers: `scaling_factor`).
-    pub scaling_factor: f64,
-}
+pub type TokenizedPrompt = crate::models::stable_diffusion::clip::tokenizer::TokenizedPrompt;
 
 /// Height and width of a latent, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

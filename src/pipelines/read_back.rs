@@ -2,7 +2,7 @@
 
 use tch::{Device, Tensor};
 
-use crate::kernels::cuda_library::event::Event;
+use crate::kernels::gpu::library::event::Event;
 
 /// A tensor on its way to the CPU.
 #[derive(Debug)]

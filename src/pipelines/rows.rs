@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::Branch;
+use crate::attention::branch::Branch;
 use crate::pipelines::{NoiseCall, NoisePrediction};
 
 /// What one call of the U-Net takes.

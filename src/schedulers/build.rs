@@ -1,12 +1,12 @@
 //! A scheduler from a model's configuration, a kind and a number of steps.
 
 use crate::sampling::{SchedulerKind, Steps};
-use crate::schedulers::config::SchedulerConfig;
-use crate::schedulers::ddim::DdimScheduler;
-use crate::schedulers::dpm_solver_multistep::DpmSolverMultistepScheduler;
-use crate::schedulers::euler_ancestral_discrete::EulerAncestralDiscreteScheduler;
-use crate::schedulers::euler_discrete::EulerDiscreteScheduler;
-use crate::schedulers::{Scheduler, SchedulerError};
+use crate::schedulers::{
+    Scheduler, SchedulerError, config::SchedulerConfig, ddim::DdimScheduler,
+    dpm_solver_multistep::DpmSolverMultistepScheduler,
+    euler_ancestral_discrete::EulerAncestralDiscreteScheduler,
+    euler_discrete::EulerDiscreteScheduler,
+};
 
 /// Builds a sampler for a model; any kind goes with any configuration, as diffusers' `X.from_config` has it: keys that the
 /// configuration lacks take the defaults of the kind's own class.

@@ -3,11 +3,12 @@
 use tch::Tensor;
 
 use crate::sampling::Steps;
-use crate::schedulers::config::{SchedulerConfig, unsupported};
-use crate::schedulers::timesteps::Spread;
-use crate::schedulers::training::{NoiseLevel, Terminal, alphas_cumprod, sigma};
 use crate::schedulers::{
-    History, PredictionType, Scheduler, SchedulerError, Step, StepOutput, TimestepSpacing, float,
+    History, PredictionType, Scheduler, SchedulerError, Step, StepOutput, TimestepSpacing,
+    config::{SchedulerConfig, unsupported},
+    float,
+    timesteps::Spread,
+    training::{NoiseLevel, Terminal, alphas_cumprod, sigma},
 };
 
 /// Samples keep unit variance, so nothing is scaled.

@@ -4,12 +4,13 @@
 use tch::Tensor;
 
 use crate::sampling::Steps;
-use crate::schedulers::config::SchedulerConfig;
-use crate::schedulers::sigma_ladder::{Curve, FinalSigma, SigmaLadder};
-use crate::schedulers::timesteps::Spread;
-use crate::schedulers::training::{Terminal, alphas_cumprod, sigma};
 use crate::schedulers::{
-    History, PredictionType, Scheduler, SchedulerError, Step, StepOutput, TimestepSpacing, float,
+    History, PredictionType, Scheduler, SchedulerError, Step, StepOutput, TimestepSpacing,
+    config::SchedulerConfig,
+    float,
+    sigma_ladder::{Curve, FinalSigma, SigmaLadder},
+    timesteps::Spread,
+    training::{Terminal, alphas_cumprod, sigma},
 };
 
 /// Runs of fewer steps than this end with a first-order step (diffusers: `lower_order_final`).

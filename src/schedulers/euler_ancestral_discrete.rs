@@ -4,9 +4,12 @@
 use tch::Tensor;
 
 use crate::sampling::Steps;
-use crate::schedulers::config::SchedulerConfig;
-use crate::schedulers::sigma_ladder::{FinalSigma, SigmaLadder};
-use crate::schedulers::{History, Scheduler, SchedulerError, Step, StepOutput, float};
+use crate::schedulers::{
+    History, Scheduler, SchedulerError, Step, StepOutput,
+    config::SchedulerConfig,
+    float,
+    sigma_ladder::{FinalSigma, SigmaLadder},
+};
 
 /// Differs: takes `prediction_type` `sample` too, which diffusers leaves unwritten in this class alone.
 #[derive(Debug)]

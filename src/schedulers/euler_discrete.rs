@@ -3,9 +3,12 @@
 use tch::Tensor;
 
 use crate::sampling::Steps;
-use crate::schedulers::config::SchedulerConfig;
-use crate::schedulers::sigma_ladder::{Curve, FinalSigma, SigmaLadder};
-use crate::schedulers::{History, Scheduler, SchedulerError, Step, StepOutput, float};
+use crate::schedulers::{
+    History, Scheduler, SchedulerError, Step, StepOutput,
+    config::SchedulerConfig,
+    float,
+    sigma_ladder::{Curve, FinalSigma, SigmaLadder},
+};
 
 /// Deterministic: diffusers adds noise only where a caller passes `s_churn`, which its pipelines never do.
 #[derive(Debug)]

@@ -5,10 +5,12 @@ use puruspe::invbetai;
 use tch::Tensor;
 
 use crate::sampling::Steps;
-use crate::schedulers::config::{SchedulerConfig, unsupported};
-use crate::schedulers::timesteps::Spread;
-use crate::schedulers::training::{Terminal, alphas_cumprod, sigma, sigmas_at};
-use crate::schedulers::{PredictionType, SchedulerError, Step, TimestepSpacing};
+use crate::schedulers::{
+    PredictionType, SchedulerError, Step, TimestepSpacing,
+    config::{SchedulerConfig, unsupported},
+    timesteps::Spread,
+    training::{Terminal, alphas_cumprod, sigma, sigmas_at},
+};
 
 /// Where the ladder of σ ends (diffusers: `final_sigmas_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

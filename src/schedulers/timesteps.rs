@@ -1,9 +1,9 @@
 //! How inference steps spread over training timesteps, to the last bit as numpy lays them out.
 
 use crate::sampling::Steps;
-use crate::schedulers::config::SchedulerConfig;
-use crate::schedulers::training::num_train_timesteps;
-use crate::schedulers::{SchedulerError, TimestepSpacing};
+use crate::schedulers::{
+    SchedulerError, TimestepSpacing, config::SchedulerConfig, training::num_train_timesteps,
+};
 
 /// A model's way to choose timesteps.
 #[derive(Debug, Clone, Copy)]

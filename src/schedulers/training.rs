@@ -5,8 +5,10 @@ use std::f64::consts::FRAC_PI_2;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-use crate::schedulers::SchedulerError;
-use crate::schedulers::config::{SchedulerConfig, unsupported};
+use crate::schedulers::{
+    SchedulerError,
+    config::{SchedulerConfig, unsupported},
+};
 
 /// Diffusers' stand-in for ᾱ = 0, fp16's smallest subnormal, where a sampler cannot bear an infinite σ.
 const LEAST_ALPHA_CUMPROD: f32 = 5.960_464_5e-8; // 2^-24

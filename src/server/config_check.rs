@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
-use crate::server::address::{self, UrlError, masked};
-use crate::server::config::{Auth, Config, Jobs, Server, Tls};
-use crate::server::telemetry::log_filter;
+use crate::server::{
+    address::{self, UrlError, masked},
+    config::{Auth, Config, Jobs, Server, Tls},
+    telemetry::log_filter,
+};
 
 /// What a configuration gets wrong.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

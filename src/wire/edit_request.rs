@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use crate::editing::{
+use crate::edit::{
+    choices::{MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
     edit_mask::MaskChoice,
     knobs::Tau,
-    request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
+    request::EditRequest,
     settings::EditSettings,
 };
 use crate::picture::{

@@ -1,12 +1,12 @@
 //! The schema's enums beside those of the core, each way; a number that the schema does not know is refused.
 
-use crate::editing::{
+use crate::edit::{
+    choices::{MethodKind, Preserve},
     event::Pass,
-    instruction::Action,
     localizer::{ClusterScore, Localizer},
-    request::{MethodKind, Preserve},
     settings::Modulation,
 };
+use crate::instruction::Action;
 use crate::picture::metadata::Policy;
 use crate::sampling::SchedulerKind;
 use crate::wire::{spec::Violation, v1};

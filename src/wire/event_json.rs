@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::editing::{
+use crate::edit::{
     event::{InstructionParsed, Pass, StepReport},
-    iam_edit::localization_map::{Cluster, Localization, WordMap},
-    instruction::Action,
+    localization::{Cluster, Localization, WordMap},
 };
+use crate::instruction::Action;
 
 /// What the instruction was understood as.
 pub fn instruction(parsed: &InstructionParsed) -> Value {

@@ -2,13 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::editing::{
-    iam_edit::{
-        attn_store::Grid,
-        localization_map::{Cluster, Localization, WordMap},
-        selection::Fallback,
-    },
+use crate::edit::{
+    grid::Grid,
+    localization::{Cluster, Localization, WordMap},
     localizer::ScoreSource,
+    selection::Fallback,
 };
 use crate::picture::size::Size;
 use crate::wire::spec::MAX_TEXT;

@@ -1,6 +1,6 @@
 //! Masks of the schema: pictures, clusters and boxes, checked and turned into the core's choice.
 
-use crate::editing::edit_mask::MaskChoice;
+use crate::edit::edit_mask::MaskChoice;
 use crate::picture::{
     Note, Picture,
     boxes::PixelBox,

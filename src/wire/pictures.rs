@@ -7,7 +7,7 @@ use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, RgbImage};
 use sha2::{Digest, Sha256};
 
 use crate::drawing::clusters::{Clusters, cluster_map};
-use crate::editing::iam_edit::localization_map::{Cluster, Localization, WordMap};
+use crate::edit::localization::{Cluster, Localization, WordMap};
 use crate::picture::{
     FileFormat,
     resample::{self, Filter},

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use crate::editing::{
-    instruction::wording,
+use crate::edit::{
+    choices::{MethodKind, Preserve},
     knobs::Tau,
-    request::{MethodKind, Preserve},
     settings::EditSettings,
 };
+use crate::instruction::wording;
 use crate::picture::encode::OutputFormat;
 use crate::sampling::{OutOfRange, SchedulerKind};
 use crate::wire::{

@@ -7,19 +7,25 @@ use std::{
 
 use image::RgbImage;
 use retouch::{
-    attn_processor::{Attempt, AttnKind, AttnProcessor, AttnSite, Branch, CallShape, Qkv, Stage},
-    editing::{
+    attention::{
+        branch::Branch,
+        processor::{Attempt, AttnProcessor, CallShape},
+        qkv::Qkv,
+        site::{AttnKind, AttnSite, Stage},
+    },
+    edit::{
+        choices::Resize,
         edit_mask::EditMask,
-        iam_edit::{
-            attn_store::{AttnStore, Grid, SharedMaps, WatchedLevels},
-            localization_map::Localization,
-        },
-        noise_difference::Field,
-        request::Resize,
-        session::EditSession,
+        grid::{Field, Grid},
+        localization::Localization,
         settings::EditSettings,
     },
-    pipelines::{EditPipeline, LatentSize},
+    editing::{
+        iam_edit::attn_store::{AttnStore, SharedMaps, WatchedLevels},
+        session::EditSession,
+    },
+    pipelines::EditPipeline,
+    pipelines::LatentSize,
 };
 use tch::{Device, Kind, Tensor};
 

@@ -12,17 +12,15 @@ use std::{
 
 use image::RgbImage;
 use retouch::{
-    attn_processor::{AttnProcessor, Unwatched},
-    editing::{
-        iam_edit::{
-            attn_modulator::AttnModulator,
-            attn_store::{AttnStore, SharedMaps, WatchedLevels},
-        },
-        settings::Modulation,
+    attention::processor::{AttnProcessor, Unwatched},
+    edit::settings::Modulation,
+    editing::iam_edit::{
+        attn_modulator::AttnModulator,
+        attn_store::{AttnStore, SharedMaps, WatchedLevels},
     },
+    executor::batcher::{self, Batched},
     pipelines::{
         BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
-        batcher::{self, Batched},
         denoise::{DenoisePlan, denoise},
         instruct_pix2pix::InstructPix2PixPipeline,
     },

@@ -12,17 +12,21 @@ use std::{
 };
 
 use retouch::{
-    attn_processor::{Attempt, Attended, AttnProcessor, AttnSite, Branch, Qkv, Unwatched},
-    editing::{
-        iam_edit::{
-            attn_modulator::AttnModulator,
-            attn_store::{AttnStore, SharedMaps, WatchedLevels},
-        },
-        settings::Modulation,
+    attention::{
+        branch::Branch,
+        processor::{Attempt, AttnProcessor, Unwatched},
+        qkv::{Attended, Qkv},
+        site::AttnSite,
     },
-    kernels::cuda_library::CudaLibraryError,
+    edit::settings::Modulation,
+    editing::iam_edit::{
+        attn_modulator::AttnModulator,
+        attn_store::{AttnStore, SharedMaps, WatchedLevels},
+    },
+    kernels::gpu::library::CudaLibraryError,
+    pipelines::LatentSize,
     pipelines::{
-        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
+        BatchPipeline, Conditioning, EditPipeline, NoiseCall, NoisePrediction,
         captured::{CapturedCalls, Recorder, Replay},
         instruct_pix2pix::InstructPix2PixPipeline,
     },

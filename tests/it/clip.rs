@@ -6,7 +6,7 @@ use std::{
 };
 
 use retouch::models::{
-    clip::{
+    stable_diffusion::clip::{
         text_model::{ClipTextConfig, ClipTextModel},
         tokenizer::{ClipTokenizer, TokenizedPrompt, TokenizerError},
     },

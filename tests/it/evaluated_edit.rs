@@ -3,13 +3,14 @@
 use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 
 use retouch::{
-    editing::{
+    edit::{
+        choices::{MethodKind, Preserve, PreviewDecode, Unparsed},
         edit_mask::MaskChoice,
-        editor::Editor,
         event::EditEvent,
-        request::{EditRequest, MethodKind, Preserve, PreviewDecode, Unparsed},
+        request::EditRequest,
         settings::EditSettings,
     },
+    editing::editor::Editor,
     evaluation::{
         dataset::Dataset,
         method::Method,

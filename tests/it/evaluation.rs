@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, ops::ControlFlow, path::Path};
 use image::{Rgb, RgbImage, imageops};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use retouch::{
-    editing::{editor::Editor, settings::EditSettings},
+    edit::settings::EditSettings,
+    editing::editor::Editor,
     evaluation::{
         dataset::{Dataset, Item, ItemAction, Loaded},
         figure::Figure,
@@ -14,7 +15,7 @@ use retouch::{
         runner::{self, Evaluation, Plan, Progress},
         score, statistics,
     },
-    metrics::{
+    measures::{
         change::Change,
         region::Region,
         ssim::ssim_within,

@@ -3,8 +3,8 @@
 #![expect(clippy::print_stderr, reason = "a run says what it skipped")]
 
 use retouch::{
-    attn_processor::{Branch, Qkv},
-    kernels::flash_attention::{self, Attended},
+    attention::{branch::Branch, qkv::Qkv},
+    kernels::cpu::flash_attention::{self, Attended},
 };
 use tch::{Device, IndexOp, Kind, Tensor};
 

@@ -1,7 +1,7 @@
 //! The CPU's fused group norm and sums in bf16 against float64 and against libtorch's layers, one after the other, on the same inputs.
 #![expect(clippy::print_stderr, reason = "a run says what it skipped")]
 
-use retouch::kernels::{
+use retouch::kernels::cpu::{
     flash_attention,
     fused::{
         self,

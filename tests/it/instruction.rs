@@ -6,11 +6,11 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use retouch::editing::iam_edit::localization::{
+use retouch::edit::localization_instruction::{
     Template, candidate_nouns, least_related, localization_instruction, needs_unrelated_word,
     shipped_nouns,
 };
-use retouch::editing::instruction::{Action, Instruction, Overrides, ParseError, Phrase, nouns};
+use retouch::instruction::{Action, Instruction, Overrides, ParseError, Phrase, nouns};
 
 /// Phrasings with what they say: instruction, action, objects, replacement.
 const TABLE: &str = include_str!("../fixtures/instructions.tsv");

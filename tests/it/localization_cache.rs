@@ -4,17 +4,21 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use image::RgbImage;
 use retouch::{
-    editing::{
+    edit::{
+        choices::{MethodKind, Preserve, PreviewDecode, Unparsed},
         edit_mask::MaskChoice,
-        editor::Editor,
         event::{EditEvent, LocalizationSource, Pass},
-        iam_edit::{localization::LocalizationInstruction, localization_map::Localization},
         knobs::Confidence,
-        localization_cache::{Key, LocalizationCache},
+        localization::Localization,
+        localization_instruction::LocalizationInstruction,
         localizer::ClusterScore,
-        request::{EditRequest, MethodKind, Preserve, PreviewDecode, Unparsed},
-        session::EditSession,
+        request::EditRequest,
         settings::{EditSettings, Modulation},
+    },
+    editing::{
+        editor::Editor,
+        localization_cache::{Key, LocalizationCache},
+        session::EditSession,
     },
     sampling::SchedulerKind,
 };

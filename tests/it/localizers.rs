@@ -4,17 +4,15 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use image::RgbImage;
 use retouch::{
-    editing::{
+    edit::{
         edit_mask::EditMask,
-        editor::Editor,
         event::{EditEvent, WarningReason},
-        iam_edit::localization_map::Localization,
+        localization::Localization,
         localizer::{AddedBy, ClusterScore, Localizer, ScoreSource},
-        noise_difference::noise_differences,
         request::EditRequest,
-        session::EditSession,
         settings::EditSettings,
     },
+    editing::{editor::Editor, noise_difference::noise_differences, session::EditSession},
     models::snapshot::Snapshot,
     pipelines::{EditPipeline, instruct_pix2pix::InstructPix2PixPipeline},
     schedulers::config::SchedulerConfig,

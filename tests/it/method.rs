@@ -4,21 +4,26 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use image::RgbImage;
 use retouch::{
-    attn_processor::{AttnProcessor, Unwatched},
-    editing::{
+    attention::processor::{AttnProcessor, Unwatched},
+    edit::{
+        choices::{MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
         edit_mask::{EditMask, MaskChoice},
-        editor::Editor,
         event::EditEvent,
+        grid::Grid,
+        knobs::Confidence,
+        localization::Localization,
+        request::EditRequest,
+        settings::{EditSettings, Modulation},
+    },
+    editing::{
+        editor::Editor,
         iam_edit::{
             self,
             attn_modulator::AttnModulator,
-            attn_store::{AttnStore, Grid, WatchedLevels},
-            localization_map::{Localization, LocalizedPrompt, Maps},
+            attn_store::{AttnStore, WatchedLevels},
+            localization_map::{LocalizedPrompt, Maps},
         },
-        knobs::Confidence,
-        request::{EditRequest, MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
         session::EditSession,
-        settings::{EditSettings, Modulation},
     },
     picture::{mask::Mask, size::Size},
     pipelines::{

@@ -7,16 +7,20 @@ use std::{
 
 use image::RgbImage;
 use retouch::{
-    attn_processor::{AttnProcessor, Branch, Unwatched},
-    editing::{
-        editor::Editor,
+    attention::{
+        branch::Branch,
+        processor::{AttnProcessor, Unwatched},
+    },
+    edit::{
+        choices::{MethodKind, Preserve, Resize},
         event::{EditEvent, Pass},
-        iam_edit::attn_modulator::AttnModulator,
         knobs::StepShare,
-        noise_difference,
-        request::{EditRequest, MethodKind, Preserve, Resize},
-        session::EditSession,
+        request::EditRequest,
         settings::{EditSettings, Modulation},
+    },
+    editing::{
+        editor::Editor, iam_edit::attn_modulator::AttnModulator, noise_difference,
+        session::EditSession,
     },
     pipelines::{
         BatchPipeline,

@@ -8,11 +8,13 @@ use std::{
 };
 
 use retouch::models::{
-    autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
-    clip::text_model::{ClipTextConfig, ClipTextModel},
     snapshot::{Note, Snapshot, error::SnapshotError, part::Part},
-    unet_2d_condition::UNet2DConditionModel,
-    unet_2d_condition_config::UNet2DConditionConfig,
+    stable_diffusion::{
+        autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+        clip::text_model::{ClipTextConfig, ClipTextModel},
+        unet_2d_condition::UNet2DConditionModel,
+        unet_2d_condition_config::UNet2DConditionConfig,
+    },
     weights::{Checkpoint, VarPath, error::WeightsError},
 };
 use serde::Deserialize;

@@ -8,20 +8,20 @@ use std::{
 
 use image::RgbImage;
 use retouch::{
-    attn_processor::{AttnProcessor, AttnSite},
-    editing::{
+    attention::{processor::AttnProcessor, site::AttnSite},
+    edit::{
+        choices::{MethodKind, PreviewDecode, Unparsed},
         edit_mask::MaskChoice,
         knobs::Confidence,
-        request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
+        request::EditRequest,
         settings::EditSettings,
     },
     models::snapshot::Snapshot,
     pipelines::{
-        BatchPipeline, Conditioning, EditPipeline, Geometry, LatentSize, NoiseCall,
-        NoisePrediction, PipelineError, TokenizedPrompt, instruct_pix2pix::InstructPix2PixPipeline,
-        load,
+        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
+        PipelineError, TokenizedPrompt, instruct_pix2pix::InstructPix2PixPipeline, load,
     },
-    sampling::{SchedulerKind, Steps},
+    sampling::{SchedulerKind, Steps, geometry::Geometry},
     schedulers::{Scheduler, training::NoiseLevel},
 };
 use tch::{Device, Kind, Tensor};

@@ -1,7 +1,7 @@
 //! What is left out of a typed text before it is parsed and a model reads it, and what stays.
 
 use proptest::prelude::*;
-use retouch::editing::instruction::{
+use retouch::instruction::{
     Instruction, Overrides, ParseError, Phrase,
     wording::{Use, Wording, fault},
 };

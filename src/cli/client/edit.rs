@@ -28,7 +28,7 @@ use crate::cli::{
     settings_record::{self, Made},
 };
 use crate::drawing::Fact;
-use crate::editing::{edit_mask::MaskChoice, request::MethodKind, settings::EditSettings};
+use crate::edit::{choices::MethodKind, edit_mask::MaskChoice, settings::EditSettings};
 use crate::picture::{
     decode::{self, Decoded, InputLimits},
     encode,

@@ -9,15 +9,13 @@ use crate::cli::{
     error::CliError,
     shown::{Shown, ShownMask},
 };
-use crate::editing::{
+use crate::edit::{
     event::{InstructionParsed, Pass, StepReport},
-    iam_edit::{
-        attn_store::Grid,
-        localization_map::{Cluster, Localization, WordMap},
-    },
-    instruction::Action,
+    grid::Grid,
+    localization::{Cluster, Localization, WordMap},
     localizer::ScoreSource,
 };
+use crate::instruction::Action;
 use crate::picture::size::Size;
 use crate::wire::{
     enums,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::cli::error::CliError;
-use crate::editing::instruction::wording;
+use crate::instruction::wording;
 use crate::wire::{
     message_json,
     v1::{EditSpec, Priority},

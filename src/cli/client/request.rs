@@ -8,7 +8,7 @@ use crate::cli::{
     client::connect::Remote,
     error::CliError,
 };
-use crate::editing::{edit_mask::MaskChoice, request::MethodKind};
+use crate::edit::{choices::MethodKind, edit_mask::MaskChoice};
 use crate::picture::{encode::OutputFormat, mask::Mask};
 use crate::wire::{
     enums, pictures,

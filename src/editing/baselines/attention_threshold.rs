@@ -1,6 +1,6 @@
 //! The object's cross-attention from a threshold, without clusters: what IAM-Edit's self-attention is measured against.
 
-use crate::editing::noise_difference::Field;
+use crate::edit::grid::Field;
 
 /// The attention, of its range, above which a cell is edited.
 ///

@@ -3,11 +3,8 @@
 //! Source: diffusers' `StableDiffusionDiffEditPipeline.generate_mask`. Differs: it compares two captions; here the branches
 //! with and without the instruction of one model are compared, without guidance, which is a factor that the scaling takes out.
 
-use crate::editing::{
-    EditError,
-    noise_difference::{Field, noise_differences},
-    session::EditSession,
-};
+use crate::edit::grid::Field;
+use crate::editing::{EditError, noise_difference::noise_differences, session::EditSession};
 
 /// The level of noise, of 1000: strength 0.5 (diffusers: `mask_encode_strength`).
 const TIMESTEP: u32 = 500;

@@ -2,18 +2,16 @@
 
 use tch::Tensor;
 
-use crate::attn_processor::Unwatched;
-use crate::editing::{
-    EditError,
+use crate::attention::processor::Unwatched;
+use crate::edit::{
     edit_mask::EditMask,
     event::{EventSink, Pass},
-    preserve::LatentPreserve,
-    session::EditSession,
 };
+use crate::editing::{EditError, preserve::LatentPreserve, session::EditSession};
 
 /// Denoises with the instruction and returns the clean latents (1, 4, h, w).
 ///
-/// No attention is held back; a mask tells what [`crate::editing::request::Preserve::Latent`] puts back.
+/// No attention is held back; a mask tells what [`crate::edit::choices::Preserve::Latent`] puts back.
 ///
 /// # Errors
 /// [`EditError`] if the model fails or the sink breaks.

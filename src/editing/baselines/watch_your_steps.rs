@@ -3,11 +3,8 @@
 //! Source: its `images-2d/wys_2d.py` at commit 393fc2b, described and rebuilt. Differs: the latents are the VAE's mode, not
 //! a sample; the instruction finds the mask alone, the edit itself stays that of the chosen method.
 
-use crate::editing::{
-    EditError,
-    noise_difference::{Field, noise_differences},
-    session::EditSession,
-};
+use crate::edit::grid::Field;
+use crate::editing::{EditError, noise_difference::noise_differences, session::EditSession};
 
 /// The level of noise, of 1000.
 const TIMESTEP: u32 = 800;

@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use crate::attn_processor::{
-    Attended, AttnKind, AttnProcessor, AttnSite, Branch, CallShape, GuestTensors, Qkv, Replayable,
+use crate::attention::{
+    branch::Branch,
+    processor::{AttnProcessor, CallShape, GuestTensors, Replayable},
+    qkv::{Attended, Qkv},
+    site::{AttnKind, AttnSite},
 };
-use crate::editing::settings::Modulation;
+use crate::edit::settings::Modulation;
 
 /// The guest of pass 2.
 #[derive(Debug)]

@@ -10,10 +10,13 @@ use std::{
 
 use tch::{Device, Kind, Tensor};
 
-use crate::attn_processor::{
-    Attempt, Attended, AttnKind, AttnProcessor, AttnSite, Branch, CallShape, GuestTensors, Qkv,
-    Replayable, Stage,
+use crate::attention::{
+    branch::Branch,
+    processor::{Attempt, AttnProcessor, CallShape, GuestTensors, Replayable},
+    qkv::{Attended, Qkv},
+    site::{AttnKind, AttnSite, Stage},
 };
+use crate::edit::grid::Grid;
 
 /// The finest grid of ISAM, its longer side; a finer level is pooled to it, so that memory stays bounded at any size.
 const MAX_GRID_SIDE: i64 = 64;
@@ -23,15 +26,6 @@ const CHUNK: i64 = 4 << 20;
 
 /// The same for 16 bits each in one pass: 256 MiB.
 const ONCE: i64 = 128 << 20;
-
-/// Height and width of a map, in cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Grid {
-    /// Rows.
-    pub height: i64,
-    /// Columns.
-    pub width: i64,
-}
 
 /// Which levels of the U-Net are watched; only its down and up stages are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,61 +1,11 @@
-//! How sure pass 1 is that its object stands in the picture, where its mask is.
-//!
-//! Differs: the paper's localization always finds a mask. A word for something that is not there gets some attention as well, and
-//! the best cluster of that becomes the mask. What pass 1 has at hand anyway tells the two apart: no call is made for it.
+//! The evidence of a localization's objects, from the maps of its run.
 
-use serde::Deserialize;
-
-use crate::editing::{
-    iam_edit::{
-        localization_map::{self, Localization, LocalizedPrompt, Maps},
-        selection::MIN_CONTRAST,
-    },
-    noise_difference::Field,
+use crate::edit::{
+    confidence::{Evidence, TINY},
+    grid::Field,
+    localization::Localization,
 };
-
-/// What pass 1 shows of an object; of several, that of the least sure one counts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evidence {
-    /// Mean attention of the best cluster over that of the picture, from 1; see [`Localization::contrast`].
-    pub contrast: f64,
-    /// The share of the object's attention that lies in the mask, 0 to 1.
-    pub inside: f64,
-    /// The entropy of the object's attention over the picture, over that of a flat map, 0 to 1.
-    pub spread: f64,
-    /// The natural logarithm of the object's greatest attention, a probability.
-    pub peak: f64,
-    /// The natural logarithm of the greatest attention to the least attended of the object's words, a probability.
-    pub weakest: f64,
-    /// The natural logarithm of the object's mean attention over the picture, a probability.
-    pub mean: f64,
-    /// The correlation of the object's attention with the change that pass 1 heads for, -1 to 1.
-    pub agreement: f64,
-}
-
-/// A model's own weights of the evidence: the confidence is the logistic function of their sum.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Calibration {
-    /// Added to the weighted evidence.
-    pub bias: f64,
-    /// Of the natural logarithm of [`Evidence::contrast`].
-    pub contrast: f64,
-    /// Of [`Evidence::inside`].
-    pub inside: f64,
-    /// Of [`Evidence::spread`].
-    pub spread: f64,
-    /// Of [`Evidence::peak`].
-    pub peak: f64,
-    /// Of [`Evidence::weakest`].
-    pub weakest: f64,
-    /// Of [`Evidence::mean`].
-    pub mean: f64,
-    /// Of [`Evidence::agreement`].
-    pub agreement: f64,
-}
-
-/// Below this a probability is none.
-const TINY: f64 = 1e-9;
+use crate::editing::iam_edit::localization_map::{self, LocalizedPrompt, Maps};
 
 impl Evidence {
     /// The evidence of each object of a localization, in their order.
@@ -78,105 +28,5 @@ impl Evidence {
             ..Self::of(contrast, &attention, &mask, &change.values)
         };
         objects.map(of).collect()
-    }
-
-    /// The evidence of an object of one word.
-    fn of(contrast: f64, attention: &[f32], mask: &[bool], change: &[f32]) -> Self {
-        let attention: Vec<f64> = attention.iter().map(|&it| f64::from(it)).collect();
-        let change: Vec<f64> = change.iter().map(|&it| f64::from(it)).collect();
-        let total: f64 = attention.iter().sum();
-        let inside: f64 =
-            attention.iter().zip(mask).filter(|(_, is_in)| **is_in).map(|(it, _)| it).sum();
-        let shares = attention.iter().map(|it| it / (total + TINY)).filter(|&it| it > 0.0);
-        let entropy: f64 = shares.map(|it| -it * it.ln()).sum();
-        let cells = attention.len() as f64;
-        let peak = (attention.iter().copied().fold(0.0, f64::max) + TINY).ln();
-        Self {
-            contrast,
-            inside: inside / (total + TINY),
-            spread: if cells > 1.0 { entropy / cells.ln() } else { 1.0 },
-            peak,
-            weakest: peak,
-            mean: (total / cells + TINY).ln(),
-            agreement: correlation(&attention, &change),
-        }
-    }
-
-    /// How sure the evidence is, 0 to 1.
-    ///
-    /// Without a calibration the contrast alone counts: 0 for a flat map, 0.5 at the contrast below which a map says nothing
-    /// ([`MIN_CONTRAST`]), towards 1 above it. That is an order, not a share of cases that are right.
-    pub fn confidence(&self, calibration: Option<&Calibration>) -> f64 {
-        let Some(weights) = calibration else {
-            let above = (self.contrast - 1.0).max(0.0);
-            return above / (above + MIN_CONTRAST - 1.0);
-        };
-        let sum = weights.bias
-            + weights.contrast * self.contrast.max(TINY).ln()
-            + weights.inside * self.inside
-            + weights.spread * self.spread
-            + weights.peak * self.peak
-            + weights.weakest * self.weakest
-            + weights.mean * self.mean
-            + weights.agreement * self.agreement;
-        1.0 / (1.0 + (-sum).exp())
-    }
-}
-
-/// Pearson's correlation; 0 where one of the two does not vary.
-fn correlation(one: &[f64], other: &[f64]) -> f64 {
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let (mean_one, mean_other) = (mean(one), mean(other));
-    let (mut both, mut of_one, mut of_other) = (0.0, 0.0, 0.0);
-    for (a, b) in one.iter().zip(other) {
-        let (a, b) = (a - mean_one, b - mean_other);
-        both += a * b;
-        of_one += a * a;
-        of_other += b * b;
-    }
-    let norm = (of_one * of_other).sqrt();
-    if norm > 0.0 { both / norm } else { 0.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn evidence(contrast: f64) -> Evidence {
-        Evidence::of(
-            contrast,
-            &[0.4, 0.4, 0.1, 0.1],
-            &[true, true, false, false],
-            &[1.0, 1.0, 0.0, 0.0],
-        )
-    }
-
-    #[test]
-    fn evidence_is_of_the_attention_in_the_mask_and_of_the_change() {
-        let found = evidence(2.0);
-        assert!((found.inside - 0.8).abs() < 1e-6, "{found:?}");
-        assert!((found.agreement - 1.0).abs() < 1e-6, "{found:?}");
-        assert!(
-            (found.peak - 0.4f64.ln()).abs() < 1e-6 && (found.mean - 0.25f64.ln()).abs() < 1e-6
-        );
-        // -2 (0.4 ln 0.4 + 0.1 ln 0.1) / ln 4
-        assert!((found.spread - 0.8610).abs() < 1e-3, "{found:?}");
-        let flat = Evidence::of(1.0, &[0.1; 4], &[true, false, false, false], &[0.0; 4]);
-        assert!((flat.spread - 1.0).abs() < 1e-6 && flat.agreement.abs() < 1e-9, "{flat:?}");
-    }
-
-    #[test]
-    fn without_a_calibration_the_contrast_decides() {
-        let of = |contrast| evidence(contrast).confidence(None);
-        assert!(of(1.0).abs() < 1e-9 && (of(MIN_CONTRAST) - 0.5).abs() < 1e-9 && of(20.0) > 0.95);
-    }
-
-    #[test]
-    fn a_calibration_weighs_the_evidence() {
-        let weights = r#"{"bias": 1.0, "contrast": 0.5, "inside": 0, "spread": 0, "peak": 0, "weakest": 0, "mean": 0, "agreement": 2.0}"#;
-        let calibration: Calibration = serde_json::from_str(weights).unwrap();
-        let sum = 1.0 + 0.5 * 2.0f64.ln() + 2.0;
-        let expected = 1.0 / (1.0 + (-sum).exp());
-        assert!((evidence(2.0).confidence(Some(&calibration)) - expected).abs() < 1e-6);
     }
 }

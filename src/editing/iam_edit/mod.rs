@@ -6,33 +6,35 @@
 pub mod attn_modulator;
 pub mod attn_store;
 pub mod confidence;
-pub mod localization;
 pub mod localization_map;
 pub mod noun_embeddings;
 pub mod predicted_change;
 pub mod segmentation;
-pub mod selection;
 
 use std::{cell::RefCell, sync::PoisonError};
 
 use tch::{Kind, Tensor};
 
+use crate::edit::{
+    confidence::Evidence,
+    edit_mask::EditMask,
+    event::{EventSink, Pass},
+    grid::Grid,
+    knobs::Tau,
+    localization::Localization,
+    localization_instruction::LocalizationInstruction,
+    localizer::{AddedBy, ClusterScore, ScoreSource},
+    selection::MIN_CONTRAST,
+};
 use crate::editing::{
     EditError,
     baselines::watch_your_steps,
-    edit_mask::EditMask,
-    event::{EventSink, Pass},
     iam_edit::{
         attn_modulator::AttnModulator,
-        attn_store::{AttnStore, Grid, WatchedLevels},
-        confidence::Evidence,
-        localization::LocalizationInstruction,
-        localization_map::{Localization, LocalizedPrompt, Maps},
+        attn_store::{AttnStore, WatchedLevels},
+        localization_map::{LocalizedPrompt, Maps},
         predicted_change::predicted_change,
-        selection::MIN_CONTRAST,
     },
-    knobs::Tau,
-    localizer::{AddedBy, ClusterScore, ScoreSource},
     preserve::LatentPreserve,
     session::EditSession,
 };

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
-use crate::editing::settings::LocalizationSettings;
+use crate::edit::settings::LocalizationSettings;
 use crate::pipelines::{EditPipeline, PipelineError};
 
 /// The pool's words with their embeddings.

@@ -6,7 +6,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::editing::{iam_edit::attn_store::Grid, noise_difference::Field};
+use crate::edit::grid::{Field, Grid};
 use crate::pipelines::LatentSize;
 
 /// The share of the greatest change from which a cell is edited.

@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use crate::models::{clip::tokenizer::TokenizerError, weights::error::WeightsError};
+use crate::models::{
+    stable_diffusion::clip::tokenizer::TokenizerError, weights::error::WeightsError,
+};
 
 /// A path that is no usable model.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::models::{
-    clip::tokenizer::ClipTokenizer,
+    stable_diffusion::clip::tokenizer::ClipTokenizer,
     weights::{Checkpoint, error::WeightsError, find},
 };
 use error::SnapshotError;

@@ -14,7 +14,7 @@ use std::{
 use safetensors::{Dtype, tensor::Metadata};
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::kernels::transfer::Staging;
+use crate::kernels::gpu::transfer::Staging;
 use crate::models::weights::{
     error::WeightsError,
     recognize::{LOOK, recognize},

@@ -3,7 +3,7 @@
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 
-use crate::editing::{iam_edit::localization_map::Localization, request::EditRequest};
+use crate::edit::{localization::Localization, request::EditRequest};
 use crate::picture::Picture;
 use crate::wire::edit_record::PassOne;
 

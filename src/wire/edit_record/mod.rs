@@ -10,9 +10,10 @@ pub mod shapes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::editing::{
+use crate::edit::{
+    choices::Resize,
     knobs::{StepShare, Tau},
-    request::{EditRequest, Resize},
+    request::EditRequest,
     settings::{EditSettings, LocalizationSettings},
 };
 use crate::picture::{Picture, encode::OutputFormat};

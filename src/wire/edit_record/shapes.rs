@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::editing::edit_mask::MaskChoice;
+use crate::edit::edit_mask::MaskChoice;
 use crate::picture::{boxes::PixelBox, mask::Mask, size::Size};
 use crate::wire::edit_record::{digests::shown, read::RecordError};
 

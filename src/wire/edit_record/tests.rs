@@ -9,9 +9,9 @@ use super::{
     digests::{is_bidi, pass_one_digest},
     *,
 };
-use crate::editing::{
+use crate::edit::{
+    choices::{MethodKind, PreviewDecode, Unparsed},
     edit_mask::MaskChoice,
-    request::{MethodKind, PreviewDecode, Unparsed},
 };
 use crate::picture::encode::Quality;
 

@@ -25,10 +25,10 @@ use assert_cmd::Command;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use predicates::str::contains;
 use retouch::{
-    editing::{editor::Editor, settings::EditSettings},
+    edit::settings::EditSettings,
+    editing::editor::Editor,
     jobs::{
         clock,
-        editor_runner::EditorRunner,
         queue::QueueLimits,
         runner::ModelInfo,
         store::{Limits, Store},
@@ -38,6 +38,7 @@ use retouch::{
     models::snapshot::Snapshot,
     pipelines::EditPipeline,
     server::{config::Config, tls::Listener},
+    serving::editor_runner::EditorRunner,
     wire::v1::{EditJob, edit_job::State},
 };
 use serde_json::Value;
@@ -45,11 +46,9 @@ use tch::Kind;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{
-    cli::{Desk, INSTRUCTION, scene},
-    server_edges::serve_all,
-    support::{self, load_pipeline},
-};
+use crate::cli::{Desk, INSTRUCTION, scene};
+use crate::server_edges::serve_all;
+use crate::support::{self, load_pipeline};
 
 /// What a small server allows.
 const LIMITS: Limits = Limits {

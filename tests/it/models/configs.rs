@@ -1,10 +1,12 @@
 //! Configurations: what they mean, and what is refused.
 
 use retouch::models::{
-    autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
     config::ConfigError,
-    unet_2d_condition::UNet2DConditionModel,
-    unet_2d_condition_config::{BlockType, UNet2DConditionConfig},
+    stable_diffusion::{
+        autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+        unet_2d_condition::UNet2DConditionModel,
+        unet_2d_condition_config::{BlockType, UNet2DConditionConfig},
+    },
     weights::{
         Checkpoint,
         error::{Fault, WeightsError},

@@ -10,9 +10,11 @@ use std::{
 };
 
 use retouch::models::{
-    autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
-    unet_2d_condition::UNet2DConditionModel,
-    unet_2d_condition_config::UNet2DConditionConfig,
+    stable_diffusion::{
+        autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+        unet_2d_condition::UNet2DConditionModel,
+        unet_2d_condition_config::UNet2DConditionConfig,
+    },
     weights::Checkpoint,
 };
 use tch::{Device, Kind, Tensor};

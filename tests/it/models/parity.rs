@@ -1,8 +1,13 @@
 //! Each stage's numbers.
 
 use retouch::{
-    attn_processor::{Attended, AttnProcessor, AttnSite, Branch, Qkv, Unwatched},
-    models::{attention::AttnContext, unet_2d_condition::UNet2DConditionModel},
+    attention::{
+        branch::Branch,
+        processor::{AttnProcessor, Unwatched},
+        qkv::{Attended, Qkv},
+        site::AttnSite,
+    },
+    models::stable_diffusion::{attention::AttnContext, unet_2d_condition::UNet2DConditionModel},
 };
 use tch::{Kind, Tensor};
 

@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 use retouch::{
-    attn_processor::{Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage},
-    models::unet_2d_condition_config::{BlockType, UNet2DConditionConfig},
+    attention::{
+        branch::Branch,
+        processor::AttnProcessor,
+        qkv::{Attended, Qkv},
+        site::{AttnKind, AttnSite, Stage},
+    },
+    models::stable_diffusion::unet_2d_condition_config::{BlockType, UNet2DConditionConfig},
 };
 use tch::{Kind, Tensor};
 

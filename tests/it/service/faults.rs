@@ -5,12 +5,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use prost::Message;
 use retouch::{
-    editing::{
-        iam_edit::{
-            attn_store::Grid,
-            localization_map::{Localization, WordMap},
-        },
-        noise_difference::Field,
+    edit::{
+        grid::{Field, Grid},
+        localization::{Localization, WordMap},
     },
     jobs::{runner::Runner, store::Store},
     journal::{Journal, Space},
@@ -177,7 +174,7 @@ fn localization() -> String {
 
 /// Normalizes a spec; what is accepted says everything, and is its own normal form.
 fn settle(asked: EditSpec) {
-    let recommended = retouch::editing::settings::EditSettings::paper();
+    let recommended = retouch::edit::settings::EditSettings::paper();
     let hour = std::time::Duration::from_secs(3600);
     let terms =
         Terms { model: "script", recommended: &recommended, default_ttl: hour, max_ttl: hour };

@@ -17,10 +17,8 @@ use retouch::{
 };
 use tonic::transport::Channel;
 
-use crate::{
-    server_edges::collector::{self, Collector},
-    support,
-};
+use crate::server_edges::collector::{self, Collector};
+use crate::support;
 
 pub(super) struct Server {
     child: Child,

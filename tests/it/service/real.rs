@@ -4,17 +4,13 @@ use std::{ops::ControlFlow, path::Path};
 
 use image::{DynamicImage, GenericImageView};
 use retouch::{
-    editing::{
-        edit_mask::MaskChoice, editor::Editor, event::EditEvent, request::EditRequest,
-        settings::EditSettings,
-    },
-    jobs::{
-        editor_runner::EditorRunner,
-        runner::{ModelInfo, Runner},
-    },
+    edit::{edit_mask::MaskChoice, event::EditEvent, request::EditRequest, settings::EditSettings},
+    editing::editor::Editor,
+    jobs::runner::{ModelInfo, Runner},
     models::snapshot::Snapshot,
     picture::decode::{self, InputLimits},
     pipelines::load,
+    serving::editor_runner::EditorRunner,
     wire::{
         self,
         v1::{

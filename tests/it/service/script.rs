@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use retouch::{
-    editing::settings::EditSettings,
+    edit::settings::EditSettings,
     jobs::runner::{
         Edited, Found, Listener, Localized, ModelInfo, RunError, RunEvent, Runner, Task,
     },

@@ -1,0 +1,156 @@
+//! Queries, keys and values of an attention layer, and what came of them.
+
+use tch::{Kind, Tensor};
+
+use crate::attention::branch::Branch;
+use crate::kernels::{cpu::flash_attention, gpu::library::fused};
+
+/// Queries, keys and values of one layer, for every row of the batch.
+#[derive(Debug)]
+pub struct Qkv<'a> {
+    /// (N, H, Q, D).
+    pub query: Tensor,
+    /// (N, H, K, D).
+    pub key: Tensor,
+    /// (N, H, K, D).
+    pub value: Tensor,
+    /// Factor of the logits, D^-1/2.
+    pub scale: f64,
+    /// What each of the N rows is; a batch of samples repeats the triple.
+    pub branches: &'a [Branch],
+}
+
+/// A layer's output, with what single probabilities are computed from.
+#[derive(Debug)]
+pub struct Attended {
+    /// (N, H, Q, D).
+    pub output: Tensor,
+    /// Of each query's logits, (N, H, Q) in fp32, where the kernel tells it.
+    log_sum_exp: Option<Tensor>,
+}
+
+impl<'a> Qkv<'a> {
+    /// The layer's output by the fused kernel of this machine: the CPU's own for bf16, or else libtorch's.
+    pub fn attend(&self) -> Attended {
+        let Self { query, key, value, scale, .. } = self;
+        match flash_attention::attend(query, key, value, *scale) {
+            Some(native) => {
+                Attended { output: native.output, log_sum_exp: Some(native.log_sum_exp) }
+            }
+            None => Attended {
+                output: Tensor::scaled_dot_product_attention(
+                    query,
+                    key,
+                    value,
+                    None::<Tensor>,
+                    0.0,
+                    false,
+                    *scale,
+                    false,
+                ),
+                log_sum_exp: None,
+            },
+        }
+    }
+
+    /// The rows `start..start + length` of the batch, as views.
+    #[must_use]
+    pub fn rows(&self, start: usize, length: usize) -> Qkv<'a> {
+        let of = |it: &Tensor| it.narrow(0, start as i64, length as i64);
+        Qkv {
+            query: of(&self.query),
+            key: of(&self.key),
+            value: of(&self.value),
+            scale: self.scale,
+            branches: &self.branches[start..start + length],
+        }
+    }
+
+    /// The first batch row of a branch, which the batch must have.
+    pub fn row_of(&self, branch: Branch) -> i64 {
+        let row = self.branches.iter().position(|&it| it == branch);
+        row.expect("an edit's batch has the branches that its guest looks at") as i64
+    }
+
+    /// The first batch row without the instruction, whose prompt is the null prompt.
+    pub fn null_row(&self) -> i64 {
+        let row = self.branches.iter().position(|&it| it != Branch::Text);
+        row.expect("guidance keeps a branch without the instruction") as i64
+    }
+
+    /// One row's queries against another row's keys and values: their output (H, Q, D).
+    pub fn attend_across(&self, queries: i64, keys: i64) -> Tensor {
+        let query = self.query.narrow(0, queries, 1);
+        let [key, value] = [&self.key, &self.value].map(|it| it.narrow(0, keys, 1));
+        let row = Qkv { query, key, value, scale: self.scale, branches: &[] };
+        row.attend().output.squeeze_dim(0)
+    }
+
+    /// Probabilities of the first key, (H, Q, 1) in fp32, of one batch row.
+    pub fn first_probs(&self, attended: &Attended, row: i64) -> Tensor {
+        let queries = self.query.size()[2];
+        if let Some(log_sum_exp) = &attended.log_sum_exp {
+            let logits = self.logits(row, 0, queries, 1); // (H, Q, 1)
+            return (logits - log_sum_exp.select(0, row).unsqueeze(-1)).exp();
+        }
+        let fused = self.half_logits(row, 0, queries).and_then(|it| fused::first_softmax(&it));
+        fused.unwrap_or_else(|| self.probs(row, 0, queries).narrow(2, 0, 1))
+    }
+
+    /// Adds the head mean of one batch row's probabilities for the queries `start..` to `sum`, (queries, K) in fp32.
+    pub fn add_mean_probs(&self, attended: &Attended, row: i64, start: i64, sum: &mut Tensor) {
+        let length = sum.size()[0];
+        if let Some(log_sum_exp) = &attended.log_sum_exp {
+            let query = self.query.select(0, row).narrow(1, start, length);
+            let log_sum_exp = log_sum_exp.select(0, row).narrow(1, start, length);
+            let key = self.key.select(0, row);
+            flash_attention::add_mean_probs(&query, &key, &log_sum_exp, self.scale, sum);
+        } else if self.add_mean_softmax(row, start, sum).is_none() {
+            let probs = self.probs(row, start, length); // (H, q, K)
+            let mean = probs.mean_dim([0i64].as_slice(), false, Kind::Float);
+            let _ = sum.g_add_(&mean.to_device(sum.device()));
+        }
+    }
+
+    /// [`Self::add_mean_probs`] in one pass over logits in fp16, where the device has it.
+    fn add_mean_softmax(&self, row: i64, start: i64, sum: &mut Tensor) -> Option<()> {
+        fused::add_mean_softmax(&self.half_logits(row, start, sum.size()[0])?, sum)
+    }
+
+    /// Whether [`Self::add_mean_probs`] takes all queries at once, without fp32 copies of their logits.
+    pub fn adds_at_once(&self) -> bool {
+        self.query.kind() == Kind::Half && fused::is_open(self.query.device())
+    }
+
+    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`), where the networks are so and fused layers take them.
+    fn half_logits(&self, row: i64, start: i64, length: i64) -> Option<Tensor> {
+        self.adds_at_once().then(|| {
+            let query = self.query.select(0, row).narrow(1, start, length); // (H, q, D)
+            let key = self.key.select(0, row).transpose(-1, -2); // (H, D, K)
+            // Nothing of it is read, as its factor is 0.
+            let none = Tensor::empty([1, 1, 1], (Kind::Half, query.device()));
+            none.baddbmm(&query, &key, 0.0, self.scale) // (H, q, K)
+        })
+    }
+
+    /// Probabilities (H, length, K) in fp32 of one batch row, for the queries `start..start + length`.
+    pub fn probs(&self, row: i64, start: i64, length: i64) -> Tensor {
+        self.logits(row, start, length, self.key.size()[2]).softmax(-1, Kind::Float)
+    }
+
+    /// Logits (H, length, keys) in fp32 of one batch row, for the queries `start..start + length` and the first keys.
+    fn logits(&self, row: i64, start: i64, length: i64, keys: i64) -> Tensor {
+        let query = self.query.select(0, row).narrow(1, start, length).to_kind(Kind::Float); // (H, q, D)
+        let key = self.key.select(0, row).narrow(1, 0, keys).to_kind(Kind::Float); // (H, K, D)
+        query.matmul(&key.transpose(-1, -2)) * self.scale // (H, q, K)
+    }
+}
+
+impl Attended {
+    /// The rows `start..start + length` of the batch, as views.
+    #[must_use]
+    pub fn rows(&self, start: usize, length: usize) -> Self {
+        let of = |it: &Tensor| it.narrow(0, start as i64, length as i64);
+        Self { output: of(&self.output), log_sum_exp: self.log_sum_exp.as_ref().map(of) }
+    }
+}

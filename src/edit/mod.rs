@@ -1,0 +1,14 @@
+//! What an edit *is*, as plain data without tensors: the request and its settings, events, the mask, what pass 1 learned.
+
+pub mod choices;
+pub mod confidence;
+pub mod edit_mask;
+pub mod event;
+pub mod grid;
+pub mod knobs;
+pub mod localization;
+pub mod localization_instruction;
+pub mod localizer;
+pub mod request;
+pub mod selection;
+pub mod settings;

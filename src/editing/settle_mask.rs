@@ -1,0 +1,176 @@
+//! What comes of the caller's choice and of the localization: the mask of an edit, at both sizes.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::edit::{
+    choices::{MethodKind, Preserve},
+    edit_mask::{EditMask, MaskSource},
+    localization::Localization,
+};
+use crate::editing::{EditError, session::EditSession};
+use crate::picture::{
+    grid, guided_filter,
+    mask::{Mask, Radius},
+    size::Size,
+};
+
+impl EditMask {
+    /// The mask of an edit: the caller's shapes and clusters, else the proposed clusters, then inverted and grown.
+    ///
+    /// `None` if nothing says where to edit, which means the whole picture.
+    ///
+    /// # Errors
+    /// [`EditError::EmptyMask`], [`EditError::UnknownCluster`], [`EditError::OtherGrid`].
+    pub fn settle(
+        session: &EditSession<'_>,
+        localization: Option<&Localization>,
+    ) -> Result<Option<Self>, EditError> {
+        let choice = &session.request.mask;
+        let input = session.input_size();
+        let finds = session.request.method == MethodKind::IamEdit;
+        if localization.is_none() && finds && choice.picks_from_found() {
+            return Err(EditError::NothingFound);
+        }
+
+        // 1. Clusters, exact at both sizes.
+        let clusters = match localization {
+            Some(localization) => {
+                check_grid(localization, session)?;
+                let ids = if choice.is_left_open() {
+                    localization.selected()
+                } else {
+                    choice.clusters.clone()
+                };
+                check_ids(&ids, localization)?;
+                (!ids.is_empty()).then(|| found(session, localization, &ids))
+            }
+            None => None,
+        };
+
+        // 2. Shapes; a cell that a shape touches is edited.
+        let shapes = choice.shapes.clone().map(|full| {
+            let gate = session.mask_at_work(&full);
+            (full, gate)
+        });
+        let (mut full, mut gate) = match (clusters, shapes) {
+            (Some((full, gate)), Some((more, gated))) => (full.union(&more), gate.union(&gated)),
+            (Some(mask), None) | (None, Some(mask)) => mask,
+            (None, None) => return Ok(None),
+        };
+
+        // 3. Inverted, then grown: as the caller says, and what was found, chosen or not, as the settings say.
+        if choice.invert {
+            (full, gate) = (full.inverted(), gate.inverted());
+        }
+        let found = full.clone();
+        let mut growth = vec![choice.dilate];
+        if choice.shapes.is_none() {
+            growth.push(Radius::of_share(session.request.settings.grow.get(), input));
+        }
+        for radius in growth.into_iter().filter(|&it| it != Radius::default()) {
+            full = full.dilated(radius);
+            gate = gate.union(&session.mask_at_work(&full));
+        }
+        if full.is_empty() || gate.is_empty() {
+            return Err(EditError::EmptyMask);
+        }
+
+        // 4. Attention that ends where a given mask does has no room for what the words relate; the rest is put back anyhow.
+        let grow = Radius::of_share(session.request.settings.grow.get(), input);
+        let given = choice.shapes.is_some();
+        let room = given && session.request.settings.preserve != Preserve::None;
+        let attended = if room && grow != Radius::default() {
+            gate.clone().union(&session.mask_at_work(&full.clone().dilated(grow)))
+        } else {
+            gate.clone()
+        };
+        let source = if choice.is_left_open() { MaskSource::Proposed } else { MaskSource::Chosen };
+        Ok(Some(Self { full, gate, attended, found, feather: choice.feather, source }))
+    }
+
+    /// The mask that holds the whole picture.
+    pub fn whole(session: &EditSession<'_>) -> Self {
+        let (full, gate) = (
+            Mask::from_fn(session.input_size(), |_, _| true),
+            Mask::from_fn(session.work_size(), |_, _| true),
+        );
+        let (found, attended) = (full.clone(), gate.clone());
+        Self { full, gate, attended, found, feather: Radius::default(), source: MaskSource::Whole }
+    }
+
+    /// The mask at the size that the model works at, (1, 1, H, W) in fp32, 1 = edit.
+    pub fn gate_tensor(&self, device: Device) -> Tensor {
+        tensor(&self.gate, device)
+    }
+
+    /// Where attention may act, as [`Self::gate_tensor`]: the mask, and as far around one that was given as a found one is grown.
+    ///
+    /// Differs: IAM-Edit's attention ends with the mask, which it finds by itself. Nothing of this shows around the mask, since
+    /// what is there is put back; with [`Preserve::None`] it does end there.
+    pub fn attended_tensor(&self, device: Device) -> Tensor {
+        tensor(&self.attended, device)
+    }
+}
+
+/// How far the picture's edges may lie from those of the cells, in cells (docs/ablations.md).
+const REFINE_CELLS: f64 = 3.0;
+
+/// (1, 1, H, W) in fp32, 1 = edit.
+fn tensor(mask: &Mask, device: Device) -> Tensor {
+    let size = mask.size();
+    let pixels = Tensor::from_slice(mask.as_image().as_raw()).gt(0).to_kind(Kind::Float);
+    pixels.view([1, 1, i64::from(size.height), i64::from(size.width)]).to_device(device)
+}
+
+/// The clusters' masks at both sizes, brought to the picture's edges if the settings say so and the object has edges there.
+fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> (Mask, Mask) {
+    let input = session.input_size();
+    let covered = localization.covers.unwrap_or(input);
+    let full = of_clusters(localization, ids, covered).reframed(input);
+    if !session.request.settings.refine || !localization.stands {
+        let gate = if covered == session.covered() {
+            of_clusters(localization, ids, session.work_size())
+        } else {
+            session.mask_at_work(&full)
+        };
+        return (full, gate);
+    }
+    let cells = localization.resolution;
+    let cell = (f64::from(covered.width) / cells.width as f64)
+        .min(f64::from(covered.height) / cells.height as f64);
+    let radius = (REFINE_CELLS * cell).round() as u32;
+    let full = guided_filter::refined(&full, &session.request.image, radius);
+    let gate = session.mask_at_work(&full);
+    (full, gate)
+}
+
+/// The clusters' cells as a mask of any size, each cell a block of pixels.
+fn of_clusters(localization: &Localization, ids: &[u8], size: Size) -> Mask {
+    let cells: Vec<bool> = localization.labels.iter().map(|label| ids.contains(label)).collect();
+    let grid = Size::new(localization.grid.width as u32, localization.grid.height as u32);
+    let pixels = grid::upsample_nearest(&cells, grid, size);
+    Mask::from_fn(size, |x, y| pixels[(y * size.width + x) as usize])
+}
+
+fn check_ids(ids: &[u8], localization: &Localization) -> Result<(), EditError> {
+    let count = localization.clusters.len();
+    match ids.iter().find(|&&id| id == 0 || usize::from(id) > count) {
+        Some(&id) => Err(EditError::UnknownCluster { id, count }),
+        None => Ok(()),
+    }
+}
+
+/// A localization of a picture of other proportions, or with a border that no picture gets, can't be meant.
+fn check_grid(localization: &Localization, session: &EditSession<'_>) -> Result<(), EditError> {
+    let (grid, work, input) = (localization.grid, session.work_size(), session.input_size());
+    let covered = localization.covers.unwrap_or(input);
+    let grows = |side: u32, covered: u32| (side..=side.saturating_mul(2)).contains(&covered);
+    let fits = grows(input.width, covered.width) && grows(input.height, covered.height);
+    let ratio =
+        (grid.width as f64 / grid.height as f64) / (f64::from(work.width) / f64::from(work.height));
+    let slack = 1.0 + 1.5 / grid.width.min(grid.height) as f64;
+    if fits && (1.0 / slack..=slack).contains(&ratio) {
+        return Ok(());
+    }
+    Err(EditError::OtherGrid { height: grid.height, width: grid.width })
+}

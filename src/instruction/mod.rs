@@ -1,0 +1,377 @@
+//! Reads an instruction: the kind of edit, the object, what it becomes.
+//!
+//! Pure text in, typed spans out: no tensor, no model. IAM-Edit takes the editing object as given with its data and
+//! sorts instructions by a classifier into change, add and remove (sections "Instruction attention maps" and
+//! "Localization instruction"); here a small grammar reads both from the text.
+//!
+//! # Why a grammar of its own
+//! The object must be a span of the text, and an instruction is a narrow kind of English: a command, a wish, a
+//! statement or a bare phrase. harper-core 3.0.0, the well-kept crate with parts of speech and noun chunks, was
+//! tried: 266 crates (a neural network framework among them), minutes to compile, 14 MB in the binary, and its
+//! tagger, taught on prose, takes the verbs of commands for nouns (`paint/NOUN the house red`, also change, swap and
+//! color) and breaks the chunk `the black and white dog`. The verb, the one thing that must be right, is right by a
+//! list, and the rest follows from prepositions and determiners, which are closed classes.
+//!
+//! # What is read as what
+//! - **change**: replace, turn, recolor, resize, pose: something that is there will look different.
+//! - **add**: what is added is the object, also what somebody is given, wears or holds.
+//! - **remove**: what goes is the object, not what it is taken from.
+//! - **global**: the object is the picture as a whole, its style, season, light, or `it`: nothing to localize.
+//! - The property of a thing is the thing: in `the color of the car` and `the car's color` the object is the car.
+//! - Two commands in one instruction are one edit of all their objects: an addition if one of them adds, since then
+//!   the instruction itself has to localize.
+
+mod clause;
+mod complement;
+mod grammar;
+mod imperative;
+mod lexicon;
+pub mod nouns;
+mod phrase;
+mod predicate;
+pub mod wording;
+mod words;
+
+use std::fmt;
+use std::ops::Range;
+
+use thiserror::Error;
+
+use grammar::Reading;
+use phrase::{Definiteness, Found};
+use wording::{Use, Wording, has_words};
+
+/// What kind of edit an instruction asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Something that is there becomes something else, or looks or stands differently.
+    Change,
+    /// Something new comes in.
+    Add,
+    /// Something that is there goes.
+    Remove,
+    /// The picture as a whole changes: a style, a season, a filter; there is no object.
+    Global,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Change => "change",
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Global => "global",
+        })
+    }
+}
+
+/// A noun phrase that names an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phrase {
+    text: String,
+    /// Byte of the instruction at which `text` stands; `None` for an object that only the user named.
+    start: Option<usize>,
+    // Bytes of `text`.
+    to_head: Range<usize>,
+    name: Range<usize>,
+    head: Range<usize>,
+    plural: bool,
+    definite: bool,
+}
+
+impl Phrase {
+    /// All of the phrase, with what singles the object out: `the red cup on the table`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The phrase up to its main noun: `the red cup`.
+    pub fn noun_phrase(&self) -> &str {
+        &self.text[self.to_head.clone()]
+    }
+
+    /// The noun phrase without its determiner or owner: `red cup`, and `shirt` of `the man's shirt`.
+    pub fn name(&self) -> &str {
+        &self.text[self.name.clone()]
+    }
+
+    /// The main noun: `cup`.
+    pub fn head(&self) -> &str {
+        &self.text[self.head.clone()]
+    }
+
+    /// What stands before the name, trimmed: `the`, `her`, `the man's`, or nothing.
+    pub fn determiner(&self) -> &str {
+        self.text[self.to_head.start..self.name.start].trim_end()
+    }
+
+    /// Whether it names several things; `clothes` and `glasses` are one.
+    pub fn is_plural(&self) -> bool {
+        self.plural
+    }
+
+    /// Whether it points at something that is there: `the dog`, `her dog`, `him`.
+    pub fn is_definite(&self) -> bool {
+        self.definite
+    }
+
+    /// Bytes of the whole phrase in the instruction; `None` if it does not stand there.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.start.map(|start| start..start + self.text.len())
+    }
+
+    /// Bytes of the name in the instruction; `None` if it does not stand there.
+    pub fn name_span(&self) -> Option<Range<usize>> {
+        self.start.map(|start| start + self.name.start..start + self.name.end)
+    }
+
+    /// Bytes of the name in [`Phrase::text`].
+    pub fn name_in_text(&self) -> Range<usize> {
+        self.name.clone()
+    }
+
+    fn new(source: &str, found: &Found, stands: Stands) -> Self {
+        let at = found.all.start;
+        let within = |it: &Range<usize>| it.start - at..it.end - at;
+        Self {
+            text: source[found.all.clone()].to_owned(),
+            start: (stands == Stands::InInstruction).then_some(at),
+            to_head: within(&found.noun_phrase),
+            name: within(&found.name),
+            head: within(&found.head),
+            plural: found.plural,
+            definite: found.definiteness == Definiteness::Definite,
+        }
+    }
+}
+
+/// Where the words of a phrase come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    InInstruction,
+    Elsewhere,
+}
+
+/// What the user says about an instruction, over what the parser reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Overrides<'a> {
+    /// The object or objects: `the cat and the dog`.
+    ///
+    /// It need not stand in the instruction, since the localization instruction names it anyway: `make it black` with
+    /// the object `the dog` is a good instruction.
+    pub object: Option<&'a str>,
+    /// The kind of edit.
+    pub action: Option<Action>,
+}
+
+/// An instruction, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instruction {
+    text: String,
+    action: Action,
+    objects: Vec<Phrase>,
+    replacement: Option<Range<usize>>,
+}
+
+/// Why an instruction cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ParseError {
+    /// There is no word in it.
+    #[error("the instruction has no word in it; say what to edit, as in `make the dog black`")]
+    Empty,
+    /// It has words, none of them in Latin letters.
+    #[error(
+        "the instruction `{0}` has no word in Latin letters; write it in English, or name the object and the action"
+    )]
+    NotLatin(String),
+    /// The grammar does not know what it says.
+    #[error(
+        "cannot tell what `{0}` edits; begin with a verb, as in `make the dog black`, or name the object and the action"
+    )]
+    NotUnderstood(String),
+    /// A kind of edit was asked for that needs an object, and there is none.
+    #[error("`{text}` names no object to {action}; name the object")]
+    NoObject {
+        /// The instruction.
+        text: String,
+        /// The kind of edit.
+        action: Action,
+    },
+    /// The object that the user named has no noun.
+    #[error("`{0}` names no object; write a noun phrase, as in `the black dog`")]
+    NotAnObject(String),
+}
+
+impl Instruction {
+    /// Reads an instruction, [cleaned](wording).
+    ///
+    /// ```
+    /// use retouch::instruction::{Action, Instruction};
+    ///
+    /// let instruction = Instruction::parse("Replace the black dog on the sofa with a cat.")?;
+    /// assert_eq!(instruction.action(), Action::Change);
+    /// assert_eq!(instruction.objects()[0].text(), "the black dog on the sofa");
+    /// assert_eq!(instruction.objects()[0].name(), "black dog");
+    /// assert_eq!(instruction.replacement(), Some("a cat"));
+    /// # Ok::<(), retouch::instruction::ParseError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ParseError`] if the text is empty, not English, or says nothing that the grammar knows.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        Self::parse_with(text, Overrides::default())
+    }
+
+    /// Reads an instruction of which the user knows the object or the kind of edit better.
+    ///
+    /// With an object, and an instruction that cannot be read, the edit is a change unless the action says otherwise.
+    ///
+    /// # Errors
+    /// As [`Instruction::parse`], and [`ParseError::NoObject`], [`ParseError::NotAnObject`].
+    pub fn parse_with(text: &str, overrides: Overrides<'_>) -> Result<Self, ParseError> {
+        let text = &Wording::of(text, Use::Instruction).text;
+        if !has_words(text) {
+            return Err(ParseError::Empty);
+        }
+        let read = read(text);
+        let instruction = match (overrides.object, overrides.action, read) {
+            (None, None, read) => return read,
+            (None, Some(Action::Global), read) => {
+                let replacement = read.ok().and_then(|it| it.replacement);
+                Self {
+                    text: text.to_owned(),
+                    action: Action::Global,
+                    objects: Vec::new(),
+                    replacement,
+                }
+            }
+            (None, Some(action), read) => Self { action, ..read? },
+            (Some(object), action, read) => {
+                let objects = named(text, object)?;
+                let (found, replacement) =
+                    read.map_or((None, None), |it| (Some(it.action), it.replacement));
+                let found = found.filter(|it| *it != Action::Global);
+                let action = action.or(found).unwrap_or(Action::Change);
+                Self { text: text.to_owned(), action, objects, replacement }
+            }
+        };
+        if instruction.action != Action::Global && instruction.objects.is_empty() {
+            return Err(ParseError::NoObject { text: text.to_owned(), action: instruction.action });
+        }
+        Ok(instruction)
+    }
+
+    /// The instruction as it was written, [cleaned](wording); all spans are bytes of it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The kind of edit.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// What is changed, added or removed, in the order of the text; empty for a global edit alone.
+    pub fn objects(&self) -> &[Phrase] {
+        &self.objects
+    }
+
+    /// What the object becomes, or the picture of a global edit, as written: `a cat`, `red`, `smile`.
+    ///
+    /// Of several commands in one instruction it is the first that has one.
+    pub fn replacement(&self) -> Option<&str> {
+        self.replacement_span().map(|it| &self.text[it])
+    }
+
+    /// Bytes of the replacement in the instruction.
+    pub fn replacement_span(&self) -> Option<Range<usize>> {
+        self.replacement.clone()
+    }
+}
+
+/// Reads all clauses and joins what they say.
+fn read(text: &str) -> Result<Instruction, ParseError> {
+    let tokens = words::tokens(text);
+    if !text.chars().any(|c| c.is_alphabetic() && c < '\u{250}') {
+        return Err(ParseError::NotLatin(text.to_owned()));
+    }
+    let mut whole: Option<Reading> = None;
+    for clause in clause::clauses(&tokens) {
+        let Some(reading) = grammar::read(clause) else { continue };
+        whole = Some(match whole {
+            None => reading,
+            Some(before) if refers_back(clause) && !before.objects.is_empty() => {
+                again(before, clause, reading)
+            }
+            Some(before) => join(before, reading),
+        });
+    }
+    let Some(Reading { action, objects, replacement }) = whole else {
+        return Err(ParseError::NotUnderstood(text.to_owned()));
+    };
+    let objects = objects.iter().map(|it| Phrase::new(text, it, Stands::InInstruction)).collect();
+    Ok(Instruction { text: text.to_owned(), action, objects, replacement })
+}
+
+/// Whether the object of a clause is the one before it: `… and replace it with a cat`, `… and make them red`.
+fn refers_back(clause: &[words::Token]) -> bool {
+    clause
+        .get(1)
+        .is_some_and(|it| ["it", "them", "with", "by", "into", "to"].iter().any(|word| it.is(word)))
+}
+
+/// A second command about the objects of the first: `the tie is ugly, remove it`, `remove the cup, put a vase there`.
+fn again(before: Reading, clause: &[words::Token], next: Reading) -> Reading {
+    let removes = lexicon::verb_in(&[lexicon::REMOVING], &clause[0].lower).is_some();
+    match (before.action, &next.replacement) {
+        (_, None) if removes => Reading { action: Action::Remove, replacement: None, ..before },
+        (Action::Remove, Some(_)) => {
+            Reading { action: Action::Change, replacement: next.replacement, ..before }
+        }
+        (_, None) if next.action == Action::Add => join(before, next),
+        _ => Reading { replacement: before.replacement.or(next.replacement), ..before },
+    }
+}
+
+/// Two commands as one edit.
+fn join(before: Reading, next: Reading) -> Reading {
+    let action = match (before.action, next.action) {
+        (Action::Global, _) | (_, Action::Global) => Action::Global,
+        (Action::Add, _) | (_, Action::Add) => Action::Add,
+        (one, other) if one == other => one,
+        _ => Action::Change,
+    };
+    let objects =
+        if action == Action::Global { Vec::new() } else { [before.objects, next.objects].concat() };
+    Reading { action, objects, replacement: before.replacement.or(next.replacement) }
+}
+
+/// The objects that the user named, each where it stands in the instruction if it does.
+fn named(text: &str, object: &str) -> Result<Vec<Phrase>, ParseError> {
+    let cleaned = Wording::of(object, Use::Object).text;
+    let found = phrase::phrases(&words::tokens(&cleaned));
+    if found.is_empty() || !has_words(&cleaned) {
+        return Err(ParseError::NotAnObject(object.to_owned()));
+    }
+    let tokens = words::tokens(text);
+    Ok(found.iter().map(|it| locate(text, &tokens, &cleaned, it)).collect())
+}
+
+/// A phrase as it stands in the instruction, with its determiner there, or else as the user wrote it.
+fn locate(text: &str, tokens: &[words::Token], object: &str, found: &Found) -> Phrase {
+    let name: Vec<String> =
+        words::tokens(&object[found.name.clone()]).into_iter().map(|it| it.lower).collect();
+    let at = tokens.windows(name.len()).position(|it| it.iter().map(|it| &it.lower).eq(&name));
+    let standing = at.and_then(|at| {
+        let end = at + name.len();
+        let opening = (0..=at).find(|&from| {
+            phrase::phrase(&tokens[from..end])
+                .is_some_and(|it| it.name.start == tokens[at].span.start)
+        })?;
+        phrase::phrase(&tokens[opening..end])
+    });
+    match standing {
+        Some(standing) => Phrase::new(text, &standing, Stands::InInstruction),
+        None => Phrase::new(object, found, Stands::Elsewhere),
+    }
+}

@@ -1,0 +1,65 @@
+//! Attention on a CPU that multiplies bf16: online softmax over blocks of keys, no probabilities in memory.
+//!
+//! The algorithm of Flash Attention (Dao et al., arXiv 2205.14135) for processors with AVX512-BF16, on which libtorch's own bf16
+//! kernel reaches a fifth of the peak (docs/performance.md). It gives the log-sum-exp of each query's logits too, from
+//! which single probabilities follow without a second softmax.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod native;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+
+use tch::Tensor;
+
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::cpu::vector;
+
+/// What [`attend`] gives.
+#[derive(Debug)]
+pub struct Attended {
+    /// (N, H, Q, D) in bf16; in memory (N, Q, H, D), so that heads are joined without a copy.
+    pub output: Tensor,
+    /// ln Σ exp(logit) of each query, (N, H, Q) in fp32; -inf where a query has no finite logit, whose output is 0.
+    pub log_sum_exp: Tensor,
+}
+
+/// Whether this processor has the instructions.
+pub fn is_available() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return vector::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// softmax(query·keyᵀ·scale)·value, or `None` where libtorch has to do it: without the instructions, on another device or
+/// in another dtype than bf16, for an odd head size or rows that are not contiguous, or for a scale of no use.
+///
+/// `query` is (N, H, Q, D), `key` and `value` are (N, H, K, D), of any strides but the last.
+pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Option<Attended> {
+    #[cfg(target_arch = "x86_64")]
+    return native::attend(query, key, value, scale);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (query, key, value, scale);
+        None
+    }
+}
+
+/// Adds the mean over heads of exp(query·keyᵀ·scale - `log_sum_exp`) to `sum`, where [`attend`] gave `log_sum_exp`.
+///
+/// `query` is (H, Q, D), `key` (H, K, D), `log_sum_exp` (H, Q) and `sum` (Q, K), contiguous in fp32: views of one batch row
+/// of what [`attend`] took and gave, and of as many queries as `sum` has rows.
+pub fn add_mean_probs(
+    query: &Tensor,
+    key: &Tensor,
+    log_sum_exp: &Tensor,
+    scale: f64,
+    sum: &mut Tensor,
+) {
+    #[cfg(target_arch = "x86_64")]
+    native::add_mean_probs(query, key, log_sum_exp, scale, sum);
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!("nothing was attended here: {query:?} {key:?} {log_sum_exp:?} {scale} {sum:?}");
+}

@@ -1,0 +1,118 @@
+//! The norm's loops over channels, for AVX-512 with bf16.
+//!
+//! 32 channels are a register of bf16 and two of floats, those of even channels and those of odd ones: to take them apart is a
+//! shift and a mask, and no number crosses lanes before the result is rounded.
+#![expect(unsafe_code, reason = "vector instructions, and numbers behind pointers")]
+#![allow(clippy::wildcard_imports, reason = "the names of instructions say where they are from")]
+
+use std::{arch::x86_64::*, f32::consts::LOG2_E};
+
+use super::norm::Activation;
+use crate::kernels::cpu::vector::{
+    LANES, exp2, first, interleave, load, load_bf16, store, store_bf16,
+};
+
+/// Channels of a register of bf16.
+pub(super) const BLOCK: usize = 2 * LANES;
+
+/// A number for each channel of a block: of the even ones, then of the odd ones.
+pub(super) type Floats = [[f32; LANES]; 2];
+
+/// What is known of some pixels, for each channel of a block.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(64))]
+pub(super) struct Moments {
+    pub(super) means: Floats,
+    /// Sums of the squared differences to the means.
+    pub(super) squares: Floats,
+}
+
+/// What a norm comes to for each channel of a block: a factor, and what is added then.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(64))]
+pub(super) struct Affine {
+    pub(super) factors: Floats,
+    pub(super) summands: Floats,
+}
+
+/// Finds the moments of `pixels` pixels of `channels` channels, block by block.
+///
+/// # Safety
+/// The processor must have the features, and the pixels must be there, one after the other.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn find_moments(
+    start: *const u16,
+    pixels: usize,
+    channels: usize,
+    moments: &mut [Moments],
+) {
+    let share = _mm512_set1_ps(1.0 / pixels as f32);
+    for (block, moments) in moments.iter_mut().enumerate() {
+        let mask = first(channels - block * BLOCK);
+        let of_pixel = |pixel: usize| {
+            // SAFETY: the pixel is there, and the mask ends with its channels.
+            unsafe { load_bf16(start.add(pixel * channels + block * BLOCK), mask) }
+        };
+        // 1. means: a sum of so few bf16 numbers of like size is exact
+        let mut sums = [_mm512_setzero_ps(); 2];
+        for pixel in 0..pixels {
+            let xs = of_pixel(pixel);
+            for half in 0..2 {
+                sums[half] = _mm512_add_ps(sums[half], xs[half]);
+            }
+        }
+        let means = sums.map(|it| _mm512_mul_ps(it, share));
+        // 2. squares, about the means so that no digits cancel; the pixels are in the nearest cache by now
+        let mut squares = [_mm512_setzero_ps(); 2];
+        for pixel in 0..pixels {
+            let xs = of_pixel(pixel);
+            for half in 0..2 {
+                let difference = _mm512_sub_ps(xs[half], means[half]);
+                squares[half] = _mm512_fmadd_ps(difference, difference, squares[half]);
+            }
+        }
+        for half in 0..2 {
+            store(&mut moments.means[half], means[half]);
+            store(&mut moments.squares[half], squares[half]);
+        }
+    }
+}
+
+/// Writes the norm of `pixels` pixels of `channels` channels, and what becomes of it.
+///
+/// # Safety
+/// The processor must have the features, the pixels must be there, one after the other, and `output`'s for this call alone.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn normalize(
+    [input, output]: [*mut u16; 2],
+    pixels: usize,
+    channels: usize,
+    affines: &[Affine],
+    activation: Activation,
+) {
+    let interleave = interleave();
+    for pixel in 0..pixels {
+        for (block, affine) in affines.iter().enumerate() {
+            let (at, mask) = (pixel * channels + block * BLOCK, first(channels - block * BLOCK));
+            // SAFETY: the pixel is there, and the mask ends with its channels.
+            let mut xs = unsafe { load_bf16(input.add(at), mask) };
+            for (half, xs) in xs.iter_mut().enumerate() {
+                let (factors, summands) = (&affine.factors[half], &affine.summands[half]);
+                *xs = _mm512_fmadd_ps(*xs, load(factors), load(summands));
+                if activation == Activation::Silu {
+                    *xs = silu(*xs);
+                }
+            }
+            // SAFETY: as above.
+            unsafe { store_bf16(output.add(at), mask, xs, interleave) };
+        }
+    }
+}
+
+/// x / (1 + exp(-x)).
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn silu(x: __m512) -> __m512 {
+    let power = exp2(_mm512_mul_ps(x, _mm512_set1_ps(-LOG2_E)));
+    _mm512_div_ps(x, _mm512_add_ps(power, _mm512_set1_ps(1.0)))
+}

@@ -1,0 +1,87 @@
+//! Events: to wait for a moment of a GPU's work, and not for what was asked of it since.
+
+use std::{
+    ffi::{c_int, c_void},
+    path::PathBuf,
+    ptr::{self, NonNull},
+    sync::OnceLock,
+};
+
+use tch::Device;
+
+use crate::kernels::gpu::library::{self, CudaLibraryError, Outcome, checked, made};
+
+static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
+
+/// A moment of a device's work.
+#[derive(Debug)]
+pub struct Event(NonNull<c_void>, Functions);
+
+/// The library's functions; it is never closed.
+#[derive(Debug, Clone, Copy)]
+struct Functions {
+    new: unsafe extern "C" fn(c_int, *mut *mut c_void) -> Outcome,
+    wait: unsafe extern "C" fn(*mut c_void) -> Outcome,
+    free: unsafe extern "C" fn(*mut c_void) -> Outcome,
+}
+
+// SAFETY: CUDA ties an event to no thread.
+unsafe impl Send for Event {}
+
+/// Opens the library, from the first of `folders` that has it, for all events of this process.
+///
+/// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called: the library uses what that has opened.
+///
+/// # Errors
+/// [`CudaLibraryError`] if the library is missing or of another version.
+pub fn open(folders: &[PathBuf]) -> Result<(), CudaLibraryError> {
+    let functions = library::open(folders, |library| {
+        // SAFETY: the signatures are those of `event.cpp`.
+        Ok(unsafe {
+            Functions {
+                new: *library.get(b"retouch_event_new\0")?,
+                wait: *library.get(b"retouch_event_wait\0")?,
+                free: *library.get(b"retouch_event_free\0")?,
+            }
+        })
+    })?;
+    FUNCTIONS.get_or_init(|| functions);
+    Ok(())
+}
+
+impl Event {
+    /// The end of what this thread has asked of a device so far; `None` on another device than a GPU and before [`open`].
+    pub fn now(device: Device) -> Option<Self> {
+        let (Device::Cuda(index), Some(functions)) = (device, FUNCTIONS.get()) else { return None };
+        let mut handle = ptr::null_mut();
+        // SAFETY: the library's interface; it writes one handle where nothing went wrong.
+        let outcome = unsafe { (functions.new)(index as c_int, &raw mut handle) };
+        or_panic(checked("no event", outcome));
+        Some(Self(made(handle), *functions))
+    }
+
+    /// Waits until the device has come so far.
+    pub fn wait(self) {
+        // SAFETY: a handle that lives until it is dropped.
+        or_panic(checked("a device did not come to its work's end", unsafe {
+            (self.1.wait)(self.0.as_ptr())
+        }));
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the handle any more; CUDA frees it when its moment has come.
+        let freed = checked("an event was not freed", unsafe { (self.1.free)(self.0.as_ptr()) });
+        if let Err(error) = freed {
+            tracing::warn!(%error);
+        }
+    }
+}
+
+/// As tch's own operators do.
+fn or_panic(outcome: Result<(), CudaLibraryError>) {
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}

@@ -1,0 +1,178 @@
+//! The autoencoder between images and latents.
+//!
+//! Source: diffusers 0.42.1, `models/autoencoders/autoencoder_kl.py`, `AutoencoderKL`.
+
+use tch::{Tensor, no_grad};
+
+use crate::models::{
+    config::{ConfigError, ConfigJson},
+    layers::Conv2d,
+    stable_diffusion::vae::{Decoder, Encoder, VaeConfig},
+    weights::VarPath,
+};
+
+/// Sizes and switches of the autoencoder, under diffusers' names.
+///
+/// `force_upcast` is not among them: diffusers' InstructPix2Pix pipeline never reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AutoencoderKlConfig {
+    /// Channels of an image.
+    pub in_channels: i64,
+    /// Channels of a decoded image.
+    pub out_channels: i64,
+    /// Channels of each level, finest first.
+    pub block_out_channels: Vec<i64>,
+    /// Residual blocks of each level: this many in the encoder, one more in the decoder.
+    pub layers_per_block: i64,
+    /// Channels of the latents.
+    pub latent_channels: i64,
+    /// Groups of the group norms.
+    pub norm_num_groups: i64,
+    /// What brings latents to the U-Net's unit variance.
+    pub scaling_factor: f64,
+    /// Whether a 1×1 convolution follows the encoder.
+    pub use_quant_conv: bool,
+    /// Whether a 1×1 convolution precedes the decoder.
+    pub use_post_quant_conv: bool,
+    /// Whether the middle has attention.
+    pub mid_block_add_attention: bool,
+}
+
+/// The autoencoder of Stable Diffusion 1.x and 2.x.
+#[derive(Debug)]
+pub struct AutoencoderKl {
+    config: AutoencoderKlConfig,
+    encoder: Encoder,
+    quant_conv: Option<Conv2d>,
+    post_quant_conv: Option<Conv2d>,
+    decoder: Decoder,
+}
+
+/// Keys that only other architectures set, with the JSON that Stable Diffusion's autoencoder gives them.
+const SUPPORTED: [(&str, &str); 3] =
+    [("shift_factor", "null"), ("latents_mean", "null"), ("latents_std", "null")];
+
+// === impl AutoencoderKlConfig ===
+
+impl AutoencoderKlConfig {
+    /// Reads the text of `vae/config.json`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the key, if a value is malformed or means another architecture.
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        let json = ConfigJson::parse(text, "AutoencoderKL")?;
+        for (key, supported) in SUPPORTED {
+            json.only(key, supported)?;
+        }
+        json.silu("act_fn")?;
+
+        let block_out_channels = json.ints("block_out_channels", &[64])?;
+        for (key, name) in
+            [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")]
+        {
+            let names = json.texts(key, &[name])?;
+            if names.len() != block_out_channels.len() || names.iter().any(|it| it != name) {
+                let levels = block_out_channels.len();
+                return Err(json.fault(
+                    key,
+                    format!("{levels} of \"{name}\", one for each of `block_out_channels`"),
+                ));
+            }
+        }
+        let norm_num_groups = json.int("norm_num_groups", 32, 1)?;
+        if block_out_channels.iter().any(|channels| channels % norm_num_groups != 0) {
+            return Err(json.fault(
+                "block_out_channels",
+                format!("multiples of `norm_num_groups`, {norm_num_groups}"),
+            ));
+        }
+        let scaling_factor = json.number("scaling_factor", 0.18215)?;
+        if scaling_factor <= 0.0 {
+            return Err(json.fault("scaling_factor", "a number above 0"));
+        }
+        Ok(Self {
+            in_channels: json.int("in_channels", 3, 1)?,
+            out_channels: json.int("out_channels", 3, 1)?,
+            layers_per_block: json.int("layers_per_block", 1, 1)?,
+            latent_channels: json.int("latent_channels", 4, 1)?,
+            use_quant_conv: json.flag("use_quant_conv", true)?,
+            use_post_quant_conv: json.flag("use_post_quant_conv", true)?,
+            mid_block_add_attention: json.flag("mid_block_add_attention", true)?,
+            block_out_channels,
+            norm_num_groups,
+            scaling_factor,
+        })
+    }
+
+    /// How many pixels a side of one latent cell covers: 8 in Stable Diffusion.
+    pub fn scale_factor(&self) -> i64 {
+        1 << (self.block_out_channels.len() - 1)
+    }
+}
+
+// === impl AutoencoderKl ===
+
+impl AutoencoderKl {
+    /// Reads the autoencoder.
+    pub fn new(vs: &VarPath<'_>, config: &AutoencoderKlConfig) -> Self {
+        let latent = config.latent_channels;
+        let encoder = VaeConfig {
+            in_channels: config.in_channels,
+            out_channels: 2 * latent,
+            block_out_channels: &config.block_out_channels,
+            layers_per_block: config.layers_per_block,
+            norm_num_groups: config.norm_num_groups,
+            mid_block_add_attention: config.mid_block_add_attention,
+        };
+        let decoder =
+            VaeConfig { in_channels: latent, out_channels: config.out_channels, ..encoder };
+        let conv = |name, channels| Conv2d::new(&(vs / name), channels, channels, 1);
+        Self {
+            encoder: Encoder::new(&(vs / "encoder"), &encoder),
+            quant_conv: config.use_quant_conv.then(|| conv("quant_conv", 2 * latent)),
+            post_quant_conv: config.use_post_quant_conv.then(|| conv("post_quant_conv", latent)),
+            decoder: Decoder::new(&(vs / "decoder"), &decoder),
+            config: config.clone(),
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &AutoencoderKlConfig {
+        &self.config
+    }
+
+    /// Encodes images (N, 3, H, W) in −1..=1 to the mode of their latents (N, latent, H/f, W/f), not scaled.
+    ///
+    /// The images are of the weights' kind and device. A side that is no multiple of f, the
+    /// [scale factor](AutoencoderKlConfig::scale_factor), rounds down.
+    pub fn encode(&self, images: &Tensor) -> Tensor {
+        no_grad(|| {
+            let mut moments = self.encoder.forward(images); // (N, 2·latent, h, w): means, then logarithms of variances
+            if let Some(quant_conv) = &self.quant_conv {
+                moments = quant_conv.forward(&moments);
+            }
+            moments.narrow(1, 0, self.config.latent_channels).contiguous()
+        })
+    }
+
+    /// Decodes latents (N, latent, h, w), already divided by the scaling factor, to images (N, 3, h·f, w·f) around −1..=1.
+    pub fn decode(&self, latents: &Tensor) -> Tensor {
+        let stages = 0..self.decode_stages();
+        stages.fold(latents.shallow_clone(), |hidden, stage| self.decode_stage(stage, &hidden))
+    }
+
+    /// In how many stages [`AutoencoderKl::decode`] runs.
+    pub fn decode_stages(&self) -> usize {
+        self.decoder.stages()
+    }
+
+    /// One of them: the first takes latents, each other what the one before it gave.
+    pub fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor {
+        no_grad(|| match &self.post_quant_conv {
+            Some(post_quant_conv) if stage == 0 => {
+                self.decoder.stage(stage, &post_quant_conv.forward(hidden))
+            }
+            _ => self.decoder.stage(stage, hidden),
+        })
+    }
+}

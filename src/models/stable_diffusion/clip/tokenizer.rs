@@ -1,0 +1,316 @@
+//! CLIP's tokenizer: text to padded token ids, each with its place in the text (transformers: `CLIPTokenizer`).
+//!
+//! Text is composed (NFC), its white space folded, lowercased, split by CLIP's pattern, and merged by byte pairs.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value, json};
+use tokenizers::Tokenizer;
+
+use crate::models::stable_diffusion::clip::vocabulary;
+
+/// Splits text before byte pairs are merged (openai/CLIP: `SimpleTokenizer.pat`).
+const SPLIT: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// A CLIP tokenizer with the length that its text encoder reads.
+#[derive(Debug, Clone)]
+pub struct ClipTokenizer {
+    tokenizer: Tokenizer,
+    max_length: usize,
+    bos: u32,
+    eos: u32,
+    pad: u32,
+}
+
+/// A prompt as a text encoder takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizedPrompt {
+    /// Token ids: the start token, the text's, the end token, then padding up to the model's length.
+    pub ids: Vec<i64>,
+    /// For each id the bytes of the text that it stands for, at character boundaries; `None` for tokens that were added.
+    pub offsets: Vec<Option<Range<usize>>>,
+    /// What the model does not read, if the text is longer than its length.
+    pub truncated: Option<Truncation>,
+}
+
+/// The part of a prompt that a model does not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncation {
+    /// Where, in bytes of the text, the part that is read ends; a character that is read in part is not in it.
+    pub kept: usize,
+    /// The text that is dropped, without white space around it.
+    pub dropped: String,
+}
+
+/// A tokenizer that cannot be had, or that fails on a text.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// Neither form of a vocabulary is in the folder.
+    #[error("no tokenizer in {}: expected `tokenizer.json`, or `vocab.json` and `merges.txt`", folder.display())]
+    Missing {
+        /// The tokenizer's folder.
+        folder: PathBuf,
+    },
+    /// A file of the tokenizer cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the tokenizer is not what its name says.
+    #[error("{} is not a tokenizer's file: {reason}", path.display())]
+    Malformed {
+        /// The file, or the folder if several do not fit together.
+        path: PathBuf,
+        /// What does not hold.
+        reason: String,
+    },
+    /// The built-in vocabulary cannot be used so.
+    #[error("CLIP's own tokenizer does not fit: {reason}")]
+    Unfit {
+        /// What does not hold.
+        reason: String,
+    },
+    /// A text cannot be encoded.
+    #[error("the text cannot be split into tokens: {reason}")]
+    Text {
+        /// What the tokenizer said.
+        reason: String,
+    },
+}
+
+/// What `tokenizer_config.json` and `special_tokens_map.json` say.
+struct Special {
+    bos: String,
+    eos: String,
+    pad: String,
+    max_length: Option<usize>,
+}
+
+// === impl ClipTokenizer ===
+
+impl ClipTokenizer {
+    /// Reads a snapshot's `tokenizer/`, for a text encoder of `max_positions` positions (77 for CLIP).
+    ///
+    /// # Errors
+    /// [`TokenizerError`] if files are missing, unreadable or do not fit together.
+    pub fn open(folder: &Path, max_positions: usize) -> Result<Self, TokenizerError> {
+        let special = Special::read(folder)?;
+        let [whole, vocabulary, merges] =
+            ["tokenizer.json", "vocab.json", "merges.txt"].map(|it| folder.join(it));
+        let (definition, path) = if whole.is_file() {
+            (read_json(&whole)?, whole)
+        } else if vocabulary.is_file() && merges.is_file() {
+            let Value::Object(vocabulary) = read_json(&vocabulary)? else {
+                let reason = "expected an object of tokens and ids".to_owned();
+                return Err(TokenizerError::Malformed { path: vocabulary, reason });
+            };
+            let text = read(&merges)?;
+            let pairs = vocabulary::merges(&text).ok_or_else(|| TokenizerError::Malformed {
+                path: merges,
+                reason: "expected two tokens on each line".to_owned(),
+            })?;
+            (definition(&vocabulary, &pairs, &special), folder.to_owned())
+        } else {
+            return Err(TokenizerError::Missing { folder: folder.to_owned() });
+        };
+        Self::build(&definition, &special, max_positions)
+            .map_err(|reason| TokenizerError::Malformed { path, reason })
+    }
+
+    /// CLIP's own tokenizer, from the vocabulary that is built in, for a text encoder of `max_positions` positions.
+    ///
+    /// `pad` is the text of the padding token: [`EOS`](Self::EOS) for Stable Diffusion 1.x, `!` for 2.x.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Unfit`] if `pad` is no token, or if there is no room for text.
+    pub fn clip(pad: &str, max_positions: usize) -> Result<Self, TokenizerError> {
+        let merges = vocabulary::merges(vocabulary::MERGES).ok_or_else(|| {
+            TokenizerError::Unfit { reason: "its merges are no pairs".to_owned() }
+        })?;
+        let special = Special { pad: pad.to_owned(), ..Special::default() };
+        let definition = definition(&vocabulary::vocabulary(&merges), &merges, &special);
+        Self::build(&definition, &special, max_positions)
+            .map_err(|reason| TokenizerError::Unfit { reason })
+    }
+
+    /// CLIP's end token, which also pads.
+    pub const EOS: &str = vocabulary::EOS;
+
+    fn build(definition: &Value, special: &Special, max_positions: usize) -> Result<Self, String> {
+        let text = definition.to_string();
+        let mut tokenizer = Tokenizer::from_bytes(text).map_err(|error| error.to_string())?;
+        // What the file says of lengths is done here, so that nothing is cut unseen.
+        tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
+        tokenizer.with_padding(None);
+        let id = |token: &str| {
+            tokenizer.token_to_id(token).ok_or_else(|| format!("the vocabulary has no `{token}`"))
+        };
+        let (bos, eos, pad) = (id(&special.bos)?, id(&special.eos)?, id(&special.pad)?);
+        let max_length = special.max_length.map_or(max_positions, |it| it.min(max_positions));
+        if max_length < 3 {
+            return Err(format!("a length of {max_length} tokens has no room for text"));
+        }
+        Ok(Self { tokenizer, max_length, bos, eos, pad })
+    }
+
+    /// The number of tokens that every prompt comes to.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The number of tokens in the vocabulary.
+    pub fn vocab_size(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// Splits a text into tokens, with what is too long reported.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Text`] if the vocabulary lacks a byte of the text.
+    pub fn encode(&self, text: &str) -> Result<TokenizedPrompt, TokenizerError> {
+        let encoding = self
+            .tokenizer
+            .encode(text, false)
+            .map_err(|error| TokenizerError::Text { reason: error.to_string() })?;
+        // 1. The text's own tokens, without room for the two that are added.
+        let room = self.max_length - 2;
+        let spans = places(text, encoding.get_offsets());
+        let kept = spans.len().min(room);
+        let truncated = spans.get(room).map(|first| Truncation {
+            kept: spans[room - 1].end.min(first.start),
+            dropped: text[first.start..].trim().to_owned(),
+        });
+        // 2. Start, text, end, padding.
+        let mut ids = vec![i64::from(self.bos)];
+        ids.extend(encoding.get_ids()[..kept].iter().map(|&id| i64::from(id)));
+        ids.push(i64::from(self.eos));
+        ids.resize(self.max_length, i64::from(self.pad));
+        let mut offsets = vec![None];
+        offsets.extend(spans.into_iter().take(kept).map(Some));
+        offsets.resize(self.max_length, None);
+        Ok(TokenizedPrompt { ids, offsets, truncated })
+    }
+}
+
+// === impl Special ===
+
+impl Default for Special {
+    fn default() -> Self {
+        let [bos, eos, pad] =
+            [vocabulary::BOS, vocabulary::EOS, vocabulary::EOS].map(str::to_owned);
+        Self { bos, eos, pad, max_length: None }
+    }
+}
+
+impl Special {
+    fn read(folder: &Path) -> Result<Self, TokenizerError> {
+        let files = ["tokenizer_config.json", "special_tokens_map.json"].map(|it| folder.join(it));
+        let mut values = Vec::new();
+        for path in files.iter().filter(|it| it.is_file()) {
+            values.push(read_json(path)?);
+        }
+        // Before `added_tokens_decoder` the map overwrote the configuration (transformers: `_from_pretrained`), and the
+        // two of Stable Diffusion 2.x pad with different tokens.
+        if values.first().is_none_or(|it| it.get("added_tokens_decoder").is_none()) {
+            values.reverse();
+        }
+        // A token is a text, or an object with the text as its content.
+        let token = |key: &str| {
+            values.iter().find_map(|it| {
+                let token = it.get(key)?;
+                token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
+            })
+        };
+        let default = Self::default();
+        // A length that nobody set is written as 10^30, which is no `u64`.
+        let max_length = values.iter().find_map(|it| it.get("model_max_length")?.as_u64());
+        Ok(Self {
+            bos: token("bos_token").unwrap_or(default.bos),
+            pad: token("pad_token").or_else(|| token("eos_token")).unwrap_or(default.pad),
+            eos: token("eos_token").unwrap_or(default.eos),
+            max_length: max_length.map(|it| it as usize),
+        })
+    }
+}
+
+/// CLIP's tokenizer over a vocabulary, in the form of a `tokenizer.json`.
+fn definition(
+    vocabulary: &Map<String, Value>,
+    merges: &[(&str, &str)],
+    special: &Special,
+) -> Value {
+    // As in transformers, the padding token is also found in the text, which `!` of Stable Diffusion 2.x shows.
+    let specials = BTreeSet::from([&special.bos, &special.eos, &special.pad]);
+    let added: Vec<Value> = specials
+        .into_iter()
+        .filter_map(|token| {
+            let id = vocabulary.get(token)?;
+            Some(json!({
+                "id": id, "content": token, "special": true,
+                "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            }))
+        })
+        .collect();
+    json!({
+        "version": "1.0",
+        "added_tokens": added,
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "NFC"},
+            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+            {"type": "Lowercase"},
+        ]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": SPLIT}, "behavior": "Removed", "invert": true},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        ]},
+        "model": {
+            "type": "BPE", "vocab": vocabulary, "merges": merges, "unk_token": special.eos,
+            "continuing_subword_prefix": "", "end_of_word_suffix": vocabulary::END_OF_WORD,
+            "fuse_unk": false, "byte_fallback": false,
+        },
+    })
+}
+
+/// The place of each token in the text, in bytes, from what the tokenizer says.
+///
+/// Differs: a token gets whole characters, where it may stand for a part of one, and the combining marks that its last
+/// letter was composed with, which the tokenizer leaves to no token.
+fn places(text: &str, offsets: &[(usize, usize)]) -> Vec<Range<usize>> {
+    let is_boundary = |at: &usize| text.is_char_boundary(*at);
+    let starts: Vec<usize> =
+        offsets.iter().map(|it| (0..=it.0).rev().find(is_boundary).unwrap_or(0)).collect();
+    let places = offsets.iter().enumerate().map(|(number, &(_, end))| {
+        let end = (end..text.len()).find(is_boundary).unwrap_or(text.len());
+        let next = starts.get(number + 1).copied().unwrap_or(text.len());
+        // Tokens leave out white space and nothing else, so that what follows up to it belongs to this one.
+        // The next token may begin before this one ends, within the same character.
+        let gap = text.get(end..next).unwrap_or_default();
+        let marks = gap.find(char::is_whitespace).unwrap_or(gap.len());
+        starts[number]..end + marks
+    });
+    places.collect()
+}
+
+/// The text of a file, without the mark that some editors put before it.
+fn read(path: &Path) -> Result<String, TokenizerError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| TokenizerError::Unreadable { path: path.to_owned(), source })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn read_json(path: &Path) -> Result<Value, TokenizerError> {
+    serde_json::from_str(&read(path)?).map_err(|error| TokenizerError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}

@@ -1,0 +1,4 @@
+//! The running server: the model behind the jobs.
+
+mod edit_faults;
+pub mod editor_runner;
