@@ -1,4 +1,4 @@
-"""Runs the README's tour of the service as a newcomer pastes it, and the Python example, against a server of this build."""
+"""Runs the tour of the service (docs/tour.md) as a newcomer pastes it, and the Python example, against a server of this build."""
 
 import os
 import re
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / "target" / "tools"
 EXAMPLE = ROOT / "examples" / "python"
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
-SECTION = "## The service in five minutes"
+PAGE = ROOT / "docs" / "tour.md"
 LIMIT = 900
 """Seconds of the whole tour."""
 
@@ -59,9 +59,7 @@ def path() -> str:
 
 def blocks() -> list[str]:
     """The shell blocks of the tour."""
-    text = (ROOT / "README.md").read_text()
-    section = text.split(SECTION + "\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"```sh\n(.*?)```", section, re.S)
+    return re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.S)
 
 
 def tour(folder: Path, environment: dict[str, str]) -> None:
@@ -77,7 +75,7 @@ def tour(folder: Path, environment: dict[str, str]) -> None:
         sys.exit("tour: it ended early, or result.png is no PNG")
     if "listening on" in done.stdout or "listening on" not in (folder / "serve.log").read_text():
         sys.exit("tour: the server's log is among what the tour prints")
-    print(f"tour: {len(blocks())} blocks of the README ran as written, twice")
+    print(f"tour: {len(blocks())} blocks of {PAGE.name} ran as written, twice")
 
 
 def without_server(folder: Path, environment: dict[str, str]) -> None:

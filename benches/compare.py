@@ -124,7 +124,7 @@ def measure(args: argparse.Namespace, found: dict) -> None:
 
 
 def report(found: dict) -> str:
-    """The tables of the README, of those parts that are known."""
+    """The tables of docs/performance.md, of those parts that are known."""
     dtype, peak = found["dtype"], found["peak_gflops"]
     lines = [f"| step in {dtype} | s, median (min-max) | ratio to diffusers | 95 % | share of the limit |", "|---|---|---|---|---|"]
     for pixels, engines in found["step"].items():

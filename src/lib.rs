@@ -78,6 +78,20 @@
 //! passes run, [`models::unet_2d_condition`] beside diffusers' file of the same name, [`attn_processor`] for the hook
 //! through which a method watches and changes attention.
 //!
+//! # Sources
+//! - The method: S. Mao, H. Cheng, Z. Qian, Y. Ding, S. Luo and Y. Fang, "IAM-Edit: Localized Image Editing via Instruction
+//!   Attention Maps", The European Journal on Artificial Intelligence ([`editing::iam_edit`]).
+//! - The model and its guidance with two scales: InstructPix2Pix, [arXiv 2211.09800](https://arxiv.org/abs/2211.09800)
+//!   ([`pipelines::guidance`], [`editing::baselines::instruct_pix2pix`]); its networks and samplers follow diffusers.
+//! - Clusters of self-attention, scored by cross-attention: Local Prompt Mixing,
+//!   [arXiv 2303.11306](https://arxiv.org/abs/2303.11306) ([`editing::iam_edit::segmentation`],
+//!   [`editing::iam_edit::selection`]).
+//! - Masks from what the instruction changes in the predicted noise: Watch Your Steps,
+//!   [arXiv 2308.08947](https://arxiv.org/abs/2308.08947) ([`editing::baselines::watch_your_steps`]), and `DiffEdit`,
+//!   [arXiv 2210.11427](https://arxiv.org/abs/2210.11427) ([`editing::baselines::diffedit`]).
+//!
+//! Where the code departs from its source, its documentation says so after the word "Differs:".
+//!
 //! # Invariants
 //! - One denoising loop: methods steer it through [`attn_processor::AttnProcessor`] and a closure per step, none forks it.
 //! - Methods see a model through [`pipelines::EditPipeline`] alone; they run on a scripted one in tests.

@@ -335,7 +335,7 @@ fn rooms_named(code: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Where code lies.
-const EVERYWHERE: &[&str] = &["build.rs", ".ci", "benches", "src", "tests"];
+const EVERYWHERE: &[&str] = &["build.rs", ".ci", "benches", "examples", "src", "tests"];
 
 /// The Rust and Python files under these paths, by their paths from the repository's root, with their text.
 fn files(places: &[&str]) -> Vec<(PathBuf, String)> {
