@@ -258,7 +258,7 @@ fn pictures(event: &mut EditEvent) -> Vec<&mut Artifact> {
     }
 }
 
-/// Inlines the bytes of small artifacts into an answer, up to `inline` bytes together. Blocking: reads files.
+/// Inlines the bytes of artifacts into an answer: at most `inline` bytes each, 3 MiB together. Blocking: reads files.
 pub fn fill(store: &Store, artifacts: Vec<&mut Artifact>, inline: usize) {
     let mut left = INLINE_BYTES.1 as usize;
     for artifact in artifacts {

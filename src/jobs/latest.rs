@@ -33,7 +33,7 @@ pub struct Shot {
     pub pass: v1::Pass,
     /// Denoising step, from 1.
     pub step: u32,
-    /// The picture, not yet decoded from its latent.
+    /// The picture, encoded when first asked for.
     pub picture: Arc<LazyPreview>,
     /// Its encoded file, made at first use.
     file: OnceCell<v1::Artifact>,

@@ -78,7 +78,7 @@ pub struct Localized {
 pub struct Found {
     /// A saved localization, in JSON.
     pub json: Bytes,
-    /// Whether it was computed or taken from a cache or another job.
+    /// Whether it was computed, or taken from the cache or another job.
     pub source: v1::LocalizationSource,
     /// Clusters of the picture.
     pub clusters: Vec<v1::Cluster>,
