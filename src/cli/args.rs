@@ -1,4 +1,4 @@
-//! What can be typed.
+//! Command-line arguments of `retouch`, and those that its commands share.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::cli::serve_config::ServeArgs;
 use crate::cli::trimmed::Trimmed;
 use crate::picture::boxes::BoxSpec;
 
-/// Largest size that a model works at unless it is raised, in pixels.
+/// Default limit of the working size, in pixels.
 pub(crate) const DEFAULT_MAX_PIXELS: u64 = 1_048_576;
 
 /// Edits pictures by instruction, only where the instruction means.
@@ -196,14 +196,14 @@ pub(crate) struct ModelArgs {
 }
 
 impl EditArgs {
-    /// What to do; empty where `--params-from` says it.
+    /// The instruction; empty if `--params-from` supplies it.
     pub(crate) fn instruction(&self) -> &str {
         self.input.instruction.as_deref().unwrap_or_default()
     }
 }
 
 impl ModelArgs {
-    /// Where to compute.
+    /// The device, by default `cpu`.
     pub(crate) fn device(&self) -> &str {
         self.device.as_deref().unwrap_or("cpu")
     }
@@ -274,10 +274,10 @@ pub(crate) struct ReportArgs {
     pub(crate) force: bool,
 }
 
-/// `fit`, `fit:N` or `native`.
+/// A working size: `fit`, `fit:N` or `native`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SizeSpec {
-    /// The longer side, if given.
+    /// Scaled to this length of the longer side in pixels; `None` is the model's own.
     Fit(Option<u32>),
     /// The input's own size.
     Native,
