@@ -24,8 +24,8 @@ impl Store {
     /// Commits a caller's decision on a job's mask; of concurrent decisions the first one committed counts.
     ///
     /// # Errors
-    /// [`Reason::MaskNotProposed`], [`Reason::MaskAlreadyDecided`], [`Reason::MaskEtagMismatch`], [`Reason::JobTerminal`],
-    /// [`Reason::BadMask`], [`Reason::EmptyMask`], or violations of single fields.
+    /// [`Reason::MaskNotProposed`], [`Reason::MaskAlreadyDecided`], [`Reason::MaskEtagMismatch`],
+    /// [`Reason::JobTerminal`], [`Reason::BadMask`], [`Reason::EmptyMask`], or violations of single fields.
     pub fn decide(&self, job: &Arc<Job>, decision: v1::MaskDecision) -> Result<v1::EditJob, Fault> {
         let faults = masks::check_decision(&decision);
         if !faults.is_empty() {
