@@ -26,7 +26,7 @@ pub struct Job {
     pub id: Uuid,
     /// Tenant that owns it.
     pub tenant: String,
-    /// Interactive if a caller waits for it, else batch.
+    /// Scheduling priority: interactive or batch.
     pub priority: Priority,
     /// Whether it is cancelled when its last stream disconnects and none reconnects in time.
     pub attached: bool,
