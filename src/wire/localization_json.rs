@@ -87,7 +87,7 @@ struct File {
     covers: Option<(u32, u32)>,
 }
 
-/// What files that don't say it were made of.
+/// Default for older files without `stands`: the object is in the picture.
 fn stands() -> bool {
     true
 }
