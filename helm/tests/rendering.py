@@ -1,4 +1,4 @@
-"""The chart as Helm renders it, and what there is in it."""
+"""Renders the chart by Helm, and finds objects in the result."""
 
 import functools
 import os
@@ -14,7 +14,7 @@ CHART = HERE.parent / "retouch"
 
 
 def helm(*arguments, chart: Path = CHART) -> subprocess.CompletedProcess:
-    """Helm on the chart, as it renders for the oldest Kubernetes, whatever the reader's own settings are."""
+    """Runs Helm on the chart for the oldest supported Kubernetes, without the user's HELM_* and KUBE* variables."""
     environment = {it: value for it, value in os.environ.items() if not it.startswith(("HELM_", "KUBE"))}
     command, *rest = arguments
     name = ["pictures"] if command == "template" else []
@@ -41,7 +41,7 @@ def objects(case: str) -> list[dict]:
 
 
 def notes(case: str) -> str:
-    """What Helm prints after an install. `helm template` does not print it, so a copy of the chart holds it in an object."""
+    """The rendered NOTES.txt. `helm template` doesn't print it, so a copy of the chart renders it into an object."""
     import yaml
 
     with tempfile.TemporaryDirectory() as folder:

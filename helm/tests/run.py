@@ -1,6 +1,6 @@
-"""Tests what deploys retouch: lints and renders the chart against snapshots, checks refusals and objects, lints the Dockerfile.
+"""Tests of the deployment: chart linting, snapshots of rendered objects, rejected values, and linting of the Dockerfile.
 
-Snapshots lie in snapshots/ and are written anew by --update; other options are those of `python -m unittest discover`.
+Snapshots are in snapshots/ and updated by --update; other options are those of `python -m unittest discover`.
 """
 
 import sys

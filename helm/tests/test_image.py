@@ -1,4 +1,4 @@
-"""What is shipped beside the chart's own objects: the image's file, and the version."""
+"""Tests of the Dockerfile and of the chart's version."""
 
 import subprocess
 import unittest

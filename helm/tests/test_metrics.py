@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for series that the server has, by labels that they have."""
+"""Tests that alerts and dashboard query only metrics and labels that the server exports."""
 
 import json
 import re
@@ -7,19 +7,19 @@ import unittest
 from rendering import CHART, objects
 from tools import ROOT
 
-# What Prometheus and the kubelet add.
+# Labels added by Prometheus and the kubelet.
 FOREIGN_METRICS = {"up", "kubelet_volume_stats_available_bytes"}
 SCRAPE_LABELS = {"namespace", "service", "pod", "le", "persistentvolumeclaim"}
 
 
 
 def series() -> dict[str, set[str]]:
-    """Labels of each series, as the docs have them, which the server's own tests hold to what is declared."""
+    """Labels of each metric by the documentation, which the server's own tests compare with the declared metrics."""
     docs = (ROOT / "docs" / "operations.md").read_text()
     table = docs.split("\n## Metrics\n")[1].split("\n## ")[0]
     found = {}
     for name, labels, says in re.findall(r"^\| `(\w+)` \|([^|]*)\|([^|]*)\|$", table, re.MULTILINE):
-        # What stands after a colon are values.
+        # Values of the label follow a colon.
         labels = set(re.findall(r"`(\w+)`", labels.split(":")[0]))
         ends = ("_bucket", "_sum", "_count") if "histogram" in says else ("",)
         found |= {name + end: labels for end in ends}
@@ -57,7 +57,7 @@ class Metrics(unittest.TestCase):
                 grouped = re.findall(r"\bby \(([^)]*)\)", expression)
                 names = {it.strip() for group in grouped for it in group.split(",")}
                 self.assertLessEqual(names, set().union(*known.values()) | SCRAPE_LABELS)
-        # Of a histogram, the buckets.
+        # Of a histogram only the bucket series has to be queried.
         for metric in known:
             if not metric.endswith(("_sum", "_count")):
                 self.assertIn(metric, asked, "the dashboard leaves it out")

@@ -1,4 +1,4 @@
-"""The objects of the chart fit the server and one another."""
+"""Tests that the chart's objects match the server's configuration and each other."""
 
 import unittest
 from pathlib import Path

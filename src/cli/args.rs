@@ -1,4 +1,4 @@
-//! What can be typed.
+//! Command-line arguments of `retouch`, and those that its commands share.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::cli::{
 };
 use crate::picture::boxes::BoxSpec;
 
-/// Largest size that a model works at unless it is raised, in pixels.
+/// Default limit of the working size, in pixels.
 pub(crate) const DEFAULT_MAX_PIXELS: u64 = 1_048_576;
 
 /// Edits pictures by instruction, only where the instruction means.
@@ -198,14 +198,14 @@ pub(crate) struct ModelArgs {
 }
 
 impl EditArgs {
-    /// What to do; empty where `--params-from` says it.
+    /// The instruction; empty if `--params-from` supplies it.
     pub(crate) fn instruction(&self) -> &str {
         self.input.instruction.as_deref().unwrap_or_default()
     }
 }
 
 impl ModelArgs {
-    /// Where to compute.
+    /// The device, by default `cpu`.
     pub(crate) fn device(&self) -> &str {
         self.device.as_deref().unwrap_or("cpu")
     }
@@ -276,10 +276,10 @@ pub(crate) struct ReportArgs {
     pub(crate) force: bool,
 }
 
-/// `fit`, `fit:N` or `native`.
+/// A working size: `fit`, `fit:N` or `native`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SizeSpec {
-    /// The longer side, if given.
+    /// Scaled to this length of the longer side in pixels; `None` is the model's own.
     Fit(Option<u32>),
     /// The input's own size.
     Native,

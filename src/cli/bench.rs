@@ -1,4 +1,4 @@
-//! `retouch bench`: what a model needs, and `localize`: how many steps its localization does.
+//! `retouch bench`: `localize` finds how few steps a model's localization needs, `confidence` rates its confidence.
 
 use std::{ops::ControlFlow, path::PathBuf};
 
@@ -62,7 +62,7 @@ pub(crate) struct BenchLocalizeArgs {
     pub(crate) json: bool,
 }
 
-/// Where the cases come from.
+/// Source of the test cases.
 enum Cases {
     Manifest(Dataset),
     Picture(Box<Case>),
@@ -71,7 +71,7 @@ enum Cases {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong.
+/// [`CliError`] if the command fails.
 pub(crate) fn run(command: &BenchCommand, screen: &mut Screen) -> Result<(), CliError> {
     match command {
         BenchCommand::Localize(args) => run_localize(args, screen),
@@ -80,12 +80,12 @@ pub(crate) fn run(command: &BenchCommand, screen: &mut Screen) -> Result<(), Cli
 }
 
 fn run_localize(args: &BenchLocalizeArgs, screen: &mut Screen) -> Result<(), CliError> {
-    // 1. What can be refused without the model.
+    // 1. Checks that need no model.
     let interrupt = Interrupt::listen()?;
     let trials = trials(args)?;
     let cases = cases(args, screen)?;
 
-    // 2. The model and the plan.
+    // 2. Load the model, and plan the runs.
     let loaded = load::load(&args.model)?;
     for note in &loaded.notes {
         screen.warning("MODEL", note);
@@ -93,7 +93,7 @@ fn run_localize(args: &BenchLocalizeArgs, screen: &mut Screen) -> Result<(), Cli
     let plan = plan(args, &loaded, &cases, trials)?;
     screen.fact("seed", &json!(plan.seed));
 
-    // 3. Every localization.
+    // 3. Run every localization.
     let (mut done, of) = (0, cases.count());
     let mut told = |case: Option<&Case>| -> ControlFlow<_> {
         if let Some(case) = case {
@@ -110,7 +110,7 @@ fn run_localize(args: &BenchLocalizeArgs, screen: &mut Screen) -> Result<(), Cli
         ));
     }
 
-    // 4. The table.
+    // 4. Print the table.
     for line in outcome.trials.iter().chain([&outcome.reference]) {
         screen.record(&json!({ "line": json_line(line) }));
     }
@@ -123,7 +123,7 @@ fn run_localize(args: &BenchLocalizeArgs, screen: &mut Screen) -> Result<(), Cli
     Ok(())
 }
 
-/// Two shares, such as `0.3-0.6`.
+/// Parses an interval of fractions, such as `0.3-0.6`.
 fn averaged(text: &str) -> Result<StepShare, String> {
     let shares = text.split_once('-').ok_or("expected two shares, such as 0.3-0.6")?;
     let share = |it: &str| it.parse::<f64>().map_err(|error| format!("`{it}`: {error}"));
@@ -131,7 +131,7 @@ fn averaged(text: &str) -> Result<StepShare, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Every sampler with every number of steps, and every part of them.
+/// Every combination of sampler, number of steps and averaged interval.
 fn trials(args: &BenchLocalizeArgs) -> Result<Vec<Setting>, CliError> {
     let own = [
         args.sampling.scheduler.map(SchedulerKind::from),
@@ -205,7 +205,7 @@ impl Cases {
         }
     }
 
-    /// The cases, each read when it is its turn.
+    /// The cases, each read when it is needed.
     fn read(&self) -> Box<dyn Iterator<Item = Result<Case, EvaluationError>> + '_> {
         match self {
             Self::Manifest(dataset) => Box::new(dataset.items.iter().map(|item| {
@@ -224,7 +224,7 @@ impl Cases {
     }
 }
 
-/// Whether the item's object stands in the picture.
+/// Whether the item's object is in the picture before the edit.
 fn stands(item: &Item) -> bool {
     !matches!(item.action, Some(ItemAction::Add | ItemAction::Global))
 }

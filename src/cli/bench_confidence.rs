@@ -1,4 +1,5 @@
-//! `retouch bench confidence`: how well a model's confidence tells what is there from what is not.
+//! `retouch bench confidence`: how well a model's confidence separates objects that are in the picture from absent
+//! ones.
 
 use std::{ops::ControlFlow, path::PathBuf};
 
@@ -43,9 +44,9 @@ pub(crate) struct BenchConfidenceArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong.
+/// [`CliError`] if the command fails.
 pub(crate) fn run(args: &BenchConfidenceArgs, screen: &mut Screen) -> Result<(), CliError> {
-    // 1. What can be refused without the model.
+    // 1. Checks that need no model.
     let interrupt = Interrupt::listen()?;
     let dataset = Dataset::open(&args.input)?;
     let dataset = match args.limit {
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &BenchConfidenceArgs, screen: &mut Screen) -> Result<(),
         None => dataset,
     };
 
-    // 2. The model and the settings.
+    // 2. Load the model, and settle the settings.
     let loaded = load::load(&args.model)?;
     for note in &loaded.notes {
         screen.warning("MODEL", note);
@@ -78,7 +79,7 @@ pub(crate) fn run(args: &BenchConfidenceArgs, screen: &mut Screen) -> Result<(),
         methods: Vec::new(),
     };
 
-    // 3. Every localization.
+    // 3. Run every localization.
     let mut done = 0;
     let mut told = |item: Option<&Item>| -> ControlFlow<_> {
         if let Some(item) = item {
@@ -95,7 +96,7 @@ pub(crate) fn run(args: &BenchConfidenceArgs, screen: &mut Screen) -> Result<(),
         return Err(CliError::Usage(message.to_owned()));
     }
 
-    // 4. The table.
+    // 4. Print the table.
     for judged in &outcome.judged {
         screen.record(&json!({ "item": item(judged) }));
     }

@@ -1,4 +1,4 @@
-//! `retouch edit`: a picture and an instruction in, an edited picture out.
+//! `retouch edit`: edits a picture by an instruction.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -35,20 +35,20 @@ use crate::picture::{
 };
 use crate::wire::edit_record::{EditRecord, Localized, Made as MadePicture, digests};
 
-/// Where results go, checked before any work.
+/// Output files, checked before any work.
 #[derive(Debug)]
 pub(crate) struct Outputs {
-    /// One a variant.
+    /// One per variant.
     pub(crate) paths: Vec<PathBuf>,
-    /// Of the pictures.
+    /// Format of the pictures.
     pub(crate) format: OutputFormat,
-    /// Of all of them.
+    /// Whether existing files may be overwritten.
     pub(crate) overwrite: Overwrite,
-    /// The folder of maps, if they are wanted.
+    /// Folder of the maps, if requested.
     pub(crate) maps: Option<MapsFolder>,
 }
 
-/// Where a command's results are printed: on standard error if standard output holds the picture.
+/// Where to print results: on standard error if the picture goes to standard output.
 pub(crate) fn results_stream(args: &EditArgs) -> Stream {
     let output = args.output.clone().unwrap_or_else(|| default_output(args));
     if resolve::is_dash(&output) { Stream::Err } else { Stream::Out }
@@ -57,7 +57,7 @@ pub(crate) fn results_stream(args: &EditArgs) -> Stream {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong; of several variants those that were made before are kept, and else nothing is written.
+/// [`CliError`] if the command fails; variants completed before are kept, otherwise nothing is written.
 pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> {
     let replay = Replay::open(args)?;
     let args = replay.as_ref().map_or(args, |it| &it.args);
@@ -66,13 +66,13 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     }
     args.server.refuse_alone()?;
 
-    // 1. What can be refused without the model.
+    // 1. Checks that need no model.
     let interrupt = Interrupt::listen()?;
     let outputs = outputs(args)?;
     let Given { picture, policy, mask, saved } =
         edit_steps::given(args, replay.as_ref(), outputs.format, screen)?;
 
-    // 2. The model and the request.
+    // 2. Load the model, and build the request.
     let loaded = load::load(&args.model)?;
     edit_steps::check_model(&loaded, args, replay.as_ref(), saved.as_ref())?;
     for note in &loaded.notes {
@@ -92,11 +92,11 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     request.method = args.method.into();
     request.mask = mask;
     request.preview_every = usize::from(args.report.maps.is_some());
-    // What the variants share.
+    // Shared by all variants.
     request.settings.localization.seed.get_or_insert(request.seed);
     screen.fact("seed", &json!(request.seed));
 
-    // 3. Pass 1, unless it was made before or nothing needs it.
+    // 3. Run pass 1, unless a saved result is given or nothing needs it.
     interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
     let is_saved = saved.is_some();
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
         replay.tell(&EditRecord::of(&request, &made), reporter.screen());
     }
 
-    // 4. Pass 2, once a variant; each file is written in one stroke, as soon as its variant is made.
+    // 4. Run pass 2 once per variant; each file is written atomically when its variant is done.
     let started = Instant::now();
     let first_seed = request.seed;
     let mut results = Vec::new();
@@ -155,7 +155,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let record = reporter.into_record();
     let seconds = started.elapsed().as_secs_f64();
 
-    // 5. What was seen on the way, of a run that was stopped too.
+    // 5. Write the maps, also of an interrupted run.
     let maps = outputs.maps.as_ref().filter(|_| !results.is_empty());
     let sheet = maps.map(|folder| {
         let subject = Subject {
@@ -173,10 +173,10 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
 }
 
 impl Outputs {
-    /// Says what a run has left behind, and why it was stopped, if it was: by whoever runs it, or by a fault.
+    /// Prints what a run has written, and returns why it was stopped, if it was: by Ctrl-C or an error.
     ///
     /// # Errors
-    /// What stopped the run, else why its maps could not be written.
+    /// The error that stopped the run, else that of writing its maps.
     pub(crate) fn finish(
         &self,
         made: usize,
@@ -198,7 +198,7 @@ impl Outputs {
     }
 }
 
-/// Where the picture goes if nothing says it: beside the input.
+/// Default output path: beside the input.
 pub(crate) fn default_output(args: &EditArgs) -> PathBuf {
     let extension = match args.encoding.format {
         Some(Format::Jpeg) => "jpg",
@@ -208,7 +208,7 @@ pub(crate) fn default_output(args: &EditArgs) -> PathBuf {
     resolve::default_output(&args.input.image, "edited", extension)
 }
 
-/// Where results go.
+/// Determines and checks the output files.
 ///
 /// # Errors
 /// [`CliError::Usage`] or [`CliError::Output`], before any work.
@@ -227,7 +227,7 @@ pub(crate) fn outputs(args: &EditArgs) -> Result<Outputs, CliError> {
     for path in &paths {
         outputs::check(path, overwrite)?;
     }
-    // The input may be edited in its place, with --force; it is read before.
+    // With --force the input may be overwritten; it has been read before.
     let read = || args.mask.mask.iter().chain(&args.localization_file).chain(&args.params_from);
     outputs::check_distinct(&paths, read())?;
     let maps =
@@ -238,10 +238,10 @@ pub(crate) fn outputs(args: &EditArgs) -> Result<Outputs, CliError> {
     Ok(Outputs { paths, format, overwrite, maps })
 }
 
-/// What keeps the rest of the picture; exact pixels and a lossy file contradict each other.
+/// How the rest of the picture is preserved; exact pixels and a lossy format contradict each other.
 ///
 /// # Errors
-/// [`CliError::Usage`] where both are asked for.
+/// [`CliError::Usage`] if both are requested.
 pub(crate) fn preserve(
     args: &EditArgs,
     has_mask: bool,
@@ -267,7 +267,7 @@ pub(crate) fn preserve(
     }
 }
 
-/// The same edit by another method, silently.
+/// Runs the same edit by another method, without output.
 fn compare(
     method: Option<args::Method>,
     loaded: &Loaded,
@@ -292,7 +292,7 @@ fn comparisons<'a>(
     compared.chain(variants).collect()
 }
 
-/// The result as a file: the input's alpha and profile with it.
+/// Encodes the result, with the input's alpha channel and ICC profile.
 fn encode(
     input: &Decoded,
     result: &Edited,

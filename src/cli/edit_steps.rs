@@ -1,4 +1,4 @@
-//! The steps of an edit on this machine before its second pass: what is given, the model, the settings, pass 1.
+//! Steps of a local edit before pass 2: reading inputs, checking the model, settings, pass 1.
 
 use std::sync::Arc;
 
@@ -23,23 +23,23 @@ use crate::picture::{
 };
 use crate::wire::localization_json::SavedLocalization;
 
-/// What is given with a request.
+/// Inputs of an edit.
 #[derive(Debug)]
 pub(super) struct Given {
     /// The picture.
     pub(super) picture: Decoded,
-    /// What of its metadata is kept.
+    /// Which of the picture's metadata is kept.
     pub(super) policy: Policy,
-    /// What the caller decides of the mask.
+    /// The caller's choice of the mask.
     pub(super) mask: MaskChoice,
-    /// A pass 1 that was made before.
+    /// A saved result of pass 1.
     pub(super) saved: Option<SavedLocalization>,
 }
 
-/// Reads what is given with the request, and refuses what does not fit together.
+/// Reads the inputs, and refuses those that contradict each other.
 ///
 /// # Errors
-/// [`CliError`] names the file or the flag.
+/// [`CliError`], naming the file or the flag.
 pub(super) fn given(
     args: &EditArgs,
     replay: Option<&Replay>,
@@ -70,7 +70,7 @@ pub(super) fn given(
     Ok(Given { picture, policy, mask, saved })
 }
 
-/// Refuses a model that the record, or the saved localization, is not of.
+/// Refuses a model other than that of the record or the saved localization.
 ///
 /// # Errors
 /// [`CliError::Record`], [`CliError::Localization`].
@@ -90,10 +90,10 @@ pub(super) fn check_model(
     }
 }
 
-/// The settings, all but what keeps the rest of the picture.
+/// The settings, except how the rest of the picture is preserved.
 ///
 /// # Errors
-/// [`CliError`] names the value, or the flag without an effect.
+/// [`CliError`], naming the value, or the flag without an effect.
 pub(super) fn settings(
     args: &EditArgs,
     loaded: &Loaded,
@@ -114,10 +114,10 @@ pub(super) fn settings(
     Ok(settings)
 }
 
-/// What pass 1 learns, or learned before, if anything needs it.
+/// Runs pass 1 or takes a saved result; `None` if nothing needs it.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong with the request, the model or the saved localization.
+/// [`CliError`] if the request, the model or the saved localization is invalid.
 pub(super) fn localization(
     loaded: &Loaded,
     request: &EditRequest,

@@ -1,4 +1,5 @@
-//! Flags of `retouch edit` that would change nothing beside others: refused, so that nobody takes a picture for one they shaped.
+//! Refuses flags of `retouch edit` that have no effect in combination with others, so that nobody takes them for
+//! effective.
 
 use crate::cli::{
     args::{EditArgs, Method, Preserve},
@@ -7,17 +8,17 @@ use crate::cli::{
 };
 use crate::edit::localizer::{ClusterScore, Localizer};
 
-/// What decides whether flags of pass 1 have an effect; unknown where a server fills it in.
+/// Settings that decide whether flags of pass 1 have an effect; `None` if a server fills them in.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Found {
-    /// How the place is found.
+    /// Localization method.
     pub(crate) localizer: Option<Localizer>,
-    /// What clusters' scores are means of.
+    /// What cluster scores are averaged over.
     pub(crate) score: Option<ClusterScore>,
 }
 
 impl Found {
-    /// As far as the flags say it.
+    /// From the flags alone.
     pub(crate) fn typed(args: &LocalizationArgs) -> Self {
         Self {
             localizer: args.localizer.map(Localizer::from),
@@ -26,15 +27,15 @@ impl Found {
     }
 }
 
-/// Refuses a flag without an effect.
+/// Refuses flags without an effect.
 ///
 /// # Errors
-/// [`CliError::Usage`] names the flag, and why it has none.
+/// [`CliError::Usage`], naming the flag and why it has none.
 pub(crate) fn check(args: &EditArgs, found: Found) -> Result<(), CliError> {
     let LocalizationArgs {
         object,
         action,
-        // They guard an edit, and change no picture.
+        // These only decide whether an edit is refused.
         strict: _,
         min_confidence: _,
         tau,
@@ -66,7 +67,7 @@ pub(crate) fn check(args: &EditArgs, found: Found) -> Result<(), CliError> {
         !matches!(found.localizer, Some(Localizer::NoiseDifference | Localizer::DiffEdit));
     let no_clusters = "with that localizer, which makes no clusters";
 
-    // 2. Each flag: whether it is given, whether it has an effect, and why it has none.
+    // 2. For each flag: whether it is given, whether it has an effect, and why not.
     let flags = [
         ("--localization", saved, open, why),
         ("--localize-seed", args.localize_seed.is_some(), pass_one, why),

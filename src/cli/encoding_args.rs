@@ -1,4 +1,4 @@
-//! What can be typed about the file of a result.
+//! Command-line arguments of the output file's format and metadata.
 
 use clap::{Args, ValueEnum};
 

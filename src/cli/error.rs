@@ -1,4 +1,4 @@
-//! Why a command ended, and the exit code that says so.
+//! Errors of commands, and their exit codes.
 
 use std::{borrow::Cow, path::PathBuf, process::ExitCode};
 
@@ -14,46 +14,46 @@ use crate::picture::error::PictureError;
 use crate::pipelines::{PipelineError, load::LoadError};
 use crate::sampling::OutOfRange;
 
-/// Why a command ended.
+/// Error of a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// A value that can't be.
+    /// A value out of its range.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
-    /// Values that contradict each other.
+    /// Invalid or contradictory arguments.
     #[error("{0}")]
     Usage(String),
-    /// A picture or mask that can't be read, or does not fit.
+    /// A picture can't be read, or has the wrong size.
     #[error(transparent)]
     Picture(PictureError),
-    /// A mask's file that can't be read, or does not fit.
+    /// A mask's file can't be read, or has the wrong size.
     #[error(transparent)]
     Mask(PictureError),
-    /// A saved localization that can't be used.
+    /// A saved localization can't be used.
     #[error("{path}: {reason}")]
     Localization {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong.
         reason: String,
     },
-    /// A record of an edit that can't be made again.
+    /// The edit of a record can't be repeated.
     #[error("{path}: {reason}")]
     Record {
         /// The file that holds it.
         path: PathBuf,
-        /// Why.
+        /// What is wrong.
         reason: String,
     },
-    /// The model's files.
+    /// The model can't be used.
     #[error("model {path}: {source}")]
     Model {
         /// The model.
         path: PathBuf,
-        /// What is wrong.
+        /// The underlying error.
         source: Box<ModelError>,
     },
-    /// A device that is not there.
+    /// The device's name is unknown.
     #[error("unknown device `{0}`; expected cpu, cuda or cuda:N")]
     UnknownDevice(String),
     /// CUDA can't be used.
@@ -65,9 +65,9 @@ pub(crate) enum CliError {
     /// A folder or file of maps can't be written.
     #[error("{path} can't be written: {source}")]
     Write {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: std::io::Error,
     },
     /// The edit failed.
@@ -82,59 +82,59 @@ pub(crate) enum CliError {
     /// A data folder can't be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A server can't be reached, refused, or failed the job.
+    /// A server can't be reached, refused a call, or failed the job.
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// Some edits of a batch failed.
     #[error("{failed} of {of} edits failed")]
     Batch {
-        /// How many.
+        /// Number of failed edits.
         failed: usize,
-        /// Of how many.
+        /// Number of all edits.
         of: usize,
     },
-    /// A list of edits that can't be read.
+    /// A manifest can't be read.
     #[error("{place}: {reason}")]
     Manifest {
-        /// The file, and the line.
+        /// File and line.
         place: String,
-        /// What is wrong there.
+        /// What is wrong.
         reason: String,
     },
-    /// libtorch found no memory.
+    /// Out of memory, as reported by libtorch.
     #[error("there was not enough memory; a smaller --size needs less")]
     Memory,
-    /// The device broke while it computed.
+    /// The device failed during a computation.
     #[error("the device failed: {0}")]
     DeviceFailed(String),
-    /// Something that is retouch's own fault: what was said, and where.
+    /// A defect of retouch: message and place of the panic.
     #[error("this is a defect of retouch, please report it: {0}")]
     Defect(String),
 }
 
-/// What is wrong with a model.
+/// Why a model can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModelError {
-    /// Its files.
+    /// Its files can't be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The recommended settings.
+    /// Its recommended settings are invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A sampler that the model's own configuration does not allow.
+    /// The model's configuration doesn't allow the sampler.
     #[error("{reason}{}", choose(others))]
     Sampler {
-        /// Why.
+        /// What is wrong.
         reason: String,
-        /// Samplers that it allows, by name.
+        /// Names of the samplers that it allows.
         others: Vec<&'static str>,
     },
-    /// Tensors that are missing, left over or of another shape, or parts that do not fit each other.
+    /// Tensors are missing, superfluous or of the wrong shape, or parts don't match each other.
     #[error("{0}")]
     Unusable(String),
 }
 
-/// The remedy for a sampler that can't be.
+/// The remedy for a sampler that is not allowed.
 fn choose(others: &[&str]) -> String {
     if others.is_empty() {
         return String::new();
@@ -143,7 +143,7 @@ fn choose(others: &[&str]) -> String {
 }
 
 impl CliError {
-    /// The exit code of a data folder that is damaged.
+    /// Exit code for a damaged data folder.
     pub(crate) fn damage() -> ExitCode {
         ExitCode::from(11)
     }
@@ -156,7 +156,7 @@ impl CliError {
         }
     }
 
-    /// What helps at the command line: the rooms below know no flags.
+    /// The remedy in terms of command-line flags, which the library below doesn't know.
     fn remedy(&self) -> Option<Cow<'static, str>> {
         if let Self::Model { path, .. } = self {
             return hub::remedy(path).map(Cow::Owned);
@@ -182,7 +182,7 @@ impl CliError {
         }))
     }
 
-    /// The exit code, as the help lists them.
+    /// Exit code, as listed in the help.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Edit(EditError::Interrupted(_)) => 130,
@@ -225,7 +225,7 @@ impl CliError {
 }
 
 impl CliError {
-    /// What programs are told, in upper snake case; a server's own words where it refused (docs/service.md).
+    /// Reason for programs, in upper snake case; the server's own reason for an error of a server (docs/service.md).
     pub(crate) fn reason(&self) -> &str {
         let shared = match self {
             Self::OutOfRange(_)
@@ -286,7 +286,7 @@ impl CliError {
     }
 }
 
-/// An error with its causes, each said once, in one line.
+/// An error with its causes in one line, without repetitions.
 pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

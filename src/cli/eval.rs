@@ -1,4 +1,4 @@
-//! `retouch eval`: methods over a data set, scored, and a report of it.
+//! `retouch eval`: runs methods over a data set, scores them, and writes a report.
 
 use std::{ops::ControlFlow, time::Instant};
 
@@ -27,10 +27,9 @@ use crate::sampling::{Interrupted, SchedulerKind};
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong; nothing is written then, but for a run that Ctrl-C stopped, whose report holds what was
-/// made so far.
+/// [`CliError`] if the command fails; then nothing is written, except after Ctrl-C a report of the edits so far.
 pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> {
-    // 1. What can be refused without the model.
+    // 1. Checks that need no model.
     let interrupt = Interrupt::listen()?;
     let mut methods: Vec<&'static Method> = Vec::new();
     for name in &args.methods {
@@ -49,7 +48,7 @@ pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> 
         write::check_target(&args.out.join(name), overwrite).map_err(CliError::Output)?;
     }
 
-    // 2. The model and the plan.
+    // 2. Load the model, and plan the edits.
     let loaded = load::load(&args.model)?;
     for note in &loaded.notes {
         screen.warning("MODEL", note);
@@ -59,7 +58,7 @@ pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> 
     screen.fact("seed", &json!(plan.seed));
     screen.fact("items", &json!(plan.dataset.items.len()));
 
-    // 3. Every edit.
+    // 3. Run every edit.
     interrupt.stop_cleanly();
     let started = Instant::now();
     let mut progress = |progress: Progress<'_>| -> ControlFlow<_> {
@@ -86,7 +85,7 @@ pub(crate) fn run(args: &EvalArgs, screen: &mut Screen) -> Result<(), CliError> 
         facts.push(("Stopped".to_owned(), format!("in item {items}, by the user")));
     }
 
-    // 4. The report.
+    // 4. Write the report.
     let report = Report::new(&evaluation, facts);
     let paths = report.write(&args.out)?;
     screen.text(&report.summary());
@@ -134,7 +133,7 @@ fn figure(row: &Row, figure: Figure) -> Option<f64> {
     row.scores.as_ref().ok()?.get(&figure).copied()
 }
 
-/// How it is run, for the report.
+/// Facts about the run, for the report.
 fn facts(plan: &Plan, loaded: &Loaded) -> Vec<(String, String)> {
     let settings = &plan.settings;
     let digest: String = loaded.editor.pipeline().digest().chars().take(12).collect();

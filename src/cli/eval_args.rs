@@ -1,4 +1,4 @@
-//! What can be typed after `retouch eval`.
+//! Command-line arguments of `retouch eval`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `retouch inspect`: what a model is, how large, and what is missing.
+//! `retouch inspect`: prints a model's kind, size and missing parts.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::pipelines::inspect::{self, Inspection, PartInspection, SamplerFault};
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Model`] if the model can't be used; what could be found out is printed before.
+/// [`CliError::Model`] if the model can't be used; what could be read is printed before.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let path = load::model_path(&args.model)?;
     let refuse = |source| CliError::Model { path: path.clone(), source: Box::new(source) };

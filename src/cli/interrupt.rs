@@ -1,4 +1,4 @@
-//! Requests to stop a command: Ctrl-C, a request to end, a terminal that closes.
+//! Signal handling of commands: SIGINT, SIGTERM and SIGHUP.
 
 use std::{
     fs,
@@ -20,37 +20,38 @@ use crate::cli::error::CliError;
 use crate::editing::EditError;
 use crate::sampling::Interrupted;
 
-/// How often a run that waits for a server looks for a request to stop.
+/// Interval at which a command that waits for a server checks for a signal.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The exit code of a command that was stopped.
+/// Exit code of an interrupted command.
 const STOPPED: i32 = 130;
 
-/// What is heard as a request to stop.
+/// Signals that interrupt a command.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// Whether a command was asked to stop.
+/// Whether a command was interrupted.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt {
     heard: Arc<AtomicBool>,
-    /// Whether a request ends the process at once.
+    /// Whether a signal ends the process at once.
     at_once: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Listens. The first request ends the process at once, while it waits for its input or loads a model, until
-    /// [`Interrupt::stop_cleanly`] is called; after that it stops the run within a step, and the second ends the process.
+    /// Installs the handlers. Until [`Interrupt::stop_cleanly`] is called, while the command reads input or loads a
+    /// model, the first signal ends the process; after that it stops the run within one denoising step, and the second
+    /// signal ends the process.
     ///
-    /// A request that whoever started the process made it ignore stays ignored: a closing terminal under `nohup`, Ctrl-C in
-    /// the background of a script.
+    /// A signal that the parent process set to be ignored stays ignored, such as SIGHUP under `nohup`, or SIGINT for a
+    /// script's background job.
     ///
     /// # Errors
-    /// [`CliError::Defect`] if the system refuses a listener.
+    /// [`CliError::Defect`] if a handler can't be installed.
     pub(crate) fn listen() -> Result<Self, CliError> {
         let heard = Arc::new(AtomicBool::new(false));
         let at_once = Arc::new(AtomicBool::new(true));
         for signal in SIGNALS.into_iter().filter(|it| !is_ignored(*it)) {
-            // In this order: the request that sets the flag finds it unset.
+            // In this order: the signal that sets the flag still finds it unset.
             flag::register_conditional_shutdown(signal, STOPPED, Arc::clone(&at_once))
                 .and_then(|_| {
                     flag::register_conditional_shutdown(signal, STOPPED, Arc::clone(&heard))
@@ -61,15 +62,15 @@ impl Interrupt {
         Ok(Self { heard, at_once })
     }
 
-    /// From here on there is something that a stop should leave whole.
+    /// From now on a signal stops the run cleanly instead of ending the process.
     pub(crate) fn stop_cleanly(&self) {
         self.at_once.store(false, Ordering::Relaxed);
     }
 
-    /// Does work that waits for others, unless it is asked to stop before.
+    /// Awaits a future, unless a signal arrives first.
     ///
     /// # Errors
-    /// Those of the work, and [`EditError::Interrupted`].
+    /// Those of the future, and [`EditError::Interrupted`].
     pub(crate) async fn or<T>(
         &self,
         work: impl Future<Output = Result<T, CliError>>,
@@ -86,7 +87,7 @@ impl Interrupt {
         }
     }
 
-    /// Breaks if a request was heard.
+    /// `Break` if a signal has arrived.
     pub(crate) fn check(&self) -> ControlFlow<Interrupted> {
         if self.heard.load(Ordering::Relaxed) {
             ControlFlow::Break(Interrupted)
@@ -96,7 +97,7 @@ impl Interrupt {
     }
 }
 
-/// Whether the process was started with a signal ignored (Linux: proc(5), `SigIgn`); elsewhere nothing tells.
+/// Whether the process was started with a signal ignored (Linux: proc(5), `SigIgn`); false on other systems.
 pub(crate) fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

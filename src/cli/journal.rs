@@ -1,4 +1,4 @@
-//! `retouch journal`: looks over, mends and saves the data folder of a server that does not run.
+//! `retouch journal`: checks, repairs and exports the data folder of a stopped server.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -24,9 +24,9 @@ use crate::wire::{
     v1::{self, edit_job::State, image::Source, mask_decision::Decision},
 };
 
-/// The list of jobs in an export.
+/// File name of an export's list of jobs.
 const LIST: &str = "jobs.jsonl";
-/// Where an export has files that no record names.
+/// Folder of an export for files without a record.
 const UNKNOWN: &str = "unknown";
 
 #[derive(Debug, Subcommand)]
@@ -67,7 +67,7 @@ impl FolderArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Journal`] says what can't be read, [`CliError::Write`] what can't be written.
+/// [`CliError::Journal`] if the folder can't be read, [`CliError::Write`] if the output can't be written.
 pub(crate) fn run(command: &JournalCommand) -> Result<ExitCode, CliError> {
     match command {
         JournalCommand::Check(args) => check(&args.folder()?),
@@ -98,7 +98,7 @@ fn repair(folder: &Path) -> Result<ExitCode, CliError> {
             kept.display()
         ));
     }
-    // What is lost stays lost; callers are told so.
+    // Lost files are reported, since a repair can't restore them.
     lines.extend(examine::findings(&contents)?.iter().map(ToString::to_string));
     say(&lines)?;
     Ok(ExitCode::SUCCESS)
@@ -123,7 +123,7 @@ fn export(folder: &Path, output: &Path) -> Result<ExitCode, CliError> {
             if files.is_empty() {
                 return Err(error.into());
             }
-            // Pictures without their jobs are better than none.
+            // Pictures are exported even without their jobs.
             let said = writeln!(
                 io::stderr(),
                 "retouch: {error}; pictures are exported without their jobs"
@@ -147,11 +147,11 @@ fn export(folder: &Path, output: &Path) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Pictures on their way to a folder.
+/// An export in progress.
 struct Export<'a> {
     contents: &'a Contents,
     output: &'a Path,
-    /// Names that are taken, in any case of their letters.
+    /// Names in use, in lower case.
     taken: HashSet<String>,
     exported: HashSet<Uuid>,
     written: usize,
@@ -173,11 +173,11 @@ impl<'a> Export<'a> {
         Ok(Self { contents, output, taken, exported, written: 0 })
     }
 
-    /// Writes a job's pictures; returns its line of the list.
+    /// Writes a job's pictures; returns its line in the list.
     fn job(&mut self, record: &JobRecord) -> Result<String, CliError> {
         let job = record.job.clone().unwrap_or_default();
         let id = job_id(record).simple().to_string();
-        // Such as 2026-11-30T08-24-48: no colons, which not every disk takes.
+        // Such as 2026-11-30T08-24-48: without colons, which some file systems don't allow.
         let time = job.create_time.map(|it| it.to_string()).unwrap_or_default();
         let time = time.split(['.', 'Z']).next().unwrap_or_default().replace(':', "-");
         let own = named_by(record);
@@ -197,7 +197,7 @@ impl<'a> Export<'a> {
         Ok(json!({ "tenant": record.tenant, "job": job, "files": files, "lost": lost }).to_string())
     }
 
-    /// Writes what no job refers to: uploads, and files that no record names.
+    /// Writes files that no job refers to: uploads, and files without a record.
     fn rest(&mut self) -> Result<(), CliError> {
         for id in self
             .contents
@@ -215,7 +215,7 @@ impl<'a> Export<'a> {
         Ok(())
     }
 
-    /// Copies an artifact's file; returns where it is in the output, or none if it is lost.
+    /// Copies an artifact's file; returns its path in the output, or `None` if it is lost.
     fn write(&mut self, id: Uuid, folder: &str, wanted: &str) -> Result<Option<String>, CliError> {
         let Some(from) = self.contents.files.get(&id) else { return Ok(None) };
         let bytes =
@@ -238,7 +238,7 @@ impl<'a> Export<'a> {
     }
 }
 
-/// The artifacts that a job's own fields name.
+/// Artifacts named by a job's own fields, with what they are.
 fn named_by(record: &JobRecord) -> HashMap<Uuid, &'static str> {
     let spec = record.job.as_ref().and_then(|it| it.spec.as_ref());
     let given = spec.and_then(|it| it.mask.as_ref()).and_then(|it| it.image.as_ref());
@@ -255,7 +255,7 @@ fn named_by(record: &JobRecord) -> HashMap<Uuid, &'static str> {
     named.into_iter().filter_map(|(image, what)| Some((id(image?)?, what))).collect()
 }
 
-/// A text as a part of a file's name.
+/// A text made safe for a file name.
 fn plain(text: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let name: String = text.chars().map(plain).take(64).collect();
@@ -269,7 +269,7 @@ fn make(folder: &Path) -> Result<(), CliError> {
 
 fn say(lines: &[String]) -> Result<(), CliError> {
     match writeln!(io::stdout(), "{}", lines.join("\n")) {
-        // A reader that closed the pipe has seen enough.
+        // A closed pipe is not an error: the reader has what it wants.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         said => said.map_err(|source| CliError::Write { path: "standard output".into(), source }),
     }

@@ -1,4 +1,4 @@
-//! `retouch keys new`: a key for callers, shown once on standard error, and its block for the server's keys file.
+//! `retouch keys new`: creates an API key, printed once to standard error, and its entry for the server's keys file.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::cli::{error::CliError, outputs};
 use crate::picture::write::Overwrite;
 use crate::server::keys::{self, KeyRecord, KeyRecords, Scope};
 
-/// Random bytes of a key.
+/// Random bytes in a key.
 const KEY_BYTES: usize = 32;
 
 #[derive(Debug, Subcommand)]
@@ -43,7 +43,7 @@ pub(crate) enum ScopeArg {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Usage`] names the value.
+/// [`CliError::Usage`], naming the invalid value.
 pub(crate) fn run(command: &KeysCommand) -> Result<(), CliError> {
     let KeysCommand::New(args) = command;
     let mut rng = rand::rng();
@@ -74,7 +74,7 @@ pub(crate) fn run(command: &KeysCommand) -> Result<(), CliError> {
     let block = toml::to_string(&KeyRecords { key: vec![record] });
     let block = block.map_err(|error| CliError::Defect(error.to_string()))?;
     outputs::put("-".as_ref(), format!("{block}\n").as_bytes(), Overwrite::Refuse)?;
-    // Apart from the block, so that `>> keys.toml` does not keep it.
+    // On standard error, so that `>> keys.toml` doesn't store the key.
     let written = writeln!(io::stderr(), "the key, shown this once: {key}");
     written.map_err(|source| CliError::Write { path: "standard error".into(), source })
 }

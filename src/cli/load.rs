@@ -1,4 +1,4 @@
-//! The one place that joins model and methods: from what was typed to an [`Editor`] with its settings.
+//! Loads a model and builds an [`Editor`] with its settings; the only place where models and edit methods meet.
 
 use std::{
     path::{Path, PathBuf},
@@ -33,42 +33,42 @@ use crate::sampling::SchedulerKind;
 use crate::schedulers::SchedulerError;
 use crate::wire::edit_record::Origin;
 
-/// The libtorch that this is built for.
+/// Version of libtorch that this is built for.
 pub(crate) const LIBTORCH: &str = "2.11.0";
 
-/// Where the demo model lies in a clone, and beside an installed command.
+/// Paths of the demo model, in a clone and beside an installed command.
 const DEMO_MODEL: [&str; 2] = ["assets/demo-model", "share/retouch/demo-model"];
 
-/// What libgomp reads its own spin policy from; where one is set, it decides.
+/// Environment variables of libgomp's spin policy; if one is set, it applies.
 const SPIN_VARIABLES: [&str; 2] = ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"];
 
-/// A model, ready to edit.
+/// A loaded model, ready to edit.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    /// The methods over it.
+    /// The editor over the model.
     pub(crate) editor: Editor,
-    /// What it recommends, over the paper's settings.
+    /// The model's recommended settings, over the paper's.
     pub(crate) settings: EditSettings,
-    /// Where it came from.
+    /// Path that it was loaded from.
     pub(crate) path: PathBuf,
-    /// As printed, such as `cpu`.
+    /// Device, such as `cpu`.
     pub(crate) device: String,
-    /// As printed, such as `fp32`.
+    /// Number format, such as `fp32`.
     pub(crate) dtype: &'static str,
-    /// What is to be known of the files.
+    /// Notes about the files, for the user.
     pub(crate) notes: Vec<String>,
 }
 
 impl Loaded {
-    /// The model's name: that of its folder or file.
+    /// Name of the model: that of its folder or file.
     pub(crate) fn name(&self) -> String {
         name(&self.path)
     }
 
-    /// Refuses a sampler, or a number of steps, that the model's configuration does not allow, before any work.
+    /// Refuses a sampler, or a number of steps, that the model's configuration doesn't allow.
     ///
     /// # Errors
-    /// [`CliError::Model`] with the samplers that it allows, [`CliError::Usage`] for the steps.
+    /// [`CliError::Model`] with the samplers that it allows, [`CliError::Usage`] for the number of steps.
     pub(crate) fn check_sampler(&self, settings: &EditSettings) -> Result<(), CliError> {
         let pipeline = self.editor.pipeline();
         let localize = settings.scheduler.or(settings.localization.scheduler);
@@ -91,7 +91,7 @@ impl Loaded {
         Ok(())
     }
 
-    /// What a record says of it; `name` is [`Self::name`].
+    /// The model as recorded in an edit record; `name` is [`Self::name`].
     pub(crate) fn origin<'a>(&'a self, name: &'a str) -> Origin<'a> {
         Origin {
             model: name,
@@ -103,9 +103,9 @@ impl Loaded {
     }
 }
 
-/// A model's name: that of its folder or file, whatever way leads there.
+/// Name of a model: that of its folder or file, independent of how the path is written.
 pub(crate) fn name(path: &Path) -> String {
-    // `.`, `..` and `a/..` end in no name of their own.
+    // `.`, `..` and `a/..` don't end in a name.
     let named = match path.file_name() {
         Some(_) => None,
         None => path.canonicalize().ok(),
@@ -114,10 +114,10 @@ pub(crate) fn name(path: &Path) -> String {
     name.unwrap_or("model".as_ref()).to_string_lossy().into_owned()
 }
 
-/// The model that is meant: the one given, else the demo model, whatever the current folder is.
+/// The path of the model: the given one, else the demo model, independent of the current folder.
 ///
 /// # Errors
-/// [`CliError::Usage`] if none is given and the demo model is not beside the command.
+/// [`CliError::Usage`] if none is given and the demo model is not found.
 pub(crate) fn model_path(arg: &ModelPathArg) -> Result<PathBuf, CliError> {
     if let Some(path) = &arg.model {
         return Ok(path.clone());
@@ -130,16 +130,16 @@ pub(crate) fn model_path(arg: &ModelPathArg) -> Result<PathBuf, CliError> {
     })
 }
 
-/// Loads a model onto a device in a dtype.
+/// Loads a model onto a device in a number format.
 ///
 /// # Errors
-/// [`CliError`] says which file, key or device is wrong.
+/// [`CliError`], naming the file, key or device.
 pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     let (pipeline, facts) = pipeline(args)?;
     Ok(facts.over(Box::new(pipeline)))
 }
 
-/// Loads a model onto a thread of its own, for `jobs` jobs at once, each with an editor of its own over it.
+/// Loads a model once for `jobs` concurrent jobs, each with its own editor; the model runs on its own thread.
 ///
 /// # Errors
 /// As for [`load`].
@@ -148,7 +148,7 @@ pub(crate) fn load_shared(args: &ModelArgs, jobs: usize) -> Result<Vec<Loaded>, 
     let args = args.clone();
     let (batched, _) = batcher::start(jobs, move || {
         let (pipeline, facts) = pipeline(&args)?;
-        // Whoever called waits for it.
+        // The receiver waits for it, so sending can't fail.
         drop(told.send(facts));
         Ok::<_, CliError>(pipeline)
     })?;
@@ -156,7 +156,7 @@ pub(crate) fn load_shared(args: &ModelArgs, jobs: usize) -> Result<Vec<Loaded>, 
     Ok((0..jobs).map(|_| facts.clone().over(Box::new(batched.clone()))).collect())
 }
 
-/// What is known of a model beside its networks.
+/// Metadata of a loaded model.
 #[derive(Debug, Clone)]
 struct Facts {
     settings: EditSettings,
@@ -222,10 +222,10 @@ fn open(
     Ok((pipeline, settings, notes))
 }
 
-/// Every GPU that this process sees, by name.
+/// Names of every visible GPU.
 ///
 /// # Errors
-/// [`CliError`] if there is none, or libtorch's CUDA half is missing.
+/// [`CliError`] if there is none, or libtorch has no CUDA support.
 pub(crate) fn gpus() -> Result<Vec<String>, CliError> {
     cuda::open_cuda(&cuda_folders())?;
     Ok((0..tch::Cuda::device_count()).map(|index| format!("cuda:{index}")).collect())
@@ -246,13 +246,13 @@ fn device(name: &str) -> Result<Device, CliError> {
     Ok(Device::Cuda(index))
 }
 
-/// Where the user's own libtorch keeps its libraries, if one is named.
+/// Library folders of a libtorch set by the user.
 fn cuda_folders() -> Vec<PathBuf> {
     let folder = std::env::var_os("LIBTORCH").filter(|it| !it.is_empty());
     folder.map(|it| Path::new(&it).join("lib")).into_iter().collect()
 }
 
-/// Where the library that a GPU adds may be: beside the command, where a package puts it, or with the user's libtorch.
+/// Folders that may have the CUDA libraries: beside the command, where a package puts them, or the user's libtorch.
 fn cuda_library_folders() -> Vec<PathBuf> {
     let exe = std::env::current_exe().and_then(|it| it.canonicalize()).unwrap_or_default();
     let beside = exe.ancestors().skip(1).take(1).map(Path::to_owned);

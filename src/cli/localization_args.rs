@@ -1,4 +1,4 @@
-//! What can be typed about the localization, and what it means.
+//! Command-line arguments of the localization, and their conversion to settings.
 
 use clap::{Args, ValueEnum};
 
@@ -91,10 +91,10 @@ pub(crate) enum ScoreArg {
 }
 
 impl LocalizationArgs {
-    /// Puts what was typed over the settings.
+    /// Overrides the settings by the given arguments.
     ///
     /// # Errors
-    /// [`OutOfRange`] names the value.
+    /// [`OutOfRange`], naming the value.
     pub(crate) fn settle(&self, settings: &mut EditSettings) -> Result<(), OutOfRange> {
         if let Some(tau) = self.tau {
             settings.tau = tau.try_into()?;

@@ -1,4 +1,4 @@
-//! `retouch localize`: what an instruction means in a picture, and no edit.
+//! `retouch localize`: finds the region of an instruction in a picture, without editing.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -25,7 +25,7 @@ use crate::wire::{
     localization_json::{Asked, SavedLocalization},
 };
 
-/// Where a command's results are printed: on standard error if standard output holds the mask.
+/// Where to print results: on standard error if the mask goes to standard output.
 pub(crate) fn results_stream(args: &LocalizeArgs) -> Stream {
     if resolve::is_dash(&output(args)) { Stream::Err } else { Stream::Out }
 }
@@ -33,9 +33,9 @@ pub(crate) fn results_stream(args: &LocalizeArgs) -> Stream {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong; nothing is written then.
+/// [`CliError`] if the command fails; then nothing is written.
 pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliError> {
-    // 1. What can be refused without the model.
+    // 1. Checks that need no model.
     let interrupt = Interrupt::listen()?;
     let output = output(args);
     let overwrite = if args.report.force { Overwrite::Replace } else { Overwrite::Refuse };
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     let picture = resolve::read_picture(&args.input.image, screen)?;
     let mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
 
-    // 2. The model and the request.
+    // 2. Load the model, and build the request.
     let loaded = load::load(&args.model)?;
     for note in &loaded.notes {
         screen.warning("MODEL", note);
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     request.preview_every = usize::from(maps.is_some());
     screen.fact("seed", &json!(request.seed));
 
-    // 3. Pass 1, and the mask of it.
+    // 3. Run pass 1, and derive the mask.
     interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
     let session = EditSession::new(pipeline, &request);
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     let mask = mask.unwrap_or_else(|| EditMask::whole(&session));
     record.mask = Some(Arc::new(mask.full().as_image().clone()));
 
-    // 4. Everything is written at the end.
+    // 4. Write all files.
     let mut png = std::io::Cursor::new(Vec::new());
     DynamicImage::ImageLuma8(mask.full().as_image().clone())
         .write_to(&mut png, ImageFormat::Png)

@@ -1,4 +1,4 @@
-//! `--maps DIR`: previews, clusters, heat maps, mask, overlay, and the contact sheet that shows them together.
+//! `--maps DIR`: writes previews, clusters, heat maps, mask, overlay, and a contact sheet of all of them.
 
 use std::{
     fs,
@@ -24,39 +24,39 @@ use crate::picture::{
     write::{self, Overwrite},
 };
 
-/// The file that everything is shown on.
+/// File name of the contact sheet.
 const CONTACT_SHEET: &str = "contact-sheet.png";
-/// The map of clusters.
+/// File name of the cluster map.
 const CLUSTERS: &str = "clusters.png";
-/// The mask.
+/// File name of the mask.
 const MASK: &str = "mask.png";
-/// The mask over the picture.
+/// File name of the mask over the picture.
 const OVERLAY: &str = "overlay.png";
-/// Every name that a map may have, but for those with a number.
+/// All file names of maps, except numbered ones.
 const NAMES: [&str; 4] = [CLUSTERS, MASK, OVERLAY, CONTACT_SHEET];
-/// Begins the names of previews, before the number of the step.
+/// Prefixes of preview names, before the step's number.
 const PREVIEWS: [&str; 2] = ["preview-localize-", "preview-edit-"];
-/// Begins the names of heat maps, before the number and the text of the word.
+/// Prefix of heat map names, before the word's number and text.
 const HEAT: &str = "attention-";
-/// Most bytes of a word in a file's name.
+/// Longest word in a file name, in bytes.
 const WORD_BYTES: usize = 64;
 
-/// What the maps are about.
+/// What the maps show.
 #[derive(Debug)]
 pub(crate) struct Subject<'a> {
     /// The instruction.
     pub(crate) instruction: &'a str,
     /// The picture.
     pub(crate) source: &'a RgbImage,
-    /// The edited picture; `None` for a localization alone.
+    /// The edited picture; `None` without an edit.
     pub(crate) result: Option<&'a RgbImage>,
-    /// Other results, under their labels.
+    /// Results of other methods, with labels.
     pub(crate) comparisons: Vec<(&'a str, &'a RgbImage)>,
-    /// How it was made.
+    /// How the picture was made.
     pub(crate) settings: Vec<Fact>,
 }
 
-/// A folder of maps.
+/// Output folder of maps.
 #[derive(Debug)]
 pub(crate) struct MapsFolder {
     path: PathBuf,
@@ -64,7 +64,7 @@ pub(crate) struct MapsFolder {
 }
 
 impl MapsFolder {
-    /// Makes the folder; refuses one that holds any map already, unless they may be overwritten.
+    /// Creates the folder; refuses one that already has maps, unless they may be overwritten.
     ///
     /// # Errors
     /// [`CliError::Usage`], [`CliError::Output`] or [`CliError::Write`].
@@ -77,7 +77,7 @@ impl MapsFolder {
         Ok(maps)
     }
 
-    /// The names of the maps that are in the folder.
+    /// File names of existing maps.
     fn present(&self) -> Result<Vec<PathBuf>, CliError> {
         let failed = |source| CliError::Write { path: self.path.clone(), source };
         let mut names = Vec::new();
@@ -90,10 +90,10 @@ impl MapsFolder {
         Ok(names)
     }
 
-    /// Refuses files of the caller's, read or written, that a map would be written over.
+    /// Refuses input and output files that a map would overwrite.
     ///
     /// # Errors
-    /// [`CliError::Usage`] names the file.
+    /// [`CliError::Usage`], naming the file.
     pub(crate) fn refuse_files<'a>(
         &self,
         files: impl IntoIterator<Item = &'a PathBuf>,
@@ -113,10 +113,10 @@ impl MapsFolder {
         }
     }
 
-    /// Writes all maps, takes away those of an earlier run, and returns the path of the contact sheet.
+    /// Writes all maps, deletes those of an earlier run, and returns the path of the contact sheet.
     ///
     /// # Errors
-    /// [`CliError::Output`] if a file can't be written, [`CliError::Write`] if an old one can't be taken away.
+    /// [`CliError::Output`] if a file can't be written, [`CliError::Write`] if an old one can't be deleted.
     pub(crate) fn write(
         &self,
         subject: &Subject<'_>,
@@ -169,13 +169,13 @@ impl MapsFolder {
     }
 }
 
-/// A localization in the form that drawings take: labels from 0.
+/// A localization prepared for drawing, with labels from 0.
 struct Found<'a> {
     localization: &'a Localization,
     labels: Vec<u8>,
     scores: Vec<f32>,
     selected: Vec<bool>,
-    /// How many times as wide and high as the picture its grids are.
+    /// Width and height of its grids relative to the picture.
     covers: (f32, f32),
 }
 
@@ -244,7 +244,7 @@ fn previews(record: &Record, wanted: Pass) -> Vec<Preview<'_>> {
     of_pass.map(|(_, step, image)| Preview { step: *step, image }).collect()
 }
 
-/// A word as part of a file's name, cut to what every file system takes.
+/// A word made safe for a file name, and truncated.
 fn file_name(word: &str) -> String {
     let mut name: String =
         word.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();

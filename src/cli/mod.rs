@@ -1,4 +1,4 @@
-//! The command line: what was typed, what it means, and the one place that joins models and methods.
+//! Command line: arguments, commands, local edits, the client and the server's start.
 
 mod args;
 mod bench;
@@ -49,7 +49,7 @@ use crate::cli::{
     screen::{Screen, Stream},
 };
 
-/// Runs the command line and returns its exit code, one of those that the help lists.
+/// Runs the command line and returns its exit code, one of those listed in the help.
 pub fn main() -> ExitCode {
     let cli = match usage::parse() {
         Ok(cli) => cli,
@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs a command; a panic, which libtorch's own errors come as, becomes an error.
+/// Runs a command; a panic, through which libtorch reports errors, becomes an error.
 fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
     panics::note();
     let done = |outcome: Result<(), CliError>| outcome.map(|()| ExitCode::SUCCESS);

@@ -1,4 +1,4 @@
-//! Where results go, and that they can go there: tried before any work.
+//! Output files: checked before any work, and written atomically.
 
 use std::{
     fs,
@@ -13,10 +13,10 @@ use crate::picture::{
     write::{self, Overwrite},
 };
 
-/// Checks that a result could be written to a file, or to standard output for `-`.
+/// Checks that a result can be written to a file, or to standard output for `-`.
 ///
 /// # Errors
-/// [`CliError::Output`], [`CliError::Write`], and [`CliError::Usage`] where a terminal would get a picture.
+/// [`CliError::Output`], [`CliError::Write`], and [`CliError::Usage`] if a picture would go to a terminal.
 pub(crate) fn check(path: &Path, overwrite: Overwrite) -> Result<(), CliError> {
     if !resolve::is_dash(path) {
         return write::check_target(path, overwrite).map_err(CliError::Output);
@@ -31,10 +31,10 @@ pub(crate) fn check(path: &Path, overwrite: Overwrite) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Refuses two results of one place, or one in the place of a file that the command reads.
+/// Refuses two outputs at one path, or an output at the path of an input.
 ///
 /// # Errors
-/// [`CliError::Usage`] names the file.
+/// [`CliError::Usage`], naming the file.
 pub(crate) fn check_distinct<'a>(
     outputs: impl IntoIterator<Item = &'a PathBuf>,
     inputs: impl IntoIterator<Item = &'a PathBuf>,
@@ -55,7 +55,7 @@ pub(crate) fn check_distinct<'a>(
     Ok(())
 }
 
-/// Makes a folder that a flag names, and those above it.
+/// Creates the folder that a flag names, with its parents.
 ///
 /// # Errors
 /// [`CliError::Usage`] for `-`, [`CliError::Write`].
@@ -75,7 +75,7 @@ pub(crate) fn make_folder(flag: &str, path: &Path) -> Result<(), CliError> {
     })
 }
 
-/// Writes a result in one stroke, or standard output for `-`.
+/// Writes a result atomically, or to standard output for `-`.
 ///
 /// # Errors
 /// [`CliError::Output`] or [`CliError::Write`].
@@ -90,7 +90,7 @@ pub(crate) fn put(path: &Path, bytes: &[u8], overwrite: Overwrite) -> Result<(),
     write::write_atomically(path, bytes, overwrite).map_err(CliError::Output)
 }
 
-/// Prints a command's result on standard output. A reader that closed the pipe has seen enough.
+/// Prints a command's result on standard output. A closed pipe is not an error.
 ///
 /// # Errors
 /// [`CliError::Write`].
@@ -101,7 +101,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
     }
 }
 
-/// Refuses a standard output that was closed before the process began, in whose place Rust puts one that loses all.
+/// Refuses a standard output that was closed at the process's start: Rust replaces it by one that discards all output.
 fn check_open() -> Result<(), CliError> {
     if standard_output::was_open() {
         return Ok(());

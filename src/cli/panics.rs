@@ -1,4 +1,4 @@
-//! Panics of a command: silent where they happen, and one error with their place at the end.
+//! Panics of a command, reported as one error with their place instead of a backtrace.
 
 use std::{
     any::Any,
@@ -10,10 +10,10 @@ use std::{
 use crate::cli::error::CliError;
 use crate::jobs::panics::{Cause, Panic};
 
-/// Where the last panic was, and what it said. A panic that is caught on another thread keeps its payload, not its place.
+/// Place and message of the last panic. A panic caught on another thread keeps its payload but not its place.
 static LAST: Mutex<Option<(String, String)>> = Mutex::new(None);
 
-/// Keeps panics silent and notes where they are.
+/// Installs a panic hook that prints nothing and records the place.
 pub(crate) fn note() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
@@ -24,12 +24,12 @@ pub(crate) fn note() {
     }));
 }
 
-/// The error that a panic is.
+/// The error for a panic's payload.
 pub(crate) fn error(payload: &(dyn Any + Send)) -> CliError {
     of(Panic::of(payload), LAST.lock().unwrap_or_else(PoisonError::into_inner).as_ref())
 }
 
-/// The error that the last panic is, where its payload was lost with its thread.
+/// The error for the last panic, if its payload was lost with its thread.
 pub(crate) fn last_error() -> CliError {
     let last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let line = last.as_ref().map_or("a thread ended", |(line, _)| line);
@@ -65,7 +65,7 @@ mod tests {
             "{found}"
         );
         assert!(found.contains("please report it"), "{found}");
-        // The place is another panic's.
+        // The recorded place belongs to another panic.
         assert!(told("as asked", Some(("another", place))).ends_with("as asked"));
     }
 

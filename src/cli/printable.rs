@@ -1,8 +1,8 @@
-//! Texts that others wrote, as they may be printed: a file's name or an instruction moves no cursor and starts no line.
+//! Sanitizes untrusted text for a terminal, such as file names and instructions.
 
 use std::borrow::Cow;
 
-/// A text in one line: characters that steer a terminal are spelled out, such as `\u{1b}` and `\n`.
+/// A text on one line, with control characters escaped, such as `\u{1b}` and `\n`.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(steers) {
         return Cow::Borrowed(text);
@@ -12,7 +12,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(spelled).collect())
 }
 
-/// Control characters, line and paragraph separators, and marks that turn the direction of what follows or are not seen.
+/// Control characters, line and paragraph separators, and invisible or bidirectional formatting characters.
 fn steers(it: char) -> bool {
     it.is_control()
         || matches!(it,

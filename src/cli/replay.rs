@@ -1,4 +1,4 @@
-//! `retouch edit --params-from FILE`: what a picture's record says, as if it had been typed, and whether the picture came out again.
+//! `retouch edit --params-from FILE`: repeats the edit of a picture's record, and compares the result.
 
 use std::{fs::File, path::PathBuf};
 
@@ -33,8 +33,8 @@ use crate::wire::{
     localization_json::SavedLocalization,
 };
 
-/// Flags and arguments that may stand beside `--params-from`, by their ids: where things lie, where it is computed, what is shown,
-/// and other seeds. All others are the record's.
+/// Ids of flags that may be combined with `--params-from`: paths, device, output, and other seeds. All others come from
+/// the record.
 const BESIDE: &[&str] = &[
     "image",
     "params_from",
@@ -63,25 +63,26 @@ const BESIDE: &[&str] = &[
     "client_key",
 ];
 
-/// Keys of a record in which one of the same edit may differ, so that it is not told.
+/// Keys in which the record of the repeated edit may differ without a message.
 const UNTOLD: &[&str] = &["model", "output", "confidence"];
 
-/// A picture that is to be made again.
+/// An edit to be repeated.
 #[derive(Debug)]
 pub(crate) struct Replay {
     path: PathBuf,
     record: EditRecord,
     made: Decoded,
     is_variant: bool,
-    /// What was typed, and what the record says in place of all other flags.
+    /// The arguments, with all other flags from the record.
     pub(crate) args: EditArgs,
 }
 
 impl Replay {
-    /// Reads the record that is meant, if one is.
+    /// Reads the record, if `--params-from` is given.
     ///
     /// # Errors
-    /// [`CliError::Usage`] for a flag that the record says, [`CliError::Picture`] and [`CliError::Record`] for the file.
+    /// [`CliError::Usage`] for a flag that the record sets, [`CliError::Picture`] and [`CliError::Record`] for the
+    /// file.
     pub(crate) fn open(typed: &EditArgs) -> Result<Option<Self>, CliError> {
         let Some(path) = typed.params_from.clone() else { return Ok(None) };
         refuse_what_the_record_says()?;
@@ -103,7 +104,7 @@ impl Replay {
         Ok(Some(replay))
     }
 
-    /// Refuses another picture than the one that was edited.
+    /// Refuses a picture other than the recorded input.
     ///
     /// # Errors
     /// [`CliError::Record`].
@@ -116,10 +117,10 @@ impl Replay {
         ))
     }
 
-    /// Refuses another model than the one that made it.
+    /// Refuses a model other than the recorded one.
     ///
     /// # Errors
-    /// [`CliError::Record`] names the model.
+    /// [`CliError::Record`], naming the model.
     pub(crate) fn check_model(&self, digest: &str) -> Result<(), CliError> {
         if digest == self.record.model_digest {
             return Ok(());
@@ -130,7 +131,7 @@ impl Replay {
         )))
     }
 
-    /// Refuses another localization than the one that the mask came from.
+    /// Refuses a localization other than the recorded one.
     ///
     /// # Errors
     /// [`CliError::Record`].
@@ -142,7 +143,7 @@ impl Replay {
         Err(self.refuse("it was made with another localization than that of --localization"))
     }
 
-    /// Puts the given mask of the record into a choice; one that was typed must be the same.
+    /// Adds the record's given mask to a choice; a mask given as a flag must be the same.
     ///
     /// # Errors
     /// [`CliError::Record`].
@@ -174,7 +175,7 @@ impl Replay {
         Ok(())
     }
 
-    /// Tells in what the edit differs from the recorded one.
+    /// Reports differences between the edit and the recorded one.
     pub(crate) fn tell(&self, now: &EditRecord, screen: &mut Screen) {
         let untold = if self.is_variant { [UNTOLD, &["seed"]].concat() } else { UNTOLD.to_vec() };
         let differences = self.record.differences(now, &untold);
@@ -186,10 +187,10 @@ impl Replay {
         }
     }
 
-    /// The record of a file that a server made, checked as the model of this machine is.
+    /// Checks the record of a server's result as a local model is checked.
     ///
     /// # Errors
-    /// [`CliError::Record`] if another model made it.
+    /// [`CliError::Record`] if another model made the result.
     pub(crate) fn check_answer(&self, file: &[u8], screen: &mut Screen) -> Result<(), CliError> {
         let text = settings::read_settings("the result", file).map_err(CliError::Picture)?;
         let Some(Ok(record)) = text.as_deref().map(EditRecord::from_json) else {
@@ -202,10 +203,10 @@ impl Replay {
         Ok(())
     }
 
-    /// Tells whether a file that was made holds the recorded picture again, pixel for pixel.
+    /// Reports whether the result equals the recorded picture, pixel for pixel.
     ///
     /// # Errors
-    /// [`CliError::Picture`] if it can't be read.
+    /// [`CliError::Picture`] if the recorded file can't be read.
     pub(crate) fn compare(&self, file: &[u8], screen: &mut Screen) -> Result<(), CliError> {
         if self.is_variant {
             return Ok(());
@@ -255,7 +256,7 @@ impl Replay {
     }
 }
 
-/// Refuses flags that a record says, however they are typed.
+/// Refuses flags that the record sets, in any spelling.
 fn refuse_what_the_record_says() -> Result<(), CliError> {
     let command = Cli::command();
     let edit = command.find_subcommand("edit").expect("there is `retouch edit`").clone();
@@ -273,7 +274,7 @@ fn refuse_what_the_record_says() -> Result<(), CliError> {
     )))
 }
 
-/// What was typed, with the record's values in the place of all other flags.
+/// The arguments, with all other flags from the record.
 fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
     let pass = record.pass_one.as_ref();
     let sampling = SamplingArgs {
@@ -289,7 +290,7 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
     let localization = LocalizationArgs {
         object: record.object.clone(),
         action: record.action.as_deref().map(|it| named("action", it)).transpose()?,
-        // It was made, so that nothing was refused.
+        // The recorded edit succeeded, so strictness has nothing to refuse.
         strict: false,
         min_confidence: Some(record.min_confidence.0),
         tau: pass.map(|it| it.tau.0),
@@ -330,7 +331,7 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
         mask,
         ..typed.clone()
     };
-    // Exact pixels were the default there, and a lossy file does not keep them: asked for, they would be refused.
+    // Preserving exact pixels was the default there, but with a lossy format an explicit request would be refused.
     let output = args.output.clone().unwrap_or_else(|| edit::default_output(&args));
     let lossy = resolve::output_format(&args.encoding, &output)?.is_lossy();
     if lossy && args.preserve == Some(Preserve::Pixel) {
@@ -340,7 +341,7 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
     Ok(args)
 }
 
-/// The type of the output: as typed or as `-o` says, else the recorded one; a JPEG has the recorded quality.
+/// Format of the output: by flag or by the ending of `-o`, else the recorded one with its JPEG quality.
 fn encoding(typed: &EditArgs, record: &EditRecord) -> Result<EncodingArgs, CliError> {
     let recorded: Format = named("output.format", &record.output.format)?;
     let free = typed.encoding.format.is_none() && typed.output.is_none();
@@ -355,7 +356,7 @@ fn encoding(typed: &EditArgs, record: &EditRecord) -> Result<EncodingArgs, CliEr
     Ok(EncodingArgs { quality, ..encoding })
 }
 
-/// Where it is computed: as typed, else as the record says, where this machine can.
+/// Device and number format: by flag, else as recorded if this machine supports them.
 fn model(typed: &ModelArgs, record: &EditRecord) -> ModelArgs {
     let mut model = typed.clone();
     if model.device.is_none() && record.device == "cuda" && load::gpus().is_ok() {
@@ -368,7 +369,7 @@ fn model(typed: &ModelArgs, record: &EditRecord) -> ModelArgs {
     model
 }
 
-/// Refuses values out of their ranges, which the flags' own parsers would.
+/// Checks the ranges that the flags' own parsers would check.
 fn check(args: &EditArgs) -> Result<(), CliError> {
     resolve::check_texts(args.instruction(), &args.localization, &args.sampling)?;
     resolve::settings(EditSettings::paper(), &args.sampling, args.steps, &args.localization)?;
@@ -378,7 +379,7 @@ fn check(args: &EditArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A value by its typed name.
+/// Parses an enum value by its name on the command line.
 fn named<T: ValueEnum>(key: &str, name: &str) -> Result<T, CliError> {
     T::from_str(name, false).map_err(|_| wrong(key, name, "no value that this retouch knows"))
 }

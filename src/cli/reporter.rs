@@ -1,4 +1,4 @@
-//! The listener of an edit: shows events, keeps what the maps need, hears Ctrl-C.
+//! Listener of an edit's events: shows them, collects those for the maps, and checks for Ctrl-C.
 
 use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
 
@@ -12,31 +12,31 @@ use crate::edit::{
 };
 use crate::sampling::Interrupted;
 
-/// Shows events and keeps what the maps need.
+/// Shows events, and collects those for the maps.
 #[derive(Debug)]
 pub(crate) struct Reporter<'a> {
     screen: &'a mut Screen,
     interrupt: Interrupt,
     record: Record,
-    /// Warnings that were shown; each variant of an edit says them again.
+    /// Warnings already shown, since each variant of an edit repeats them.
     warned: HashSet<(String, String)>,
 }
 
-/// What an edit said, for its maps.
+/// Collected events, for the maps.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// What the instruction was understood as.
+    /// The parsed instruction.
     pub(crate) parsed: Option<InstructionParsed>,
-    /// What pass 1 learned.
+    /// Result of pass 1.
     pub(crate) localization: Option<Arc<Localization>>,
-    /// The mask that was used.
+    /// The mask that the edit used.
     pub(crate) mask: Option<Arc<GrayImage>>,
-    /// Pass, step and picture of each preview.
+    /// Pass, step (from 1) and picture of each preview.
     pub(crate) previews: Vec<(Pass, usize, Arc<RgbImage>)>,
 }
 
 impl Record {
-    /// Keeps a preview; of several variants, the first one's.
+    /// Collects a preview of the first variant.
     fn keep(&mut self, pass: Pass, step: usize, picture: Arc<RgbImage>) {
         if !self.previews.iter().any(|(of, at, _)| (*of, *at) == (pass, step)) {
             self.previews.push((pass, step, picture));
@@ -45,13 +45,13 @@ impl Record {
 }
 
 impl<'a> Reporter<'a> {
-    /// A reporter onto a screen.
+    /// A reporter that shows events on a screen.
     pub(crate) fn new(screen: &'a mut Screen, interrupt: &Interrupt) -> Self {
         let (record, warned) = (Record::default(), HashSet::new());
         Self { screen, interrupt: interrupt.clone(), record, warned }
     }
 
-    /// Shows an event, a warning once, and keeps what the maps need of it.
+    /// Shows an event, each warning once, and collects it for the maps.
     pub(crate) fn show(&mut self, event: Shown) {
         if let Shown::Warning { reason, message } = &event
             && !self.warned.insert((reason.clone(), message.clone()))
@@ -68,17 +68,17 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// The screen, for what does not come from the edit.
+    /// The screen, for other output.
     pub(crate) fn screen(&mut self) -> &mut Screen {
         self.screen
     }
 
-    /// A fact, such as the name of a job.
+    /// Shows a fact, such as the name of a job.
     pub(crate) fn fact(&mut self, key: &str, value: &Value) {
         self.screen.fact(key, value);
     }
 
-    /// What was said so far.
+    /// The events collected so far.
     pub(crate) fn into_record(self) -> Record {
         self.record
     }

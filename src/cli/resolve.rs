@@ -1,4 +1,4 @@
-//! From what was typed to what it means: requests with every default filled in, or an error.
+//! Resolves arguments to requests with every default filled in, or to an error.
 
 use std::{
     fs::File,
@@ -34,12 +34,12 @@ use crate::picture::{
 use crate::sampling::{SchedulerKind, geometry::Geometry};
 use crate::wire::spec::MAX_TEXT;
 
-/// `-`: standard input or output.
+/// Whether a path is `-`: standard input or output.
 pub(crate) fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Reads the picture of a command; what it had to be told is shown.
+/// Reads the input picture, and shows notes about it.
 ///
 /// # Errors
 /// [`CliError::Picture`].
@@ -51,7 +51,7 @@ pub(crate) fn read_picture(path: &Path, screen: &mut Screen) -> Result<Decoded, 
     Ok(decoded)
 }
 
-/// Reads the picture of a command, and the file's own bytes.
+/// Reads the input picture, with its file's bytes.
 ///
 /// # Errors
 /// [`CliError::Picture`].
@@ -73,10 +73,10 @@ pub(crate) fn read_picture_file(path: &Path) -> Result<(Vec<u8>, Decoded), CliEr
     Ok((bytes, decoded))
 }
 
-/// The request of a command, all but what only one of them has.
+/// The parts of a request that commands have in common.
 ///
 /// # Errors
-/// [`CliError::OutOfRange`] or [`CliError::Usage`] names the value.
+/// [`CliError::OutOfRange`] or [`CliError::Usage`], naming the value.
 pub(crate) fn request(
     instruction: &str,
     picture: &Decoded,
@@ -101,10 +101,10 @@ pub(crate) fn request(
     })
 }
 
-/// Refuses an instruction that says nothing.
+/// Refuses an instruction without words.
 ///
 /// # Errors
-/// [`CliError::Usage`] with the remedy.
+/// [`CliError::Usage`], with the remedy.
 pub(crate) fn check_instruction(instruction: &str) -> Result<(), CliError> {
     match wording::fault(instruction) {
         Some(fault) => Err(CliError::Usage(format!("the instruction {fault}"))),
@@ -112,10 +112,11 @@ pub(crate) fn check_instruction(instruction: &str) -> Result<(), CliError> {
     }
 }
 
-/// Refuses an instruction that says nothing, and texts that are longer than a server takes, so that they fit into a record.
+/// Refuses an instruction without words, and texts beyond the server's limits, which also ensure that they fit into a
+/// record.
 ///
 /// # Errors
-/// [`CliError::Usage`] names the text.
+/// [`CliError::Usage`], naming the text.
 pub(crate) fn check_texts(
     instruction: &str,
     localization: &LocalizationArgs,
@@ -137,7 +138,7 @@ pub(crate) fn check_texts(
     Ok(())
 }
 
-/// Shows what the model will not read of a request's texts.
+/// Shows warnings about parts of the texts that the model will not read.
 pub(crate) fn show_text_notes(request: &EditRequest, screen: &mut Screen) {
     let object = request.object.as_deref();
     for note in wording::notes(&request.instruction, object, &request.negative_prompt) {
@@ -145,10 +146,10 @@ pub(crate) fn show_text_notes(request: &EditRequest, screen: &mut Screen) {
     }
 }
 
-/// The settings: the preset's or the model's, over them what was typed.
+/// Settings of the preset or the model, overridden by flags.
 ///
 /// # Errors
-/// [`CliError::OutOfRange`] names the value.
+/// [`CliError::OutOfRange`], naming the value.
 pub(crate) fn settings(
     recommended: EditSettings,
     sampling: &SamplingArgs,
@@ -182,10 +183,10 @@ pub(crate) fn settings(
     Ok(settings)
 }
 
-/// Refuses a size to work at that is larger than allowed.
+/// Refuses a working size above the limit.
 ///
 /// # Errors
-/// [`CliError::Usage`] with the remedy.
+/// [`CliError::Usage`], with the remedy.
 pub(crate) fn check_work_size(
     image: Size,
     resize: Resize,
@@ -203,10 +204,10 @@ pub(crate) fn check_work_size(
     Ok(())
 }
 
-/// Refuses clusters that no localization of the request can have, before it is made.
+/// Refuses cluster numbers that the localization can't have, before it is made.
 ///
 /// # Errors
-/// [`CliError::Usage`] names the cluster.
+/// [`CliError::Usage`], naming the cluster.
 pub(crate) fn check_clusters(request: &EditRequest) -> Result<(), CliError> {
     let k = request.settings.clusters.get();
     match request.mask.clusters.iter().find(|&&id| id == 0 || u32::from(id) > k) {
@@ -217,10 +218,10 @@ pub(crate) fn check_clusters(request: &EditRequest) -> Result<(), CliError> {
     }
 }
 
-/// Refuses a mask that is to be found by a method that finds none.
+/// Refuses a method that finds no mask, if none is given.
 ///
 /// # Errors
-/// [`CliError::Usage`] says what to give instead.
+/// [`CliError::Usage`], with the alternatives.
 pub(crate) fn check_finds(method: MethodKind, mask: &MaskChoice) -> Result<(), CliError> {
     if method == MethodKind::InstructPix2Pix && mask.is_of_found() {
         return Err(CliError::Usage(
@@ -232,10 +233,10 @@ pub(crate) fn check_finds(method: MethodKind, mask: &MaskChoice) -> Result<(), C
     Ok(())
 }
 
-/// The mask, as far as the caller decides it.
+/// The caller's choice of the mask.
 ///
 /// # Errors
-/// [`CliError::Picture`] if a mask can't be read or does not fit the picture.
+/// [`CliError::Picture`] if a mask can't be read or doesn't match the picture's size.
 pub(crate) fn mask(
     args: &MaskArgs,
     image: Size,
@@ -278,10 +279,10 @@ pub(crate) fn mask(
     })
 }
 
-/// The type of the output: as typed, else by the name's ending, else PNG.
+/// Format of the output: by flag, else by the file's ending, else PNG.
 ///
 /// # Errors
-/// [`CliError::Output`] names the ending; [`CliError::OutOfRange`] the quality.
+/// [`CliError::Output`], naming the ending; [`CliError::OutOfRange`], naming the quality.
 pub(crate) fn output_format(args: &EncodingArgs, output: &Path) -> Result<OutputFormat, CliError> {
     let format = match args.format {
         Some(format) => format.into(),
@@ -298,7 +299,7 @@ pub(crate) fn output_format(args: &EncodingArgs, output: &Path) -> Result<Output
         .map_err(|error: PictureError| CliError::Usage(error.to_string()))
 }
 
-/// The output beside the input: `bee.jpg` becomes `bee.edited.png`.
+/// Default output path beside the input: `bee.jpg` becomes `bee.edited.png`.
 pub(crate) fn default_output(image: &Path, kind: &str, extension: &str) -> PathBuf {
     if is_dash(image) {
         return PathBuf::from("-");
@@ -308,7 +309,7 @@ pub(crate) fn default_output(image: &Path, kind: &str, extension: &str) -> PathB
     image.with_file_name(name)
 }
 
-/// The output of variant `index` of `count`: `out.png` becomes `out-2.png`.
+/// Output path of variant `index` of `count`: `out.png` becomes `out-2.png`.
 pub(crate) fn variant_output(output: &Path, index: u32, count: u32) -> PathBuf {
     if count == 1 {
         return output.to_owned();

@@ -1,4 +1,4 @@
-//! `--localization FILE`: a pass 1 that was made before, read and checked against the edit that takes it.
+//! `--localization FILE`: reads a saved result of pass 1, and checks it against the edit.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -15,10 +15,10 @@ use crate::wire::{
     localization_json::{LocalizationJsonError, MAX_BYTES, SavedLocalization},
 };
 
-/// Reads a saved pass 1, and refuses one of another picture or about another object; another wording is warned of.
+/// Reads a saved localization, and refuses one of another picture or another object; another wording is a warning.
 ///
 /// # Errors
-/// [`CliError::Localization`] names the file.
+/// [`CliError::Localization`], naming the file.
 pub(crate) fn read(
     path: &Path,
     picture: &Decoded,
@@ -29,7 +29,7 @@ pub(crate) fn read(
     let mut text = String::new();
     let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
     let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
-    // A text that is cut may end within a character.
+    // A truncated text may end within a character.
     if text.len() as u64 > MAX_BYTES || read.as_ref().is_ok_and(|&it| it as u64 > MAX_BYTES) {
         return Err(refuse(LocalizationJsonError::TooLong.to_string()));
     }
@@ -65,10 +65,10 @@ pub(crate) fn read(
     Ok(saved)
 }
 
-/// Refuses a pass 1 of another model.
+/// Refuses a localization made by another model.
 ///
 /// # Errors
-/// [`CliError::Localization`] names the file.
+/// [`CliError::Localization`], naming the file.
 pub(crate) fn check_model(
     path: &Path,
     saved: &SavedLocalization,

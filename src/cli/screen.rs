@@ -1,4 +1,4 @@
-//! What a person sees while a command runs: bars on a terminal, plain lines elsewhere, JSON lines if asked.
+//! Terminal output of commands: progress bars on a terminal, plain lines elsewhere, JSON lines with `--json`.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -13,33 +13,33 @@ use crate::cli::{error::CliError, printable::printable, shown::Shown};
 use crate::edit::event::{InstructionParsed, Pass, StepReport};
 use crate::wire::event_json;
 
-/// How often a bar that nothing moves is drawn.
+/// Redraw interval of a bar without progress.
 const CLOCK: Duration = Duration::from_millis(500);
 
-/// Where lines go.
+/// Output stream of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// Standard output.
     Out,
-    /// Standard error, where standard output holds a picture.
+    /// Standard error, if a picture goes to standard output.
     Err,
 }
 
-/// What a person sees.
+/// Output of a command.
 #[derive(Debug)]
 pub(crate) struct Screen {
     style: Style,
     results: Stream,
     bar: Option<(Task, ProgressBar)>,
-    /// The last place in a queue that was told of this wait.
+    /// The queue position last shown.
     place: u32,
     pass_started: Instant,
 }
 
-/// What a bar is of.
+/// What a bar shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Task {
-    /// A place in the queue: a line that changes, and goes when the wait is over.
+    /// A position in the queue, as a line that is removed when the wait ends.
     Wait,
     Pass(Pass),
     Edits,
@@ -53,9 +53,9 @@ enum Style {
 }
 
 impl Screen {
-    /// A screen; `results` says where paths and JSON go, notes and progress always go to standard error.
+    /// A screen; `results` is the stream of paths and JSON. Notes and progress always go to standard error.
     pub(crate) fn new(json: bool, results: Stream) -> Self {
-        // A dumb terminal can't go back to a line.
+        // A dumb terminal can't redraw a line.
         let has_bars =
             io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|it| it != "dumb");
         let style = match (json, has_bars) {
@@ -66,7 +66,7 @@ impl Screen {
         Self { style, results, bar: None, place: 0, pass_started: Instant::now() }
     }
 
-    /// Columns of the terminal that results go to, if they go to one.
+    /// Columns of the terminal that results go to; `None` without one.
     pub(crate) fn columns(&self) -> Option<usize> {
         let size = match self.results {
             Stream::Out => tcgetwinsize(io::stdout()),
@@ -124,7 +124,7 @@ impl Screen {
         }
     }
 
-    /// Something to know that is no error, from elsewhere than the edit.
+    /// Shows a warning that is not an event of the edit.
     pub(crate) fn warning(&mut self, reason: &str, message: &str) {
         match self.style {
             Style::Json => self.json(&event_json::warning_line(reason, message)),
@@ -132,7 +132,7 @@ impl Screen {
         }
     }
 
-    /// A fact, such as the seed: a line for people, a key for programs.
+    /// Shows a fact, such as the seed: a line of text, or a key in JSON.
     pub(crate) fn fact(&mut self, key: &str, value: &Value) {
         match self.style {
             Style::Json => self.json(&json!({ key: value })),
@@ -143,32 +143,32 @@ impl Screen {
         }
     }
 
-    /// So many edits begin.
+    /// Begins the progress of several edits.
     pub(crate) fn edits(&mut self, of: usize) {
         if self.style == Style::Bars {
             self.progress(Task::Edits, 0, of, "");
         }
     }
 
-    /// An edit of many is done; `value` is what programs are told of it.
+    /// Shows that one of several edits is done; `value` is its JSON output.
     pub(crate) fn edited(&mut self, done: usize, of: usize, what: &str, value: &Value) {
         match self.style {
             Style::Json => self.json(value),
-            // Twenty lines are enough for a log.
+            // At most twenty lines in a log.
             Style::Lines if done * 20 / of == (done - 1) * 20 / of => {}
             Style::Lines => self.line(&format!("{done} of {of}: {what}")),
             Style::Bars => self.progress(Task::Edits, done, of, what),
         }
     }
 
-    /// A value among the results, for programs.
+    /// Prints a result as JSON, only with `--json`.
     pub(crate) fn record(&mut self, value: &Value) {
         if self.style == Style::Json {
             self.json(value);
         }
     }
 
-    /// A text among the results, for people.
+    /// Prints a result as text, only without `--json`.
     pub(crate) fn text(&mut self, text: &str) {
         if self.style != Style::Json {
             for line in text.trim_end().split('\n') {
@@ -177,7 +177,7 @@ impl Screen {
         }
     }
 
-    /// A file that was written: its path is the command's result.
+    /// Reports a written file, the command's result.
     pub(crate) fn written(&mut self, what: &str, path: &std::path::Path) {
         self.end_bar();
         match self.style {
@@ -188,7 +188,7 @@ impl Screen {
         }
     }
 
-    /// Why the command failed, one line, on standard error.
+    /// Prints the command's error in one line on standard error.
     pub(crate) fn failed(&mut self, error: &CliError) {
         self.end_bar();
         let message = error.line();
@@ -211,7 +211,7 @@ impl Screen {
             Pass::Edit => "edit",
         };
         if self.style == Style::Lines {
-            // Ten lines a pass are enough for a log.
+            // At most ten lines per pass in a log.
             if report.step * 10 / report.of != (report.step - 1) * 10 / report.of {
                 let seconds = self.pass_started.elapsed().as_secs_f64();
                 self.line(&format!(
@@ -224,7 +224,7 @@ impl Screen {
         self.progress(Task::Pass(report.pass), report.step, report.of, name);
     }
 
-    /// A place in a queue; elsewhere than on a terminal, only one that was not told.
+    /// Shows a queue position; without a terminal only if it has changed.
     fn wait(&mut self, position: u32, length: u32) {
         let text = format!("waiting: {position} of {length} in the server's queue");
         match self.style {
@@ -235,13 +235,13 @@ impl Screen {
         self.place = position;
     }
 
-    /// Moves the bar of a task, in place of that of any other; it ends when the task is done.
+    /// Shows the progress of a task, replacing any other bar; the bar ends when the task is done.
     fn progress(&mut self, task: Task, done: usize, of: usize, message: &str) {
         if self.bar.as_ref().is_none_or(|(shown, _)| *shown != task) {
             self.end_bar();
             let bar = ProgressBar::new(of as u64);
             if task == Task::Edits {
-                // An edit may take minutes; its clock goes on.
+                // An edit may take minutes; the elapsed time keeps moving.
                 bar.enable_steady_tick(CLOCK);
             }
             self.bar = Some((task, bar));
@@ -249,7 +249,7 @@ impl Screen {
         let Some((_, bar)) = &self.bar else { return };
         bar.set_message(printable(message).into_owned());
         bar.set_position(done as u64);
-        // Nobody can tell how long it takes before a part of it is done.
+        // Without any progress the remaining time is unknown.
         bar.set_style(if done == 0 { task.at_rest() } else { task.under_way() });
         bar.tick();
         if done == of {
@@ -264,7 +264,7 @@ impl Screen {
         }
     }
 
-    /// Leaves the bar as it is; what follows begins on the next line.
+    /// Leaves the bar as it is, and continues on the next line.
     fn end_bar(&mut self) {
         match self.bar.take() {
             Some((Task::Wait, bar)) => bar.finish_and_clear(),
@@ -281,12 +281,12 @@ impl Screen {
         self.result_line(&value.to_string());
     }
 
-    /// A line among the results, for people.
+    /// Prints a line of text among the results.
     fn result(&mut self, line: &str) {
         self.result_line(&printable(line));
     }
 
-    /// A line among the results. A closed pipe is no reason to fail: the files are what counts.
+    /// Prints a line among the results. A closed pipe is not an error, since the files matter more.
     fn result_line(&mut self, line: &str) {
         let results = self.results;
         self.aside(|| match results {
@@ -295,7 +295,7 @@ impl Screen {
         });
     }
 
-    /// A line for people.
+    /// Prints a line of text on standard error.
     fn line(&mut self, line: &str) {
         let line = printable(line);
         self.aside(|| writeln!(io::stderr().lock(), "{line}"));
@@ -334,7 +334,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is well-formed")
 }
 
-/// The event for programs; previews are files, not lines.
+/// The event as JSON; `None` for previews, which are only written as files.
 fn json_line(event: &Shown) -> Option<Value> {
     Some(match event {
         Shown::Parsed(parsed) => event_json::instruction(parsed),

@@ -1,4 +1,4 @@
-//! `retouch serve`: joins model, jobs and server, and ends them in order.
+//! `retouch serve`: starts model, job store and server, and shuts them down in order.
 
 use std::{
     process::ExitCode,
@@ -41,21 +41,21 @@ use crate::server::{
 };
 use crate::serving::editor_runner::EditorRunner;
 
-/// Starts of a job that don't reach its next checkpoint before it fails.
+/// Most lost starts of a job without reaching its next checkpoint, before it fails.
 const MAX_ATTEMPTS: u32 = 3;
-/// Most pixels that the model works at.
+/// Largest working size, in pixels.
 const MAX_WORK_PIXELS: u64 = 1 << 20;
-/// How long streams may take to end once they are told to.
+/// Time that streams have to end at shutdown.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// The exit code of a server whose device is lost: whoever started it should start it again.
+/// Exit code after the loss of a device: a supervisor should restart the server.
 const DEVICE_LOST: u8 = 70;
-/// The exit code of a second request to end, as of a signal 15.
+/// Exit code after a second SIGTERM or Ctrl-C: 128 + 15.
 const AT_ONCE: i32 = 143;
 
-/// Runs the command, until it is told to end.
+/// Runs the server until it is told to stop.
 ///
 /// # Errors
-/// [`CliError`] says why it could not start.
+/// [`CliError`] if the server can't start.
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let config = serve_config::config(args)?;
     if args.print_config {
@@ -66,13 +66,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::Serve(error.to_string()))?;
     let outcome = runtime.block_on(serve(&config));
-    // What still waits for a silent peer or a slow disk is not waited for.
+    // Doesn't wait for silent clients or a slow disk.
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
 }
 
 async fn serve(config: &Config) -> Result<ExitCode, CliError> {
-    // 1. What can be refused before a model is loaded.
+    // 1. Checks that need no model.
     let telemetry = telemetry::start(&config.log, &config.otlp).map_err(serve_error)?;
     let keys = Arc::new(Keys::open(config.auth.keys_file.as_deref()).map_err(serve_error)?);
     let shares = shares(&config.server)?;
@@ -93,12 +93,12 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     let listen = listener.local_addr().map_err(serve_error)?;
     let mut end = End::listen()?;
 
-    // 2. The model, on its thread; a copy on each device.
+    // 2. Load the model on its own threads, one copy per device.
     let (lost, mut model_ended) = tokio::sync::oneshot::channel();
     let model_thread = model_thread(config, devices, Arc::clone(&store), lost)?;
     let clock = tokio::spawn(clock::run(Arc::clone(&store)));
 
-    // 3. The port. It answers health and reflection while the model loads.
+    // 3. Open the port. It answers health and reflection while the model loads.
     let admission = Arc::new(QueueAdmission(Arc::clone(&store)));
     let routes = router::routes(&store, config.server.max_request_bytes as usize).await;
     let gate = GateLayer::new(config, keys, admission);
@@ -111,7 +111,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     let kind = if config.tls.cert.is_some() { "https" } else { "http" };
     tracing::info!(%listen, ops = %ops_at, "listening on {kind}://{listen}, ops on http://{ops_at}");
 
-    // 4. The end.
+    // 4. Wait for the end, and shut down.
     let code = tokio::select! {
         () = end.wait() => None,
         ended = &mut model_ended => Some(ended),
@@ -131,7 +131,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     tokio::time::sleep(LAST_WORDS).await;
     drop(stop);
     clock.abort();
-    // A silent peer keeps its connection, and must not keep the server.
+    // A silent client keeps its connection open, and must not hold up the shutdown.
     serving.abort();
     let waited = tokio::task::spawn_blocking(move || model_thread.join());
     if tokio::time::timeout(Duration::from_secs(10), waited).await.is_err() {
@@ -142,12 +142,12 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     Ok(code)
 }
 
-/// How a port treats its connections.
+/// Limits on connections of a port.
 fn terms(limits: ConnectionLimits, age: Option<Duration>) -> Terms {
     Terms { connections: Connections::new(limits), header_timeout: HEADER_TIMEOUT, age }
 }
 
-/// The connections that each port may have.
+/// Connection limits of each port.
 fn shares(server: &config::Server) -> Result<Shares, CliError> {
     let files = open_files::raise();
     let wanted = server.max_connections;
@@ -164,13 +164,13 @@ fn shares(server: &config::Server) -> Result<Shares, CliError> {
     Ok(shares)
 }
 
-/// How the model's thread ended early.
+/// Why the model's threads ended early.
 enum Ended {
     NotLoaded(CliError),
     Lost,
 }
 
-/// The devices that are meant, by name.
+/// Names of the configured devices.
 fn devices(devices: &Devices) -> Result<Vec<String>, CliError> {
     match devices {
         Devices::Cpu => Ok(vec!["cpu".to_owned()]),
@@ -207,12 +207,12 @@ fn open(config: &Config, devices: u32) -> Result<Arc<Store>, CliError> {
     Store::open(journal, limits).map_err(serve_error)
 }
 
-/// What of an artifact fits into the budget of bodies, beside what its upload adds to it.
+/// Largest artifact whose upload fits into the memory budget of request bodies, with its overhead.
 fn largest_artifact(budget: u64) -> u64 {
     InputLimits::default().bytes.min(budget - budget / 32)
 }
 
-/// Loads the model onto each device, warms it up, and runs jobs on it; all on threads of their own.
+/// Loads the model onto each device, warms it up and runs jobs on it, all on threads of their own.
 fn model_thread(
     config: &Config,
     devices: Vec<String>,
@@ -238,7 +238,7 @@ fn model_thread(
         let warm = |device| warm(&args(device), jobs, &localizations);
         let mut runners = match devices.into_iter().map(warm).collect::<Result<Vec<_>, _>>() {
             Ok(runners) => runners,
-            // Nobody to tell means that the server is ending.
+            // Sending fails only while the server is shutting down.
             Err(error) => return drop(ended.send(Ended::NotLoaded(error))),
         };
         for runner in runners.iter().flatten() {
@@ -253,9 +253,9 @@ fn model_thread(
             let first = ended.lock().unwrap_or_else(PoisonError::into_inner).take();
             match (end, first) {
                 (WorkerEnd::DeviceLost, Some(ended)) => drop(ended.send(Ended::Lost)),
-                // By the queue, which the server closed.
+                // Ended by the queue, which the server closed.
                 (WorkerEnd::Closed, Some(ended)) => std::mem::forget(ended),
-                // Another worker was first.
+                // Another worker has reported already.
                 (_, None) => {}
             }
         };
@@ -274,7 +274,7 @@ fn model_thread(
     thread.map_err(serve_error)
 }
 
-/// A runner for each job that may run at once on a device, over one model that is warm.
+/// Runners for the jobs that run at once on a device, sharing one warmed-up model.
 fn warm(
     args: &ModelArgs,
     jobs: usize,
@@ -308,7 +308,7 @@ fn warm(
     Ok(runners)
 }
 
-/// Waits until no job runs, the time is up, or another request to end comes.
+/// Waits until no job runs, the timeout passes, or a second signal arrives.
 async fn drain(store: &Store, timeout: Duration, end: &mut End) {
     let idle = async {
         while store.running() > 0 {
@@ -320,12 +320,12 @@ async fn drain(store: &Store, timeout: Duration, end: &mut End) {
         () = tokio::time::sleep(timeout) => {
             tracing::warn!("the time to drain is up; running jobs go back to their checkpoint");
         }
-        // Not through libtorch's own end, which must not run while a step does.
+        // Without exit handlers: libtorch's must not run during a denoising step.
         () = end.wait() => signal_hook::low_level::exit(AT_ONCE),
     }
 }
 
-/// Requests to end: SIGTERM and Ctrl-C, unless the process was started to ignore them.
+/// Signals that stop the server: SIGTERM and Ctrl-C, unless the process was started with them ignored.
 struct End {
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
@@ -351,7 +351,7 @@ impl End {
     }
 }
 
-/// Waits for a request of one kind, for ever where it is ignored.
+/// Waits for a signal; forever if it is ignored.
 async fn heard(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
@@ -359,7 +359,7 @@ async fn heard(signal: &mut Option<Signal>) {
     }
 }
 
-/// Why the server can't start, with its causes.
+/// The error of a failed start, with its causes.
 fn serve_error(error: impl std::error::Error) -> CliError {
     CliError::Serve(error::in_one_line(&error))
 }

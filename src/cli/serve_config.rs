@@ -1,4 +1,4 @@
-//! The configuration of `retouch serve`: defaults, then a file, then the environment, then flags.
+//! Configuration of `retouch serve`, in increasing precedence: defaults, file, environment variables, flags.
 
 use std::path::PathBuf;
 
@@ -14,9 +14,9 @@ use figment::{
 use crate::cli::error::CliError;
 use crate::server::{address::masked, config::Config};
 
-/// Environment variables of the configuration, as in `RETOUCH__SERVER__LISTEN`.
+/// Prefix of environment variables, as in `RETOUCH__SERVER__LISTEN`.
 const PREFIX: &str = "RETOUCH__";
-/// Keys whose values are text even where they look like numbers.
+/// Keys whose values are strings even if they look like numbers.
 const TEXTS: [&str; 11] = [
     "server.listen",
     "server.ops_listen",
@@ -92,10 +92,10 @@ pub(crate) struct ServeArgs {
     pub(crate) print_config: bool,
 }
 
-/// The configuration that is meant.
+/// Loads the configuration from all sources.
 ///
 /// # Errors
-/// [`CliError::Usage`] names the key that is wrong, and where it came from.
+/// [`CliError::Usage`], naming the invalid key and its source.
 pub(crate) fn config(args: &ServeArgs) -> Result<Config, CliError> {
     let mut figment = Figment::from(Serialized::defaults(Config::default()));
     if let Some(path) = &args.config {
@@ -116,12 +116,12 @@ pub(crate) fn config(args: &ServeArgs) -> Result<Config, CliError> {
     Ok(config)
 }
 
-/// The data folder of a server that is given none.
+/// Default data folder.
 pub(crate) fn data_folder() -> Option<PathBuf> {
     Some(ProjectDirs::from("", "", "retouch")?.data_local_dir().join("serve"))
 }
 
-/// The environment, in which a path of digits is a path, and a variable that is set to nothing is not set.
+/// Environment variables; string keys keep values that look like numbers, and empty variables count as unset.
 struct Environment(Env);
 
 impl Provider for Environment {
@@ -150,7 +150,7 @@ impl Provider for Environment {
     }
 }
 
-/// The keys that flags set.
+/// Keys set by flags.
 fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
     let path = |it: &Option<PathBuf>| it.as_ref().map(|it| Value::from(it.display().to_string()));
     let text = |it: &Option<String>| it.as_ref().map(|it| Value::from(it.clone()));
@@ -176,7 +176,7 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
     all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
-/// What is wrong, with the key and where it came from, in one line.
+/// The error in one line, with the key and its source.
 fn said(error: &figment::Error) -> String {
     let first = error.clone().into_iter().next();
     let Some(first) = first else { return masked(&error.to_string()) };
@@ -190,10 +190,10 @@ fn said(error: &figment::Error) -> String {
     format!("{key}{}{origin}", masked(&first.kind.to_string()))
 }
 
-/// The configuration as a file would hold it.
+/// The configuration as TOML.
 ///
 /// # Errors
-/// [`CliError::Defect`], which no configuration gives.
+/// [`CliError::Defect`], which no configuration causes.
 pub(crate) fn printed(config: &Config) -> Result<String, CliError> {
     toml::to_string(config).map_err(|error| CliError::Defect(error.to_string()))
 }

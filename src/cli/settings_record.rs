@@ -1,4 +1,4 @@
-//! How a picture was made, as facts for the contact sheet.
+//! Facts about how a picture was made, for the contact sheet.
 
 use crate::cli::load::Loaded;
 use crate::drawing::Fact;
@@ -7,20 +7,20 @@ use crate::edit::{choices::MethodKind, request::EditRequest, settings::EditSetti
 /// How a picture was made.
 #[derive(Debug)]
 pub(crate) struct Made<'a> {
-    /// Of the noise.
+    /// Seed of the noise.
     pub(crate) seed: u64,
-    /// All filled in.
+    /// Settings, with every default filled in.
     pub(crate) settings: &'a EditSettings,
-    /// By which method.
+    /// Edit method.
     pub(crate) method: MethodKind,
     /// Name of the model.
     pub(crate) model: String,
-    /// Precision of its networks.
+    /// Number format of the weights.
     pub(crate) dtype: &'a str,
 }
 
 impl<'a> Made<'a> {
-    /// By a model that is loaded here.
+    /// Facts of an edit by a local model.
     pub(crate) fn here(request: &'a EditRequest, loaded: &'a Loaded) -> Self {
         let EditRequest { seed, settings, method, .. } = request;
         let (model, dtype) = (loaded.name(), loaded.dtype);
@@ -28,7 +28,7 @@ impl<'a> Made<'a> {
     }
 }
 
-/// All that is needed to make the picture again, for people and in short.
+/// Everything needed to repeat the edit, in short text.
 pub(crate) fn facts(made: &Made<'_>) -> Vec<Fact> {
     let settings = made.settings;
     let fact = |label: &str, value: &dyn std::fmt::Display| Fact::new(label, value.to_string());

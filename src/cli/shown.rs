@@ -1,4 +1,4 @@
-//! What is shown of an edit, wherever it runs: the events of the model here, or of a server, in one vocabulary.
+//! Events of an edit as shown to the user, the same for local edits and those on a server.
 
 use std::sync::Arc;
 
@@ -9,45 +9,45 @@ use crate::edit::{
     localization::Localization,
 };
 
-/// Something that happened to an edit.
+/// An event to be shown.
 #[derive(Debug, Clone)]
 pub(crate) enum Shown {
-    /// The instruction was understood.
+    /// The instruction was parsed.
     Parsed(InstructionParsed),
-    /// Something to know that is no error.
+    /// A warning.
     Warning {
-        /// Upper-snake code.
+        /// Reason in upper snake case.
         reason: String,
-        /// For people: one line.
+        /// Message for people, in one line.
         message: String,
     },
-    /// What the picture looks like after a step, from 1.
+    /// Preview after a denoising step, from 1.
     Preview(Pass, usize, Arc<RgbImage>),
-    /// A denoising step is done.
+    /// A denoising step has ended.
     Step(StepReport),
-    /// The first pass is over.
+    /// Pass 1 has ended.
     Localized(Arc<Localization>),
     /// The mask that the edit uses.
     Mask(ShownMask),
-    /// A place in a server's queue, from 1, and the queue's length.
+    /// Position in a server's queue, from 1, and the queue's length.
     Queue(u32, u32),
-    /// A server's job changed its state: the schema's name, and why.
+    /// A change of a server job's state: its name in the schema, and the reason.
     State(&'static str, String),
 }
 
 /// The mask that an edit uses.
 #[derive(Debug, Clone)]
 pub(crate) struct ShownMask {
-    /// At the size of the result, white = edit.
+    /// At the size of the result; white is edited.
     pub(crate) image: Arc<GrayImage>,
     /// Share of the picture, 0 to 1.
     pub(crate) area: f64,
-    /// The schema's name of where it came from.
+    /// Its source, by the schema's name.
     pub(crate) source: &'static str,
 }
 
 impl Shown {
-    /// An event of an edit that runs here; a step comes after its preview.
+    /// Converts an event of a local edit; a step comes after its preview.
     pub(crate) fn of(event: EditEvent) -> (Option<Self>, Self) {
         match event {
             EditEvent::InstructionParsed(parsed) => (None, Self::Parsed(parsed)),

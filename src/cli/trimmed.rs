@@ -1,4 +1,4 @@
-//! Items of a list that is typed with spaces behind its commas: `1, 3` is what `1,3` is.
+//! Parser for comma-separated values with spaces after the commas: `1, 3` equals `1,3`.
 
 use std::ffi::OsStr;
 
@@ -8,7 +8,7 @@ use clap::{
     error::Error,
 };
 
-/// Reads a value without the white space around it.
+/// Parses a value after trimming white space.
 #[derive(Debug, Clone)]
 pub(crate) struct Trimmed<P>(pub(crate) P);
 

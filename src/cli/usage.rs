@@ -1,4 +1,4 @@
-//! What is wrong with the arguments, in one line as every other error, with the remedy.
+//! Parsing of the arguments, with usage errors in one line like every other error.
 
 use std::{
     ffi::OsString,
@@ -17,10 +17,10 @@ use serde_json::json;
 use crate::cli::{args::Cli, printable::printable};
 use crate::jobs::fault::Reason;
 
-/// Reads the arguments and the environment; a variable that is set to nothing is not set.
+/// Parses the arguments and the environment; empty variables count as unset.
 ///
 /// # Errors
-/// What is wrong with them, or that help is wanted.
+/// clap's error, or its request to print help.
 pub(crate) fn parse() -> Result<Cli, clap::Error> {
     let matches = without_empty_variables(Cli::command()).try_get_matches()?;
     Cli::from_arg_matches(&matches)
@@ -38,11 +38,11 @@ fn without_empty_variables(command: Command) -> Command {
     command.mut_subcommands(without_empty_variables)
 }
 
-/// Prints help and version as clap has them, and what is wrong with an argument in one line: as JSON where that is asked for.
+/// Prints help and version as clap does, and a usage error in one line, as JSON if requested.
 pub(crate) fn print(error: &clap::Error) -> ExitCode {
     let code = ExitCode::from(error.exit_code() as u8);
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // A reader that closed the pipe has seen enough.
+        // A closed pipe is not an error.
         let _ = error.print();
         return code;
     }
@@ -54,7 +54,7 @@ pub(crate) fn print(error: &clap::Error) -> ExitCode {
     } else {
         format!("error: {}", printable(&message))
     };
-    // Standard error that can't be written leaves the exit code to say it.
+    // If standard error can't be written, the exit code still tells.
     let _ = writeln!(io::stderr(), "{line}");
     code
 }
@@ -74,12 +74,12 @@ fn message(error: &clap::Error, typed: &[OsString]) -> String {
     format!("{said}{}; see `retouch --help`", hint.or(similar).unwrap_or_default())
 }
 
-/// What was taken for an option, though it looks like the name of a file or an instruction.
+/// The argument taken for an option although it looks like a file name or an instruction.
 fn dashed(error: &clap::Error, typed: &[OsString]) -> Option<String> {
     let named = text_of(error, ContextKind::InvalidArg).unwrap_or_default();
     let is_meant = |it: &str| match error.kind() {
         ErrorKind::UnknownArgument => it.starts_with(&named),
-        // An option whose value seems to be the next option.
+        // An option whose value looks like the next option.
         ErrorKind::InvalidValue => {
             text_of(error, ContextKind::InvalidValue).is_some_and(|it| it.is_empty())
         }

@@ -1,4 +1,5 @@
-//! From what a caller asks to a job that waits: everything that can be refused is refused here, and what is accepted is kept.
+//! Admission of jobs: validates a create request, checks queue and tenant limits, and commits the accepted job to the
+//! journal.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,12 +30,12 @@ use crate::wire::{
     v1::{self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy},
 };
 
-/// Most characters of a request id.
+/// Longest request id, in characters.
 const MAX_REQUEST_ID: usize = 128;
-/// How long a job outlives its last stream unless the caller says otherwise, and at most.
+/// How long an attached job survives its last disconnected stream: default and maximum.
 const GRACE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 
-/// A place among a tenant's reviews, of a job that is being accepted.
+/// One of a tenant's reviews (jobs whose mask awaits a decision), reserved while a job is being accepted.
 struct Review<'a> {
     places: &'a DashMap<String, usize>,
     tenant: String,
@@ -56,22 +57,23 @@ impl Drop for Review<'_> {
     }
 }
 
-/// How a job is asked for.
+/// Whether a call stays attached to the job that it creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attachment {
-    /// By a call that waits for it: it may be cancelled when nobody waits any more.
+    /// The call waits for the job, which may be cancelled once no stream is attached any more.
     Waiting,
-    /// By a call that returns at once.
+    /// The call returns at once; the job runs without it.
     Detached,
 }
 
 impl Store {
-    /// Accepts a job, or finds the one that an earlier request of the same id made. It is durable when this returns.
+    /// Creates a job, or returns the one that an earlier request with the same id created (idempotent). The job is
+    /// durable when this returns.
     ///
-    /// Decodes pictures and writes files: not for a thread that others wait on.
+    /// Blocking: decodes pictures and writes files.
     ///
     /// # Errors
-    /// Everything that is wrong with the request, as the table in `docs/service.md` has it.
+    /// Invalid requests and exceeded limits; `docs/service.md` lists the reasons.
     pub fn create(
         &self,
         tenant: &str,
@@ -83,7 +85,7 @@ impl Store {
         check_request_id(&request_id)?;
         let grace = grace(disconnect_grace)?;
 
-        // 1. The same request again? It is answered whatever the queue, the disk and the model say.
+        // 1. A repeated request id is answered whatever the state of the queue, the disk and the model.
         let images = self.images(tenant, &asked)?;
         let as_asked = digest(&asked, &images);
         let claim = match self.claim(tenant, &request_id) {
@@ -94,11 +96,11 @@ impl Store {
         let inputs = self.inputs(tenant, &spec)?;
         let _places = self.admit(tenant, spec.mask_policy(), &inputs)?;
 
-        // 2. What the pictures hold.
+        // 2. Decode and check the pictures.
         let checked = self.check_pictures(tenant, &mut spec, inputs)?;
         let (localization, warned) = self.reused(tenant, &spec, &checked.image_sha256)?;
 
-        // 3. A record.
+        // 3. Build the record.
         let texts = spec::text_notes(&spec).into_iter();
         let text_warnings = texts.map(|message| v1::Warning {
             reason: WarningReason::TextCleaned.code().to_owned(),
@@ -128,7 +130,7 @@ impl Store {
         let warnings = checked.notes.iter().map(warning).chain(text_warnings).chain(warned);
         draft.accept(warnings.collect());
 
-        // 4. Kept.
+        // 4. Commit it.
         let span = tracing::info_span!("job", id = %id);
         let job = Arc::new(Job::new(id, record, span));
         self.change(&job, |empty| {
@@ -146,7 +148,7 @@ impl Store {
         Ok(job)
     }
 
-    /// Checks a request as [`Store::create`] does and keeps nothing of it.
+    /// Validates a request as [`Store::create`] does, and stores nothing.
     ///
     /// # Errors
     /// As [`Store::create`].
@@ -159,13 +161,14 @@ impl Store {
         self.admit(tenant, spec.mask_policy(), &inputs)?;
         let checked = self.check_pictures(tenant, &mut spec, inputs)?;
         self.reused(tenant, &spec, &checked.image_sha256)?;
-        // Files were named and not stored, so the spec keeps no images.
+        // The images got names without being stored, so the spec leaves them out.
         spec.image = None;
         spec.mask = None;
         Ok(EditJob { spec: Some(spec), request_id: request.request_id, ..EditJob::default() })
     }
 
-    /// Whether a new job of a tenant may wait; what can be told before a request's body is read.
+    /// Checks the limits on a tenant's new job that need no request body: draining, model loaded, queue length, tenant
+    /// quota.
     ///
     /// # Errors
     /// [`Reason::Draining`], [`Reason::ModelLoading`], [`Reason::QueueFull`], [`Reason::TenantQuota`].
@@ -188,7 +191,8 @@ impl Store {
         fault.with("queue_length", &self.queue.len()).retry_after(self.wait())
     }
 
-    /// Keeps a place in the queue, and one among the reviews, if the tenant may have them and the disk has room.
+    /// Reserves a place in the queue, and a review if the job needs one, within the tenant's limits and the free disk
+    /// space.
     fn admit(
         &self,
         tenant: &str,
@@ -203,7 +207,7 @@ impl Store {
         Ok((self.queue.reserve(tenant).map_err(|full| self.full(full))?, review))
     }
 
-    /// Keeps a place among a tenant's jobs whose mask is to be decided, now or once it is found.
+    /// Reserves one of a tenant's reviews: jobs whose mask awaits a decision, now or after pass 1.
     fn reserve_review(&self, tenant: &str) -> Result<Review<'_>, Fault> {
         let review = Review::new(&self.reviews, tenant);
         let undecided = |it: &Arc<Job>| it.tenant == tenant && it.is_to_be_decided();
@@ -220,7 +224,7 @@ impl Store {
         Err(fault.retry_after(Duration::from_secs(30)))
     }
 
-    /// The localization of the job that is to be reused, and what there is to know of it.
+    /// The localization of the job named by `reuse_localization_of`, and a warning if it may not fit the spec.
     fn reused(
         &self,
         tenant: &str,
@@ -245,14 +249,14 @@ impl Store {
             return Err(fault("that job is on another image"));
         }
         let text = std::str::from_utf8(&record.localization).unwrap_or_default();
-        // What can't be read, the pass that reads it will say.
+        // A localization that can't be parsed is reported by the pass that reads it.
         let Ok(saved) = SavedLocalization::from_json(text) else {
             return Ok((record.localization, None));
         };
         if self.model().is_some_and(|it| it.digest != saved.model_digest) {
             return Err(fault("that job's localization was made with another model"));
         }
-        // A mask of boxes and pictures alone asks nothing of it.
+        // A mask of boxes and pictures alone doesn't use the localization.
         let is_used = spec.mask.as_ref().is_none_or(|it| it.clusters.is_some());
         let warned = is_used.then(|| about(&saved, spec)).transpose();
         let other = |error| fault(&format!("{error}; if that is meant, name it in `spec.object`"));
@@ -261,7 +265,7 @@ impl Store {
     }
 }
 
-/// Checks that a kept localization is about the object of a spec.
+/// Checks that a stored localization is of the object that a spec names.
 fn about(saved: &SavedLocalization, spec: &EditSpec) -> Result<Option<v1::Warning>, EditError> {
     let object = (!spec.object.is_empty()).then_some(spec.object.as_str());
     let meant = Meant {

@@ -1,4 +1,4 @@
-//! Files of jobs and of callers: named, owned, pinned by the jobs that refer to them.
+//! Artifacts: files of jobs and uploads, each owned by a tenant and reference-counted by the jobs that use it.
 
 use std::{
     collections::HashSet,
@@ -15,19 +15,19 @@ use crate::jobs::fault::{Fault, Reason};
 use crate::journal::{self, Commit, Journal, error::JournalError};
 use crate::wire::{journal::v1::ArtifactRecord, pictures::PictureFile, v1};
 
-/// Bytes that are read at once of a file that is not kept in memory.
+/// Bytes read at once when a file is checked without being held in memory.
 const PIECE: usize = 1 << 20;
 
-/// All artifacts.
+/// Index of all artifacts, in memory; their files are in the journal's folder.
 #[derive(Debug)]
 pub struct Artifacts {
     journal: Arc<Journal>,
     known: DashMap<Uuid, Known>,
-    /// Tenants and types, which many share.
+    /// Interned tenant names and MIME types.
     texts: Mutex<HashSet<Arc<str>>>,
 }
 
-/// What is remembered of an artifact, of which there may be a hundred thousand.
+/// What is held in memory per artifact; kept small, since there may be a hundred thousand.
 #[derive(Debug)]
 struct Known {
     tenant: Arc<str>,
@@ -36,9 +36,9 @@ struct Known {
     bytes: u64,
     sha256: [u8; 32],
     expire_time: Option<prost_types::Timestamp>,
-    /// Jobs that refer to it.
+    /// Number of jobs that refer to it.
     pins: u32,
-    /// Whether it is being deleted: it is as good as gone.
+    /// Whether it is being deleted; treated as absent.
     going: bool,
 }
 
@@ -56,19 +56,19 @@ impl Known {
         }
     }
 
-    /// Whether no job refers to it and its time is over.
+    /// Whether no job refers to it and its time to live has passed.
     fn is_stale(&self) -> bool {
         let until = self.expire_time.and_then(|it| SystemTime::try_from(it).ok());
         self.pins == 0 && until.is_none_or(|it| it <= SystemTime::now())
     }
 }
 
-/// A file that is to be stored under a name that is settled already.
+/// A file to be stored, with its resource name already assigned.
 #[derive(Debug, Clone)]
 pub struct NewFile {
-    /// As callers will see it.
+    /// The resource, as callers see it.
     pub artifact: v1::Artifact,
-    /// The file.
+    /// Its contents.
     pub bytes: Bytes,
 }
 
@@ -79,7 +79,7 @@ impl NewFile {
         Self::new(mime_type, (size.width, size.height), bytes.into())
     }
 
-    /// A file with a new name.
+    /// A file with a new resource name.
     pub fn new(mime_type: &str, (width, height): (u32, u32), bytes: Bytes) -> Self {
         let artifact = v1::Artifact {
             name: format!("artifacts/{}", Uuid::now_v7()),
@@ -94,7 +94,7 @@ impl NewFile {
         Self { artifact, bytes }
     }
 
-    /// The same, kept for a time even if no job refers to it.
+    /// The same with a time to live during which it is kept even if no job refers to it.
     #[must_use]
     pub fn kept_for(mut self, time: Duration) -> Self {
         self.artifact.expire_time = Some((SystemTime::now() + time).into());
@@ -107,7 +107,7 @@ impl NewFile {
 }
 
 impl Artifacts {
-    /// The artifacts of a journal, pinned by nobody yet.
+    /// Loads the index of a journal's artifacts, with no references counted yet.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -117,10 +117,10 @@ impl Artifacts {
         Ok(artifacts)
     }
 
-    /// Writes files; they count once a commit names the records that are returned.
+    /// Writes files; they count as stored once a commit names the returned records.
     ///
     /// # Errors
-    /// What the journal says; none of them is kept then.
+    /// Those of the journal; then none of the files is kept.
     pub fn store(&self, tenant: &str, files: &[NewFile]) -> Result<Vec<ArtifactRecord>, Fault> {
         let bytes: Vec<(Uuid, &[u8])> = files.iter().map(|it| (it.id(), &*it.bytes)).collect();
         self.journal.store_files(&bytes)?;
@@ -131,24 +131,24 @@ impl Artifacts {
         Ok(files.iter().map(record).collect())
     }
 
-    /// Drops files that no commit named.
+    /// Deletes files whose records were not committed.
     pub fn drop_files(&self, files: &[NewFile]) {
         for file in files {
             self.journal.drop_file(file.id());
         }
     }
 
-    /// Takes in the records of a commit: a job refers to each.
+    /// Adds committed records to the index, each with one reference.
     pub fn adopt(&self, records: &[ArtifactRecord]) {
         for record in records {
             self.know(record, 1);
         }
     }
 
-    /// Stores a caller's file.
+    /// Stores an uploaded file.
     ///
     /// # Errors
-    /// What the journal says.
+    /// Those of the journal.
     pub fn upload(&self, tenant: &str, file: &NewFile) -> Result<v1::Artifact, Fault> {
         self.journal.check_room(file.bytes.len() as u64)?;
         let records = self.store(tenant, std::slice::from_ref(file))?;
@@ -163,10 +163,10 @@ impl Artifacts {
         Ok(file.artifact.clone())
     }
 
-    /// A tenant's artifact.
+    /// A tenant's artifact by name.
     ///
     /// # Errors
-    /// [`Reason::ArtifactNotFound`], for another tenant's too.
+    /// [`Reason::ArtifactNotFound`], also for another tenant's artifact.
     pub fn get(&self, tenant: &str, name: &str) -> Result<v1::Artifact, Fault> {
         let found = id(name).and_then(|id| {
             let known = self.known.get(&id)?;
@@ -175,27 +175,28 @@ impl Artifacts {
         found.ok_or_else(|| Fault::no_artifact(name))
     }
 
-    /// Bytes of an artifact, from `offset`.
+    /// Up to `limit` bytes of an artifact, from byte `offset`.
     ///
     /// # Errors
-    /// [`Reason::ArtifactNotFound`]; [`Reason::ArtifactLost`] if its file is gone or cut short; what the journal says.
+    /// [`Reason::ArtifactNotFound`]; [`Reason::ArtifactLost`] if its file is missing or truncated; those of the
+    /// journal.
     pub fn read(&self, name: &str, offset: u64, limit: usize) -> Result<Bytes, Fault> {
         let id = id(name).ok_or_else(|| Fault::no_artifact(name))?;
         let read = self.journal.read_file(id, offset, limit);
         Ok(read.map_err(|error| Fault::of_file(name, error))?.into())
     }
 
-    /// All bytes of an artifact, which are what was stored.
+    /// All bytes of an artifact, verified against its SHA-256.
     ///
     /// # Errors
-    /// As [`Artifacts::read`]; [`Reason::ArtifactLost`] if they are others.
+    /// As [`Artifacts::read`]; [`Reason::ArtifactLost`] if the digest differs.
     pub fn read_all(&self, name: &str) -> Result<Bytes, Fault> {
         let bytes = self.read(name, 0, usize::MAX)?;
         self.check_hash(name, &Sha256::digest(&bytes))?;
         Ok(bytes)
     }
 
-    /// Whether an artifact's file is what was stored, read in pieces.
+    /// Verifies an artifact's file against its SHA-256, reading it piece by piece.
     ///
     /// # Errors
     /// As [`Artifacts::read_all`].
@@ -222,10 +223,10 @@ impl Artifacts {
         }
     }
 
-    /// Deletes a caller's artifact.
+    /// Deletes a tenant's artifact.
     ///
     /// # Errors
-    /// [`Reason::ArtifactPinned`] if a job refers to it, [`Reason::ArtifactNotFound`].
+    /// [`Reason::ArtifactPinned`] if a job refers to it, [`Reason::ArtifactNotFound`] if there is none.
     pub fn delete(&self, tenant: &str, name: &str) -> Result<(), Fault> {
         self.get(tenant, name)?;
         let id = id(name).ok_or_else(|| Fault::no_artifact(name))?;
@@ -241,16 +242,16 @@ impl Artifacts {
         Ok(self.forget(&[id])?)
     }
 
-    /// Counts a job that refers to an artifact; whether it is there.
+    /// Adds a job's reference to an artifact; returns false if there is no such artifact.
     pub fn pin(&self, name: &str) -> bool {
         let known = id(name).and_then(|id| self.known.get_mut(&id)).filter(|it| !it.going);
         known.map(|mut it| it.pins += 1).is_some()
     }
 
-    /// Counts a job that refers to all of these.
+    /// Adds a job's reference to all of these.
     ///
     /// # Errors
-    /// [`Reason::ArtifactNotFound`] if one is gone; then none is counted.
+    /// [`Reason::ArtifactNotFound`] if one is missing; then no reference is added.
     pub fn pin_all(&self, names: &[String]) -> Result<(), Fault> {
         for (index, name) in names.iter().enumerate() {
             if !self.pin(name) {
@@ -261,7 +262,7 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Counts a job less; what nobody keeps any more expires.
+    /// Drops a job's reference to each of these; without references they expire by their time to live.
     pub fn unpin(&self, names: &[String]) {
         for id in names.iter().filter_map(|it| id(it)) {
             if let Some(mut known) = self.known.get_mut(&id) {
@@ -270,7 +271,7 @@ impl Artifacts {
         }
     }
 
-    /// Counts a job less that is being deleted; returns those that go with it.
+    /// Drops the references of a job that is being deleted; returns the artifacts to be deleted with it.
     pub(super) fn part<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Uuid> {
         let part = |id: &Uuid| {
             let Some(mut known) = self.known.get_mut(id) else { return false };
@@ -282,7 +283,7 @@ impl Artifacts {
         names.filter_map(id).filter(part).collect()
     }
 
-    /// Takes [`Artifacts::part`] back.
+    /// Undoes [`Artifacts::part`].
     pub(super) fn pin_again<'a>(&self, names: impl Iterator<Item = &'a str>, going: &[Uuid]) {
         self.stay(going);
         for name in names {
@@ -290,14 +291,14 @@ impl Artifacts {
         }
     }
 
-    /// Takes note that the journal has deleted these.
+    /// Removes artifacts from the index after the journal has deleted them.
     pub(super) fn gone(&self, going: &[Uuid]) {
         for id in going {
             self.known.remove(id);
         }
     }
 
-    /// Deletes what nobody refers to and has had its time, and makes earlier deletes of files durable.
+    /// Deletes artifacts without references whose time to live has passed, and syncs earlier deletions.
     pub fn expire(&self) {
         let mut stale = Vec::new();
         for mut known in self.known.iter_mut().filter(|it| it.is_stale() && !it.going) {
@@ -310,7 +311,7 @@ impl Artifacts {
         }
     }
 
-    /// Bytes that a tenant's artifacts take.
+    /// Total bytes of a tenant's artifacts.
     pub fn bytes_of(&self, tenant: &str) -> u64 {
         self.known.iter().filter(|it| &*it.tenant == tenant).map(|it| it.bytes).sum()
     }
@@ -331,7 +332,7 @@ impl Artifacts {
         self.known.insert(id, known);
     }
 
-    /// A text, once in memory for all who have it.
+    /// Interns a text.
     fn shared(&self, text: &str) -> Arc<str> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = texts.get(text) {
@@ -342,7 +343,7 @@ impl Artifacts {
         shared
     }
 
-    /// Deletes artifacts that are marked as going.
+    /// Deletes artifacts that are marked as being deleted.
     fn forget(&self, going: &[Uuid]) -> Result<(), JournalError> {
         let forgotten = self.journal.remove(&[], going);
         match forgotten {

@@ -1,4 +1,5 @@
-//! What time does to jobs: reviews, waits and deadlines that end, streams that don't come back, jobs that have been kept long enough.
+//! Timeouts and expiry of jobs: review deadlines, queue timeouts, client deadlines, disconnect grace, and times to
+//! live.
 
 use std::{
     sync::Arc,
@@ -12,19 +13,19 @@ use crate::jobs::{
 };
 use crate::wire::v1::edit_job::State;
 
-/// How often jobs are looked at.
+/// Interval at which the timeouts of live jobs are checked.
 const TICK: Duration = Duration::from_millis(100);
-/// How often what is kept is looked at, in ticks.
+/// Interval at which expired jobs and artifacts are deleted, in ticks.
 const SWEEP: u32 = 100;
 
-/// Looks at the jobs until the store is dropped by everybody else.
+/// Runs the periodic checks until every other reference to the store is dropped.
 pub async fn run(store: Arc<Store>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for tick in 0u32.. {
         ticks.tick().await;
         let store = Arc::clone(&store);
-        // Changes wait for the disk.
+        // On a blocking thread: changes wait for the disk.
         let looked = tokio::task::spawn_blocking(move || {
             look(&store);
             if tick.is_multiple_of(SWEEP) {
@@ -37,7 +38,7 @@ pub async fn run(store: Arc<Store>) {
     }
 }
 
-/// Ends what is over by now.
+/// Ends every live job whose timeout has passed.
 pub fn look(store: &Store) {
     for job in store.live() {
         let Some(fault) = verdict(store, &job) else { continue };
@@ -57,7 +58,7 @@ pub fn look(store: &Store) {
     }
 }
 
-/// Why a job is over by now, if it is. Nobody waits in vain, nor stays away, while the model is not loaded.
+/// The timeout that a job has exceeded, if any. Time before the model was loaded doesn't count.
 fn verdict(store: &Store, job: &Job) -> Option<Fault> {
     let served = store.served();
     let record = job.read();
@@ -93,10 +94,10 @@ fn verdict(store: &Store, job: &Job) -> Option<Fault> {
     }
 }
 
-/// Most jobs that are removed in one commit, which holds up other writers.
+/// Most jobs deleted in one commit; a commit blocks other writers.
 const REMOVED: usize = 256;
 
-/// Removes what has been kept long enough.
+/// Deletes jobs and artifacts whose time to live has passed.
 pub fn sweep(store: &Store) {
     let now = SystemTime::now();
     let mut expired = store.all();

@@ -1,4 +1,4 @@
-//! `SubmitMask`, cancelling, and what else a caller may do to a job that is there.
+//! Changes that callers make to an existing job: `SubmitMask` and cancelling.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use crate::wire::{
     },
 };
 
-/// Most characters of the reason for a cancel.
+/// Longest reason for a cancellation, in characters.
 const MAX_REASON: usize = 1000;
 
 impl Store {
-    /// Takes a caller's decision on a job's mask; the first one that is committed wins.
+    /// Commits a caller's decision on a job's mask; of concurrent decisions the first one committed counts.
     ///
     /// # Errors
-    /// [`Reason::MaskNotProposed`], [`Reason::MaskAlreadyDecided`], [`Reason::MaskEtagMismatch`], [`Reason::JobTerminal`],
-    /// [`Reason::BadMask`], [`Reason::EmptyMask`], or what the fields say.
+    /// [`Reason::MaskNotProposed`], [`Reason::MaskAlreadyDecided`], [`Reason::MaskEtagMismatch`],
+    /// [`Reason::JobTerminal`], [`Reason::BadMask`], [`Reason::EmptyMask`], or violations of single fields.
     pub fn decide(&self, job: &Arc<Job>, decision: v1::MaskDecision) -> Result<v1::EditJob, Fault> {
         let faults = masks::check_decision(&decision);
         if !faults.is_empty() {
@@ -58,7 +58,7 @@ impl Store {
         Ok(job.view())
     }
 
-    /// The decision with the bytes of its mask under a name, and the file of that name if it is new.
+    /// The decision with its mask image replaced by an artifact's name, and the artifact's file if it is new.
     fn with_mask_kept(
         &self,
         job: &Job,
@@ -75,10 +75,10 @@ impl Store {
         Ok((decision, kept))
     }
 
-    /// Cancels a job; one that is cancelled already is returned as it is.
+    /// Cancels a job; cancelling a cancelled job returns it unchanged.
     ///
     /// # Errors
-    /// [`Reason::JobTerminal`] if it has ended otherwise, [`Reason::InvalidArgument`] for a reason that is too long.
+    /// [`Reason::JobTerminal`] if it has ended otherwise, [`Reason::InvalidArgument`] if the reason is too long.
     pub fn cancel(&self, job: &Job, reason: &str) -> Result<v1::EditJob, Fault> {
         let count = reason.chars().count();
         if count > MAX_REASON {
@@ -101,7 +101,7 @@ impl Store {
         Ok(job.view())
     }
 
-    /// Ends a job that has not ended, for a reason of the server's.
+    /// Ends a job that has not ended with a fault of the server's, such as a timeout.
     pub fn end(&self, job: &Job, fault: &Fault) {
         let ended = self.change(job, |draft| {
             draft.fail(fault);
@@ -114,7 +114,7 @@ impl Store {
 }
 
 impl Draft {
-    /// Takes a decision on the mask.
+    /// Records a decision on the mask.
     pub fn decide(&mut self, decision: v1::MaskDecision, source: MaskSource) {
         self.record.decision = Some(decision);
         self.record.mask_source = source as i32;
@@ -124,7 +124,7 @@ impl Draft {
         }
     }
 
-    /// Nobody decided in time.
+    /// Records that the review's deadline passed without a decision.
     pub fn review_timed_out(&mut self) {
         if self.state() != State::AwaitingMask {
             return;
@@ -143,7 +143,7 @@ impl Draft {
     }
 }
 
-/// Refuses a decision that does not fit the proposed mask, or needs one that is not proposed yet.
+/// Refuses a decision that doesn't fit the proposed mask, or that comes before a mask is proposed.
 fn check_against(
     proposed: Option<&v1::MaskProposed>,
     decision: &v1::MaskDecision,
@@ -171,7 +171,7 @@ fn check_against(
     }
 }
 
-/// Whether a decision is the one that was taken, sent again.
+/// Whether a decision repeats the one already recorded (a retry).
 fn is_repeated(taken: Option<&v1::MaskDecision>, decision: &v1::MaskDecision) -> bool {
     let id = &decision.request_id;
     !id.is_empty() && taken.is_some_and(|it| it.request_id == *id)

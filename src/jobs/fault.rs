@@ -1,4 +1,4 @@
-//! Why a job or a call on one ended badly: a reason that programs read, a message for people, and when to try again.
+//! Errors of jobs and calls: a reason for programs, a message for people, and a retry delay.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,10 +8,10 @@ use crate::wire::{
     v1,
 };
 
-/// Most fields of a request that are told to be wrong.
+/// Most field violations reported for one request.
 const MAX_FIELDS: usize = 8;
 
-/// The reasons, in upper snake case on the wire.
+/// Machine-readable reasons, in upper snake case on the wire (`google.rpc.ErrorInfo.reason`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is its message, see `Fault`; docs/service.md lists them")]
 pub enum Reason {
@@ -66,24 +66,24 @@ pub enum Code {
     DataLoss = 15,
 }
 
-/// Why something ended badly.
+/// An error of a job or a call.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct Fault {
-    /// For programs.
+    /// Machine-readable reason.
     pub reason: Reason,
-    /// For people.
+    /// Message for people.
     pub message: String,
-    /// More, by key.
+    /// Further values for programs, by key.
     pub metadata: BTreeMap<String, String>,
-    /// When to try again, if it helps.
+    /// Delay after which a retry may succeed; `None` if a retry doesn't help.
     pub retry_after: Option<Duration>,
-    /// Fields of the request with what is wrong with them.
+    /// Fields of the request that are invalid, with descriptions.
     pub fields: Vec<Violation>,
 }
 
 impl Reason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 32] = [
         Self::InvalidArgument,
         Self::BadImage,
@@ -119,7 +119,7 @@ impl Reason {
         Self::Internal,
     ];
 
-    /// The name on the wire.
+    /// Name on the wire, such as `QUEUE_FULL`.
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidArgument => "INVALID_ARGUMENT",
@@ -157,12 +157,12 @@ impl Reason {
         }
     }
 
-    /// The reason of a name.
+    /// The reason with this name on the wire.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
 
-    /// The code that goes with it.
+    /// The gRPC status code of the reason.
     pub fn code(self) -> Code {
         match self {
             Self::InvalidArgument
@@ -196,7 +196,7 @@ impl Reason {
 }
 
 impl Fault {
-    /// A fault with a message.
+    /// A fault with a reason and a message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
@@ -207,7 +207,7 @@ impl Fault {
         }
     }
 
-    /// A request with fields that can't be, of which the first are told.
+    /// A fault for a request with invalid fields; only the first few are reported.
     pub fn invalid(mut fields: Vec<Violation>) -> Self {
         let more = fields.len().saturating_sub(MAX_FIELDS);
         fields.truncate(MAX_FIELDS);
@@ -217,45 +217,45 @@ impl Fault {
         Self { fields, ..Self::new(Reason::InvalidArgument, message) }
     }
 
-    /// The same with a time after which another try may help.
+    /// The same with a delay after which a retry may succeed.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
         self
     }
 
-    /// The same with a value for programs.
+    /// The same with a further value for programs.
     #[must_use]
     pub fn with(mut self, key: &str, value: &dyn ToString) -> Self {
         self.metadata.insert(key.to_owned(), value.to_string());
         self
     }
 
-    /// There is no such job, or it is another tenant's.
+    /// There is no such job, or it belongs to another tenant.
     pub fn no_job(name: &str) -> Self {
         Self::new(Reason::JobNotFound, format!("there is no job `{name}`; it may have expired"))
     }
 
-    /// There is no such artifact, or it is another tenant's.
+    /// There is no such artifact, or it belongs to another tenant.
     pub fn no_artifact(name: &str) -> Self {
         let message = format!("there is no artifact `{name}`; it may have expired");
         Self::new(Reason::ArtifactNotFound, message)
     }
 
-    /// The file of an artifact is not what was stored; nothing brings it back.
+    /// The file of an artifact is missing or damaged; a retry doesn't help.
     pub fn lost_artifact(name: &str, why: &str) -> Self {
         let message = format!("the server has lost `{name}`: its file {why}");
         Self::new(Reason::ArtifactLost, message).with("artifact", &name)
     }
 
-    /// What reading an artifact's file ended with.
+    /// The fault for an error in reading an artifact's file.
     pub(super) fn of_file(name: &str, error: JournalError) -> Self {
         let JournalError::Lost { path, why } = error else { return error.into() };
         tracing::error!(path = %path.display(), why, "an artifact is lost");
         Self::lost_artifact(name, &why)
     }
 
-    /// As a job keeps it.
+    /// As the schema's `JobError`, which jobs store.
     pub fn to_wire(&self) -> v1::JobError {
         v1::JobError {
             code: self.reason.code() as i32,
@@ -266,7 +266,7 @@ impl Fault {
         }
     }
 
-    /// As a job kept it.
+    /// From the schema's `JobError`.
     pub fn of_wire(error: &v1::JobError) -> Self {
         Self {
             reason: Reason::named(&error.reason).unwrap_or(Reason::Internal),
@@ -286,7 +286,7 @@ impl From<JournalError> for Fault {
                     .retry_after(Duration::from_secs(60))
             }
             other => {
-                // What a disk says is for the server's owner, not for its callers.
+                // Disk errors are for the server's operator and not for its callers.
                 tracing::error!(error = %other, source = ?std::error::Error::source(&other), "the journal failed");
                 Self::new(Reason::Internal, "the server could not keep this; its log says why")
             }

@@ -1,4 +1,5 @@
-//! Following a job: what was kept is replayed, then what happens is told, each follower at its own pace.
+//! Event streams of a job: replays the control events in the journal, then follows live ones, each stream at its own
+//! pace.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -15,20 +16,20 @@ use crate::wire::{
     v1::{self, Artifact, EditEvent, EventOptions, edit_event::Event},
 };
 
-/// How long a follower hears nothing before a sign of life.
+/// Interval of heartbeats on a stream without other events.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// One follower of a job.
+/// One stream of a job's events: control events in full, and only the newest queue position, progress and preview.
 #[derive(Debug)]
 pub struct Follower {
     store: Arc<Store>,
     job: Arc<Job>,
     tick: watch::Receiver<u64>,
-    /// Number of the last control event that was told.
+    /// Sequence number of the last control event delivered.
     cursor: u64,
-    /// Control events that were read and not told yet.
+    /// Control events read from the journal and not delivered yet.
     ahead: VecDeque<EditEvent>,
-    /// How often each latest-wins event had been written when one was told.
+    /// Write counts of the latest-wins events when each was last delivered.
     seen: Seen,
     missed: u64,
     wanted: Wanted,
@@ -42,7 +43,7 @@ struct Seen {
     preview: u64,
 }
 
-/// Which events a follower wants.
+/// Kinds of events that a stream asked for.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     preview_every: u32,
@@ -75,7 +76,7 @@ impl Wanted {
 }
 
 impl Follower {
-    /// Follows a job from the control event after `after`; `options` leave out kinds of events.
+    /// Follows a job from the control event after sequence number `after`; `options` leave out kinds of events.
     pub fn new(
         store: &Arc<Store>,
         job: &Arc<Job>,
@@ -84,7 +85,7 @@ impl Follower {
     ) -> Self {
         let tick = job.listen();
         let view = job.view();
-        // The newest of each is news; nothing before it was missed.
+        // The current value of each kind is still to be delivered; older ones don't count as missed.
         let Latest { queue, step, preview } = job.latest();
         let [queue, step, preview] =
             [queue.count, step.count, preview.count].map(|it| it.saturating_sub(1));
@@ -102,19 +103,19 @@ impl Follower {
         }
     }
 
-    /// The job.
+    /// The job that is followed.
     pub fn job(&self) -> &Arc<Job> {
         &self.job
     }
 
-    /// The next event; `None` after the terminal one. Can be dropped and called again at any time.
+    /// The next event; `None` after the terminal one. Cancel-safe: no event is lost if the future is dropped.
     ///
     /// # Errors
-    /// What the journal says, and [`crate::jobs::fault::Reason::JobNotFound`] once the job is deleted.
+    /// Those of the journal, and [`crate::jobs::fault::Reason::JobNotFound`] once the job is deleted.
     pub async fn next(&mut self) -> Result<Option<EditEvent>, Fault> {
         loop {
             self.tick.mark_unchanged();
-            // Asked first: what is committed after it is found in the next round.
+            // Read before the events, so that a commit after it is seen in the next round.
             let is_over = self.job.is_over();
             if let Some(event) = self.control().await? {
                 return Ok(Some(event));
@@ -143,7 +144,7 @@ impl Follower {
         }
     }
 
-    /// The next control event that is kept and wanted.
+    /// The next control event that the stream asked for.
     async fn control(&mut self) -> Result<Option<EditEvent>, Fault> {
         loop {
             if self.ahead.is_empty() {
@@ -160,7 +161,7 @@ impl Follower {
                 self.ahead.pop_front();
                 continue;
             }
-            // It stays ahead until it is whole, so that nothing is lost where this is dropped.
+            // The event stays in the buffer until it is complete, so that none is lost if this future is dropped.
             let mut event = event.clone();
             let inline = self.wanted.inline;
             if !pictures(&mut event).is_empty() {
@@ -177,7 +178,7 @@ impl Follower {
         }
     }
 
-    /// Runs what reads the disk on a thread for such work.
+    /// Runs a function that reads the disk on a blocking thread.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> T + Send + 'static,
@@ -187,13 +188,13 @@ impl Follower {
         done.map_err(|_| Fault::new(Reason::Internal, "the server failed; its log says why"))
     }
 
-    /// The oldest kind of latest-wins event that has news.
+    /// The next latest-wins event with a new value: queue position, preview, then progress.
     async fn latest(&mut self) -> Option<EditEvent> {
         let Latest { queue, step, preview } = self.job.latest();
         if queue.count > self.seen.queue {
             let first = self.seen.queue;
             self.seen.queue = queue.count;
-            // A job that left the queue has no place in it.
+            // A job that left the queue has no position in it.
             if let Some(place) = queue.value.filter(|_| self.job.is_waiting()) {
                 self.miss("queue", queue.count - first - 1);
                 return Some(self.dress(Event::Queue(place)));
@@ -219,7 +220,7 @@ impl Follower {
         None
     }
 
-    /// Counts events of a kind that were overwritten before they were told.
+    /// Counts events of a kind that were overwritten before they were delivered.
     fn miss(&mut self, kind: &'static str, count: u64) {
         self.missed += count;
         metrics::counter!("retouch_events_conflated_total", "kind" => kind).increment(count);
@@ -230,7 +231,7 @@ impl Follower {
         every > 0 && shot.step.is_multiple_of(every)
     }
 
-    /// A latest-wins event with what goes with every event.
+    /// Wraps a latest-wins event with the fields that every event has.
     fn dress(&mut self, event: Event) -> EditEvent {
         let missed = std::mem::take(&mut self.missed);
         let attempt = self.job.read().job.as_ref().map_or(1, |it| it.attempt);
@@ -245,7 +246,7 @@ impl Follower {
     }
 }
 
-/// The pictures of an event.
+/// The artifacts of an event.
 fn pictures(event: &mut EditEvent) -> Vec<&mut Artifact> {
     match &mut event.event {
         Some(Event::ClusterMap(it)) => it.image.iter_mut().chain(it.labels.iter_mut()).collect(),
@@ -257,7 +258,7 @@ fn pictures(event: &mut EditEvent) -> Vec<&mut Artifact> {
     }
 }
 
-/// Puts the bytes of small artifacts into an answer, as long as they fit together. Reads files.
+/// Inlines the bytes of artifacts into an answer: at most `inline` bytes each, 3 MiB together. Blocking: reads files.
 pub fn fill(store: &Store, artifacts: Vec<&mut Artifact>, inline: usize) {
     let mut left = INLINE_BYTES.1 as usize;
     for artifact in artifacts {
@@ -265,7 +266,7 @@ pub fn fill(store: &Store, artifacts: Vec<&mut Artifact>, inline: usize) {
         if size > inline || size > left {
             continue;
         }
-        // An answer without the bytes still has the name.
+        // On an error the answer still has the artifact's name.
         if let Ok(bytes) = store.artifacts.read_all(&artifact.name) {
             left -= size;
             artifact.inline = bytes;

@@ -1,4 +1,4 @@
-//! The pictures of a request: decoded under limits, named, and kept with the job.
+//! Images of a request: decoded within the limits, given artifact names, and stored with the job.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -21,23 +21,23 @@ use crate::wire::{
     v1::{self, EditSpec, image::Source},
 };
 
-/// An image of a request: a new file, or an artifact that is there.
+/// An image of a request: a new file, or an existing artifact.
 #[derive(Debug)]
 pub enum Kept {
-    /// To be stored with the change.
+    /// New, to be stored with the job's next commit.
     New(NewFile),
-    /// Its name.
+    /// Name of an existing artifact.
     Known(String),
 }
 
-/// The images of a request.
+/// The images of a request, undecoded.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
     pub(super) image: Bytes,
     pub(super) mask: Option<Bytes>,
 }
 
-/// Images that are known to be good.
+/// Images that were decoded and passed the checks.
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) kept: Vec<Kept>,
@@ -46,10 +46,11 @@ pub(super) struct Checked {
 }
 
 impl Store {
-    /// Stores a caller's picture, to be named by later requests.
+    /// Stores an uploaded picture as an artifact for later requests.
     ///
     /// # Errors
-    /// [`Reason::BadImage`], [`Reason::ImageTooLarge`], [`Reason::DiskFull`], or the header's field that does not hold.
+    /// [`Reason::BadImage`], [`Reason::ImageTooLarge`], [`Reason::DiskFull`], or the header field that doesn't match
+    /// the file.
     pub fn upload(
         &self,
         tenant: &str,
@@ -76,7 +77,7 @@ impl Store {
         self.artifacts.upload(tenant, &file.kept_for(self.limits.default_ttl))
     }
 
-    /// The bytes of the images of a spec.
+    /// Reads the images that a spec contains or names.
     pub(super) fn inputs(&self, tenant: &str, spec: &EditSpec) -> Result<Inputs, Fault> {
         let mask = spec.mask.as_ref().and_then(|it| it.image.as_ref());
         Ok(Inputs {
@@ -96,7 +97,7 @@ impl Store {
         })
     }
 
-    /// Decodes what a job will need, and gives its images names.
+    /// Decodes the images that a job needs, and replaces them in the spec by artifact names.
     pub(super) fn check_pictures(
         &self,
         tenant: &str,
@@ -119,7 +120,7 @@ impl Store {
         Ok(Checked { kept, notes, image_sha256 })
     }
 
-    /// Checks a mask against the input's size, and gives its picture a name.
+    /// Checks a mask against the input's size, and replaces its image by an artifact name.
     pub(super) fn settle_mask(
         &self,
         tenant: &str,
@@ -163,7 +164,7 @@ impl Store {
         })
     }
 
-    /// Gives an image that came with the request a name.
+    /// Assigns an artifact name to an image that came inside the request.
     fn name_image(image: &mut Option<v1::Image>, decoded: &Decoded, bytes: Bytes) -> Kept {
         if let Some(name) = store::image_name(image.as_ref()) {
             return Kept::Known(name.to_owned());
@@ -178,7 +179,7 @@ impl Store {
 }
 
 impl Draft {
-    /// Keeps new files, and what is pinned, with the job.
+    /// Adds new files and references to existing artifacts to the job's draft.
     pub(super) fn keep_all(&mut self, files: impl IntoIterator<Item = Kept>) {
         for file in files {
             match file {

@@ -1,4 +1,4 @@
-//! One live job: its record, what happens to it that is not kept, and who watches.
+//! A job in memory: its record, its transient status, and the streams attached to it.
 
 use std::{
     collections::BTreeSet,
@@ -19,27 +19,27 @@ use crate::wire::{
     v1::{self, EditJob, MaskPolicy, Priority, edit_job::State},
 };
 
-/// A job, shared by everybody who has to do with it.
+/// A job, shared by the worker, the streams and the calls that use it.
 #[derive(Debug)]
 pub struct Job {
     /// Its id.
     pub id: Uuid,
-    /// Whose it is.
+    /// Tenant that owns it.
     pub tenant: String,
-    /// Whether somebody waits for it.
+    /// Scheduling priority: interactive or batch.
     pub priority: Priority,
-    /// Whether it ends with its last stream, unless one comes back in time.
+    /// Whether it is cancelled when its last stream disconnects and none reconnects in time.
     pub attached: bool,
     span: Mutex<tracing::Span>,
-    /// Held by whoever changes it, until the change is durable; nobody who only reads waits for that.
+    /// Held by a writer until its change is durable; readers never wait for it.
     changing: Mutex<()>,
     held: Mutex<Held>,
-    /// Of the record, for those who ask often.
+    /// Copy of the record's state, readable without a lock.
     state: AtomicI32,
     last_sequence: AtomicU64,
     latest: Mutex<Latest>,
     tick: watch::Sender<u64>,
-    /// When a caller cancelled it while it ran.
+    /// When a caller cancelled it while a pass was running.
     cancelled: OnceLock<Instant>,
     audience: Mutex<Audience>,
 }
@@ -47,9 +47,9 @@ pub struct Job {
 /// A record in memory.
 #[derive(Debug)]
 enum Held {
-    /// Of a job that goes on.
+    /// Of a job that has not ended.
     Live(Arc<JobRecord>),
-    /// Of one that has ended, encoded, so that many can be kept; without its localization, which the journal has.
+    /// Of a job that has ended: encoded, to save memory, and without its localization, which the journal has.
     Ended { record: Box<[u8]>, expires: Option<SystemTime> },
 }
 
@@ -65,22 +65,23 @@ impl Held {
     }
 }
 
-/// Who is attached to a job.
+/// Streams attached to a job.
 #[derive(Debug, Default)]
 struct Audience {
     streams: usize,
-    /// Since when nobody is, after a stream broke.
+    /// Since when no stream is attached, after the last one disconnected.
     alone_since: Option<Instant>,
-    /// Until when the streams that say so wait.
+    /// Deadlines of the attached streams that have one.
     deadlines: BTreeSet<(Instant, Uuid)>,
-    /// Whether the last one to leave had waited as long as it would.
+    /// Whether the last stream to disconnect had reached its deadline.
     expired: bool,
 }
 
-/// How near its deadline a stream breaks because of it: clients and servers don't see it at the same moment.
+/// A stream that disconnects this close to its deadline counts as expired: client and server clocks see it at different
+/// moments.
 const DEADLINE_SLACK: Duration = Duration::from_millis(500);
 
-/// A place in a job's audience; dropping it is a broken stream.
+/// A stream's attachment to a job; dropping it counts as a disconnect unless [`Seat::leave`] was called.
 #[derive(Debug)]
 pub struct Seat {
     job: Arc<Job>,
@@ -89,7 +90,7 @@ pub struct Seat {
 }
 
 impl Job {
-    /// A job of a record.
+    /// A job of a record, with the span that its work is traced in.
     pub fn new(id: Uuid, record: JobRecord, span: tracing::Span) -> Self {
         Self {
             id,
@@ -108,12 +109,12 @@ impl Job {
         }
     }
 
-    /// Keeps others from changing the job.
+    /// The lock that writers of the job hold.
     pub fn changing(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The record as it was made durable last.
+    /// The record as last committed.
     pub fn read(&self) -> Arc<JobRecord> {
         match &*self.held() {
             Held::Live(record) => Arc::clone(record),
@@ -124,12 +125,12 @@ impl Job {
         }
     }
 
-    /// The same, to be changed.
+    /// A copy of the record, to be changed.
     pub fn record(&self) -> JobRecord {
         Arc::unwrap_or_clone(self.read())
     }
 
-    /// When it may go, once it has ended.
+    /// When a job that has ended expires.
     pub fn expires(&self) -> Option<SystemTime> {
         match *self.held() {
             Held::Live(_) => None,
@@ -141,7 +142,7 @@ impl Job {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The job as callers see it, its place in the queue with it.
+    /// The job as callers see it, with its position in the queue.
     pub fn view(&self) -> EditJob {
         let mut job = self.record().job.unwrap_or_default();
         if matches!(job.state(), State::Queued | State::MaskReady) {
@@ -150,17 +151,17 @@ impl Job {
         job
     }
 
-    /// The job in traces, until it has ended.
+    /// The job's tracing span; none after it has ended.
     pub fn span(&self) -> tracing::Span {
         self.span.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where it is.
+    /// Current state, without a lock.
     pub fn state(&self) -> State {
         State::try_from(self.state.load(Ordering::Acquire)).unwrap_or_default()
     }
 
-    /// Whether its mask is to be decided, now or once it is found.
+    /// Whether its mask awaits a decision, now or after pass 1.
     pub fn is_to_be_decided(&self) -> bool {
         let record = self.read();
         let spec = record.job.as_ref().and_then(|it| it.spec.as_ref());
@@ -170,42 +171,42 @@ impl Job {
         review && early && record.decision.is_none()
     }
 
-    /// Number of its last control event.
+    /// Sequence number of its last control event.
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence.load(Ordering::Acquire)
     }
 
-    /// Whether it is in the queue.
+    /// Whether it waits in the queue.
     pub fn is_waiting(&self) -> bool {
         matches!(self.state(), State::Queued | State::MaskReady)
     }
 
-    /// Whether it has ended, without a lock: the model's thread asks at each step.
+    /// Whether it has ended; without a lock, since workers ask at every step.
     pub fn is_over(&self) -> bool {
         is_over(self.state())
     }
 
-    /// What is shown and not kept.
+    /// Transient status: queue position, progress and preview.
     pub fn latest(&self) -> Latest {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Its priority, as metrics say it.
+    /// Its priority as a metric label.
     pub fn priority_label(&self) -> &'static str {
         priority_label(self.priority)
     }
 
-    /// Shows a place in the queue.
+    /// Publishes a queue position.
     pub fn show_queue(&self, update: v1::QueueUpdate) {
         self.show(|latest| latest.queue.put(update));
     }
 
-    /// Shows progress.
+    /// Publishes progress.
     pub fn show_step(&self, step: v1::StepProgress) {
         self.show(|latest| latest.step.put(step));
     }
 
-    /// Shows a preview.
+    /// Publishes a preview.
     pub fn show_preview(&self, shot: Shot) {
         self.show(|latest| latest.preview.put(Arc::new(shot)));
     }
@@ -219,17 +220,17 @@ impl Job {
         self.wake();
     }
 
-    /// Hears of every change from now on.
+    /// A receiver that is notified of every change.
     pub fn listen(&self) -> watch::Receiver<u64> {
         self.tick.subscribe()
     }
 
-    /// Tells everybody who watches to look.
+    /// Notifies all receivers.
     pub fn wake(&self) {
         self.tick.send_modify(|it| *it = it.wrapping_add(1));
     }
 
-    /// Takes in what a commit made durable.
+    /// Publishes a committed record.
     pub fn committed(&self, record: JobRecord) {
         let state = state(&record);
         self.last_sequence.store(last_sequence(&record), Ordering::Release);
@@ -237,13 +238,13 @@ impl Job {
         self.state.store(state as i32, Ordering::Release);
         if is_over(state) {
             *self.span.lock().unwrap_or_else(PoisonError::into_inner) = tracing::Span::none();
-            // Nobody is told of these any more, and previews are large.
+            // No stream delivers these after the end, and previews are large.
             *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Latest::default();
         }
         self.wake();
     }
 
-    /// Takes note that a caller cancelled it.
+    /// Records that a caller cancelled it.
     pub fn ask_cancel(&self) {
         self.cancelled.get_or_init(Instant::now);
     }
@@ -253,15 +254,15 @@ impl Job {
         self.cancelled.get().copied()
     }
 
-    /// How long it has been in its state.
+    /// Time since it entered its current state.
     pub fn waited(&self) -> Duration {
         let since = self.read().state_time.and_then(|it| SystemTime::try_from(it).ok());
         since.and_then(|it| it.elapsed().ok()).unwrap_or_default()
     }
 
-    // === the audience ===
+    // === attached streams ===
 
-    /// Takes a seat, which may say until when it waits.
+    /// Attaches a stream, with the caller's deadline if it has one.
     pub fn attach(self: &Arc<Self>, deadline: Option<Instant>) -> Seat {
         let mut audience = self.audience();
         audience.streams += 1;
@@ -272,12 +273,12 @@ impl Job {
         Seat { job: Arc::clone(self), deadline, left: false }
     }
 
-    /// Since when nobody is attached, after a stream broke.
+    /// Since when no stream is attached, after the last one disconnected.
     pub fn alone_since(&self) -> Option<Instant> {
         self.audience().alone_since
     }
 
-    /// Whether everybody who waited has waited as long as they would.
+    /// Whether the deadlines of all attached streams have passed.
     pub fn is_past_deadline(&self) -> bool {
         let audience = self.audience();
         let last = audience.deadlines.last().map(|(at, _)| *at);
@@ -285,7 +286,7 @@ impl Job {
         audience.expired || (all_have_one && last.is_some_and(|at| at <= Instant::now()))
     }
 
-    /// Counts the time alone from now on: after a restart all streams are broken.
+    /// Starts the disconnect grace now, as after a restart, which disconnects all streams.
     pub fn abandon(&self) {
         self.audience().alone_since.get_or_insert_with(Instant::now);
     }
@@ -296,7 +297,7 @@ impl Job {
 }
 
 impl Seat {
-    /// Leaves as the server's own doing, which never counts as a broken stream.
+    /// Detaches without counting as a disconnect: the server itself ends the stream.
     pub fn leave(mut self) {
         self.left = true;
     }
@@ -317,7 +318,7 @@ impl Drop for Seat {
     }
 }
 
-/// A priority, as metrics say it.
+/// A priority as a metric label.
 pub fn priority_label(priority: Priority) -> &'static str {
     match priority {
         Priority::Batch => "batch",
@@ -331,7 +332,7 @@ fn priority(record: &JobRecord) -> Priority {
     spec.map_or(Priority::Interactive, v1::EditSpec::priority)
 }
 
-/// Number of the last control event of a record.
+/// Sequence number of a record's last control event.
 fn last_sequence(record: &JobRecord) -> u64 {
     record.job.as_ref().map_or(0, |it| it.last_sequence)
 }
@@ -341,7 +342,7 @@ pub fn state(record: &JobRecord) -> State {
     record.job.as_ref().map_or(State::Unspecified, EditJob::state)
 }
 
-/// Whether a state is an end.
+/// Whether a state is terminal.
 pub fn is_over(state: State) -> bool {
     matches!(state, State::Succeeded | State::Failed | State::Cancelled)
 }

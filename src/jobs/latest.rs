@@ -1,4 +1,4 @@
-//! What happens to a job that is shown and not kept: its place in the queue, its progress, what its picture looks like.
+//! Transient status of a job, published and not stored: queue position, progress, preview.
 
 use std::sync::Arc;
 
@@ -6,46 +6,46 @@ use tokio::{sync::OnceCell, task};
 
 use crate::wire::{pictures::LazyPreview, v1};
 
-/// What happens to a job that is shown and not kept: one slot a kind, each with how often it was written.
+/// Transient status of a job: the newest value of each kind, with its write count.
 #[derive(Debug, Default, Clone)]
 pub struct Latest {
-    /// Place in the queue.
+    /// Position in the queue.
     pub queue: Slot<v1::QueueUpdate>,
-    /// Progress.
+    /// Denoising progress.
     pub step: Slot<v1::StepProgress>,
-    /// What the picture looks like.
+    /// Preview of the picture.
     pub preview: Slot<Arc<Shot>>,
 }
 
-/// The last of something, and how many there were.
+/// The newest value of one kind, and how many were written.
 #[derive(Debug, Clone)]
 pub struct Slot<T> {
-    /// How often it was written.
+    /// Number of writes so far.
     pub count: u64,
-    /// The last one.
+    /// The newest value.
     pub value: Option<T>,
 }
 
-/// A preview with its place.
+/// A preview after a denoising step.
 #[derive(Debug)]
 pub struct Shot {
-    /// The pass.
+    /// The pass that it was made in.
     pub pass: v1::Pass,
-    /// From 1.
+    /// Denoising step, from 1.
     pub step: u32,
-    /// The picture.
+    /// The picture, encoded when first asked for.
     pub picture: Arc<LazyPreview>,
-    /// Its file, once somebody is told of it.
+    /// Its encoded file, made at first use.
     file: OnceCell<v1::Artifact>,
 }
 
 impl Shot {
-    /// A preview that nobody was told of yet.
+    /// A preview that is encoded when first asked for.
     pub fn new(pass: v1::Pass, step: u32, picture: LazyPreview) -> Self {
         Self { pass, step, picture: Arc::new(picture), file: OnceCell::new() }
     }
 
-    /// Its file, encoded once for all who watch, on a thread for such work.
+    /// Its file, encoded once for all streams, on a blocking thread.
     pub async fn file(&self) -> &v1::Artifact {
         let encode = async {
             let picture = Arc::clone(&self.picture);

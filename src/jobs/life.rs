@@ -1,4 +1,4 @@
-//! The life of a job: every change of state that there is, as changes of one draft that is committed whole.
+//! State machine of a job: every transition, made on a draft that is committed atomically.
 //!
 //! ```text
 //! QUEUED → LOCALIZING → EDITING → SUCCEEDED                     AUTO
@@ -8,7 +8,7 @@
 //! any that has not ended → FAILED | CANCELLED
 //! after a restart: LOCALIZING → QUEUED, EDITING → MASK_READY (QUEUED where no pass 1 is needed)
 //! ```
-//! A job with a localization already (`reuse_localization_of`) is never LOCALIZING.
+//! A job that starts with a localization (`reuse_localization_of`) is never LOCALIZING.
 
 use std::time::{Duration, SystemTime};
 
@@ -29,7 +29,7 @@ use crate::wire::{
     },
 };
 
-/// A job's record while it is changed, with the events and files of the change.
+/// A job's record while it is changed, with the events and files to be committed with it.
 #[derive(Debug)]
 pub struct Draft {
     pub(super) record: JobRecord,
@@ -39,21 +39,21 @@ pub struct Draft {
     pub(super) changed: bool,
 }
 
-/// A change that is to be committed.
+/// A change ready to be committed.
 #[derive(Debug)]
 pub struct Sealed {
     /// The record, with a new etag.
     pub record: JobRecord,
-    /// New events.
+    /// New control events.
     pub events: Vec<EditEvent>,
     /// New files.
     pub files: Vec<NewFile>,
-    /// Artifacts that are there, to which the job refers from now on.
+    /// Existing artifacts that the job refers to from now on.
     pub pins: Vec<String>,
 }
 
 impl Draft {
-    /// A draft of a record.
+    /// A draft that starts from a record.
     pub fn new(record: JobRecord) -> Self {
         Self { record, events: Vec::new(), files: Vec::new(), pins: Vec::new(), changed: false }
     }
@@ -63,7 +63,7 @@ impl Draft {
         self.changed
     }
 
-    /// The change, whole.
+    /// Finishes the draft: all of the change in one value.
     pub fn seal(mut self) -> Sealed {
         let job = self.job();
         let version = u64::from_str_radix(&job.etag, 16).unwrap_or_default() + 1;
@@ -71,12 +71,12 @@ impl Draft {
         Sealed { record: self.record, events: self.events, files: self.files, pins: self.pins }
     }
 
-    /// The record as it is so far.
+    /// The record with the changes so far.
     pub fn record(&self) -> &JobRecord {
         &self.record
     }
 
-    /// Its state.
+    /// The job's state with the changes so far.
     pub fn state(&self) -> State {
         self.record.job.as_ref().map_or(State::Unspecified, EditJob::state)
     }
@@ -90,7 +90,7 @@ impl Draft {
         spec.expect("a job has a spec")
     }
 
-    /// Appends a control event.
+    /// Appends a control event, with the next sequence number.
     pub fn event(&mut self, event: Event) {
         self.changed = true;
         let job = self.record.job.get_or_insert_default();
@@ -105,12 +105,12 @@ impl Draft {
         });
     }
 
-    /// Keeps a file with the job.
+    /// Adds a new file to the job.
     pub fn file(&mut self, file: PictureFile) -> v1::Artifact {
         self.keep(NewFile::of_picture(file))
     }
 
-    /// Keeps a file that has its name.
+    /// Adds a file whose artifact name is already assigned.
     pub fn keep(&mut self, file: NewFile) -> v1::Artifact {
         let artifact = file.artifact.clone();
         self.record.artifacts.push(artifact.name.clone());
@@ -119,7 +119,7 @@ impl Draft {
         artifact
     }
 
-    /// Keeps an artifact that is there with the job.
+    /// Adds a reference to an existing artifact.
     pub fn keep_name(&mut self, name: String) {
         self.record.artifacts.push(name.clone());
         self.pins.push(name);
@@ -158,7 +158,7 @@ impl Draft {
         }
     }
 
-    /// Refuses what only a job that has not ended may do.
+    /// Refuses the change if the job has ended.
     ///
     /// # Errors
     /// [`Reason::JobTerminal`].
@@ -171,9 +171,9 @@ impl Draft {
         Ok(())
     }
 
-    // === the beginning ===
+    // === acceptance ===
 
-    /// A job that was just accepted.
+    /// Starts a new job: QUEUED, with its first events and warnings.
     pub fn accept(&mut self, warnings: Vec<v1::Warning>) {
         self.job().attempt = 1;
         self.go(State::Queued, "");
@@ -182,9 +182,10 @@ impl Draft {
         }
     }
 
-    /// The server or its device was lost in a pass: goes back to the checkpoint before it, or fails if that came too often since then.
+    /// Handles a server or device lost during a pass: returns to the checkpoint before it, or fails the job after
+    /// `max_attempts` losses without progress.
     pub fn lost(&mut self, max_attempts: u32, why: &str) {
-        // In any state that a worker has it in: a kept localization is read while the job is QUEUED.
+        // Also in QUEUED, in which a worker reads a stored localization.
         if self.job().worker.is_empty() {
             return;
         }
@@ -197,7 +198,7 @@ impl Draft {
         self.fail(&Fault::new(Reason::WorkerLost, message));
     }
 
-    /// Goes back to the checkpoint before the running pass.
+    /// Returns to the checkpoint before the running pass.
     pub fn put_back(&mut self, why: &str) {
         let localized = !self.record.localization.is_empty();
         let back = match self.state() {
@@ -217,10 +218,10 @@ impl Draft {
 
     // === the passes ===
 
-    /// A worker takes the job; returns the pass that it is to run.
+    /// A worker starts on the job; returns the pass to run.
     ///
     /// # Errors
-    /// [`Reason::JobTerminal`] and the like, if it is not waiting for a worker any more.
+    /// [`Reason::JobTerminal`] if it has ended, [`Reason::Internal`] if it doesn't wait for a worker.
     pub fn start(&mut self, worker: &str) -> Result<v1::Pass, Fault> {
         self.check_live()?;
         worker.clone_into(&mut self.job().worker);
@@ -245,7 +246,8 @@ impl Draft {
         Ok(v1::Pass::Edit)
     }
 
-    /// Pass 1 is over: tells what was found, and goes on as the policy says. Returns whether the same worker goes on.
+    /// Pass 1 has ended: records what was found and goes on by the mask policy. Returns whether the same worker
+    /// continues with pass 2.
     ///
     /// # Errors
     /// [`Reason::JobTerminal`] if it has ended meanwhile.
@@ -309,7 +311,7 @@ impl Draft {
         }
     }
 
-    /// The edit's mask is known in pixels.
+    /// Records the mask that the edit uses, in pixels; `area` is its share of the picture, 0 to 1.
     ///
     /// # Errors
     /// [`Reason::JobTerminal`] if it has ended meanwhile.
@@ -327,7 +329,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Pass 2 is over.
+    /// Pass 2 has ended: records the edited picture and ends the job.
     ///
     /// # Errors
     /// [`Reason::JobTerminal`] if it has ended meanwhile.
@@ -340,7 +342,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Adds to the result how it can be made again.
+    /// Adds to the result what is needed to make it again.
     pub fn provenance(&mut self, model: &ModelInfo, input_sha256: bytes::Bytes) {
         let seed = self.spec().seed.unwrap_or_default();
         let mask = self.record.job.as_ref().and_then(|it| it.result.as_ref()?.mask.as_ref());
@@ -364,7 +366,7 @@ impl Draft {
     fn succeed(&mut self, mut result: v1::EditResult) {
         result.provenance = self.job().result.take().and_then(|it| it.provenance);
         self.job().result = Some(result);
-        // The timings count the pass that ends here.
+        // The timings include the pass that ends here.
         let (events, sequence) = (self.events.len(), self.job().last_sequence);
         self.go(State::Succeeded, "");
         let state = self.events.split_off(events);
@@ -379,7 +381,7 @@ impl Draft {
         }
     }
 
-    /// Ends the job badly, or by its caller's will.
+    /// Ends the job with an error, or as cancelled.
     pub fn fail(&mut self, fault: &Fault) {
         if is_over(self.state()) {
             return;

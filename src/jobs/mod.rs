@@ -1,11 +1,12 @@
-//! Jobs: what is asked is kept, waits its turn, runs on the model's thread, and tells everybody who watches.
+//! Jobs: accepted and stored durably, queued, run on the model's worker threads, and observed through event streams.
 //!
-//! A job *is* the schema's `EditJob`, and its events are the schema's `EditEvent`s: the same messages are in memory, in the journal
-//! and on the wire, so that nothing is said twice. [`store::Store`] holds all jobs; [`life`] says how one goes from state to state;
-//! [`queue`] who is next; [`worker`] runs them on a [`runner::Runner`]; [`follow`] replays and follows.
+//! A job is the schema's `EditJob`, and its events are the schema's `EditEvent`s: the same messages in memory, in the
+//! journal and on the wire, so that no second set of types has to be kept in step. [`store::Store`] holds all jobs;
+//! [`life`] is their state machine; [`queue`] orders those that wait; [`worker`] runs them on a [`runner::Runner`];
+//! [`follow`] replays and follows their events.
 //!
-//! Differs: the plan for this house had job types of their own, above the wire. They would have been forty types twice, with a
-//! conversion each way and no behavior of their own.
+//! Differs: the plan had separate job types above the wire. They would have duplicated forty types, with conversions
+//! both ways and no behavior of their own.
 
 pub mod admission;
 pub mod artifacts;

@@ -1,4 +1,4 @@
-//! The model as the store knows it: which one, on which devices, since when, and whether the service is ready.
+//! The loaded model and the readiness of the service, as the job store reports them.
 
 use std::{
     sync::PoisonError,
@@ -15,12 +15,12 @@ use crate::jobs::{
 use crate::wire::spec::Terms;
 
 impl Store {
-    /// The loaded model; none while it loads.
+    /// The loaded model; `None` while it loads.
     pub fn model(&self) -> Option<&ModelInfo> {
         self.model.get()
     }
 
-    /// The loaded model.
+    /// The loaded model, or an error while it loads.
     ///
     /// # Errors
     /// [`Reason::ModelLoading`].
@@ -31,38 +31,38 @@ impl Store {
         })
     }
 
-    /// How long the model has been loaded; `None` while it loads.
+    /// Time since the model was loaded; `None` while it loads.
     pub fn served(&self) -> Option<Duration> {
         self.loaded.get().map(Instant::elapsed)
     }
 
-    /// The devices that hold the model, by name.
+    /// Names of the devices that hold the model, such as `cuda:0`.
     pub fn devices(&self) -> Vec<String> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Tells of the model that a worker has loaded.
+    /// Publishes the model that a worker has loaded.
     pub fn set_model(&self, model: ModelInfo) {
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         if !devices.contains(&model.device) {
             devices.push(model.device.clone());
         }
-        // Every worker loads the same model; the first one tells what else there is to know.
+        // Every worker loads the same model; the first one publishes it.
         let _ = self.model.set(model);
         self.loaded.get_or_init(Instant::now);
     }
 
-    /// Tells whether the service is ready; changes are heard by the health service.
+    /// Publishes whether the service is ready, or why not; the health service follows it.
     pub fn set_ready(&self, ready: Result<(), String>) {
         let _ = self.ready.send_replace(ready);
     }
 
-    /// Whether the service is ready, and why not.
+    /// Whether the service is ready, or why not, with changes.
     pub fn ready(&self) -> watch::Receiver<Result<(), String>> {
         self.ready.subscribe()
     }
 
-    /// The terms that specs are normalized on.
+    /// Model-dependent defaults and limits by which specs are normalized.
     ///
     /// # Errors
     /// [`Reason::ModelLoading`].

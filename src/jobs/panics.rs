@@ -1,29 +1,29 @@
-//! What a panic says, and what it means: libtorch's own errors come as panics.
+//! Classification of panics: libtorch reports its errors through them.
 
 use std::any::Any;
 
-/// A panic, as its payload tells it.
+/// A panic, from its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panic {
-    /// What it said: the first line, since libtorch's errors go on with a stack.
+    /// First line of its message; libtorch's errors continue with a stack trace.
     pub line: String,
-    /// What it means.
+    /// Its cause.
     pub cause: Cause,
 }
 
-/// What a panic means.
+/// Cause of a panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// There is no memory for what was tried; something smaller may work.
+    /// Out of memory; a smaller job may succeed.
     Memory,
-    /// The device is broken; the process has to be started again.
+    /// The device is unusable; the process has to be restarted.
     Device,
     /// A defect of retouch.
     Defect,
 }
 
 impl Panic {
-    /// What the payload of a panic says.
+    /// Classifies the payload of a panic.
     pub fn of(payload: &(dyn Any + Send)) -> Self {
         let text = payload
             .downcast_ref::<String>()
@@ -42,7 +42,7 @@ impl Panic {
         } else {
             Cause::Defect
         };
-        // tch prints an error of libtorch with its line ends escaped.
+        // tch escapes the line ends in libtorch's messages.
         let end = ["\n", "\\n"].into_iter().filter_map(|end| text.find(end)).min();
         Self { line: text[..end.unwrap_or(text.len())].to_owned(), cause }
     }

@@ -1,5 +1,5 @@
-//! Who is next: jobs whose mask is decided first, then interactive ones, then batch; within each, tenants take turns. And
-//! where: on the device that has least to do.
+//! Queue of waiting jobs: first those with a decided mask, then interactive ones, then batch; round-robin over tenants
+//! within each class. A job goes to the device with the fewest busy workers.
 
 use std::{
     collections::VecDeque,
@@ -8,36 +8,36 @@ use std::{
 
 use uuid::Uuid;
 
-/// The classes, in order.
+/// Scheduling classes, first served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Its mask is decided: it has waited once already, and is never refused.
+    /// The mask is decided. Never refused, since the job was admitted and has waited before.
     Decided,
-    /// Somebody waits.
+    /// A caller waits for it.
     Interactive,
-    /// Runs when nobody waits.
+    /// Runs when no other job waits.
     Batch,
 }
 
-/// How many jobs may wait.
+/// Most waiting jobs.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
-    /// Of all tenants.
+    /// In total.
     pub total: usize,
-    /// Of one tenant.
+    /// Per tenant.
     pub tenant: usize,
 }
 
-/// Why a job may not wait.
+/// Why a job was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// As many as may wait do.
+    /// The queue is full.
     Total,
-    /// Its tenant has as many as it may.
+    /// The tenant's share of the queue is full.
     Tenant,
 }
 
-/// Jobs that wait for a slot.
+/// Jobs that wait for a worker.
 #[derive(Debug)]
 pub struct Queue {
     limits: QueueLimits,
@@ -48,22 +48,22 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     classes: [Lanes; 3],
-    /// Tenants of jobs that are being accepted, one a job.
+    /// Tenants of jobs that are being accepted, one entry per job.
     reserved: Vec<String>,
     devices: Vec<Workers>,
     closed: bool,
 }
 
-/// The workers of one device.
+/// Worker counts of one device.
 #[derive(Debug, Default, Clone, Copy)]
 struct Workers {
-    /// Those that wait for a job.
+    /// Waiting for a job.
     idle: usize,
-    /// Those that run one.
+    /// Running a job.
     busy: usize,
 }
 
-/// A job that a worker took; its device counts as busy with it until this is dropped.
+/// A job taken by a worker; its device counts one busy worker until this is dropped.
 #[derive(Debug)]
 pub struct Taken<'a> {
     /// The job.
@@ -79,7 +79,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// A place that is kept for a job while it is accepted; dropped once the job waits, or was refused.
+/// A reserved place in the queue; dropped once the job is enqueued or refused.
 #[derive(Debug)]
 pub struct Place<'a> {
     queue: &'a Queue,
@@ -95,7 +95,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// The tenants of a class in the order of their turns, each with its jobs.
+/// Tenants of a class in round-robin order, each with its jobs in FIFO order.
 #[derive(Debug, Default)]
 struct Lanes(VecDeque<(String, VecDeque<Uuid>)>);
 
@@ -105,22 +105,22 @@ impl Queue {
         Self { limits, waiting: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// How many may wait in all.
+    /// Most waiting jobs in total.
     pub fn limit(&self) -> usize {
         self.limits.total
     }
 
-    /// How many wait.
+    /// Number of waiting jobs.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether none waits.
+    /// Whether no job waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether a new job of a tenant may wait.
+    /// Checks whether a tenant's new job may enter.
     ///
     /// # Errors
     /// [`Full`].
@@ -128,7 +128,7 @@ impl Queue {
         self.lock().check(tenant, self.limits)
     }
 
-    /// Keeps a place for a new job of a tenant, so that those which are accepted at the same time don't all take the last one.
+    /// Reserves a place for a tenant's new job, so that concurrent requests can't exceed the limits together.
     ///
     /// # Errors
     /// [`Full`].
@@ -139,7 +139,7 @@ impl Queue {
         Ok(Place { queue: self, tenant: tenant.to_owned() })
     }
 
-    /// Adds a job at the end of its tenant's lane; one that waits already keeps its place.
+    /// Appends a job to its tenant's queue in a class; one already waiting keeps its place.
     pub fn push(&self, class: Class, tenant: &str, job: Uuid) {
         let mut waiting = self.lock();
         if !waiting.classes.iter().any(|lanes| lanes.holds(job)) {
@@ -148,9 +148,9 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Takes the next job for a worker of a device, waiting for one; `None` once the queue is closed.
+    /// Blocks until there is a job for a worker of a device, and takes it; `None` once the queue is closed.
     ///
-    /// Of the devices with an idle worker, that with the fewest busy ones is served first.
+    /// Among the devices with an idle worker, the one with the fewest busy workers is served first.
     pub fn pop(&self, device: usize) -> Option<Taken<'_>> {
         let mut waiting = self.lock();
         waiting.of_device(device).idle += 1;
@@ -161,7 +161,7 @@ impl Queue {
                 let workers = waiting.of_device(device);
                 workers.idle -= 1;
                 workers.busy += usize::from(job.is_some());
-                // Another device may be the next one now.
+                // Another device may now be the next to be served.
                 self.changed.notify_all();
                 return job.map(|job| Taken { job, queue: self, device });
             }
@@ -169,18 +169,18 @@ impl Queue {
         }
     }
 
-    /// Takes a job out; whether it was there.
+    /// Removes a job; returns whether it was waiting.
     pub fn remove(&self, job: Uuid) -> bool {
         self.lock().classes.iter_mut().any(|lanes| lanes.remove(job))
     }
 
-    /// Jobs in the order in which they will be taken, if no others come.
+    /// Waiting jobs in the order in which they will be taken if no others arrive.
     pub fn order(&self) -> Vec<Uuid> {
         let waiting = self.lock();
         waiting.classes.iter().flat_map(Lanes::order).collect()
     }
 
-    /// Ends the queue: whoever waits for a job gets none.
+    /// Closes the queue: every waiting worker gets `None`.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -199,7 +199,7 @@ impl Waiting {
         &mut self.devices[device]
     }
 
-    /// The least busy of the devices with an idle worker.
+    /// The device with the fewest busy workers among those with an idle one.
     fn next_device(&self) -> Option<usize> {
         let able = self.devices.iter().enumerate().filter(|(_, workers)| workers.idle > 0);
         able.min_by_key(|(_, workers)| workers.busy).map(|(device, _)| device)
@@ -238,7 +238,7 @@ impl Lanes {
         self.0.iter().any(|(_, jobs)| jobs.contains(&job))
     }
 
-    /// Takes the first tenant's first job; the tenant goes behind the others.
+    /// Takes the first tenant's first job, and moves the tenant to the end.
     fn pop(&mut self) -> Option<Uuid> {
         let (tenant, mut jobs) = self.0.pop_front()?;
         let job = jobs.pop_front();
@@ -347,7 +347,7 @@ mod tests {
         assert!(queue.pop(0).is_none());
     }
 
-    /// Three workers of device 0 and two of device 1: which device takes each of four jobs that come while none ends.
+    /// Three workers of device 0 and two of device 1: which device takes each of four jobs if none of them ends.
     #[test]
     fn the_device_with_the_fewest_busy_workers_takes_the_next_job() {
         let queue = queue();
@@ -386,7 +386,7 @@ mod tests {
         for number in 1..=2 {
             queue.push(Class::Interactive, "a", id(number));
         }
-        // Nobody of device 0 is idle, so that device 1 takes both, busy or not.
+        // No worker of device 0 is idle, so device 1 takes both jobs.
         let first = queue.pop(1).unwrap();
         let second = queue.pop(1).unwrap();
         assert_eq!(queue.lock().devices[1].busy, 2);

@@ -1,4 +1,5 @@
-//! Request ids of tenants, each with its job: one id makes one job, however often and by however many calls it is asked for.
+//! Idempotency by request id: each tenant's request id maps to the one job that it created, also across concurrent
+//! calls.
 
 use std::{
     collections::HashMap,
@@ -10,7 +11,7 @@ use uuid::Uuid;
 /// Tenant and request id.
 type Key = (String, String);
 
-/// All request ids that are known.
+/// All known request ids.
 #[derive(Debug, Default)]
 pub struct Requests {
     known: Mutex<HashMap<Key, State>>,
@@ -19,13 +20,14 @@ pub struct Requests {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// A call is making its job.
+    /// A call is creating its job.
     Coming,
-    /// It made this one.
+    /// The job that it created.
     Made(Uuid),
 }
 
-/// The right to make the job of a request id; dropped unsettled, it is somebody else's.
+/// The exclusive right to create the job of a request id; if dropped without [`Claim::settle`], another call may claim
+/// the id.
 #[derive(Debug)]
 pub struct Claim<'a> {
     requests: &'a Requests,
@@ -33,15 +35,15 @@ pub struct Claim<'a> {
 }
 
 impl Requests {
-    /// Whether a job was made for a request id, or is being made. Never waits for the disk.
+    /// Whether a job exists or is being created for a request id. Never waits for the disk.
     pub fn knows(&self, tenant: &str, request_id: &str) -> bool {
         self.known().contains_key(&(tenant.to_owned(), request_id.to_owned()))
     }
 
-    /// Claims a request id; waits for another call that is making its job.
+    /// Claims a request id; blocks while another call is creating its job.
     ///
     /// # Errors
-    /// The job that it made.
+    /// The job that already exists for it.
     pub fn claim(&self, tenant: &str, request_id: &str) -> Result<Claim<'_>, Uuid> {
         let key = (tenant.to_owned(), request_id.to_owned());
         let mut known = self.known();
@@ -59,7 +61,7 @@ impl Requests {
         }
     }
 
-    /// Takes in the job of a request id, as a journal has it.
+    /// Registers the job of a request id when a journal is loaded.
     pub fn add(&self, tenant: &str, request_id: &str, job: Uuid) {
         if !request_id.is_empty() {
             let key = (tenant.to_owned(), request_id.to_owned());
@@ -67,7 +69,7 @@ impl Requests {
         }
     }
 
-    /// Forgets a request id whose job is deleted.
+    /// Removes a request id whose job is deleted.
     pub fn remove(&self, tenant: &str, request_id: &str) {
         self.known().remove(&(tenant.to_owned(), request_id.to_owned()));
     }
@@ -78,7 +80,7 @@ impl Requests {
 }
 
 impl Claim<'_> {
-    /// Says which job it made.
+    /// Registers the created job under the id.
     pub fn settle(self, job: Uuid) {
         self.requests.known().insert(self.key.clone(), State::Made(job));
     }

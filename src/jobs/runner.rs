@@ -1,4 +1,4 @@
-//! What runs a job's passes: the model behind its editor, or a script in tests.
+//! Interface between jobs and the model that runs their passes; tests script it.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -11,65 +11,65 @@ use crate::wire::{
     v1,
 };
 
-/// The model that a runner has, as callers are told of it.
+/// The loaded model, as reported to callers.
 #[derive(Debug, Clone)]
 pub struct ModelInfo {
     /// Its name.
     pub name: String,
     /// Digest of its weights.
     pub digest: String,
-    /// Such as `cpu` or `cuda:0`.
+    /// Device, such as `cpu` or `cuda:0`.
     pub device: String,
-    /// Such as `bf16`.
+    /// Number format, such as `bf16`.
     pub dtype: String,
-    /// Of libtorch.
+    /// Version of libtorch.
     pub libtorch: String,
-    /// What it recommends.
+    /// Settings that the model recommends.
     pub recommended: EditSettings,
 }
 
-/// One job, as far as a runner needs it.
+/// The parts of a job that a runner needs.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// What is asked, normalized.
+    /// The normalized spec.
     pub spec: v1::EditSpec,
-    /// The input's file.
+    /// The input's encoded file.
     pub image: Bytes,
-    /// What pass 1 learned, as JSON, if it was made.
+    /// Saved localization of an earlier pass 1, in JSON.
     pub localization: Option<Bytes>,
-    /// The mask, if it is decided, with its picture's file.
+    /// The decided mask, with the file of its image if it has one.
     pub mask: Option<(v1::Mask, Option<Bytes>)>,
 }
 
-/// Something that happens while a pass runs.
+/// Event during a pass.
 #[derive(Debug)]
 pub enum RunEvent {
-    /// What the instruction was understood as.
+    /// The parsed instruction.
     Parsed(v1::InstructionParsed),
-    /// Something to know that is no error.
+    /// A warning.
     Warning(v1::Warning),
-    /// A denoising step is done.
+    /// A denoising step has ended.
     Step(v1::StepProgress),
-    /// What the picture looks like after a step.
+    /// Preview after a denoising step (from 1) of a pass.
     Preview(v1::Pass, u32, LazyPreview),
-    /// The mask that the edit uses, with its share of the picture.
+    /// The mask that the edit uses is known.
     MaskSettled {
-        /// The mask.
+        /// The mask as a picture.
         file: PictureFile,
-        /// 0 to 1.
+        /// Its share of the picture, 0 to 1.
         area: f64,
-        /// Whether it is the whole picture, for want of an object.
+        /// Whether it is the whole picture because the instruction names no object.
         whole: bool,
     },
 }
 
-/// Who listens to a pass; a break ends it within a step.
+/// Callback for a pass's events; `Break` stops the pass within one denoising step.
 pub type Listener<'a> = &'a mut dyn FnMut(RunEvent) -> ControlFlow<()>;
 
-/// What pass 1 gives.
+/// Result of pass 1.
 #[derive(Debug)]
 pub struct Localized {
-    /// A saved localization, in JSON; `None` where the instruction means the whole picture.
+    /// The localization; `None` where the instruction is about the whole picture.
     pub found: Option<Found>,
 }
 
@@ -78,56 +78,56 @@ pub struct Localized {
 pub struct Found {
     /// A saved localization, in JSON.
     pub json: Bytes,
-    /// Where it came from.
+    /// Whether it was computed, or taken from the cache or another job.
     pub source: v1::LocalizationSource,
-    /// The clusters.
+    /// Clusters of the picture.
     pub clusters: Vec<v1::Cluster>,
-    /// The clusters in color, and their labels; if they were asked for.
+    /// Cluster map in color and label map, if asked for.
     pub cluster_map: Option<(PictureFile, PictureFile)>,
-    /// The words with their maps, if they were asked for.
+    /// Heat map of each word, if asked for.
     pub heatmaps: Vec<(v1::Heatmap, PictureFile)>,
-    /// The proposed mask.
+    /// Proposed mask.
     pub mask: PictureFile,
     /// Its share of the picture, 0 to 1.
     pub area: f64,
     /// See [`v1::MaskProposed`].
     pub covered: Option<v1::CoveredArea>,
-    /// How sure it is that the object is there, 0 to 1, if that can be told.
+    /// Confidence that the object is in the picture, 0 to 1, if it can be estimated.
     pub confidence: Option<f64>,
 }
 
-/// What pass 2 gives.
+/// Result of pass 2.
 #[derive(Debug)]
 pub struct Edited {
     /// The edited picture.
     pub image: PictureFile,
-    /// What decoding and encoding took.
+    /// Time of decoding the latent and encoding the file.
     pub decode: Duration,
 }
 
-/// Why a pass gave nothing.
+/// Why a pass gave no result.
 #[derive(Debug)]
 pub enum RunError {
-    /// The listener broke it.
+    /// The listener stopped it.
     Interrupted,
-    /// It failed.
+    /// The pass failed.
     Fault(Fault),
-    /// The device is broken: no other pass can run in this process.
+    /// The device is unusable: no pass can run in this process any more.
     DeviceLost(String),
 }
 
-/// What runs a job's passes, on one thread.
+/// Runs the passes of jobs on one thread.
 pub trait Runner {
-    /// The model.
+    /// The loaded model.
     fn model(&self) -> &ModelInfo;
 
-    /// Pass 1, or its pictures alone where the task has a localization already.
+    /// Runs pass 1, or only renders its pictures where the task has a localization already.
     ///
     /// # Errors
     /// [`RunError`].
     fn localize(&mut self, task: &Task, listener: Listener<'_>) -> Result<Localized, RunError>;
 
-    /// Pass 2.
+    /// Runs pass 2.
     ///
     /// # Errors
     /// [`RunError`].

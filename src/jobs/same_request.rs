@@ -1,4 +1,4 @@
-//! Whether a request is one that was made before: by its id, then by what it asks for.
+//! Detection of repeated requests: by request id, then by a digest of the spec and its images.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::wire::{
 };
 
 impl Store {
-    /// Claims a request id, if there is one.
+    /// Claims a request id, if the request has one.
     ///
     /// # Errors
-    /// The job that it made.
+    /// The job that already exists for it.
     pub(super) fn claim(
         &self,
         tenant: &str,
@@ -35,14 +35,15 @@ impl Store {
                 Ok(claim) => return Ok(Some(claim)),
                 Err(id) => match self.by_id(id) {
                     Some(job) => return Err(job),
-                    // It is being deleted, and the id is free in a moment.
+                    // That job is being deleted; its id becomes free in a moment.
                     None => std::thread::yield_now(),
                 },
             }
         }
     }
 
-    /// The job of a request id, if the same was asked for; the model is needed where it was said in other words.
+    /// Returns the job of a request id if the request is the same, else [`Reason::RequestIdReused`]. A request that
+    /// states defaults explicitly is the same; comparing it needs the model.
     pub(super) fn same_or_reused(
         &self,
         job: Arc<Job>,
@@ -60,7 +61,7 @@ impl Store {
         Err(Fault::new(Reason::RequestIdReused, message).with("job", &name))
     }
 
-    /// A spec with all its defaults, and its digest; a drawn seed does not count.
+    /// Normalizes a spec and computes its digest, which leaves out a seed that the server drew.
     pub(super) fn settled(
         &self,
         asked: EditSpec,
@@ -73,7 +74,7 @@ impl Store {
         Ok((spec, digest))
     }
 
-    /// SHA-256 of the images of a spec, however they came. Reads no file.
+    /// SHA-256 digests of a spec's images, whether inline or artifacts. Reads no file.
     pub(super) fn images(&self, tenant: &str, spec: &EditSpec) -> Result<Images, Fault> {
         let hash = |image: Option<&v1::Image>| match image.and_then(|it| it.source.as_ref()) {
             Some(Source::Data(bytes)) => Ok(Some(Bytes::copy_from_slice(&Sha256::digest(bytes)))),
@@ -85,14 +86,14 @@ impl Store {
     }
 }
 
-/// SHA-256 of the images of a request.
+/// SHA-256 digests of a request's images.
 #[derive(Debug)]
 pub(super) struct Images {
     image: Option<Bytes>,
     mask: Option<Bytes>,
 }
 
-/// SHA-256 of a spec, with its images by their own.
+/// SHA-256 of a spec in which each image is replaced by its digest.
 pub(super) fn digest(spec: &EditSpec, images: &Images) -> Bytes {
     let named = |sha256: &Option<Bytes>| {
         sha256.clone().map(|it| v1::Image { source: Some(Source::Data(it)) })

@@ -1,4 +1,4 @@
-//! The end of a server as its jobs see it: none are taken any more, then none run.
+//! Shutdown: stop admitting and starting jobs, then wait for the running ones or return them to their checkpoints.
 
 use std::sync::atomic::Ordering;
 
@@ -6,38 +6,38 @@ use tokio::sync::watch;
 
 use crate::jobs::store::Store;
 
-/// How far the end is.
+/// Phase of the shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Jobs are taken.
+    /// Jobs are admitted and started.
     Open,
-    /// None are taken or started; running ones go on.
+    /// No job is admitted or started; running passes continue.
     Draining,
-    /// None runs any more.
+    /// Running passes are stopped.
     Halted,
 }
 
 impl Store {
-    /// Takes no more jobs and starts none; running ones go on.
+    /// Stops admitting and starting jobs; running passes continue.
     pub fn drain(&self) {
         self.phase.send_replace(Phase::Draining);
         self.queue.close();
         self.set_ready(Err("the server is draining".to_owned()));
     }
 
-    /// Sends running jobs back to their checkpoint.
+    /// Stops running passes and returns their jobs to the last checkpoint.
     pub fn halt(&self) {
         self.halt.store(true, Ordering::Release);
         self.queue.close();
         self.phase.send_replace(Phase::Halted);
     }
 
-    /// Whether no more jobs are taken.
+    /// Whether jobs are no longer admitted.
     pub fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Open
     }
 
-    /// Hears of the end.
+    /// The current phase, with changes.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }

@@ -1,4 +1,4 @@
-//! All jobs: live in memory, durable in the journal, each changed under its own lock.
+//! Job store: all jobs in memory and in the journal, each changed under its own lock.
 
 use std::{
     collections::BTreeMap,
@@ -29,63 +29,63 @@ use crate::wire::{
     v1::{self, EditJob, edit_job::State},
 };
 
-/// What a server allows.
+/// Limits of the service.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Jobs that run at once.
+    /// Jobs that run at the same time.
     pub slots: u32,
-    /// Jobs that wait for a slot.
+    /// Jobs that wait in the queue.
     pub queue: QueueLimits,
-    /// Jobs of one tenant whose mask is to be decided, now or once it is found.
+    /// A tenant's jobs whose mask awaits a decision, now or after pass 1.
     pub tenant_awaiting: usize,
-    /// How long a job may wait for a slot.
+    /// Longest wait in the queue; the job then fails.
     pub queue_timeout: Duration,
-    /// How long a pass may take.
+    /// Longest run of one pass; the job then fails.
     pub run_timeout: Duration,
-    /// How long a finished job is kept unless its caller says otherwise.
+    /// Time to live of a finished job unless its caller sets one.
     pub default_ttl: Duration,
-    /// And at most.
+    /// Longest time to live that a caller may set.
     pub max_ttl: Duration,
-    /// Pixels of an input.
+    /// Largest input, in pixels.
     pub max_pixels: u64,
-    /// Bytes of an input's file.
+    /// Largest input file, in bytes.
     pub max_artifact_bytes: u64,
-    /// Starts of a job that don't reach its next checkpoint.
+    /// Most starts of a pass that end in a lost server or device before the job fails.
     pub max_attempts: u32,
 }
 
-/// All jobs.
+/// All jobs, their queue, artifacts and journal.
 #[derive(Debug)]
 pub struct Store {
-    /// What is allowed.
+    /// Limits of the service.
     pub limits: Limits,
-    /// Who is next.
+    /// Waiting jobs.
     pub queue: Queue,
-    /// Files.
+    /// Files of jobs and uploads.
     pub artifacts: Artifacts,
     pub(super) journal: Arc<Journal>,
     pub(super) jobs: DashMap<Uuid, Arc<Job>>,
     pub(super) requests: Requests,
-    /// Jobs to be reviewed that are being accepted, by tenant.
+    /// Reviews reserved by jobs that are being accepted, by tenant.
     pub(super) reviews: DashMap<String, usize>,
     pub(super) model: OnceLock<ModelInfo>,
-    /// Since when it is loaded.
+    /// When the model was loaded.
     pub(super) loaded: OnceLock<Instant>,
-    /// Those that hold the model, by name.
+    /// Names of the devices that hold the model.
     pub(super) devices: Mutex<Vec<String>>,
     pub(super) ready: watch::Sender<Result<(), String>>,
     pub(super) phase: watch::Sender<Phase>,
-    /// Milliseconds that a job takes, smoothed.
+    /// Duration of a job in milliseconds, exponentially smoothed.
     pub(super) pace: AtomicU64,
     pub(super) running: DashMap<Uuid, SystemTime>,
-    /// Held while places in the queue are told, so that an older order is never told after a newer one.
+    /// Held while queue positions are published, so that an older order never overwrites a newer one.
     pub(super) telling: Mutex<()>,
-    /// Set when jobs in a pass are to go back to their checkpoint.
+    /// Set when running jobs are to stop and return to their checkpoint.
     pub(super) halt: AtomicBool,
 }
 
 impl Store {
-    /// Takes up a journal: jobs that were in a pass go back to their checkpoint, and wait with the others.
+    /// Opens a store over a journal: jobs that were running return to their checkpoint and are queued again.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -118,7 +118,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Takes in a job of the journal, and returns it if it goes on.
+    /// Adds a job of the journal; returns it if it has not ended.
     fn take_up(&self, record: JobRecord) -> Option<Arc<Job>> {
         let id = journal::job_id(&record);
         for name in &record.artifacts {
@@ -133,7 +133,7 @@ impl Store {
         (!is_over).then_some(job)
     }
 
-    /// Lets a job go on from its checkpoint.
+    /// Resumes a job from its checkpoint.
     fn recover(&self, job: &Arc<Job>) {
         if job.attached {
             job.abandon();
@@ -151,40 +151,40 @@ impl Store {
         }
     }
 
-    /// A tenant's job.
+    /// A tenant's job by name.
     ///
     /// # Errors
-    /// [`Reason::JobNotFound`], for another tenant's too.
+    /// [`Reason::JobNotFound`], also for another tenant's job.
     pub fn job(&self, tenant: &str, name: &str) -> Result<Arc<Job>, Fault> {
         let id = name.strip_prefix("jobs/").and_then(|it| Uuid::try_parse(it).ok());
         let job = id.and_then(|id| self.jobs.get(&id).map(|it| Arc::clone(&it)));
         job.filter(|it| it.tenant == tenant).ok_or_else(|| Fault::no_job(name))
     }
 
-    /// A job by its id, whoever's it is.
+    /// A job by its id, of any tenant.
     pub fn by_id(&self, id: Uuid) -> Option<Arc<Job>> {
         self.jobs.get(&id).map(|it| Arc::clone(&it))
     }
 
-    /// All jobs, in no order.
+    /// All jobs, in no particular order.
     pub fn all(&self) -> Vec<Arc<Job>> {
         self.jobs.iter().map(|it| Arc::clone(&it)).collect()
     }
 
-    /// Jobs that have not ended, in no order.
+    /// Jobs that have not ended, in no particular order.
     pub fn live(&self) -> Vec<Arc<Job>> {
         self.jobs.iter().filter(|it| !it.is_over()).map(|it| Arc::clone(&it)).collect()
     }
 
-    /// Whether a tenant's request of this id made a job that is kept, or is making one. Never waits for the disk.
+    /// Whether a tenant's request id belongs to a stored job or to one being created. Never waits for the disk.
     pub fn knows_request(&self, tenant: &str, request_id: &str) -> bool {
         self.requests.knows(tenant, request_id)
     }
 
-    /// Changes a job: what `change` does to the draft is durable, and seen by everybody, when this returns.
+    /// Changes a job: what `change` does to the draft is durable and published when this returns.
     ///
     /// # Errors
-    /// What `change` says, and what the journal says; the job is as it was then.
+    /// Those of `change` and of the journal; the job is then unchanged.
     pub fn change<T>(
         &self,
         job: &Job,
@@ -209,14 +209,14 @@ impl Store {
         Ok(made)
     }
 
-    /// Makes a change durable, or leaves everything as it was.
+    /// Commits a change, or leaves everything as it was.
     fn commit(&self, tenant: &str, sealed: &Sealed) -> Result<(), Fault> {
         let Sealed { record, events, files, pins } = sealed;
         self.artifacts.pin_all(pins)?;
         let kept = self.artifacts.store(tenant, files).and_then(|artifacts| {
             let commit = Commit { job: Some(record), events, artifacts: &artifacts };
             self.journal.commit(commit).map(|()| artifacts).map_err(|error| {
-                // After a failed write the journal takes no other until it is opened again.
+                // After a failed write the journal accepts no other until it is opened again.
                 self.set_ready(Err(format!("jobs can't be kept, start the server again: {error}")));
                 Fault::from(error)
             })
@@ -234,7 +234,7 @@ impl Store {
         }
     }
 
-    /// What follows from a change of state.
+    /// Updates metrics, log and queue after a change of state.
     fn moved(&self, job: &Job, span: &tracing::Span, before: State, after: State) {
         tracing::info!(parent: span, state = after.as_str_name(), "moved");
         if matches!(before, State::Queued | State::MaskReady) && self.queue.remove(job.id) {
@@ -260,7 +260,7 @@ impl Store {
         counts
     }
 
-    /// Whether a live job of a tenant has lost its last stream, and ends if none comes back.
+    /// Whether a tenant has a live job without streams that will be cancelled unless one reconnects.
     pub fn has_lonely(&self, tenant: &str) -> bool {
         let lonely = |it: &Job| {
             it.attached && it.tenant == tenant && !it.is_over() && it.alone_since().is_some()
@@ -268,15 +268,15 @@ impl Store {
         self.jobs.iter().any(|it| lonely(&it))
     }
 
-    /// Jobs that are in a pass.
+    /// Number of jobs in a pass.
     pub fn running(&self) -> usize {
         self.running.len()
     }
 
-    /// Removes a job that has ended, and the artifacts that only it pinned.
+    /// Deletes a job that has ended, and the artifacts that only it refers to.
     ///
     /// # Errors
-    /// [`Reason::JobLive`], [`Reason::JobNotFound`] if somebody else was faster.
+    /// [`Reason::JobLive`] if it has not ended, [`Reason::JobNotFound`] if it was deleted concurrently.
     pub fn delete(&self, job: &Job) -> Result<(), Fault> {
         let _changing = job.changing();
         if self.by_id(job.id).is_none() {
@@ -289,17 +289,17 @@ impl Store {
         Ok(self.forget(&[job])?)
     }
 
-    /// Removes jobs that have been kept long enough, in one commit.
+    /// Deletes expired jobs in one commit.
     ///
     /// # Errors
-    /// What the journal says; none is removed then.
+    /// Those of the journal; then none is deleted.
     pub fn expire(&self, jobs: &[Arc<Job>]) -> Result<(), JournalError> {
         let _changing: Vec<_> = jobs.iter().map(|it| it.changing()).collect();
         let there = jobs.iter().filter(|it| self.jobs.contains_key(&it.id));
         self.forget(&there.map(Arc::as_ref).collect::<Vec<_>>())
     }
 
-    /// Removes jobs that have ended and that nobody else changes.
+    /// Deletes jobs that have ended, whose locks the caller holds.
     fn forget(&self, jobs: &[&Job]) -> Result<(), JournalError> {
         let records: Vec<Arc<JobRecord>> = jobs.iter().map(|it| it.read()).collect();
         let names = || records.iter().flat_map(|it| &it.artifacts).map(String::as_str);
@@ -311,7 +311,7 @@ impl Store {
         }
         self.artifacts.gone(&going);
         for (job, record) in jobs.iter().zip(records) {
-            // The id first: whoever finds one finds its job.
+            // The request id first, so that an id that is found always has a job.
             self.requests.remove(&job.tenant, request_id(record));
             self.jobs.remove(&job.id);
             job.wake();
@@ -319,10 +319,10 @@ impl Store {
         Ok(())
     }
 
-    /// The control events of a job after a number, at most some.
+    /// The next control events of a job after a sequence number, in bounded batches.
     ///
     /// # Errors
-    /// What the journal says.
+    /// Those of the journal.
     pub fn events(&self, job: Uuid, after: u64) -> Result<Vec<v1::EditEvent>, Fault> {
         Ok(self.journal.events(job, after, 64)?)
     }
@@ -333,7 +333,7 @@ fn request_id(record: &JobRecord) -> &str {
     record.job.as_ref().map_or("", |it| it.request_id.as_str())
 }
 
-/// The id of a new job: its name tells when it was made.
+/// A new job's id and resource name; a version 7 UUID, ordered by creation time.
 pub fn new_name() -> (Uuid, String) {
     let id = Uuid::now_v7();
     (id, format!("jobs/{id}"))
@@ -344,7 +344,7 @@ pub fn spec(job: &EditJob) -> v1::EditSpec {
     job.spec.clone().unwrap_or_default()
 }
 
-/// The bytes of an image that a normalized spec names.
+/// The artifact name of an image in a normalized spec.
 pub fn image_name(image: Option<&v1::Image>) -> Option<&str> {
     match image?.source.as_ref()? {
         v1::image::Source::Artifact(name) => Some(name),
@@ -352,7 +352,7 @@ pub fn image_name(image: Option<&v1::Image>) -> Option<&str> {
     }
 }
 
-/// Now, as the schema has it.
+/// The current time as a protobuf timestamp.
 pub fn now() -> prost_types::Timestamp {
     SystemTime::now().into()
 }

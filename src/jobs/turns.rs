@@ -1,4 +1,4 @@
-//! Turns: jobs enter the queue, hear their place in it, and how long it may take.
+//! Entry into the queue, published queue positions, and estimated waiting times.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::wire::{
 };
 
 impl Store {
-    /// Puts a job that waits for a slot into the queue.
+    /// Enqueues a job that waits for a worker.
     pub fn enqueue(&self, job: &Job) {
         let class = match job.state() {
             State::MaskReady => Class::Decided,
@@ -28,7 +28,7 @@ impl Store {
         self.show_queue();
     }
 
-    /// Tells every waiting job its place.
+    /// Publishes every waiting job's position and estimated start.
     pub fn show_queue(&self) {
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let order = self.queue.order();
@@ -50,7 +50,7 @@ impl Store {
         }
     }
 
-    /// Takes note of how long a job took.
+    /// Records how long a job took.
     pub(super) fn took(&self, time: Duration) {
         let new = time.as_millis() as u64;
         let old = self.pace.load(Ordering::Relaxed);
@@ -58,7 +58,7 @@ impl Store {
         self.pace.store(smoothed.max(1), Ordering::Relaxed);
     }
 
-    /// When a new job would start about now.
+    /// Estimated time until a new job would start; at least one second.
     pub fn wait(&self) -> Duration {
         let pace = Duration::from_millis(self.pace.load(Ordering::Relaxed).max(1_000));
         let turns = (self.queue.len() as u32).div_ceil(self.limits.slots.max(1));
@@ -66,7 +66,7 @@ impl Store {
     }
 }
 
-/// The class that a job waits in before its mask is decided.
+/// Scheduling class of a job whose mask is not decided yet.
 fn class_of(priority: Priority) -> Class {
     match priority {
         Priority::Batch => Class::Batch,

@@ -1,4 +1,4 @@
-//! The model's thread: takes the next job, runs its passes, and never waits for anybody who watches.
+//! Worker threads: each takes the next job and runs its passes on a device, and is never blocked by streams.
 
 use std::{
     ops::ControlFlow,
@@ -22,16 +22,16 @@ use crate::wire::{
     v1::{self, Pass, edit_event::Event},
 };
 
-/// Why a worker's thread ended.
+/// Why a worker thread ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WorkerEnd {
     /// The queue was closed.
     Closed,
-    /// The device is broken; the process has to be started again.
+    /// The device is unusable; the process has to be restarted.
     DeviceLost,
 }
 
-/// Runs jobs on a device, by its index among those of all workers, until the queue is closed.
+/// Runs jobs on a device until the queue is closed; `device` is its index among those of all workers.
 pub fn run(store: &Store, runner: &mut dyn Runner, name: &str, device: usize) -> WorkerEnd {
     let mut slot = Slot::new();
     while let Some(taken) = store.queue.pop(device) {
@@ -56,7 +56,7 @@ pub fn run(store: &Store, runner: &mut dyn Runner, name: &str, device: usize) ->
     WorkerEnd::Closed
 }
 
-/// One worker's slot, as it is counted among all workers'.
+/// Counts one worker as busy or free in the metrics.
 struct Slot {
     busy: bool,
 }
@@ -85,7 +85,7 @@ impl Drop for Slot {
     }
 }
 
-/// One worker with one job.
+/// One worker running one job.
 struct Worker<'a> {
     store: &'a Store,
     runner: &'a mut dyn Runner,
@@ -94,7 +94,7 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Runs the job as far as it goes; whether the device was lost.
+    /// Runs the job as far as it can go; returns whether the device was lost.
     fn run(&mut self) -> bool {
         let _span = self.job.span().entered();
         let waited = self.job.waited();
@@ -111,7 +111,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Runs one pass; returns the next one, if the job goes on at once.
+    /// Runs one pass; returns the next one if this worker continues with it.
     fn pass(&mut self, pass: Pass) -> Result<Option<Pass>, RunError> {
         let name = if pass == Pass::Edit { "edit" } else { "localize" };
         let _span = tracing::info_span!("pass", pass = name).entered();
@@ -136,7 +136,7 @@ impl Worker<'_> {
         Ok(next)
     }
 
-    /// Runs a pass; a panic, which libtorch's errors come as, fails this job and no other.
+    /// Runs a pass and catches panics, through which libtorch reports errors, so that they fail only this job.
     fn guarded<T>(
         &mut self,
         run: impl FnOnce(&mut dyn Runner, crate::jobs::runner::Listener<'_>) -> Result<T, RunError>,
@@ -159,7 +159,7 @@ impl Worker<'_> {
         self.store.change(self.job, change).map_err(RunError::Fault)
     }
 
-    /// The job as the runner needs it.
+    /// Builds the runner's task from the job.
     fn task(&self, pass: Pass) -> Result<Task, Fault> {
         let record = self.job.record();
         let spec = record.job.as_ref().map(store::spec).unwrap_or_default();
@@ -188,11 +188,11 @@ impl Worker<'_> {
         self.store.artifacts.get(&self.job.tenant, name).map(|it| it.sha256).unwrap_or_default()
     }
 
-    /// What a failed pass means for the job; whether the device was lost.
+    /// Ends or puts back the job after a failed pass; returns whether the device was lost.
     fn failed(&self, error: RunError) -> bool {
         match error {
             RunError::Interrupted if self.job.is_over() => false,
-            // Nothing but an end or a halt interrupts.
+            // A pass is interrupted only by the job's end or by a halt.
             RunError::Interrupted => {
                 self.put_back(|draft| draft.put_back("the server is shutting down"));
                 false
@@ -227,7 +227,7 @@ impl Worker<'_> {
     }
 }
 
-/// A pass that is listened to.
+/// Listener of a pass: publishes progress, commits events, and stops the pass on a timeout or the job's end.
 struct Listening<'a> {
     store: &'a Store,
     job: &'a Job,
@@ -304,7 +304,7 @@ impl<'a> Listening<'a> {
     }
 }
 
-/// What a panic means for the job and its worker.
+/// The error of a panic, by its cause.
 fn of_panic(payload: &(dyn std::any::Any + Send)) -> RunError {
     let Panic { line, cause } = Panic::of(payload);
     match cause {

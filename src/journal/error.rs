@@ -1,24 +1,24 @@
-//! What can be wrong with a journal, each with its remedy.
+//! Errors of the journal, each with its remedy.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// What to do about a store that can't be read.
+/// Remedy for a store that can't be read.
 const REMEDY: &str = "restore it from a copy, or move it away to start empty, which sets the pictures in `artifacts` aside; \
     `retouch journal check` says more, `retouch journal export` saves what can be read";
 
-/// Why a journal can't be read or written.
+/// Why a journal can't be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Another process has the folder.
+    /// Another process has locked the folder.
     #[error("{} is in use by another process; stop it, or take another folder", path.display())]
     InUse {
         /// The store.
         path: PathBuf,
     },
-    /// The store can't be made sense of.
+    /// The store's file is damaged.
     #[error(
         "{} is damaged ({source}); nothing of it was changed: {REMEDY}",
         path.display()
@@ -26,16 +26,16 @@ pub enum JournalError {
     Corrupt {
         /// The store.
         path: PathBuf,
-        /// What is wrong.
+        /// The underlying error.
         source: Box<redb::Error>,
     },
-    /// There is none.
+    /// There is no store.
     #[error("there is no {}", path.display())]
     Missing {
         /// The store.
         path: PathBuf,
     },
-    /// The store is a file without a byte, beside artifacts that it should know.
+    /// The store's file is empty although there are artifacts beside it.
     #[error(
         "{} is empty, and there are artifacts beside it; nothing was changed: {REMEDY}",
         path.display()
@@ -44,7 +44,7 @@ pub enum JournalError {
         /// The store.
         path: PathBuf,
     },
-    /// The file of an artifact is not what was stored.
+    /// An artifact's file is missing or damaged.
     #[error("{} {why}", path.display())]
     Lost {
         /// The file.
@@ -52,7 +52,7 @@ pub enum JournalError {
         /// What is wrong with it.
         why: String,
     },
-    /// Written by another version.
+    /// The layout was written by a later version.
     #[error(
         "{} is of version {found}, this retouch reads versions up to {known}; start the retouch that wrote it, or a later one",
         path.display()
@@ -60,12 +60,12 @@ pub enum JournalError {
     Version {
         /// The store.
         path: PathBuf,
-        /// The version that it has.
+        /// Layout version found.
         found: u64,
-        /// The version that is read.
+        /// Newest layout version supported.
         known: u64,
     },
-    /// A record that is no message of its kind.
+    /// A record can't be decoded as its protobuf message.
     #[error(
         "{} holds a damaged {what} ({source}); no record was dropped: {REMEDY}, or drop what can't be read by `retouch journal repair`",
         path.display()
@@ -73,43 +73,43 @@ pub enum JournalError {
     Record {
         /// The store.
         path: PathBuf,
-        /// What was read.
+        /// Kind of record.
         what: &'static str,
-        /// What is wrong.
+        /// The decoding error.
         source: prost::DecodeError,
     },
-    /// The store failed.
+    /// The store can't be written.
     #[error("{} can't be written", path.display())]
     Store {
         /// The store.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: Box<redb::Error>,
     },
-    /// A file or folder failed.
+    /// A file or folder can't be read or written.
     #[error("{} can't be read or written", path.display())]
     Io {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: io::Error,
     },
-    /// The disk has less free than it must keep.
+    /// The disk has less free space than configured as the minimum.
     #[error("the disk of {} is full", path.display())]
     DiskFull {
         /// The folder.
         path: PathBuf,
     },
-    /// Jobs and artifacts take all that they may.
+    /// The quota of jobs and artifacts is used up.
     #[error("jobs and artifacts take all of their {limit} bytes; delete some or raise the quota")]
     Quota {
-        /// In bytes.
+        /// The quota, in bytes.
         limit: u64,
     },
 }
 
 impl JournalError {
-    /// A fault of the store.
+    /// Converts an error of the store.
     pub(super) fn store(path: &Path, source: redb::Error) -> Self {
         let path = path.to_owned();
         match &source {
@@ -131,7 +131,7 @@ impl JournalError {
         }
     }
 
-    /// A fault of a file.
+    /// Converts an error of a file.
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if source.kind() == io::ErrorKind::StorageFull {

@@ -1,4 +1,5 @@
-//! A data folder looked over without a server: what is in it, what is damaged or lost, and what of that can be mended.
+//! Offline check and repair of a data folder: its contents, damaged or lost records and files, and which of these can
+//! be repaired.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,24 +26,24 @@ use crate::wire::{
     v1::{self, EditEvent, edit_event::Event},
 };
 
-/// What is wrong in a data folder.
+/// A problem found in a data folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
-    /// A record that is no message of its kind.
+    /// A record that can't be decoded as its protobuf message.
     Record {
         /// `job`, `event` or `artifact`.
         what: &'static str,
-        /// Of the job, or the artifact.
+        /// Id of the record's job or artifact.
         id: Uuid,
     },
-    /// An artifact whose file is missing, or not what was stored.
+    /// An artifact whose file is missing, or doesn't match the stored length or SHA-256.
     Lost {
         /// The artifact.
         id: Uuid,
-        /// What is wrong with its file.
+        /// What is wrong with the file.
         why: &'static str,
     },
-    /// A file that has an artifact's name, which no record knows.
+    /// A file named like an artifact that no record knows.
     Unknown(PathBuf),
 }
 
@@ -64,30 +65,30 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What is in a data folder, as far as it can be read.
+/// Readable contents of a data folder.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// Jobs, oldest first, without their localizations.
     pub jobs: Vec<JobRecord>,
-    /// Artifacts that a record knows.
+    /// Artifacts with a record.
     pub artifacts: HashMap<Uuid, ArtifactRecord>,
-    /// What artifacts show that jobs' events name, such as `mask` or `heatmap-bee`.
+    /// What each artifact is, by the events that refer to it, such as `mask` or `heatmap-bee`.
     pub shows: HashMap<Uuid, String>,
-    /// Files that have artifacts' names.
+    /// Files named like artifacts.
     pub files: BTreeMap<Uuid, PathBuf>,
-    /// Records that can't be read.
+    /// Records that can't be decoded.
     pub findings: Vec<Finding>,
 }
 
-/// Reads a data folder and changes nothing, while no server runs over it.
+/// Reads a data folder without changing it; no server may run on it.
 ///
 /// # Errors
-/// [`JournalError::Missing`]; [`JournalError::InUse`] while a server runs; [`JournalError`] if the store can't be read at all.
+/// [`JournalError::Missing`]; [`JournalError::InUse`] while a server runs; others if the store can't be read at all.
 pub fn contents(folder: &Path) -> Result<Contents, JournalError> {
     let mut journal = Journal::read_only(folder)?;
     let path = journal.path.clone();
     guarded(&path, || {
-        // A store that was not closed, as after a crash, is mended here in memory, and on the disk when a server starts.
+        // A store that was not closed, as after a crash, is repaired in memory here, and on disk when a server starts.
         let checked = journal.db.check_integrity();
         checked.map_err(|error| JournalError::store(&path, error.into()))?;
         let mut contents = journal.look()?;
@@ -98,7 +99,7 @@ pub fn contents(folder: &Path) -> Result<Contents, JournalError> {
     })
 }
 
-/// Files of a data folder that have artifacts' names, whether or not there is a store.
+/// Files in a data folder named like artifacts, with or without a store.
 ///
 /// # Errors
 /// [`JournalError::Io`].
@@ -112,7 +113,7 @@ pub fn files_of(folder: &Path) -> Result<BTreeMap<Uuid, PathBuf>, JournalError> 
     Ok(files)
 }
 
-/// Everything that is wrong in a data folder.
+/// All problems in a data folder; verifies the SHA-256 of every file.
 ///
 /// # Errors
 /// [`JournalError::Io`] if a file can't be read.
@@ -138,11 +139,11 @@ pub fn findings(contents: &Contents) -> Result<Vec<Finding>, JournalError> {
     Ok(findings)
 }
 
-/// Drops records that can't be read, of a store that is kept beside; then brings files in line, as a server's start does.
-/// Returns where the store is kept as it was, if it was changed.
+/// Drops records that can't be decoded, after copying the store; then reconciles files with records as a server's start
+/// does. Returns the path of the copy if the store was changed.
 ///
 /// # Errors
-/// As [`contents`]; nothing was changed then.
+/// As [`contents`]; then nothing was changed.
 pub fn repair(folder: &Path) -> Result<Option<PathBuf>, JournalError> {
     let path = folder.join(STORE);
     let mut kept = None;
@@ -162,7 +163,7 @@ pub fn repair(folder: &Path) -> Result<Option<PathBuf>, JournalError> {
 }
 
 impl Journal {
-    /// What the store holds, as far as it can be read.
+    /// Reads the store's contents, collecting records that can't be decoded as findings.
     fn look(&self) -> Result<Contents, JournalError> {
         let mut contents = Contents::default();
         let mut damaged = BTreeSet::new();
@@ -202,7 +203,7 @@ impl Journal {
     }
 }
 
-/// The artifacts that an event names, with what they show.
+/// The artifacts that an event refers to, with what each one is.
 fn shown(event: &Event) -> Vec<(Uuid, String)> {
     let named = |artifact: &Option<v1::Artifact>, what: &str| {
         Some((id_of(&artifact.as_ref()?.name)?, what.to_owned()))
@@ -232,7 +233,7 @@ fn sha256(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Drops what can't be read: jobs with their events, events alone, artifacts.
+/// Drops records that can't be decoded: jobs with their events, single events, artifacts.
 fn drop_damaged(db: &redb::Database) -> Result<(), redb::Error> {
     let write = db.begin_write()?;
     let mut less = 0;

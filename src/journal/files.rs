@@ -1,8 +1,8 @@
-//! Artifacts as files: each synced before it counts, under a quota.
+//! Files of artifacts: written atomically, synced before they count as stored, and limited by a quota.
 //!
-//! `artifacts/b3/0199b3c5-…`: files lie in folders by the ninth and tenth digit of their ids, which tell when they were made,
-//! so that those of one commit share a folder and folders stay small. What no journal of this folder knows is never deleted:
-//! it goes to `set-aside/`, and back once a journal asks for it.
+//! `artifacts/b3/0199b3c5-…`: sharded by the ninth and tenth hexadecimal digit of the id, part of its timestamp, so
+//! that the files of one commit share a folder and folders stay small. A file without a record is never deleted: it is
+//! moved to `set-aside/`, and back if a later journal has a record of it.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -16,9 +16,9 @@ use uuid::Uuid;
 
 use crate::journal::{Space, error::JournalError, takeover::Takeover};
 
-/// The folder of artifacts, in the data folder.
+/// Folder of artifacts, in the data folder.
 pub(super) const ARTIFACTS: &str = "artifacts";
-/// The folder of files that a journal did not know, beside it.
+/// Folder of files without a record, beside it.
 pub(super) const SET_ASIDE: &str = "set-aside";
 
 /// The files of a data folder.
@@ -27,11 +27,11 @@ pub(super) struct Files {
     folder: PathBuf,
     space: Space,
     taken: Mutex<Taken>,
-    /// Those whose removal a crash may undo.
+    /// Removed files whose removal is not synced yet, so that a crash may undo it.
     removed: Mutex<Vec<Uuid>>,
 }
 
-/// Who takes how much.
+/// Bytes used, by file and in total.
 #[derive(Debug, Default)]
 struct Taken {
     of: HashMap<Uuid, u64>,
@@ -40,14 +40,14 @@ struct Taken {
 }
 
 impl Files {
-    /// The files of a data folder as they are, nothing of them changed.
+    /// The files of a data folder, none of them changed.
     pub(super) fn new(data: &Path, space: Space, known: HashMap<Uuid, u64>) -> Self {
         let files = known.values().sum();
         let taken = Mutex::new(Taken { of: known, files, records: 0 });
         Self { folder: data.join(ARTIFACTS), space, taken, removed: Mutex::default() }
     }
 
-    /// Brings the folder in line with what the journal knows.
+    /// Reconciles the folder with the journal's records.
     pub(super) fn settle(&self, going: HashSet<Uuid>) -> Result<Takeover, JournalError> {
         let io = |source| JournalError::io(&self.folder, source);
         fs::create_dir_all(&self.folder).map_err(io)?;
@@ -56,7 +56,7 @@ impl Files {
         Ok(takeover)
     }
 
-    /// Writes files so that each is there whole, or not at all, whatever happens.
+    /// Writes files atomically: after a crash each is complete or absent.
     pub(super) fn store(&self, files: &[(Uuid, &[u8])]) -> Result<(), JournalError> {
         for (index, (id, bytes)) in files.iter().enumerate() {
             if let Err(error) = self.reserve(*id, bytes.len() as u64) {
@@ -66,7 +66,7 @@ impl Files {
         }
         self.write(files).map_err(|source| {
             for (id, _) in files {
-                // What is left of it is removed at the next start.
+                // What can't be removed here is removed at the next start.
                 let _ = fs::remove_file(self.path(*id).with_extension(PARTIAL));
                 let _ = fs::remove_file(self.path(*id));
                 self.release(*id);
@@ -76,7 +76,7 @@ impl Files {
     }
 
     fn write(&self, files: &[(Uuid, &[u8])]) -> io::Result<()> {
-        // All are written before the first is synced, so that the disk takes them in one go.
+        // All are written before the first is synced, so that the disk can batch the writes.
         let mut written = Vec::new();
         for (id, bytes) in files {
             let mut file = self.create(&self.path(*id).with_extension(PARTIAL))?;
@@ -94,7 +94,7 @@ impl Files {
         folders.iter().try_for_each(|it| sync(it))
     }
 
-    /// Creates a file, and its folder where that is not there, or was just removed because it was empty.
+    /// Creates a file, and its folder if that is absent or was just removed as empty.
     fn create(&self, path: &Path) -> io::Result<File> {
         loop {
             match File::create(path) {
@@ -108,7 +108,7 @@ impl Files {
         }
     }
 
-    /// Bytes of a file from an offset; a file that is not what was stored is lost.
+    /// Reads bytes of a file from an offset; [`JournalError::Lost`] if its length is not the stored one.
     pub(super) fn read(
         &self,
         id: Uuid,
@@ -142,7 +142,7 @@ impl Files {
         }
     }
 
-    /// Deletes files; one that can't be deleted is at the next start.
+    /// Deletes files; a failed deletion is repeated at the next start.
     pub(super) fn remove(&self, ids: &[Uuid]) {
         let mut removed = Vec::new();
         for id in ids {
@@ -155,13 +155,13 @@ impl Files {
             }
         }
         for shard in ids.iter().map(|id| self.shard(*id)).collect::<BTreeSet<_>>() {
-            // One that is not empty stays.
+            // Fails on a folder that is not empty, as intended.
             let _ = fs::remove_dir(shard);
         }
         lock(&self.removed).extend(removed);
     }
 
-    /// Makes removals durable; returns those that are now.
+    /// Syncs removals; returns the files whose removal is now durable.
     pub(super) fn sync_removed(&self) -> Result<Vec<Uuid>, JournalError> {
         let removed = std::mem::take(&mut *lock(&self.removed));
         let mut folders: BTreeSet<PathBuf> = removed.iter().map(|it| self.shard(*it)).collect();
@@ -170,7 +170,7 @@ impl Files {
         }
         for folder in folders {
             match sync(&folder) {
-                // With its last file.
+                // The folder was removed with its last file.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 synced => synced.map_err(|source| JournalError::io(&folder, source))?,
             }
@@ -178,13 +178,13 @@ impl Files {
         Ok(removed)
     }
 
-    /// Counts more bytes of records, or fewer.
+    /// Adds to the byte count of records; `more` may be negative.
     pub(super) fn count_records(&self, more: i64) {
         let mut taken = self.taken();
         taken.records = taken.records.saturating_add_signed(more);
     }
 
-    /// Refuses to take in `bytes` more if the quota would be passed, or the disk have less free than it must keep.
+    /// Checks that `bytes` more keep within the quota and leave the configured minimum of free disk space.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), JournalError> {
         self.taken().check(bytes, self.space.quota)?;
         let stat = rustix::fs::statvfs(&self.folder)
@@ -232,20 +232,20 @@ impl Taken {
     }
 }
 
-/// The end of a name while its file is written.
+/// Suffix of a file while it is written.
 pub(super) const PARTIAL: &str = "partial";
 
-/// The folder of a file, in a folder of artifacts.
+/// Folder of a file within the folder of artifacts.
 pub(super) fn shard(folder: &Path, id: Uuid) -> PathBuf {
     folder.join(format!("{:02x}", id.as_bytes()[4]))
 }
 
-/// Where a file lies in a folder of artifacts.
+/// Path of a file within the folder of artifacts.
 pub(super) fn path(folder: &Path, id: Uuid) -> PathBuf {
     shard(folder, id).join(id.to_string())
 }
 
-/// Makes what happened to the names in a folder durable.
+/// Syncs a folder, which makes created, renamed and removed names durable.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

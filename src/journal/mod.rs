@@ -1,7 +1,9 @@
-//! Jobs on disk: an embedded store (redb) of job records, their events and the index of artifacts, with files beside it.
+//! Journal: durable storage of jobs in an embedded database (redb) of job records, events and artifact records, with
+//! artifact files beside it.
 //!
-//! A commit is durable when it returns: the store syncs its file, and an artifact's file is synced before the commit that
-//! names it. One process owns a folder. Records are the schema's own messages, so that what is on disk is what is on the wire.
+//! A commit is durable when it returns: the database is synced, and an artifact's file is synced before the commit that
+//! refers to it. One process owns a folder. Records are the schema's own messages, so that no separate storage format
+//! has to be kept in step.
 
 pub mod error;
 pub mod examine;
@@ -33,15 +35,15 @@ use crate::wire::{
     v1::EditEvent,
 };
 
-/// The name of the store's file in a data folder.
+/// File name of the database in a data folder.
 const STORE: &str = "journal.redb";
 
-/// How much a journal may take.
+/// Limits on disk space.
 #[derive(Debug, Clone, Copy)]
 pub struct Space {
-    /// Bytes of all records, events and artifacts.
+    /// Most bytes of records, events and artifacts together.
     pub quota: u64,
-    /// Bytes that the disk must keep free of what comes in; jobs that are there move, end and are deleted in them.
+    /// Bytes that new data must leave free on the disk; existing jobs use them to change state, end and be deleted.
     pub min_free: u64,
 }
 
@@ -53,23 +55,23 @@ pub struct Journal {
     files: Files,
 }
 
-/// What is made durable together.
+/// Changes that become durable together.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Commit<'a> {
-    /// The job's record, replacing the one before.
+    /// New record of the job, replacing the previous one.
     pub job: Option<&'a JobRecord>,
     /// New events of that job.
     pub events: &'a [EditEvent],
-    /// New artifacts, whose files are stored.
+    /// New artifacts, whose files are already stored.
     pub artifacts: &'a [ArtifactRecord],
 }
 
 impl Journal {
-    /// Opens a folder's journal, or makes one; says in the log which files it did not know, or misses.
+    /// Opens or creates a folder's journal, and logs files without a record and records without a file.
     ///
     /// # Errors
     /// [`JournalError::InUse`] if another process has it; [`JournalError::Corrupt`], [`JournalError::Emptied`] and
-    /// [`JournalError::Version`] if it can't be read, and the folder is left as it was then.
+    /// [`JournalError::Version`] if it can't be read; the folder is then unchanged.
     pub fn open(folder: &Path, space: Space) -> Result<Self, JournalError> {
         fs::create_dir_all(folder).map_err(|source| JournalError::io(folder, source))?;
         let path = folder.join(STORE);
@@ -78,7 +80,7 @@ impl Journal {
         Self::over(db, path, folder, space)?.settled(folder, space)
     }
 
-    /// A journal over another kind of storage, for faults that a disk does not make at will.
+    /// Opens a journal over another storage backend, to inject faults in tests.
     ///
     /// # Errors
     /// As [`Journal::open`].
@@ -92,7 +94,7 @@ impl Journal {
         Self::over(db, path, folder, space)?.settled(folder, space)
     }
 
-    /// Opens a folder's journal to read it: nothing on the disk is changed, whatever state it is in.
+    /// Opens a folder's journal read-only: nothing on disk is changed, not even to repair it.
     fn read_only(folder: &Path) -> Result<Self, JournalError> {
         let path = folder.join(STORE);
         refuse_emptied(folder, &path)?;
@@ -110,7 +112,7 @@ impl Journal {
         Ok(Self { db, path, files: Files::new(folder, space, HashMap::new()) })
     }
 
-    /// The same with its files in line.
+    /// Reconciles the artifact files with the records.
     fn settled(mut self, folder: &Path, space: Space) -> Result<Self, JournalError> {
         let mut known = HashMap::new();
         self.each_artifact(|record| {
@@ -159,7 +161,7 @@ impl Journal {
     /// Makes a commit durable.
     ///
     /// # Errors
-    /// [`JournalError::Store`]; nothing of it is kept then.
+    /// [`JournalError::Store`]; then nothing of it is kept.
     pub fn commit(&self, commit: Commit<'_>) -> Result<(), JournalError> {
         self.write(|write| {
             let mut more = 0;
@@ -185,10 +187,10 @@ impl Journal {
         })
     }
 
-    /// Forgets jobs with their events, and artifacts, in one commit; then deletes the files.
+    /// Deletes jobs with their events, and artifacts, in one commit; then deletes the files.
     ///
     /// # Errors
-    /// [`JournalError::Store`]; nothing is forgotten then.
+    /// [`JournalError::Store`]; then nothing is deleted.
     pub fn remove(&self, jobs: &[&JobRecord], artifacts: &[Uuid]) -> Result<(), JournalError> {
         self.write(|write| {
             let mut less = 0;
@@ -218,10 +220,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes sure that deleted files stay deleted, once for all since the last call.
+    /// Syncs the file deletions since the last call.
     ///
     /// # Errors
-    /// [`JournalError::Io`], [`JournalError::Store`]; the next start tries again.
+    /// [`JournalError::Io`], [`JournalError::Store`]; repeated at the next start.
     pub fn tidy(&self) -> Result<(), JournalError> {
         let removed = self.files.sync_removed()?;
         if removed.is_empty() {
@@ -236,23 +238,23 @@ impl Journal {
         })
     }
 
-    /// Whether there is room for `bytes` that come in.
+    /// Checks that there is room for `bytes` of new data.
     ///
     /// # Errors
-    /// [`JournalError::Quota`]; [`JournalError::DiskFull`] if the disk would have less free than it must keep.
+    /// [`JournalError::Quota`]; [`JournalError::DiskFull`] if less than the configured minimum would stay free.
     pub fn check_room(&self, bytes: u64) -> Result<(), JournalError> {
         self.files.check_room(bytes)
     }
 
-    /// Stores artifacts' bytes under their ids; they count once a commit names them.
+    /// Stores artifacts' files by id; they count once a commit refers to them.
     ///
     /// # Errors
-    /// [`JournalError::Quota`], [`JournalError::DiskFull`], [`JournalError::Io`]; none is stored then.
+    /// [`JournalError::Quota`], [`JournalError::DiskFull`], [`JournalError::Io`]; then none is stored.
     pub fn store_files(&self, files: &[(Uuid, &[u8])]) -> Result<(), JournalError> {
         self.files.store(files)
     }
 
-    /// Stores one artifact's bytes.
+    /// Stores one artifact's file.
     ///
     /// # Errors
     /// As [`Journal::store_files`].
@@ -263,17 +265,17 @@ impl Journal {
     /// Bytes of an artifact from `offset`, at most `limit` of them.
     ///
     /// # Errors
-    /// [`JournalError::Lost`] if its file is missing, or not as long as it was; [`JournalError::Io`].
+    /// [`JournalError::Lost`] if its file is missing or has another length than stored; [`JournalError::Io`].
     pub fn read_file(&self, id: Uuid, offset: u64, limit: usize) -> Result<Vec<u8>, JournalError> {
         self.files.read(id, offset, limit)
     }
 
-    /// Drops a file that no commit named.
+    /// Deletes a file that no commit refers to.
     pub fn drop_file(&self, id: Uuid) {
         self.files.remove(&[id]);
     }
 
-    /// Changes the store in one commit; `change` says how many bytes of records and events it adds.
+    /// Runs one transaction; `change` returns by how many bytes records and events grow.
     fn write(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<i64, redb::Error>,
@@ -295,7 +297,7 @@ impl Journal {
     }
 }
 
-/// Refuses a store without a byte beside artifacts: something went wrong with it, and they are somebody's.
+/// Refuses an empty database file beside artifacts: data was lost, and a new database would orphan the artifacts.
 fn refuse_emptied(folder: &Path, path: &Path) -> Result<(), JournalError> {
     let artifacts = folder.join(files::ARTIFACTS);
     if fs::metadata(path).is_ok_and(|it| it.len() == 0) {
@@ -307,7 +309,7 @@ fn refuse_emptied(folder: &Path, path: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// The id of `jobs/{uuid}` or `artifacts/{uuid}`.
+/// The id in a resource name `jobs/{uuid}` or `artifacts/{uuid}`.
 pub fn id_of(name: &str) -> Option<Uuid> {
     let (_, id) = name.split_once('/')?;
     Uuid::try_parse(id).ok()

@@ -1,4 +1,4 @@
-//! A store that is read without being changed: what its code writes, such as repairs, stays in memory.
+//! Copy-on-write storage backend: the database code may write, such as to repair itself, without changing the file.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +13,10 @@ use redb::StorageBackend;
 
 use crate::journal::error::JournalError;
 
-/// Bytes of a page, the unit of what is kept in memory.
+/// Page size in bytes, the unit of copy-on-write.
 const PAGE: u64 = 4096;
 
-/// A file with changes in memory. It is locked against servers, which change it, and shared with other readers.
+/// A file with changes held in memory. It holds a shared lock, which excludes a server but no other readers.
 #[derive(Debug)]
 pub(super) struct Overlay {
     file: File,
@@ -25,15 +25,15 @@ pub(super) struct Overlay {
 
 #[derive(Debug)]
 struct State {
-    /// Of the file as its reader sees it.
+    /// Current length, including changes.
     len: u64,
-    /// What of the file itself still shows.
+    /// Bytes of the file that truncation has not hidden.
     of_file: u64,
     written: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Overlay {
-    /// A file as it is.
+    /// Opens a file without changes.
     ///
     /// # Errors
     /// [`JournalError::Missing`], [`JournalError::InUse`] while a server runs, [`JournalError::Io`].
@@ -56,7 +56,7 @@ impl Overlay {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A page of the file, zeros behind its end.
+    /// A page of the file, zero-filled beyond its end.
     fn page(&self, index: u64, of_file: u64) -> io::Result<Vec<u8>> {
         let mut page = vec![0; PAGE as usize];
         let start = index * PAGE;
@@ -66,7 +66,7 @@ impl Overlay {
     }
 }
 
-/// The parts of a range page by page: the page, where in it, and where in the range.
+/// Splits a range into pages: page index, offset in the page, offset in the range, length.
 fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize, usize)> {
     let end = offset + len as u64;
     let pages = if len == 0 { 0..0 } else { offset / PAGE..(end - 1) / PAGE + 1 };

@@ -1,4 +1,4 @@
-//! What a journal gives back: jobs, their events, the index of artifacts.
+//! Reading from the journal: jobs, their events, artifact records.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ impl Journal {
         Ok(jobs)
     }
 
-    /// Visits every job, oldest first, one in memory at a time.
+    /// Visits every job, oldest first, with only one in memory at a time.
     ///
     /// # Errors
     /// [`JournalError::Store`], [`JournalError::Record`].
@@ -48,7 +48,7 @@ impl Journal {
         record.map(|bytes| self.decode(&bytes, "job")).transpose()
     }
 
-    /// Visits every artifact.
+    /// Visits every artifact record.
     ///
     /// # Errors
     /// [`JournalError::Store`], [`JournalError::Record`].
@@ -56,7 +56,7 @@ impl Journal {
         self.each(ARTIFACTS, "artifact", visit)
     }
 
-    /// A job's control events after a number, at most `limit` of them.
+    /// A job's control events after a sequence number, at most `limit` of them.
     ///
     /// # Errors
     /// [`JournalError::Store`], [`JournalError::Record`].
@@ -105,7 +105,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Artifacts that are deleted, whose files may still be there.
+    /// Artifacts being deleted, whose files may still exist.
     pub(super) fn going(&self) -> Result<HashSet<Uuid>, JournalError> {
         let read = || -> Result<HashSet<Uuid>, redb::Error> {
             let table = self.db.begin_read()?.open_table(GOING)?;

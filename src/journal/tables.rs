@@ -1,4 +1,4 @@
-//! The tables of the store, how a store of an earlier layout becomes one of this, and how much memory the store takes.
+//! Tables of the embedded database, migration from earlier layouts, and its cache size.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -12,31 +12,31 @@ use redb::{
 
 use crate::journal::error::JournalError;
 
-/// Of the layout of the folder. 1: artifacts lie in one flat folder, and nothing is counted.
+/// Version of the folder's layout. Version 1 had all artifacts in one flat folder and no byte count.
 pub(super) const VERSION: u64 = 2;
-/// Bytes of pages that are kept in memory. The store's own default is 1 GiB.
+/// Cache size in bytes; redb's default is 1 GiB.
 const CACHE: usize = 16 << 20;
 
-/// Numbers of the store itself.
+/// Metadata: layout version and byte count.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Job to its record.
+/// Job records by job id.
 pub(super) const JOBS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("jobs");
-/// Job and number to a control event.
+/// Control events by job id and sequence number.
 pub(super) const EVENTS: TableDefinition<'_, (u128, u64), &[u8]> = TableDefinition::new("events");
-/// Tenant and request id to the job.
+/// Job ids by tenant and request id.
 pub(super) const REQUESTS: TableDefinition<'_, (&str, &str), u128> =
     TableDefinition::new("requests");
-/// Artifact to its record.
+/// Artifact records by artifact id.
 pub(super) const ARTIFACTS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("artifacts");
-/// Artifacts that are deleted, whose files may still be there.
+/// Artifacts being deleted, whose files may still exist.
 pub(super) const GOING: TableDefinition<'_, u128, ()> = TableDefinition::new("going");
 
-/// Where [`META`] has the layout.
+/// Key of the layout version in [`META`].
 const LAYOUT: &str = "version";
-/// Where [`META`] has the bytes of records and events.
+/// Key of the byte count of records and events in [`META`].
 const BYTES: &str = "bytes";
 
-/// Opens or makes the store of a file; what its code can't make sense of is damage.
+/// Opens or creates a database file; what redb can't read counts as damage.
 ///
 /// # Errors
 /// [`JournalError`].
@@ -44,7 +44,7 @@ pub(super) fn create(path: &Path) -> Result<Database, JournalError> {
     opened(path, || builder().create(path))
 }
 
-/// The same over another kind of storage.
+/// The same over another storage backend.
 pub(super) fn create_over(
     backend: impl StorageBackend,
     path: &Path,
@@ -70,7 +70,8 @@ fn opened(
     })
 }
 
-/// Runs what reads a store that may be damaged: redb panics over some pages that it did not write.
+/// Runs a function that reads a database which may be damaged, and turns panics into errors: redb panics on some
+/// invalid pages.
 pub(super) fn guarded<T>(
     path: &Path,
     read: impl FnOnce() -> Result<T, JournalError>,
@@ -81,7 +82,7 @@ pub(super) fn guarded<T>(
     })
 }
 
-/// Makes the tables of a new store, or brings one of an earlier layout to this one.
+/// Creates the tables of a new database, or migrates an earlier layout.
 ///
 /// # Errors
 /// [`JournalError::Version`] for a later layout; [`JournalError::Corrupt`], [`JournalError::Store`].
@@ -103,7 +104,7 @@ pub(super) fn prepare(db: &Database, path: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// The layout of a store; none of a new one.
+/// Layout version of a database; `None` if it is new.
 fn layout(db: &Database) -> Result<Option<u64>, redb::Error> {
     match db.begin_read()?.open_table(META) {
         Ok(meta) => Ok(meta.get(LAYOUT)?.map(|it| it.value())),
@@ -129,13 +130,13 @@ fn make(write: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Bytes of all records and events.
+/// Total bytes of records and events.
 pub(super) fn bytes(db: &Database) -> Result<u64, redb::Error> {
     let meta = db.begin_read()?.open_table(META)?;
     Ok(meta.get(BYTES)?.map_or(0, |it| it.value()))
 }
 
-/// Counts more bytes of records and events, or fewer.
+/// Adds to the byte count of records and events; `more` may be negative.
 pub(super) fn count(write: &WriteTransaction, more: i64) -> Result<(), redb::Error> {
     let mut meta = write.open_table(META)?;
     let before = meta.get(BYTES)?.map_or(0, |it| it.value());
@@ -143,7 +144,7 @@ pub(super) fn count(write: &WriteTransaction, more: i64) -> Result<(), redb::Err
     Ok(())
 }
 
-/// Puts a value in; returns how many bytes that adds.
+/// Inserts a value; returns by how many bytes the table grows, which may be negative.
 pub(super) fn put<K: Key + 'static>(
     table: &mut Table<'_, K, &'static [u8]>,
     key: K::SelfType<'_>,

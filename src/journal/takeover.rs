@@ -1,4 +1,4 @@
-//! What a folder of artifacts holds, and how it comes in line with what a journal knows when a server starts.
+//! Reconciles the folder of artifact files with the journal's records when a server starts.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -10,34 +10,35 @@ use uuid::Uuid;
 
 use crate::journal::files::{self, PARTIAL, SET_ASIDE, sync};
 
-/// What was done with the files of a folder.
+/// Counts of what was done with a folder's files.
 #[derive(Debug, Default)]
 pub(super) struct Takeover {
-    /// Known files that moved from a flat folder to their own.
+    /// Files moved from the flat layout to their shard.
     pub(super) moved: usize,
-    /// Known files that came back from `set-aside`.
+    /// Files moved back from `set-aside` because a record refers to them.
     pub(super) taken_back: usize,
-    /// Files that the journal does not know, which went to `set-aside`.
+    /// Files without a record, moved to `set-aside`.
     pub(super) set_aside: usize,
-    /// Known files that are nowhere, or have another length.
+    /// Records whose file is missing or has another length.
     pub(super) lost: usize,
     touched: BTreeSet<PathBuf>,
 }
 
-/// A file that has an artifact's name.
+/// A file named like an artifact.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// The artifact.
+    /// Id of the artifact.
     pub(super) id: Uuid,
     /// Whether it was still being written.
     pub(super) is_partial: bool,
-    /// Where it is.
+    /// Its path.
     pub(super) path: PathBuf,
-    /// Its length.
+    /// Its length in bytes.
     pub(super) bytes: u64,
 }
 
-/// The files of a folder that have artifacts' names, flat or in folders of their own; whatever else lies there is somebody's.
+/// Files named like artifacts in a folder, flat or in shards; other files are ignored, since retouch did not write
+/// them.
 pub(super) fn found(folder: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -74,8 +75,8 @@ fn is_shard(name: &str) -> bool {
 }
 
 impl Takeover {
-    /// Moves known files to their places and unknown ones aside, and deletes those that a journal's deletes left. A crash in
-    /// the middle leaves every file where the next start finds it.
+    /// Moves files with records to their shards and others aside, and finishes interrupted deletions. Safe against a
+    /// crash at any point: the next start finds every file.
     pub(super) fn of(
         folder: &Path,
         known: &HashMap<Uuid, u64>,
@@ -87,7 +88,7 @@ impl Takeover {
         for file in found(folder)? {
             let place = files::path(folder, file.id);
             if file.is_partial || going.contains(&file.id) {
-                // It never counted, or does not any more.
+                // Never committed, or already deleted from the journal.
                 fs::remove_file(&file.path)?;
                 takeover.touch(&file.path);
             } else if let Some(bytes) = known.get(&file.id)
@@ -114,7 +115,7 @@ impl Takeover {
         Ok(takeover)
     }
 
-    /// Moves a file that is not there yet; whether it had to move.
+    /// Moves a file unless it is in place already; returns whether it was moved.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<bool> {
         if from == to {
             return Ok(false);
@@ -130,7 +131,7 @@ impl Takeover {
         self.touched.extend(file.parent().map(Path::to_owned));
     }
 
-    /// Makes all of it durable, without the folders that are empty now.
+    /// Syncs all changes, and removes folders that are now empty.
     fn settle(&self, folder: &Path, aside: &Path) -> io::Result<()> {
         for touched in &self.touched {
             if touched != folder && fs::remove_dir(touched).is_err() {
@@ -145,7 +146,7 @@ impl Takeover {
     }
 }
 
-/// A name that no file has, at this path or with a number behind it.
+/// The path, or the path with a number appended, at which no file exists.
 fn free_name(path: &Path) -> PathBuf {
     let mut free = path.to_owned();
     let mut number = 0_u32;

@@ -1,4 +1,4 @@
-//! Addresses as people write them: where to listen, whom to call, and either in a message without its secrets.
+//! Parsing of addresses: listen addresses and server URLs, and masking of secrets in URLs for messages.
 
 use std::{
     io,
@@ -8,32 +8,32 @@ use std::{
 use http::Uri;
 use serde::{Deserialize, Deserializer, de};
 
-/// What may be listened on.
+/// Accepted forms of a listen address.
 const LISTEN: &str = "expected HOST:PORT, such as 127.0.0.1:50051, localhost:50051, [::]:50051, or :50051 for all of IPv4";
 
-/// Why an address can't be listened on.
+/// Why a listen address is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Another form.
+    /// Not of the form HOST:PORT.
     #[error("`{0}` is no address to listen on; {LISTEN}")]
     Form(String),
-    /// No number, or too large a one.
+    /// The port is no number from 0 to 65535.
     #[error("`{0}` is no port, which is 0 to 65535; {LISTEN}")]
     Port(String),
-    /// A name without an address.
+    /// The host name doesn't resolve.
     #[error("the host `{host}` has no address ({source}); {LISTEN}")]
     Host {
-        /// As given.
+        /// The host name.
         host: String,
-        /// Why.
+        /// The resolver's error.
         source: io::Error,
     },
 }
 
-/// Reads an address to listen on. A name is resolved, to IPv4 where it has both; no host is all of IPv4.
+/// Parses a listen address. A name is resolved, preferring IPv4; without a host it is all IPv4 interfaces.
 ///
 /// # Errors
-/// [`ListenError`] says what is wanted.
+/// [`ListenError`], which describes the accepted forms.
 pub fn listen(text: &str) -> Result<SocketAddr, ListenError> {
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -58,36 +58,36 @@ pub fn listen(text: &str) -> Result<SocketAddr, ListenError> {
     best.ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))
 }
 
-/// An address to listen on, in a file or an environment.
+/// Deserializes a listen address in a configuration file or environment variable.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     listen(&String::deserialize(from)?).map_err(de::Error::custom)
 }
 
-/// Why a server can't be called at a URL. It repeats nothing of the URL.
+/// Why a server URL is refused. Its text never repeats the URL, which may contain secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// Another form.
+    /// Not a URL with a host.
     #[error("is no address; give http://HOST:PORT or https://HOST:PORT")]
     Form,
-    /// Another scheme, or none.
+    /// The scheme is not http or https.
     #[error("must start with http:// or https://, as in http://HOST:PORT")]
     Scheme,
-    /// A user name or a password, which gRPC has no place for.
+    /// It contains a user name or password, which gRPC has no use for.
     #[error(
         "holds a user name or a password, which would be sent nowhere; give http://HOST:PORT or https://HOST:PORT"
     )]
     User,
-    /// A path or a query, which gRPC has no place for.
+    /// It contains a path or query, which gRPC has no use for.
     #[error(
         "holds a path or a query, which would be sent nowhere; give http://HOST:PORT or https://HOST:PORT"
     )]
     Path,
 }
 
-/// Reads the URL of a gRPC server.
+/// Parses the URL of a gRPC server.
 ///
 /// # Errors
-/// [`UrlError`] says what is wanted.
+/// [`UrlError`], which describes the accepted forms.
 pub fn url(text: &str) -> Result<Uri, UrlError> {
     let rest = text.strip_prefix("http://").or(text.strip_prefix("https://"));
     let rest = rest.ok_or(UrlError::Scheme)?;
@@ -104,9 +104,9 @@ pub fn url(text: &str) -> Result<Uri, UrlError> {
     Ok(uri)
 }
 
-/// A text whose URLs are without what may be secret: user names, passwords, queries.
+/// A text in which every URL has its user name, password and query removed.
 ///
-/// A password may hold any character, so everything up to the last `@` counts as one.
+/// A password may contain any character, so everything up to the last `@` is removed.
 pub fn masked(text: &str) -> String {
     let Some((before, rest)) = text.split_once("://") else { return text.to_owned() };
     let (user, rest) = match rest.rsplit_once('@') {
@@ -158,7 +158,7 @@ mod tests {
             ("127.0.0.1:65536", "`65536` is no port"),
             ("localhost:-1", "`-1` is no port"),
             ("localhost:", "`` is no port"),
-            // Longer than a name may be, which needs no name server to find out.
+            // Longer than a DNS label may be, so it fails without asking a name server.
             (&format!("{}:1", "x".repeat(64)), "has no address"),
         ] {
             let error = listen(text).unwrap_err().to_string();

@@ -1,11 +1,11 @@
-//! What the queue refuses on a call's headers, before its body is read.
+//! Queue admission on a call's headers: refuses calls to a full queue before their body is read.
 
 use std::sync::Arc;
 
 use crate::jobs::store::Store;
 use crate::server::{gate::Admission, keys::Caller, refusal::Refusal, status};
 
-/// Calls that ask for one job. A batch has an outcome for each of its requests, so that it is read in any case.
+/// Methods that create one job. A batch is always read, since each of its requests has its own outcome.
 const CREATING: [&str; 4] = [
     "/retouch.v1.EditService/StreamEdit",
     "/retouch.v1.EditService/Edit",
@@ -13,10 +13,11 @@ const CREATING: [&str; 4] = [
     "/retouch.v1.EditService/CreateEditJob",
 ];
 
-/// The queue of a store as a doorkeeper.
+/// Admission by the queue of a store.
 ///
-/// A request whose id is known is let in, whatever the queue says: it gets its job. So is a tenant whose job has lost its stream:
-/// the same request attaches to that job, which is cancelled if none comes, and any other is refused once its body is read.
+/// Two kinds of calls are admitted to a full queue: those with a known request id, which get the existing job, and
+/// those of a tenant whose job has lost its stream, since the call may be the reconnect that keeps the job from being
+/// cancelled; any other is refused once its body is read.
 #[derive(Debug)]
 pub struct QueueAdmission(pub Arc<Store>);
 

@@ -1,4 +1,4 @@
-//! A request's body on its way in: counted, timed, cut into messages, and unpacked.
+//! Request bodies on arrival: charged to the memory budget, checked for stalls, split into messages, and decompressed.
 
 use std::{
     pin::Pin,
@@ -17,30 +17,30 @@ use crate::server::{
     refusal::Refusal,
 };
 
-/// What a body has to bring, in bytes a second, lest it count as stopped.
+/// Slowest accepted transfer rate, in bytes per second; below it a body counts as stalled.
 const SLOWEST: u64 = 1024;
 
-/// What is expected of a body.
+/// Limits on a request body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
-    /// Largest message, in bytes, packed or not.
+    /// Largest message in bytes, both compressed and decompressed.
     pub(crate) max_message: usize,
-    /// How messages that say so are packed.
+    /// Compression of messages with the compressed flag.
     pub(crate) encoding: Option<Encoding>,
-    /// How long it may bring less than [`SLOWEST`].
+    /// Longest time below the rate of [`SLOWEST`].
     pub(crate) stall_timeout: Duration,
-    /// Whether it may pause between two messages, such as for a person's decision.
+    /// Whether the caller may pause between messages, such as while a person decides on a mask.
     pub(crate) may_pause: bool,
 }
 
-/// A request's body that takes each frame from the budget as it arrives, and ends where it does not go on.
+/// A request body that charges each frame to the budget as it arrives, and ends with an error if it stalls.
 #[derive(Debug)]
 pub(crate) struct RequestBody<B> {
     body: B,
     hold: BodyHold,
     messages: Messages,
     terms: Terms,
-    /// Until when the body has to bring what is left of `owed`.
+    /// Deadline for the remaining `owed` bytes.
     due: Pin<Box<Sleep>>,
     owed: u64,
 }
@@ -52,7 +52,7 @@ impl<B> RequestBody<B> {
         Self { body, hold, messages, terms, due, owed: owed(terms.stall_timeout) }
     }
 
-    /// Something came, during a pause or not.
+    /// Counts received bytes, and restarts the stall timer where due.
     fn came(&mut self, bytes: u64, was_paused: bool) {
         self.owed = self.owed.saturating_sub(bytes);
         if self.owed == 0 || was_paused || self.is_paused() {
@@ -62,7 +62,7 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Whether it is in a pause that it may make.
+    /// Whether the body is in a permitted pause.
     fn is_paused(&self) -> bool {
         self.terms.may_pause && self.messages.is_between()
     }
@@ -78,7 +78,7 @@ impl<B> RequestBody<B> {
     }
 }
 
-/// What a body has to bring within a time.
+/// Bytes that a body must deliver within a time.
 fn owed(within: Duration) -> u64 {
     ((SLOWEST as f64 * within.as_secs_f64()) as u64).max(1)
 }
@@ -115,7 +115,7 @@ where
                     Ok(data) => data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
-                // What tonic-web says of a body that is no base64, say.
+                // tonic-web's error for a body that is not valid base64, for example.
                 Some(Err(status)) if status.message().starts_with("tonic-web") => {
                     let said = format!("the request's body can't be read: {}", status.message());
                     return end(&this.hold, Refusal::invalid_message(said));
@@ -146,7 +146,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        // A body that ends says so by its last frame, so that what it lacks is told.
+        // The end of a body is always read from its last frame, so that a truncated message is reported.
         false
     }
 
@@ -157,7 +157,7 @@ where
 
 impl<B> Drop for RequestBody<B> {
     fn drop(&mut self) {
-        // What is not read any more is as good as read.
+        // A body that is dropped unread counts as read.
         self.hold.read();
     }
 }

@@ -1,6 +1,6 @@
-//! The bytes of request bodies that all calls together hold, and which call gives way when there is no room.
+//! Memory budget for request bodies across all calls, and the choice of the call to abort when it is exceeded.
 //!
-//! A unary request is decoded whole before its handler can say no, so what bounds memory must sit in front of it.
+//! tonic decodes a unary request completely before the handler runs, so memory must be bounded in front of it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,14 +13,14 @@ use tonic::Code;
 
 use crate::server::refusal::Refusal;
 
-/// When a call that found the budget spent may come back: about the time that one large body takes to arrive.
+/// Retry delay after a refusal for lack of budget: about as long as one large body takes to arrive.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Bytes that make a difference: what has not brought so many since then has stopped then.
+/// Bytes that count as progress; a body is stopped if it received fewer since its last progress.
 const PROGRESS: u64 = 16 * 1024;
-/// Silence after which a body gives way to one that arrives.
+/// Time without progress after which a body may be aborted in favor of another.
 const GIVES_WAY: Duration = Duration::from_secs(2);
 
-/// How many bytes of bodies are held, and may be.
+/// Bytes of request bodies held, and their limit.
 #[derive(Debug)]
 pub struct BodyBudget {
     limit: u64,
@@ -34,14 +34,14 @@ struct Held {
     bodies: BTreeMap<u64, OneBody>,
 }
 
-/// What is known of one body.
+/// State of one request body.
 #[derive(Debug)]
 struct OneBody {
     owner: Owner,
     bytes: u64,
-    /// Bytes that came since `moved`.
+    /// Bytes received since `moved`.
     since: u64,
-    /// When it last made progress.
+    /// Time of the last progress.
     moved: Instant,
     is_read: bool,
     is_answered: bool,
@@ -49,32 +49,32 @@ struct OneBody {
     reader: Option<Waker>,
 }
 
-/// Whose a body is: shares of the budget are equal between names, then between the connections of a name.
+/// Owner of a body: the budget is shared equally between names, then between the connections of a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Owner {
-    /// The tenant; where there are no keys, the address.
+    /// The tenant; without API keys, the client's address.
     pub name: String,
-    /// The connection.
+    /// Id of the connection.
     pub connection: u64,
 }
 
 impl BodyBudget {
-    /// A budget of so many bytes.
+    /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Arc<Self> {
         Arc::new(Self { limit, held: Mutex::default() })
     }
 
-    /// Bytes that are held now.
+    /// Bytes held now.
     pub fn held(&self) -> u64 {
         self.lock().bytes
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        // A thread that panicked here left whole values behind.
+        // The state stays consistent even if a thread panicked while holding the lock.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a call is told for which there is no room.
+    /// The refusal of a call for which there is no room.
     fn refusal(&self, asked: u64) -> Refusal {
         let limit = &self.limit;
         if asked > self.limit {
@@ -92,7 +92,7 @@ impl BodyBudget {
 }
 
 impl Held {
-    /// Takes bytes for a body, if need be from others.
+    /// Charges bytes to a body, aborting other bodies if necessary.
     fn take(&mut self, budget: &BodyBudget, number: u64, bytes: u64) -> Result<(), Refusal> {
         let Some(one) = self.bodies.get(&number) else { return Ok(()) };
         if let Some(refusal) = &one.refusal {
@@ -119,8 +119,8 @@ impl Held {
         Ok(())
     }
 
-    /// The body that gives way to another one: that which has stopped for the longest, else the largest of who holds
-    /// the most, if that is more than who asks would hold.
+    /// The body to abort in favor of `asking`: the one without progress for the longest time, else the largest body of
+    /// the owner that holds most, if that is more than the asking owner would hold.
     fn gives_way(&self, asking: u64, bytes: u64) -> Option<u64> {
         let owner = &self.bodies.get(&asking)?.owner;
         let arriving = |(number, it): &(&u64, &OneBody)| {
@@ -148,7 +148,7 @@ impl Held {
         gives.then_some(*number)
     }
 
-    /// Ends a body, whose call says why. The first reason counts.
+    /// Aborts a body; its call reports the refusal. The first refusal counts.
     fn refuse(&mut self, number: u64, refusal: Refusal) {
         self.release(number);
         if let Some(one) = self.bodies.get_mut(&number) {
@@ -163,7 +163,7 @@ impl Held {
         }
     }
 
-    /// Notes how far a call has come, and gives back what it needs no more.
+    /// Records a state of a call, and releases bytes that are no longer needed.
     fn note(&mut self, number: u64, note: impl FnOnce(&mut OneBody)) {
         if let Some(one) = self.bodies.get_mut(&number) {
             note(one);
@@ -174,11 +174,10 @@ impl Held {
     }
 }
 
-/// What one call holds of the budget; a request's extensions carry it.
+/// One call's share of the budget, in the request's extensions.
 ///
-/// It is given back when the call has read its whole body and begun to answer, at the latest when the call is over. A
-/// handler that answers late or reads on for long, and keeps the bytes elsewhere, gives them back by
-/// [`BodyHold::release`].
+/// Released once the call's body is read and its answer has begun, at the latest when the call ends. A handler that
+/// answers late, or keeps reading and stores the bytes elsewhere, should call [`BodyHold::release`].
 #[derive(Debug, Clone)]
 pub struct BodyHold(Arc<Hold>);
 
@@ -207,17 +206,17 @@ impl BodyHold {
         Self(Arc::new(Hold { budget: Arc::clone(budget), number }))
     }
 
-    /// Gives back what has arrived so far.
+    /// Releases the bytes received so far.
     pub fn release(&self) {
         self.0.budget.lock().release(self.0.number);
     }
 
-    /// Takes bytes that have arrived.
+    /// Charges received bytes.
     pub(crate) fn take(&self, bytes: u64) -> Result<(), Refusal> {
         self.0.budget.lock().take(&self.0.budget, self.0.number, bytes)
     }
 
-    /// Gives back bytes that are needed no more.
+    /// Releases bytes that are no longer needed.
     pub(crate) fn give(&self, bytes: u64) {
         let mut held = self.0.budget.lock();
         if let Some(one) = held.bodies.get_mut(&self.0.number) {
@@ -227,27 +226,27 @@ impl BodyHold {
         }
     }
 
-    /// The answer has begun, so a body that has ended is in the handler's hands.
+    /// Records that the answer has begun.
     pub(crate) fn answered(&self) {
         self.0.budget.lock().note(self.0.number, |it| it.is_answered = true);
     }
 
-    /// The body has been read, or is not read any more.
+    /// Records that the body was read to its end or dropped.
     pub(crate) fn read(&self) {
         self.0.budget.lock().note(self.0.number, |it| it.is_read = true);
     }
 
-    /// Ends the body, whose call says why.
+    /// Aborts the body; its call reports the refusal.
     pub(crate) fn refuse(&self, refusal: Refusal) {
         self.0.budget.lock().refuse(self.0.number, refusal);
     }
 
-    /// Why the body was ended, if it was.
+    /// The refusal with which the body was aborted, if it was.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.0.budget.lock().bodies.get(&self.0.number)?.refusal.clone()
     }
 
-    /// Wakes whoever waits for the body when it has to give way.
+    /// Registers the waker of the body's reader, woken if the body is aborted.
     pub(crate) fn wakes(&self, reader: &Waker) {
         if let Some(one) = self.0.budget.lock().bodies.get_mut(&self.0.number) {
             one.reader = Some(reader.clone());

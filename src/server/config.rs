@@ -1,4 +1,4 @@
-//! What a server is told: one section a part, each key with its default. `docs/operations.md` holds the table.
+//! Configuration of the server, by sections, with defaults. `docs/operations.md` has the table of keys.
 
 use std::{
     collections::BTreeSet,
@@ -16,103 +16,103 @@ const MIB: u64 = 1024 * 1024;
 /// One hour, in seconds.
 const HOUR: u64 = 60 * 60;
 
-/// The whole configuration. It names files of secrets, and holds none, so that it may be printed.
+/// The whole configuration. Secrets are only referred to by file name, so that it may be printed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Ports, sizes, times.
+    /// Listen addresses, limits and timeouts.
     pub server: Server,
-    /// Certificates; all unset is plaintext.
+    /// TLS certificates; all unset is plaintext.
     pub tls: Tls,
-    /// Who may call, and how often.
+    /// Authentication and rate limits.
     pub auth: Auth,
-    /// What is loaded.
+    /// Model and devices.
     pub model: Model,
-    /// The queue, and what is kept.
+    /// Job queue and storage.
     pub jobs: Jobs,
-    /// The log on standard error.
+    /// Log on standard error.
     pub log: Log,
-    /// Where traces and metrics go.
+    /// Export of traces and metrics.
     pub otlp: Otlp,
 }
 
-/// Ports, sizes, times.
+/// Listen addresses, limits and timeouts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Where gRPC and gRPC-Web are served; port 0 takes a free one, and a name is resolved.
+    /// Listen address of gRPC and gRPC-Web; port 0 takes a free port, and a name is resolved.
     #[serde(deserialize_with = "address::deserialize")]
     pub listen: SocketAddr,
-    /// Where probes, metrics and the log level are served, in plaintext.
+    /// Listen address of probes, metrics and the log level, in plaintext.
     #[serde(deserialize_with = "address::deserialize")]
     pub ops_listen: SocketAddr,
-    /// The largest message of a request, in bytes.
+    /// Largest message of a request, in bytes.
     pub max_request_bytes: u64,
-    /// Bytes of request bodies that all calls together may hold.
+    /// Memory for the request bodies of all calls together, in bytes.
     pub body_budget_bytes: u64,
-    /// How long a request's body may bring next to nothing.
+    /// Longest time that a request body may arrive at less than 1 KiB/s.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
-    /// Connections that may be open, as far as the process may open files.
+    /// Most open connections; lowered to what the file descriptor limit allows.
     pub max_connections: u32,
-    /// Connections from one address; unset is half of all.
+    /// Most connections from one address; unset is half of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections_per_address: Option<u32>,
-    /// How long a shutdown waits for running jobs.
+    /// Longest time that a shutdown waits for running jobs.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
-    /// When a connection is asked to go and come back, so that replicas share the load.
+    /// Age at which a connection gets a GOAWAY, so that clients reconnect and replicas share the load.
     #[serde(with = "humantime_serde")]
     pub connection_age: Duration,
-    /// Origins of pages that may call by gRPC-Web; `*` is any.
+    /// Origins of web pages that may call by gRPC-Web (CORS); `*` is any.
     pub cors_origins: Vec<String>,
-    /// Serve other machines without a keys file.
+    /// Whether to serve other machines without a keys file.
     pub allow_anonymous: bool,
 }
 
-/// Certificates, as PEM files.
+/// TLS certificates, as PEM files.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
-    /// The server's certificate, then the chain to its root.
+    /// The server's certificate, followed by its chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert: Option<PathBuf>,
-    /// The certificate's private key.
+    /// Private key of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
-    /// Roots of client certificates; when set, every peer must show one.
+    /// CA certificates of clients; if set, every client must present a certificate (mutual TLS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
 }
 
-/// Who may call, and how often.
+/// Authentication and rate limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// Hashes of the keys; unset lets everyone in as tenant `local`.
+    /// File of API key hashes; unset admits everyone as tenant `local`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_file: Option<PathBuf>,
-    /// Calls per second that a key may make in the long run.
+    /// Sustained calls per second for each key (token bucket).
     pub requests_per_second: u32,
-    /// Calls that a rested key may make at once.
+    /// Burst of calls for each key (token bucket size).
     pub burst: u32,
 }
 
-/// What is loaded.
+/// Model and devices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Model {
-    /// A diffusers folder or a checkpoint; unset is the demo model.
+    /// A diffusers folder or a checkpoint file; unset is the demo model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Where to compute.
+    /// Devices that run the model.
     pub devices: Devices,
-    /// Precision of the networks.
+    /// Number format of the weights.
     pub dtype: Dtype,
-    /// Threads of the networks; unset is one per core, within the container's CPU limit.
+    /// CPU threads for inference; unset is one per core, within the container's CPU limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
-    /// Jobs that run at once on a device and share the model's steps; unset is 1 on a CPU and 8 on a GPU.
+    /// Jobs that run at once on a device, batched in the model's steps; unset is 1 on a CPU and 8 on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_batch: Option<u32>,
 }
@@ -120,27 +120,28 @@ pub struct Model {
 impl Model {
     /// Jobs that run at once on a device.
     ///
-    /// On a CPU two jobs side by side end at 2T and 2T instead of at T and 2T: a step of two takes twice as long.
+    /// 1 on a CPU, since a batch of two takes twice as long there: two batched jobs of duration T both end at 2T
+    /// instead of at T and 2T.
     pub fn max_batch(&self) -> u32 {
         self.max_batch.unwrap_or(if self.devices == Devices::Cpu { 1 } else { 8 })
     }
 }
 
-/// The devices that each hold the model.
+/// Devices that each load the model.
 ///
 /// Written `cpu`, `cuda` or as a list such as `cuda:0,cuda:1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Devices {
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// Every GPU that the process sees.
+    /// Every visible GPU.
     AllGpus,
-    /// Some of them, each once.
+    /// Some GPUs by index, each once.
     Gpus(Vec<u16>),
 }
 
-/// No devices.
+/// The text names no devices.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` names no devices; expected cpu, cuda for every GPU, or a list such as cuda:0,cuda:1"
@@ -178,93 +179,93 @@ impl From<Devices> for String {
     }
 }
 
-/// Precision of the networks.
+/// Number format of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// The device's best.
+    /// The best for the device.
     Auto,
-    /// 32 bits.
+    /// 32-bit floating point.
     Fp32,
     /// bfloat16.
     Bf16,
-    /// 16 bits.
+    /// 16-bit floating point.
     Fp16,
 }
 
-/// The queue, and what is kept.
+/// Job queue and storage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Jobs {
-    /// Where jobs and artifacts are kept; unset: the user's data folder, which the command line fills in.
+    /// Folder of the journal and artifacts; unset is the user's data folder, which the command line fills in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
-    /// Jobs that may wait.
+    /// Most waiting jobs.
     pub queue_limit: u32,
-    /// Jobs of one tenant that may wait.
+    /// Most waiting jobs of one tenant.
     pub tenant_queue_limit: u32,
-    /// Jobs of one tenant that may await a mask.
+    /// Most jobs of one tenant whose mask awaits a decision.
     pub tenant_awaiting_limit: u32,
-    /// How long a job may wait to be run.
+    /// Longest wait of a job in the queue.
     #[serde(with = "humantime_serde")]
     pub queue_timeout: Duration,
-    /// How long a job may run.
+    /// Longest run of one pass.
     #[serde(with = "humantime_serde")]
     pub run_timeout: Duration,
-    /// How long a finished job is kept when it does not say.
+    /// Time to live of a finished job unless its caller sets one.
     #[serde(with = "humantime_serde")]
     pub default_ttl: Duration,
-    /// How long a finished job may ask to be kept.
+    /// Longest time to live that a caller may set.
     #[serde(with = "humantime_serde")]
     pub max_ttl: Duration,
-    /// Bytes that jobs, their events and artifacts may take together.
+    /// Disk quota of jobs, their events and artifacts together, in bytes.
     pub disk_quota_bytes: u64,
-    /// Bytes of the disk that are left free.
+    /// Free disk space that new data must leave, in bytes.
     pub min_free_bytes: u64,
 }
 
-/// The log on standard error.
+/// Log on standard error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// For people or for machines.
+    /// Text or JSON.
     pub format: LogFormat,
-    /// Such as `info` or `retouch=debug,info`.
+    /// Filter, such as `info` or `retouch=debug,info`.
     pub level: String,
 }
 
-/// How a line of the log looks.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Where traces and metrics go.
+/// Export of traces and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Otlp {
-    /// An OTLP collector that speaks gRPC, such as `http://127.0.0.1:4317`; unset sends nothing.
+    /// Endpoint of an OTLP/gRPC collector, such as `http://127.0.0.1:4317`; unset exports nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 }
 
-/// The files of a server that speaks TLS.
+/// Certificate files of a server with TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate and its chain, PEM.
+    /// Certificate and chain, PEM.
     pub cert: PathBuf,
-    /// Its private key, PEM.
+    /// Private key, PEM.
     pub key: PathBuf,
-    /// Roots of client certificates, PEM.
+    /// CA certificates of clients, PEM.
     pub client_ca: Option<PathBuf>,
 }
 
 impl TlsFiles {
-    /// All of them.
+    /// Paths of all files.
     pub fn paths(&self) -> Vec<&Path> {
         let mut paths = vec![self.cert.as_path(), self.key.as_path()];
         paths.extend(self.client_ca.as_deref());
@@ -273,7 +274,7 @@ impl TlsFiles {
 }
 
 impl Tls {
-    /// The files, if TLS is on; a certificate without its key is caught by [`Config::check`].
+    /// The files if TLS is on; a certificate without its key is reported by [`Config::check`].
     pub fn files(&self) -> Option<TlsFiles> {
         let (cert, key) = (self.cert.clone()?, self.key.clone()?);
         Some(TlsFiles { cert, key, client_ca: self.client_ca.clone() })

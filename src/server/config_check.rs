@@ -1,4 +1,4 @@
-//! Whether a configuration can be served: ranges, and keys that need each other.
+//! Validation of the configuration: value ranges, and keys that require each other.
 
 use std::{
     fmt::{Debug, Display},
@@ -12,67 +12,68 @@ use crate::server::{
     telemetry::log_filter,
 };
 
-/// What a configuration gets wrong.
+/// An invalid configuration.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// A value that can't be.
+    /// A value out of its range.
     #[error("{key} is {found}; expected {expected}")]
     Value {
-        /// Such as `server.drain_timeout`.
+        /// The key, such as `server.drain_timeout`.
         key: &'static str,
-        /// As given.
+        /// The value.
         found: String,
-        /// What may be given.
+        /// The accepted values.
         expected: String,
     },
-    /// A URL that can't be called.
+    /// A URL that can't be used.
     #[error("{key} is {found}, which {error}")]
     Url {
-        /// Such as `otlp.endpoint`.
+        /// The key, such as `otlp.endpoint`.
         key: &'static str,
-        /// As given, without secrets.
+        /// The URL, without secrets.
         found: String,
-        /// What is wrong with it.
+        /// Why it is refused.
         error: UrlError,
     },
-    /// A level of the log that can't be.
+    /// An invalid log filter.
     #[error("log.level: {0}")]
     LogLevel(String),
-    /// A key without the one that it needs.
+    /// A key without another one that it requires.
     #[error("{key} is set, but {needs} is not")]
     Alone {
-        /// The one that is set.
+        /// The key that is set.
         key: &'static str,
-        /// The one that is not.
+        /// The key that is missing.
         needs: &'static str,
     },
-    /// Other machines could call without a key.
+    /// The server would accept calls from other machines without keys.
     #[error(
         "server.listen is {listen}, which other machines reach, and there are no keys: \
          set auth.keys_file, or server.allow_anonymous if everyone may edit"
     )]
     Open {
-        /// As given.
+        /// The listen address.
         listen: std::net::SocketAddr,
     },
 }
 
-/// Sizes of one message, in bytes: 64 KiB holds any request without pictures, and gRPC frames end at 2 GiB.
+/// Range of the message size, in bytes: 64 KiB holds any request without pictures, and a gRPC message has at most 2
+/// GiB.
 const REQUEST_BYTES: RangeInclusive<u64> = 64 * 1024..=2 * 1024 * 1024 * 1024 - 1;
-/// The longest time that anything but a kept job may take.
+/// Longest timeout.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The longest time that a job is kept.
+/// Longest time to live of a job.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// One second.
 const SECOND: Duration = Duration::from_secs(1);
-/// The most of anything that is counted.
+/// Largest value of any count.
 const MANY: u32 = 1_000_000;
 
 impl Config {
-    /// Checks what the types can't.
+    /// Checks what the types don't enforce.
     ///
     /// # Errors
-    /// [`ConfigError`] names the first key that is wrong, and what it may be.
+    /// [`ConfigError`], for the first invalid key.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.server.check()?;
         self.tls.check()?;
@@ -202,7 +203,7 @@ fn wrong(key: &'static str, found: impl Display, expected: impl Display) -> Conf
     ConfigError::Value { key, found: found.to_string(), expected: expected.to_string() }
 }
 
-/// A time in whole units, as it is written in a file.
+/// A duration shown in whole units, as it is written in a configuration file.
 struct Spoken(Duration);
 
 impl Display for Spoken {

@@ -1,4 +1,4 @@
-//! How many connections are open, in all and from one address, and which one goes when there is no room.
+//! Limits on open connections, in total and per address, and eviction of idle ones.
 
 use std::{
     collections::BTreeMap,
@@ -9,19 +9,19 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// How many connections may be open.
+/// Most open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// In all.
+    /// In total.
     pub total: usize,
     /// From one address.
     pub per_address: usize,
 }
 
-/// The open connections of a port.
+/// Open connections of a port.
 ///
-/// Where there is no room for a new one, the connection that has had no call open for the longest is closed for it,
-/// such as one that never said anything; a new one is refused only where every other has a call open.
+/// At the limit, the connection without open calls for the longest time is closed in favor of a new one; a new one is
+/// refused only if every other has an open call.
 #[derive(Debug)]
 pub struct Connections {
     limits: ConnectionLimits,
@@ -34,7 +34,7 @@ struct Open {
     by_number: BTreeMap<u64, One>,
 }
 
-/// What is known of a connection.
+/// State of a connection.
 #[derive(Debug)]
 struct One {
     address: Address,
@@ -43,7 +43,8 @@ struct One {
     closed: CancellationToken,
 }
 
-/// Who counts as one peer: an IPv4 address, or the 64 bits of an IPv6 address that a network is given whole.
+/// Address by which connections are counted: an IPv4 address, or the 64-bit prefix of an IPv6 address, which one
+/// network has to itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address(IpAddr);
 
@@ -62,7 +63,7 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// A connection that was let in; dropping it makes room.
+/// An admitted connection; dropping it frees its place.
 #[derive(Debug)]
 pub struct Place {
     connections: Arc<Connections>,
@@ -70,22 +71,22 @@ pub struct Place {
     closed: CancellationToken,
 }
 
-/// A call that is open on a connection; dropping it ends it.
+/// An open call on a connection; dropping it ends the call.
 #[derive(Debug)]
 pub struct OpenCall(Arc<Place>);
 
 impl Connections {
-    /// None yet, up to these limits.
+    /// No connections yet, with these limits.
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self { limits, open: Mutex::default() })
     }
 
-    /// How many are open.
+    /// Number of open connections.
     pub fn count(&self) -> usize {
         self.lock().by_number.len()
     }
 
-    /// Lets a connection in, if need be for one that is idle.
+    /// Admits a connection, closing an idle one if necessary; `None` if there is no room.
     pub fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Arc<Place>> {
         let address = Address::from(from);
         let mut open = self.lock();
@@ -102,19 +103,19 @@ impl Connections {
         Some(Arc::new(Place { connections: Arc::clone(self), number, closed }))
     }
 
-    /// Closes the connection that is idle for the longest, so that its file is free for something else.
+    /// Closes the connection idle for the longest time, to free its file descriptor.
     pub fn close_idle(&self) {
         self.lock().close_idle(None);
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
-        // A thread that panicked here left whole values behind.
+        // The state stays consistent even if a thread panicked while holding the lock.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Open {
-    /// Closes the one that is idle for the longest, of an address or of all; false if none is idle.
+    /// Closes the connection idle for the longest time, of one address or of all; false if none is idle.
     fn close_idle(&mut self, of: Option<Address>) -> bool {
         let idle = self
             .by_number
@@ -128,17 +129,17 @@ impl Open {
 }
 
 impl Place {
-    /// Which connection it is, for as long as the process lives.
+    /// Id of the connection, unique in the process.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Waits until the connection has to go, for another one.
+    /// Waits until the connection is to be closed in favor of another.
     pub async fn closed(&self) {
         self.closed.cancelled().await;
     }
 
-    /// A call is open now.
+    /// Registers an open call.
     pub fn call(self: &Arc<Self>) -> OpenCall {
         self.change(|one| one.calls += 1);
         OpenCall(Arc::clone(self))

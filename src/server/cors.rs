@@ -1,4 +1,4 @@
-//! Which pages may call by gRPC-Web, and what of an answer they may read.
+//! CORS for gRPC-Web: origins that may call, and response headers that their scripts may read.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::server::{keys::API_KEY, refusal::PUSHBACK};
 
-/// How long a browser may remember the answer.
+/// Time for which a browser may cache a preflight response.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// The CORS headers for origins that were [checked](crate::server::config::Config::check); none for no origin.
+/// CORS layer for origins that were [checked](crate::server::config::Config::check); without origins it allows none.
 ///
-/// It goes outside tonic-web's layer, which goes outside the gate.
+/// Layer order, outermost first: CORS, tonic-web, the gate.
 pub fn layer(origins: &[String]) -> CorsLayer {
     if origins.is_empty() {
         return CorsLayer::new();

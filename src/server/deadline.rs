@@ -1,4 +1,4 @@
-//! How long a caller waits for the answer of a call (the gRPC protocol over HTTP/2, "Timeout").
+//! Deadlines of calls (the gRPC protocol over HTTP/2, "Timeout").
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,13 @@ use tonic::Code;
 
 use crate::server::refusal::Refusal;
 
-/// The header that says it.
+/// Header with the caller's timeout.
 pub const GRPC_TIMEOUT: &str = "grpc-timeout";
 
-/// When a call that begins now has to be answered; `None` if its caller waits for ever.
+/// Deadline of a call that begins now; `None` if the caller set none.
 ///
 /// # Errors
-/// An `INVALID_ARGUMENT` refusal if the header is no time.
+/// An `INVALID_ARGUMENT` refusal if the header can't be parsed.
 pub fn of(headers: &HeaderMap) -> Result<Option<Instant>, Refusal> {
     let mut said = headers.get_all(GRPC_TIMEOUT).iter();
     let Some(first) = said.next() else { return Ok(None) };
@@ -26,11 +26,11 @@ pub fn of(headers: &HeaderMap) -> Result<Option<Instant>, Refusal> {
         return Err(Refusal::new(Code::InvalidArgument, "INVALID_ARGUMENT", message)
             .field(GRPC_TIMEOUT, expected));
     };
-    // A time beyond what the clock counts is for ever.
+    // A timeout beyond the range of the clock counts as none.
     Ok(Instant::now().checked_add(time))
 }
 
-/// What a call is told whose time is up.
+/// The refusal of a call whose deadline has passed.
 pub fn passed() -> Refusal {
     let said = "the time that the caller gave this call by grpc-timeout is up";
     Refusal::new(Code::DeadlineExceeded, "CLIENT_DEADLINE", said)

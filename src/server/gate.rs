@@ -1,4 +1,4 @@
-//! The gate before every call: who calls, how often, whether there is room; refusals go out before the body is read.
+//! Gate in front of every call: authentication, rate limits, queue admission and memory; refuses on the headers alone.
 
 use std::{
     future::poll_fn,
@@ -35,25 +35,25 @@ use crate::server::{
     status,
 };
 
-/// The header that says how messages are packed.
+/// Header with the compression of the request's messages.
 const GRPC_ENCODING: &str = "grpc-encoding";
-/// The header that says how messages may be packed.
+/// Header with the compressions that a peer accepts.
 const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
-/// Most bytes of a call's headers, counted as HTTP/2 does (RFC 9113, 6.5.2): as many as other gRPC servers take.
+/// Largest header list of a call, in bytes, counted as HTTP/2 does (RFC 9113, 6.5.2); usual for gRPC servers.
 const MAX_METADATA: usize = 16 * 1024;
 
-/// Whether there is room for a call, asked on its headers; by the one who knows the queue.
+/// Admission check on a call's headers, implemented by the job queue.
 pub trait Admission: Send + Sync {
-    /// Why the call must not come in, if so. It must not block.
+    /// The refusal of a call that must not be admitted. Must not block.
     fn refuse(&self, caller: &Caller, grpc_path: &str) -> Option<Refusal>;
 
-    /// Whether a request of this id was accepted before: it is let in though it would be refused. It must not block.
+    /// Whether a request of this id was accepted before, so that the call is admitted nonetheless. Must not block.
     fn knows(&self, _caller: &Caller, _request_id: &str) -> bool {
         false
     }
 }
 
-/// Puts a [`Gate`] around a service, such as tonic's router.
+/// Layer that puts a [`Gate`] in front of a service, such as tonic's router.
 #[derive(Clone)]
 pub struct GateLayer(Arc<Shared>);
 
@@ -67,17 +67,17 @@ struct Shared {
     stall_timeout: Duration,
 }
 
-/// What the headers of a call that comes in say.
+/// A call's state after its headers were checked.
 struct Entry {
     owner: Owner,
     encoding: Option<Encoding>,
     deadline: Option<Instant>,
-    /// What the queue says to it, unless its first bytes name a job that is there.
+    /// The queue's refusal, which applies unless the body begins with a known request id.
     full: Option<(Refusal, Shape)>,
 }
 
 impl GateLayer {
-    /// A gate with the rates, the limits and the budget of a configuration that was [checked](Config::check).
+    /// A gate with the rates, limits and memory budget of a [checked](Config::check) configuration.
     pub fn new(config: &Config, keys: Arc<Keys>, admission: Arc<dyn Admission>) -> Self {
         let at_least_one = |it| NonZeroU32::new(it).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(config.auth.requests_per_second))
@@ -93,7 +93,7 @@ impl GateLayer {
         }))
     }
 
-    /// The budget that all calls through this gate share.
+    /// The memory budget shared by all calls through this gate.
     pub fn budget(&self) -> &BodyBudget {
         &self.0.budget
     }
@@ -113,7 +113,8 @@ impl<S> Layer<S> for GateLayer {
     }
 }
 
-/// A service behind the gate. A call that passes has its [`Caller`] and its [`BodyHold`] in its extensions, and no key.
+/// A service behind the gate. An admitted call carries its [`Caller`] and [`BodyHold`] in its extensions, and no API
+/// key.
 #[derive(Clone)]
 pub struct Gate<S> {
     inner: S,
@@ -156,7 +157,7 @@ where
         let hold = BodyHold::new(&self.shared.budget, owner);
         let mut watch = Watch::new(Handled { method, hold: Some(hold.clone()) });
         request.extensions_mut().insert(hold.clone());
-        // What comes out of the body is unpacked.
+        // The body is decompressed here.
         request.headers_mut().remove(GRPC_ENCODING);
         let terms = body::Terms {
             max_message: self.shared.max_message,
@@ -166,7 +167,7 @@ where
         };
         let (parts, body) = request.into_parts();
         let mut body = Peeked::new(RequestBody::new(body, hold.clone(), terms));
-        // The clone has not been polled ready; what has been is what is called.
+        // Only the service that was polled ready may be called; the clone takes its place.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let shared = Arc::clone(&self.shared);
@@ -195,7 +196,8 @@ where
                     None => call.await,
                 }
             };
-            // Nothing of the answer has been sent, so whatever the handler made of half a body does not count.
+            // Nothing of the response has been sent, so the refusal replaces the handler's result for an incomplete
+            // body.
             let refusal = hold.refusal();
             let outcome = match (refusal, answered) {
                 (Some(refusal), _) | (None, Err(refusal)) => Err(refusal),
@@ -219,17 +221,17 @@ where
     }
 }
 
-/// What is understood.
+/// Accepted compressions.
 const ACCEPTED: HeaderValue = HeaderValue::from_static(Encoding::ACCEPTED);
 
-/// A refusal as an answer.
+/// A refusal as an HTTP response.
 fn answer(refusal: Refusal) -> Response<Body> {
     let mut answer = Status::from(refusal).into_http();
     answer.headers_mut().insert(GRPC_ACCEPT_ENCODING, ACCEPTED);
     answer
 }
 
-/// Bytes of headers, as HTTP/2 counts them.
+/// Size of headers in bytes, as HTTP/2 counts it.
 fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }
@@ -245,7 +247,7 @@ fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Refusal> {
 }
 
 impl Shared {
-    /// Lets a request in, as its caller's; health probes as nobody's.
+    /// Admits a request on behalf of its caller; health probes need none.
     fn pass(&self, request: &mut Request<Body>) -> Result<Entry, Refusal> {
         let found = size(request.headers());
         if found > MAX_METADATA {
@@ -268,7 +270,7 @@ impl Shared {
         Ok(Entry { owner, encoding, deadline, full })
     }
 
-    /// What the queue says to a caller who was let in: at once to a call that can't name a job that is there.
+    /// The queue's refusal of an authenticated call; returned as an error if its body can't name an existing job.
     fn full(&self, request: &Request<Body>) -> Result<Option<(Refusal, Shape)>, Refusal> {
         let Some(caller) = request.extensions().get::<Caller>() else { return Ok(None) };
         let path = request.uri().path();
@@ -281,7 +283,7 @@ impl Shared {
         call.get::<Caller>().is_some_and(|it| self.admission.knows(it, request_id))
     }
 
-    /// Finds out who calls, and whether they may; the tenant, if a key says so.
+    /// Authenticates and authorizes a call; returns the tenant if an API key names one.
     fn enter(&self, request: &mut Request<Body>) -> Result<Option<String>, Refusal> {
         let path = request.uri().path();
         let needs = methods::needs(path);
@@ -317,7 +319,7 @@ impl Shared {
         if let Some(unknown) = unknown {
             return Err(unknown);
         }
-        // Nothing behind the gate needs the key, so nothing behind it can log one.
+        // Removed so that nothing behind the gate can log it.
         request.headers_mut().remove(API_KEY);
         request.headers_mut().remove(header::AUTHORIZATION);
         let tenant = (caller.key_id != ANONYMOUS).then(|| caller.tenant.clone());
@@ -326,7 +328,7 @@ impl Shared {
     }
 }
 
-/// Counts a call when it is over, and gives back what it holds.
+/// Counts a call in the metrics and releases its budget when it ends.
 struct Handled {
     method: &'static str,
     hold: Option<BodyHold>,

@@ -1,6 +1,7 @@
-//! Which HTTP requests are gRPC at all; the others are answered in HTTP's own terms.
+//! HTTP rules in front of gRPC: method, content type and protocol version; other requests get plain HTTP errors.
 //!
-//! A page of another origin may send a POST of a few content types without asking: none of them must reach a method.
+//! Browsers send POSTs of a few content types to other origins without a CORS preflight; none of these may reach a
+//! method.
 
 use std::{
     pin::Pin,
@@ -11,9 +12,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-/// What is taken over HTTP/2.
+/// Content types accepted over HTTP/2.
 const GRPC: [&str; 2] = ["application/grpc", "application/grpc+proto"];
-/// What is taken over HTTP/1.1 and HTTP/2.
+/// Content types accepted over HTTP/1.1 and HTTP/2.
 const GRPC_WEB: [&str; 4] = [
     "application/grpc-web",
     "application/grpc-web+proto",
@@ -21,7 +22,7 @@ const GRPC_WEB: [&str; 4] = [
     "application/grpc-web-text+proto",
 ];
 
-/// Puts [`HttpRules`] around a service. It goes outside tonic-web's layer.
+/// Layer that puts [`HttpRules`] in front of a service; outside tonic-web's layer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HttpRulesLayer;
 
@@ -33,7 +34,7 @@ impl<S> Layer<S> for HttpRulesLayer {
     }
 }
 
-/// A service that gets POSTs of gRPC and gRPC-Web alone.
+/// A service that only gets gRPC and gRPC-Web requests.
 #[derive(Debug, Clone)]
 pub struct HttpRules<S> {
     inner: S,
@@ -73,13 +74,13 @@ where
             let answer = refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, said);
             return Box::pin(async move { Ok(answer) });
         };
-        // Without parameters, as tonic-web looks for it.
+        // Without parameters, as tonic-web expects it.
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         Box::pin(self.inner.call(request))
     }
 }
 
-/// The content type in lower case, without parameters; empty if there is none.
+/// Content type in lower case without parameters; empty if there is none.
 fn content_type(headers: &HeaderMap) -> String {
     let text =
         headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();

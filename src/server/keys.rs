@@ -1,6 +1,6 @@
-//! API keys: a file of hashes, read again when it changes, and the caller that a key stands for.
+//! API keys: a file of SHA-256 hashes, reloaded when it changes, that maps each key to a tenant and scopes.
 //!
-//! A key is compared by its SHA-256 with every hash of the file, in constant time; no key and no hash is ever logged.
+//! A key's SHA-256 is compared with every hash of the file in constant time; neither keys nor hashes are logged.
 
 use std::{
     collections::HashSet,
@@ -17,73 +17,73 @@ use tonic::Code;
 
 use crate::server::{refusal::Refusal, stamp::Stamp};
 
-/// The header that carries a key without a scheme.
+/// Header with an API key, as an alternative to `authorization: Bearer`.
 pub const API_KEY: &str = "x-api-key";
-/// The tenant of everyone where there are no keys.
+/// Tenant of every caller when no keys file is configured.
 pub const LOCAL: &str = "local";
-/// The key of everyone where there are no keys.
+/// Key id of every caller when no keys file is configured.
 pub const ANONYMOUS: &str = "anonymous";
-/// The longest id or tenant, in characters.
+/// Longest key id or tenant name, in characters.
 const NAME_LENGTH: usize = 63;
 
-/// What a key permits; neither includes the other.
+/// Permissions of a key; neither scope includes the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Every method of the service, on what belongs to the key's own tenant.
+    /// Every method of the service, on resources of the key's own tenant.
     Edit,
-    /// `GetServerInfo`, and the log level from another machine.
+    /// `GetServerInfo`, and setting the log level from another machine.
     Admin,
 }
 
-/// Who calls.
+/// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose jobs and artifacts the caller sees.
+    /// Tenant whose jobs and artifacts the caller may access.
     pub tenant: String,
-    /// Which key it showed, by its id.
+    /// Id of the presented key.
     pub key_id: String,
-    /// What it may do.
+    /// Permissions of the key.
     pub scopes: Vec<Scope>,
 }
 
 impl Caller {
-    /// The caller where there are no keys: tenant `local`, every scope.
+    /// The caller when no keys file is configured: tenant `local`, every scope.
     pub fn local() -> Self {
         let scopes = vec![Scope::Edit, Scope::Admin];
         Self { tenant: LOCAL.to_owned(), key_id: ANONYMOUS.to_owned(), scopes }
     }
 
-    /// Whether it holds a scope.
+    /// Whether the caller has a scope.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
 }
 
-/// One `[[key]]` of a keys file.
+/// One `[[key]]` entry of a keys file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRecord {
-    /// The key's name, in logs and limits; unique.
+    /// Unique id of the key, in logs and rate limits.
     pub id: String,
-    /// Whose key it is.
+    /// Tenant of the key.
     pub tenant: String,
-    /// SHA-256 of the key's characters, 64 hexadecimal digits.
+    /// SHA-256 of the key's characters, as 64 hexadecimal digits.
     pub sha256: String,
-    /// What it permits.
+    /// Permissions of the key.
     pub scopes: Vec<Scope>,
 }
 
-/// A keys file.
+/// Contents of a keys file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRecords {
-    /// Its keys; without any, nobody may call.
+    /// Its keys; without any, every call is refused.
     #[serde(default)]
     pub key: Vec<KeyRecord>,
 }
 
-/// Why a keys file can't be used. Nothing of its text is repeated.
+/// Why a keys file is refused. The file's text is never repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// It can't be read.
@@ -91,38 +91,38 @@ pub enum KeysError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: std::io::Error,
     },
-    /// It is not TOML of the right shape.
+    /// It is not TOML of the expected structure.
     #[error("{path}, line {line}: {reason}")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
-        /// Why.
+        /// What is wrong.
         reason: String,
     },
-    /// A key's value can't be.
+    /// A field of a key is invalid.
     #[error("{path}, key {number}: {reason}")]
     Key {
         /// The file.
         path: PathBuf,
-        /// From 1, in the order of the file.
+        /// Number of the key in the file, from 1.
         number: usize,
-        /// Why.
+        /// What is wrong.
         reason: &'static str,
     },
 }
 
-/// The keys that are accepted.
+/// The accepted keys.
 #[derive(Debug)]
 pub struct Keys {
     file: Option<KeysFile>,
 }
 
-/// A keys file, and what it held when it was last good.
+/// A keys file with its last valid contents.
 #[derive(Debug)]
 struct KeysFile {
     path: PathBuf,
@@ -143,10 +143,10 @@ struct Key {
 }
 
 impl Keys {
-    /// The keys of a file; without a file everyone is let in as [`Caller::local`].
+    /// Loads a keys file; without a file everyone is admitted as [`Caller::local`].
     ///
     /// # Errors
-    /// [`KeysError`] if the file can't be read or a key in it can't be.
+    /// [`KeysError`] if the file can't be read or is invalid.
     pub fn open(path: Option<&Path>) -> Result<Self, KeysError> {
         let Some(path) = path else { return Ok(Self { file: None }) };
         let stamp = Stamp::of(&[path]);
@@ -155,10 +155,11 @@ impl Keys {
         Ok(Self { file: Some(KeysFile { path: path.to_owned(), read }) })
     }
 
-    /// Who calls, by the headers `x-api-key` or `authorization: Bearer`.
+    /// Authenticates a call by the headers `x-api-key` or `authorization: Bearer`.
     ///
     /// # Errors
-    /// A UNAUTHENTICATED refusal with reason `BAD_KEY` if keys are needed and none, or a wrong one, is shown.
+    /// An UNAUTHENTICATED refusal with reason `BAD_KEY` if keys are configured and none, or an unknown one, is
+    /// presented.
     pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         if self.file.is_none() {
             return Ok(Caller::local());
@@ -171,12 +172,12 @@ impl Keys {
             .ok_or_else(|| Refusal::new(Code::Unauthenticated, "BAD_KEY", "the key is not known"))
     }
 
-    /// Whether the headers carry a key with a scope. Without a keys file nobody has one.
+    /// Whether the headers have a key with a scope. False without a keys file.
     pub fn shows(&self, headers: &HeaderMap, scope: Scope) -> bool {
         shown(headers).and_then(|it| self.find(it)).is_some_and(|it| it.may(scope))
     }
 
-    /// Looks at every key, so that the time says nothing about which was nearly right.
+    /// Compares with every key, so that the duration reveals nothing about the keys.
     fn find(&self, shown: &[u8]) -> Option<Caller> {
         let keys = self.file.as_ref()?.now();
         let hash = hash(shown);
@@ -191,10 +192,10 @@ impl Keys {
 }
 
 impl KeysFile {
-    /// The keys, read again if the file has changed; a file that has become unusable leaves the old ones.
+    /// The keys, reloaded if the file has changed; if it has become invalid, the previous ones stay in use.
     fn now(&self) -> Arc<Vec<Key>> {
         let stamp = Stamp::of(&[&self.path]);
-        // A thread that panicked here left whole values behind.
+        // The state stays consistent even if a thread panicked while holding the lock.
         let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if last.stamp != stamp {
             last.stamp = stamp;
@@ -216,7 +217,7 @@ impl KeysFile {
     }
 }
 
-/// The SHA-256 by which a key is kept.
+/// SHA-256 of a key.
 pub fn hash(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
 }
@@ -234,7 +235,7 @@ fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
     let text = fs::read_to_string(path)
         .map_err(|source| KeysError::Read { path: path.to_owned(), source })?;
     let records: KeyRecords = toml::from_str(&text).map_err(|error| {
-        // Its own display quotes the line, which may hold a key by mistake.
+        // The error's own text quotes the line, which may contain a key by mistake.
         let end = error.span().map_or(0, |it| it.start.min(text.len()));
         let line = text[..end].matches('\n').count() + 1;
         KeysError::Parse { path: path.to_owned(), line, reason: error.message().to_owned() }
@@ -263,7 +264,7 @@ fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
     Ok(keys)
 }
 
-/// Whether a text can be the id of a key, or a tenant.
+/// Whether a text is valid as a key id or tenant name.
 pub fn is_name(text: &str) -> bool {
     let fits = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-');
     !text.is_empty() && text.len() <= NAME_LENGTH && text.chars().all(fits)

@@ -1,8 +1,8 @@
-//! The messages in a body: a flag, a length, and so many bytes (the gRPC protocol over HTTP/2,
+//! Framing of messages in a body: compressed flag, length, data (the gRPC protocol over HTTP/2,
 //! "Length-Prefixed-Message").
 //!
-//! Packed ones are unpacked here rather than by tonic, so that what they become is bounded by the budget as it grows,
-//! and a small message that unpacks to a large one takes no more memory than a large one.
+//! Messages are decompressed here rather than by tonic, so that the memory budget bounds the decompressed bytes as they
+//! grow, and a small message that decompresses to a large one can take no more memory than a large one.
 
 use std::io::{self, Read};
 
@@ -13,15 +13,15 @@ use tonic::Code;
 
 use crate::server::{budget::BodyHold, refusal::Refusal};
 
-/// Bytes of a flag and a length.
+/// Bytes of the prefix: a flag and a length of four bytes.
 const HEAD: usize = 5;
-/// Bytes that are unpacked at a time.
+/// Bytes decompressed at a time.
 const PIECE: usize = 64 * 1024;
 
-/// Most bytes of output that a zstd decoder has to remember: what RFC 8878 (3.1.1.1.2) asks every decoder to support.
+/// Largest zstd window, in bytes: what RFC 8878 (3.1.1.1.2) recommends every decoder to support.
 const MAX_WINDOW: u64 = 8 << 20;
 
-/// How messages are packed that say that they are.
+/// Compression of messages with the compressed flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// RFC 1952.
@@ -31,10 +31,10 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// What is understood, as the header `grpc-accept-encoding` says it.
+    /// Value of the header `grpc-accept-encoding`.
     pub(crate) const ACCEPTED: &'static str = "identity,gzip,zstd";
 
-    /// What the header `grpc-encoding` says; `Ok(None)` for messages as they are, `Err` for what is not understood.
+    /// Parses the header `grpc-encoding`; `Ok(None)` for identity, `Err` if unsupported.
     pub(crate) fn named(name: &[u8]) -> Result<Option<Self>, ()> {
         match name {
             b"identity" => Ok(None),
@@ -45,18 +45,18 @@ impl Encoding {
     }
 }
 
-/// Reads a body as messages.
+/// Splits a body into messages.
 #[derive(Debug)]
 pub(crate) struct Messages {
     max: usize,
     encoding: Option<Encoding>,
-    /// What came of the current head.
+    /// Bytes of the current prefix so far.
     head: BytesMut,
-    /// Bytes that are to come of the current message.
+    /// Bytes of the current message still to come.
     left: usize,
-    /// The current message so far, where it has to be unpacked.
+    /// The current message so far, if it is compressed.
     packed: Option<BytesMut>,
-    /// Whole messages.
+    /// Number of complete messages.
     count: u64,
 }
 
@@ -65,7 +65,7 @@ impl Messages {
         Self { max, encoding, head: BytesMut::with_capacity(HEAD), left: 0, packed: None, count: 0 }
     }
 
-    /// Whether a message has ended, and the next has not begun.
+    /// Whether the position is between two messages, after at least one.
     pub(crate) fn is_between(&self) -> bool {
         self.count > 0 && self.head.is_empty()
     }
@@ -81,7 +81,7 @@ impl Messages {
         Ok(())
     }
 
-    /// The same messages, none of them packed; what they take beyond what came is taken from the budget.
+    /// Returns the messages decompressed; bytes beyond those received are charged to the budget.
     pub(crate) fn unpack(&mut self, data: Bytes, hold: &BodyHold) -> Result<Bytes, Refusal> {
         if self.encoding.is_none() {
             let mut rest = data.clone();
@@ -107,7 +107,7 @@ impl Messages {
         Ok(plain.freeze())
     }
 
-    /// Takes a part of a head or of a message; what is to be passed on of it.
+    /// Consumes part of a prefix or message; returns the bytes to pass on.
     fn step(&mut self, rest: &mut Bytes) -> Result<Bytes, Refusal> {
         if self.head.len() == HEAD {
             let piece = rest.split_to(self.left.min(rest.len()));
@@ -131,7 +131,7 @@ impl Messages {
                 self.packed = Some(BytesMut::new());
                 Ok(Bytes::new())
             }
-            // The gRPC protocol asks for this code.
+            // Status code required by the gRPC protocol.
             1 => Err(Refusal::new(
                 Code::Internal,
                 "INVALID_MESSAGE",
@@ -146,7 +146,7 @@ impl Messages {
         }
     }
 
-    /// Ends the current message, if all of it has come; what it unpacks to if it was packed.
+    /// Ends the current message if it is complete; returns its decompressed bytes if it was compressed.
     fn finish(&mut self, hold: &BodyHold) -> Result<Option<BytesMut>, Refusal> {
         if self.head.len() < HEAD || self.left > 0 {
             return Ok(None);
@@ -177,7 +177,7 @@ impl Messages {
         Ok(Some(plain))
     }
 
-    /// Reads to the end, taking from the budget piece by piece.
+    /// Reads a decompressor to its end, charging the budget piece by piece.
     fn grow(&self, mut from: impl Read, hold: &BodyHold) -> Result<io::Result<BytesMut>, Refusal> {
         let mut plain = BytesMut::new();
         let mut piece = vec![0; PIECE];
@@ -205,7 +205,7 @@ impl Messages {
     }
 }
 
-/// The window of a zstd frame, in bytes (RFC 8878, 3.1.1.1.2); 0 where the frame is its own window.
+/// Window size of a zstd frame, in bytes (RFC 8878, 3.1.1.1.2); 0 for a single-segment frame.
 fn window(frame: &[u8]) -> u64 {
     match frame {
         [_, _, _, _, descriptor, window, ..] if descriptor & 0x20 == 0 => {

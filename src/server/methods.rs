@@ -1,11 +1,11 @@
-//! The methods that are served, what each needs, and their names in metrics.
+//! Table of the gRPC methods: required scopes and metric labels.
 
 use crate::server::keys::Scope;
 
-/// The service whose methods need a scope.
+/// The service whose methods require scopes.
 pub const EDIT_SERVICE: &str = "retouch.v1.EditService";
 
-/// Methods of [`EDIT_SERVICE`]; a test holds them against the schema.
+/// Methods of [`EDIT_SERVICE`]; a test compares them with the schema.
 pub const EDIT_METHODS: [&str; 14] = [
     "/retouch.v1.EditService/StreamEdit",
     "/retouch.v1.EditService/Edit",
@@ -23,10 +23,10 @@ pub const EDIT_METHODS: [&str; 14] = [
     "/retouch.v1.EditService/DeleteArtifact",
 ];
 
-/// The one method that either scope may call.
+/// The only method of the service that either scope may call.
 pub const SERVER_INFO: &str = "/retouch.v1.EditService/GetServerInfo";
 
-/// Methods of the services that every server has.
+/// Methods of the standard services: health and reflection.
 const COMMON_METHODS: [&str; 5] = [
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
@@ -35,17 +35,17 @@ const COMMON_METHODS: [&str; 5] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// Methods whose callers may pause between two messages, as long as they like: for a person who decides a mask, say.
+/// Streaming methods whose callers may pause between messages without limit, such as while a person decides on a mask.
 pub const MAY_PAUSE: [&str; 3] = [
     "/retouch.v1.EditService/Edit",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// What a caller must show.
+/// Credentials that a method requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing: a probe.
+    /// None: a health probe.
     Nothing,
     /// A key of any scope.
     Key,
@@ -53,7 +53,7 @@ pub enum Needs {
     OneOf(&'static [Scope]),
 }
 
-/// What a caller of this path must show. A path that nobody serves needs a key, then is UNIMPLEMENTED.
+/// Credentials required for a path. An unknown path requires a key, then is UNIMPLEMENTED.
 pub fn needs(path: &str) -> Needs {
     if path.starts_with("/grpc.health.v1.Health/") {
         Needs::Nothing
@@ -66,10 +66,10 @@ pub fn needs(path: &str) -> Needs {
     }
 }
 
-/// What a metric names a path that nobody serves.
+/// Metric label of unknown paths.
 pub const OTHER: &str = "other";
 
-/// A path as a metric names it: `service/method`, or [`OTHER`], so that callers can't make up series.
+/// Metric label of a path: `service/method`, or [`OTHER`] for unknown paths, so that callers can't create series.
 pub fn label(path: &str) -> &'static str {
     let known = EDIT_METHODS.iter().chain(&COMMON_METHODS).chain([&SERVER_INFO]);
     known.copied().find(|it| *it == path).map_or(OTHER, |it| &it[1..])

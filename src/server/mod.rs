@@ -1,9 +1,9 @@
-//! The gRPC server: the schema's service over the job store, and everything that a server in production has around it.
+//! gRPC server over the job store, with TLS, authentication, rate limits, resource limits, telemetry and health checks.
 //!
-//! A call's way in: [`serving`] accepts the connection within the limits of [`connections`], over [`tls`] if it is set;
-//! [`http_rules`] answers what is no gRPC, [`telemetry::trace_layer`] opens a span, [`gate`] asks [`keys`] who calls and
-//! refuses on the headers alone, then has the body counted against the [`budget`]; [`edit_service`] does what is asked.
-//! [`ops`] answers probes from a thread of its own, whatever the service is doing.
+//! Path of a call: [`serving`] accepts the connection within the limits of [`connections`], over [`tls`] if configured;
+//! [`http_rules`] answers requests that are not gRPC; [`telemetry::trace_layer`] opens a span; [`gate`] authenticates
+//! by [`keys`], refuses on the headers alone, then charges the body to the [`budget`]; [`edit_service`] handles the
+//! method. [`ops`] answers probes from its own thread, even while the service is busy.
 
 pub mod address;
 pub mod admission;

@@ -1,45 +1,45 @@
-//! How the files that the process may open are shared: each connection is one.
+//! Division of the process's file descriptor limit among the ports, since each connection takes one.
 
 use crate::server::connections::ConnectionLimits;
 
-/// Files for everything but connections: the journal, pictures, the model, the log, a collector.
+/// Descriptors reserved for everything but connections: journal, pictures, model, log, collector.
 const OWN: u64 = 48;
-/// Most connections of the ops port, and fewest.
+/// Most and fewest connections of the ops port.
 const OPS: (u64, u64) = (64, 8);
-/// Fewest connections of the service that are worth a start.
+/// Fewest connections of the service with which it still starts.
 const FEWEST: u64 = 8;
 
-/// The connections that each port may have.
+/// Connection limits of each port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
-    /// Of the service.
+    /// Of the gRPC port.
     pub service: ConnectionLimits,
-    /// Of the ops port, which nobody else can use up.
+    /// Of the ops port, which the gRPC port can't use up.
     pub ops: ConnectionLimits,
 }
 
-/// The process may open too few files.
+/// The file descriptor limit is too low.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the process may open {found} files, too few to serve; at least {least} are needed: raise `ulimit -n`"
 )]
 pub struct TooFew {
-    /// As many as it may.
+    /// Current limit.
     found: u64,
-    /// As many as it must.
+    /// Required limit.
     least: u64,
 }
 
-/// Raises the number of files that the process may open to the highest that it is allowed; that number.
+/// Raises the soft limit of file descriptors to the hard limit, and returns it.
 pub fn raise() -> u64 {
-    // What can't be asked is not bounded by us.
+    // An unknown limit counts as unlimited.
     rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX)
 }
 
-/// Shares so many files; the service gets what is wanted, or as many as there are.
+/// Divides the descriptors; the service gets `wanted` connections, or as many as are left.
 ///
 /// # Errors
-/// [`TooFew`] if no service could be had of them.
+/// [`TooFew`] if not enough are left for the service.
 pub fn share(files: u64, wanted: u32, per_address: Option<u32>) -> Result<Shares, TooFew> {
     let ops = (files / 8).clamp(OPS.1, OPS.0);
     let most = files.saturating_sub(OWN + ops);

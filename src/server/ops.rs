@@ -1,7 +1,7 @@
-//! The ops port: probes, metrics, the log's level and gRPC health, on a thread and a runtime of their own.
+//! Ops port: probes, Prometheus metrics, log level and gRPC health, on its own thread and runtime.
 //!
-//! Plaintext, for the cluster and the machine alone. The liveness probe tests this thread and nothing else: a server that loads or
-//! is busy must not be killed for it.
+//! Plaintext, meant to be reachable only in the cluster or on the machine. The liveness probe tests only this thread: a
+//! server that is loading or busy must not be restarted for it.
 
 use std::{
     io,
@@ -30,31 +30,31 @@ use crate::server::{
 };
 use crate::wire::v1::edit_service_server::SERVICE_NAME;
 
-/// How often histograms are folded, so that they don't grow where nobody scrapes.
+/// Interval at which recorded histogram values are aggregated, to bound memory if nothing scrapes.
 const FOLD: Duration = Duration::from_secs(5);
-/// The type of what `/metrics` answers.
+/// Content type of `/metrics`.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Whether the service is ready, and why not.
+/// Whether the service is ready, or why not.
 pub type Ready = watch::Receiver<Result<(), String>>;
 
-/// What the port shows.
+/// State that the ops port exposes.
 #[derive(Debug, Clone)]
 pub struct Ops {
     /// Whether the service is ready.
     pub ready: Ready,
-    /// Name of the model that is, or will be, loaded.
+    /// Name of the model that is, or is being, loaded.
     pub model: String,
-    /// The log's level and the metrics.
+    /// Log level and metrics.
     pub telemetry: Handles,
-    /// Who may change the level from elsewhere.
+    /// API keys for setting the log level from another machine.
     pub keys: Arc<Keys>,
 }
 
-/// Opens the port and serves it until the process ends; returns the address.
+/// Opens the port and serves it until the process ends; returns the bound address.
 ///
 /// # Errors
-/// If the address can't be listened on.
+/// If the address can't be bound.
 pub fn serve(listen: SocketAddr, ops: Ops, terms: Terms) -> io::Result<SocketAddr> {
     let socket = std::net::TcpListener::bind(listen)?;
     socket.set_nonblocking(true)?;
@@ -108,7 +108,7 @@ async fn level(State(ops): State<Ops>) -> String {
     format!("{}\n", ops.telemetry.level())
 }
 
-/// The only write: from this machine, or with a key of the scope `admin`.
+/// Sets the log level, the only write: from this machine, or with a key of scope `admin`.
 async fn set_level(
     State(ops): State<Ops>,
     Extension(peer): Extension<Peer>,
@@ -129,7 +129,7 @@ fn is_local(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Follows whether the service is ready.
+/// Keeps the gRPC health service in step with readiness.
 pub async fn follow(health: HealthReporter, mut ready: Ready) {
     loop {
         let is_ready = ready.borrow_and_update().is_ok();
@@ -140,7 +140,7 @@ pub async fn follow(health: HealthReporter, mut ready: Ready) {
     }
 }
 
-/// Counts whether the model is ready, from the start: one that never loads is to be seen as well.
+/// Publishes the metric of the model's readiness, from the start, so that a model that never loads is visible.
 async fn tell(model: String, mut ready: Ready) {
     loop {
         let is_ready = ready.borrow_and_update().is_ok();
@@ -152,7 +152,7 @@ async fn tell(model: String, mut ready: Ready) {
     }
 }
 
-/// Tells the health of the service, and of the server as a whole, which tonic-health calls SERVING from the start.
+/// Sets the health of the service and of the server as a whole, which tonic-health reports as SERVING by default.
 pub async fn report(health: &HealthReporter, is_ready: bool) {
     let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
     for service in ["", SERVICE_NAME] {

@@ -1,4 +1,4 @@
-//! How a call ended: told once, by its trailers, or by the answer being dropped.
+//! Final status of a call, reported exactly once: from its trailers, or as CANCELLED if the response was dropped.
 
 use std::{
     pin::Pin,
@@ -11,13 +11,13 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::Code;
 use tracing::Span;
 
-/// Told how a call ended.
+/// Receiver of a call's final status.
 pub(crate) trait Ending: Send + Unpin + 'static {
-    /// The call ended with this code; CANCELLED if its answer was dropped before its end.
+    /// Called with the status code; CANCELLED if the response was dropped before its end.
     fn ended(&mut self, code: Code);
 }
 
-/// Tells an [`Ending`] once, CANCELLED if it is dropped untold.
+/// Reports to an [`Ending`] exactly once, CANCELLED on drop.
 #[derive(Debug)]
 pub(crate) struct Watch<E: Ending>(Option<E>);
 
@@ -32,7 +32,7 @@ impl<E: Ending> Watch<E> {
         }
     }
 
-    /// Watches the rest of an answer, whose frames are made within a span.
+    /// Watches the rest of a response, whose frames are produced within a span.
     pub(crate) fn answer<B>(
         mut self,
         answer: Response<B>,
@@ -56,7 +56,7 @@ impl<E: Ending> Drop for Watch<E> {
     }
 }
 
-/// An answer's body that looks for the status in its trailers.
+/// A response body that reads the status from its trailers.
 #[derive(Debug)]
 pub(crate) struct WatchedBody<B, E: Ending> {
     body: B,
@@ -100,12 +100,12 @@ where
     }
 }
 
-/// The code in headers of an answer without a body, or in trailers.
+/// Status code in trailers, or in the headers of a trailers-only response.
 fn code_in(headers: &HeaderMap) -> Option<Code> {
     headers.get("grpc-status").map(|it| Code::from_bytes(it.as_bytes()))
 }
 
-/// A code's name in metrics and spans, as other gRPC servers write it.
+/// Name of a code in metrics and spans, as used by other gRPC servers.
 pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

@@ -1,7 +1,7 @@
-//! The request id of a call that asks for a job, read from the first bytes of its body.
+//! Reads the request id of a create call from the first bytes of its body.
 //!
-//! A full queue refuses such a call before its picture has come, unless its id is known. Protobuf libraries write fields in the
-//! order of their numbers, and `request_id` is number 1, so that it stands before the picture.
+//! A full queue refuses such a call before its picture has arrived, unless its request id is known. Protobuf libraries
+//! serialize fields in the order of their numbers, and `request_id` is field 1, so it precedes the picture.
 
 use std::{
     collections::VecDeque,
@@ -16,25 +16,25 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time;
 
-/// How long the first bytes of a body may take.
+/// Longest wait for the first bytes of a body.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Most bytes of a request id: 128 characters of four bytes.
+/// Longest request id in bytes: 128 characters of four bytes.
 const MAX_ID: usize = 512;
-/// The tag of field 1, of the wire type that texts and messages have.
+/// Tag of field 1 with wire type 2 (length-delimited).
 const FIRST_FIELD: u8 = 0x0a;
-/// A message's flag and length, before it (the gRPC protocol over HTTP/2, "Length-Prefixed-Message").
+/// Bytes of a message's prefix, flag and length (the gRPC protocol over HTTP/2, "Length-Prefixed-Message").
 const PREFIX: usize = 5;
 
-/// How a method's first message holds the request.
+/// Where the create request is in a method's first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// It is the request.
+    /// The message itself.
     Request,
-    /// The request is its field 1.
+    /// Field 1 of the message.
     Within,
 }
 
-/// The shape of a method's messages; none where it asks for no single job.
+/// The shape of a method's messages; `None` if it doesn't create a single job.
 pub(crate) fn shape(grpc_path: &str) -> Option<Shape> {
     Some(match grpc_path.strip_prefix("/retouch.v1.EditService/")? {
         "StreamEdit" | "RunEdit" | "CreateEditJob" => Shape::Request,
@@ -43,16 +43,16 @@ pub(crate) fn shape(grpc_path: &str) -> Option<Shape> {
     })
 }
 
-/// What the first bytes of a body say.
+/// Result of parsing the first bytes of a body.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Id(String),
     NoId,
-    /// Too few to tell.
+    /// Too few bytes to tell.
     More,
 }
 
-/// A body of which the first frames may have been read already; they come again.
+/// A body whose first frames may have been read already; they are returned again.
 #[derive(Debug)]
 pub(crate) struct Peeked<B> {
     read: VecDeque<Frame<Bytes>>,
@@ -68,7 +68,7 @@ where
         Self { read: VecDeque::new(), body }
     }
 
-    /// The request id at the beginning; none if there is none, or it does not come in time.
+    /// The request id; `None` if there is none, or it doesn't arrive in time.
     pub(crate) async fn request_id(&mut self, shape: Shape) -> Option<String> {
         time::timeout(PATIENCE, self.find(shape)).await.ok().flatten()
     }
@@ -77,7 +77,7 @@ where
         let mut start = Vec::new();
         loop {
             let frame = poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await;
-            // Whoever reads the body meets the same end.
+            // The reader of the body gets the same end or error.
             let frame = frame?.ok()?;
             let data = frame.data_ref().cloned();
             self.read.push_back(frame);
@@ -115,15 +115,15 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        // What was read is not in the body's own hint.
+        // The body's own size hint doesn't include frames that were read.
         if self.read.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }
 
-/// What the first bytes of a body say.
+/// Parses the first bytes of a body.
 fn said(start: &[u8], shape: Shape) -> Said {
     let Some((prefix, mut rest)) = start.split_at_checked(PREFIX) else { return Said::More };
-    // A compressed message shows nothing, an empty one has nothing.
+    // A compressed message can't be parsed, an empty one has no id.
     if prefix[0] != 0 || prefix[1..] == [0; 4] {
         return Said::NoId;
     }
@@ -146,7 +146,7 @@ fn said(start: &[u8], shape: Shape) -> Said {
     std::str::from_utf8(id).map_or(Said::NoId, |it| Said::Id(it.to_owned()))
 }
 
-/// A number in base 128, the lowest digits first, and what is behind it; none if its end is not there yet.
+/// Decodes a protobuf varint; returns it with the bytes after it, `None` if incomplete.
 fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let end = bytes.iter().position(|it| it & 0x80 == 0)?;
     let digits = bytes[..=end].iter().rev();

@@ -1,61 +1,61 @@
-//! A refused call: one code, one reason, and what a client needs to act on it, as google.rpc details.
+//! gRPC errors with details: status code, reason, retry delay and field violations as google.rpc messages.
 //!
-//! <https://google.aip.dev/193>; the pushback is gRFC A6.
+//! <https://google.aip.dev/193>; retry pushback by gRFC A6.
 
 use std::time::Duration;
 
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-/// The domain of every reason of this service.
+/// Error domain of every reason (`google.rpc.ErrorInfo.domain`).
 pub const DOMAIN: &str = "retouch";
 
-/// The metadata key by which a server tells a client's retry policy to wait, in milliseconds.
+/// Metadata key that tells a client's retry policy how long to wait, in milliseconds (gRFC A6).
 pub const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The gRPC code.
+    /// gRPC status code.
     pub code: Code,
-    /// For programs, such as `QUEUE_FULL`; stable.
+    /// Stable reason for programs, such as `QUEUE_FULL`.
     pub reason: &'static str,
-    /// For people, without a full stop.
+    /// Message for people, without a full stop.
     pub message: String,
-    /// Values that the message names, by key.
+    /// Values in the message, by key.
     pub metadata: Vec<(String, String)>,
-    /// When to try again.
+    /// Delay after which a retry may succeed.
     pub retry_after: Option<Duration>,
-    /// Fields of the request that are wrong, each with what is wrong about it.
+    /// Invalid fields of the request, with descriptions.
     pub fields: Vec<(String, String)>,
 }
 
 impl Refusal {
-    /// A refusal without details but its reason.
+    /// A refusal with a code, a reason and a message only.
     pub fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { code, reason, message, metadata: Vec::new(), retry_after: None, fields: Vec::new() }
     }
 
-    /// A request that is no gRPC message, or not one of its method's.
+    /// For a request that is not a valid gRPC message of its method.
     pub fn invalid_message(message: impl Into<String>) -> Self {
         Self::new(Code::InvalidArgument, "INVALID_MESSAGE", message)
     }
 
-    /// Says when to try again.
+    /// Adds a retry delay.
     #[must_use]
     pub fn retry_after(self, delay: Duration) -> Self {
         Self { retry_after: Some(delay), ..self }
     }
 
-    /// Adds a value that the message names.
+    /// Adds a value that the message contains.
     #[must_use]
     pub fn with(mut self, key: &str, value: &dyn ToString) -> Self {
         self.metadata.push((key.to_owned(), value.to_string()));
         self
     }
 
-    /// Adds a field of the request that is wrong.
+    /// Adds an invalid field of the request.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
         self.fields.push((field.into(), description.into()));
@@ -63,12 +63,12 @@ impl Refusal {
     }
 }
 
-/// Most bytes of a message: clients take headers of 8 to 16 KiB, in which it stands twice, once percent-encoded.
+/// Longest message, in bytes: clients accept headers of 8 to 16 KiB, which contain it twice, once percent-encoded.
 const MAX_MESSAGE: usize = 1024;
-/// Most bytes of a value or a field in the details.
+/// Longest value or field in the details, in bytes.
 const MAX_DETAIL: usize = 256;
 
-/// A text that is cut where it is too long.
+/// Truncates a text to `most` bytes.
 fn cut(mut text: String, most: usize) -> String {
     if text.len() > most {
         let last = most - '…'.len_utf8();
@@ -92,7 +92,7 @@ impl From<Refusal> for Status {
         let mut headers = MetadataMap::new();
         if let Some(delay) = retry_after {
             details.set_retry_info(Some(delay));
-            // Rounded up: a client that comes back a moment early is refused again.
+            // Rounded up: a client that returns slightly early would be refused again.
             let millis = delay.as_nanos().div_ceil(1_000_000).min(u128::from(u32::MAX)) as u64;
             headers.insert(PUSHBACK, millis.into());
         }

@@ -1,4 +1,4 @@
-//! The services on one port: edits, health, reflection, and grpc-web over the same.
+//! Services of the gRPC port: edits, health, reflection, each also by gRPC-Web.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -26,9 +26,9 @@ use crate::server::{
 };
 use crate::wire::FILE_DESCRIPTOR_SET;
 
-/// Room for an answer's names and numbers beside its inline bytes.
+/// Room in a response beside its inline bytes, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
-/// A call as it comes from its connection, on its way through everything that is around the services.
+/// The gRPC services with all their layers, as each connection is served.
 pub fn app(
     routes: Routes,
     cors_origins: &[String],
@@ -51,7 +51,7 @@ pub fn app(
         .service(routes.prepare())
 }
 
-/// The services of a store, with a reporter that tells the health of `retouch.v1.EditService` and of the server as a whole.
+/// The services over a store, with a reporter for the health of `retouch.v1.EditService` and of the server as a whole.
 pub async fn routes(store: &Arc<Store>, max_request_bytes: usize) -> Routes {
     let edits = Edits::new(Arc::clone(store), max_request_bytes as u64);
     let edits = EarlyHeaders::new(edits, max_request_bytes, MAX_ANSWER, HEADERS_AFTER);
@@ -65,7 +65,7 @@ pub async fn routes(store: &Arc<Store>, max_request_bytes: usize) -> Routes {
     routes.routes()
 }
 
-/// The schema, and google.rpc's details, so that grpcurl prints why a call failed.
+/// Reflection of the schema and of google.rpc's error details, which lets grpcurl print them.
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

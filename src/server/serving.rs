@@ -1,7 +1,7 @@
-//! Connections of a port, from accepting them to their end: handshake, first words, calls, age.
+//! Connections of a port: accepting, TLS handshake, protocol detection, calls, maximum age, graceful shutdown.
 //!
-//! hyper-util serves each of them. Differs: tonic's own server has no limit on how long a peer may say nothing, nor on
-//! how many may be connected, and answers a call's deadline with CANCELLED.
+//! hyper-util serves each of them. Differs: tonic's own server limits neither the time that a client may be silent nor
+//! the number of connections, and answers a passed deadline with CANCELLED.
 
 use std::{
     convert::Infallible,
@@ -38,57 +38,57 @@ use crate::server::{
     tls::{self, Listener},
 };
 
-/// How long a peer may take over its handshake, its first words, its headers.
+/// Longest time for a handshake, for the first bytes, and for the headers.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// HTTP/2 pings to peers that are silent, and how long they may take to answer.
+/// Interval of HTTP/2 keepalive pings on silent connections, and the timeout of their answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
-/// Silence on a connection after which TCP itself asks whether the peer is there.
+/// Idle time after which TCP keepalive probes begin.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-/// Streams that a client may open and reset before they are taken; a storm of cancels must not cost its neighbors their
-/// connection (measured by `tests/it/service`).
+/// Most streams that a client may open and reset before they are accepted; a burst of cancellations must not cost other
+/// calls their connection (measured by `tests/it/service`).
 const PENDING_RESETS: usize = 1024;
-/// Headers of a call that HTTP/2 takes, in bytes: well above what the gate does, so that the gate says what is wrong.
+/// Largest header list that HTTP/2 accepts, in bytes: well above the gate's limit, so that the gate reports the error.
 const MAX_HEADERS: u32 = 256 * 1024;
-/// The pause after a failed accept, which is mostly a lack of file descriptors.
+/// Pause after a failed accept, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The pause between two lines of the log that say the same.
+/// Shortest interval between repeated log lines.
 const QUIET: Duration = Duration::from_secs(10);
-/// How an HTTP/2 connection begins.
+/// Connection preface of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What follows it: a frame's head, that of the client's settings.
+/// Length of an HTTP/2 frame header; the client's SETTINGS frame follows the preface.
 const FRAME_HEAD: usize = 9;
 
 /// Any error.
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// How a port treats its connections.
+/// Limits on connections of a port.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// Those that are open, and may be.
+    /// The open connections and their limits.
     pub connections: Arc<Connections>,
-    /// How long a peer may take over its handshake, then its first words, then the headers of an HTTP/1.1 request.
+    /// Longest time for the handshake, then for the first bytes, then for the headers of an HTTP/1.1 request.
     pub header_timeout: Duration,
-    /// When a connection is asked to go and come back; `None` lets it live.
+    /// Age at which a connection is asked to close (GOAWAY); `None` is never.
     pub age: Option<Duration>,
 }
 
-/// Who is at the other end of a connection; a request's extensions carry it.
+/// The client of a connection, in the request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it calls from.
+    /// Its socket address.
     pub socket: SocketAddr,
-    /// Which connection it is.
+    /// Id of the connection.
     pub connection: u64,
 }
 
 impl Peer {
-    /// Its address, as connections are counted by.
+    /// The address by which connections are counted.
     pub fn address(&self) -> Address {
         self.socket.ip().into()
     }
 }
 
-/// Serves a port until it is told to stop, and then until its connections have ended.
+/// Serves a port until it is told to stop, then until its connections have ended.
 pub async fn serve<S, B>(
     listener: Listener,
     service: S,
@@ -116,13 +116,13 @@ pub async fn serve<S, B>(
             Some(Ok(stream)) => stream,
             Some(Err(error)) => {
                 quiet.say(|| tracing::warn!(%error, "a connection can't be accepted"));
-                // Mostly a lack of file descriptors, and each idle connection has one.
+                // Mostly for lack of file descriptors, of which each idle connection holds one.
                 terms.connections.close_idle();
                 time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        // A peer that is gone already has no address.
+        // A client that has already disconnected has no address.
         let Ok(socket) = stream.peer_addr() else { continue };
         let Some(place) = terms.connections.admit(socket.ip()) else {
             let open = terms.connections.count();
@@ -152,7 +152,7 @@ pub async fn serve<S, B>(
     stopping.closed().await;
 }
 
-/// Says something at most once in a while.
+/// Rate limit for log lines.
 #[derive(Debug, Default)]
 struct Quiet(Option<Instant>);
 
@@ -165,7 +165,7 @@ impl Quiet {
     }
 }
 
-/// One connection and what it is served by.
+/// A connection with the service and limits for it.
 struct Talk<S> {
     socket: SocketAddr,
     place: Arc<Place>,
@@ -247,7 +247,7 @@ where
     }
 }
 
-/// HTTP as a server in production speaks it.
+/// HTTP settings of every connection.
 fn http(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let (every, within) = KEEPALIVE;
     let mut http = auto::Builder::new(TokioExecutor::new());
@@ -263,7 +263,8 @@ fn http(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// Reads until it is plain that the peer speaks HTTP/2, its settings begun, or else HTTP/1.1, whose headers hyper times.
+/// Reads until the client speaks HTTP/2 and its SETTINGS frame has begun, or else HTTP/1.1, whose headers hyper times
+/// out itself.
 async fn first_words(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
     let mut read = BytesMut::with_capacity(1024);
     loop {
@@ -277,7 +278,7 @@ async fn first_words(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
     }
 }
 
-/// A connection whose first bytes were read before.
+/// A connection whose first bytes were already read, and are read again.
 #[derive(Debug)]
 struct Rewound<I> {
     read: Bytes,
@@ -330,7 +331,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Rewound<I> {
     }
 }
 
-/// An answer's body; its connection has a call open until it is sent.
+/// A response body that counts its call as open until it is sent.
 #[derive(Debug)]
 struct CountedAnswer<B> {
     body: B,

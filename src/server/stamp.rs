@@ -1,16 +1,17 @@
-//! Whether files have changed since they were read.
+//! Detection of changed files, by metadata.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
 
-/// What a file system says of some files: time of change, length and identity of each; `None` for one that is not there.
+/// Modification time, length and inode of some files; `None` for a missing one.
 ///
-/// Links are followed, so that a mounted Kubernetes secret, which changes by one link, is seen to change. Asking costs a
-/// few microseconds a file, which spares a watching thread.
+/// Symbolic links are followed, so that the update of a mounted Kubernetes secret, which swaps one link, is detected. A
+/// check costs a few microseconds per file, cheap enough to need no watcher thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp(Vec<Option<(SystemTime, u64, u64)>>);
 
 impl Stamp {
-    /// That of these files, now. Take it before reading them: a change in between is then seen the next time.
+    /// The files' current state. Take it before reading them, so that a change in between is detected by the next
+    /// check.
     pub fn of(paths: &[&Path]) -> Self {
         let one = |path: &&Path| {
             let meta = fs::metadata(path).ok()?;

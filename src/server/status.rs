@@ -1,11 +1,11 @@
-//! Faults of jobs as refusals and gRPC statuses.
+//! Conversion of job faults to refusals and gRPC statuses.
 
 use tonic::{Code, Status};
 
 use crate::jobs::fault::Fault;
 use crate::server::refusal::Refusal;
 
-/// The refusal of a fault: its code and reason, when to try again, and which fields are wrong.
+/// The refusal of a fault: code, reason, retry delay and field violations.
 pub fn refusal(fault: &Fault) -> Refusal {
     let fields = fault.fields.iter().map(|it| (it.field.clone(), it.description.clone()));
     Refusal {
@@ -18,26 +18,26 @@ pub fn refusal(fault: &Fault) -> Refusal {
     }
 }
 
-/// How prost begins to say that a message is not what its method takes.
+/// Beginning of prost's error for a message of the wrong type.
 const UNDECODABLE: &str = "failed to decode Protobuf message";
 
-/// The refusal of a message that can't be decoded. tonic calls it INTERNAL, as if another try could help.
+/// The refusal of a message that can't be decoded. tonic reports INTERNAL, which suggests that a retry could help.
 pub fn undecodable(status: &Status) -> Option<Refusal> {
     let is_one = status.code() == Code::Internal && status.message().starts_with(UNDECODABLE);
     let said = || format!("a message is not one of its method's: {}", status.message());
     is_one.then(|| Refusal::invalid_message(said()))
 }
 
-/// The status that ends a stream whose caller sent what can't be read; none where the connection broke.
+/// The status that ends a stream after an invalid message; `None` if the connection broke.
 pub fn of_input(status: Status) -> Option<Status> {
     match undecodable(&status) {
         Some(refusal) => Some(refusal.into()),
-        // Refusals have details, which no broken connection has.
+        // Refusals have details; errors of a broken connection have none.
         None => (!status.details().is_empty()).then_some(status),
     }
 }
 
-/// The status of a fault.
+/// The gRPC status of a fault.
 pub fn of_fault(fault: &Fault) -> Status {
     refusal(fault).into()
 }

@@ -1,6 +1,6 @@
-//! The port that calls come in on, plain or TLS, and its certificates, read again when they change.
+//! Listener of the gRPC port, plaintext or TLS, with certificates that are reloaded when their files change.
 //!
-//! tonic's own TLS takes its certificate once, at the start; quickwit wraps its acceptor for the same reason.
+//! tonic's own TLS loads its certificate only once, at the start; quickwit wraps its acceptor for the same reason.
 
 use std::{
     io,
@@ -22,39 +22,39 @@ use crate::server::{config::TlsFiles, stamp::Stamp};
 /// Why the listener can't be opened, or certificates can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The address.
+    /// The address can't be bound.
     #[error("{listen} can't be listened on")]
     Bind {
-        /// Which.
+        /// The address.
         listen: SocketAddr,
-        /// Why.
+        /// The underlying error.
         source: io::Error,
     },
-    /// A file that is not PEM of the right kind.
+    /// A file is not PEM of the expected kind.
     #[error("{path} can't be used as {what}")]
     Pem {
         /// The file.
         path: PathBuf,
-        /// Such as `a certificate`.
+        /// The expected kind, such as `a certificate`.
         what: &'static str,
-        /// Why.
+        /// The underlying error.
         source: rustls::pki_types::pem::Error,
     },
-    /// A file without what it should hold.
+    /// A file has no certificate in it.
     #[error("{path} holds no certificate")]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// Certificates that rustls refuses.
+    /// rustls refuses the certificates.
     #[error("the certificates can't be used")]
     Certificates(#[from] rustls::Error),
-    /// Roots that rustls refuses.
+    /// rustls refuses the clients' CA certificates.
     #[error("the roots of client certificates can't be used")]
     Roots(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// A port on which calls come in.
+/// An open listener with its TLS configuration.
 #[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
@@ -62,10 +62,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Opens the port; with files, for TLS.
+    /// Binds the port, for TLS if files are given.
     ///
     /// # Errors
-    /// [`TlsError`] if the address is taken, or the files can't be used.
+    /// [`TlsError`] if the address can't be bound, or the files can't be used.
     pub async fn bind(listen: SocketAddr, tls: Option<TlsFiles>) -> Result<Self, TlsError> {
         let tls = tls.map(Certificates::open).transpose()?;
         let tcp =
@@ -73,29 +73,29 @@ impl Listener {
         Ok(Self { tcp, tls })
     }
 
-    /// Where it listens, with the port that was taken for port 0.
+    /// The bound address, with the actual port if port 0 was asked for.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// Those of the operating system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
 
-    /// A port that is open already, in plaintext.
+    /// A listener over an already bound socket, in plaintext.
     ///
     /// # Errors
-    /// If the runtime can't watch it.
+    /// If the socket can't be registered with the runtime.
     pub fn plain(socket: std::net::TcpListener) -> io::Result<Self> {
         Ok(Self { tcp: TcpListener::from_std(socket)?, tls: None })
     }
 
-    /// The port, and its certificates if it has any.
+    /// The listener, and its certificates if it has any.
     pub(super) fn into_parts(self) -> (TcpListener, Option<Certificates>) {
         (self.tcp, self.tls)
     }
 }
 
-/// Whether a handshake failed because one side does not trust the other's certificate, which somebody has to see to.
+/// Whether a handshake failed over trust in a certificate, which an operator has to fix.
 pub(super) fn is_about_certificates(error: &io::Error) -> bool {
     use rustls::{AlertDescription as Alert, Error};
     let error = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
@@ -118,7 +118,7 @@ pub(super) fn is_about_certificates(error: &io::Error) -> bool {
     }
 }
 
-/// Certificates, and what their files were when they were last read.
+/// TLS configuration, with the state of its files when last read.
 #[derive(Debug)]
 pub(super) struct Certificates {
     files: TlsFiles,
@@ -132,10 +132,11 @@ impl Certificates {
         Ok(Self { files, read })
     }
 
-    /// The certificates, read again if a file has changed; files that have become unusable leave the old ones.
+    /// The TLS configuration, reloaded if a file has changed; if they have become invalid, the previous one stays in
+    /// use.
     pub(super) fn now(&self) -> Arc<ServerConfig> {
         let stamp = Stamp::of(&self.files.paths());
-        // A thread that panicked here left whole values behind.
+        // The state stays consistent even if a thread panicked while holding the lock.
         let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if last.0 != stamp {
             last.0 = stamp;

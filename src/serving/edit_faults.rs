@@ -1,4 +1,4 @@
-//! What an edit that ended without a picture means for its job.
+//! Maps errors of the editor ([`EditError`]) to faults of jobs.
 
 use crate::editing::EditError;
 use crate::instruction::ParseError;
@@ -7,7 +7,7 @@ use crate::jobs::{
     runner::RunError,
 };
 
-/// The fault of a failed pass, with what helps at the service.
+/// The fault of a failed pass, with a remedy in terms of the API's fields.
 pub(super) fn failed(error: &EditError) -> RunError {
     let reason = match error {
         EditError::Interrupted(_) => return RunError::Interrupted,
@@ -34,7 +34,7 @@ pub(super) fn failed(error: &EditError) -> RunError {
     RunError::Fault(Fault::new(reason, format!("{error}{remedy}")))
 }
 
-/// What helps at the service: the rooms below know no fields.
+/// The remedy in terms of the API's fields, which the editor doesn't know.
 fn remedy(error: &EditError) -> Option<&'static str> {
     Some(match error {
         EditError::NothingFound => {

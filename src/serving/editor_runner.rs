@@ -1,4 +1,4 @@
-//! The runner over a loaded model: tasks become the editor's requests, its events the schema's.
+//! [`Runner`] over a loaded model: converts tasks to the editor's requests, and the editor's events to run events.
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
@@ -33,31 +33,31 @@ use crate::wire::{
     v1,
 };
 
-/// A loaded model that runs jobs.
+/// A loaded model that runs the passes of jobs.
 #[derive(Debug)]
 pub struct EditorRunner {
     editor: Editor,
     model: ModelInfo,
-    /// Most pixels that the model works at.
+    /// Largest working size, in pixels.
     max_work_pixels: u64,
 }
 
-/// A task with its picture.
+/// A task with its decoded picture.
 struct Opened {
     request: EditRequest,
     input: Decoded,
 }
 
 impl EditorRunner {
-    /// A runner over an editor.
+    /// A runner over an editor; `max_work_pixels` bounds the working size.
     pub fn new(editor: Editor, model: ModelInfo, max_work_pixels: u64) -> Self {
         Self { editor, model, max_work_pixels }
     }
 
-    /// Makes a whole edit of a plain picture, so that the first caller does not wait for what is done once.
+    /// Runs one whole edit of a plain picture, so that one-time initialization doesn't delay the first caller.
     ///
     /// # Errors
-    /// [`EditError`] if the model does not work.
+    /// [`EditError`] if the model fails.
     pub fn warm_up(&self) -> Result<(), EditError> {
         let side = self.editor.pipeline().geometry().sample_size;
         let spec = v1::EditSpec {
@@ -74,7 +74,7 @@ impl EditorRunner {
     }
 
     fn open(&self, task: &Task) -> Result<Opened, Fault> {
-        // The limits were held when the job was accepted.
+        // The limits were checked when the job was accepted.
         let limits = InputLimits { bytes: u64::MAX, pixels: u64::MAX };
         let picture = |name, bytes| {
             decode::decode(name, bytes, limits)
@@ -200,7 +200,7 @@ impl Runner for EditorRunner {
 }
 
 impl EditorRunner {
-    /// The result as a file: the input's alpha and profile with it, and how it was made.
+    /// Encodes the result, with the input's alpha channel and ICC profile, and the record of how it was made.
     fn encode(
         &self,
         opened: &Opened,
@@ -238,7 +238,7 @@ impl EditorRunner {
     }
 }
 
-/// An event of the editor, told to the job.
+/// Passes an event of the editor to the job's listener.
 fn hear(
     event: EditEvent,
     task: &Task,
@@ -281,7 +281,7 @@ fn hear(
                 eta: None,
             })))
         }
-        // Its pictures are told when the pass is over.
+        // Its pictures are reported when the pass ends.
         EditEvent::Localized(..) => ControlFlow::Continue(()),
         EditEvent::MaskSettled(mask) => stop(listener(RunEvent::MaskSettled {
             file: pictures::mask(mask.full().as_image()),
@@ -298,14 +298,14 @@ fn to_source(source: LocalizationSource) -> v1::LocalizationSource {
     }
 }
 
-/// The mask of an edit without an object: all of the picture.
+/// The mask of an instruction without an object: the whole picture.
 fn whole(opened: &Opened) -> RunEvent {
     let size = opened.input.picture.size();
     let mask = crate::picture::mask::Mask::from_fn(size, |_, _| true);
     RunEvent::MaskSettled { file: pictures::mask(mask.as_image()), area: 1.0, whole: true }
 }
 
-/// A job that waited for its mask while the server's model was changed.
+/// Warning for a job whose mask was found by a model that the server has since replaced.
 fn other_model() -> RunEvent {
     RunEvent::Warning(v1::Warning {
         reason: "LOCALIZATION_OTHER_MODEL".to_owned(),
@@ -332,7 +332,7 @@ fn read(json: &bytes::Bytes) -> Result<SavedLocalization, RunError> {
     })
 }
 
-/// What made the localization that an edit's mask comes from.
+/// Where the localization that an edit's mask comes from was made, for the picture's record.
 fn made_by(kept: Option<&SavedLocalization>, request: &EditRequest) -> MadeBy {
     let Some(kept) = kept.filter(|_| request.mask.needs_localization()) else { return MadeBy::No };
     let own = digests::pass_one_digest(request);

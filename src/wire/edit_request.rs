@@ -1,4 +1,4 @@
-//! From a normalized `EditSpec` to the core's request: settings, output, all of it.
+//! Conversion of a normalized `EditSpec` to the editor's request, settings and output format.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ use crate::wire::{
     v1::{self, EditSpec, resize},
 };
 
-/// The longer side that a model may be asked to work at, in pixels.
+/// Working sizes that may be asked for: pixels of the longer side.
 const FIT: std::ops::RangeInclusive<u32> = 16..=8192;
-/// The settings of a spec: the preset's or the model's, over them what the caller gave.
+/// Settings of a spec: those of the preset or the model, overridden by the spec's own.
 ///
 /// # Errors
 /// [`Violation`] names the field.
@@ -93,10 +93,10 @@ pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSetti
     Ok(settings)
 }
 
-/// The core's request of a normalized spec.
+/// The editor's request of a normalized spec.
 ///
 /// # Errors
-/// [`Violation`], which a normalized spec does not give.
+/// [`Violation`], which can't happen for a normalized spec.
 pub fn request(
     spec: &EditSpec,
     recommended: &EditSettings,
@@ -122,18 +122,18 @@ pub fn request(
     })
 }
 
-/// What of the input's metadata the result has.
+/// Which of the input's metadata the result carries.
 ///
 /// # Errors
-/// [`Violation`] names the number.
+/// [`Violation`] names an unknown enum value.
 pub fn metadata_policy(spec: &EditSpec) -> Result<Policy, Violation> {
     Ok(enums::metadata_policy(known("metadata", spec.metadata)?).unwrap_or_default())
 }
 
-/// How the result is encoded.
+/// Format of the result's file.
 ///
 /// # Errors
-/// [`Violation`] names the type or the quality.
+/// [`Violation`] names the unknown type or the quality out of range.
 pub fn output(spec: &EditSpec) -> Result<OutputFormat, Violation> {
     let options = spec.output.clone().unwrap_or_default();
     let format = match options.mime_type.as_str() {

@@ -1,4 +1,4 @@
-//! The schema's enums beside those of the core, each way; a number that the schema does not know is refused.
+//! Conversions between the schema's enums and the library's; unknown numbers are refused.
 
 use crate::edit::{
     choices::{MethodKind, Preserve},
@@ -11,7 +11,7 @@ use crate::picture::metadata::Policy;
 use crate::sampling::SchedulerKind;
 use crate::wire::{spec::Violation, v1};
 
-/// The value of an enum field.
+/// Decodes the number of an enum field.
 ///
 /// # Errors
 /// [`Violation`] names the field and the number.
@@ -20,7 +20,7 @@ pub fn known<E: TryFrom<i32>>(field: &str, number: i32) -> Result<E, Violation> 
         .map_err(|_| Violation::new(field, format!("{number} is no value of this enum")))
 }
 
-/// Writes both directions of a pair of enums; what the schema leaves unset is `None`.
+/// Generates both conversions of a pair of enums; the schema's UNSPECIFIED is `None`.
 macro_rules! pairs {
     ($from_wire:ident, $to_wire:ident, $wire:ident, $core:ty, $unset:ident: $($there:ident = $here:expr),+ $(,)?) => {
         #[doc = concat!("The core's value of a `", stringify!($wire), "`; `None` where it is unset.")]

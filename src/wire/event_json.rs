@@ -1,4 +1,4 @@
-//! Events as JSON, a line each, under the names of the gRPC schema; pictures are left out.
+//! Events as JSON lines with the field names of the gRPC schema, without pictures.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::edit::{
 };
 use crate::instruction::Action;
 
-/// What the instruction was understood as.
+/// The parsed instruction.
 pub fn instruction(parsed: &InstructionParsed) -> Value {
     json!({"instruction": {
         "action": action(parsed.action),
@@ -20,12 +20,12 @@ pub fn instruction(parsed: &InstructionParsed) -> Value {
     }})
 }
 
-/// Something to know that is no error.
+/// A warning.
 pub fn warning_line(reason: &str, message: &str) -> Value {
     json!({"warning": {"reason": reason, "message": message}})
 }
 
-/// A denoising step that is done.
+/// A finished denoising step.
 pub fn step(report: &StepReport) -> Value {
     json!({"step": {
         "pass": pass(report.pass),
@@ -35,7 +35,7 @@ pub fn step(report: &StepReport) -> Value {
     }})
 }
 
-/// What pass 1 learned.
+/// Result of pass 1.
 pub fn localized(localization: &Localization) -> Value {
     json!({"localized": {
         "clusters": localization.clusters.iter().map(cluster).collect::<Vec<_>>(),
@@ -44,22 +44,22 @@ pub fn localized(localization: &Localization) -> Value {
     }})
 }
 
-/// The mask that the edit uses: its share of the picture, 0 to 1, and where it came from.
+/// The mask that the edit uses: its share of the picture, 0 to 1, and its source.
 pub fn mask_settled(area: f64, source: &str) -> Value {
     json!({"mask_settled": {"area": area, "source": source}})
 }
 
-/// A place in a server's queue, from 1.
+/// Position in a server's queue, from 1.
 pub fn queue(position: u32, length: u32) -> Value {
     json!({"queue": {"position": position, "length": length}})
 }
 
-/// A job's state, under the schema's name.
+/// A job's state by its name in the schema.
 pub fn state(state: &str, detail: &str) -> Value {
     json!({"state": {"state": state, "detail": detail}})
 }
 
-/// The schema's name of a kind of edit.
+/// Name of a kind of edit in the schema.
 pub fn action(action: Action) -> &'static str {
     match action {
         Action::Change => "ACTION_CHANGE",

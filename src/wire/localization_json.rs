@@ -1,4 +1,4 @@
-//! What a pass 1 learned, as a file: JSON that carries it from one run to the next.
+//! Saved localizations: the result of pass 1 as a JSON file, for reuse by later edits.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,48 +11,48 @@ use crate::edit::{
 use crate::picture::size::Size;
 use crate::wire::spec::MAX_TEXT;
 
-/// Of the file's layout. The one before said neither the edit's instruction nor the settings of pass 1.
+/// Version of the file's layout. Version 1 had neither the edit's instruction nor the settings of pass 1.
 const VERSION: u32 = 2;
 
-/// Most bytes of a file that are read. One of a picture at 512 pixels has some hundred kilobytes.
+/// Largest file that is read, in bytes. That of a picture at 512 pixels has some hundred kilobytes.
 pub const MAX_BYTES: u64 = 64 << 20;
 
-/// A saved pass 1: what was learned, and of what.
+/// A saved result of pass 1, with the digests of the picture and the model that it is of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SavedLocalization {
-    /// SHA-256 of the picture's bytes, in hexadecimal.
+    /// SHA-256 of the picture's color values, in hexadecimal.
     pub image_sha256: String,
     /// Digest of the model's weights.
     pub model_digest: String,
-    /// What asked for it; files of older versions don't say.
+    /// The request that it was made for; absent in files of older versions.
     pub asked: Option<Asked>,
-    /// What was learned.
+    /// The result of pass 1.
     pub localization: Localization,
 }
 
-/// The request that a pass 1 was made for.
+/// The request that a localization was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     /// The edit's instruction.
     pub instruction: String,
-    /// Digest of all that the request says of pass 1; see [`pass_one_digest`](crate::wire::edit_record::digests::pass_one_digest).
+    /// Digest of the settings of pass 1; see [`pass_one_digest`](crate::wire::edit_record::digests::pass_one_digest).
     pub pass_one_sha256: String,
 }
 
-/// What is wrong with a saved localization.
+/// Why a saved localization is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalizationJsonError {
-    /// No JSON of this layout.
+    /// Not JSON of this layout.
     #[error("not a saved localization: {0}")]
     Json(#[from] serde_json::Error),
     /// Written by another version.
     #[error("a saved localization of version {0}; this retouch reads versions 1 to {VERSION}")]
     Version(u32),
-    /// More than is read.
+    /// Longer than [`MAX_BYTES`].
     #[error("more than {MAX_BYTES} bytes, the most that a saved localization has")]
     TooLong,
-    /// Its parts contradict each other.
+    /// Its parts are inconsistent.
     #[error("not a saved localization: {0} does not fit the rest")]
     Inconsistent(&'static str),
 }
@@ -80,12 +80,12 @@ struct File {
     fallback: Option<FallbackRecord>,
     #[serde(default = "stands")]
     stands: bool,
-    /// Width and height.
+    /// Width and height of the covered area.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     covers: Option<(u32, u32)>,
 }
 
-/// What files that don't say it were made of.
+/// Default for older files without `stands`: the object is in the picture.
 fn stands() -> bool {
     true
 }
@@ -123,7 +123,7 @@ enum ScoreRecord {
 }
 
 impl SavedLocalization {
-    /// The file's text.
+    /// Serializes it to the file's text.
     pub fn to_json(&self) -> String {
         let Localization { instruction, grid, resolution, labels, clusters, words, .. } =
             &self.localization;
@@ -150,10 +150,10 @@ impl SavedLocalization {
         serde_json::to_string(&file).expect("numbers and texts become JSON")
     }
 
-    /// Reads a file's text.
+    /// Parses a file's text.
     ///
     /// # Errors
-    /// [`LocalizationJsonError`] if it is no such file, or its parts contradict each other.
+    /// [`LocalizationJsonError`] if it is not such a file, or its parts are inconsistent.
     pub fn from_json(text: &str) -> Result<Self, LocalizationJsonError> {
         if text.len() as u64 > MAX_BYTES {
             return Err(LocalizationJsonError::TooLong);
@@ -183,7 +183,7 @@ impl SavedLocalization {
     }
 }
 
-/// Refuses what [`Localization`] could never hold.
+/// Checks the invariants of [`Localization`].
 fn check(file: &File) -> Result<(), LocalizationJsonError> {
     if !(1..=VERSION).contains(&file.version) {
         return Err(LocalizationJsonError::Version(file.version));
@@ -192,7 +192,7 @@ fn check(file: &File) -> Result<(), LocalizationJsonError> {
     let labels = &file.labels;
     let (height, width) = file.resolution.unwrap_or(file.grid);
     let is_share = |value: f64| (0.0..=1.0 + SLACK).contains(&value);
-    // A cluster's area is its cells' share.
+    // A cluster's area is its share of the cells.
     let mut held = [0_u32; 256];
     for &label in labels {
         held[usize::from(label)] += 1;
@@ -228,7 +228,7 @@ fn check(file: &File) -> Result<(), LocalizationJsonError> {
     }
 }
 
-/// What rounding may do to a share.
+/// Tolerance for rounding in a share.
 const SLACK: f64 = 1e-6;
 
 fn sides(grid: Grid) -> (u32, u32) {

@@ -1,4 +1,4 @@
-//! Masks of the schema: pictures, clusters and boxes, checked and turned into the core's choice.
+//! Masks of the schema (images, clusters, boxes): validation, and conversion to the editor's mask choice.
 
 use crate::edit::edit_mask::MaskChoice;
 use crate::picture::{
@@ -14,17 +14,17 @@ use crate::wire::{
     v1::{self, AcceptMask, Rect, mask_decision::Decision},
 };
 
-/// Most clusters that a localization can have.
+/// Most clusters of a localization.
 const MAX_CLUSTERS: u32 = 32;
 /// Most boxes of one mask.
 const MAX_BOXES: usize = 256;
 
-/// What is wrong with the mask of a spec, as far as it can be told without its picture and the input's size.
+/// Violations in the mask of a spec that can be found without its image and the input's size.
 pub fn check(mask: &v1::Mask) -> Vec<Violation> {
     check_at("spec.mask", mask)
 }
 
-/// What is wrong with a decision, as [`check`] says it.
+/// Violations in a decision, as [`check`] finds them.
 pub fn check_decision(decision: &v1::MaskDecision) -> Vec<Violation> {
     match &decision.decision {
         None => vec![Violation {
@@ -38,7 +38,7 @@ pub fn check_decision(decision: &v1::MaskDecision) -> Vec<Violation> {
     }
 }
 
-/// What is wrong with a mask that stands in this field.
+/// Violations in a mask at this field path.
 fn check_at(place: &str, mask: &v1::Mask) -> Vec<Violation> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, description: String| {
@@ -76,15 +76,15 @@ fn check_at(place: &str, mask: &v1::Mask) -> Vec<Violation> {
     faults
 }
 
-/// Whether a decision names clusters, which exist only after a localization.
+/// Whether a decision refers to clusters, which exist only after a localization.
 pub fn names_clusters(decision: &v1::MaskDecision) -> bool {
     matches!(&decision.decision, Some(Decision::Replace(mask)) if mask.clusters.is_some())
 }
 
-/// The core's choice; `painted` is the mask's picture, `size` that of the input.
+/// The editor's mask choice; `painted` is the mask's decoded image, `size` that of the input.
 ///
 /// # Errors
-/// [`PictureError`] if the picture or a box does not fit the input.
+/// [`PictureError`] if the image or a box doesn't fit the input.
 pub fn choice(
     mask: &v1::Mask,
     painted: Option<&Picture>,
@@ -106,7 +106,7 @@ pub fn choice(
     let clusters = mask.clusters.iter().flat_map(|it| &it.ids);
     let choice = MaskChoice {
         shapes,
-        // A larger number names no cluster either.
+        // A larger number is no valid cluster either.
         clusters: clusters.map(|&id| u8::try_from(id).unwrap_or(u8::MAX)).collect(),
         invert: mask.invert,
         dilate: Radius::try_from(mask.dilate_px)?,
@@ -115,7 +115,7 @@ pub fn choice(
     Ok((choice, note))
 }
 
-/// The mask that a decision means: another one, or the proposed one with its border changed.
+/// The mask that a decision stands for: another one, or the proposed one with another border.
 pub fn of_decision(decision: &v1::MaskDecision) -> v1::Mask {
     match &decision.decision {
         Some(Decision::Replace(mask)) => mask.clone(),
@@ -147,7 +147,7 @@ fn wrong_box(&Rect { x0, y0, x1, y1 }: &Rect) -> Option<String> {
     (x0 < 0.0 || y0 < 0.0).then(|| format!("box {text} reaches outside the picture"))
 }
 
-/// The pixels that a box means: its edges at the nearest pixel edges.
+/// The pixels of a box, with its edges rounded to the nearest pixel boundaries.
 fn pixels(&Rect { x0, y0, x1, y1 }: &Rect, size: Size) -> Result<PixelBox, PictureError> {
     let text = named(x0, y0, x1, y1);
     let [x0, y0, x1, y1] = [x0, y0, x1, y1].map(f64::round);

@@ -1,4 +1,4 @@
-//! Messages of the schema as JSON and back, by protobuf's own mapping, under the schema's field names.
+//! Conversion of protobuf messages to and from JSON by protobuf's JSON mapping, with the schema's field names.
 
 use std::sync::OnceLock;
 
@@ -13,7 +13,7 @@ use crate::wire::{
     v1::{EditJob, EditSpec},
 };
 
-/// A job as JSON; the bytes of its pictures should be left out before.
+/// A job as JSON; clear the bytes of its pictures first.
 pub fn job(job: &EditJob) -> Value {
     let mut message = DynamicMessage::new(descriptor("EditJob"));
     message.transcode_from(job).expect("a message fits its own descriptor");
@@ -22,11 +22,11 @@ pub fn job(job: &EditJob) -> Value {
     json.expect("a message becomes JSON")
 }
 
-/// A spec from JSON: fields by either of their names, enum values by name, or short and in lower case, such as `remove`
-/// for `ACTION_REMOVE`.
+/// Parses a spec from JSON. Fields may have their schema or JSON name, enum values their full or short lowercase name,
+/// such as `remove` for `ACTION_REMOVE`.
 ///
 /// # Errors
-/// What is wrong with which field, in one line.
+/// One line that names the field and what is wrong with it.
 pub fn spec(mut fields: Map<String, Value>) -> Result<EditSpec, String> {
     let spec = descriptor("EditSpec");
     for (name, value) in &mut fields {
@@ -40,7 +40,7 @@ pub fn spec(mut fields: Map<String, Value>) -> Result<EditSpec, String> {
     EditSpec::decode(message.encode_to_vec().as_slice()).map_err(|error| error.to_string())
 }
 
-/// Whether a message of the schema has a field of this path, such as `mask.dilate_px`.
+/// Whether a message of the schema has a field at this path, such as `mask.dilate_px`.
 pub fn has_field(message: &str, path: &str) -> bool {
     let mut message = Some(descriptor(message));
     path.split('.').all(|name| {
@@ -50,7 +50,7 @@ pub fn has_field(message: &str, path: &str) -> bool {
     })
 }
 
-/// A short name of an enum's value, as the schema has it.
+/// Replaces short names of enum values by the schema's.
 fn lengthen(field: &FieldDescriptor, value: &mut Value) {
     let (Kind::Enum(names), Value::String(text)) = (field.kind(), &*value) else { return };
     let unset = names.values().next().map(|it| it.name().to_owned()).unwrap_or_default();

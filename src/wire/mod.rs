@@ -1,5 +1,5 @@
-//! The gRPC schema, generated from `proto/retouch/v1/edit.proto`, its values beside the core's, and the JSON of events and
-//! saved localizations.
+//! The generated gRPC schema (`proto/retouch/v1/edit.proto`), its conversions to the library's types, and the JSON
+//! formats of events, records and saved localizations.
 
 pub mod edit_record;
 pub mod edit_request;
@@ -22,7 +22,7 @@ pub mod v1 {
     tonic::include_proto!("retouch.v1");
 }
 
-/// What the journal keeps beside them.
+/// The journal's own messages.
 pub mod journal {
     /// The messages of `retouch.journal.v1`.
     #[allow(
@@ -36,5 +36,5 @@ pub mod journal {
     }
 }
 
-/// The schema itself, an encoded `google.protobuf.FileDescriptorSet`, for server reflection.
+/// The schema as an encoded `google.protobuf.FileDescriptorSet`, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.bin"));

@@ -1,4 +1,4 @@
-//! What an edit shows, as files for the wire: cluster map, labels, heat maps, masks, previews.
+//! Pictures of an edit as encoded files: cluster map, label map, heat maps, masks, previews.
 
 use std::{io::Cursor, sync::Arc};
 
@@ -18,16 +18,16 @@ use crate::wire::v1;
 /// An encoded picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PictureFile {
-    /// Its type.
+    /// MIME type.
     pub mime_type: &'static str,
-    /// In pixels.
+    /// Size in pixels.
     pub size: Size,
-    /// The file.
+    /// Contents of the file.
     pub bytes: Vec<u8>,
 }
 
 impl PictureFile {
-    /// A file that is encoded already.
+    /// A file that is already encoded.
     pub fn new(format: FileFormat, size: Size, bytes: Vec<u8>) -> Self {
         Self { mime_type: mime_type(format), size, bytes }
     }
@@ -41,7 +41,7 @@ impl PictureFile {
     }
 }
 
-/// The type of a file, as MIME has it.
+/// MIME type of a file format.
 pub fn mime_type(format: FileFormat) -> &'static str {
     match format {
         FileFormat::Png => "image/png",
@@ -50,7 +50,7 @@ pub fn mime_type(format: FileFormat) -> &'static str {
     }
 }
 
-/// The clusters of a localization, for choosing by number.
+/// Clusters of a localization as the schema's messages.
 pub fn clusters(localization: &Localization) -> Vec<v1::Cluster> {
     let cluster = |&Cluster { id, score, area, selected }: &Cluster| v1::Cluster {
         id: u32::from(id),
@@ -61,7 +61,7 @@ pub fn clusters(localization: &Localization) -> Vec<v1::Cluster> {
     localization.clusters.iter().map(cluster).collect()
 }
 
-/// The clusters in color with their numbers, at the picture's size but at most 512 pixels a side.
+/// Cluster map in color with cluster numbers, at the picture's size but at most 512 pixels a side.
 pub fn cluster_picture(localization: &Localization, input: Size) -> PictureFile {
     let labels: Vec<u8> = localization.labels.iter().map(|id| id - 1).collect();
     let scores: Vec<f32> = localization.clusters.iter().map(|it| it.score as f32).collect();
@@ -73,14 +73,15 @@ pub fn cluster_picture(localization: &Localization, input: Size) -> PictureFile 
     PictureFile::png(&DynamicImage::ImageRgb8(cluster_map(&clusters, (shown.width, shown.height))))
 }
 
-/// The cluster of each cell, by id, at the attention's own size.
+/// Label map: the cluster id of each cell, at the resolution of the attention.
 pub fn cluster_labels(localization: &Localization) -> PictureFile {
     let (width, height) = (localization.grid.width as u32, localization.grid.height as u32);
     let labels = GrayImage::from_raw(width, height, localization.labels.clone());
     PictureFile::png(&DynamicImage::ImageLuma8(labels.expect("a grid has a label a cell")))
 }
 
-/// A word's attention in 16 bits of gray, from its minimum to its maximum, at the attention's own size.
+/// Heat map of a word's attention as 16-bit gray, scaled from its minimum to its maximum, at the resolution of the
+/// attention.
 pub fn heatmap(word: &WordMap) -> PictureFile {
     let (min, max) = word.range();
     let span = (max - min).max(f32::MIN_POSITIVE);
@@ -91,12 +92,12 @@ pub fn heatmap(word: &WordMap) -> PictureFile {
     PictureFile::png(&DynamicImage::ImageLuma16(image.expect("a grid has a value a cell")))
 }
 
-/// A mask, white = edit.
+/// A mask; white is edited.
 pub fn mask(mask: &GrayImage) -> PictureFile {
     PictureFile::png(&DynamicImage::ImageLuma8(mask.clone()))
 }
 
-/// A preview whose longer side has `longer` pixels; `None` leaves it at its own size.
+/// A preview scaled so that its longer side has `longer` pixels; `None` keeps its size.
 pub fn preview(image: &RgbImage, longer: Option<u32>) -> PictureFile {
     let own = Size::new(image.width(), image.height());
     let size = longer.map_or(own, |it| own.fit(it, 1));
@@ -106,7 +107,7 @@ pub fn preview(image: &RgbImage, longer: Option<u32>) -> PictureFile {
     PictureFile::png(&DynamicImage::ImageRgb8(resample::resize_rgb(image, size, Filter::Lanczos)))
 }
 
-/// A preview that is encoded when somebody looks at it.
+/// A preview that is encoded when first asked for.
 #[derive(derive_more::Debug)]
 pub struct LazyPreview {
     #[debug(skip)]
@@ -120,7 +121,7 @@ impl LazyPreview {
         Self { image, longer }
     }
 
-    /// The file as it is sent: never stored, so without a name. Encodes and hashes: not for a thread that others wait on.
+    /// The encoded file as an inline artifact without a name, since it is never stored. Blocking: encodes and hashes.
     pub fn artifact(&self) -> v1::Artifact {
         let PictureFile { mime_type, size, bytes } = preview(&self.image, self.longer);
         v1::Artifact {

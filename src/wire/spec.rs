@@ -1,7 +1,7 @@
-//! `EditSpec`: checked, every default filled in, and turned into the core's request.
+//! `EditSpec`: validation and normalization, which fills in every default.
 //!
-//! A normalized spec says everything: it gives the same request whatever the server's defaults become, and normalizing it again
-//! changes nothing.
+//! A normalized spec is complete: it gives the same request even if the server's defaults change, and normalizing it
+//! again changes nothing.
 
 use std::time::Duration;
 
@@ -20,40 +20,40 @@ use crate::wire::{
     v1::{self, EditSpec, MaskPolicy},
 };
 
-/// Most characters of an instruction or negative prompt.
+/// Longest instruction or negative prompt, in characters.
 pub const MAX_TEXT: usize = 2_000;
-/// How long a review waits unless the caller says otherwise, and at most.
+/// Time to decide on a mask in review: default and maximum.
 const REVIEW: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(24 * 3600));
-/// Most labels, and most characters of a key and of a value.
+/// Limits on labels: their number, characters of a key, characters of a value.
 const LABELS: (usize, usize, usize) = (16, 63, 255);
-/// Artifacts up to this size travel inside events unless the caller says otherwise, and at most.
+/// Largest artifact that is sent inside events, in bytes: default and maximum.
 pub const INLINE_BYTES: (u32, u32) = (256 << 10, 3 << 20);
 
-/// A field of a request with what is wrong with it.
+/// An invalid field of a request (`google.rpc.BadRequest.FieldViolation`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {description}")]
 pub struct Violation {
-    /// Its path, such as `spec.steps`.
+    /// Path of the field, such as `spec.steps`.
     pub field: String,
-    /// What it is and what it should be.
+    /// Its value and what is expected.
     pub description: String,
 }
 
-/// What the server adds to a spec, and bounds.
+/// Defaults and limits of the server for specs.
 #[derive(Debug, Clone)]
 pub struct Terms<'a> {
     /// Name of the loaded model.
     pub model: &'a str,
-    /// What it recommends.
+    /// Settings that the model recommends.
     pub recommended: &'a EditSettings,
-    /// How long a finished job is kept unless the caller says otherwise.
+    /// Default time to live of a finished job.
     pub default_ttl: Duration,
-    /// And at most.
+    /// Longest time to live that a caller may set.
     pub max_ttl: Duration,
 }
 
 impl Violation {
-    /// A fault of `spec.FIELD`.
+    /// A violation of the field `spec.FIELD`.
     pub fn new(field: &str, description: impl Into<String>) -> Self {
         Self { field: format!("spec.{field}"), description: description.into() }
     }
@@ -63,12 +63,12 @@ impl Violation {
     }
 }
 
-/// Checks a spec and fills in every default; a seed is drawn where none is given.
+/// Validates a spec and fills in every default; a seed is drawn if none is given.
 ///
-/// Images are not looked at: [`masks`] and the picture room do that once their bytes are at hand.
+/// Images are not decoded here: [`masks`] and [`crate::picture`] check them once their bytes are at hand.
 ///
 /// # Errors
-/// Every [`Violation`] that can be told without the others.
+/// Every [`Violation`] that can be found independently of the others.
 pub fn normalize(mut spec: EditSpec, terms: &Terms<'_>) -> Result<EditSpec, Vec<Violation>> {
     let mut faults = Vec::new();
     check_texts(&spec, terms, &mut faults);
@@ -139,13 +139,13 @@ fn check_texts(spec: &EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) 
     }
 }
 
-/// What the model will not read of a spec's texts, each a warning for people.
+/// Warnings about parts of the texts that the model will not read.
 pub fn text_notes(spec: &EditSpec) -> Vec<String> {
     let object = Some(spec.object.as_str());
     wording::notes(&spec.instruction, object, &spec.negative_prompt)
 }
 
-/// Settles the method and who decides the mask.
+/// Determines the method and the mask policy.
 fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
     let mut fault = |it: Violation| faults.push(it);
     let method = match known("method", spec.method) {
@@ -240,7 +240,7 @@ fn check_preserve(spec: &EditSpec, format: OutputFormat, faults: &mut Vec<Violat
     }
 }
 
-/// Writes the settled settings into the spec.
+/// Writes the effective settings into the spec.
 fn write_back(spec: &mut EditSpec, settings: &EditSettings) {
     let lossy = output(spec).is_ok_and(OutputFormat::is_lossy);
     let metadata = metadata_policy(spec).unwrap_or_default();
@@ -265,18 +265,18 @@ fn write_back(spec: &mut EditSpec, settings: &EditSettings) {
     spec.modulation = enums::to_modulation(settings.modulation) as i32;
     spec.localizer = enums::to_localizer(settings.localizer) as i32;
     spec.score = enums::to_score(settings.score) as i32;
-    // A default that a lossy file can't keep to stays a default, so that it is not refused when it is read again.
+    // A default that a lossy format can't keep stays unset, so that normalizing the spec again doesn't refuse it.
     if !(lossy && settings.preserve == Preserve::Pixel) {
         spec.preserve = enums::to_preserve(settings.preserve) as i32;
     }
 }
 
-/// A duration of the schema.
+/// Converts to protobuf's duration.
 pub fn duration(value: Duration) -> prost_types::Duration {
     value.try_into().expect("durations here are far below the schema's limit")
 }
 
-/// What a spec that says nothing becomes, but for what only a request has: image, instruction, seed.
+/// All defaults of a spec, without the fields that every request gives: image, instruction, seed.
 pub fn defaults(terms: &Terms<'_>) -> EditSpec {
     let artifact = v1::image::Source::Artifact(String::new());
     let asked = EditSpec {

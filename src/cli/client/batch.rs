@@ -1,4 +1,5 @@
-//! `retouch batch`: many edits at a server, so many at a time; a second call goes on where the first stopped.
+//! `retouch batch`: many edits on a server with limited concurrency; an interrupted batch is resumed by running it
+//! again.
 
 use std::{
     cell::RefCell,
@@ -57,17 +58,17 @@ pub(crate) struct BatchArgs {
     pub(crate) json: bool,
 }
 
-/// What a call works with.
+/// Shared state of a run.
 struct Batch<'a> {
     site: Site<'a>,
     args: &'a BatchArgs,
     state: RefCell<StateFile>,
 }
 
-/// One edit that is over.
+/// A finished edit.
 struct Ended {
     id: String,
-    /// What there is to know of it that is no error.
+    /// Warnings of the edit.
     warnings: Vec<v1::Warning>,
     outcome: Result<PathBuf, CliError>,
 }
@@ -75,7 +76,7 @@ struct Ended {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Batch`] if any edit failed; what stops all of them otherwise.
+/// [`CliError::Batch`] if any edit failed; the cause if it stops the whole batch.
 pub(crate) fn run(args: &BatchArgs, screen: &mut Screen) -> Result<(), CliError> {
     let interrupt = Interrupt::listen()?;
     let items = manifest::read(&args.manifest)?;
@@ -112,7 +113,7 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
                 let path = path.display().to_string();
                 screen.edited(done, of, &id, &json!({"edited": {"id": id, "path": path}}));
             }
-            // Nothing else can succeed either.
+            // No other edit can succeed either.
             Err(error) if stops_all(&error) => return Err(error),
             Err(error) => {
                 let reason = error.line();
@@ -134,7 +135,7 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
     Ok(())
 }
 
-/// Whether an edit failed for want of a server, a key or a disk.
+/// Whether an error stops the whole batch: no server, no valid key, or no disk.
 fn stops_all(error: &CliError) -> bool {
     match error {
         CliError::Remote(error) => error.exit_code() == 8,
@@ -147,7 +148,7 @@ fn stops_all(error: &CliError) -> bool {
 }
 
 impl Batch<'_> {
-    /// One edit, unless an earlier call made it.
+    /// Runs one edit, unless an earlier run completed it.
     async fn edit(&self, item: &Item) -> Ended {
         let mut warnings = Vec::new();
         let outcome = self.try_edit(item, &mut warnings).await;
@@ -159,7 +160,7 @@ impl Batch<'_> {
         item: &Item,
         warnings: &mut Vec<v1::Warning>,
     ) -> Result<PathBuf, CliError> {
-        // 1. What is asked, and whether it is done.
+        // 1. Read the inputs, and check whether the edit is done.
         let image = read_picture(&item.image)?;
         let mask = item.mask.as_deref().map(read_picture).transpose()?;
         let digest = item.digest(&image, mask.as_deref());
@@ -172,7 +173,7 @@ impl Batch<'_> {
         };
         write::check_target(&path, overwrite).map_err(CliError::Output)?;
 
-        // 2. The job.
+        // 2. Run the job.
         let made = self.job(item, &digest, image, mask, warnings).await;
         let made = made.and_then(|file| {
             write::write_atomically(&path, &file, overwrite).map_err(CliError::Output)
@@ -180,7 +181,7 @@ impl Batch<'_> {
         match made {
             Ok(()) => self.keep(item, digest, Outcome::Done(name_of(&path))).map(|()| path),
             Err(error) => {
-                // Only a job that failed must not be asked for by the same id again.
+                // Only a failed job needs a new request id.
                 if matches!(error, CliError::Remote(RemoteError::Failed(_))) {
                     self.keep(item, digest, Outcome::Failed(error.to_string()))?;
                 }
@@ -189,7 +190,8 @@ impl Batch<'_> {
         }
     }
 
-    /// Makes the job, or finds that of an earlier call, and waits for its result; keeps its warnings.
+    /// Creates the job, or finds that of an earlier run by its request id, and waits for its result; collects its
+    /// warnings.
     async fn job(
         &self,
         item: &Item,
@@ -214,7 +216,7 @@ impl Batch<'_> {
             max_inline_bytes: Some(0),
             ..EventOptions::default()
         };
-        // A job that an earlier call made tells its events again.
+        // A job of an earlier run replays its events.
         let mut follow = Follow::watch(remote, interrupt, job.name.clone(), Some(options));
         while let Some(event) = follow.next().await? {
             if let Some(Event::Warning(warning)) = event.event {
@@ -248,13 +250,13 @@ impl Batch<'_> {
     }
 }
 
-/// What earlier calls have to do with a file.
+/// Whether an output file belongs to this batch.
 enum Known {
-    /// They made it, as it is asked for now.
+    /// Written by an earlier run for the same request.
     Done,
-    /// They tried, or made it as it was asked for then.
+    /// Belongs to an earlier run that failed, or that had another request.
     Ours,
-    /// Nothing.
+    /// Not known to the batch.
     Not,
 }
 
@@ -274,7 +276,8 @@ async fn spec(
     Ok(spec)
 }
 
-/// The same for the same item until its job fails: a call that comes again finds the job that it made.
+/// Request id of an item, the same until its job fails, so that a repeated run finds the job of an earlier one
+/// (idempotency).
 fn request_id(id: &str, digest: &str, failures: u32) -> String {
     let digest = Sha256::digest(format!("{id}\n{digest}\n{failures}"));
     format!("batch-{digest:x}")

@@ -1,4 +1,4 @@
-//! Calls that are tried again when a connection breaks or a server is busy, and files in pieces.
+//! Unary calls with retries on broken connections and busy servers, and chunked transfer of files.
 
 use std::future::Future;
 
@@ -16,11 +16,11 @@ use crate::cli::{
 };
 use crate::wire::v1::{self, upload_artifact_request::Data};
 
-/// Bytes of a piece of an upload.
+/// Chunk size of an upload, in bytes.
 const PIECE: usize = 256 << 10;
 
 impl Remote {
-    /// Makes a call until it succeeds, or another try can't help.
+    /// Retries a call until it succeeds or a retry can't help.
     ///
     /// # Errors
     /// [`RemoteError::Refused`].
@@ -37,7 +37,7 @@ impl Remote {
         }
     }
 
-    /// Reads a job, small pictures in it.
+    /// Gets a job, with small pictures inlined.
     ///
     /// # Errors
     /// [`RemoteError::Refused`].
@@ -50,7 +50,7 @@ impl Remote {
         .await
     }
 
-    /// Makes a job that lives on by itself.
+    /// Creates a detached job, which runs without an attached stream.
     ///
     /// # Errors
     /// [`RemoteError::Refused`].
@@ -65,7 +65,7 @@ impl Remote {
         .await
     }
 
-    /// Decides a job's mask.
+    /// Submits the decision on a job's mask.
     ///
     /// # Errors
     /// [`RemoteError::Refused`].
@@ -96,7 +96,7 @@ impl Remote {
         .await
     }
 
-    /// Stores a picture's file in pieces.
+    /// Uploads a picture's file in chunks.
     ///
     /// # Errors
     /// [`RemoteError::Refused`].
@@ -117,10 +117,10 @@ impl Remote {
         .await
     }
 
-    /// The bytes of an artifact: those that came with it, else in pieces, going on where a connection broke.
+    /// The bytes of an artifact: inlined ones, else downloaded in chunks, resuming after a broken connection.
     ///
     /// # Errors
-    /// [`RemoteError::Refused`], [`RemoteError::Garbled`] if they are not those that the server named.
+    /// [`RemoteError::Refused`], [`RemoteError::Garbled`] if they don't match the artifact's digest.
     pub(crate) async fn bytes(&self, artifact: &v1::Artifact) -> Result<Bytes, CliError> {
         if !artifact.inline.is_empty() {
             return Ok(artifact.inline.clone());

@@ -1,4 +1,4 @@
-//! A channel to a server: where it is, who calls, and how its certificate is checked.
+//! Connection to a server: URL, TLS certificates, API key and trace context.
 
 use std::{
     env,
@@ -22,13 +22,13 @@ use crate::cli::{client::refusal::RemoteError, error::CliError};
 use crate::server::address::{self, masked};
 use crate::wire::v1::edit_service_client::EditServiceClient;
 
-/// How long a connection may take to be made.
+/// Timeout of connecting.
 const CONNECT: Duration = Duration::from_secs(10);
-/// HTTP/2 pings while calls are open, and how long an answer may take: a peer that vanished is noticed.
+/// HTTP/2 keepalive while calls are open: interval and timeout, to detect a server that has vanished.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
-/// Largest answer that is read, in bytes; servers keep theirs under 4 MiB.
+/// Largest response, in bytes; servers keep theirs below 4 MiB.
 const MAX_ANSWER: usize = 8 << 20;
-/// Largest request that is sent, in bytes; pictures above [`super::request::INLINE`] travel in pieces.
+/// Largest request, in bytes; pictures larger than [`super::request::INLINE`] are uploaded in chunks.
 const MAX_REQUEST: usize = 32 << 20;
 
 /// The server, as typed.
@@ -53,17 +53,17 @@ pub(crate) struct ServerArgs {
     pub(crate) client_key: Option<PathBuf>,
 }
 
-/// The service, called with the caller's headers.
+/// gRPC client that adds the caller's headers.
 pub(crate) type Api = EditServiceClient<InterceptedService<Channel, Headers>>;
 
-/// A server that was reached.
+/// A connected server.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
-    /// The service.
+    /// The gRPC client.
     pub(crate) api: Api,
 }
 
-/// What every call carries.
+/// Headers of every call.
 #[derive(derive_more::Debug, Clone)]
 pub(crate) struct Headers {
     #[debug(skip)]
@@ -72,12 +72,12 @@ pub(crate) struct Headers {
 }
 
 impl ServerArgs {
-    /// Whether a server is meant.
+    /// Whether a server is given.
     pub(crate) fn is_given(&self) -> bool {
         self.server.is_some()
     }
 
-    /// Refuses what only a call to a server uses.
+    /// Refuses flags that have an effect only with a server.
     ///
     /// # Errors
     /// [`CliError::Usage`] names the flag.
@@ -92,7 +92,7 @@ impl ServerArgs {
     /// Connects.
     ///
     /// # Errors
-    /// [`CliError::Usage`] for what was typed, [`RemoteError::Unreachable`] if nobody answers.
+    /// [`CliError::Usage`] for invalid flags, [`RemoteError::Unreachable`] if the server can't be reached.
     pub(crate) async fn connect(&self) -> Result<Remote, CliError> {
         let Some(url) = &self.server else {
             let message = "no server: give --server URL or set RETOUCH_SERVER";
@@ -170,7 +170,7 @@ impl Interceptor for Headers {
     }
 }
 
-/// The W3C trace context of the active span, else of the process that started this one (`TRACEPARENT`).
+/// The W3C trace context of the active span, else that of the parent process (`TRACEPARENT`).
 fn traceparent() -> Option<MetadataValue<Ascii>> {
     let context = tracing::Span::current().context();
     let span = context.span().span_context().clone();
@@ -187,7 +187,7 @@ fn read(flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
     fs::read(path).map_err(|error| CliError::Usage(format!("{flag} {}: {error}", path.display())))
 }
 
-/// What an error comes down to.
+/// The innermost source of an error, as text.
 fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

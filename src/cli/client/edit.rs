@@ -1,4 +1,4 @@
-//! `retouch edit --server`: the same flags, the same screen and the same files as an edit on this machine.
+//! `retouch edit --server`: an edit on a server, with the flags, output and files of a local one.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -39,10 +39,10 @@ use crate::wire::{
     v1::{EditSpec, EventOptions},
 };
 
-/// What came of the jobs of one edit.
+/// Results of the jobs of one command.
 #[derive(Debug, Default)]
 struct Edited {
-    /// One a variant.
+    /// One per variant.
     variants: Vec<Done>,
     compared: Option<(MethodKind, Done)>,
 }
@@ -50,17 +50,17 @@ struct Edited {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong; of several variants those that were made before are kept, and else nothing is written.
+/// [`CliError`] if the command fails; variants completed before are kept, otherwise nothing is written.
 pub(crate) fn run(
     args: &EditArgs,
     replay: Option<&Replay>,
     screen: &mut Screen,
 ) -> Result<(), CliError> {
-    // 1. What can be refused without the server.
+    // 1. Checks that need no server.
     request::refuse_local(args)?;
     let interrupt = Interrupt::listen()?;
     let outputs = edit::outputs(args)?;
-    // What there is to say about the file, the server says.
+    // The server sends the warnings about the file.
     let (file, picture) = resolve::read_picture_file(&args.input.image)?;
     encode::check(&picture.picture, outputs.format).map_err(CliError::Output)?;
     let mut choice = resolve::mask(&args.mask, picture.picture.size(), screen)?;
@@ -75,7 +75,7 @@ pub(crate) fn run(
     edit::preserve(args, choice.shapes.is_some(), outputs.format, screen)?;
     resolve::check_texts(args.instruction(), &args.localization, &args.sampling)?;
 
-    // 2. The jobs; each file is written in one stroke, as soon as its job is done.
+    // 2. Run the jobs; each file is written atomically as soon as its job is done.
     let started = Instant::now();
     let seed = args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     screen.fact("seed", &json!(seed));
@@ -87,7 +87,7 @@ pub(crate) fn run(
     let record = reporter.into_record();
     let seconds = started.elapsed().as_secs_f64();
 
-    // 3. What was seen on the way, of a run that was stopped too.
+    // 3. Write the maps, also of an interrupted run.
     let maps = outputs.maps.as_ref().filter(|_| !edited.variants.is_empty());
     let sheet = maps.map(|folder| write_maps(args, &picture, folder, &edited, &record));
     outputs.finish(edited.variants.len(), sheet, stopped, screen)?;
@@ -95,7 +95,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// What was typed, read and checked.
+/// Arguments, with the files that they name read and checked.
 struct Typed<'a> {
     args: &'a EditArgs,
     file: Bytes,
@@ -113,7 +113,7 @@ async fn jobs(
 ) -> Result<(), CliError> {
     let Typed { args, outputs, seed, .. } = *typed;
 
-    // 1. The request.
+    // 1. Build the request.
     let remote = args.server.connect().await?;
     let image = request::image(typed.file.clone(), &remote).await?;
     let spec = request::spec(args, image, outputs.format, seed);
@@ -121,7 +121,7 @@ async fn jobs(
     let site = Site { remote: &remote, interrupt };
     interrupt.stop_cleanly();
 
-    // 2. The first job, shown as an edit on this machine; then variants of it, with its localization.
+    // 2. Run the first job, shown like a local edit, then variants that reuse its localization.
     let (mut next, mut next_plan) = (spec, plan);
     for (index, path) in outputs.paths.iter().enumerate() {
         let telling = if index == 0 { Telling::Edit } else { Telling::Variant };
@@ -143,7 +143,7 @@ async fn jobs(
         edited.variants.push(done);
     }
 
-    // 3. The same edit by another method, silently.
+    // 3. Run the same edit by another method, without output.
     if let Some(method) = args.compare.map(MethodKind::from) {
         let spec = request::compared(&next, method);
         edited.compared = Some((method, Box::pin(compare(site, spec, &next_plan, method)).await?));
@@ -151,10 +151,10 @@ async fn jobs(
     Ok(())
 }
 
-/// The spec of what follows on a job, and who decides the mask there.
+/// The spec and mask plan of a job that follows the first one.
 fn after(spec: EditSpec, plan: &MaskPlan, first: &Done) -> (EditSpec, MaskPlan) {
     let Some(proposed) = &first.proposed else { return (spec, plan.clone()) };
-    // What was found is told already.
+    // What was found has been shown already.
     let events = EventOptions {
         cluster_map: Some(false),
         heatmaps: Some(false),
@@ -208,7 +208,7 @@ fn write_maps(
     folder.write(&subject, record)
 }
 
-/// A result, which has the input's size.
+/// Decodes a result, which must have the input's size.
 fn decoded(done: &Done, size: Size) -> Result<RgbImage, CliError> {
     let decoded = decode::decode("the result", &done.file, InputLimits::default());
     let picture = decoded.map_err(CliError::Picture)?.picture;
@@ -219,10 +219,10 @@ fn decoded(done: &Done, size: Size) -> Result<RgbImage, CliError> {
     Ok(RgbImage::clone(&picture.rgb))
 }
 
-/// How it was made, from the spec with the server's defaults filled in.
+/// Facts about how the picture was made, from the normalized spec.
 fn facts(done: &Done) -> Vec<Fact> {
     let spec = done.job.spec.clone().unwrap_or_default();
-    // A normalized spec says everything, so that what it is put over does not show.
+    // A normalized spec is complete, so that the base settings have no effect.
     let settings = edit_request::settings(&spec, &EditSettings::paper());
     let settings = settings.unwrap_or_else(|_| EditSettings::paper());
     let provenance = done.job.result.as_ref().and_then(|it| it.provenance.as_ref());

@@ -1,4 +1,4 @@
-//! A server's events as what is shown of an edit: labels become cells again, heat maps values.
+//! Conversion of a server's events to those of a local edit: label maps to cells, heat maps to values.
 
 use std::{ops::Range, sync::Arc};
 
@@ -25,15 +25,15 @@ use crate::wire::{
 /// Which events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Telling {
-    /// What an edit on this machine shows, and the place in the queue.
+    /// Those of a local edit, and the position in the queue.
     Edit,
-    /// A further variant of an edit: what was understood and found is told already.
+    /// Those of a further variant, without the repeated instruction and localization.
     Variant,
-    /// All of it, changes of state too.
+    /// All, with changes of state.
     Job,
 }
 
-/// Translates the events of one job.
+/// Converts the events of one job.
 #[derive(Debug)]
 pub(crate) struct Translator<'a> {
     remote: &'a Remote,
@@ -44,16 +44,16 @@ pub(crate) struct Translator<'a> {
 }
 
 impl<'a> Translator<'a> {
-    /// A translator for one job.
+    /// A converter for one job.
     pub(crate) fn new(remote: &'a Remote, telling: Telling) -> Self {
         let (instruction, labels, words) = (String::new(), None, Vec::new());
         Self { remote, telling, instruction, labels, words }
     }
 
-    /// What is shown of an event, if anything; pictures that did not come with it are fetched.
+    /// Converts an event; `None` if it isn't shown. Fetches pictures that are not inlined.
     ///
     /// # Errors
-    /// [`RemoteError`] if a picture can't be fetched or read.
+    /// [`RemoteError`] if a picture can't be fetched or decoded.
     pub(crate) async fn shown(&mut self, event: &v1::EditEvent) -> Result<Option<Shown>, CliError> {
         let Some(event) = &event.event else { return Ok(None) };
         let shown = match event {
@@ -79,7 +79,7 @@ impl<'a> Translator<'a> {
                 let step = it.step as usize;
                 Some(Shown::Preview(pass(it.pass())?, step, Arc::new(picture.to_rgb8())))
             }
-            // A place in a queue of nobody is none.
+            // Position 0 means that the job is not in the queue.
             Event::Queue(it) if it.position == 0 => None,
             Event::Queue(it) => Some(Shown::Queue(it.position, it.length)),
             Event::State(it) => self.state(it.state(), &it.detail),
@@ -96,7 +96,7 @@ impl<'a> Translator<'a> {
         self.instruction.clone_from(&parsed.localization_instruction);
         let span: Range<usize> = parsed.object_start as usize..parsed.object_end as usize;
         Shown::Parsed(InstructionParsed {
-            // What a newer server calls otherwise is some change.
+            // An action unknown to this version is shown as a change.
             action: enums::action(parsed.action()).unwrap_or(Action::Change),
             object: parsed.object.clone(),
             object_span: (!span.is_empty()).then_some(span),
@@ -110,7 +110,7 @@ impl<'a> Translator<'a> {
         (self.telling == Telling::Job).then(|| Shown::State(state.as_str_name(), detail))
     }
 
-    /// The localization, once all of it came.
+    /// The localization, once all its events have arrived.
     fn localized(&mut self, proposed: &v1::MaskProposed) -> Option<Shown> {
         let (grid, labels) = self.labels.take()?;
         let clusters = proposed.clusters.iter().map(cluster).collect::<Option<Vec<_>>>()?;
@@ -149,7 +149,7 @@ impl<'a> Translator<'a> {
         Ok(WordMap { word: map.word.clone(), is_object: map.is_object, grid, values })
     }
 
-    /// The mask; that of an edit of the whole picture is none, as on this machine.
+    /// The mask; `None` for an edit of the whole picture, as in a local edit.
     async fn mask(&self, settled: &v1::MaskSettled) -> Result<Option<Shown>, CliError> {
         if settled.source() == MaskSource::Global {
             return Ok(None);

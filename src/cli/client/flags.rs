@@ -1,4 +1,4 @@
-//! Every flag of `retouch edit` has its field in `EditSpec`, or a reason why a server need not know it.
+//! Table of the flags of `retouch edit` with the `EditSpec` fields that carry them, or why a server doesn't need them.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use crate::cli::args::Cli;
 use crate::wire::message_json;
 
-/// Flags with the fields that carry them, all that [`super::request`] fills in.
+/// Flags with their fields; [`super::request`] fills these in.
 const FIELDS: &[(&str, &[&str])] = &[
     ("image", &["image.data", "image.artifact"]),
     ("instruction", &["instruction"]),
@@ -26,9 +26,9 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("steps", &["steps"]),
     ("preserve", &["preserve"]),
     ("modulation", &["modulation"]),
-    // A second job.
+    // Needs a second job.
     ("compare", &["method"]),
-    // Further jobs, each with its seed and the first one's localization.
+    // Need further jobs, each with its own seed and the first one's localization.
     ("variants", &["seed", "localize_seed", "reuse_localization_of"]),
     ("object", &["object"]),
     ("action", &["action"]),
@@ -44,7 +44,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("refine", &["refine"]),
     ("grow", &["grow"]),
     ("mask", &["mask.image"]),
-    // Known after the localization only, so that the mask is decided then.
+    // Known only after the localization, so the mask is decided in review.
     ("clusters", &["mask.clusters.ids", "mask_policy"]),
     ("boxes", &["mask.image"]),
     ("invert_mask", &["mask.invert"]),
@@ -53,7 +53,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("maps", &["events.preview_every"]),
 ];
 
-/// Flags that a server need not know, and why.
+/// Flags that a server doesn't need, with the reason.
 const LOCAL: &[(&str, &str)] = &[
     ("params_from", "what it says is sent as typed flags are"),
     ("output", "where the file is written here"),
@@ -71,7 +71,7 @@ const LOCAL: &[(&str, &str)] = &[
     ("client_key", "of the connection"),
 ];
 
-/// The flags and arguments of `retouch edit`, by their ids.
+/// Ids of the flags and arguments of `retouch edit`.
 fn typed() -> BTreeSet<String> {
     let cli = Cli::command();
     let edit = cli.find_subcommand("edit").expect("there is `retouch edit`");

@@ -1,4 +1,4 @@
-//! A job's events to their end, over as many connections as it takes.
+//! Follows a job's events to their end, reconnecting when a connection breaks.
 
 use tonic::{Status, Streaming};
 
@@ -17,12 +17,12 @@ use crate::wire::v1::{
 pub(crate) struct Follow<'a> {
     remote: &'a Remote,
     interrupt: &'a Interrupt,
-    /// Makes the job, and finds it again by its id until its name is known.
+    /// Creates the job, or finds it by its request id until its name is known.
     start: Option<CreateEditJobRequest>,
     options: Option<EventOptions>,
-    /// Empty until the first event names it.
+    /// Name of the job; empty until the first event.
     job: String,
-    /// Number of the last control event that came.
+    /// Sequence number of the last control event received.
     sequence: u64,
     events: Option<Streaming<EditEvent>>,
     retry: Retry,
@@ -30,7 +30,7 @@ pub(crate) struct Follow<'a> {
 }
 
 impl<'a> Follow<'a> {
-    /// Makes a job, and follows it.
+    /// Creates a job, and follows it.
     pub(crate) fn start(
         remote: &'a Remote,
         interrupt: &'a Interrupt,
@@ -40,7 +40,7 @@ impl<'a> Follow<'a> {
         Self { start, ..Self::watch(remote, interrupt, String::new(), None) }
     }
 
-    /// Follows a job that is there.
+    /// Follows an existing job.
     pub(crate) fn watch(
         remote: &'a Remote,
         interrupt: &'a Interrupt,
@@ -73,14 +73,14 @@ impl<'a> Follow<'a> {
     /// The next event; `None` after the terminal state.
     ///
     /// # Errors
-    /// What the server says, once another try can't help; [`crate::editing::EditError::Interrupted`] on Ctrl-C.
+    /// The server's error once a retry can't help; [`crate::editing::EditError::Interrupted`] on Ctrl-C.
     pub(crate) async fn next(&mut self) -> Result<Option<EditEvent>, CliError> {
         let interrupt = self.interrupt;
         interrupt.or(self.read()).await
     }
 
     async fn read(&mut self) -> Result<Option<EditEvent>, CliError> {
-        // What follows the terminal state is the job's own status, which its error event has told.
+        // After the terminal state the stream only has the job's status, which the error event has already reported.
         while !self.is_over {
             match self.read_once().await {
                 Ok(event) => {
@@ -123,7 +123,7 @@ impl<'a> Follow<'a> {
             self.job.clone_from(&event.job);
         }
         if event.sequence > self.sequence || matches!(&event.event, Some(Event::Step(_))) {
-            // A stream that told something new gives back the tries that it took to open.
+            // A stream that delivered a new event resets the retries.
             self.retry = Retry::new();
         }
         self.sequence = self.sequence.max(event.sequence);

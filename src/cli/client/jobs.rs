@@ -1,4 +1,4 @@
-//! `retouch jobs`: see, follow, decide, cancel and delete the jobs of a server.
+//! `retouch jobs`: list, show, watch, decide, cancel and delete the jobs of a server.
 
 use serde_json::json;
 
@@ -24,10 +24,10 @@ use crate::wire::v1::{
     mask_decision::Decision,
 };
 
-/// Most jobs of one page (`ListEditJobsRequest.page_size`).
+/// Largest page of jobs (`ListEditJobsRequest.page_size`).
 const PAGE: u32 = 200;
 
-/// Whether JSON is printed, and where: on standard error if standard output holds the picture.
+/// Whether to print JSON, and where: on standard error if the picture goes to standard output.
 pub(crate) fn results(args: &JobsArgs) -> (bool, Stream) {
     let json = args.command.call().json;
     match &args.command {
@@ -41,7 +41,7 @@ pub(crate) fn results(args: &JobsArgs) -> (bool, Stream) {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError`] says what is wrong.
+/// [`CliError`] if the command fails.
 pub(crate) fn run(args: &JobsArgs, screen: &mut Screen) -> Result<(), CliError> {
     client::block_on(async {
         let server = &args.command.call().server;
@@ -108,7 +108,7 @@ async fn watch(args: &WatchArgs, screen: &mut Screen) -> Result<(), CliError> {
     }
     let remote = args.of.call.server.connect().await?;
     let site = Site { remote: &remote, interrupt: &interrupt };
-    // Nobody sees the previews.
+    // Previews would not be shown.
     let options = EventOptions { preview_every: Some(0), ..EventOptions::default() };
     let name = args.of.full();
     interrupt.stop_cleanly();
@@ -144,7 +144,7 @@ async fn decide(remote: &Remote, args: &DecideArgs, screen: &mut Screen) -> Resu
     Ok(())
 }
 
-/// The size of the job's picture, which is that of the mask it proposed.
+/// Size of the job's picture, from the mask it proposed.
 fn size(name: &str, proposed: &v1::MaskProposed) -> Result<Size, CliError> {
     match &proposed.mask {
         Some(mask) => Ok(Size::new(mask.width, mask.height)),
@@ -168,7 +168,7 @@ fn show(job: &EditJob, screen: &mut Screen) {
     screen.text(&jobs_table::details(job));
 }
 
-/// What became of a job, in short.
+/// Prints the outcome of a job in short.
 fn told(job: &EditJob, screen: &mut Screen) {
     screen.record(&jobs_table::json(job));
     screen.text(&format!("{}: {}", job.name, jobs_table::state(job.state())));

@@ -1,4 +1,4 @@
-//! What can be typed after `retouch jobs`.
+//! Command-line arguments of `retouch jobs`.
 
 use std::path::PathBuf;
 
@@ -116,7 +116,7 @@ pub(crate) enum StateArg {
 }
 
 impl JobsCommand {
-    /// What every one of them takes.
+    /// The arguments common to all subcommands.
     pub(crate) fn call(&self) -> &CallArgs {
         match self {
             Self::List(args) => &args.call,
@@ -129,7 +129,7 @@ impl JobsCommand {
 }
 
 impl NameArgs {
-    /// The name as the server has it.
+    /// The job's full resource name.
     pub(crate) fn full(&self) -> String {
         let name = self.name.trim_start_matches("jobs/");
         format!("jobs/{name}")

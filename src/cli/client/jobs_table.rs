@@ -1,4 +1,4 @@
-//! Jobs for people: a table of many, or all that there is to say of one.
+//! Text output of jobs: a table of many, or the details of one.
 
 use std::{
     fmt::Write,
@@ -14,13 +14,13 @@ use crate::wire::{
     v1::{EditJob, edit_job::State},
 };
 
-/// Most characters of an instruction in a table.
+/// Longest instruction in a table, in characters.
 const INSTRUCTION: usize = 48;
 
-/// Fewest columns that an instruction is shown in.
+/// Narrowest column of an instruction, in characters.
 const NARROW: usize = 8;
 
-/// A table, a job a line; instructions are cut so that a line fits into so many columns, where there is a limit.
+/// A table with one job per line; instructions are truncated to fit lines into `columns`, if limited.
 pub(crate) fn table(jobs: &[EditJob], columns: Option<usize>) -> String {
     if jobs.is_empty() {
         return "no jobs".to_owned();
@@ -45,7 +45,7 @@ pub(crate) fn table(jobs: &[EditJob], columns: Option<usize>) -> String {
     text
 }
 
-/// A text in one line of so many columns.
+/// A text on one line, truncated to `columns`.
 fn cut(text: &str, columns: usize) -> String {
     let plain = printable(text);
     if plain.chars().count() <= columns {
@@ -54,7 +54,7 @@ fn cut(text: &str, columns: usize) -> String {
     plain.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// All that a person wants to know of a job, a fact a line.
+/// Details of a job, one per line.
 pub(crate) fn details(job: &EditJob) -> String {
     let mut text = String::new();
     let mut fact = |label: &str, value: String| {
@@ -102,7 +102,7 @@ pub(crate) fn details(job: &EditJob) -> String {
     text
 }
 
-/// A job for programs, without the bytes of its pictures.
+/// A job as JSON, without the bytes of its pictures.
 pub(crate) fn json(job: &EditJob) -> Value {
     let mut job = job.clone();
     let result = job.result.iter_mut().flat_map(|it| it.image.iter_mut().chain(&mut it.mask));

@@ -1,4 +1,4 @@
-//! The list of a batch: JSON lines, each an id, a picture, an instruction, and any other field of `EditSpec`.
+//! Manifest of a batch: JSON lines with an id, a picture, an instruction, and any other field of `EditSpec`.
 
 use std::{
     collections::HashSet,
@@ -16,26 +16,26 @@ use crate::wire::{
     v1::{EditSpec, Priority},
 };
 
-/// Most characters of an id, which becomes a file's name.
+/// Longest id in characters, since it becomes a file name.
 const MAX_ID: usize = 128;
 
 /// One edit of a batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
-    /// Names the result's file; letters, digits, `-`, `_` and `.`.
+    /// Id, also the name of the result's file; letters, digits, `-`, `_` and `.`.
     pub(crate) id: String,
     /// The picture.
     pub(crate) image: PathBuf,
     /// A painted mask, white = edit.
     pub(crate) mask: Option<PathBuf>,
-    /// What is asked, without the pictures.
+    /// The spec, without the pictures.
     pub(crate) spec: EditSpec,
-    /// The line as it stands, for a digest of what is asked.
+    /// The line's text, for the digest of the request.
     line: String,
 }
 
 impl Item {
-    /// Names what is asked of this item: its id, its line, and the bytes of its pictures, in hexadecimal.
+    /// Digest of the item's request in hexadecimal: its id, its line, and the bytes of its pictures.
     pub(crate) fn digest(&self, image: &[u8], mask: Option<&[u8]>) -> String {
         let mut hasher = Sha256::new();
         for part in [self.id.as_bytes(), self.line.as_bytes(), image, mask.unwrap_or_default()] {
@@ -46,7 +46,7 @@ impl Item {
     }
 }
 
-/// Reads a list; paths are relative to its folder.
+/// Reads a manifest; paths are relative to its folder.
 ///
 /// # Errors
 /// [`CliError::Manifest`] names the line.
@@ -82,7 +82,7 @@ fn item(line: &str, folder: &Path) -> Result<Item, String> {
         ));
     }
     let image = text(&mut fields, "image")?.ok_or("`image` is missing; give a file")?;
-    // A mask may be a file, or the schema's own.
+    // A mask is either a file or the schema's message.
     let mask = match fields.get("mask") {
         Some(Value::String(_)) => text(&mut fields, "mask")?,
         _ => None,

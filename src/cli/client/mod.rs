@@ -1,4 +1,4 @@
-//! The command line as a caller of a server: edits, jobs and batches over gRPC, shown and written as if they were made here.
+//! Client commands: edits, jobs and batches on a server over gRPC, with the output of local edits.
 
 pub(crate) mod batch;
 mod calls;
@@ -22,7 +22,7 @@ use std::future::Future;
 
 use crate::cli::error::CliError;
 
-/// Runs a command's calls.
+/// Runs asynchronous calls to their end.
 fn block_on<T>(calls: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| CliError::Defect(error.to_string()))?.block_on(calls)

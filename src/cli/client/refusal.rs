@@ -1,4 +1,4 @@
-//! Why a server did not do what was asked: google.rpc details of a status, or a job's error, as one line and an exit code.
+//! Errors of a server or a job: google.rpc details of a status, or a job's error, as one line and an exit code.
 
 use std::{fmt, time::Duration};
 
@@ -7,55 +7,55 @@ use tonic_types::StatusExt;
 
 use crate::wire::v1;
 
-/// gRFC A6: when a client may retry, in milliseconds; below zero: never.
+/// Retry delay set by the server, in milliseconds; negative forbids retries (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// Why a call or a job ended badly.
+/// Why a call or a job failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RemoteError {
-    /// Nobody answers.
+    /// The server can't be reached.
     #[error(
         "{url} can't be reached: {reason}; check --server, and that `retouch serve` runs there"
     )]
     Unreachable {
-        /// Where.
+        /// The server's URL.
         url: String,
-        /// Why.
+        /// The cause.
         reason: String,
     },
     /// The server refused a call.
     #[error("{0}")]
     Refused(Box<Refusal>),
-    /// The job failed, or was cancelled.
+    /// The job failed or was cancelled.
     #[error("{0}")]
     Failed(Box<Refusal>),
-    /// An answer that makes no sense.
+    /// The response is invalid.
     #[error("the server's answer can't be used: {0}")]
     Garbled(String),
 }
 
-/// What a server said.
+/// An error reported by the server.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refusal {
-    /// The code.
+    /// gRPC status code.
     pub(crate) code: Code,
-    /// Upper-snake reason; empty if something between here and the server said it.
+    /// Reason in upper snake case; empty if a proxy or the connection caused the error.
     pub(crate) reason: String,
-    /// For people.
+    /// Message for people.
     pub(crate) message: String,
-    /// Fields of the request that are wrong.
+    /// Invalid fields of the request.
     pub(crate) fields: Vec<String>,
-    /// When another try may help.
+    /// Delay after which a retry may succeed.
     pub(crate) retry_after: Option<Duration>,
-    /// Whether the server asked for no other try.
+    /// Whether the server forbids retries.
     pub(crate) is_final: bool,
 }
 
 impl Refusal {
-    /// Whether the same request may succeed later (gRPC's rules: `UNAVAILABLE`, and `RESOURCE_EXHAUSTED` with a time).
+    /// Whether a retry may succeed: `UNAVAILABLE`, and `RESOURCE_EXHAUSTED` with a retry delay.
     ///
-    /// What comes without a reason was said by no server but by a connection that broke, aged or was reset; requests
-    /// carry ids, so that trying again makes nothing twice.
+    /// An error without a reason comes from a connection that broke, aged or was reset, and is retried: request ids
+    /// make calls idempotent.
     pub(crate) fn is_transient(&self) -> bool {
         let broken = matches!(
             self.code,
@@ -73,7 +73,7 @@ impl Refusal {
         !self.is_final && (refused || (self.reason.is_empty() && broken))
     }
 
-    /// The exit code, as the help lists them, of a call that was refused.
+    /// Exit code of a refused call, as listed in the help.
     fn exit_code(&self) -> u8 {
         match (self.code, self.reason.as_str()) {
             (_, "BAD_IMAGE" | "IMAGE_TOO_LARGE" | "BAD_MASK" | "EMPTY_MASK")
@@ -97,7 +97,7 @@ impl Refusal {
                 | Code::Unimplemented,
                 _,
             )
-            // A connection that was refused on the way, such as one without its certificate.
+            // Refused before reaching the service, such as without the required client certificate.
             | (Code::Unknown, "") => 8,
             _ => 1,
         }
@@ -117,12 +117,12 @@ impl RemoteError {
         }
     }
 
-    /// The exit code, as the help lists them.
+    /// Exit code, as listed in the help.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Unreachable { .. } => 8,
             Self::Refused(refusal) => refusal.exit_code(),
-            // A server that took the job and lost it did not refuse it.
+            // A server that accepted the job and lost it did not refuse it.
             Self::Failed(refusal) => match refusal.exit_code() {
                 8 => 1,
                 code => code,
@@ -176,7 +176,7 @@ impl fmt::Display for Refusal {
             "" => write!(f, "{:?}: {}", self.code, self.message)?,
             reason => write!(f, "{reason}: {}", self.message)?,
         }
-        // A message that names its fields already says enough.
+        // A field already in the message is not repeated.
         for field in self.fields.iter().filter(|it| !self.message.contains(*it)) {
             write!(f, " (field {field})")?;
         }
@@ -218,7 +218,7 @@ mod tests {
         assert!(!with_reason(Code::ResourceExhausted, "DISK_FULL").is_transient());
         assert!(!with_reason(Code::Internal, "GPU_FAULT").is_transient());
         assert!(!with_reason(Code::InvalidArgument, "BAD_IMAGE").is_transient());
-        // A connection that broke.
+        // A broken connection.
         assert!(Refusal::from(&Status::unknown("h2 protocol error")).is_transient());
         assert!(Refusal::from(&Status::cancelled("the connection is too old")).is_transient());
         assert!(!Refusal::from(&Status::unauthenticated("no key")).is_transient());

@@ -1,4 +1,4 @@
-//! What was typed as a request to a server: every flag of a local edit has its field.
+//! Conversion of the arguments of `retouch edit` to a request.
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat};
@@ -15,25 +15,25 @@ use crate::wire::{
     v1::{self, EditSpec, MaskPolicy, image::Source, mask_decision::Decision},
 };
 
-/// Largest picture that travels inside a request, in bytes; larger ones are uploaded before.
+/// Largest picture sent inside a request, in bytes; larger ones are uploaded before.
 pub(crate) const INLINE: usize = 3 << 20;
 
-/// Who decides the mask, as far as the caller knows.
+/// Where the mask comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum MaskPlan {
-    /// The localization.
+    /// From the localization.
     Found,
-    /// The caller, beforehand.
+    /// Given by the caller in the request.
     Given(v1::Mask),
-    /// The caller, once there are clusters.
+    /// Decided by the caller after the localization.
     Decided(v1::Mask),
 }
 
 impl MaskPlan {
-    /// The plan of a choice; its shapes, painted together, become one picture.
+    /// The plan of a mask choice; its shapes are painted into one picture.
     ///
     /// # Errors
-    /// [`crate::cli::client::refusal::RemoteError`] if a large one can't be uploaded.
+    /// [`crate::cli::client::refusal::RemoteError`] if a large picture can't be uploaded.
     pub(crate) async fn of(choice: &MaskChoice, remote: &Remote) -> Result<Self, CliError> {
         let mask = mask(choice, remote).await?;
         Ok(match choice.shapes {
@@ -43,13 +43,13 @@ impl MaskPlan {
         })
     }
 
-    /// Whether it is another place than what a localization finds, but in its terms.
+    /// Whether the mask selects clusters other than the proposed ones, or inverts the proposal.
     pub(crate) fn picks_from_found(&self) -> bool {
         let Self::Decided(mask) = self else { return false };
         mask.clusters.is_some() || (mask.image.is_none() && mask.invert)
     }
 
-    /// Puts the plan into a spec.
+    /// Writes the plan into a spec.
     pub(crate) fn put(&self, spec: &mut EditSpec) {
         match self {
             Self::Found => {}
@@ -58,7 +58,7 @@ impl MaskPlan {
         }
     }
 
-    /// The same for a job that reuses a localization: its clusters are known.
+    /// The same for a job that reuses a localization, whose clusters are already known.
     #[must_use]
     pub(crate) fn once_proposed(&self, proposed: &v1::MaskProposed) -> Self {
         match self {
@@ -67,7 +67,7 @@ impl MaskPlan {
         }
     }
 
-    /// The decision on a proposed mask, if it is the caller's.
+    /// The decision on a proposed mask, if the caller decides it.
     pub(crate) fn decision(&self, proposed: &v1::MaskProposed) -> Option<v1::MaskDecision> {
         let Self::Decided(mask) = self else { return None };
         let decision = Some(Decision::Replace(with_clusters(mask, proposed)));
@@ -76,7 +76,7 @@ impl MaskPlan {
     }
 }
 
-/// A mask that names no place is that of the proposed clusters, inverted or grown.
+/// A mask without shapes or clusters stands for the proposed clusters, inverted or grown.
 fn with_clusters(mask: &v1::Mask, proposed: &v1::MaskProposed) -> v1::Mask {
     let mut mask = mask.clone();
     if mask.clusters.is_none() && mask.image.is_none() {
@@ -87,7 +87,7 @@ fn with_clusters(mask: &v1::Mask, proposed: &v1::MaskProposed) -> v1::Mask {
     mask
 }
 
-/// A choice as the schema has it.
+/// A mask choice as the schema's message.
 ///
 /// # Errors
 /// [`crate::cli::client::refusal::RemoteError`] if a large picture can't be uploaded.
@@ -115,7 +115,7 @@ fn png(mask: &Mask) -> Result<Bytes, CliError> {
     Ok(bytes.into_inner().into())
 }
 
-/// A picture for a request: in it if it is small, else uploaded.
+/// A picture for a request: inlined if small, else uploaded.
 ///
 /// # Errors
 /// [`crate::cli::client::refusal::RemoteError`] if it can't be uploaded.
@@ -128,7 +128,7 @@ pub(crate) async fn image(file: Bytes, remote: &Remote) -> Result<v1::Image, Cli
     Ok(v1::Image { source: Some(source) })
 }
 
-/// Refuses what only an edit on this machine can do.
+/// Refuses flags that only a local edit supports.
 ///
 /// # Errors
 /// [`CliError::Usage`] names the flag.
@@ -153,11 +153,11 @@ pub(crate) fn refuse_local(args: &EditArgs) -> Result<(), CliError> {
     }
 }
 
-/// The spec of an edit, all but its mask; unset fields are the server's to fill in.
+/// The spec of an edit without its mask; unset fields get the server's defaults.
 pub(crate) fn spec(args: &EditArgs, image: v1::Image, format: OutputFormat, seed: u64) -> EditSpec {
     let EditArgs { sampling, localization, .. } = args;
     let model = args.model.path.model.as_deref();
-    // A model is known to a server by its folder's or file's name.
+    // A server knows a model by the name of its folder or file.
     let model = model.map(|it| it.file_name().unwrap_or(it.as_os_str()).to_string_lossy());
     let with_maps = args.report.maps.is_some();
     EditSpec {
@@ -204,7 +204,7 @@ pub(crate) fn spec(args: &EditArgs, image: v1::Image, format: OutputFormat, seed
     }
 }
 
-/// The spec by another method, as it is compared: without previews, and preserving what that method does by default.
+/// The spec with another method for `--compare`: without previews, and with that method's default of `preserve`.
 pub(crate) fn compared(spec: &EditSpec, method: MethodKind) -> EditSpec {
     let events = v1::EventOptions { preview_every: Some(0), ..v1::EventOptions::default() };
     EditSpec {

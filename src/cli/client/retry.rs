@@ -1,4 +1,4 @@
-//! When a call is tried again: growing waits of one's own, or those that the server asks for; both are bounded.
+//! Retry policy: exponential backoff with jitter, or the delay set by the server; both are bounded.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::cli::{
     error::CliError,
 };
 
-/// The first wait of one's own; each is twice the one before, with a random part so that callers don't come back together.
+/// First backoff delay; each is twice the previous one, with jitter so that clients don't return together.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest.
+/// Longest backoff delay.
 const LONGEST: Duration = Duration::from_secs(5);
-/// How many.
+/// Most retries with backoff.
 const TRIES: usize = 8;
-/// The longest wait that a server may ask for.
+/// Longest delay accepted from a server.
 const LONGEST_TOLD: Duration = Duration::from_secs(60);
-/// How many of those: a queue that stays full for half an hour is an error.
+/// Most retries with a server's delay: a queue that stays full for half an hour is an error.
 const TRIES_TOLD: u32 = 30;
 
-/// The tries of one call.
+/// Retry state of one call.
 #[derive(Debug)]
 pub(crate) struct Retry {
     waits: ExponentialBackoff,
@@ -29,7 +29,7 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// All tries are left.
+    /// A fresh state.
     pub(crate) fn new() -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(FIRST)
@@ -39,10 +39,10 @@ impl Retry {
         Self { waits: waits.build(), told: 0 }
     }
 
-    /// Waits until the call may be made again.
+    /// Waits until the call may be retried.
     ///
     /// # Errors
-    /// [`RemoteError::Refused`] if another try can't help, or enough were made.
+    /// [`RemoteError::Refused`] if a retry can't help, or the retries are used up.
     pub(crate) async fn after(&mut self, status: &Status) -> Result<(), CliError> {
         let refusal = Refusal::from(status);
         match self.wait(&refusal) {

@@ -1,4 +1,4 @@
-//! One job from its request to its result, shown while it runs.
+//! Runs one job from its request to its result, with progress output.
 
 use std::time::Duration;
 
@@ -22,36 +22,36 @@ use crate::wire::v1::{
     self, CreateEditJobRequest, EditJob, EditSpec, MaskProposed, edit_event::Event, edit_job::State,
 };
 
-/// How long a job outlives a broken connection: long enough for all tries to come back.
+/// Disconnect grace of a job: longer than all retries of a reconnect.
 const GRACE: Duration = Duration::from_secs(30);
-/// How long a cancel may take when the caller is leaving.
+/// Timeout of cancelling a job on exit.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// Where jobs are run from.
+/// Context in which jobs are run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Site<'a> {
     /// The server.
     pub(crate) remote: &'a Remote,
-    /// Ctrl-C.
+    /// Ctrl-C handler.
     pub(crate) interrupt: &'a Interrupt,
 }
 
 /// A job that succeeded.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// As it ended, defaults filled in.
+    /// The finished job, with a normalized spec.
     pub(crate) job: EditJob,
-    /// What its localization proposed, if it had one.
+    /// The mask that its localization proposed, if it had one.
     pub(crate) proposed: Option<MaskProposed>,
     /// The result's file.
     pub(crate) file: Bytes,
 }
 
 impl Site<'_> {
-    /// Runs a job; what it shows goes to the reporter, if there is one. On any error, Ctrl-C too, it is cancelled.
+    /// Runs a job with progress to the reporter, if there is one. On any error, including Ctrl-C, the job is cancelled.
     ///
     /// # Errors
-    /// What the server refuses, why the job failed, or Ctrl-C.
+    /// The server's refusal, the job's error, or Ctrl-C.
     pub(crate) async fn run(
         self,
         mut spec: EditSpec,
@@ -69,7 +69,7 @@ impl Site<'_> {
         let mut follow = Follow::start(self.remote, self.interrupt, request);
         let ended = self.attend(&mut follow, plan, telling, &mut reporter).await;
         if ended.is_err() && !follow.is_over() && !follow.job().is_empty() {
-            // Best effort: without it the job ends with its grace.
+            // Best effort: otherwise the job is cancelled after its disconnect grace.
             let cancel = self.remote.cancel(follow.job(), "its caller left");
             let _ = tokio::time::timeout(LEAVE, cancel).await;
         }
@@ -86,10 +86,10 @@ impl Site<'_> {
         Ok(Done { job, proposed, file })
     }
 
-    /// Follows a job that is there to its end.
+    /// Follows an existing job to its end.
     ///
     /// # Errors
-    /// Why the job failed, or Ctrl-C, which leaves it alone.
+    /// The job's error, or Ctrl-C, which doesn't cancel the job.
     pub(crate) async fn watch(
         self,
         job: &str,
@@ -102,17 +102,17 @@ impl Site<'_> {
         told.map(drop)
     }
 
-    /// The file of a job's result.
+    /// Downloads the file of a job's result.
     ///
     /// # Errors
-    /// [`RemoteError::Garbled`] if it has none, or it can't be fetched.
+    /// [`RemoteError::Garbled`] if there is none, or it can't be fetched.
     pub(crate) async fn result(self, job: &EditJob) -> Result<Bytes, CliError> {
         let image = job.result.as_ref().and_then(|it| it.image.as_ref());
         let none = || RemoteError::Garbled(format!("{} has no picture", job.name));
         self.remote.bytes(image.ok_or_else(none)?).await
     }
 
-    /// Shows a job's events, decides its mask, and says why it failed.
+    /// Shows a job's events, submits its mask decision, and returns its error if it fails.
     async fn attend(
         self,
         follow: &mut Follow<'_>,

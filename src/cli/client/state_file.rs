@@ -1,4 +1,4 @@
-//! What a batch has done so far: a line an event, appended, so that a call that is stopped loses at most its last line.
+//! Progress of a batch: an append-only file of JSON lines, so that a killed run loses at most its last line.
 
 use std::{
     collections::HashMap,
@@ -11,46 +11,46 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::error::CliError;
 
-/// Its name in the folder of the results.
+/// File name in the folder of the results.
 const NAME: &str = "batch-state.jsonl";
 
-/// What became of an item.
+/// Outcome of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// The item.
+    /// Id of the item.
     pub(crate) id: String,
-    /// What was asked, see [`crate::cli::client::manifest::Item::digest`].
+    /// Digest of its request, see [`crate::cli::client::manifest::Item::digest`].
     pub(crate) digest: String,
     /// How it ended.
     pub(crate) outcome: Outcome,
 }
 
-/// How an item ended.
+/// Success or failure of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// The result is in this file of the folder.
+    /// Done; the result is this file in the folder.
     Done(String),
-    /// It failed, for this reason.
+    /// Failed with this reason.
     Failed(String),
 }
 
-/// The file, held by one call at a time.
+/// The file, locked by one process.
 #[derive(Debug)]
 pub(crate) struct StateFile {
     path: PathBuf,
     file: File,
-    /// The last entry of each item.
+    /// Last entry of each item.
     last: HashMap<String, Entry>,
-    /// How often each item failed with what is asked now or was asked before.
+    /// Number of failures by item and digest.
     failures: HashMap<(String, String), u32>,
 }
 
 impl StateFile {
-    /// Opens or makes the file of a folder.
+    /// Opens or creates the file of a folder.
     ///
     /// # Errors
-    /// [`CliError::Write`], and [`CliError::Usage`] if another call holds it.
+    /// [`CliError::Write`], and [`CliError::Usage`] if another process holds the lock.
     pub(crate) fn open(folder: &Path) -> Result<Self, CliError> {
         let path = folder.join(NAME);
         let failed = |source| CliError::Write { path: path.clone(), source };
@@ -67,7 +67,7 @@ impl StateFile {
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
         if !text.is_empty() && !text.ends_with('\n') {
-            // The last line of a call that was killed; what follows must not run into it.
+            // Ends an incomplete last line of a killed run, so that new entries stay separate.
             file.write_all(b"\n").map_err(failed)?;
         }
         let (last, failures) = (HashMap::new(), HashMap::new());
@@ -78,17 +78,17 @@ impl StateFile {
         Ok(state)
     }
 
-    /// What became of an item when it was last tried.
+    /// Last outcome of an item.
     pub(crate) fn last(&self, id: &str) -> Option<&Entry> {
         self.last.get(id)
     }
 
-    /// How often this was tried and failed.
+    /// Number of failures of an item with this digest.
     pub(crate) fn failures(&self, id: &str, digest: &str) -> u32 {
         self.failures.get(&(id.to_owned(), digest.to_owned())).copied().unwrap_or_default()
     }
 
-    /// Keeps what became of an item.
+    /// Appends an outcome.
     ///
     /// # Errors
     /// [`CliError::Write`].

@@ -1,4 +1,4 @@
-//! Artifacts in chunks, up and down.
+//! Upload and download of artifacts as streams of chunks.
 
 use bytes::BytesMut;
 use tokio::sync::mpsc;
@@ -12,10 +12,10 @@ use crate::server::{
 };
 use crate::wire::v1::{self, upload_artifact_request::Data};
 
-/// Bytes of a chunk.
+/// Chunk size of downloads, in bytes.
 const CHUNK: usize = 256 << 10;
 
-/// Takes a file: a header, then chunks.
+/// Stores an uploaded file: a header message, then chunks.
 pub(super) async fn upload(
     edits: &Edits,
     tenant: String,
@@ -48,7 +48,7 @@ pub(super) async fn upload(
     edits.changing(move |store| store.upload(&tenant, &header, bytes)).await
 }
 
-/// Gives a file's bytes from an offset, once it is seen that they are what was stored.
+/// Streams a file from an offset, after verifying its digest.
 pub(super) async fn download(
     edits: &Edits,
     tenant: String,

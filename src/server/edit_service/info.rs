@@ -1,4 +1,4 @@
-//! What the server is, allows and does.
+//! `GetServerInfo`: version, model, limits and load of the server.
 
 use crate::jobs::store::{Limits, Store};
 use crate::wire::{
@@ -6,7 +6,7 @@ use crate::wire::{
     v1::{self, edit_job::State},
 };
 
-/// The types of picture that are read and written.
+/// Supported image formats.
 const MIME_TYPES: [&str; 3] = ["image/png", "image/jpeg", "image/webp"];
 
 pub(super) fn info(store: &Store, max_request_bytes: u64, tenant: &str) -> v1::ServerInfo {

@@ -1,4 +1,4 @@
-//! Pages of a tenant's jobs, newest first.
+//! `ListEditJobs`: a tenant's jobs, newest first, with pagination.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -8,10 +8,10 @@ use crate::jobs::{fault::Fault, job::Job, store::Store};
 use crate::server::edit_service::wrong;
 use crate::wire::v1::{self, EditJob, edit_job::State};
 
-/// Jobs of a page, unless the caller says otherwise, and at most.
+/// Page size: default and maximum.
 const PAGE: (i32, i32) = (50, 200);
 
-/// A page of jobs.
+/// One page of a tenant's jobs.
 pub(super) fn list(
     store: &Store,
     tenant: &str,
@@ -31,7 +31,7 @@ pub(super) fn list(
     if let Some(number) = request.states.iter().find(|it| State::try_from(**it).is_err()) {
         return Err(wrong("states", &format!("{number} is no state")));
     }
-    // Ids tell when they were made.
+    // Ids are ordered by creation time (UUID version 7).
     let mut jobs: Vec<Arc<Job>> = store.all();
     jobs.retain(|job| job.tenant == tenant && job.id < before);
     jobs.sort_by_key(|job| std::cmp::Reverse(job.id));
@@ -39,7 +39,7 @@ pub(super) fn list(
     let mut next_page_token = String::new();
     let mut last = None;
     for job in jobs {
-        // Before the whole job is looked at, of which there may be very many.
+        // Checked before the whole job is read, since there may be very many.
         if !request.states.is_empty() && !request.states.contains(&(job.state() as i32)) {
             continue;
         }

@@ -1,4 +1,4 @@
-//! `EditService`: requests to the job store, its events to streams.
+//! `EditService`: the gRPC methods over the job store.
 
 mod artifacts;
 mod info;
@@ -31,32 +31,32 @@ use crate::wire::{
     v1::{self, edit_input::Input, edit_service_server::EditService},
 };
 
-/// Most calls that change something at once; a runtime has 512 threads for what blocks.
+/// Most concurrent calls that write; tokio's blocking pool has 512 threads.
 const MAX_CHANGES: usize = 128;
-/// Most requests of one batch.
+/// Most requests in one batch.
 const MAX_BATCH: usize = 100;
 
-/// A stream of answers.
+/// A stream of response messages.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The service.
+/// The gRPC service.
 #[derive(Debug, Clone)]
 pub struct Edits {
     store: Arc<Store>,
     streams: Streams,
     max_request_bytes: u64,
-    /// Kept by calls that change something, so that those which wait for a slow disk leave threads to those which read.
+    /// Held by calls that write, so that a slow disk doesn't take all blocking threads from calls that read.
     changes: Arc<Semaphore>,
 }
 
 impl Edits {
-    /// The service over a store.
+    /// The service over a store; `max_request_bytes` limits one message.
     pub fn new(store: Arc<Store>, max_request_bytes: u64) -> Self {
         let changes = Arc::new(Semaphore::new(MAX_CHANGES));
         Self { streams: Streams::new(Arc::clone(&store)), store, max_request_bytes, changes }
     }
 
-    /// Runs what waits for the disk or decodes pictures on a thread for such work.
+    /// Runs a function that waits for the disk or decodes pictures on a blocking thread.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Store>) -> Result<T, Fault> + Send + 'static,
@@ -74,13 +74,13 @@ impl Edits {
         }
     }
 
-    /// The same for what changes something.
+    /// The same for a function that writes, within [`MAX_CHANGES`].
     async fn changing<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Store>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Status> {
         let permit = Arc::clone(&self.changes).acquire_owned().await;
-        // Held by the work itself, which goes on when its call is dropped.
+        // The permit is held by the work itself, which continues if its call is dropped.
         self.blocking(move |store| {
             let _permit = permit;
             work(store)
@@ -114,14 +114,14 @@ impl Edits {
         self.store.job(tenant, name).map_err(|fault| status::of_fault(&fault))
     }
 
-    /// A job as it is answered with, small artifacts in it.
+    /// A job for a response, with small artifacts inlined.
     async fn view(&self, job: Arc<Job>) -> Result<Response<v1::EditJob>, Status> {
         let whole = self.blocking(move |store| Ok(whole(store, &job)));
         whole.await.map(Response::new)
     }
 }
 
-/// A job with its small artifacts. Reads files.
+/// A job with small artifacts inlined. Blocking: reads files.
 fn whole(store: &Store, job: &Job) -> v1::EditJob {
     let mut view = job.view();
     let events = view.spec.as_ref().and_then(|it| it.events.as_ref());
@@ -169,7 +169,7 @@ impl EditService for Edits {
             return Ok(Response::new(Box::pin(tokio_stream::empty())));
         }
         let job = self.create(&call, start, Attachment::Waiting).await?;
-        // The picture is an artifact now, and the stream may stay open for a review.
+        // The picture is stored as an artifact, and the stream may stay open for a review.
         release(call.body.as_ref());
         let seat = job.attach(call.deadline);
         let follower = Follower::new(&self.store, &job, 0, None);
@@ -186,7 +186,7 @@ impl EditService for Edits {
             return Ok(Response::new(self.validate(call.tenant, request).await?));
         }
         let job = self.create(&call, request, Attachment::Waiting).await?;
-        // The picture is an artifact now, and the answer comes when the job has ended.
+        // The picture is stored as an artifact, and the answer comes only when the job has ended.
         release(call.body.as_ref());
         let seat = job.attach(call.deadline);
         let follower = Follower::new(&self.store, &job, 0, None);
@@ -265,7 +265,7 @@ impl EditService for Edits {
         let call = Call::of(request.metadata(), request.extensions());
         let v1::WatchEditJobRequest { name, after_sequence, events } = request.into_inner();
         let job = self.job(&call.tenant, &name)?;
-        // Who watches may leave: only a stream that waits has a say in the job's deadline.
+        // A watcher has no deadline for the job: only a call that waits for it has.
         let seat = job.attach(None);
         let follower = Follower::new(&self.store, &job, after_sequence, events.as_ref());
         Ok(Response::new(self.streams.follow(follower, seat, Ending::OfWatch, call.deadline)))
@@ -342,18 +342,18 @@ impl EditService for Edits {
     }
 }
 
-/// Who calls, and until when.
+/// Caller and deadline of a call.
 #[derive(Debug)]
 struct Call {
     tenant: String,
     deadline: Option<Instant>,
-    /// What the request's body holds of the budget.
+    /// Share of the memory budget held by the request's body.
     body: Option<BodyHold>,
 }
 
 impl Call {
     fn of(metadata: &MetadataMap, extensions: &Extensions) -> Self {
-        // The gate has refused what is no time.
+        // The gate has already refused a malformed timeout.
         let deadline = deadline::of(metadata.as_ref()).ok().flatten();
         let caller = extensions.get::<Caller>();
         let tenant = caller.map_or_else(|| LOCAL.to_owned(), |it| it.tenant.clone());
@@ -362,14 +362,14 @@ impl Call {
     }
 }
 
-/// Gives back what a body holds of the budget.
+/// Releases a body's share of the memory budget.
 fn release(body: Option<&BodyHold>) {
     if let Some(body) = body {
         body.release();
     }
 }
 
-/// Makes no job for a caller who is not there any more.
+/// Refuses to create a job once the caller's deadline has passed.
 fn in_time(deadline: Option<Instant>) -> Result<(), Fault> {
     if deadline.is_some_and(|it| it <= Instant::now()) {
         return Err(Fault::new(Reason::ClientDeadline, "the caller's deadline has passed"));

@@ -1,4 +1,5 @@
-//! `RunEdit`, whose answer begins before its edit ends: a proxy cuts a call whose server has said nothing for too long.
+//! `RunEdit`, a unary call that sends its response headers before the edit ends: proxies cut calls whose server is
+//! silent for too long.
 
 use std::{
     convert::Infallible,
@@ -24,14 +25,15 @@ use crate::wire::v1::{
     edit_service_server::{EditService, EditServiceServer},
 };
 
-/// How long an edit may take before the headers of its answer go ahead.
+/// Time after which the response headers are sent before the edit has ended.
 ///
-/// Until then a refusal is all of the answer, so that a client's retry policy may act on it (gRFC A6).
+/// Until then an error is a trailers-only response, which a client's retry policy may retry (gRFC A6).
 pub const HEADERS_AFTER: Duration = Duration::from_secs(15);
 
 const RUN_EDIT: &str = "/retouch.v1.EditService/RunEdit";
 
-/// The service, whose `RunEdit` is served as a stream of one message: the same bytes, whose headers may go first.
+/// The service with `RunEdit` served as a stream of one message: the same bytes on the wire, but headers may be sent
+/// first.
 #[derive(Debug, Clone)]
 pub struct EarlyHeaders {
     edits: Edits,
@@ -42,7 +44,7 @@ pub struct EarlyHeaders {
 }
 
 impl EarlyHeaders {
-    /// The service with limits on its messages, in bytes, and the time after which headers go ahead.
+    /// The service with limits on message sizes, in bytes, and the time after which headers are sent.
     pub fn new(
         edits: Edits,
         max_request_bytes: usize,
@@ -83,7 +85,7 @@ impl Service<Request<Body>> for EarlyHeaders {
     }
 }
 
-/// The method as a stream.
+/// `RunEdit` as a streaming method.
 struct RunEdit {
     edits: Edits,
     after: Duration,

@@ -1,4 +1,4 @@
-//! Streams of a job's events: one task a stream, which waits for its reader and is never waited for.
+//! Event streams over gRPC: one task per stream, with flow control that never holds up the job.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -22,36 +22,36 @@ use crate::jobs::{
 use crate::server::{edit_service::Answers, status};
 use crate::wire::v1::{self, EditEvent, edit_input::Input, edit_job::State};
 
-/// How long a reader may take for one event.
+/// Longest time that a client may take to accept one event.
 const STALL: Duration = Duration::from_secs(30);
 
-/// How long a caller has, once it was told the end, to close its half of the stream.
+/// Time that a client has, after the last event, to half-close its side of the stream.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// How a stream ends once its job has.
+/// Status of a stream after its job has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// With the job's own status.
+    /// The job's own status.
     OfJob,
-    /// Well: the watch succeeded.
+    /// OK: the watch itself succeeded.
     OfWatch,
 }
 
-/// Makes streams.
+/// Creates streams and counts the open ones.
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
     store: Arc<Store>,
     open: Arc<Mutex<u32>>,
 }
 
-/// One end of a stream.
+/// The sending side of a stream.
 struct Line {
     events: mpsc::Sender<Result<EditEvent, Status>>,
     end: Arc<OnceLock<Status>>,
     _counted: Counted,
 }
 
-/// A stream that is open, as the count says.
+/// An open stream, counted in the metrics until dropped.
 struct Counted(Arc<Mutex<u32>>);
 
 impl Counted {
@@ -67,7 +67,7 @@ impl Drop for Counted {
     }
 }
 
-/// Changes the count and tells it, locked, so that an older one is never told after a newer one.
+/// Changes the count of open streams and publishes it under the lock, so that values are published in order.
 fn count(open: &Mutex<u32>, change: impl FnOnce(u32) -> u32) {
     let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
     *open = change(*open);
@@ -79,7 +79,7 @@ impl Streams {
         Self { store, open: Arc::default() }
     }
 
-    /// The job's events to their end.
+    /// Streams the job's events to their end.
     pub(super) fn follow(
         &self,
         follower: Follower,
@@ -93,7 +93,7 @@ impl Streams {
         answers
     }
 
-    /// The job's events to their end, and what the caller says meanwhile.
+    /// Streams the job's events to their end, and handles the caller's messages meanwhile.
     pub(super) fn converse(
         &self,
         follower: Follower,
@@ -104,7 +104,8 @@ impl Streams {
         let (line, answers) = self.open();
         let store = Arc::clone(&self.store);
         let heard = hear(Arc::clone(&store), Arc::clone(follower.job()), inputs);
-        // Heard even while the reader takes no event. What can't be done is told as the stream's status; the job lives.
+        // Runs even while the client accepts no event. An invalid message ends the stream with its status; the job
+        // continues.
         let (tell, told) = oneshot::channel();
         let mut hearing = tokio::spawn(async {
             if let Some(status) = heard.await {
@@ -119,7 +120,7 @@ impl Streams {
         };
         tokio::spawn(async move {
             run(store, follower, seat, Ending::OfJob, deadline, line, refused).await;
-            // A call whose caller's half is cut with the answer's end loses its status in HAProxy.
+            // HAProxy drops the status of a call whose client side is still open when the response ends.
             if time::timeout(CLOSING, &mut hearing).await.is_err() {
                 hearing.abort();
             }
@@ -127,7 +128,7 @@ impl Streams {
         answers
     }
 
-    /// A stream with its other end: what is set as its end comes after all events.
+    /// Opens a stream; the status set on its sending side follows all events.
     fn open(&self) -> (Line, Answers<EditEvent>) {
         let (events, received) = mpsc::channel(1);
         let end = Arc::new(OnceLock::<Status>::new());
@@ -138,7 +139,8 @@ impl Streams {
     }
 }
 
-/// Tells a job's events until it has ended, its reader is gone or stalled, what it says is refused, or the server goes down.
+/// Sends a job's events until it ends, the client disconnects or stalls, a client's message is refused, or the server
+/// shuts down.
 async fn run(
     store: Arc<Store>,
     mut follower: Follower,
@@ -166,7 +168,7 @@ async fn run(
                 break None;
             }
             () = at(deadline) => {
-                // An attached job is ended by its clock, and its own end is what is told.
+                // An attached job is ended by its own deadline check, whose events are sent first.
                 if ending == Ending::OfJob && !job.is_over() && job.attached {
                     time::sleep(Duration::from_millis(300)).await;
                     if job.is_over() { continue_to_end(&mut follower, &line).await; }
@@ -204,7 +206,7 @@ async fn run(
     seat.leave();
 }
 
-/// Tells what is left of a job that has ended.
+/// Sends the remaining events of a job that has ended.
 async fn continue_to_end(follower: &mut Follower, line: &Line) {
     while let Ok(Some(event)) = follower.next().await {
         if time::timeout(STALL, line.events.send(Ok(event))).await.is_err() {
@@ -213,7 +215,7 @@ async fn continue_to_end(follower: &mut Follower, line: &Line) {
     }
 }
 
-/// Whether the server's end is the stream's: at once for a job that no worker has, and for all when none runs any more.
+/// Whether a shutdown ends the stream: at once if the job is not in a pass, later for all.
 fn is_cut(phase: Phase, job: &Job) -> bool {
     match phase {
         Phase::Open => false,
@@ -224,7 +226,7 @@ fn is_cut(phase: Phase, job: &Job) -> bool {
     }
 }
 
-/// Takes decisions and cancels; the status of what can't be done.
+/// Handles mask decisions and cancellations; returns the status of the first that fails.
 async fn hear(
     store: Arc<Store>,
     job: Arc<Job>,
@@ -233,7 +235,7 @@ async fn hear(
     loop {
         let input = match inputs.message().await {
             Ok(Some(input)) => input,
-            // A half-close waits for the review's timeout, a reset closes the events as well.
+            // After a half-close the review's timeout applies; a reset also ends the event stream.
             Ok(None) => return None,
             Err(status) => return status::of_input(status),
         };
@@ -260,7 +262,7 @@ fn fault_of(job: &Job) -> Option<Fault> {
     job.read().job.as_ref()?.error.as_ref().map(Fault::of_wire)
 }
 
-/// Waits until a deadline; for ever if there is none.
+/// Waits until a deadline; forever if there is none.
 async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(at) => time::sleep_until(at.into()).await,

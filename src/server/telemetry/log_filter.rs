@@ -1,35 +1,35 @@
-//! What is logged, as it is said in one line, and changed while the server runs.
+//! Log filter: parsing, and changing it while the server runs.
 
 use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
-/// Why a level can't be set.
+/// Why a filter is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LogFilterError {
-    /// A word that is neither a level nor a target with one.
+    /// A directive that is neither a level nor TARGET=LEVEL.
     #[error(
         "`{directive}` has no level: off, error, warn, info, debug or trace, alone or as TARGET=LEVEL"
     )]
     Directive {
-        /// The word.
+        /// The directive.
         directive: String,
     },
-    /// Nothing at all.
+    /// The text is empty.
     #[error("it is empty; expected such as info, or retouch=debug,info")]
     Empty,
-    /// The log is gone.
+    /// The subscriber no longer exists.
     #[error("the log can't be changed any more")]
     Gone(#[from] reload::Error),
 }
 
-/// A filter such as `info` or `retouch=debug,info`.
+/// Parses a filter such as `info` or `retouch=debug,info`.
 ///
-/// Stricter than [`EnvFilter`], which takes a misspelled level for a target, and then logs nothing else.
+/// Stricter than [`EnvFilter`], which takes a misspelled level for a target and then logs nothing else.
 ///
 /// # Errors
-/// [`LogFilterError`] names the first part that is wrong.
+/// [`LogFilterError`], for the first invalid directive.
 pub fn parse(text: &str) -> Result<EnvFilter, LogFilterError> {
     let text = text.trim();
     if text.is_empty() {
@@ -46,32 +46,32 @@ pub fn parse(text: &str) -> Result<EnvFilter, LogFilterError> {
     EnvFilter::try_new(text).map_err(|_| LogFilterError::Directive { directive: text.to_owned() })
 }
 
-/// Reads and sets what is logged.
+/// Handle to read and change the log filter.
 #[derive(Debug, Clone)]
 pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
 
 impl LogFilter {
-    /// A filter for a layer, and the handle to change it.
+    /// A layer with this filter, and the handle to change it.
     ///
     /// # Errors
-    /// [`LogFilterError`] if the text is no filter.
+    /// [`LogFilterError`] if the text is invalid.
     pub fn new(text: &str) -> Result<(reload::Layer<EnvFilter, Registry>, Self), LogFilterError> {
         let (filter, handle) = reload::Layer::new(parse(text)?);
         Ok((filter, Self(handle)))
     }
 
-    /// What is logged now.
+    /// The current filter.
     ///
     /// # Errors
-    /// [`LogFilterError::Gone`] if the log is.
+    /// [`LogFilterError::Gone`] if the subscriber no longer exists.
     pub fn get(&self) -> Result<String, LogFilterError> {
         Ok(self.0.with_current(ToString::to_string)?)
     }
 
-    /// Changes what is logged.
+    /// Replaces the filter.
     ///
     /// # Errors
-    /// [`LogFilterError`] if the text is no filter; nothing has changed then.
+    /// [`LogFilterError`] if the text is invalid; then nothing is changed.
     pub fn set(&self, text: &str) -> Result<(), LogFilterError> {
         let filter = parse(text)?;
         Ok(self.0.reload(filter)?)

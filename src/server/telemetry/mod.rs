@@ -1,6 +1,6 @@
-//! What is seen from outside: the log, traces over OTLP, metrics by Prometheus and over OTLP.
+//! Telemetry: log on standard error, traces over OTLP, metrics for Prometheus and over OTLP.
 //!
-//! A series is counted once, by the facade of `metrics`; the recorder hands it on to whoever it is for.
+//! Code records each metric once, by the facade of the crate `metrics`; the recorder forwards it to both exporters.
 
 pub mod log_filter;
 pub mod otlp;
@@ -26,35 +26,35 @@ use crate::server::{
 /// Why telemetry can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The level of the log.
+    /// The log filter is invalid.
     #[error("log.level can't be used")]
     Level(#[from] LogFilterError),
-    /// The collector's address.
+    /// The collector's URL is invalid.
     #[error("otlp.endpoint `{endpoint}` can't be used")]
     Endpoint {
-        /// As given.
+        /// The URL.
         endpoint: String,
-        /// Why.
+        /// The underlying error.
         source: tonic::transport::Error,
     },
-    /// The exporters of traces and metrics.
+    /// The OTLP exporters can't be built.
     #[error("the exporters of traces and metrics can't be built")]
     Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// The exporters' thread.
+    /// The exporters' thread can't be started.
     #[error("the exporters of traces and metrics have no thread")]
     Thread(#[source] io::Error),
-    /// Buckets that are refused.
+    /// The histogram buckets are invalid.
     #[error("metrics can't be recorded")]
     Metrics(#[from] BuildError),
-    /// The process has a log already.
+    /// The process already has a log.
     #[error("the log was started before")]
     LogTwice(#[from] tracing::dispatcher::SetGlobalDefaultError),
-    /// The process has a recorder already.
+    /// The process already has a metrics recorder.
     #[error("metrics were started before")]
     MetricsTwice,
 }
 
-/// What was started; dropping it sends the spans and metrics that are left, for 5 seconds at most of each.
+/// Running telemetry; dropping it flushes spans and metrics, for at most 5 seconds each.
 #[derive(Debug)]
 pub struct Telemetry {
     handles: Handles,
@@ -62,16 +62,16 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// What the ops port needs of it.
+    /// The handles that the ops port needs.
     pub fn handles(&self) -> Handles {
         self.handles.clone()
     }
 }
 
-/// Starts the log, traces and metrics of this process; its panics are logged.
+/// Starts log, traces and metrics of this process, and logs its panics.
 ///
 /// # Errors
-/// [`TelemetryError`] if a setting can't be used, or the process has them already.
+/// [`TelemetryError`] if a setting is invalid, or telemetry was already started.
 pub fn start(log: &Log, otlp: &Otlp) -> Result<Telemetry, TelemetryError> {
     let exporters = otlp.endpoint.as_deref().map(Exporters::to).transpose()?;
     let (dispatch, level) = subscriber(log, exporters.as_ref())?;
@@ -82,15 +82,15 @@ pub fn start(log: &Log, otlp: &Otlp) -> Result<Telemetry, TelemetryError> {
     Ok(Telemetry { handles: Handles { level, metrics }, _exporters: exporters })
 }
 
-/// The log on standard error, and traces if they have a collector; not yet those of the process.
+/// A subscriber for the log on standard error, and for traces if there is a collector; not installed yet.
 ///
 /// # Errors
-/// [`LogFilterError`] if the level can't be used.
+/// [`LogFilterError`] if the level is invalid.
 pub fn subscriber(
     log: &Log,
     exporters: Option<&Exporters>,
 ) -> Result<(Dispatch, LogFilter), LogFilterError> {
-    // The filter is the lines' own: a quiet log must not silence traces, nor a loud one fill them.
+    // The filter applies to log lines only: it must neither silence nor inflate traces.
     let (filter, level) = LogFilter::new(&log.level)?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
@@ -103,10 +103,10 @@ pub fn subscriber(
     Ok((Dispatch::new(Registry::default().with(lines).with(spans)), level))
 }
 
-/// A recorder that knows every series, for Prometheus and the collector if there is one; not yet that of the process.
+/// A recorder with all metrics described, for Prometheus and the collector if there is one; not installed yet.
 ///
 /// # Errors
-/// If the buckets are refused.
+/// If the buckets are invalid.
 pub fn recorder(exporters: Option<&Exporters>) -> Result<(Fanout, PrometheusHandle), BuildError> {
     let mut prometheus = PrometheusBuilder::new();
     for name in series::timed() {
@@ -124,7 +124,7 @@ pub fn recorder(exporters: Option<&Exporters>) -> Result<(Fanout, PrometheusHand
     Ok((recorder, handle))
 }
 
-/// The level of the log, to be changed, and the metrics, to be shown.
+/// Handles to the log level and the metrics.
 #[derive(derive_more::Debug, Clone)]
 pub struct Handles {
     level: LogFilter,
@@ -133,31 +133,31 @@ pub struct Handles {
 }
 
 impl Handles {
-    /// Those of a log and a recorder.
+    /// Handles of a log filter and a recorder.
     pub fn new(level: LogFilter, metrics: PrometheusHandle) -> Self {
         Self { level, metrics }
     }
 
-    /// The metrics as Prometheus reads them.
+    /// The metrics in Prometheus's text format.
     pub fn metrics(&self) -> String {
         self.metrics.run_upkeep();
         self.metrics.render()
     }
 
-    /// Folds what was recorded since the last time, which nobody may have asked for.
+    /// Aggregates recorded histogram values, which otherwise happens only at a scrape.
     pub fn fold(&self) {
         self.metrics.run_upkeep();
     }
 
-    /// The level of the log.
+    /// The current log filter.
     pub fn level(&self) -> String {
         self.level.get().unwrap_or_default()
     }
 
-    /// Changes the level of the log.
+    /// Replaces the log filter.
     ///
     /// # Errors
-    /// [`LogFilterError`] says what is wrong with it; nothing has changed then.
+    /// [`LogFilterError`] if it is invalid; then nothing is changed.
     pub fn set_level(&self, level: &str) -> Result<(), LogFilterError> {
         self.level.set(level)
     }

@@ -1,4 +1,4 @@
-//! Spans and metrics on their way to an OTLP collector.
+//! Export of spans and metrics to an OTLP collector.
 
 use std::{fmt, time::Duration};
 
@@ -17,28 +17,28 @@ use crate::server::telemetry::{
     series::{SECONDS, timed},
 };
 
-/// How long the collector may take over one batch.
+/// Timeout of one export.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the last spans, and then the last metrics, may take at the end.
+/// Timeout of the final flush, of spans and of metrics each.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The service, the tracer and the meter.
+/// Name of the service, the tracer and the meter.
 const NAME: &str = "retouch";
 
-/// Where spans and metrics are sent from: a thread of its own, so that they still can be when the server's runtime has ended.
+/// OTLP exporters on their own thread, so that they can still flush when the server's runtime has ended.
 ///
-/// Dropping it sends what is left, for 5 seconds at most of each.
+/// Dropping it flushes what is left, for at most 5 seconds each.
 pub struct Exporters {
     spans: SdkTracerProvider,
     metrics: SdkMeterProvider,
-    /// Taken when dropped.
+    /// `None` once dropped.
     runtime: Option<Runtime>,
 }
 
 impl Exporters {
-    /// Sends to a collector that speaks OTLP over gRPC; it may be unreachable for now.
+    /// Exports to an OTLP/gRPC collector, which need not be reachable yet.
     ///
     /// # Errors
-    /// [`TelemetryError`] if the address can't be used, or there is no thread to send from.
+    /// [`TelemetryError`] if the URL is invalid, or the thread can't be started.
     pub fn to(endpoint: &str) -> Result<Self, TelemetryError> {
         let refused = |source| TelemetryError::Endpoint { endpoint: endpoint.to_owned(), source };
         let mut channel = Endpoint::from_shared(endpoint.to_owned()).map_err(refused)?;
@@ -72,7 +72,7 @@ impl Exporters {
         Ok(Self { spans, metrics, runtime: Some(runtime) })
     }
 
-    /// Makes spans of this crate's, not of the transport's: sending one would make the next.
+    /// Tracing layer for spans of this crate only: exporting a span must not create further spans in the transport.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -82,7 +82,7 @@ impl Exporters {
             .with_filter(Targets::new().with_target(NAME, Level::INFO))
     }
 
-    /// Records metrics that are to be sent.
+    /// Recorder of metrics for the exporter.
     pub(super) fn recorder(&self) -> impl Recorder + Send + Sync + use<> {
         let mut recorder =
             OpenTelemetryRecorder::new(OpenTelemetryMetrics::new(self.metrics.meter(NAME)));
@@ -100,7 +100,7 @@ impl Drop for Exporters {
             tracing::warn!(%error, "the last metrics were not sent");
         }
         if let Some(runtime) = self.runtime.take() {
-            // Waiting for it would panic within another runtime.
+            // A blocking shutdown would panic within another runtime.
             runtime.shutdown_background();
         }
     }

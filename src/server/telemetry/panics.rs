@@ -1,4 +1,4 @@
-//! Panics in the log: what was said, where, and on which thread, whoever catches them.
+//! Logs every panic with its message, place and thread, whether or not it is caught.
 
 use std::{
     panic::{self, PanicHookInfo},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::jobs::panics::{Cause, Panic};
 
-/// From now on, panics of this process reach its log; what was done about them before is done still.
+/// Installs a panic hook that logs, then calls the previous hook.
 pub fn log_panics() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -21,7 +21,7 @@ fn log(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let thread = thread::current();
     let thread = thread.name().unwrap_or("unnamed");
-    // What found no memory is mostly tried again with less.
+    // A job without enough memory is mostly retried at a smaller size.
     if cause == Cause::Memory {
         tracing::warn!(place, thread, "out of memory: {line}");
     } else {

@@ -1,36 +1,36 @@
-//! The series of the service, declared: what each counts and which labels it has. Who counts names them again.
+//! Declarations of all metrics: name, kind, labels and description.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Buckets of everything that is timed, in seconds: from a step of the demo model to a hundred steps of a large one.
+/// Histogram buckets of durations, in seconds: from one step of the demo model to a hundred steps of a large one.
 pub const SECONDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
 
-/// What a series does.
+/// Kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows.
+    /// Monotonic counter.
     Counter,
-    /// It is what is true now.
+    /// Gauge.
     Gauge,
-    /// Times in seconds, in the buckets of [`SECONDS`].
+    /// Histogram of durations in seconds, with the buckets [`SECONDS`].
     Timed,
 }
 
-/// One series.
+/// A metric.
 #[derive(Debug, Clone, Copy)]
 pub struct Series {
-    /// As Prometheus and OTLP have it.
+    /// Name in Prometheus and OTLP.
     pub name: &'static str,
     /// What it does.
     pub kind: Kind,
-    /// Which labels all of it has.
+    /// Names of its labels.
     pub labels: &'static [&'static str],
-    /// What it says.
+    /// Description.
     pub help: &'static str,
 }
 
-/// All of them.
+/// All metrics.
 pub const ALL: [Series; 15] = {
     use Kind::{Counter, Gauge, Timed};
     const fn series(
@@ -80,12 +80,12 @@ pub const ALL: [Series; 15] = {
     ]
 };
 
-/// Names of those that are timed.
+/// Names of the histograms.
 pub(super) fn timed() -> impl Iterator<Item = &'static str> {
     ALL.iter().filter(|it| it.kind == Kind::Timed).map(|it| it.name)
 }
 
-/// Tells the recorder what each is.
+/// Registers the descriptions with the recorder.
 pub(super) fn describe() {
     for Series { name, kind, help, .. } in ALL {
         match kind {

@@ -19,7 +19,7 @@ use crate::server::{
     outcome::{Ending, Watch, code_name},
 };
 
-/// Puts a [`Traced`] around a service. It goes outside the gate, which records `tenant` and `key_id` in its span.
+/// Layer that puts [`Traced`] in front of a service; outside the gate, which records `tenant` and `key_id` in the span.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TraceLayer;
 
@@ -68,7 +68,7 @@ where
     }
 }
 
-/// Named by the method; probes have none, or they would be most of what is recorded.
+/// The span of a call, named by its method; probes have none, since they would be most of the spans.
 fn span(path: &str, headers: &HeaderMap) -> Span {
     let name = methods::label(path);
     if name.starts_with("grpc.health.") {
@@ -89,13 +89,13 @@ fn span(path: &str, headers: &HeaderMap) -> Span {
     );
     if headers.contains_key("traceparent") {
         let parent = TraceContextPropagator::new().extract(&Metadata(headers));
-        // It fails where no spans are sent, and then nothing is to be continued.
+        // Fails if no spans are exported, and then there is no trace to continue.
         let _ = span.set_parent(parent);
     }
     span
 }
 
-/// Writes how the call ended into its span.
+/// Records the final status of a call in its span.
 struct Call {
     span: Span,
 }
@@ -103,7 +103,7 @@ struct Call {
 impl Ending for Call {
     fn ended(&mut self, code: Code) {
         self.span.record("rpc.grpc.status_code", code as i32);
-        // Codes that are the server's fault, as OpenTelemetry's conventions for server spans list them.
+        // Codes that are server errors by OpenTelemetry's conventions for server spans.
         if matches!(
             code,
             Code::Unknown
@@ -119,7 +119,7 @@ impl Ending for Call {
     }
 }
 
-/// gRPC metadata, as a propagator reads it.
+/// gRPC metadata as a carrier for the trace context propagator.
 struct Metadata<'a>(&'a HeaderMap);
 
 impl Extractor for Metadata<'_> {

@@ -1,4 +1,4 @@
-//! Digests of what a record names, and texts of a record as a message may hold them.
+//! Digests of the data that a record refers to, and sanitized texts of a record for messages.
 
 use image::RgbImage;
 use sha2::{Digest, Sha256};
@@ -7,8 +7,7 @@ use crate::edit::{localization::Localization, request::EditRequest};
 use crate::picture::Picture;
 use crate::wire::edit_record::PassOne;
 
-/// Digest of all that a request says of pass 1: two requests of the same digest, about one picture with one model, have the same
-/// localization.
+/// Digest of all settings of pass 1: with equal digests, one picture and one model give the same localization.
 pub fn pass_one_digest(request: &EditRequest) -> String {
     let EditRequest { instruction, negative_prompt, object, action, settings, .. } = request;
     let pass = serde_json::to_string(&PassOne::of(request)).expect("numbers and texts become JSON");
@@ -28,19 +27,19 @@ pub fn pass_one_digest(request: &EditRequest) -> String {
     format!("{:x}", Sha256::digest(said))
 }
 
-/// Digest of what a mask is made of, in hexadecimal: the cells, their clusters, and which of these are proposed.
+/// Digest of a localization as far as masks depend on it, in hexadecimal: cells, their clusters, and the proposed ones.
 pub fn localization_digest(localization: &Localization) -> String {
     let Localization { grid, resolution, labels, stands, covers, .. } = localization;
     let said = format!("{:?}", (grid, resolution, labels, localization.selected(), stands, covers));
     format!("{:x}", Sha256::digest(said))
 }
 
-/// SHA-256 of a picture's colors, in hexadecimal.
+/// SHA-256 of a picture's color values, in hexadecimal.
 pub fn picture_digest(image: &RgbImage) -> String {
     format!("{:x}", colors(image).finalize())
 }
 
-/// SHA-256 of a picture's colors and, where it has one, its alpha channel.
+/// SHA-256 of a picture's color values and its alpha channel if it has one, in hexadecimal.
 pub fn digest_with_alpha(picture: &Picture) -> String {
     let mut hasher = colors(&picture.rgb);
     if let Some(alpha) = &picture.alpha {
@@ -57,7 +56,7 @@ fn colors(image: &RgbImage) -> Sha256 {
     hasher
 }
 
-/// A text of unknown origin, for a line of a message: cut, and without characters that a terminal acts on.
+/// A text of unknown origin made safe for one line of a message: truncated, and without control characters.
 pub fn shown(text: &str) -> String {
     const MOST: usize = 120;
     let cut: String = text.chars().take(MOST).collect();
@@ -66,7 +65,7 @@ pub fn shown(text: &str) -> String {
     format!("{}{more}", cut.chars().map(plain).collect::<String>())
 }
 
-/// Whether a character changes the direction of what follows.
+/// Whether a character changes the writing direction (Unicode bidirectional control).
 pub(super) fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,11 +1,11 @@
-//! Numbers that come back from JSON as they were.
+//! Floating-point numbers that survive JSON bit for bit.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// A number that reads back bit for bit.
+/// A number that is read back from JSON bit for bit.
 ///
-/// `serde_json` without its feature `float_roundtrip` may read a number of 16 or 17 digits as its neighbour; such a number is
-/// written as a text, which Rust reads exactly.
+/// `serde_json` without its feature `float_roundtrip` may read a number of 16 or 17 digits as an adjacent one; such a
+/// number is written as a string, which Rust parses exactly.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Exact(pub f64);
 

@@ -1,7 +1,8 @@
-//! How a picture was made, as JSON in its file: all that decided its pixels, so that it can be made again.
+//! Edit record: JSON in an image file with everything that determined its pixels, so that the edit can be repeated.
 //!
-//! A record names no path, and nothing in it is opened or run: a reader takes its values as flags are taken, within their
-//! ranges. What is too large for it (a large mask, a localization, the model) stands in it by digest and is given anew.
+//! A record contains no path, and nothing in it is opened or executed: a reader treats its values like command-line
+//! flags, checked against their ranges. What is too large to embed (a large mask, a localization, the model) is
+//! referred to by digest and must be supplied again.
 
 pub mod digests;
 pub mod exact;
@@ -20,59 +21,59 @@ use crate::picture::{Picture, encode::OutputFormat};
 use crate::sampling::SchedulerKind;
 use crate::wire::edit_record::{digests::digest_with_alpha, exact::Exact, shapes::MaskRecord};
 
-/// Of the record's layout. Version 1 had no key `record`, and said nothing of masks and localizations.
+/// Version of the record's layout. Version 1 had no key `record`, and no masks or localizations.
 const LAYOUT: u32 = 2;
 
-/// Most bytes of a record. What is written stays below, so that it fits into a JPEG's segment of 64 KiB.
+/// Largest record in bytes; it has to fit into a JPEG segment of 64 KiB.
 pub const MAX_BYTES: usize = 60 << 10;
 
-/// The model, where it ran, and what computed.
+/// The model, the device and the library version.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     /// Name of the model: that of its folder or file, without a path.
     pub model: &'a str,
     /// Digest of its configuration, its recommended settings and its weights.
     pub model_digest: &'a str,
-    /// Such as `cpu` or `cuda:0`.
+    /// Device, such as `cpu` or `cuda:0`.
     pub device: &'a str,
-    /// Such as `fp32`.
+    /// Number format, such as `fp32`.
     pub dtype: &'a str,
-    /// Of libtorch, such as `2.11.0`.
+    /// Version of libtorch, such as `2.11.0`.
     pub libtorch: &'a str,
 }
 
-/// What made a picture, beside the request.
+/// What determined a picture beside the request.
 #[derive(Debug, Clone)]
 pub struct Made<'a> {
-    /// The model, where it ran, and what computed.
+    /// The model, the device and the library version.
     pub origin: Origin<'a>,
-    /// The settings that were started from, if not the model's: `paper`.
+    /// Name of the settings preset, if not the model's recommendation: `paper`.
     pub preset: Option<&'a str>,
-    /// The input.
+    /// The input picture.
     pub picture: &'a Picture,
-    /// The output's type.
+    /// Format of the output file.
     pub format: OutputFormat,
-    /// The localization that the mask comes from.
+    /// Source of the mask's localization.
     pub localization: Localized,
-    /// How sure it was, where that is known.
+    /// Confidence of the localization, 0 to 1, if known.
     pub confidence: Option<f64>,
 }
 
-/// Where the localization of an edit came from.
+/// Source of an edit's localization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Localized {
-    /// None was needed, or the instruction means the whole picture.
+    /// None was needed, or the instruction is about the whole picture.
     No,
-    /// A pass 1 with the request's own settings.
+    /// Pass 1 with the request's own settings.
     Here,
-    /// An earlier one, with settings of its own; see [`digests::localization_digest`].
+    /// An earlier pass 1 with other settings, by digest; see [`digests::localization_digest`].
     Before(String),
 }
 
-/// How a picture was made.
+/// Everything that determined an edited picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EditRecord {
-    /// Of the layout.
+    /// Version of the layout.
     pub record: u32,
     /// Version of retouch.
     pub retouch: String,
@@ -82,7 +83,7 @@ pub struct EditRecord {
     pub model: String,
     /// Digest of its configuration, its recommended settings and its weights, in hexadecimal.
     pub model_digest: String,
-    /// What changes the model's weights; empty, since this retouch loads none.
+    /// LoRAs applied to the model; always empty, since this version loads none.
     pub loras: Vec<Lora>,
     /// `cpu` or `cuda`.
     pub device: String,
@@ -90,114 +91,114 @@ pub struct EditRecord {
     pub dtype: String,
     /// [`digests::digest_with_alpha`] of the input.
     pub picture_sha256: String,
-    /// The output's type.
+    /// Format of the output file.
     pub output: Output,
-    /// What was asked.
+    /// The instruction.
     pub instruction: String,
-    /// What was to be avoided.
+    /// The negative prompt.
     pub negative_prompt: String,
-    /// The method.
+    /// The edit method.
     pub method: String,
-    /// The object, where the caller named it.
+    /// The object, if the caller named it.
     pub object: Option<String>,
-    /// The kind of edit, where the caller named it.
+    /// The kind of edit, if the caller named it.
     pub action: Option<String>,
-    /// The settings that were started from, if not the model's.
+    /// Name of the settings preset, if not the model's recommendation.
     pub preset: Option<String>,
-    /// Of the noise of pass 2.
+    /// Seed of the noise of pass 2.
     pub seed: u64,
-    /// Steps of pass 2.
+    /// Denoising steps of pass 2.
     pub steps: u32,
-    /// Of both passes.
+    /// Text guidance scale of both passes.
     pub text_guidance: Exact,
-    /// Of both passes.
+    /// Image guidance scale of both passes.
     pub image_guidance: Exact,
-    /// The steps of pass 2 that are guided, as shares.
+    /// Interval of pass 2's steps with guidance, as fractions from 0 to 1.
     pub guided: [Exact; 2],
-    /// The sampler; none is the model's own.
+    /// The sampler; `None` is the model's own.
     pub scheduler: Option<String>,
-    /// Whether the found mask is brought to the picture's edges.
+    /// Whether the found mask is refined to the picture's edges.
     pub refine: bool,
-    /// Growth of a found mask, and attention's room around a given one.
+    /// Growth of a found mask, and the margin of attention around a given one.
     pub grow: Exact,
-    /// Whether the source's latents are put back at each step.
+    /// Whether the source's latents are restored outside the mask at each step.
     pub blend: bool,
-    /// How attention is held inside the mask.
+    /// How attention is restricted to the mask.
     pub modulation: String,
-    /// What keeps the rest of the picture.
+    /// How the rest of the picture is preserved.
     pub preserve: String,
-    /// The size that the model works at: `fit`, `fit:N` or `native`.
+    /// Working size of the model: `fit`, `fit:N` or `native`.
     pub size: String,
-    /// What the caller decided of the mask.
+    /// The caller's choice of the mask.
     pub mask: MaskRecord,
-    /// How sure the localization was, 0 to 1, where that is known; decides nothing.
+    /// Confidence of the localization, 0 to 1, if known; informative only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
-    /// How sure it had to be, so as not to be warned of.
+    /// Confidence below which a warning is given, 0 to 1.
     pub min_confidence: Exact,
-    /// Digest of the localization, where it was made before; see [`digests::localization_digest`].
+    /// Digest of a localization made earlier; see [`digests::localization_digest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub localization_sha256: Option<String>,
-    /// Pass 1, where it was made for this edit.
+    /// Settings of pass 1, if it ran for this edit.
     #[serde(flatten)]
     pub pass_one: Option<PassOne>,
 }
 
-/// The settings of pass 1 alone.
+/// Settings of pass 1 alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PassOne {
-    /// Of the noise of pass 1; variants of one edit share it.
+    /// Seed of the noise of pass 1; variants of one edit share it.
     pub localize_seed: u64,
-    /// Steps of pass 1.
+    /// Denoising steps of pass 1.
     pub localize_steps: u32,
-    /// Its sampler where pass 2 has the model's own.
+    /// Sampler of pass 1, recorded where pass 2 uses the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub localize_scheduler: Option<String>,
-    /// The steps whose attention is averaged, as shares.
+    /// Interval of steps whose attention is averaged, as fractions from 0 to 1.
     pub averaged: [Exact; 2],
-    /// What tells where an addition goes.
+    /// Method that locates an addition.
     pub added_by: String,
     /// Number of clusters.
     pub k: u32,
-    /// Score above which a cluster is edited.
+    /// Score threshold above which a cluster is edited.
     pub tau: Exact,
-    /// The vectors that are clustered.
+    /// Vectors that are clustered.
     pub rows: String,
-    /// How the place is found.
+    /// Localization method.
     pub localizer: String,
-    /// What scores are means of.
+    /// What cluster scores are averaged over.
     pub score: String,
-    /// Value above which a place is edited.
+    /// Threshold of a pixelwise localizer, above which a cell is edited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Exact>,
 }
 
-/// What changes a model's weights.
+/// A LoRA, low-rank changes to a model's weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lora {
     /// Name of its file, without a path.
     pub name: String,
-    /// Of its file, in hexadecimal.
+    /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
-    /// How strongly it was applied.
+    /// Scale at which it was applied.
     pub scale: Exact,
 }
 
-/// The output's type.
+/// Format of the output file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// `png`, `jpeg` or `webp`.
     pub format: String,
-    /// Of a JPEG.
+    /// Quality of a JPEG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<u8>,
 }
 
 impl EditRecord {
-    /// The record of a picture that this retouch made.
+    /// The record of an edit.
     pub fn of(request: &EditRequest, made: &Made<'_>) -> Self {
-        // Every field and setting stands here, so that a new one is thought of.
+        // Destructured in full, so that a new field or setting can't be forgotten.
         let EditRequest {
             image: _,
             instruction,
@@ -205,12 +206,12 @@ impl EditRecord {
             method,
             object,
             action,
-            // Decides between a picture and an error.
+            // Decides only between a picture and an error.
             unparsed: _,
             seed,
             settings,
             mask,
-            // What is shown on the way.
+            // Affects only what is shown during the edit.
             preview_every: _,
             preview_decode: _,
         } = request;
@@ -225,7 +226,7 @@ impl EditRecord {
             preserve,
             blend,
             resize,
-            // Of pass 1, below.
+            // Recorded under pass 1, below.
             localize_steps: _,
             clusters: _,
             tau: _,
@@ -282,7 +283,7 @@ impl EditRecord {
         }
     }
 
-    /// The record's text, shorter than [`MAX_BYTES`] for texts and boxes within the schema's limits.
+    /// The record's text, at most [`MAX_BYTES`] for texts and boxes within the schema's limits.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("numbers and texts become JSON")
     }
@@ -296,7 +297,7 @@ impl PassOne {
             added_by,
             scheduler,
             seed: _,
-            // The model's own, so that its digest says them.
+            // Set by the model, whose digest covers it.
             isam_level: _,
             icam_level: _,
             nouns: _,

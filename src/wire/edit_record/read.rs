@@ -1,39 +1,39 @@
-//! A record's text, read back or refused, and how two records differ.
+//! Parsing of edit records, and comparison of two records.
 
 use serde_json::{Map, Value};
 
 use crate::wire::edit_record::{EditRecord, LAYOUT, MAX_BYTES, digests::shown};
 
-/// What is wrong with a record.
+/// Why a record is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// More than is written.
+    /// Longer than [`MAX_BYTES`].
     #[error("its record has {0} bytes, at most {MAX_BYTES} are read")]
     TooLong(usize),
-    /// No JSON of this layout.
+    /// Not JSON of this layout.
     #[error("its record can't be read: {0}")]
     Malformed(String),
-    /// Of a retouch whose records do not say all.
+    /// Written by an older version, whose records are incomplete.
     #[error(
         "its record is of an older retouch, which did not keep masks and localizations in it; \
          give the instruction and the flags themselves"
     )]
     Older,
-    /// Of a later retouch.
+    /// Written by a later version, with another layout.
     #[error(
         "its record has layout {0}, and this retouch reads {LAYOUT}; use the retouch that wrote it"
     )]
     Newer(u64),
-    /// What this retouch does not load.
+    /// Made with LoRAs, which this version doesn't load.
     #[error("it was made with {0} LoRAs, and this retouch loads none")]
     Loras(usize),
 }
 
 impl EditRecord {
-    /// Reads a record.
+    /// Parses a record.
     ///
     /// # Errors
-    /// [`RecordError`] if it is none of this layout; values are not checked against their ranges.
+    /// [`RecordError`] if it doesn't have this layout; values are not checked against their ranges.
     pub fn from_json(text: &str) -> Result<Self, RecordError> {
         if text.len() > MAX_BYTES {
             return Err(RecordError::TooLong(text.len()));
@@ -65,7 +65,7 @@ impl EditRecord {
         }
     }
 
-    /// How another record of the same edit differs, as `key: this, that`; what is left out here does not count.
+    /// Differences to another record, each as `key: this, that`; the keys `but_for` are ignored.
     pub fn differences(&self, other: &Self, but_for: &[&str]) -> Vec<String> {
         let (mine, theirs) = (self.object(), other.object());
         let keys = mine.keys().chain(theirs.keys().filter(|it| !mine.contains_key(*it)));
@@ -78,7 +78,7 @@ impl EditRecord {
             .collect()
     }
 
-    /// A key of the text that the record does not have: one of a localization that is not complete is none, too.
+    /// First key of the text that this layout doesn't have, or that belongs to an incomplete group of pass 1 settings.
     fn unknown_key(&self, value: &Value) -> Option<String> {
         let known = self.object();
         let keys = value.as_object().into_iter().flatten();

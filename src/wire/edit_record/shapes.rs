@@ -1,4 +1,4 @@
-//! A mask in a record: as rectangles or as a picture where that is small, else by its digest.
+//! Masks in an edit record: as rectangles or a PNG if small, else by digest.
 
 use std::io::Cursor;
 
@@ -10,42 +10,42 @@ use crate::edit::edit_mask::MaskChoice;
 use crate::picture::{boxes::PixelBox, mask::Mask, size::Size};
 use crate::wire::edit_record::{digests::shown, read::RecordError};
 
-/// Most rectangles that a mask is written as.
+/// Most rectangles of a mask in a record.
 const MAX_BOXES: usize = 32;
-/// Most bytes of a mask's PNG in a record.
+/// Largest PNG of a mask in a record, in bytes.
 const MAX_PNG: usize = 8 << 10;
 
-/// What a caller decided of a mask.
+/// The caller's choice of the mask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaskRecord {
-    /// The given mask, all pictures and boxes together, as rectangles x0, y0, x1, y1, half-open, in pixels of the input; empty if
-    /// there is none, or it is not made of a few.
+    /// The given mask (its pictures and boxes combined) as rectangles x0, y0, x1, y1, half-open, in pixels of the
+    /// input; empty if none was given, or if it takes too many.
     pub boxes: Vec<[u32; 4]>,
-    /// The same as a PNG of one bit a pixel in base64, where boxes would be many.
+    /// The given mask as a 1-bit PNG in base64, if it takes too many rectangles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub png: Option<String>,
     /// SHA-256 of the given mask, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Clusters by id, from 1.
+    /// Chosen clusters by id, from 1.
     pub clusters: Vec<u8>,
-    /// Whether what the mask leaves out is edited.
+    /// Whether the mask is inverted.
     pub invert: bool,
-    /// Growth in pixels of the input.
+    /// Dilation in pixels of the input.
     pub dilate: u32,
-    /// Softness in pixels of the input.
+    /// Feather in pixels of the input.
     pub feather: u32,
 }
 
-/// The given mask of a record.
+/// The given mask as far as a record has it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shapes {
-    /// There is none.
+    /// No mask was given.
     None,
-    /// It stands in the record.
+    /// The record contains it.
     Here(Mask),
-    /// It is too large for the record.
+    /// It is too large for the record and must be supplied again.
     Elsewhere,
 }
 
@@ -68,10 +68,10 @@ impl MaskRecord {
         }
     }
 
-    /// The given mask, for a picture of this size.
+    /// The given mask for a picture of this size.
     ///
     /// # Errors
-    /// [`RecordError::Malformed`] if it does not fit the picture, or its own digest.
+    /// [`RecordError::Malformed`] if it doesn't fit the picture's size or its own digest.
     pub fn shapes(&self, size: Size) -> Result<Shapes, RecordError> {
         let wrong = |what: &str| RecordError::Malformed(format!("its mask {what}"));
         let mask = match (&self.boxes[..], &self.png, &self.sha256) {
@@ -107,7 +107,7 @@ pub fn digest(mask: &Mask) -> String {
     format!("{:x}", hasher.finalize())
 }
 
-/// A mask as few rectangles: equal runs of neighbouring rows are one. `None` if that takes too many.
+/// A mask as few rectangles, merging equal runs of adjacent rows. `None` if it takes too many.
 fn rectangles(mask: &Mask) -> Option<Vec<[u32; 4]>> {
     let image = mask.as_image();
     let (mut done, mut open) = (Vec::new(), Vec::<[u32; 4]>::new());
@@ -141,7 +141,7 @@ fn rectangles(mask: &Mask) -> Option<Vec<[u32; 4]>> {
     Some(done)
 }
 
-/// A mask as a PNG of one bit a pixel.
+/// A mask as a 1-bit PNG.
 fn png(mask: &Mask) -> Vec<u8> {
     let image = mask.as_image();
     let bits = image.rows().flat_map(|row| {
@@ -170,7 +170,7 @@ fn read_png(text: &str, size: Size) -> Result<Mask, String> {
     let mut reader = decoder.read_info().map_err(failed)?;
     let info = reader.info();
     let one_bit = (png::ColorType::Grayscale, png::BitDepth::One);
-    // Checked before a pixel is decoded, so that what unfolds is bounded by the picture.
+    // Checked before decoding, so that the picture's size bounds the memory.
     if (info.width, info.height) != (size.width, size.height)
         || (info.color_type, info.bit_depth) != one_bit
         || info.interlaced
@@ -212,7 +212,7 @@ mod tests {
             assert_eq!(record.shapes(size).unwrap(), Shapes::Here(mask), "{step}");
         }
         let size = Size::new(900, 700);
-        // Mixed twice, so that no row is like another and nothing can be packed.
+        // Hashed twice, so that rows differ and the PNG can't be compressed.
         let noise = |x: u32, y: u32| {
             let mixed = (y * size.width + x).wrapping_mul(0x9e37_79b1);
             (mixed ^ mixed >> 15).wrapping_mul(0x85eb_ca77) >> 31 > 0
@@ -242,7 +242,7 @@ mod tests {
         ] {
             assert!(wrong.shapes(size).is_err(), "{wrong:?}");
         }
-        // Of a picture of another size.
+        // A picture of another size is refused.
         assert!(painted.shapes(Size::new(30, 40)).is_err());
         assert!(boxed.shapes(Size::new(40, 20)).is_err());
     }

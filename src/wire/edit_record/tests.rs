@@ -1,4 +1,4 @@
-//! What a record says, what comes back of it, and what is refused.
+//! Tests of edit records: what is written, read back, and refused.
 
 use std::sync::Arc;
 
@@ -148,7 +148,7 @@ fn texts_that_are_no_record_are_refused_by_what_is_wrong() {
 #[test]
 fn the_longest_record_fits_into_a_jpeg() {
     let mut request = request();
-    // What JSON writes longest, a byte as six.
+    // The character that takes most JSON: six bytes for one.
     let longest = "\u{1}".repeat(crate::wire::spec::MAX_TEXT);
     request.instruction.clone_from(&longest);
     request.negative_prompt.clone_from(&longest);
@@ -160,7 +160,7 @@ fn the_longest_record_fits_into_a_jpeg() {
 }
 
 proptest! {
-    /// Whatever was typed comes back, to the last bit.
+    /// Any accepted value is read back bit for bit.
     #[test]
     fn numbers_come_back_bit_for_bit(value in 1.0f64..30.0, share in 0.0f64..0.5, seed: u64) {
         let mut request = EditRequest { seed, ..request() };
@@ -176,7 +176,7 @@ proptest! {
         prop_assert_eq!(read, record);
     }
 
-    /// No text makes a reader do anything but read or refuse it.
+    /// Any text is either read or refused, without a panic.
     #[test]
     fn any_text_is_read_or_refused(at in 0usize..1500, with: char) {
         let mut text: Vec<char> = record(&request(), Localized::Here).to_json().chars().collect();
