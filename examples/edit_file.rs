@@ -25,9 +25,10 @@ use retouch::{
     },
     models::snapshot::Snapshot,
     picture::{
-        FileFormat, Picture,
+        Picture,
         decode::{self, InputLimits},
         encode::{self, OutputFormat, Tags},
+        format::FileFormat,
         metadata::Policy,
         write::{self, Overwrite},
     },

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::picture::{FileFormat, metadata::Policy};
+use crate::picture::{format::FileFormat, metadata::Policy};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EncodingArgs {

@@ -23,10 +23,10 @@ use crate::edit::{
 };
 use crate::instruction::{Action, wording};
 use crate::picture::{
-    FileFormat,
     decode::{self, Decoded, InputLimits},
     encode::{OutputFormat, Quality},
     error::PictureError,
+    format::FileFormat,
     mask::{Mask, Radius},
     painted::Reading,
     size::Size,
@@ -287,7 +287,7 @@ pub(crate) fn output_format(args: &EncodingArgs, output: &Path) -> Result<Output
     let format = match args.format {
         Some(format) => format.into(),
         None if is_dash(output) => FileFormat::Png,
-        None => FileFormat::of_path(output).map_err(CliError::Output)?,
+        None => FileFormat::of_path(output).map_err(|it| CliError::Output(it.into()))?,
     };
     let quality = match args.quality {
         Some(quality) => {

@@ -21,7 +21,7 @@ use crate::jobs::{
     same_request::digest,
     store::{self, Store},
 };
-use crate::picture::Note;
+use crate::picture::note::Note;
 use crate::wire::{
     enums,
     journal::v1::JobRecord,

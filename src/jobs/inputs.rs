@@ -10,9 +10,9 @@ use crate::jobs::{
     store::{self, Store},
 };
 use crate::picture::{
-    Note,
     decode::{self, Decoded, InputLimits},
     error::PictureError,
+    note::Note,
     size::Size,
 };
 use crate::wire::{

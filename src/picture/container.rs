@@ -2,7 +2,7 @@
 //!
 //! The decoders stop at the last pixel and forgive a missing end; this walk does not.
 
-use crate::picture::{FileFormat, signature::PNG_SIGNATURE};
+use crate::picture::{format::FileFormat, signature::PNG_SIGNATURE};
 
 /// What an APP1 segment with EXIF data starts with, and some WebP chunks by mistake.
 const EXIF_HEADER: &[u8] = b"Exif\0\0";

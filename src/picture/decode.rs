@@ -14,11 +14,13 @@ use image::{
 };
 
 use crate::picture::{
-    FileFormat, Note, Picture,
+    Picture,
     container::{self, segment},
     error::PictureError,
-    jpeg,
+    format::FileFormat,
+    jpeg::{self, incomplete::Incomplete},
     metadata::{Metadata, gather::gather},
+    note::Note,
     signature,
     size::Size,
 };
@@ -120,8 +122,7 @@ pub fn decode(name: &str, bytes: &[u8], limits: InputLimits) -> Result<Decoded, 
     let (width, height) = decoder.dimensions();
     check_size(name, Size { width, height }, limits)?;
     if format == FileFormat::Jpeg {
-        let incomplete =
-            |jpeg::Incomplete| PictureError::Incomplete { name: name.to_owned(), format };
+        let incomplete = |Incomplete| PictureError::Incomplete { name: name.to_owned(), format };
         let has_surplus = jpeg::check(bytes).map_err(incomplete)?;
         notes.extend(has_surplus.then_some(Note::SurplusData));
     }

@@ -8,9 +8,10 @@ use image::{
 };
 
 use crate::picture::{
-    FileFormat, Picture,
+    Picture,
     container::{self, segment},
     error::PictureError,
+    format::FileFormat,
     metadata::{
         Metadata, Policy,
         segments::{self, JpegParts, PngChunk, WebPParts},

@@ -4,7 +4,10 @@ use std::{io, path::PathBuf};
 
 use image::ImageError;
 
-use crate::picture::{FileFormat, size::Size};
+use crate::picture::{
+    format::{FileFormat, UnknownFormat},
+    size::Size,
+};
 
 /// An image, a mask or an output that cannot be used as asked.
 ///
@@ -61,8 +64,8 @@ pub enum PictureError {
 
     // Encoding.
     /// Neither PNG, nor JPEG, nor WebP.
-    #[error("`{name}` names no known image format, use png, jpg or webp")]
-    UnknownFormat { name: String },
+    #[error(transparent)]
+    UnknownFormat(#[from] UnknownFormat),
     /// A quality for a format that loses nothing.
     #[error(
         "{format} output is lossless and takes no quality, leave the quality out or write JPEG"

@@ -3,10 +3,11 @@
 use image::{GrayImage, Luma, RgbImage};
 
 use crate::picture::{
-    Note, Picture,
+    Picture,
     boxes::PixelBox,
     distance,
     error::PictureError,
+    note::Note,
     painted::{LIGHT, Reading},
     resample::{Filter, reframed, resize_gray},
     size::Size,

@@ -10,11 +10,13 @@ pub mod decode;
 pub mod distance;
 pub mod encode;
 pub mod error;
+pub mod format;
 pub mod grid;
 pub mod guided_filter;
 mod jpeg;
 pub mod mask;
 pub mod metadata;
+pub mod note;
 pub mod painted;
 pub mod resample;
 pub mod settings;
@@ -22,11 +24,11 @@ pub mod signature;
 pub mod size;
 pub mod write;
 
-use std::{collections::BTreeSet, fmt, path::Path, str::FromStr, sync::Arc};
+use std::sync::Arc;
 
 use image::{GrayImage, RgbImage};
 
-use crate::picture::{error::PictureError, metadata::dropped::Dropped, size::Size};
+use crate::picture::size::Size;
 
 /// A still picture, upright, with all that has to survive an edit.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,102 +55,5 @@ impl Picture {
     /// Whether any pixel lets something through.
     pub fn is_transparent(&self) -> bool {
         self.alpha.as_ref().is_some_and(|alpha| alpha.as_raw().iter().any(|&it| it < u8::MAX))
-    }
-}
-
-/// The kinds of file that are read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FileFormat {
-    /// Portable Network Graphics, lossless.
-    Png,
-    /// Baseline JPEG, lossy.
-    Jpeg,
-    /// WebP: read in both kinds, written lossless.
-    WebP,
-}
-
-impl FileFormat {
-    /// The format that a file's name asks for, by its extension.
-    ///
-    /// # Errors
-    /// [`PictureError::UnknownFormat`] if the extension is missing or of another format.
-    pub fn of_path(path: &Path) -> Result<FileFormat, PictureError> {
-        let extension = path.extension().unwrap_or_default().to_string_lossy();
-        extension
-            .parse()
-            .map_err(|_| PictureError::UnknownFormat { name: path.display().to_string() })
-    }
-}
-
-impl FromStr for FileFormat {
-    type Err = PictureError;
-
-    fn from_str(name: &str) -> Result<FileFormat, PictureError> {
-        match name.to_ascii_lowercase().as_str() {
-            "png" => Ok(FileFormat::Png),
-            "jpg" | "jpeg" => Ok(FileFormat::Jpeg),
-            "webp" => Ok(FileFormat::WebP),
-            _ => Err(PictureError::UnknownFormat { name: name.to_owned() }),
-        }
-    }
-}
-
-impl fmt::Display for FileFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            FileFormat::Png => "PNG",
-            FileFormat::Jpeg => "JPEG",
-            FileFormat::WebP => "WebP",
-        })
-    }
-}
-
-/// Something that was accepted but that its owner should hear of, as a warning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// 16 bits a channel were rounded to the nearest of 8 bits.
-    SixteenBit,
-    /// Of several frames only the first was read.
-    Animated,
-    /// The color profile describes other channels than RGB, so it was not kept.
-    ProfileDropped {
-        /// The profile's color space, as the four letters of its header.
-        space: String,
-    },
-    /// The file holds more coded data than its picture takes.
-    SurplusData,
-    /// Values of high dynamic range were read as if they were sRGB.
-    HighDynamicRange,
-    /// Parts of the metadata that the output will lack.
-    NotKept(BTreeSet<Dropped>),
-    /// A mask of another size but the same aspect was resized.
-    MaskResized {
-        /// The mask's own size.
-        from: Size,
-        /// The picture's size.
-        to: Size,
-    },
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Note::SixteenBit => f.write_str("16 bits a channel were rounded to 8"),
-            Note::Animated => f.write_str("animated: only the first frame was read"),
-            Note::ProfileDropped { space } => {
-                write!(f, "the color profile is for {space}, not RGB, and was not kept")
-            }
-            Note::SurplusData => f.write_str(
-                "it holds more data than its picture takes: a part of it may be damaged, look at it",
-            ),
-            Note::HighDynamicRange => f.write_str(
-                "its values are of high dynamic range (PQ or HLG) and were read as sRGB: convert it before, its colors are off",
-            ),
-            Note::NotKept(dropped) => {
-                let dropped: Vec<String> = dropped.iter().map(ToString::to_string).collect();
-                write!(f, "not kept: {}", dropped.join("; "))
-            }
-            Note::MaskResized { from, to } => write!(f, "the mask was resized from {from} to {to}"),
-        }
     }
 }

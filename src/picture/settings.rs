@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 
 use crate::picture::{
-    FileFormat,
     container::{self, Part, segment},
     error::PictureError,
+    format::FileFormat,
     signature,
 };
 

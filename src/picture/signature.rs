@@ -1,6 +1,6 @@
 //! What a file is, by its first bytes: its name may say anything.
 
-use crate::picture::{FileFormat, error::PictureError};
+use crate::picture::{error::PictureError, format::FileFormat};
 
 /// First bytes of every PNG file.
 pub const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";

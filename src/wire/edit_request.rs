@@ -12,9 +12,9 @@ use crate::edit::{
     settings::EditSettings,
 };
 use crate::picture::{
-    FileFormat,
     encode::{OutputFormat, Quality},
     error::PictureError,
+    format::FileFormat,
     metadata::Policy,
 };
 use crate::sampling::OutOfRange;

@@ -2,10 +2,11 @@
 
 use crate::edit::edit_mask::MaskChoice;
 use crate::picture::{
-    Note, Picture,
+    Picture,
     boxes::PixelBox,
     error::PictureError,
     mask::{MAX_RADIUS, Mask, Radius},
+    note::Note,
     painted::Reading,
     size::Size,
 };

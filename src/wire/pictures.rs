@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::drawing::clusters::{Clusters, cluster_map};
 use crate::edit::localization::{Cluster, Localization, WordMap};
 use crate::picture::{
-    FileFormat,
+    format::FileFormat,
     resample::{self, Filter},
     size::Size,
 };

@@ -8,7 +8,7 @@ use crate::evaluation::{
     figure::{Figure, Unit},
     method::Method,
     pictures::Png,
-    report::{Report, html::escaped, plots},
+    report::{Report, escape::escaped, plots},
     runner::{Evaluation, Row},
     score::Scores,
     tables,

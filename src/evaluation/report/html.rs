@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::evaluation::{
     figure::{Better, ENTRIES, Figure, HEADLINE, Unit},
-    report::{Report, gallery, plots},
+    report::{Report, escape::escaped, gallery, plots},
     statistics::Interval,
     tables::{ALL, Comparison, Table},
 };
@@ -61,21 +61,6 @@ pub(super) fn page(report: &Report<'_>) -> String {
     let _ = write!(html, "{}{}", gallery::gallery(report), glossary());
     let _ = writeln!(html, "</main><script>{SCRIPT}</script></body></html>");
     html
-}
-
-/// Text as it may stand between tags and in quoted attributes.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 fn navigation() -> &'static str {

@@ -1,6 +1,7 @@
 //! An evaluation written down: JSON and CSV for programs, Markdown for a text, one HTML page to look at.
 
 mod csv;
+mod escape;
 mod gallery;
 mod html;
 mod json;

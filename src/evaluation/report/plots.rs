@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::evaluation::{
     figure::{Figure, Unit},
-    report::{Report, html::escaped},
+    report::{Report, escape::escaped},
     runner::Evaluation,
     tables::Table,
 };

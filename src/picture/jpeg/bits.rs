@@ -1,6 +1,6 @@
 //! Bits of a scan, and the Huffman codes that they are.
 
-use crate::picture::jpeg::Incomplete;
+use crate::picture::jpeg::incomplete::Incomplete;
 
 /// A Huffman table: for each 16 bits the length of the code that they begin with, and its symbol.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! The frame of a JPEG file: its components in blocks of 8 by 8 samples, and what is known of them so far.
 
-use crate::picture::jpeg::Incomplete;
+use crate::picture::jpeg::incomplete::Incomplete;
 
 /// The number of a coefficient's bits that were not sent yet; at first none were.
 const NEVER: u8 = u8::MAX;

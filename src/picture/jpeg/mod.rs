@@ -6,24 +6,22 @@
 
 mod bits;
 mod frame;
+pub(super) mod incomplete;
 mod scan;
 
 use crate::picture::{
-    FileFormat,
     container::{self, segment},
+    format::FileFormat,
     jpeg::{
         bits::Table,
         frame::Frame,
+        incomplete::Incomplete,
         scan::{Scan, Tables},
     },
 };
 
 /// Bytes of coded data that may be left over before it is worth a word; some encoders fill up a scan.
 const SURPLUS: usize = 64;
-
-/// Something is missing, or is no such data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Incomplete;
 
 /// Walks a whole file of Huffman coding, and tells whether its scans hold much more than the picture.
 ///

@@ -1,9 +1,9 @@
 //! One scan of a JPEG file, walked block by block.
 
 use crate::picture::jpeg::{
-    Incomplete,
     bits::{Bits, Table},
     frame::{Component, Frame},
+    incomplete::Incomplete,
 };
 
 /// The Huffman tables that are defined so far.

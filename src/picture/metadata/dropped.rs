@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::picture::FileFormat;
+use crate::picture::format::FileFormat;
 
 /// Something that an output will lack.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,4 +54,13 @@ impl fmt::Display for Dropped {
             Self::Malformed(what) => write!(f, "its {what}, which is damaged"),
         }
     }
+}
+
+/// Whether a text reads like the settings of a diffusion model.
+pub(super) fn is_prompt(text: &str) -> bool {
+    let has = |words: [&str; 2]| words.iter().all(|it| text.contains(it));
+    has(["Steps: ", "Seed: "])
+        || has(["\"seed\"", "\"steps\""])
+        || has(["\"class_type\"", "\"inputs\""])
+        || (text.starts_with("workflow:") || text.starts_with("prompt:")) && text.contains('{')
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, io::Cursor};
 use ::exif::{Context, Exif, Field, In, Rational, Reader, Tag, Value, experimental::Writer};
 
 use crate::picture::{
-    metadata::{Density, dropped::Dropped, texts},
+    metadata::{
+        Density,
+        dropped::{self, Dropped},
+    },
     size::Size,
 };
 
@@ -148,7 +151,7 @@ fn is_prompt(value: &Value) -> bool {
     let is_prompt = |it: &[u8]| {
         // A comment begins with eight letters for its characters' code, which may be of two bytes each.
         let plain: Vec<u8> = it.iter().copied().filter(|it| *it != 0).collect();
-        texts::is_prompt(&String::from_utf8_lossy(&plain))
+        dropped::is_prompt(&String::from_utf8_lossy(&plain))
     };
     match value {
         Value::Ascii(lines) => lines.iter().any(|it| is_prompt(it)),

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::picture::{
-    FileFormat,
     container::{self, Part, segment},
+    format::FileFormat,
     metadata::{
         ColorChunk, Density, Metadata,
-        dropped::Dropped,
+        dropped::{self, Dropped},
         exif, iptc,
         texts::{self, Found, Text},
         xmp::Xmp,
@@ -137,7 +137,7 @@ impl Gathered {
             segment::COM => {
                 let text = body.strip_suffix(&[0]).unwrap_or(body);
                 let text = String::from_utf8(text.to_vec()).unwrap_or_else(|_| texts::latin1(body));
-                if texts::is_prompt(&text) {
+                if dropped::is_prompt(&text) {
                     return Err(Dropped::OtherPrompt);
                 }
                 texts::add(&mut self.metadata.texts, Text { keyword: "Comment".to_owned(), text })?;

@@ -17,8 +17,9 @@ mod xmp;
 use std::collections::BTreeSet;
 
 use crate::picture::{
-    FileFormat, Note,
+    format::FileFormat,
     metadata::{dropped::Dropped, texts::Text, xmp::Xmp},
+    note::Note,
 };
 
 /// What of an input's metadata an output has.

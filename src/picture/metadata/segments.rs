@@ -1,7 +1,7 @@
 //! What an output says beside its pixels, in the parts that its format has for that.
 
 use crate::picture::{
-    FileFormat,
+    format::FileFormat,
     metadata::{
         Density, Metadata, Policy,
         dropped::Dropped,

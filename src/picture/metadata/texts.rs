@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::picture::metadata::{
-    dropped::Dropped,
+    dropped::{self, Dropped},
     xmp::{self, Property},
 };
 
@@ -55,7 +55,7 @@ pub(super) fn read(tag: [u8; 4], body: &[u8]) -> Found {
         "retouch" | "Software" | "date:create" | "date:modify" | "date:timestamp" => Found::Own,
         it if it.starts_with("Thumb::") => Found::Dropped(Dropped::Thumbnail),
         it if it.starts_with("Raw profile type") => Found::Dropped(Dropped::Text(keyword)),
-        it if PROMPTS.contains(&it.to_ascii_lowercase().as_str()) || is_prompt(&text) => {
+        it if PROMPTS.contains(&it.to_ascii_lowercase().as_str()) || dropped::is_prompt(&text) => {
             Found::Dropped(Dropped::OtherPrompt)
         }
         _ => Found::Text(Text { keyword, text }),
@@ -72,15 +72,6 @@ pub(super) fn add(texts: &mut Vec<Text>, text: Text) -> Result<(), Dropped> {
         texts.push(text);
     }
     Ok(())
-}
-
-/// Whether a text reads like the settings of a diffusion model.
-pub(super) fn is_prompt(text: &str) -> bool {
-    let has = |words: [&str; 2]| words.iter().all(|it| text.contains(it));
-    has(["Steps: ", "Seed: "])
-        || has(["\"seed\"", "\"steps\""])
-        || has(["\"class_type\"", "\"inputs\""])
-        || (text.starts_with("workflow:") || text.starts_with("prompt:")) && text.contains('{')
 }
 
 /// The keyword and the text.

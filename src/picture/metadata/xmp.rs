@@ -6,8 +6,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::picture::{
     metadata::{
-        dropped::Dropped,
-        texts,
+        dropped::{self, Dropped},
         tree::{self, escaped},
     },
     settings,
@@ -171,7 +170,7 @@ fn fate(namespace: &str, name: &str, text: &str) -> Fate {
         (XMP, "Thumbnails") => Fate::Told(Dropped::Thumbnail),
         ("http://purl.org/dc/terms/", "provenance") => Fate::Told(Dropped::Credentials),
         (IPTC, "AIPromptInformation" | "AIPromptWriterName") => Fate::Told(Dropped::OtherPrompt),
-        _ if texts::is_prompt(text) => Fate::Told(Dropped::OtherPrompt),
+        _ if dropped::is_prompt(text) => Fate::Told(Dropped::OtherPrompt),
         _ => Fate::Kept,
     }
 }

@@ -7,7 +7,7 @@ use tonic::{Status, Streaming};
 
 use crate::jobs::fault::{Fault, Reason};
 use crate::server::{
-    edit_service::{Answers, Edits, invalid},
+    edit_service::{Edits, answers::Answers, invalid},
     status,
 };
 use crate::wire::v1::{self, upload_artifact_request::Data};

@@ -1,15 +1,16 @@
 //! `EditService`: the gRPC methods over the job store.
 
+mod answers;
 mod artifacts;
 mod info;
 mod list;
 pub mod run_edit;
 mod streams;
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::Semaphore;
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::StreamExt;
 use tonic::{Extensions, Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::jobs::{
@@ -22,7 +23,10 @@ use crate::jobs::{
 use crate::server::{
     budget::BodyHold,
     deadline,
-    edit_service::streams::{Ending, Streams},
+    edit_service::{
+        answers::Answers,
+        streams::{Ending, Streams},
+    },
     keys::{Caller, LOCAL},
     status,
 };
@@ -35,9 +39,6 @@ use crate::wire::{
 const MAX_CHANGES: usize = 128;
 /// Most requests in one batch.
 const MAX_BATCH: usize = 100;
-
-/// A stream of response messages.
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The gRPC service.
 #[derive(Debug, Clone)]

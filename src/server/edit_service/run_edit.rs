@@ -19,7 +19,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-use crate::server::edit_service::{Answers, Edits};
+use crate::server::edit_service::{Edits, answers::Answers};
 use crate::wire::v1::{
     CreateEditJobRequest, EditJob,
     edit_service_server::{EditService, EditServiceServer},

@@ -19,7 +19,7 @@ use crate::jobs::{
     shutdown::Phase,
     store::Store,
 };
-use crate::server::{edit_service::Answers, status};
+use crate::server::{edit_service::answers::Answers, status};
 use crate::wire::v1::{self, EditEvent, edit_input::Input, edit_job::State};
 
 /// Longest time that a client may take to accept one event.

@@ -13,7 +13,7 @@ use tracing::{Level, Subscriber};
 use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
 use crate::server::telemetry::{
-    TelemetryError,
+    error::TelemetryError,
     series::{SECONDS, timed},
 };
 

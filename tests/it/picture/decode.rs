@@ -9,9 +9,10 @@ use image::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use retouch::picture::{
-    FileFormat, Note,
     container::{parts, segment},
     decode::{InputLimits, decode, read_bytes},
+    format::FileFormat,
+    note::Note,
 };
 
 use super::{fault, fixture, read, scene};

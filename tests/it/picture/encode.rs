@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use image::{GrayImage, Luma};
 use retouch::picture::{
-    FileFormat, Picture,
+    Picture,
     encode::{self, OutputFormat, Quality, Tags, check},
     error::PictureError,
+    format::FileFormat,
     metadata::{Metadata, Policy},
     settings::read_settings,
 };
@@ -126,7 +127,7 @@ fn extensions_name_formats() {
         assert_eq!(FileFormat::of_path(path.as_ref()).unwrap(), format);
     }
     for path in ["a.gif", "a", ".png", "a."] {
-        let message = fault(FileFormat::of_path(path.as_ref()));
+        let message = fault(FileFormat::of_path(path.as_ref()).map_err(Into::into));
         assert_eq!(message, format!("`{path}` names no known image format, use png, jpg or webp"));
     }
 }

@@ -3,10 +3,11 @@
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use retouch::picture::{
-    Note, Picture,
+    Picture,
     boxes::{BoxSpec, PixelBox},
     grid::{max_pool, upsample_nearest},
     mask::{MAX_RADIUS, Mask, Radius, composite},
+    note::Note,
     painted::Reading,
     size::Size,
 };

@@ -4,9 +4,10 @@ use std::io::Cursor;
 
 use image::{ExtendedColorType, ImageEncoder, ImageFormat, codecs::jpeg::JpegEncoder};
 use retouch::picture::{
-    FileFormat, Note,
     container::{Part, parts, segment},
     error::PictureError,
+    format::FileFormat,
+    note::Note,
 };
 
 use super::{fault, fixture, read, scene};

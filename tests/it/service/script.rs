@@ -16,7 +16,7 @@ use retouch::{
     jobs::runner::{
         Edited, Found, Listener, Localized, ModelInfo, RunError, RunEvent, Runner, Task,
     },
-    picture::{FileFormat, size::Size},
+    picture::{format::FileFormat, size::Size},
     wire::{
         pictures::{LazyPreview, PictureFile},
         v1::{self, Pass},

@@ -2,8 +2,8 @@
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use retouch::picture::{
-    FileFormat,
     encode::{Tags, encode},
+    format::FileFormat,
     metadata::Policy,
     settings::read_settings,
 };

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use exif::Tag;
 use retouch::picture::{
-    FileFormat, Note, Picture,
+    Picture,
     container::{self, parts},
+    format::FileFormat,
     metadata::Policy,
+    note::Note,
     settings::read_settings,
 };
 

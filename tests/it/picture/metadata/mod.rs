@@ -9,11 +9,12 @@ use std::io::Cursor;
 use exif::{Field, In, Rational, Tag, Value};
 use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder};
 use retouch::picture::{
-    FileFormat, Note,
     container::{self, parts},
     decode::Decoded,
     encode::{OutputFormat, Tags, encode},
+    format::FileFormat,
     metadata::Policy,
+    note::Note,
 };
 
 use super::scene;

@@ -2,8 +2,9 @@
 
 use exif::{Context, In, Tag};
 use retouch::picture::{
-    FileFormat, container,
+    container,
     encode::{Tags, encode},
+    format::FileFormat,
     metadata::Policy,
     settings::read_settings,
 };
