@@ -2,7 +2,11 @@
 //!
 //! One package has no crate boundaries to hold its layers apart, so this table does.
 
+#[path = "architecture/imports.rs"]
+mod imports;
+
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -62,6 +66,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "schedulers",
             "pipelines",
             "executor",
+            "instruction",
             "edit",
             "editing",
             "wire",
@@ -116,6 +121,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "picture",
             "drawing",
             "pipelines",
+            "executor",
             "measures",
             "edit",
             "editing",
@@ -220,6 +226,59 @@ fn imports_point_down() {
         }
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// Files that import one another in a circle can't be read one after the other.
+#[test]
+fn no_files_of_a_room_import_one_another() {
+    let modules = files(&["src"]).into_iter().filter_map(|(path, text)| {
+        let place = path.strip_prefix("src").ok()?.with_extension("");
+        let names: Vec<&str> = place.iter().filter_map(|it| it.to_str()).collect();
+        let names = names.strip_suffix(&["mod"]).unwrap_or(&names);
+        (!matches!(names, ["lib" | "main"])).then(|| (names.join("::"), text))
+    });
+    let circles = imports::circles(&modules.collect());
+    assert!(circles.is_empty(), "circles: {circles:#?}");
+}
+
+#[test]
+fn circles_are_found() {
+    let modules = |texts: &[(&str, &str)]| -> BTreeMap<String, String> {
+        texts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    };
+    let straight = modules(&[
+        ("a", "use crate::a::{b::{self, B}, c as d};"),
+        ("a::b", "fn f() -> crate::a::c::C {} // use crate::a;"),
+        ("a::c", "use crate::z::Y;"),
+        ("z", "use crate::a::b;"),
+    ]);
+    assert!(imports::circles(&straight).is_empty());
+    let round = modules(&[
+        ("a::b", "use crate::{a::c::C};"),
+        ("a::c", "use crate::a::d::{self, D};"),
+        ("a::d", "fn f(b: crate::a::b::B) {}"),
+    ]);
+    assert_eq!(imports::circles(&round), [["a::b", "a::c", "a::d"]]);
+}
+
+/// The map of the crate and the guide for newcomers list the rooms of the table, in its order.
+#[test]
+fn the_maps_list_the_rooms() {
+    let rooms: Vec<&str> = MAY_IMPORT.iter().map(|(room, _)| *room).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |name| fs::read_to_string(root.join(name)).expect("a map of the rooms is there");
+    let in_crate = text("src/lib.rs");
+    let listed = in_crate.lines().filter_map(|it| it.strip_prefix("//! | [`")?.split('`').next());
+    assert_eq!(listed.collect::<Vec<_>>(), rooms, "src/lib.rs");
+    let in_guide = text("ARCHITECTURE.md");
+    let listed = in_guide.lines().filter_map(|it| it.strip_prefix("| `")?.split('`').next());
+    assert_eq!(listed.collect::<Vec<_>>(), rooms, "ARCHITECTURE.md");
+    let declared = in_crate.lines().filter_map(|it| it.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let mut declared: Vec<&str> = declared.collect();
+    let mut sorted = rooms.clone();
+    declared.sort_unstable();
+    sorted.sort_unstable();
+    assert_eq!(declared, sorted, "modules of src/lib.rs");
 }
 
 /// Callers of the library and of the service know no flags: each door adds its remedy to what the core says.

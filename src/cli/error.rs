@@ -193,10 +193,7 @@ impl CliError {
             | Self::OutOfRange(_)
             | Self::Usage(_) => 2,
             Self::Edit(
-                EditError::Picture(_)
-                | EditError::EmptyMask
-                | EditError::OtherGrid { .. }
-                | EditError::OtherObject { .. },
+                EditError::Picture(_) | EditError::EmptyMask | EditError::OtherGrid { .. },
             )
             | Self::Picture(_)
             | Self::Mask(_)
@@ -231,11 +228,9 @@ impl CliError {
             Self::OutOfRange(_)
             | Self::Usage(_)
             | Self::Evaluation(EvaluationError::UnknownMethod { .. })
-            | Self::Edit(
-                EditError::UnknownCluster { .. }
-                | EditError::NothingFound
-                | EditError::OtherObject { .. },
-            ) => Reason::InvalidArgument,
+            | Self::Edit(EditError::UnknownCluster { .. } | EditError::NothingFound) => {
+                Reason::InvalidArgument
+            }
             Self::Edit(EditError::LowConfidence { .. }) => Reason::LowConfidence,
             Self::Picture(error) | Self::Mask(error) | Self::Edit(EditError::Picture(error)) => {
                 match error {

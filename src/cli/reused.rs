@@ -3,10 +3,9 @@
 use std::{fs::File, io::Read, path::Path};
 
 use crate::cli::{args::EditArgs, error::CliError, screen::Screen};
-use crate::edit::choices::Unparsed;
-use crate::editing::{
-    EditError,
-    reuse::{self, Meant},
+use crate::edit::{
+    choices::Unparsed,
+    reuse::{self, Meant, ReuseError},
 };
 use crate::instruction::{Action, Overrides};
 use crate::picture::decode::Decoded;
@@ -52,7 +51,7 @@ pub(crate) fn read(
     let warning = reuse::check(&saved.localization, asked, meant);
     let warning = warning.map_err(|error| {
         let remedy = match error {
-            EditError::OtherObject { .. } => {
+            ReuseError::OtherObject { .. } => {
                 "; run `retouch localize` with this instruction, or name that object with --object"
             }
             _ => "",

@@ -10,5 +10,6 @@ pub mod localization;
 pub mod localization_instruction;
 pub mod localizer;
 pub mod request;
+pub mod reuse;
 pub mod selection;
 pub mod settings;

@@ -9,7 +9,6 @@ pub mod localization_cache;
 pub mod localize;
 pub mod noise_difference;
 pub mod preserve;
-pub mod reuse;
 pub mod session;
 pub mod settle_mask;
 mod step_reports;
@@ -74,14 +73,6 @@ pub enum EditError {
     NoUnrelatedWord {
         /// The object.
         object: String,
-    },
-    /// A localization that is about something else.
-    #[error("the localization is about `{found}`, and the instruction means `{wanted}`")]
-    OtherObject {
-        /// What it is about.
-        found: String,
-        /// What the edit is about.
-        wanted: String,
     },
     /// A localization of another picture.
     #[error("the localization was made on a picture of other proportions ({height}x{width} cells)")]

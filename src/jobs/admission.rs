@@ -6,10 +6,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use dashmap::DashMap;
 
-use crate::edit::{choices::Unparsed, event::WarningReason};
-use crate::editing::{
-    EditError,
-    reuse::{self, Meant},
+use crate::edit::{
+    choices::Unparsed,
+    event::WarningReason,
+    reuse::{self, Meant, ReuseError},
 };
 use crate::instruction::Overrides;
 use crate::jobs::{
@@ -266,7 +266,7 @@ impl Store {
 }
 
 /// Checks that a stored localization is of the object that a spec names.
-fn about(saved: &SavedLocalization, spec: &EditSpec) -> Result<Option<v1::Warning>, EditError> {
+fn about(saved: &SavedLocalization, spec: &EditSpec) -> Result<Option<v1::Warning>, ReuseError> {
     let object = (!spec.object.is_empty()).then_some(spec.object.as_str());
     let meant = Meant {
         instruction: &spec.instruction,

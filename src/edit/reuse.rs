@@ -6,8 +6,7 @@ use crate::edit::{
     localization::Localization,
     localizer::ScoreSource,
 };
-use crate::editing::EditError;
-use crate::instruction::{Action, Instruction, Overrides, Phrase};
+use crate::instruction::{Action, Instruction, Overrides, ParseError, Phrase};
 
 /// What an edit says of its object.
 #[derive(Debug, Clone, Copy)]
@@ -20,18 +19,34 @@ pub struct Meant<'a> {
     pub unparsed: Unparsed,
 }
 
+/// Why a localization can't be used for an edit.
+#[derive(Debug, thiserror::Error)]
+pub enum ReuseError {
+    /// The instruction was not understood, and the caller wants no plain edit then.
+    #[error(transparent)]
+    NotParsed(ParseError),
+    /// It is about something else.
+    #[error("the localization is about `{found}`, and the instruction means `{wanted}`")]
+    OtherObject {
+        /// The object of the localization.
+        found: String,
+        /// The object of the edit.
+        wanted: String,
+    },
+}
+
 /// Checks that a localization is about the object of an edit; another wording about it may come with a warning.
 ///
 /// `asked` is the instruction of the edit that the localization was made for, where it is known. Objects are the same if their
 /// names have the same words: `the red star` and `a Red Star`, in any order where they are several.
 ///
 /// # Errors
-/// [`EditError::OtherObject`], [`EditError::NotParsed`] if the caller wants no edit of what is not understood.
+/// [`ReuseError::OtherObject`], [`ReuseError::NotParsed`] if the caller wants no edit of what is not understood.
 pub fn check(
     found: &Localization,
     asked: Option<&str>,
     meant: Meant<'_>,
-) -> Result<Option<Warning>, EditError> {
+) -> Result<Option<Warning>, ReuseError> {
     let warn = |message: String| {
         Ok(Some(Warning { reason: WarningReason::OtherWording, message, remedy: None }))
     };
@@ -39,7 +54,7 @@ pub fn check(
     let instruction = match Instruction::parse_with(meant.instruction, meant.overrides) {
         Ok(instruction) => instruction,
         Err(error) if meant.unparsed == Unparsed::Refuse => {
-            return Err(EditError::NotParsed(error));
+            return Err(ReuseError::NotParsed(error));
         }
         Err(error) => {
             let about = about.join(" ");
@@ -53,7 +68,7 @@ pub fn check(
     }
     let wanted = words(instruction.objects().iter().map(Phrase::name));
     if sorted(&about) != sorted(&wanted) {
-        return Err(EditError::OtherObject { found: about.join(" "), wanted: wanted.join(" ") });
+        return Err(ReuseError::OtherObject { found: about.join(" "), wanted: wanted.join(" ") });
     }
     // The attention to an object that stands in the picture is the same however it is edited.
     let of_wording = !found.stands || found.scored_by != ScoreSource::Attention;
@@ -128,7 +143,7 @@ mod tests {
         match check(found, asked, meant) {
             Ok(None) => "same",
             Ok(Some(_)) => "warned",
-            Err(EditError::OtherObject { .. }) => "other",
+            Err(ReuseError::OtherObject { .. }) => "other",
             Err(error) => panic!("{error}"),
         }
     }
@@ -174,6 +189,6 @@ mod tests {
         assert_eq!(check(&star, None, meant).unwrap(), None);
         let overrides = Overrides { object: None, action: None };
         let refused = check(&star, None, Meant { overrides, ..meant });
-        assert!(matches!(refused, Err(EditError::NotParsed(_))));
+        assert!(matches!(refused, Err(ReuseError::NotParsed(_))));
     }
 }
