@@ -1,8 +1,9 @@
-//! What U-Net and method both say: attention sites, guidance branches, Q, K and V, and the hook that sees them.
+//! Attention processors: the hook through which a method reads and changes the U-Net's attention, and the types that it
+//! shares with the U-Net (attention sites, guidance branches, Q, K, V).
 //!
-//! The hook's shape is diffusers' `AttnProcessor`. Differs: it does not compute the layer but sees its Q, K, V and output,
-//! which it may change in place. So a processor is a few lines, every layer is one fused call whoever watches, and rows of
-//! several jobs can share a batch. Sites and branches are types instead of names and indices.
+//! The hook's shape is diffusers' `AttnProcessor`. Differs: it does not compute the layer but is given its Q, K, V and
+//! output, and may change the output in place. So a processor is a few lines, every layer stays one fused call, and
+//! rows of several jobs can share a batch. Sites and branches are types instead of names and indices.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::kernels::{cuda_library::fused, flash_attention};
 
-/// Where in the U-Net a block stands.
+/// The part of the U-Net that a block belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
     /// `down_blocks`.
@@ -21,7 +22,7 @@ pub enum Stage {
     Up,
 }
 
-/// What a layer attends to.
+/// Self- or cross-attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttnKind {
     /// The image itself (`attn1`).
@@ -30,9 +31,9 @@ pub enum AttnKind {
     CrossAttn,
 }
 
-/// One attention layer of a U-Net, at the size of one call.
+/// One attention layer of a U-Net, with the resolution of its hidden states in one call.
 ///
-/// Prints as diffusers' key, such as `up_blocks.1.attentions.0.transformer_blocks.0.attn2`.
+/// `Display` gives diffusers' key, such as `up_blocks.1.attentions.0.transformer_blocks.0.attn2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttnSite {
     /// Which part of the U-Net.
@@ -45,22 +46,22 @@ pub struct AttnSite {
     pub transformer: usize,
     /// Self- or cross-attention.
     pub kind: AttnKind,
-    /// How often the latent was halved before this layer: 0 is the latent's own size.
+    /// Number of times that the latent was downsampled by 2 before this layer: 0 is the latent's own resolution.
     pub level: usize,
-    /// True height of the hidden states in this call, in cells.
+    /// Height of the hidden states in this call, in latent cells of this level.
     pub height: i64,
-    /// True width of the hidden states in this call, in cells.
+    /// Width of the hidden states in this call, in latent cells of this level.
     pub width: i64,
 }
 
-/// One row of InstructPix2Pix's guidance triple.
+/// One row of InstructPix2Pix's classifier-free guidance triple.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Branch {
-    /// Instruction and image.
+    /// Conditioned on instruction and image.
     Text,
-    /// Image alone.
+    /// Conditioned on the image alone.
     Image,
-    /// Neither.
+    /// Unconditional: neither instruction nor image.
     Uncond,
 }
 
@@ -69,73 +70,74 @@ impl Branch {
     pub const TRIPLE: [Self; 3] = [Self::Text, Self::Image, Self::Uncond];
 }
 
-/// Whether a call is made for the first time.
+/// Whether a U-Net call runs for the first time or is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// It is.
+    /// First attempt.
     First,
-    /// It failed, and is made again from its start.
+    /// Retry from the start, after a failed attempt.
     Again,
 }
 
-/// A guest in the attention layers of one U-Net call (diffusers: `AttnProcessor`).
+/// An attention processor (hook) for one U-Net call (diffusers: `AttnProcessor`).
 pub trait AttnProcessor: Send {
-    /// A call of the U-Net begins; what was seen of it at an attempt that failed must not count twice.
+    /// Called before a U-Net call. On a retry, whatever was accumulated during the failed attempt must be discarded.
     fn begin(&mut self, _attempt: Attempt) {}
 
-    /// Whether it wants to see this site.
+    /// Whether [`visit`](Self::visit) is to be called at this site.
     fn watches(&self, site: &AttnSite) -> bool;
 
-    /// Sees what a layer attended with and what came of it, whose output it may change in place.
+    /// Called after a layer with its inputs and its output, which may be changed in place.
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv, attended: &Attended);
 
-    /// This guest for the call that has begun, if a recording can stand for it; `None` if it must be asked at each site.
+    /// This processor in its recordable form for the call that has begun; `None` if it must be called at each site.
     fn replayable(&mut self, _call: &CallShape) -> Option<&mut dyn Replayable> {
         None
     }
 }
 
-/// A call before it runs.
+/// Shape of a U-Net call before it runs.
 #[derive(Debug, Clone, Copy)]
 pub struct CallShape<'a> {
-    /// All its attention layers.
+    /// All its attention layers, in execution order.
     pub sites: &'a [AttnSite],
-    /// Tokens of a prompt.
+    /// Number of prompt tokens.
     pub tokens: i64,
-    /// Where it runs.
+    /// Device that it runs on.
     pub device: Device,
 }
 
-/// A guest that asks the same of the device at every call whose sites it watches, so that a call can be recorded once and
-/// played for any guest like it.
+/// A processor that launches the same device work at every call, so that a call can be recorded once (a CUDA graph) and
+/// replayed for any processor of its kind.
 ///
-/// Its [`visit`](AttnProcessor::visit) must work on the device alone: it may not wait for it, nor bring numbers to it.
+/// Its [`visit`](AttnProcessor::visit) must work on the device alone: it may neither synchronize nor copy to the CPU.
 pub trait Replayable {
-    /// Names what it does at a site: guests of one name differ in the sites that they watch and in the numbers of their tensors.
+    /// Names the work done at a site. Processors of one name may differ only in the sites that they watch and in the
+    /// values of their tensors.
     fn work(&self) -> &'static str;
 
-    /// Its tensors, on the device of the call.
+    /// Its tensors, on the call's device.
     fn tensors(&self) -> GuestTensors;
 
-    /// A guest that does the same at every call, to other tensors of the same shapes.
+    /// A processor that does the same work on other tensors of the same shapes.
     fn over(&self, tensors: GuestTensors) -> Box<dyn AttnProcessor>;
 
-    /// The call was played: its tensors hold what visiting these sites would have left.
+    /// Called after a replay: its tensors now hold what visiting these sites would have left.
     fn replayed(&mut self, visited: &[AttnSite]);
 }
 
-/// What a guest works on.
+/// Tensors that a replayable processor works on.
 #[derive(Debug, Default)]
 pub struct GuestTensors {
-    /// Tensors that it reads.
+    /// Read only.
     pub read: Vec<Tensor>,
-    /// Tensors that it reads and changes in place.
+    /// Read and changed in place.
     pub changed: Vec<Tensor>,
 }
 
-/// Several guests in one call, each of whom sees rows of its own.
+/// Several processors in one call, each of which sees its own rows of the batch.
 pub struct RowGuests<'a> {
-    /// In the order of the rows, each with how many it has.
+    /// In row order, each with its number of rows.
     pub guests: Vec<(&'a mut dyn AttnProcessor, usize)>,
 }
 
@@ -155,7 +157,7 @@ impl AttnProcessor for RowGuests<'_> {
     }
 }
 
-/// The guest that watches nothing: the plain U-Net.
+/// The processor that watches no site: the plain U-Net.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unwatched;
 
@@ -170,29 +172,30 @@ impl AttnProcessor for Unwatched {
 /// Queries, keys and values of one layer, for every row of the batch.
 #[derive(Debug)]
 pub struct Qkv<'a> {
-    /// (N, H, Q, D).
+    /// Queries, (N, H, Q, D).
     pub query: Tensor,
-    /// (N, H, K, D).
+    /// Keys, (N, H, K, D).
     pub key: Tensor,
-    /// (N, H, K, D).
+    /// Values, (N, H, K, D).
     pub value: Tensor,
-    /// Factor of the logits, D^-1/2.
+    /// Scale of the logits, D^-1/2.
     pub scale: f64,
-    /// What each of the N rows is; a batch of samples repeats the triple.
+    /// Guidance branch of each of the N rows; a batch of samples repeats the triple.
     pub branches: &'a [Branch],
 }
 
-/// A layer's output, with what single probabilities are computed from.
+/// A layer's output, and what is needed to compute single attention probabilities.
 #[derive(Debug)]
 pub struct Attended {
     /// (N, H, Q, D).
     pub output: Tensor,
-    /// Of each query's logits, (N, H, Q) in fp32, where the kernel tells it.
+    /// Log-sum-exp of each query's logits, (N, H, Q) in fp32, if the kernel returns it.
     log_sum_exp: Option<Tensor>,
 }
 
 impl<'a> Qkv<'a> {
-    /// The layer's output by the fused kernel of this machine: the CPU's own for bf16, or else libtorch's.
+    /// Computes the layer's output with the fastest fused kernel: this crate's own for bf16 on CPUs with AVX512-BF16,
+    /// else libtorch's.
     pub fn attend(&self) -> Attended {
         let Self { query, key, value, scale, .. } = self;
         match flash_attention::attend(query, key, value, *scale) {
@@ -228,19 +231,22 @@ impl<'a> Qkv<'a> {
         }
     }
 
-    /// The first batch row of a branch, which the batch must have.
+    /// Index of the first batch row of a branch.
+    ///
+    /// # Panics
+    /// If the batch has no such row.
     pub fn row_of(&self, branch: Branch) -> i64 {
         let row = self.branches.iter().position(|&it| it == branch);
         row.expect("an edit's batch has the branches that its guest looks at") as i64
     }
 
-    /// The first batch row without the instruction, whose prompt is the null prompt.
+    /// Index of the first batch row without the instruction, whose prompt is the null prompt.
     pub fn null_row(&self) -> i64 {
         let row = self.branches.iter().position(|&it| it != Branch::Text);
         row.expect("guidance keeps a branch without the instruction") as i64
     }
 
-    /// One row's queries against another row's keys and values: their output (H, Q, D).
+    /// Attention of one row's queries over another row's keys and values: (H, Q, D).
     pub fn attend_across(&self, queries: i64, keys: i64) -> Tensor {
         let query = self.query.narrow(0, queries, 1);
         let [key, value] = [&self.key, &self.value].map(|it| it.narrow(0, keys, 1));
@@ -248,7 +254,7 @@ impl<'a> Qkv<'a> {
         row.attend().output.squeeze_dim(0)
     }
 
-    /// Probabilities of the first key, (H, Q, 1) in fp32, of one batch row.
+    /// Probabilities of the first key for one batch row, (H, Q, 1) in fp32.
     pub fn first_probs(&self, attended: &Attended, row: i64) -> Tensor {
         let queries = self.query.size()[2];
         if let Some(log_sum_exp) = &attended.log_sum_exp {
@@ -259,7 +265,7 @@ impl<'a> Qkv<'a> {
         fused.unwrap_or_else(|| self.probs(row, 0, queries).narrow(2, 0, 1))
     }
 
-    /// Adds the head mean of one batch row's probabilities for the queries `start..` to `sum`, (queries, K) in fp32.
+    /// Adds one batch row's head-averaged probabilities for the queries from `start` on to `sum`, (queries, K) in fp32.
     pub fn add_mean_probs(&self, attended: &Attended, row: i64, start: i64, sum: &mut Tensor) {
         let length = sum.size()[0];
         if let Some(log_sum_exp) = &attended.log_sum_exp {
@@ -274,17 +280,18 @@ impl<'a> Qkv<'a> {
         }
     }
 
-    /// [`Self::add_mean_probs`] in one pass over logits in fp16, where the device has it.
+    /// [`Self::add_mean_probs`] in one pass over fp16 logits; `None` if the device has no such kernel.
     fn add_mean_softmax(&self, row: i64, start: i64, sum: &mut Tensor) -> Option<()> {
         fused::add_mean_softmax(&self.half_logits(row, start, sum.size()[0])?, sum)
     }
 
-    /// Whether [`Self::add_mean_probs`] takes all queries at once, without fp32 copies of their logits.
+    /// Whether [`Self::add_mean_probs`] handles all queries at once, without fp32 copies of their logits.
     pub fn adds_at_once(&self) -> bool {
         self.query.kind() == Kind::Half && fused::is_open(self.query.device())
     }
 
-    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`), where the networks are so and fused layers take them.
+    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`); `None` unless the networks run in fp16 and
+    /// fused kernels are loaded.
     fn half_logits(&self, row: i64, start: i64, length: i64) -> Option<Tensor> {
         self.adds_at_once().then(|| {
             let query = self.query.select(0, row).narrow(1, start, length); // (H, q, D)
@@ -300,7 +307,8 @@ impl<'a> Qkv<'a> {
         self.logits(row, start, length, self.key.size()[2]).softmax(-1, Kind::Float)
     }
 
-    /// Logits (H, length, keys) in fp32 of one batch row, for the queries `start..start + length` and the first keys.
+    /// Logits (H, length, keys) in fp32 of one batch row, for the queries `start..start + length` and the first `keys`
+    /// keys.
     fn logits(&self, row: i64, start: i64, length: i64, keys: i64) -> Tensor {
         let query = self.query.select(0, row).narrow(1, start, length).to_kind(Kind::Float); // (H, q, D)
         let key = self.key.select(0, row).narrow(1, 0, keys).to_kind(Kind::Float); // (H, K, D)
