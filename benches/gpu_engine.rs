@@ -1,7 +1,8 @@
-//! The whole pipeline on a device, to be timed: runs what `benches/gpu.py` asks for, a line of JSON each.
+//! Benchmark engine for the whole pipeline on a GPU: runs the cases that `benches/gpu.py` requests, one line of JSON
+//! each.
 //!
-//! Unlike `benches/engine` it is a pipeline with its recordings, as the service has one, and a time is that of many calls
-//! after which the device is waited for once.
+//! Unlike `benches/engine` it runs the pipeline with CUDA graphs, as the service does, and a time is the mean of many
+//! calls with one synchronization at the end.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod gpu_checks;

@@ -1,4 +1,4 @@
-//! The parts that run at every step beside the networks' own layers: `cargo bench --bench micro`.
+//! Micro-benchmarks of what runs at every step beside the networks: `cargo bench --bench micro`.
 #![allow(missing_docs)]
 
 use std::{sync::Arc, time::Duration};

@@ -1,7 +1,8 @@
-//! The service under load, on loopback: watchers, refusals with large bodies, jobs that are kept, and what watching costs the model.
+//! Load test of the service on loopback: many watchers, refused requests with large bodies, retained jobs, and what
+//! watching costs the model.
 //!
-//! `make bench-service` starts `retouch serve` with the demo model as a process of its own, asks it as clients would, and prints a
-//! table. Bounded: some ten minutes, one machine.
+//! `make bench-service` starts `retouch serve` with the demo model as a separate process, calls it as clients would,
+//! and prints a table. It takes about ten minutes on one machine.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{

@@ -1,6 +1,6 @@
-//! The walls of the house: which room may import which, checked on every `cargo test`.
+//! Which module may import which, checked on every `cargo test`.
 //!
-//! One package has no crate boundaries to hold its layers apart, so this table does.
+//! One package has no crate boundaries that would enforce its layers, so this table does.
 
 use std::{
     fs,

@@ -1,7 +1,8 @@
-//! One engine to be timed: loads a model, then runs what `benches/compare.py` asks for, a line of JSON each.
+//! Benchmark engine of this crate: loads a model, then runs the cases that `benches/compare.py` requests, one line of
+//! JSON each.
 //!
-//! Peers that speak the same lines are in `benches/peers.py`. A request names what is to be run; the answer has seconds, and
-//! where it makes sense the numbers that came out.
+//! Engines of other libraries, with the same protocol, are in `benches/peers.py`. An answer has seconds, and the
+//! numeric outputs where they are to be compared.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "../guests/mod.rs"]

@@ -1,4 +1,4 @@
-//! The processor's own limit: products and sums from registers alone, on each of libtorch's threads at once.
+//! Peak throughput of the processor: multiply-adds from registers alone, on all of libtorch's threads at once.
 #![expect(unsafe_code, reason = "vector instructions")]
 
 use std::{thread, time::Instant};

@@ -1,4 +1,4 @@
-//! Fused layers on a device against libtorch's in fp64, for sizes that a model has and odd ones.
+//! Accuracy of fused GPU layers against libtorch's in fp64, for the sizes of real models and for odd sizes.
 
 use retouch::kernels::{
     cuda_library::fused,

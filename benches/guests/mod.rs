@@ -1,4 +1,4 @@
-//! The guests that the engines time a step with.
+//! Attention processors that the benchmark engines time a step with.
 
 use retouch::{
     attn_processor::{AttnProcessor, AttnSite, Unwatched},

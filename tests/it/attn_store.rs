@@ -1,4 +1,4 @@
-//! Averaged maps: pictures of any proportions, and visits that fail half way.
+//! Averaged attention maps: pictures of any aspect ratio, and U-Net calls that fail half way and are retried.
 
 use std::{
     panic::{self, AssertUnwindSafe},

@@ -1,4 +1,4 @@
-//! Model folders and single files: what they are, and that both layouts of a model are the same model.
+//! Model folders and single-file checkpoints: recognition, and equality of one model in both layouts.
 
 use std::{
     collections::BTreeMap,

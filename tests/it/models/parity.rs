@@ -1,4 +1,4 @@
-//! Each stage's numbers.
+//! Outputs of each stage of the networks.
 
 use retouch::{
     attn_processor::{Attended, AttnProcessor, AttnSite, Branch, Qkv, Unwatched},
