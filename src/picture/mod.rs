@@ -1,8 +1,8 @@
-//! Image files in and out: limits, orientation, color profiles, sizes, masks, metadata.
+//! Image files: reading and writing under limits, EXIF orientation, ICC profiles, resizing, masks, metadata.
 //!
-//! A file becomes a [`Picture`] as a person sees it: upright, 8 bits a channel, RGB beside its alpha. Nothing here knows
-//! tensors or models; [`size`] and [`resample`] bring a picture to a model's size as Pillow would, so that recorded
-//! figures of diffusers hold.
+//! A file becomes a [`Picture`]: orientation applied, 8 bits per channel, RGB with separate alpha. Nothing here depends
+//! on tensors or models; [`size`] and [`resample`] resize to a model's size exactly as Pillow does, so that outputs
+//! recorded from diffusers can be compared.
 
 pub mod boxes;
 pub mod container;
@@ -28,14 +28,14 @@ use image::{GrayImage, RgbImage};
 
 use crate::picture::{error::PictureError, metadata::dropped::Dropped, size::Size};
 
-/// A still picture, upright, with all that has to survive an edit.
+/// A still image with its orientation applied, with everything that an edit preserves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
-    /// The colors, 8 bits a channel, in the space of [`Picture::icc`] (sRGB if there is none).
+    /// RGB, 8 bits per channel, in the color space of [`Picture::icc`] (sRGB if there is none).
     pub rgb: Arc<RgbImage>,
-    /// The alpha channel, of the same size, not premultiplied; `None` if the file had none.
+    /// Alpha channel of the same size, not premultiplied; `None` if the file had none.
     pub alpha: Option<Arc<GrayImage>>,
-    /// The ICC profile of the RGB values, as it stood in the file.
+    /// ICC profile of the RGB values, as stored in the file.
     pub icc: Option<Arc<[u8]>>,
 }
 
@@ -50,25 +50,25 @@ impl Picture {
         Size { width: self.rgb.width(), height: self.rgb.height() }
     }
 
-    /// Whether any pixel lets something through.
+    /// Whether any pixel is not fully opaque.
     pub fn is_transparent(&self) -> bool {
         self.alpha.as_ref().is_some_and(|alpha| alpha.as_raw().iter().any(|&it| it < u8::MAX))
     }
 }
 
-/// The kinds of file that are read and written.
+/// Supported file formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileFormat {
     /// Portable Network Graphics, lossless.
     Png,
     /// Baseline JPEG, lossy.
     Jpeg,
-    /// WebP: read in both kinds, written lossless.
+    /// WebP: lossy and lossless are read, lossless is written.
     WebP,
 }
 
 impl FileFormat {
-    /// The format that a file's name asks for, by its extension.
+    /// The format of a file name's extension.
     ///
     /// # Errors
     /// [`PictureError::UnknownFormat`] if the extension is missing or of another format.
@@ -103,25 +103,25 @@ impl fmt::Display for FileFormat {
     }
 }
 
-/// Something that was accepted but that its owner should hear of, as a warning.
+/// A warning about an accepted input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// 16 bits a channel were rounded to the nearest of 8 bits.
+    /// 16-bit samples were rounded to 8 bits.
     SixteenBit,
-    /// Of several frames only the first was read.
+    /// Of an animation only the first frame was read.
     Animated,
-    /// The color profile describes other channels than RGB, so it was not kept.
+    /// The ICC profile is not for RGB and was dropped.
     ProfileDropped {
-        /// The profile's color space, as the four letters of its header.
+        /// The profile's color space, as the four-letter code of its header.
         space: String,
     },
-    /// The file holds more coded data than its picture takes.
+    /// The file holds more coded data than the picture needs.
     SurplusData,
-    /// Values of high dynamic range were read as if they were sRGB.
+    /// HDR values were read as if they were sRGB.
     HighDynamicRange,
-    /// Parts of the metadata that the output will lack.
+    /// Metadata that the output will lack.
     NotKept(BTreeSet<Dropped>),
-    /// A mask of another size but the same aspect was resized.
+    /// A mask of another size but the same aspect ratio was resized.
     MaskResized {
         /// The mask's own size.
         from: Size,
