@@ -1,4 +1,4 @@
-//! The mask of an edit: what the caller decides of it, and what comes of that and of the localization.
+//! The mask of an edit: the caller's choices, combined with the localization.
 
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
@@ -15,38 +15,38 @@ use crate::picture::{
     size::Size,
 };
 
-/// The mask, as far as the caller decides it; by default all of it is left to the localization.
+/// The caller's choices about the mask; the default leaves everything to the localization.
 #[derive(Debug, Clone, Default)]
 pub struct MaskChoice {
-    /// Pictures and boxes, together, at the input's size.
+    /// Union of painted masks and boxes, at the input's size.
     pub shapes: Option<Mask>,
-    /// Clusters by id, from 1.
+    /// Cluster ids, from 1.
     pub clusters: Vec<u8>,
-    /// Edit what the mask leaves out.
+    /// Whether to edit the complement of the mask.
     pub invert: bool,
-    /// Growth in pixels of the input, after everything else.
+    /// Radius of dilation in input pixels, applied last.
     pub dilate: Radius,
-    /// Softness of the final composite, inward, in pixels of the input; never touches the attention.
+    /// Radius of the feathering of the final composite, inward, in input pixels; does not affect the attention.
     pub feather: Radius,
 }
 
 /// Where a mask came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MaskSource {
-    /// The clusters that the localization proposes.
+    /// The clusters that the localization proposed.
     Proposed,
-    /// Clusters, boxes or pictures that the caller chose.
+    /// Clusters, boxes or painted masks that the caller chose.
     Chosen,
     /// The whole picture.
     Whole,
 }
 
-/// The mask of an edit, at both sizes.
+/// The mask of an edit, at the input's size and at the working size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EditMask {
     full: Mask,
     gate: Mask,
-    /// Where attention may act, at the size that the model works at.
+    /// Region where attention to the instruction is allowed, at the working size.
     attended: Mask,
     /// The mask before it was grown for the edit.
     found: Mask,
@@ -55,17 +55,17 @@ pub struct EditMask {
 }
 
 impl MaskChoice {
-    /// Whether the localization is needed: nothing is given, or clusters are.
+    /// Whether the choice needs a localization: it has no shapes, or it names clusters.
     pub fn needs_localization(&self) -> bool {
         self.shapes.is_none() || !self.clusters.is_empty()
     }
 
-    /// Whether it is another place than what a localization finds, but in its terms.
+    /// Whether the choice departs from the proposed mask by terms that refer to a localization.
     pub fn picks_from_found(&self) -> bool {
         !self.clusters.is_empty() || (self.shapes.is_none() && self.invert)
     }
 
-    /// Whether it says something of a mask that only a localization finds.
+    /// Whether the choice refers to a mask that only a localization provides.
     pub fn is_of_found(&self) -> bool {
         let touched =
             self.invert || self.dilate != Radius::default() || self.feather != Radius::default();
@@ -78,7 +78,7 @@ impl MaskChoice {
 }
 
 impl EditMask {
-    /// The mask of an edit: the caller's shapes and clusters, else the proposed clusters, then inverted and grown.
+    /// The final mask: the caller's shapes and clusters, else the proposed clusters, then inverted and grown.
     ///
     /// `None` if nothing says where to edit, which means the whole picture.
     ///
@@ -151,7 +151,7 @@ impl EditMask {
         Ok(Some(Self { full, gate, attended, found, feather: choice.feather, source }))
     }
 
-    /// The mask that holds the whole picture.
+    /// A mask of the whole picture.
     pub fn whole(session: &EditSession<'_>) -> Self {
         let (full, gate) = (
             Mask::from_fn(session.input_size(), |_, _| true),
@@ -166,42 +166,44 @@ impl EditMask {
         &self.full
     }
 
-    /// The mask at the input's size, before it was grown for the edit: what the localization says.
+    /// The mask at the input's size before it was grown for the edit.
     pub fn found(&self) -> &Mask {
         &self.found
     }
 
-    /// Share of the picture, 0 to 1.
+    /// Fraction of the picture, 0 to 1.
     pub fn area(&self) -> f64 {
         self.full.area_share()
     }
 
-    /// Where it came from.
+    /// Where the mask came from.
     pub fn source(&self) -> MaskSource {
         self.source
     }
 
-    /// The mask at the size that the model works at, (1, 1, H, W) in fp32, 1 = edit.
+    /// The mask at the working size, (1, 1, H, W) in fp32, 1 = edit.
     pub fn gate_tensor(&self, device: Device) -> Tensor {
         tensor(&self.gate, device)
     }
 
-    /// Where attention may act, as [`Self::gate_tensor`]: the mask, and as far around one that was given as a found one is grown.
+    /// Where attention to the instruction is allowed, in the form of [`Self::gate_tensor`]: the mask, and for a mask
+    /// that the caller gave also the border by which a found one would have been grown.
     ///
-    /// Differs: IAM-Edit's attention ends with the mask, which it finds by itself. Nothing of this shows around the mask, since
-    /// what is there is put back; with [`Preserve::None`] it does end there.
+    /// Differs: IAM-Edit's attention ends at the mask, which it finds itself. The border does not show in the result,
+    /// since pixels outside the mask are restored; with [`Preserve::None`] attention does end at the mask.
     pub fn attended_tensor(&self, device: Device) -> Tensor {
         tensor(&self.attended, device)
     }
 
-    /// The edited picture inside the mask, the original outside, pixel for pixel; softened inward by the feather.
+    /// The edited picture inside the mask and the original outside, blended over the feather; pixels outside are copied
+    /// bit for bit.
     pub fn composite(&self, edited: &RgbImage, original: &RgbImage) -> RgbImage {
         mask::composite(edited, original, &self.full.feathered(self.feather))
     }
 }
 
 impl MaskSource {
-    /// The schema's name.
+    /// The name in the gRPC schema.
     pub fn name(self) -> &'static str {
         match self {
             Self::Proposed => "MASK_SOURCE_PROPOSED",
@@ -211,17 +213,18 @@ impl MaskSource {
     }
 }
 
-/// How far the picture's edges may lie from those of the cells, in cells (docs/ablations.md).
+/// Largest distance between the picture's edges and the cells' borders, in cells (docs/ablations.md).
 const REFINE_CELLS: f64 = 3.0;
 
-/// (1, 1, H, W) in fp32, 1 = edit.
+/// A mask as a tensor (1, 1, H, W) in fp32, 1 = edit.
 fn tensor(mask: &Mask, device: Device) -> Tensor {
     let size = mask.size();
     let pixels = Tensor::from_slice(mask.as_image().as_raw()).gt(0).to_kind(Kind::Float);
     pixels.view([1, 1, i64::from(size.height), i64::from(size.width)]).to_device(device)
 }
 
-/// The clusters' masks at both sizes, brought to the picture's edges if the settings say so and the object has edges there.
+/// The clusters' masks at the input's and the working size, refined to the picture's edges if the settings ask for it
+/// and the object is in the picture.
 fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> (Mask, Mask) {
     let input = session.input_size();
     let covered = localization.covers.unwrap_or(input);
@@ -243,7 +246,7 @@ fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> 
     (full, gate)
 }
 
-/// The clusters' cells as a mask of any size, each cell a block of pixels.
+/// The clusters' cells as a mask of any size; each cell is a block of pixels.
 fn of_clusters(localization: &Localization, ids: &[u8], size: Size) -> Mask {
     let cells: Vec<bool> = localization.labels.iter().map(|label| ids.contains(label)).collect();
     let grid = Size::new(localization.grid.width as u32, localization.grid.height as u32);
@@ -259,7 +262,7 @@ fn check_ids(ids: &[u8], localization: &Localization) -> Result<(), EditError> {
     }
 }
 
-/// A localization of a picture of other proportions, or with a border that no picture gets, can't be meant.
+/// Refuses a localization whose grid does not match this picture's aspect ratio or padding.
 fn check_grid(localization: &Localization, session: &EditSession<'_>) -> Result<(), EditError> {
     let (grid, work, input) = (localization.grid, session.work_size(), session.input_size());
     let covered = localization.covers.unwrap_or(input);

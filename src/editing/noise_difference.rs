@@ -1,6 +1,6 @@
-//! How much an instruction changes the predicted noise, cell by cell of the latent.
+//! The difference that an instruction makes to the predicted noise, per latent cell.
 //!
-//! The shared ground of Watch Your Steps and `DiffEdit`; also what scores clusters where attention says nothing.
+//! Used by Watch Your Steps and `DiffEdit`, and to score clusters where attention is flat.
 
 use tch::{Device, Kind, Tensor};
 
@@ -8,17 +8,17 @@ use crate::attn_processor::{Branch, Unwatched};
 use crate::editing::{EditError, iam_edit::attn_store::Grid, session::EditSession};
 use crate::schedulers::noise::NoiseTape;
 
-/// A value for each cell of a grid.
+/// A scalar field: one value per grid cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {
-    /// Of `values`.
+    /// Grid of `values`.
     pub grid: Grid,
-    /// Row by row.
+    /// Row-major.
     pub values: Vec<f32>,
 }
 
 impl Field {
-    /// Values less the smallest over the range, 0 to 1; zeros where all are equal (Watch Your Steps; min-max).
+    /// Min-max normalization to 0..=1 (as in Watch Your Steps); zeros if all values are equal.
     #[must_use]
     pub fn normalized(mut self) -> Self {
         let min = self.values.iter().copied().fold(f32::INFINITY, f32::min);
@@ -28,7 +28,7 @@ impl Field {
         self
     }
 
-    /// The field at another grid: means of cells where that is coarser, else between centers (torch: bilinear).
+    /// Resamples to another grid: averages if it is coarser, else bilinear interpolation (torch: `bilinear`).
     #[must_use]
     pub fn resized(&self, to: Grid) -> Self {
         if to == self.grid {
@@ -46,11 +46,11 @@ impl Field {
     }
 }
 
-/// `|eps_text − eps_image|` at a timestep, summed over the latents' channels: one field for each of `noises` noises.
+/// `|eps_text − eps_image|` at a timestep, summed over the latents' channels: one field for each of `noises` noise
+/// samples.
 ///
-/// The picture's latents are brought to the noise level of the training timestep by unit noise from the request's seed. A
-/// model that predicts velocity gives the difference of its velocities, which is that of the noises times one number a
-/// timestep; what follows is free of scale.
+/// The picture's latents are brought to the timestep's noise level with unit noise from the request's seed. For a model
+/// that predicts velocity the difference of velocities is used, which is proportional at a timestep; callers normalize.
 ///
 /// # Errors
 /// [`EditError::Pipeline`] if the model fails or was trained on fewer timesteps.

@@ -1,4 +1,4 @@
-//! What is asked of an edit, checked and with every default filled in.
+//! An edit request: validated, with all defaults filled in.
 
 use std::sync::Arc;
 
@@ -9,89 +9,90 @@ use crate::picture::size::Size;
 use crate::pipelines::Geometry;
 use crate::sampling::GuidanceScales;
 
-/// The editing methods.
+/// Editing methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MethodKind {
-    /// Localize, then edit inside the mask.
+    /// IAM-Edit: localize, then edit inside the mask.
     IamEdit,
-    /// The plain backbone.
+    /// Plain InstructPix2Pix.
     InstructPix2Pix,
 }
 
-/// What keeps the rest of the picture.
+/// How the picture outside the mask is preserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Preserve {
-    /// Attention alone, as in the paper.
+    /// By attention modulation only, as in the paper.
     None,
-    /// The source's latents are put back outside the mask at each step.
+    /// By restoring the source's latents outside the mask after each step.
     Latent,
-    /// The input's own pixels outside the mask, bit for bit, at its full size.
+    /// By copying the input's pixels outside the mask, bit for bit, at its full size.
     Pixel,
 }
 
-/// The size that the model works at.
+/// How the working size is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resize {
-    /// The longer side becomes this many pixels; `None` is the model's own size. The result has the input's size.
+    /// Scale the longer side to this many pixels; `None` is the model's native size. The result has the input's size.
     Fit(Option<u32>),
-    /// The input's own size. Where the VAE needs more columns or rows, the last ones are repeated on the right and below, and cut
-    /// off again, so that the result has the input's size.
+    /// Use the input's size. If the VAE needs more columns or rows, the last ones are repeated on the right and below
+    /// and cropped from the result, which has the input's size.
     ///
+    /// Differs: diffusers resizes such a picture to a smaller size, which the result then has.
     /// Differs: diffusers resamples such a picture to a smaller size, which is the result's.
     Native,
 }
 
-/// How a preview is made from the latents of a step.
+/// How a step's preview is computed from its latents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PreviewDecode {
-    /// A linear map to colors, fitted to the picture and its own latents; nearly free.
+    /// By a linear map to RGB, fitted to the picture and its latents; nearly free.
     Linear,
-    /// The autoencoder; a decode each time.
+    /// By the VAE; one decode per preview.
     Vae,
 }
 
-/// What an instruction that can't be parsed, or an object that is hardly found, leads to.
+/// What to do if the instruction can't be parsed, or the object is found with low confidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unparsed {
-    /// A plain edit of the whole picture, or one inside the doubtful mask, with a warning.
+    /// A plain edit of the whole picture, or an edit inside the uncertain mask, with a warning.
     PlainEdit,
-    /// An error.
+    /// Fail with an error.
     Refuse,
 }
 
-/// One edit.
+/// An edit request.
 #[derive(Debug, Clone)]
 pub struct EditRequest {
-    /// The picture as shown: orientation applied, RGB, at its full size.
+    /// The input picture: orientation applied, RGB, full size.
     pub image: Arc<RgbImage>,
-    /// What to do, as it was written; a [session](crate::editing::session::EditSession) holds what the model reads of it.
+    /// The instruction as written; a [session](crate::editing::session::EditSession) has the cleaned text.
     pub instruction: String,
-    /// What to avoid; empty is the plain null prompt.
+    /// The negative prompt; empty means the null prompt.
     pub negative_prompt: String,
-    /// How.
+    /// The method.
     pub method: MethodKind,
-    /// The object, where the caller names it instead of the parser.
+    /// The object, if the caller names it instead of the parser.
     pub object: Option<String>,
-    /// The kind of edit, where the caller names it instead of the parser.
+    /// The kind of edit, if the caller names it instead of the parser.
     pub action: Option<Action>,
-    /// What happens when neither names an object.
+    /// What to do if neither names an object.
     pub unparsed: Unparsed,
-    /// Of the noise, in pass 1 too where that has none of its own.
+    /// Seed of the noise, also of pass 1 unless that has its own.
     pub seed: u64,
-    /// Everything with a default.
+    /// Settings that have defaults.
     pub settings: EditSettings,
-    /// The mask, as far as the caller decides it.
+    /// The caller's choices about the mask.
     pub mask: MaskChoice,
-    /// A preview every so many steps; 0 is none.
+    /// Emit a preview every so many steps; 0 for none.
     pub preview_every: usize,
-    /// How previews are made.
+    /// How previews are computed.
     pub preview_decode: PreviewDecode,
 }
 
 // === impl Resize ===
 
 impl Resize {
-    /// The size that the model works at.
+    /// The size that the model works at, in pixels.
     pub fn work_size(self, input: Size, geometry: Geometry) -> Size {
         match self {
             Self::Fit(longer) => input.fit(longer.unwrap_or(geometry.sample_size), geometry.stride),
@@ -103,7 +104,7 @@ impl Resize {
 // === impl MethodKind ===
 
 impl MethodKind {
-    /// The name that people type.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::IamEdit => "iam-edit",
@@ -111,7 +112,7 @@ impl MethodKind {
         }
     }
 
-    /// The name in a title.
+    /// Name in titles.
     pub fn title(self) -> &'static str {
         match self {
             Self::IamEdit => "IAM-Edit",
@@ -119,7 +120,7 @@ impl MethodKind {
         }
     }
 
-    /// What keeps the rest of the picture unless the caller says otherwise, or gives a mask: that is kept to by pixels.
+    /// The default of [`Preserve`] for a method without a given mask; with one the default is [`Preserve::Pixel`].
     pub fn default_preserve(self) -> Preserve {
         match self {
             Self::IamEdit => Preserve::Pixel,
@@ -131,7 +132,7 @@ impl MethodKind {
 // === impl Preserve ===
 
 impl Preserve {
-    /// The name that people type.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -144,7 +145,7 @@ impl Preserve {
 // === impl EditRequest ===
 
 impl EditRequest {
-    /// The guidance of both passes.
+    /// Guidance scales of both passes.
     pub fn guidance(&self) -> GuidanceScales {
         self.settings.guidance
     }
@@ -154,7 +155,7 @@ impl EditRequest {
         self.settings.localization.seed.unwrap_or(self.seed)
     }
 
-    /// Whether pass 1 is needed: the method has one, and the caller's own mask does not already say everything.
+    /// Whether pass 1 is needed: the method has one, and the caller's mask does not make it superfluous.
     pub fn needs_localization(&self) -> bool {
         self.method == MethodKind::IamEdit && self.mask.needs_localization()
     }

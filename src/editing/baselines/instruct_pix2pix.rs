@@ -1,4 +1,4 @@
-//! InstructPix2Pix as it is (arXiv 2211.09800; diffusers: `StableDiffusionInstructPix2PixPipeline`).
+//! Baseline: plain InstructPix2Pix (arXiv 2211.09800; diffusers: `StableDiffusionInstructPix2PixPipeline`).
 
 use tch::Tensor;
 
@@ -13,7 +13,7 @@ use crate::editing::{
 
 /// Denoises with the instruction and returns the clean latents (1, 4, h, w).
 ///
-/// No attention is held back; a mask tells what [`crate::editing::request::Preserve::Latent`] puts back.
+/// Attention is not modified; the mask is used only by [`crate::editing::request::Preserve::Latent`].
 ///
 /// # Errors
 /// [`EditError`] if the model fails or the sink breaks.

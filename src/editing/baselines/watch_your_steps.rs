@@ -1,7 +1,9 @@
-//! Watch Your Steps (arXiv 2308.08947): the relevance map, where one prediction of noise hears the instruction.
+//! Baseline: Watch Your Steps (arXiv 2308.08947), a relevance map from the difference that the instruction makes to one
+//! noise prediction.
 //!
-//! Source: its `images-2d/wys_2d.py` at commit 393fc2b, described and rebuilt. Differs: the latents are the VAE's mode, not
-//! a sample; the instruction finds the mask alone, the edit itself stays that of the chosen method.
+//! Source: `images-2d/wys_2d.py` at commit 393fc2b, reimplemented from a description. Differs: the latents are the mode
+//! of the VAE's distribution, not a sample; only the mask comes from here, the edit itself is that of the chosen
+//! method.
 
 use crate::editing::{
     EditError,
@@ -9,13 +11,13 @@ use crate::editing::{
     session::EditSession,
 };
 
-/// The level of noise, of 1000.
+/// Training timestep of the noise level, of 1000.
 const TIMESTEP: u32 = 800;
 
-/// How many interquartile ranges above the third quartile values are cut off.
+/// Values are clamped at this many interquartile ranges above the third quartile.
 const WHISKER: f32 = 1.5;
 
-/// The relevance from which a cell is edited.
+/// Relevance from which a cell is edited.
 pub const THRESHOLD: f64 = 0.5;
 
 /// The relevance of each cell of the latent to the request's instruction, 0 to 1.
@@ -28,7 +30,7 @@ pub fn relevance(session: &EditSession<'_>) -> Result<Field, EditError> {
     Ok(Field { values: without_outliers(field.values), ..field }.normalized())
 }
 
-/// Values cut off at `Q3 + 1.5 · IQR`; quartiles lie midway between their neighbors (numpy: `method="midpoint"`).
+/// Values clamped at `Q3 + 1.5 · IQR`; quartiles are midpoints of their neighbors (numpy: `method="midpoint"`).
 fn without_outliers(mut values: Vec<f32>) -> Vec<f32> {
     let mut sorted = values.clone();
     sorted.sort_by(f32::total_cmp);

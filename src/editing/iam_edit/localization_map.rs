@@ -1,4 +1,4 @@
-//! What pass 1 learned, as plain data: clusters with their scores, and where the model looks for each word.
+//! The result of pass 1 as plain data: clusters with their scores, and an attention map for each word.
 
 use std::ops::Range;
 
@@ -16,88 +16,90 @@ use crate::editing::{
 use crate::picture::size::Size;
 use crate::pipelines::TokenizedPrompt;
 
-/// What pass 1 learned.
+/// Result of pass 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Localization {
-    /// The instruction that was denoised with.
+    /// The prompt of pass 1.
     pub instruction: String,
     /// The grid of `labels`.
     pub grid: Grid,
-    /// The grid that the labels were found on, which may be coarser: how far off their borders may be.
+    /// The grid on which the labels were computed, which may be coarser: it limits the accuracy of their borders.
     pub resolution: Grid,
-    /// The cluster of each cell, by id, row by row.
+    /// Cluster id of each cell, row-major.
     pub labels: Vec<u8>,
-    /// The clusters, by id from 1, that is by falling score.
+    /// The clusters by id, from 1, which is by decreasing score.
     pub clusters: Vec<Cluster>,
-    /// Where the model looks for each word of the instruction, in its order.
+    /// Attention map of each word of the instruction, in order.
     pub words: Vec<WordMap>,
-    /// What the scores are means of.
+    /// The quantity that the scores are means of.
     pub scored_by: ScoreSource,
-    /// How much more attention the best cluster has than the picture; none where attention was not looked at.
+    /// Mean attention of the best cluster over the picture's mean; `None` if attention was not used.
     pub contrast: Option<f64>,
-    /// How sure it is that the object stands where the mask is, 0 to 1; none for what is added, and where attention was not looked at.
+    /// Confidence that the object is in the picture where the mask is, 0 to 1; `None` for additions, and if attention
+    /// was not used.
     pub confidence: Option<f64>,
-    /// What that was told from; none where the localization was made elsewhere.
+    /// Features that the confidence was computed from; `None` for a localization loaded from elsewhere.
     pub evidence: Option<Evidence>,
-    /// Why the selection is not what the threshold says.
+    /// Why the selection differs from the threshold's.
     pub fallback: Option<Fallback>,
-    /// Whether what was looked for stands in the picture, so that the picture's edges say something of its outline.
+    /// Whether the object is in the picture, so that the picture's edges indicate its outline.
     pub stands: bool,
-    /// What the grids cover, in the picture's pixels from its upper left corner, where that is more than the picture.
+    /// Size of the region that the grids cover, in picture pixels from the upper left corner, if padding makes it
+    /// larger than the picture.
     pub covers: Option<Size>,
 }
 
-/// One cluster of self-attention.
+/// One cluster of the self-attention map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cluster {
-    /// From 1, by falling score.
+    /// Id, from 1, by decreasing score.
     pub id: u8,
-    /// Mean in it of what [`Localization::scored_by`] says, rescaled, 0 to 1.
+    /// Mean over the cluster of [`Localization::scored_by`], rescaled, 0 to 1.
     pub score: f64,
-    /// Share of the picture, 0 to 1.
+    /// Fraction of the picture, 0 to 1.
     pub area: f64,
-    /// Whether the proposed mask holds it.
+    /// Whether the proposed mask contains it.
     pub selected: bool,
 }
 
-/// Where the model looks for a word.
+/// Attention map of a word.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WordMap {
-    /// As it stands in the localization instruction.
+    /// The word, as in the localization instruction.
     pub word: String,
     /// Whether it belongs to an object that is edited.
     pub is_object: bool,
     /// The grid of `values`.
     pub grid: Grid,
-    /// Mean probability of the word's tokens, row by row.
+    /// Mean probability of the word's tokens, row-major.
     pub values: Vec<f32>,
 }
 
-/// A prompt with the objects in it.
+/// A prompt with the byte ranges of its objects.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalizedPrompt<'a> {
     /// The text.
     pub text: &'a str,
     /// Its tokens.
     pub tokens: &'a TokenizedPrompt,
-    /// Where the objects stand in it, in bytes.
+    /// Byte ranges of the objects.
     pub objects: &'a [Range<usize>],
 }
 
-/// The two maps of a run.
+/// The two averaged attention maps of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Maps<'a> {
-    /// Averaged self-attention (n, n).
+    /// Averaged self-attention, (n, n).
     pub isam: &'a Tensor,
     /// Its grid.
     pub isam_grid: Grid,
-    /// Averaged cross-attention (m, T).
+    /// Averaged cross-attention, (m, T).
     pub icam: &'a Tensor,
     /// Its grid.
     pub icam_grid: Grid,
 }
 
-/// Clusters with their scores, not yet numbered.
+/// Clusters with scores, before they are numbered.
 struct Clusters<'a> {
     grid: Grid,
     labels: &'a [i64],
@@ -106,7 +108,7 @@ struct Clusters<'a> {
 }
 
 impl Localization {
-    /// Scores given clusters, labels in `0..K` for each cell of ISAM, by the objects' attention.
+    /// Scores given clusters by the objects' attention; `labels` are in `0..K`, one per cell of ISAM.
     ///
     /// A cluster's score is its maximum over the objects.
     pub fn from_labels(
@@ -131,7 +133,7 @@ impl Localization {
         }
     }
 
-    /// Scores given clusters by the mean of `relevance` in them, 0 to 1; those above `threshold` are edited.
+    /// Scores given clusters by their mean of `relevance`, 0 to 1; those above `threshold` are selected.
     pub fn from_relevance(
         prompt: LocalizedPrompt<'_>,
         maps: Maps<'_>,
@@ -152,9 +154,9 @@ impl Localization {
         }
     }
 
-    /// Two regions: the cells whose value is above `threshold`, which are edited, and the rest.
+    /// Two clusters: the cells above `threshold`, which are selected, and the rest.
     ///
-    /// Where none is above, those of the highest value are edited.
+    /// If no cell is above it, those with the highest value are selected.
     pub fn from_threshold(
         instruction: &str,
         field: &Field,
@@ -173,7 +175,7 @@ impl Localization {
         Self { fallback, ..Self::numbered(instruction, clusters, words) }
     }
 
-    /// Numbers clusters by falling score.
+    /// Numbers clusters by decreasing score.
     fn numbered(instruction: &str, clusters: Clusters<'_>, words: Vec<WordMap>) -> Self {
         let Clusters { grid, labels, scores, selected } = clusters;
         let count = scores.len();
@@ -207,41 +209,41 @@ impl Localization {
         }
     }
 
-    /// How many times as wide and high as the picture of this size the grids are, 1 to 2.
+    /// Size of the grids relative to a picture of this size, 1 to 2 (more than 1 with padding).
     pub fn times_picture(&self, picture: Size) -> (f32, f32) {
         let covered = self.covers.unwrap_or(picture);
         let times = |covered: u32, side: u32| (covered as f32 / side as f32).clamp(1.0, 2.0);
         (times(covered.width, picture.width), times(covered.height, picture.height))
     }
 
-    /// Ids of the clusters that the proposed mask holds.
+    /// Ids of the selected clusters.
     pub fn selected(&self) -> Vec<u8> {
         self.clusters.iter().filter(|cluster| cluster.selected).map(|cluster| cluster.id).collect()
     }
 }
 
 impl WordMap {
-    /// Smallest and largest probability.
+    /// Minimum and maximum probability.
     pub fn range(&self) -> (f32, f32) {
         let min = self.values.iter().copied().fold(f32::INFINITY, f32::min);
         (min, self.values.iter().copied().fold(0.0, f32::max))
     }
 }
 
-/// The contrast of the objects' attention between given clusters: the lowest of the objects.
+/// The contrast of the objects' attention between given clusters; the minimum over the objects.
 pub fn contrast(prompt: LocalizedPrompt<'_>, maps: Maps<'_>, labels: &[i64]) -> f64 {
     let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
     let objects = object_maps(prompt, maps).into_iter();
     objects.map(|it| selection::contrast(labels, count, &it)).fold(f64::INFINITY, f64::min)
 }
 
-/// Each object's attention at the cells of ISAM.
+/// Each object's attention per cell of ISAM.
 pub(super) fn object_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Vec<f32>> {
     let at_isam = |object: Field| resize_nearest(&object.values, maps.icam_grid, maps.isam_grid);
     object_fields(prompt, maps).into_iter().map(at_isam).collect()
 }
 
-/// The greatest attention to the least attended word of each object.
+/// For each object the maximum attention to its least attended word.
 pub(super) fn weakest_words(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<f32> {
     let peak = |word: &Range<usize>| {
         phrase_map(maps.icam, prompt.tokens, word).into_iter().fold(0.0, f32::max)
@@ -253,7 +255,7 @@ pub(super) fn weakest_words(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<
     prompt.objects.iter().map(weakest).map(|it| if it.is_finite() { it } else { 0.0 }).collect()
 }
 
-/// Each object's attention, mean probabilities of its tokens.
+/// Each object's attention map: mean probability of its tokens.
 pub fn object_fields(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Field> {
     let field = |object: &Range<usize>| Field {
         grid: maps.icam_grid,
@@ -262,7 +264,7 @@ pub fn object_fields(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Field> 
     prompt.objects.iter().map(field).collect()
 }
 
-/// The map of each word, in the order of the text.
+/// Attention map of each word, in order of the text.
 pub fn word_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<WordMap> {
     words(prompt.text)
         .filter(|span| !tokens_of(prompt.tokens, span).is_empty())
@@ -275,7 +277,7 @@ pub fn word_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<WordMap> {
         .collect()
 }
 
-/// Byte spans of the words: runs of letters, digits, apostrophes and hyphens.
+/// Byte ranges of the words: runs of letters, digits, apostrophes and hyphens.
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let in_word = |c: char| c.is_alphanumeric() || matches!(c, '\'' | '’' | '-');
     text.split(move |c: char| !in_word(c)).filter(|word| !word.is_empty()).map(move |word| {
@@ -284,7 +286,7 @@ fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Mean attention to the tokens of a span, one value a cell; zeros if it has none.
+/// Mean attention to the tokens of a byte range, one value per cell; zeros if it has no token.
 fn phrase_map(icam: &Tensor, tokens: &TokenizedPrompt, span: &Range<usize>) -> Vec<f32> {
     let columns = tokens_of(tokens, span);
     if columns.is_empty() {
@@ -295,7 +297,7 @@ fn phrase_map(icam: &Tensor, tokens: &TokenizedPrompt, span: &Range<usize>) -> V
     Vec::<f32>::try_from(mean).expect("a map is a vector of numbers")
 }
 
-/// Indices of the tokens that share bytes with a span.
+/// Indices of the tokens that overlap a byte range.
 fn tokens_of(tokens: &TokenizedPrompt, span: &Range<usize>) -> Vec<i64> {
     let offsets = tokens.offsets.iter().enumerate();
     let hits = offsets.filter(|(_, it)| it.as_ref().is_some_and(|it| overlaps(it, span)));
@@ -306,7 +308,7 @@ fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-/// A map at another grid, as torch's `interpolate(mode="nearest")`.
+/// Resizes a map as torch's `interpolate(mode="nearest")`.
 fn resize_nearest(values: &[f32], from: Grid, to: Grid) -> Vec<f32> {
     let pick = |index: i64, from: i64, to: i64| (index * from / to).min(from - 1);
     let rows = (0..to.height).map(|y| pick(y, from.height, to.height));

@@ -1,4 +1,4 @@
-//! Clusters of the picture: k-means on the rows of ISAM.
+//! Segmentation of the picture: k-means on the rows of ISAM.
 //!
 //! Paper: "ISAM is reshaped into per-location vectors and clustered", K = 5. The rows are raw, not normalized
 //! (source: local-prompt-mixing), unless the settings say otherwise.
@@ -8,18 +8,18 @@ use tch::Tensor;
 
 use crate::cluster::KMeans;
 
-/// The vectors that are clustered: the rows of ISAM, each a distribution over the picture.
+/// Transformation of ISAM's rows, each a probability distribution over the picture, before clustering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rows {
-    /// As they are, as in the paper.
+    /// Unchanged, as in the paper.
     Raw,
-    /// Their square roots, whose distances are Hellinger's: a peak outweighs the rest less.
+    /// Square roots, which gives Hellinger distances and reduces the weight of peaks.
     Sqrt,
 }
 
 impl Rows {
-    /// The name that people type.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -28,7 +28,7 @@ impl Rows {
     }
 }
 
-/// A label in `0..clusters` for each cell of ISAM (n, n); fewer clusters where there are fewer cells.
+/// Clusters the cells of ISAM (n, n): a label in `0..clusters` for each; fewer clusters if there are fewer cells.
 pub fn segment(isam: &Tensor, clusters: u32, rows: Rows) -> Vec<i64> {
     let cells = isam.size()[0] as usize;
     let kmeans = KMeans::new((clusters as usize).min(cells));
