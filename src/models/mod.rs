@@ -1,4 +1,5 @@
-//! The networks of InstructPix2Pix under diffusers' names, and their weights.
+//! The networks of InstructPix2Pix (CLIP text encoder, U-Net, VAE) under diffusers' names, and the loading of their
+//! weights.
 
 pub mod clip;
 pub mod config;
