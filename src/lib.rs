@@ -1,8 +1,8 @@
 //! Localized, instruction-based image editing: IAM-Edit, in two passes over InstructPix2Pix.
 //!
 //! # Use
-//! A loaded model becomes an [`Editor`](editing::editor::Editor); a [request](editing::request::EditRequest) goes in,
-//! events come out while it runs, and an edited picture at the end:
+//! An [`Editor`](editing::editor::Editor) over a loaded model takes a [request](editing::request::EditRequest), emits
+//! events while it runs, and returns the edited picture:
 //!
 //! ```
 //! use std::{ops::ControlFlow, path::Path, sync::Arc};
@@ -63,8 +63,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Layout, from the ground up
-//! A *room* is a top-level module; it may import only rooms below it (`tests/architecture.rs` holds the table).
+//! # Layout, lowest layer first
+//! A top-level module (*room*) may import only certain lower ones; `tests/architecture.rs` lists and checks them.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -85,12 +85,12 @@
 //! | [`jobs`] | jobs that wait, run, are decided on and followed |
 //! | [`cli`] | the command line, which joins all of it |
 //!
-//! To read it as a story: [`editing::iam_edit`] beside the paper's figure, [`pipelines::denoise`] for the loop that both
+//! Good starting points: [`editing::iam_edit`] beside the paper's figure, [`pipelines::denoise`] for the loop that both
 //! passes run, [`models::unet_2d_condition`] beside diffusers' file of the same name, [`attn_processor`] for the hook
-//! through which a method watches and changes attention.
+//! through which a method reads and changes attention.
 //!
 //! # Invariants
-//! - One denoising loop: methods steer it through [`attn_processor::AttnProcessor`] and a closure per step, none forks it.
+//! - One denoising loop for all methods, which control it by an [`attn_processor::AttnProcessor`] and a callback per step.
 //! - Methods see a model through [`pipelines::EditPipeline`] alone; they run on a scripted one in tests.
 //! - Nothing is kept per step or per layer: attention maps are running sums, so memory does not grow with steps.
 //! - Noise is drawn on the CPU beforehand, in diffusers' order: one seed, one picture, whatever the dtype or device.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Each room with the rooms it may import, from the ground up.
+/// For each top-level module of `src`, the modules that it may import, lowest layer first.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kernels", &[]),
     ("attn_processor", &["kernels"]),
@@ -45,13 +45,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Paths behind a door: only the rooms, or parts of rooms, listed may name them.
+/// Restricted paths, with the modules, or parts of modules, that may name them.
 const DOORS: &[(&str, &[&str])] = &[
     ("models", &["models", "pipelines", "cli/load"]),
     ("pipelines::instruct_pix2pix", &["pipelines", "cli/load"]),
 ];
 
-/// Outside crates with the rooms, or parts of rooms, that may name them. A crate not listed may be used anywhere.
+/// External crates, with the modules, or parts of modules, that may use them. A crate that is not listed may be used
+/// anywhere.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "evaluation"]),
     ("axum", &["server"]),
@@ -115,16 +116,16 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tracing_opentelemetry", &["server/telemetry", "cli/client"]),
 ];
 
-/// Words with the rooms that may say them, and why nobody else may.
+/// Restricted words, with the modules that may use them, and the reason.
 const WORDS: &[(&str, &[&str], &str)] = &[
     ("unsafe_code", &["kernels"], "`unsafe` lives there alone, so that it is read together"),
     ("env::var", &["cli"], "settings travel as values, so that a run depends on what it was given"),
 ];
 
-/// Where a word that looks like a flag is none of ours, below the command line.
+/// Words that look like command-line flags but are not this program's, below the command line.
 const FOREIGN_FLAGS: &[(&str, &str)] = &[("kernels/cuda", "--no-as-needed")];
 
-/// The most lines that a file may have.
+/// Maximum number of lines of a file.
 const LONGEST: usize = 400;
 
 #[test]
@@ -170,7 +171,8 @@ fn imports_point_down() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// Callers of the library and of the service know no flags: each door adds its remedy to what the core says.
+/// Modules below `cli` must not name command-line flags, since the service and the library have none: command line and
+/// service add the remedy in their own terms.
 #[test]
 fn rooms_below_the_command_line_name_no_flag() {
     let mut faults = Vec::new();
@@ -203,7 +205,7 @@ fn lies_in_cli(path: &Path) -> bool {
     path.starts_with("src") && room_of(path).is_none_or(|room| room == "cli")
 }
 
-/// The words of a line that begin as long flags do.
+/// The words of a line that look like long flags.
 fn flags_in(code: &str) -> impl Iterator<Item = &str> {
     code.match_indices("--").filter_map(|(start, _)| {
         let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
@@ -249,14 +251,14 @@ fn every_file_fits_one_sitting() {
     assert!(long.is_empty(), "more than {LONGEST} lines:\n{}", long.join("\n"));
 }
 
-/// The room of `src/ROOM.rs` or `src/ROOM/…`; `None` for the crate roots.
+/// The top-level module of `src/MODULE.rs` or `src/MODULE/…`; `None` for the crate roots.
 fn room_of(path: &Path) -> Option<String> {
     let first = path.strip_prefix("src").ok()?.components().next()?;
     let name = first.as_os_str().to_str()?.trim_end_matches(".rs").to_owned();
     (name != "lib" && name != "main").then_some(name)
 }
 
-/// Whether `src/ROOM/PART.rs` lies in one of these rooms or parts of rooms.
+/// Whether `src/MODULE/PART.rs` belongs to one of these modules or parts.
 fn lies_in(path: &Path, homes: &[&str]) -> bool {
     let place = path.strip_prefix("src").expect("a room lies in src").with_extension("");
     homes.iter().any(|home| place.starts_with(home))
@@ -267,14 +269,14 @@ fn code_of(line: &str) -> &str {
     line.split("//").next().unwrap_or_default()
 }
 
-/// Whether code names an outside crate, as `NAME::` that nothing else runs into.
+/// Whether code names an external crate, as `NAME::` that is not part of a longer name.
 fn names_crate(code: &str, name: &str) -> bool {
     code.match_indices(&format!("{name}::")).any(|(start, _)| {
         !code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
     })
 }
 
-/// The rooms that code names as `crate::ROOM`.
+/// The modules that code names as `crate::MODULE`.
 fn rooms_named(code: &str) -> impl Iterator<Item = &str> {
     code.split("crate::").skip(1).map(|rest| {
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
@@ -282,10 +284,10 @@ fn rooms_named(code: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where code lies.
+/// Folders with code.
 const EVERYWHERE: &[&str] = &["build.rs", ".ci", "benches", "src", "tests"];
 
-/// The Rust and Python files under these paths, by their paths from the repository's root, with their text.
+/// The Rust and Python files under these paths, by path relative to the repository's root, with their text.
 fn files(places: &[&str]) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();

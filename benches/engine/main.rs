@@ -37,15 +37,16 @@ use guests::Guest;
 enum Request {
     /// One U-Net call on three rows.
     Step { pixels: i64, guest: Guest },
-    /// The U-Net's output for the tensors `sample`, `timesteps` and `prompts` of a file, written to another.
+    /// Runs the U-Net on the tensors `sample`, `timesteps` and `prompts` of a file, and writes its output to another.
     Forward { input: PathBuf, output: PathBuf },
-    /// A picture to latents.
+    /// VAE encoding.
     Encode { pixels: i64 },
-    /// Latents to a picture.
+    /// VAE decoding.
     Decode { pixels: i64 },
-    /// One attention layer of three rows and eight heads, by libtorch's kernel and, where the processor has what it takes, by ours.
+    /// One attention layer with three rows and eight heads, by libtorch's kernel and, if the CPU supports it, by this
+    /// crate's.
     Attention { queries: i64, keys: i64, dim: i64 },
-    /// Products from registers alone.
+    /// Peak multiply-add throughput.
     Peak,
 }
 

@@ -5,7 +5,7 @@
 //! bound, meant for comparing methods on one data set.
 //!
 //! All parts must hold:
-//! 1. **nearer**: inside the mask the result is nearer to the target than [`MARGIN`] times its distance to the source.
+//! 1. **nearer**: inside the mask the squared error to the target is below [`MARGIN`] times that to the source.
 //! 2. **removed**, for a removal: of the squared difference between source and target less than [`REMOVED`] is left.
 //!    **color**, for others where the mean color differs: it came most of the way. **shape**, for others where the
 //!    structure differs: the result correlates with the target better than with the source, and well.

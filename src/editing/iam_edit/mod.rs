@@ -1,7 +1,7 @@
 //! IAM-Edit: localized image editing via instruction attention maps, in two passes.
 //!
-//! Pass 1 ([`localize`]): denoise with the localization instruction, averaging ISAM and ICAM → cluster → select. Pass 2
-//! ([`edit`]): denoise with the actual instruction, with cross-attention restricted to the mask.
+//! - Pass 1 ([`localize`]): denoise with the localization instruction, averaging ISAM and ICAM → cluster → select.
+//! - Pass 2 ([`edit`]): denoise with the actual instruction, with cross-attention restricted to the mask.
 
 pub mod attn_modulator;
 pub mod attn_store;

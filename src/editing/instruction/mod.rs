@@ -4,22 +4,22 @@
 //! instructions into change, add and remove by a classifier (sections "Instruction attention maps" and "Localization
 //! instruction"); here a small grammar reads both from the text.
 //!
-//! # Why a grammar of its own
+//! # Why not an existing parser
 //! The object must be a span of the text, and an instruction is a narrow kind of English: a command, a wish, a
-//! statement or a bare phrase. harper-core 3.0.0, the well-kept crate with parts of speech and noun chunks, was
-//! tried: 266 crates (a neural network framework among them), minutes to compile, 14 MB in the binary, and its
-//! tagger, taught on prose, takes the verbs of commands for nouns (`paint/NOUN the house red`, also change, swap and
-//! color) and breaks the chunk `the black and white dog`. The verb, the one thing that must be right, is right by a
-//! list, and the rest follows from prepositions and determiners, which are closed classes.
+//! statement or a bare phrase. harper-core 3.0.0, a maintained crate with part-of-speech tags and noun chunks, was
+//! tried: it has 266 dependencies (a neural network framework among them), takes minutes to compile and 14 MB in the
+//! binary; and its tagger, trained on prose, tags the verbs of commands as nouns (`paint/NOUN the house red`, also
+//! change, swap and color) and splits the chunk `the black and white dog`. Here the verb, on which everything depends,
+//! is found by a list, and the rest by prepositions and determiners, which are closed classes.
 //!
-//! # What is read as what
-//! - **change**: replace, turn, recolor, resize, pose: something that is there will look different.
-//! - **add**: what is added is the object, also what somebody is given, wears or holds.
-//! - **remove**: what goes is the object, not what it is taken from.
-//! - **global**: the object is the picture as a whole, its style, season, light, or `it`: nothing to localize.
-//! - The property of a thing is the thing: in `the color of the car` and `the car's color` the object is the car.
-//! - Two commands in one instruction are one edit of all their objects: an addition if one of them adds, since then
-//!   the instruction itself has to localize.
+//! # Interpretation
+//! - **change** (replace, turn, recolor, resize, pose): an existing object will look different.
+//! - **add**: the object is what is added; also what somebody is given, wears or holds.
+//! - **remove**: the object is what is removed, not what it is removed from.
+//! - **global**: the object is the whole picture, its style, season or light, or `it`; nothing is localized.
+//! - The owner of a property is the object: in `the color of the car` and `the car's color` it is the car.
+//! - Several commands are one edit of all their objects; it is an addition if one of them adds, since then the
+//!   instruction itself is the localization instruction.
 
 mod clause;
 mod complement;

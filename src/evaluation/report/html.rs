@@ -1,4 +1,4 @@
-//! The report as one HTML page: nothing is loaded from elsewhere, and it reads in light and dark.
+//! The report as a single self-contained HTML page, with light and dark color schemes.
 
 use std::fmt::Write;
 
@@ -63,7 +63,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
     html
 }
 
-/// Text as it may stand between tags and in quoted attributes.
+/// Escapes text for HTML content and quoted attributes.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -148,7 +148,7 @@ fn head(figure: Figure) -> String {
     )
 }
 
-/// A mean with its interval; bold where no rival of its group is better.
+/// A mean with its interval; bold if no other method of its group is better.
 fn mean_cell(figure: Figure, cell: Option<Interval>, rivals: &[f64]) -> String {
     let Some(it) = cell else { return r#"<td class="n none">–</td>"#.to_owned() };
     let entry = figure.entry();
@@ -177,7 +177,7 @@ fn interval_cell(it: Interval, unit: Unit, class: &str, sign: &str) -> String {
     )
 }
 
-/// Differences and ratios, those that exclude no change marked.
+/// Table of differences and ratios; those whose interval excludes "no change" are marked.
 fn comparisons(report: &Report<'_>) -> String {
     let Some(first) = report.comparisons.first() else { return String::new() };
     let (all, parts): (Vec<_>, Vec<_>) = report.comparisons.iter().partition(|it| it.group == ALL);
@@ -226,7 +226,7 @@ fn comparison_table(report: &Report<'_>, comparisons: &[&Comparison]) -> String 
     html + "</tbody></table></div>"
 }
 
-/// What each figure is.
+/// Explanations of the metrics.
 fn glossary() -> String {
     let mut html = r#"<section id="glossary"><h2>Figures</h2><dl>"#.to_owned();
     for entry in &ENTRIES {

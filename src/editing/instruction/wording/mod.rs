@@ -5,12 +5,11 @@
 //! `ComfyUI`, `InvokeAI`, `NovelAI` and Midjourney, and quality tags. A text without any of these is unchanged, byte
 //! for byte.
 //!
-//! # What stays
+//! # What is kept
 //! - Apostrophes (`the man's hat`, `the dogs' bowls`, `don't`), inches and feet (`a 5" nail`, `6'2"`).
-//! - Quotation marks where the instruction speaks of writing (`the text "OPEN"`, `a sign that says "closed"`), and what
-//!   stands inside them.
-//! - Parentheses that say more of a noun, without a weight: `the star (the red one)`. Escaped brackets (`\(`) stand for themselves.
-//! - Quality tags in a negative prompt, where they say what to avoid, and a text that is nothing but such tags.
+//! - Quotation marks in instructions about writing (`the text "OPEN"`, `a sign that says "closed"`), with their content.
+//! - Parenthesized remarks on a noun, without a weight: `the star (the red one)`. Escaped brackets (`\(`) become plain.
+//! - Quality tags in a negative prompt, where they name what to avoid, and texts that consist of such tags only.
 
 mod characters;
 mod quotes;
