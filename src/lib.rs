@@ -90,7 +90,8 @@
 //! through which a method reads and changes attention.
 //!
 //! # Invariants
-//! - One denoising loop for all methods, which control it by an [`attn_processor::AttnProcessor`] and a callback per step.
+//! - One denoising loop for all methods: they control it by an [`attn_processor::AttnProcessor`] and a callback per
+//!   step.
 //! - Methods see a model through [`pipelines::EditPipeline`] alone; they run on a scripted one in tests.
 //! - Nothing is kept per step or per layer: attention maps are running sums, so memory does not grow with steps.
 //! - Noise is drawn on the CPU beforehand, in diffusers' order: one seed, one picture, whatever the dtype or device.

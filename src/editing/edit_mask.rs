@@ -138,7 +138,8 @@ impl EditMask {
             return Err(EditError::EmptyMask);
         }
 
-        // 4. Attention that ends where a given mask does has no room for what the words relate; the rest is put back anyhow.
+        // 4. Attention that ends at a given mask's border leaves the words no context; pixels outside are restored
+        //    anyway.
         let grow = Radius::of_share(session.request.settings.grow.get(), input);
         let given = choice.shapes.is_some();
         let room = given && session.request.settings.preserve != Preserve::None;

@@ -212,7 +212,8 @@ impl<'a> EditSession<'a> {
         let settings = &self.request.settings;
         let all = run.scheduler.steps().len();
         let (guided, made) = match pass {
-            // It ends with its last call that is averaged, of which one branch is looked at: what that predicts leads nowhere.
+            // Pass 1 ends with its last averaged call, of which only one branch is used: its prediction has no later
+            // step.
             Pass::Localize => {
                 let made = settings.localization.averaged.of(all).end;
                 (0..made - 1, made)

@@ -117,7 +117,8 @@ impl PackedConv2d {
         let (stride, padding, dilation) = ([self.stride; 2], [self.padding; 2], [1i64; 2]);
         let (bias, weight) = (handle(bias), self.weight.borrow());
         call("convolution", |output| {
-            // SAFETY: the signature is libtorch 2.11's; all that is pointed to outlives the call, which changes none of it.
+            // SAFETY: the signature is libtorch 2.11's; everything pointed to outlives the call, which modifies none of
+            // it.
             unsafe {
                 aoti_torch_cpu_mkldnn__convolution_pointwise(
                     handle(input),

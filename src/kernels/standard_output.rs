@@ -13,7 +13,7 @@ static WAS_OPEN: AtomicBool = AtomicBool::new(true);
 
 #[cfg(target_os = "linux")]
 #[used]
-// SAFETY: the loader calls it once with arguments that it does not take; it asks the system about a number and stores the answer.
+// SAFETY: the loader calls it once, with arguments that it ignores; it makes one system call and stores the result.
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = {
     extern "C" fn look() {

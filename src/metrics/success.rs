@@ -6,14 +6,14 @@
 //!
 //! All parts must hold:
 //! 1. **nearer**: inside the mask the squared error to the target is below [`MARGIN`] times that to the source.
-//! 2. **removed**, for a removal: of the squared difference between source and target less than [`REMOVED`] is left.
-//!    **color**, for others where the mean color differs: it came most of the way. **shape**, for others where the
-//!    structure differs: the result correlates with the target better than with the source, and well.
-//!    What is added may stand where and as words leave it open ([`placement`]): that is taken out first.
-//! 3. **kept**: outside the mask the result differs by less than [`KEPT`] levels on average from the source, or from the
-//!    autoencoder's reconstruction of it.
+//! 2. **removed**, for a removal: less than [`REMOVED`] of the squared difference between source and target is left.
+//!    **color**, for other edits, if the mean color differs: it came most of the way. **shape**, for other edits, if
+//!    the structure differs: the result correlates well with the target, and better than with the source. An added
+//!    object is first aligned with the target's ([`placement`]), since words do not fix its exact position.
+//! 3. **kept**: outside the mask the result differs by less than [`KEPT`] levels on average from the source, or from
+//!    the VAE's reconstruction of it.
 //!
-//! Untouched pictures and pictures blurred by 1, 2, 4 pixels are what must not pass; `tests/it/evaluation.rs` counts them.
+//! Unedited pictures and pictures blurred by 1, 2 or 4 pixels must not pass; `tests/it/evaluation.rs` counts them.
 
 use image::RgbImage;
 

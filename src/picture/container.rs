@@ -143,7 +143,8 @@ impl<'a> Parts<'a> {
         let mut end = at + 2 + length;
         let mut coded: &[u8] = &[];
         if tag == segment::SOS {
-            // In a scan, 0xFF is followed by zero, by a restart marker, or by another to fill up, until a true marker ends it.
+            // In a scan, 0xFF is followed by zero, a restart marker, or another 0xFF as padding; any other marker ends
+            // it.
             let is_end =
                 |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF);
             coded = &bytes[end..];

@@ -143,7 +143,8 @@ fn between(pixel: u32, pixels: u32, small: u32) -> (usize, usize, f32) {
     (first, (first + 1).min(small as usize - 1), (place - first as f64) as f32)
 }
 
-/// Solves `[[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]] · a = b`, by Cramer's rule in fp64; the matrix is positive definite.
+/// Solves `[[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]] · a = b` by Cramer's rule in fp64; the matrix is positive
+/// definite.
 fn solved([xx, xy, xz, yy, yz, zz]: [f32; 6], b: [f32; 3]) -> [f32; 3] {
     let [xx, xy, xz, yy, yz, zz] = [xx, xy, xz, yy, yz, zz].map(f64::from);
     let [b0, b1, b2] = b.map(f64::from);

@@ -36,8 +36,8 @@ pub enum Overwrite {
 ///
 /// # Errors
 /// [`PictureError::Exists`], [`PictureError::NotAFile`], [`PictureError::Stream`], [`PictureError::Protected`],
-/// [`PictureError::NameTooLong`], [`PictureError::NoFolder`], [`PictureError::NotWritable`], [`PictureError::DiskFull`],
-/// [`PictureError::Write`].
+/// [`PictureError::NameTooLong`], [`PictureError::NoFolder`], [`PictureError::NotWritable`],
+/// [`PictureError::DiskFull`], [`PictureError::Write`].
 pub fn check_target(path: &Path, overwrite: Overwrite) -> Result<(), PictureError> {
     let target = Target::of(path, overwrite)?;
     let mut file = target.begin()?;
@@ -131,8 +131,8 @@ impl Target {
 
     /// Creates the temporary file, which is deleted on drop unless it is renamed.
     fn begin(&self) -> Result<NamedTempFile, PictureError> {
-        // As any new file of this user, less the umask; a temporary file's own are the owner's alone. What takes a file's
-        // place is never more open than that was.
+        // Permissions of a new file (0666 less the umask), since a temporary file's are 0600. A replacement is never more
+        // permissive than the file that it replaces.
         let mode = self.old.as_ref().map_or(0o666, |old| old.permissions().mode() & 0o666);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".retouch-").suffix(".part").permissions(Permissions::from_mode(mode));

@@ -59,7 +59,7 @@ impl NoiseTape {
             let steps = self.steps.iter().map(on_device).collect();
             return Self { initial: on_device(&self.initial), steps };
         }
-        // At once, out of memory that a GPU reaches by itself, since every other copy waits for all that the GPU was asked before.
+        // All at once and from pinned memory, since any other copy waits for all work launched on the GPU before.
         let all: Vec<&Tensor> = self.all().collect();
         let all = Tensor::stack(&all, 0).internal_pin_memory(device);
         let all = all.to_device_(device, Kind::Float, true, false);

@@ -71,8 +71,8 @@ impl Spread {
                 let stride = self.n_train / n;
                 (0..n).rev().map(|index| (index * stride) as f64 + self.steps_offset).collect()
             }
-            // Differs: `numpy.arange` runs one past the end for 62 of the counts up to 1000 (61 is the first), which gives
-            // diffusers one step more than asked for, at timestep -1.
+            // Differs: for 62 of the counts up to 1000 (61 is the first) `numpy.arange` has one element too many, which
+            // gives diffusers an additional step at timestep -1.
             TimestepSpacing::Trailing => {
                 // `numpy.arange` multiplies the difference of its first two values, not the stride itself.
                 let stride = (n_train - n_train / n as f64) - n_train;

@@ -44,8 +44,8 @@ impl NoiseLevel {
     /// The noise level of a training timestep.
     ///
     /// # Errors
-    /// [`SchedulerError::NoTimestep`] if the model was trained on fewer, [`SchedulerError::Unsupported`] if its noise schedule
-    /// is not built in.
+    /// [`SchedulerError::NoTimestep`] if the model was trained on fewer timesteps, [`SchedulerError::Unsupported`] if
+    /// its noise schedule is not supported.
     pub fn of(config: &SchedulerConfig, timestep: u32) -> Result<Self, SchedulerError> {
         let alphas_cumprod = alphas_cumprod(config, Terminal::Exact)?;
         let n_train = alphas_cumprod.len();

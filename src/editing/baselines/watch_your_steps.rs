@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn outliers_are_cut_off_above_the_third_quartile() {
-        // Of 0..=5 and 100 the quartiles lie at places 1.5 and 4.5: midpoints 1.5 and 4.5, so the limit is 4.5 + 1.5 · 3.
+        // Quartiles of 0..=5 and 100 are at positions 1.5 and 4.5, so 1.5 and 4.5; the limit is 4.5 + 1.5 · 3.
         let values = without_outliers(vec![100.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(values, [9.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     }

@@ -63,7 +63,8 @@ fn open<T>(
 }
 
 fn load(path: &Path) -> Result<std::mem::ManuallyDrop<Library>, libloading::Error> {
-    // SAFETY: the library has no initializers of its own. `RTLD_NOW` makes a symbol that this libtorch lacks an error here.
+    // SAFETY: the library has no initializers of its own. With `RTLD_NOW` a symbol missing from this libtorch is an
+    // error here.
     unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map(std::mem::ManuallyDrop::new)
 }
 

@@ -1,6 +1,5 @@
-//! A model folder or single-file checkpoint: its configurations, and access to its weights and tokenizer.
-//!
-//! A folder is a diffusers snapshot with `model_index.json`; a file is a checkpoint in the original key layout.
+//! A model: a diffusers snapshot folder (`model_index.json`), or a single-file checkpoint in the original key layout;
+//! its configurations, and access to its weights and tokenizer.
 
 pub mod error;
 pub mod part;

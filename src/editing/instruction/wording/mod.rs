@@ -7,7 +7,7 @@
 //!
 //! # What is kept
 //! - Apostrophes (`the man's hat`, `the dogs' bowls`, `don't`), inches and feet (`a 5" nail`, `6'2"`).
-//! - Quotation marks in instructions about writing (`the text "OPEN"`, `a sign that says "closed"`), with their content.
+//! - Quotation marks in instructions about writing (`the text "OPEN"`, `a sign that says "closed"`), with the content.
 //! - Parenthesized remarks on a noun, without a weight: `the star (the red one)`. Escaped brackets (`\(`) become plain.
 //! - Quality tags in a negative prompt, where they name what to avoid, and texts that consist of such tags only.
 
