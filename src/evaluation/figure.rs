@@ -13,7 +13,7 @@ pub enum Figure {
     Kept,
     /// Squared error to the target, relative to that of the untouched source.
     Residual,
-    /// IoU of the found mask with the object.
+    /// `IoU` of the found mask with the object.
     ObjectIou,
     /// Precision of the found mask against the object.
     ObjectPrecision,
@@ -23,7 +23,7 @@ pub enum Figure {
     Pointing,
     /// Pointing game for additions: the maximum lies where the target has the object.
     PointingAdded,
-    /// IoU of the found mask with the pixels that the edit has to change.
+    /// `IoU` of the found mask with the pixels that the edit has to change.
     MaskIou,
     /// Precision of the found mask against the pixels that the edit has to change.
     MaskPrecision,

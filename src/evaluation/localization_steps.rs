@@ -24,7 +24,7 @@ use crate::sampling::{Interrupted, SchedulerKind, Steps};
 /// The paper's number of steps, used as the reference.
 const REFERENCE_STEPS: u32 = 100;
 
-/// Loss of IoU that is accepted for fewer steps.
+/// Loss of `IoU` that is accepted for fewer steps.
 pub const TOLERANCE: f64 = 0.01;
 
 /// A localization setting to compare.
@@ -70,9 +70,9 @@ pub struct Case {
 pub struct Line {
     /// The setting.
     pub setting: Setting,
-    /// IoU with the reference's mask.
+    /// `IoU` with the reference's mask.
     pub reference_iou: f64,
-    /// IoU with the true object, over the cases that have it.
+    /// `IoU` with the true object, over the cases that have it.
     pub object_iou: Option<f64>,
     /// Seconds per localization.
     pub seconds: f64,
@@ -161,8 +161,8 @@ pub fn measure(
 }
 
 impl Outcome {
-    /// The trial with the fewest steps that loses at most [`TOLERANCE`]: of the IoU with the true objects if they are
-    /// known, else of the agreement with the reference. Ties go to the better IoU.
+    /// The trial with the fewest steps that loses at most [`TOLERANCE`]: of the `IoU` with the true objects if they are
+    /// known, else of the agreement with the reference. Ties go to the better `IoU`.
     pub fn shortest(&self) -> Option<&Line> {
         let quality = |line: &Line| line.object_iou.unwrap_or(line.reference_iou);
         let least = quality(&self.reference) - TOLERANCE;

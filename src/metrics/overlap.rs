@@ -1,4 +1,4 @@
-//! Agreement of a mask or a heat map with the true mask: IoU, precision, recall, pointing game.
+//! Agreement of a mask or a heat map with the true mask: `IoU`, precision, recall, pointing game.
 
 use crate::metrics::region::Region;
 

@@ -37,7 +37,7 @@ pub struct ClipTextConfig {
 /// An activation of a feed-forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// x · sigmoid(1.702 x), as in OpenAI's CLIP.
+    /// x · sigmoid(1.702 x), as in the original CLIP.
     QuickGelu,
     /// x · Φ(x), as in `OpenCLIP`.
     Gelu,
