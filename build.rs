@@ -1,4 +1,5 @@
-//! Compiles the schema without protoc, and lets the binary find libtorch without `LD_LIBRARY_PATH`.
+//! Build script: compiles the gRPC schema without protoc, and sets an rpath so that binaries find libtorch without
+//! `LD_LIBRARY_PATH`.
 
 use std::{
     env,
@@ -17,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     point_at_libtorch(&out)
 }
 
-/// Writes the generated types, and the descriptors of the API that server reflection answers from.
+/// Writes the generated Rust types and the file descriptor set that gRPC server reflection serves.
 fn compile_schema(out: &Path) -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true);
@@ -36,9 +37,9 @@ fn compile_schema(out: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Gives binaries, tests and benches an rpath to the folder that really holds `libtorch_cpu.so`.
+/// Gives binaries, tests and benches an rpath to the folder that holds the real `libtorch_cpu.so`.
 ///
-/// `LIBTORCH/lib` may hold links to it, and the loader looks for its dependencies from where it was found.
+/// `LIBTORCH/lib` may hold symlinks, and the loader resolves `$ORIGIN` from the path where it found the library.
 fn point_at_libtorch(out: &Path) -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let folder = Path::new(&env::var("LIBTORCH")?).join("lib");

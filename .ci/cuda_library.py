@@ -1,9 +1,9 @@
-"""Compiles `libretouch_cuda.so`, CUDA graphs and fused layers, and prints its path; needs a C++ compiler, no CUDA toolkit.
+"""Compiles `libretouch_cuda.so` (CUDA graphs, fused layers) and prints its path; needs a C++ compiler, no CUDA toolkit.
 
     python3 .ci/cuda_library.py FOLDER        # or: make cuda-library
 
-The headers are those of libtorch and of two of NVIDIA's wheels, unpacked once beside libtorch. What libtorch's CUDA half and
-the CUDA runtime define stays undefined: the process has opened both before it opens this library.
+The headers are those of libtorch and of two NVIDIA wheels, unpacked once beside libtorch. Symbols of libtorch's CUDA
+library and of the CUDA runtime stay undefined: the process loads both before this library.
 """
 
 import os
@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent.parent / "src" / "kernels" / "gpu" / "lib
 SOURCES = [HERE / it for it in ("graph.cpp", "fused.cpp", "event.cpp")]
 NAME = "libretouch_cuda.so"
 
-# The runtime's headers at the version that torch 2.11.0 pins; they include those of `crt`, which has the toolkit's version.
+# The runtime's headers at the version that torch 2.11.0 pins; they include those of `crt`, versioned as the toolkit.
 CRT = {
     "x86_64": "2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4",
     "aarch64": "ee2ea2a97073e02ee62bb27841f437332be2c248e3eac013df07997ada39c003",
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def built(folder: Path) -> Path:
-    """The library in this folder, compiled anew if a source is newer."""
+    """Path of the library in this folder, recompiled if a source is newer."""
     library = folder / NAME
     newest = max(it.stat().st_mtime for it in (*SOURCES, HERE / "guarded.h"))
     if library.exists() and library.stat().st_mtime >= newest:
@@ -54,7 +54,7 @@ def built(folder: Path) -> Path:
 
 
 def headers() -> Path:
-    """The CUDA runtime's headers, fetched by the first call alone."""
+    """The CUDA runtime's headers, downloaded once."""
     folder = libtorch.HOME / "cuda-headers"
     if folder.exists():
         return folder

@@ -1,7 +1,8 @@
-"""Makes libtorch ready to build against and prints its folder: lib/ and include/, without the CUDA half.
+"""Prepares libtorch for building and prints its folder: lib/ and include/, without the CUDA libraries.
 
-With LIBTORCH unset, unpacks PyTorch's wheels once into .libtorch/. With LIBTORCH set to a folder of the reader's own, makes
-a view of it: links to all but libtorch_cuda, which torch-sys would link wherever it saw it. Standard library and pip only.
+If LIBTORCH is unset, unpacks PyTorch's wheels once into .libtorch/. If LIBTORCH names an existing libtorch, makes a
+folder of links to everything in it except libtorch_cuda, which torch-sys would link if present. Standard library and
+pip only.
 """
 
 import contextlib
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def fetched() -> Path:
-    """The unpacked wheels, fetched by the first call alone."""
+    """The unpacked wheels, downloaded once."""
     folder = HOME / VERSION
     if folder.exists():
         return folder
@@ -81,7 +82,7 @@ def fetched() -> Path:
 
 
 def download(wheels: dict, what: str) -> Path:
-    """Brings the wheels by the reader's own pip, its mirrors and its proxies; whole ones of an earlier try are kept."""
+    """Downloads the wheels with the user's pip, mirrors and proxies; complete ones of an earlier run are kept."""
     folder = HOME / "downloads"
     folder.mkdir(exist_ok=True)
     pins = folder / "pins.txt"
@@ -97,7 +98,7 @@ def download(wheels: dict, what: str) -> Path:
 
 
 def unpack(wheel: Path, folder: Path) -> None:
-    """Takes libraries and headers out of one wheel, side by side: each library's RPATH ends in its own folder."""
+    """Extracts a wheel's libraries and headers; the libraries share a folder, as each one's RPATH expects."""
     note(f"unpacking {wheel.name}")
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.infolist():
@@ -116,7 +117,7 @@ def unpack(wheel: Path, folder: Path) -> None:
 
 
 def view(own: Path) -> Path:
-    """A folder of links to the reader's own libtorch, without libtorch_cuda; made again only where it changed."""
+    """A folder of links to the user's libtorch, without libtorch_cuda; recreated only if it changed."""
     if own.parent == HOME:
         return own
     if not (own / "lib/libtorch_cpu.so").exists():
@@ -142,7 +143,7 @@ def view(own: Path) -> Path:
 
 
 def link_names(lib: Path) -> None:
-    """Adds the two names that torch-sys links: `torch`, and `gomp`, which must be the one that libtorch itself loads."""
+    """Adds the two libraries that torch-sys links: `torch`, and `gomp`, which must be the one that libtorch loads."""
     (lib / "libtorch.so").symlink_to("libtorch_cpu.so")
     gomp = sorted(lib.glob("libgomp*.so*"))
     if gomp and not (lib / "libgomp.so").exists():
@@ -150,7 +151,7 @@ def link_names(lib: Path) -> None:
 
 
 def version_of(own: Path) -> str:
-    """The version that the headers state, since the binary is compiled with them."""
+    """The version in the headers, with which the binary is compiled."""
     for name in ("torch/headeronly/version.h", "torch/csrc/api/include/torch/version.h"):
         header = own / "include" / name
         if header.exists():
@@ -166,7 +167,7 @@ def wanted(library: str) -> bool:
 
 @contextlib.contextmanager
 def alone():
-    """Holds .libtorch/ against calls that run beside this one."""
+    """Locks .libtorch/ against concurrent calls."""
     HOME.mkdir(exist_ok=True)
     with open(HOME / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

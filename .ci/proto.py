@@ -1,4 +1,7 @@
-"""Lints the schema and refuses changes that break clients: buf against the last release, or the commit before where there is none."""
+"""Lints the gRPC schema with buf, and refuses breaking changes.
+
+The schema is compared with the last release, or with the previous commit if there is none.
+"""
 
 import shutil
 import subprocess
@@ -29,7 +32,7 @@ def git(*args: str) -> bytes | None:
 
 
 def unpack(commit: str, folder: Path) -> bool:
-    """Unpacks the schema as it was at a commit; whether there was one."""
+    """Extracts the schema at a commit; returns whether it existed."""
     archive = git("archive", commit, "proto")
     if archive is None:
         return False
@@ -38,7 +41,7 @@ def unpack(commit: str, folder: Path) -> bool:
 
 
 def check(name: str, done: subprocess.CompletedProcess[str], expected: int = 0) -> bool:
-    """Prints what a run said; whether it ended as expected."""
+    """Prints a run's output; returns whether it ended as expected."""
     if done.returncode == expected:
         print(f"proto: {name}: ok")
         return True

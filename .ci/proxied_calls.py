@@ -1,4 +1,7 @@
-"""Calls through a proxy, each of which fails loudly: streams both ways, long silences, large bodies, hang-ups, pages, restarts."""
+"""Calls through a proxy, each of which raises on failure.
+
+Bidirectional streams, long idle times, large bodies, disconnects, gRPC-Web from pages, server restarts.
+"""
 
 import hashlib
 import http.client
@@ -22,22 +25,22 @@ from retouch.v1.edit_pb2_grpc import EditServiceStub
 PICTURE = Path(__file__).resolve().parent.parent / "assets" / "example.png"
 SERVICE = "retouch.v1.EditService"
 SILENCE = 65
-"""Seconds of silence: more than the 60 s that many proxies allow unless they are told otherwise."""
+"""Seconds without traffic: more than the default idle timeout of many proxies, 60 s."""
 HEADERS = 15
-"""Seconds after which a RunEdit sends its headers; the silence of its answer begins there."""
+"""Seconds after which RunEdit sends its response headers; its idle time begins there."""
 PATIENCE = HEADERS + SILENCE + 120
 """Seconds that a call may take on a busy machine."""
 
 
 class Through:
-    """A way to the server through the proxy on a port."""
+    """Connection settings for the server through the proxy on a port."""
 
     def __init__(self, port: int, roots: bytes) -> None:
         self.port, self.roots = port, roots
 
     @contextmanager
     def stub(self) -> Iterator[EditServiceStub]:
-        """A connection of its own."""
+        """A new connection."""
         options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         credentials = grpc.ssl_channel_credentials(self.roots)
         with grpc.secure_channel(f"localhost:{self.port}", credentials, options) as channel:
@@ -48,20 +51,20 @@ class Through:
 
 
 def request(**spec) -> pb.CreateEditJobRequest:
-    """A short edit, but for what is said otherwise."""
+    """A short edit, with overrides."""
     given = {"image": pb.Image(data=PICTURE.read_bytes()), "instruction": "change the black tree to blue", "seed": 7, "steps": 2}
     spec = pb.EditSpec(**{**given, **spec})
     return pb.CreateEditJobRequest(request_id=str(uuid.uuid4()), spec=spec, disconnect_grace=Duration(seconds=1))
 
 
 def silent(seconds: int) -> pb.CreateEditJobRequest:
-    """An edit whose mask nobody decides on for so long, while nothing is computed."""
+    """An edit that waits this long for a mask decision, without traffic."""
     wait = Duration(seconds=seconds)
     return request(mask_policy=pb.MASK_POLICY_REVIEW, review_timeout=wait, on_review_timeout=pb.REVIEW_TIMEOUT_ACTION_ACCEPT_PROPOSED)
 
 
 def ended(stub: EditServiceStub, name: str) -> pb.EditJob:
-    """The job once it is over."""
+    """Waits for a job to end and returns it."""
     over = {pb.EditJob.STATE_SUCCEEDED, pb.EditJob.STATE_FAILED, pb.EditJob.STATE_CANCELLED}
     for _ in range(600):
         job = stub.GetEditJob(pb.GetEditJobRequest(name=name), timeout=30)
@@ -114,7 +117,7 @@ SILENT = [stream_edit_waits_for_a_review, run_edit, edit_whose_caller_is_silent]
 
 
 def events_come_as_they_happen_and_masks_are_decided(through: Through) -> None:
-    """A buffer in between would hold the proposed mask back until the job has ended, which it can't without a decision."""
+    """A buffering proxy would hold back the proposed mask, without which the job can't get its decision and end."""
     said: queue.Queue = queue.Queue()
     said.put(pb.EditInput(start=silent(600)))
     with through.stub() as stub:
@@ -145,7 +148,7 @@ def cancel_on_the_stream(through: Through) -> None:
 
 
 def noise(side: int) -> bytes:
-    """A PNG that does not compress."""
+    """An incompressible PNG."""
     rows = b"".join(b"\0" + os.urandom(3 * side) for _ in range(side))
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b"")]
     packed = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
@@ -227,7 +230,7 @@ def a_caller_that_leaves_takes_its_job_along(through: Through) -> None:
 
 
 def find(stub: EditServiceStub, request_id: str) -> str:
-    """The name of the job of a request."""
+    """The job name of a request."""
     for _ in range(300):
         jobs = stub.ListEditJobs(pb.ListEditJobsRequest(page_size=100), timeout=30).jobs
         found = [it.name for it in jobs if it.request_id == request_id]
@@ -252,12 +255,12 @@ def deadlines_reach_the_server(through: Through) -> None:
 
 
 def framed(message: bytes) -> bytes:
-    """A message as grpc-web sends it."""
+    """A message in gRPC-Web framing."""
     return b"\0" + struct.pack(">I", len(message)) + message
 
 
 def pages_speak_grpc_web(through: Through) -> None:
-    """Over HTTP/1.1, as a page behind an old balancer would: an answer with its trailers, and a stream as it happens."""
+    """gRPC-Web over HTTP/1.1: a unary response with trailers, and an unbuffered stream."""
     trusting = ssl.create_default_context(cadata=through.roots.decode())
 
     def call(method: str, message: bytes) -> http.client.HTTPResponse:
@@ -297,7 +300,7 @@ CALLS = [
 
 
 def restart(server, ways: dict[str, Through]) -> list[str]:
-    """Ends the server under an edit of each proxy and starts it again; what went wrong with which."""
+    """Restarts the server during an edit through each proxy; returns the failures by proxy."""
     faults, asked = [], {name: silent(600) for name in ways}
     for request in asked.values():
         # They come back one after the other.
@@ -345,7 +348,7 @@ def restart(server, ways: dict[str, Through]) -> list[str]:
 
 
 def back(through: Through, asked: pb.CreateEditJobRequest) -> None:
-    """The same request through the same proxy finds the job where it was, and its end."""
+    """The repeated request through the same proxy finds the job and its result."""
     with through.stub() as stub:
         for _ in range(100):
             try:

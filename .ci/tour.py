@@ -15,10 +15,10 @@ EXAMPLE = ROOT / "examples" / "python"
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
 PAGE = ROOT / "docs" / "tour.md"
 LIMIT = 900
-"""Seconds of the whole tour."""
+"""Time limit of the whole tour in seconds."""
 
 AGAIN = "once more"
-"""Between one run of the tour and the next."""
+"""Separator between two runs of the tour."""
 
 # What the tour must print, and must leave behind.
 SAID = [
@@ -42,7 +42,7 @@ def need(program: str, hint: str) -> None:
 
 
 def build() -> Path:
-    """The folder of this build's retouch."""
+    """Folder of this build's binary."""
     found = next((ROOT / "target" / kind for kind in ("release", "debug") if (ROOT / "target" / kind / "retouch").exists()), None)
     if found is None:
         sys.exit("there is no retouch in target/: run `make build`")
@@ -50,7 +50,7 @@ def build() -> Path:
 
 
 def path() -> str:
-    """The search path with this build's retouch and grpcurl, which is compiled first if it is missing."""
+    """The search path with this build's binary and grpcurl, which is compiled if missing."""
     if not (TOOLS / "grpcurl").exists():
         need("go", "install Go, which builds grpcurl")
         subprocess.run(["go", "install", GRPCURL], env={**os.environ, "GOBIN": str(TOOLS)}, check=True)
@@ -63,7 +63,7 @@ def blocks() -> list[str]:
 
 
 def tour(folder: Path, environment: dict[str, str]) -> None:
-    """Runs all blocks in one shell, and then once more, in a folder that has the assets and nothing else."""
+    """Runs all blocks in one shell, twice, in a folder with only the assets."""
     (folder / "assets").symlink_to(ROOT / "assets")
     lines = ["set -m", *blocks(), f"echo '{AGAIN}'", "rm result.png", *blocks()]
     done = subprocess.run(["bash", "-e", "-c", "\n".join(lines)], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=False)
@@ -79,7 +79,7 @@ def tour(folder: Path, environment: dict[str, str]) -> None:
 
 
 def without_server(folder: Path, environment: dict[str, str]) -> None:
-    """Runs the blocks as one who has not built retouch pastes them: they fail, and end."""
+    """Runs the blocks without a built binary: they must fail, and end."""
     environment = {**environment, "PATH": f"{TOOLS}:/usr/local/bin:/usr/bin:/bin"}
     (folder / "assets").symlink_to(ROOT / "assets")
     script = "set -m\n" + "\n".join(blocks())
@@ -90,7 +90,7 @@ def without_server(folder: Path, environment: dict[str, str]) -> None:
 
 
 def python_with_grpc() -> Path:
-    """A Python with what the example needs."""
+    """A Python environment with the example's requirements."""
     home = TOOLS / "python-example"
     python = home / "bin" / "python"
     if not python.exists():
@@ -100,7 +100,7 @@ def python_with_grpc() -> Path:
 
 
 def compile_schema(python: Path, folder: Path) -> None:
-    """Writes the schema's modules into a folder."""
+    """Generates the schema's Python modules into a folder."""
     protoc = [python, "-m", "grpc_tools.protoc", "-I", ROOT / "proto", "--python_out=.", "--grpc_python_out=.", "retouch/v1/edit.proto"]
     subprocess.run(protoc, cwd=folder, check=True)
 

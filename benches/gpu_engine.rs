@@ -1,7 +1,8 @@
-//! The whole pipeline on a device, to be timed: runs what `benches/gpu.py` asks for, a line of JSON each.
+//! Benchmark engine for the whole pipeline on a GPU: runs the cases that `benches/gpu.py` requests, one line of JSON
+//! each.
 //!
-//! Unlike `benches/engine` it is a pipeline with its recordings, as the service has one, and a time is that of many calls
-//! after which the device is waited for once.
+//! Unlike `benches/engine` it runs the pipeline with CUDA graphs, as the service does, and a time is the mean of many
+//! calls with one synchronization at the end.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod gpu_checks;
@@ -44,18 +45,18 @@ use guests::Guest;
 #[derive(Deserialize)]
 #[serde(tag = "run", rename_all = "snake_case")]
 enum Request {
-    /// So many U-Net calls for the three rows of one sample, each of which takes what the one before gave.
+    /// A number of successive U-Net calls for the three rows of one sample, each on the output of the one before.
     Steps { pixels: i64, guest: Guest, count: usize },
-    /// The noise of the cases of a file, one after the other, written to another: `latents` and `pictures` (cases, 1, 4, h, w),
-    /// `prompts` and `negatives` (cases, 1, T, C), `timesteps` (cases,).
+    /// The noise for each case of a file, written to another: `latents` and `pictures` (cases, 1, 4, h, w), `prompts`
+    /// and `negatives` (cases, 1, T, C), `timesteps` (cases,).
     Noise { input: PathBuf, output: PathBuf },
-    /// A plain edit's loop, without a picture before or after it.
+    /// The denoising loop of a plain edit, without encoding and decoding.
     Edit { pixels: i64, steps: u32 },
-    /// The same edit at a server, with previews at each step for so many watchers.
+    /// The same edit on a server, with previews at each step for a number of watchers.
     Service { url: String, image: PathBuf, steps: u32, watchers: usize },
-    /// So many edits at a server without previews, all at once or one after the other.
+    /// A number of edits on a server without previews, all at once or one after the other.
     Jobs { url: String, image: PathBuf, steps: u32, jobs: usize, at_once: bool },
-    /// The fused layers' distances to fp64.
+    /// Errors of the fused layers relative to fp64.
     FusedLayers,
 }
 
@@ -124,7 +125,7 @@ impl Engine {
         }
     }
 
-    /// Of a random picture, and the side of its latents.
+    /// Conditioning on a random picture, and the side of its latents.
     fn conditioning(&self, pixels: i64) -> (Conditioning, i64) {
         let side = pixels / i64::from(self.pipeline.geometry().vae_scale_factor);
         let prompt = self.pipeline.encode_prompt(&self.pipeline.tokenize("a red circle").unwrap());
@@ -132,7 +133,7 @@ impl Engine {
         (Conditioning::new(&prompt, &prompt, &picture), side)
     }
 
-    /// Seconds of a step.
+    /// Seconds per step.
     fn edit(&self, pixels: i64, steps: u32) -> f64 {
         let (conditioning, side) = self.conditioning(pixels);
         let scheduler = self.pipeline.scheduler(None, steps.try_into().unwrap()).unwrap();
@@ -156,7 +157,7 @@ impl Engine {
     }
 }
 
-/// Seconds of a step of an edit at a server, as its first watcher sees them.
+/// Seconds per step of an edit on a server, as seen by its first watcher.
 async fn service(url: &str, image: &Path, steps: u32, watchers: usize) -> f64 {
     let mut client = client(url).await;
     let asked = edit_of(image, steps, 1, 1);
@@ -172,7 +173,7 @@ async fn service(url: &str, image: &Path, steps: u32, watchers: usize) -> f64 {
     (last.0 - first.0).as_secs_f64() / f64::from(last.1 - first.1)
 }
 
-/// Seconds of an edit, of so many that are asked for at once or one after the other.
+/// Seconds per edit, for edits requested at once or one after the other.
 async fn edits(url: &str, image: &Path, steps: u32, jobs: usize, at_once: bool) -> f64 {
     let client = client(url).await;
     let edit = |seed: usize| {
@@ -201,7 +202,7 @@ async fn client(url: &str) -> EditServiceClient<Channel> {
     EditServiceClient::new(channel)
 }
 
-/// A plain edit with a preview every so many steps, or none if that is 0.
+/// A plain edit with a preview every so many steps, or none if 0.
 fn edit_of(image: &Path, steps: u32, seed: u64, preview_every: u32) -> v1::CreateEditJobRequest {
     let picture = std::fs::read(image).unwrap();
     let events = v1::EventOptions { preview_every: Some(preview_every), ..Default::default() };
@@ -217,7 +218,7 @@ fn edit_of(image: &Path, steps: u32, seed: u64, preview_every: u32) -> v1::Creat
     v1::CreateEditJobRequest { spec: Some(spec), ..Default::default() }
 }
 
-/// Watches a job to its end; when it saw which step.
+/// Watches a job to its end; returns when each step was seen.
 async fn watched(mut client: EditServiceClient<Channel>, name: String) -> Vec<(Instant, u32)> {
     let request = v1::WatchEditJobRequest { name, ..Default::default() };
     let mut events = client.watch_edit_job(request).await.unwrap().into_inner();
@@ -233,7 +234,7 @@ async fn watched(mut client: EditServiceClient<Channel>, name: String) -> Vec<(I
     seen
 }
 
-/// Opens libtorch's CUDA half, which `LIBTORCH` may name.
+/// Loads libtorch's CUDA library, from `LIBTORCH` if set.
 fn open_cuda() {
     let libtorch = env::var_os("LIBTORCH").map(|it| Path::new(&it).join("lib"));
     cuda::open_cuda(&libtorch.into_iter().collect::<Vec<_>>()).unwrap();

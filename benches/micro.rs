@@ -1,4 +1,4 @@
-//! The parts that run at every step beside the networks' own layers: `cargo bench --bench micro`.
+//! Micro-benchmarks of what runs at every step beside the networks: `cargo bench --bench micro`.
 #![allow(missing_docs)]
 
 use std::{sync::Arc, time::Duration};
@@ -84,10 +84,10 @@ fn attention_of_libtorch(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
     });
 }
 
-/// Channels and side of a grid of three rows, as a residual block norms them at 256 px and, the last, at 512 px.
+/// Channels and side of a grid of three rows: residual blocks' group norms at 256 px and, the last, at 512 px.
 const NORMS: [(i64, i64); 4] = [(320, 32), (1280, 16), (2560, 8), (960, 64)];
 
-/// A grid's tensors: its numbers, channels-last, weight, bias, and what is added to its rows first.
+/// Tensors of a group norm: input (channels-last), weight, bias, and the shift of its rows.
 fn grid((channels, side): (i64, i64)) -> [Tensor; 4] {
     let shapes = [&[3, side, side, channels][..], &[channels], &[channels], &[3, channels]];
     let [xs, weight, bias, rows] = shapes.map(|shape| random(shape, Kind::BFloat16));
@@ -117,7 +117,7 @@ fn group_norm_of_libtorch(bencher: Bencher<'_, '_>, size: (i64, i64)) {
     });
 }
 
-/// The map of one watched layer, from its log-sum-exp.
+/// The attention map of one watched layer, from its log-sum-exp.
 #[divan::bench(args = [(1024, 1024, 80), (256, 77, 160)], sample_count = 10)]
 fn watched_map(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
     let [query, key, value] = layer(size);
@@ -130,14 +130,14 @@ fn watched_map(bencher: Bencher<'_, '_>, size: (i64, i64, i64)) {
     });
 }
 
-/// The self-attention map of a 512 px picture into the default number of clusters.
+/// k-means of a 512 px picture's self-attention map with the default number of clusters.
 #[divan::bench(args = [256, 1024], sample_count = 10)]
 fn clusters(bencher: Bencher<'_, '_>, cells: i64) {
     let rows = random(&[cells, cells], Kind::Float).softmax(-1, Kind::Float);
     bencher.bench_local(|| KMeans::new(12).labels(black_box(&rows)));
 }
 
-/// A preview of latents, at every step that one is asked for.
+/// A preview of latents, as at each step with previews.
 #[divan::bench(args = [32, 64])]
 fn preview(bencher: Bencher<'_, '_>, side: u32) {
     let pixel = |x: u32, y: u32| Rgb([(x % 256) as u8, (y % 256) as u8, ((x * y) % 256) as u8]);
@@ -147,7 +147,7 @@ fn preview(bencher: Bencher<'_, '_>, side: u32) {
     bencher.bench_local(|| preview.render(black_box(&latents)));
 }
 
-/// Limits that nothing here comes near.
+/// Limits that the benchmark never reaches.
 fn limits() -> Limits {
     let hour = Duration::from_secs(3600);
     Limits {
@@ -164,7 +164,7 @@ fn limits() -> Limits {
     }
 }
 
-/// A step's progress with its preview, shown once and told to every follower: what a step costs the service.
+/// Publishing a step's progress with preview to every follower: the service's cost per step.
 #[divan::bench(args = [1, 10, 100, 1000], sample_count = 20)]
 fn event_fan_out(bencher: Bencher<'_, '_>, followers: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

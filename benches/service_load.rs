@@ -1,7 +1,8 @@
-//! The service under load, on loopback: watchers, refusals with large bodies, jobs that are kept, and what watching costs the model.
+//! Load test of the service on loopback: many watchers, refused requests with large bodies, retained jobs, and what
+//! watching costs the model.
 //!
-//! `make bench-service` starts `retouch serve` with the demo model as a process of its own, asks it as clients would, and prints a
-//! table. Bounded: some ten minutes, one machine.
+//! `make bench-service` starts `retouch serve` with the demo model as a separate process, calls it as clients would,
+//! and prints a table. It takes about ten minutes on one machine.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -22,17 +23,17 @@ use retouch::wire::v1::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-/// Watchers, over how many jobs.
+/// Number of watchers, and of the jobs that they watch.
 const WATCHERS: (usize, usize) = (1_000, 8);
 /// Connections that the watchers share.
 const CONNECTIONS: usize = 20;
-/// Creates against a full queue, the bytes of their image, and how many are in flight.
+/// Job creations against a full queue, bytes of their image, and how many are in flight.
 const REFUSED: (usize, usize, usize) = (10_000, 4 << 20, 16);
-/// Jobs that are kept, one after the other, and how many of them are in flight.
+/// Jobs that are retained, created one after the other, and how many are in flight.
 const KEPT: (usize, usize) = (5_000, 4);
-/// Alternating runs with and without watchers, and how many watchers.
+/// Alternating runs with and without watchers, and the number of watchers.
 const PAIRS: (usize, usize) = (5, 100);
-/// Alternating runs of as many jobs at once, one after the other and in batches of as many.
+/// Alternating runs, one job after the other and as a batch, and the number of jobs.
 const BATCHES: (usize, usize) = (5, 4);
 
 struct Server {
@@ -109,7 +110,7 @@ impl Drop for Server {
     }
 }
 
-/// An edit whose seed no other has, so that its localization is not one that was kept.
+/// An edit with a unique seed, so that its localization is not cached.
 fn edit(steps: u32) -> CreateEditJobRequest {
     static SEED: AtomicU64 = AtomicU64::new(0);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -138,7 +139,7 @@ async fn main() {
     batching().await;
 }
 
-/// Many watchers of a few jobs: how late events come, and what the server holds.
+/// Many watchers of a few jobs: event latency, and the server's memory.
 async fn watchers() {
     let server = Server::start(&[]);
     let before = server.memory().0;
@@ -193,7 +194,7 @@ async fn watchers() {
     );
 }
 
-/// Creates with large images against a full queue: what refusing them costs.
+/// Job creations with large images against a full queue: the cost of refusing them.
 async fn refusals() {
     let server = Server::start(&[
         ("RETOUCH__JOBS__QUEUE_LIMIT", "1"),
@@ -247,7 +248,7 @@ async fn refusals() {
     println!("| the same: a refusal | {:.2} ms |", each * 1e3);
 }
 
-/// Jobs that are done and kept: what the server holds of them, also after a restart, and what deleting one takes.
+/// Finished jobs that are retained: the server's memory, also after a restart, and the time to delete one.
 async fn keeping() {
     let limits = [("RETOUCH__AUTH__REQUESTS_PER_SECOND", "1000000")];
     let server = Server::start(&limits);
@@ -293,7 +294,7 @@ async fn keeping() {
     println!("| the same: a delete, p50 / p99 | {} |", quantiles(&mut times));
 }
 
-/// What watching costs the model's thread: CPU seconds of the same edit with and without watchers, in turn.
+/// The cost of watching: CPU seconds of the model's thread for the same edit with and without watchers, alternating.
 async fn observing() {
     let server = Server::start(&[]);
     let mut client = server.client().await;
@@ -331,7 +332,7 @@ async fn observing() {
     );
 }
 
-/// What batching costs or gives on this machine: edits per second of jobs that come at once, one after the other and as one batch.
+/// The effect of batching: edits per second for concurrent jobs, run one after the other and as one batch.
 async fn batching() {
     let (pairs, jobs) = BATCHES;
     let size = jobs.to_string();
@@ -366,7 +367,7 @@ async fn batching() {
     );
 }
 
-/// The median with the least and the greatest.
+/// Median, minimum and maximum.
 fn spread(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);
     let (low, high) = (values[0], values[values.len() - 1]);

@@ -17,9 +17,15 @@ use std::{
 };
 
 use retouch::{
-    attn_processor::{Attended, AttnKind, AttnProcessor, AttnSite, Branch, Qkv, Stage},
+    attention::{
+        branch::Branch,
+        processor::AttnProcessor,
+        qkv::{Attended, Qkv},
+        site::{AttnKind, AttnSite, Stage},
+    },
     drawing::heat::{Field, heat_overlay},
-    editing::{iam_edit::attn_store::WatchedLevels, settings::EditSettings},
+    edit::settings::EditSettings,
+    editing::iam_edit::attn_store::WatchedLevels,
     models::snapshot::Snapshot,
     picture::{
         decode::{self, InputLimits},

@@ -16,13 +16,14 @@ use std::{
 };
 
 use retouch::{
-    editing::{
+    edit::{
+        choices::{MethodKind, PreviewDecode, Unparsed},
         edit_mask::MaskChoice,
-        editor::Editor,
         event::EditEvent,
-        request::{EditRequest, MethodKind, PreviewDecode, Unparsed},
+        request::EditRequest,
         settings::EditSettings,
     },
+    editing::editor::Editor,
     models::snapshot::Snapshot,
     picture::{
         Picture,

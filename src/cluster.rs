@@ -1,31 +1,32 @@
-//! Seeded k-means++ over rows; knows nothing of images.
+//! k-means clustering with k-means++ seeding, deterministic for a seed.
 //!
-//! As scikit-learn's `KMeans(k, n_init=10)`: k-means++ seeding, Lloyd's iterations, the restart of lowest inertia wins.
-//! Differs: its own small generator, so that a seed gives the same clusters on every machine and beside other jobs.
+//! As scikit-learn's `KMeans(k, n_init=10)`: k-means++ seeding, Lloyd's iterations, the restart with the lowest inertia
+//! wins. Differs: it has its own random generator, so that a seed gives the same clusters on every machine and beside
+//! other jobs.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
-/// How rows are clustered.
+/// Parameters of a clustering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KMeans {
     /// Number of clusters, at least 1 and at most the number of rows.
     pub clusters: usize,
-    /// Restarts.
+    /// Number of restarts.
     pub restarts: usize,
-    /// Lloyd's iterations at most, per restart.
+    /// Maximum number of Lloyd iterations per restart.
     pub iterations: usize,
-    /// Of the generator.
+    /// Seed of the random generator.
     pub seed: u64,
 }
 
 impl KMeans {
-    /// The paper's number of clusters with scikit-learn's restarts and iterations.
+    /// K clusters with scikit-learn's defaults for restarts and iterations.
     pub fn new(clusters: usize) -> Self {
         Self { clusters, restarts: 10, iterations: 300, seed: 1 }
     }
 
-    /// A label in `0..clusters` for each row of `rows` (n, d).
+    /// Clusters the rows of a (n, d) tensor; returns a label in `0..clusters` for each.
     ///
     /// ```
     /// use retouch::cluster::KMeans;
@@ -82,7 +83,7 @@ impl KMeans {
     }
 }
 
-/// An index drawn with these weights; evenly if all are zero.
+/// Draws an index with these weights; uniformly if all are zero.
 fn draw(weights: &[f64], rng: &mut StdRng) -> i64 {
     let total: f64 = weights.iter().sum();
     if total <= 0.0 {
@@ -110,7 +111,7 @@ fn assign(rows: &Tensor, squares: &Tensor, centers: &Tensor) -> (f64, Tensor) {
     (nearest.sum(Kind::Double).double_value(&[]), labels)
 }
 
-/// Means of the labelled rows (k, d); a center without rows stays where it was.
+/// Means of the labelled rows, (k, d); an empty cluster keeps its center.
 fn means(rows: &Tensor, labels: &Tensor, centers: &Tensor) -> Tensor {
     let members = labels.one_hot(centers.size()[0]).to_kind(Kind::Float); // (n, k)
     let counts = members.sum_dim_intlist([0i64].as_slice(), false, Kind::Float).unsqueeze(1); // (k, 1)

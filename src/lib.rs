@@ -1,13 +1,25 @@
 //! Localized, instruction-based image editing: IAM-Edit, in two passes over InstructPix2Pix.
 //!
 //! # Use
-//! A loaded model becomes an [`Editor`](editing::editor::Editor); a [request](editing::request::EditRequest) goes in,
-//! events come out while it runs, and an edited picture at the end:
+//! An [`Editor`](editing::editor::Editor) over a loaded model takes a [request](edit::request::EditRequest), emits
+//! events while it runs, and returns the edited picture:
 //!
 //! ```
 //! use std::{ops::ControlFlow, path::Path, sync::Arc};
 //!
-//! use retouch::{edit::{choices::{MethodKind, PreviewDecode, Unparsed}, edit_mask::MaskChoice, event::EditEvent, request::EditRequest, settings::EditSettings}, editing::editor::Editor, models::snapshot::Snapshot, picture::decode::{self, InputLimits}, pipelines::load};
+//! use retouch::{
+//!     edit::{
+//!         choices::{MethodKind, PreviewDecode, Unparsed},
+//!         edit_mask::MaskChoice,
+//!         event::EditEvent,
+//!         request::EditRequest,
+//!         settings::EditSettings,
+//!     },
+//!     editing::editor::Editor,
+//!     models::snapshot::Snapshot,
+//!     picture::decode::{self, InputLimits},
+//!     pipelines::load,
+//! };
 //! use tch::{Device, Kind};
 //!
 //! # let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -52,31 +64,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Layout, from the ground up
-//! A *room* is a top-level module; it may import only rooms below it (`tests/architecture.rs` holds the table).
+//! # Layout, lowest layer first
+//! A top-level module (*room*) may import only certain lower ones; `tests/architecture.rs` lists and checks them.
 //!
 //! | room | what it is |
 //! |---|---|
-//! | [`attn_processor`] | what U-Net and method both say: sites, branches, Q, K, V, the hook |
-//! | [`sampling`] | the knobs of a denoising run, validated; no tensors |
-//! | [`cluster`] | seeded k-means++ over rows |
-//! | [`picture`] | image files in and out: limits, orientation, profiles, sizes, metadata |
+//! | [`kernels`] | CPU and GPU kernels, and what reaches into libtorch itself; the only room with `unsafe` |
+//! | [`attention`] | attention layers: sites, guidance branches, Q, K, V, and the hook that sees and changes them |
+//! | [`sampling`] | parameters of a denoising run, validated: steps, guidance scales, sampler, sizes; no tensors |
+//! | [`cluster`] | k-means++ over rows of a tensor, seeded |
+//! | [`picture`] | image files in and out: limits, orientation, profiles, sizes, masks, metadata |
 //! | [`drawing`] | pictures for people: cluster maps, heat maps, overlays, contact sheets |
-//! | [`kernels`] | what reaches into libtorch itself; the only room with `unsafe` |
-//! | [`models`] | the networks, under diffusers' names, and their weights |
-//! | [`schedulers`] | the samplers, pure step functions |
-//! | [`pipelines`] | a loaded model behind one trait, and the denoising loop |
-//! | [`metrics`] | what is measured: pictures and masks in, figures out |
-//! | [`editing`] | the methods: what the paper says |
+//! | [`measures`] | metrics of an edit: pictures and masks in, figures out |
+//! | [`instruction`] | the parser of English edit instructions; no model |
+//! | [`edit`] | what an edit *is*, as data without tensors: request, settings, events, mask, localization |
+//! | [`models`] | the networks under diffusers' names, a folder per family, and their weights |
+//! | [`schedulers`] | samplers, as pure step functions |
+//! | [`pipelines`] | a loaded model behind one trait, guidance, and the denoising loop |
+//! | [`executor`] | how calls of a model run: several jobs' calls as one batch |
+//! | [`editing`] | the editing methods over a model: IAM-Edit and those that it is compared with |
 //! | [`evaluation`] | a data set times methods: scores, tables, a report |
-//! | [`wire`] | the gRPC schema, its values beside the core's |
-//! | [`journal`] | jobs on disk |
+//! | [`wire`] | the gRPC schema, and conversions between its messages and `edit` |
+//! | [`journal`] | jobs and files on disk, durable |
 //! | [`jobs`] | jobs that wait, run, are decided on and followed |
+//! | [`server`] | the gRPC server around the jobs: limits, keys, TLS, telemetry |
+//! | [`serving`] | composition of the running server: model, jobs, ports |
 //! | [`cli`] | the command line, which joins all of it |
 //!
-//! To read it as a story: [`editing::iam_edit`] beside the paper's figure, [`pipelines::denoise`] for the loop that both
-//! passes run, [`models::unet_2d_condition`] beside diffusers' file of the same name, [`attn_processor`] for the hook
-//! through which a method watches and changes attention.
+//! Good starting points: [`editing::iam_edit`] beside the paper's figure, [`pipelines::denoise`] for the loop that both
+//! passes run, [`models::stable_diffusion::unet_2d_condition`] beside diffusers' file of the same name, [`attention`] for
+//! the hook through which a method reads and changes attention.
 //!
 //! # Sources
 //! - The method: S. Mao, H. Cheng, Z. Qian, Y. Ding, S. Luo and Y. Fang, "IAM-Edit: Localized Image Editing via Instruction
@@ -84,8 +101,7 @@
 //! - The model and its guidance with two scales: InstructPix2Pix, [arXiv 2211.09800](https://arxiv.org/abs/2211.09800)
 //!   ([`pipelines::guidance`], [`editing::baselines::instruct_pix2pix`]); its networks and samplers follow diffusers.
 //! - Clusters of self-attention, scored by cross-attention: Local Prompt Mixing,
-//!   [arXiv 2303.11306](https://arxiv.org/abs/2303.11306) ([`editing::iam_edit::segmentation`],
-//!   [`editing::iam_edit::selection`]).
+//!   [arXiv 2303.11306](https://arxiv.org/abs/2303.11306) ([`editing::iam_edit::segmentation`], [`edit::selection`]).
 //! - Masks from what the instruction changes in the predicted noise: Watch Your Steps,
 //!   [arXiv 2308.08947](https://arxiv.org/abs/2308.08947) ([`editing::baselines::watch_your_steps`]), and `DiffEdit`,
 //!   [arXiv 2210.11427](https://arxiv.org/abs/2210.11427) ([`editing::baselines::diffedit`]).
@@ -93,7 +109,8 @@
 //! Where the code departs from its source, its documentation says so after the word "Differs:".
 //!
 //! # Invariants
-//! - One denoising loop: methods steer it through [`attn_processor::AttnProcessor`] and a closure per step, none forks it.
+//! - One denoising loop for all methods: they control it by an [`attention::processor::AttnProcessor`] and a callback per
+//!   step.
 //! - Methods see a model through [`pipelines::EditPipeline`] alone; they run on a scripted one in tests.
 //! - Nothing is kept per step or per layer: attention maps are running sums, so memory does not grow with steps.
 //! - Noise is drawn on the CPU beforehand, in diffusers' order: one seed, one picture, whatever the dtype or device.

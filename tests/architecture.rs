@@ -1,17 +1,17 @@
-//! The walls of the house: which room may import which, checked on every `cargo test`.
+//! Which module may import which, checked on every `cargo test`.
 //!
-//! One package has no crate boundaries to hold its layers apart, so this table does.
+//! One package has no crate boundaries that would enforce its layers, so this table does.
 
 #[path = "architecture/imports.rs"]
 mod imports;
+#[path = "architecture/sources.rs"]
+mod sources;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
-/// Each room with the rooms it may import, from the ground up.
+use sources::{EVERYWHERE, code_of, files, flags_in, lies_in, names_crate, room_of, rooms_named};
+
+/// For each top-level module of `src`, the modules that it may import, lowest layer first.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kernels", &[]),
     ("attention", &["kernels"]),
@@ -99,13 +99,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Paths behind a door: only the rooms, or parts of rooms, listed may name them.
+/// Restricted paths, with the modules, or parts of modules, that may name them.
 const DOORS: &[(&str, &[&str])] = &[
     ("models", &["models", "pipelines", "cli/load"]),
     ("pipelines::instruct_pix2pix", &["pipelines", "cli/load"]),
 ];
 
-/// Outside crates with the rooms, or parts of rooms, that may name them. A crate not listed may be used anywhere.
+/// External crates, with the modules, or parts of modules, that may use them. A crate that is not listed may be used
+/// anywhere.
 const CRATES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "evaluation"]),
     ("axum", &["server"]),
@@ -173,7 +174,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tracing_opentelemetry", &["server/telemetry", "cli/client"]),
 ];
 
-/// Words with the rooms that may say them, and why nobody else may.
+/// Restricted words, with the modules that may use them, and the reason.
 const WORDS: &[(&str, &[&str], &str)] = &[
     ("unsafe_code", &["kernels"], "`unsafe` lives there alone, so that it is read together"),
     ("env::var", &["cli"], "settings travel as values, so that a run depends on what it was given"),
@@ -182,7 +183,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 /// Where a word that looks like a flag is none of ours, below the command line.
 const FOREIGN_FLAGS: &[(&str, &str)] = &[("kernels/gpu/cuda", "--no-as-needed")];
 
-/// The most lines that a file may have.
+/// Maximum number of lines of a file.
 const LONGEST: usize = 400;
 
 #[test]
@@ -314,18 +315,6 @@ fn lies_in_cli(path: &Path) -> bool {
     path.starts_with("src") && room_of(path).is_none_or(|room| room == "cli")
 }
 
-/// The words of a line that begin as long flags do.
-fn flags_in(code: &str) -> impl Iterator<Item = &str> {
-    code.match_indices("--").filter_map(|(start, _)| {
-        let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
-        let rest = &code[start + 2..];
-        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-        let begins = rest.starts_with(|c: char| c.is_ascii_lowercase());
-        let is_inside = code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '-');
-        (begins && end > 1 && !is_inside).then(|| &code[start..start + 2 + end])
-    })
-}
-
 #[test]
 fn every_room_of_the_table_points_down() {
     for (floor, (room, allowed)) in MAY_IMPORT.iter().enumerate() {
@@ -358,60 +347,4 @@ fn every_file_fits_one_sitting() {
         }
     }
     assert!(long.is_empty(), "more than {LONGEST} lines:\n{}", long.join("\n"));
-}
-
-/// The room of `src/ROOM.rs` or `src/ROOM/…`; `None` for the crate roots.
-fn room_of(path: &Path) -> Option<String> {
-    let first = path.strip_prefix("src").ok()?.components().next()?;
-    let name = first.as_os_str().to_str()?.trim_end_matches(".rs").to_owned();
-    (name != "lib" && name != "main").then_some(name)
-}
-
-/// Whether `src/ROOM/PART.rs` lies in one of these rooms or parts of rooms.
-fn lies_in(path: &Path, homes: &[&str]) -> bool {
-    let place = path.strip_prefix("src").expect("a room lies in src").with_extension("");
-    homes.iter().any(|home| place.starts_with(home))
-}
-
-/// A line without its comment.
-fn code_of(line: &str) -> &str {
-    line.split("//").next().unwrap_or_default()
-}
-
-/// Whether code names an outside crate, as `NAME::` that nothing else runs into.
-fn names_crate(code: &str, name: &str) -> bool {
-    code.match_indices(&format!("{name}::")).any(|(start, _)| {
-        !code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
-    })
-}
-
-/// The rooms that code names as `crate::ROOM`.
-fn rooms_named(code: &str) -> impl Iterator<Item = &str> {
-    code.split("crate::").skip(1).map(|rest| {
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-        &rest[..end]
-    })
-}
-
-/// Where code lies.
-const EVERYWHERE: &[&str] = &["build.rs", ".ci", "benches", "examples", "src", "tests"];
-
-/// The Rust and Python files under these paths, by their paths from the repository's root, with their text.
-fn files(places: &[&str]) -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    let mut left: Vec<PathBuf> =
-        places.iter().map(|it| root.join(it)).filter(|it| it.exists()).collect();
-    while let Some(path) = left.pop() {
-        if path.is_dir() {
-            let entries = fs::read_dir(&path).expect("a folder of the repository is readable");
-            left.extend(entries.map(|it| it.expect("a folder is readable").path()));
-        } else if path.extension().is_some_and(|it| it == "rs" || it == "py") {
-            let text = fs::read_to_string(&path).expect("source is UTF-8");
-            let path = path.strip_prefix(root).expect("it lies under the root").to_owned();
-            found.push((path, text));
-        }
-    }
-    assert!(!found.is_empty(), "no files under {places:?}");
-    found
 }

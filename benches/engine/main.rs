@@ -1,7 +1,8 @@
-//! One engine to be timed: loads a model, then runs what `benches/compare.py` asks for, a line of JSON each.
+//! Benchmark engine of this crate: loads a model, then runs the cases that `benches/compare.py` requests, one line of
+//! JSON each.
 //!
-//! Peers that speak the same lines are in `benches/peers.py`. A request names what is to be run; the answer has seconds, and
-//! where it makes sense the numbers that came out.
+//! Engines of other libraries, with the same protocol, are in `benches/peers.py`. An answer has seconds, and the
+//! numeric outputs where they are to be compared.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "../guests/mod.rs"]
@@ -41,15 +42,16 @@ use guests::Guest;
 enum Request {
     /// One U-Net call on three rows.
     Step { pixels: i64, guest: Guest },
-    /// The U-Net's output for the tensors `sample`, `timesteps` and `prompts` of a file, written to another.
+    /// Runs the U-Net on the tensors `sample`, `timesteps` and `prompts` of a file, and writes its output to another.
     Forward { input: PathBuf, output: PathBuf },
-    /// A picture to latents.
+    /// VAE encoding.
     Encode { pixels: i64 },
-    /// Latents to a picture.
+    /// VAE decoding.
     Decode { pixels: i64 },
-    /// One attention layer of three rows and eight heads, by libtorch's kernel and, where the processor has what it takes, by ours.
+    /// One attention layer with three rows and eight heads, by libtorch's kernel and, if the CPU supports it, by this
+    /// crate's.
     Attention { queries: i64, keys: i64, dim: i64 },
-    /// Products from registers alone.
+    /// Peak multiply-add throughput.
     Peak,
 }
 

@@ -1,25 +1,25 @@
-//! The processor's own limit: products and sums from registers alone, on each of libtorch's threads at once.
+//! Peak throughput of the processor: multiply-adds from registers alone, on all of libtorch's threads at once.
 #![expect(unsafe_code, reason = "vector instructions")]
 
 use std::{thread, time::Instant};
 
 use tch::Kind;
 
-/// Instructions of one thread for each sum: about a second of them.
+/// Instructions per thread and accumulator, about a second's worth.
 const ROUNDS: u64 = 100_000_000;
 
-/// Independent sums, more than an instruction takes cycles times those that start in one.
+/// Independent accumulators, enough to hide the instruction's latency.
 const SUMS: usize = 12;
 
-/// An instruction that multiplies and adds.
+/// A multiply-add instruction.
 struct Instruction {
-    /// Runs it [`ROUNDS`] times for each of [`SUMS`]; the processor must have it.
+    /// Runs it [`ROUNDS`] times for each of [`SUMS`] accumulators; the CPU must support it.
     run: unsafe fn(),
-    /// What one makes, a product and its addition being two.
+    /// Operations per instruction; a multiply-add counts as two.
     operations: u64,
 }
 
-/// 10⁹ operations a second over all threads with factors of `kind`; `None` where this file knows no instruction for it.
+/// 10⁹ operations per second over all threads with factors of `kind`; `None` if no instruction is implemented for it.
 pub(crate) fn products(kind: Kind) -> Option<f64> {
     let Instruction { run, operations } = widest(kind)?;
     let threads = tch::get_num_threads() as u64;
@@ -69,7 +69,8 @@ mod x86 {
 
     const FACTORS: [f32; 2] = [0.999, 1e-3];
 
-    /// Makes each sum's next from it, over and over; a macro, since a function would not have its caller's instructions.
+    /// Repeats an instruction on each accumulator; a macro, since a function would not inherit its caller's target
+    /// features.
     macro_rules! add_up {
         ($zero:expr, |$sum:ident| $next:expr) => {{
             let mut sums = [$zero; SUMS];

@@ -1,4 +1,4 @@
-//! Fused layers on a device against libtorch's in fp64, for sizes that a model has and odd ones.
+//! Accuracy of fused GPU layers against libtorch's in fp64, for the sizes of real models and for odd sizes.
 
 use retouch::kernels::{
     cpu::fused::norm::{Activation, GroupNorm, Shift},
@@ -7,7 +7,7 @@ use retouch::kernels::{
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-/// Rows, channels, height, width and groups of a norm.
+/// Rows, channels, height, width and groups of a group norm.
 const NORMS: &[[i64; 5]] = &[
     [3, 320, 64, 64, 32],
     [3, 960, 64, 64, 32],
@@ -29,7 +29,7 @@ const SUMS: &[[i64; 4]] = &[[3, 320, 64, 64], [1, 5, 3, 7], [24, 1280, 8, 8]];
 const ATTENTIONS: &[[i64; 3]] =
     &[[8, 1024, 1024], [8, 256, 77], [8, 4096, 77], [2, 9, 4096], [11, 3, 5], [1, 2, 24]];
 
-/// Each layer's distance to fp64 relative to the latter, and libtorch's own in the same dtype; `null` where no kernel is made for it.
+/// Each layer's error relative to fp64, and libtorch's own in the same dtype; `null` if there is no kernel.
 pub(crate) fn fused_layers(device: Device) -> Value {
     let mut found = Vec::new();
     for (name, kind) in [("fp16", Kind::Half), ("bf16", Kind::BFloat16), ("fp32", Kind::Float)] {
@@ -134,10 +134,10 @@ pub(crate) fn fused_layers(device: Device) -> Value {
     Value::from(found)
 }
 
-/// Tells of a layer's name and shape, what it gave, what libtorch gives, and what is exact.
+/// Called with a layer's name, shape, result, libtorch's result, and the exact result.
 type Tell<'a> = dyn FnMut(&str, &[i64], Option<Tensor>, Tensor, &Tensor) + 'a;
 
-/// What guests of the attention ask for.
+/// The attention probabilities that attention processors read.
 fn attentions(kind: Kind, device: Device, tell: &mut Tell<'_>) {
     for shape @ &[_, queries, keys] in ATTENTIONS {
         let logits = (Tensor::randn(shape, (Kind::Float, device)) * 4.0).to_kind(kind);

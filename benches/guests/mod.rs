@@ -1,4 +1,4 @@
-//! The guests that the engines time a step with.
+//! Attention processors that the benchmark engines time a step with.
 
 use retouch::{
     attention::{
@@ -14,7 +14,7 @@ use retouch::{
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-/// Who sits in the attention.
+/// Which attention processor a benchmark uses.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Guest {
@@ -24,7 +24,8 @@ pub(crate) enum Guest {
 }
 
 impl Guest {
-    /// The guest for a call with these sites on a picture of so many pixels a side, whose middle quarter is edited.
+    /// The processor for a call with these sites on a square picture of `pixels` a side, whose middle quarter is
+    /// edited.
     pub(crate) fn processor(
         self,
         sites: &[AttnSite],

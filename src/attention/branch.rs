@@ -1,6 +1,6 @@
 //! Guidance branches: what each row of a batch is conditioned on.
 
-/// One row of InstructPix2Pix's guidance triple.
+/// One row of InstructPix2Pix's classifier-free guidance triple.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Branch {
     /// Instruction and image.

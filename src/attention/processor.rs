@@ -13,27 +13,27 @@ use crate::attention::{
     site::AttnSite,
 };
 
-/// Whether a call is made for the first time.
+/// Whether a U-Net call runs for the first time or is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
     /// It is.
     First,
-    /// It failed, and is made again from its start.
+    /// Retry from the start, after a failed attempt.
     Again,
 }
 
-/// A guest in the attention layers of one U-Net call (diffusers: `AttnProcessor`).
+/// An attention processor (hook) for one U-Net call (diffusers: `AttnProcessor`).
 pub trait AttnProcessor: Send {
-    /// A call of the U-Net begins; what was seen of it at an attempt that failed must not count twice.
+    /// Called before a U-Net call. On a retry, whatever was accumulated during the failed attempt must be discarded.
     fn begin(&mut self, _attempt: Attempt) {}
 
-    /// Whether it wants to see this site.
+    /// Whether [`visit`](Self::visit) is to be called at this site.
     fn watches(&self, site: &AttnSite) -> bool;
 
-    /// Sees what a layer attended with and what came of it, whose output it may change in place.
+    /// Called after a layer with its inputs and its output, which may be changed in place.
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv, attended: &Attended);
 
-    /// This guest for the call that has begun, if a recording can stand for it; `None` if it must be asked at each site.
+    /// This processor in its recordable form for the call that has begun; `None` if it must be called at each site.
     fn replayable(&mut self, _call: &CallShape) -> Option<&mut dyn Replayable> {
         None
     }
@@ -50,21 +50,22 @@ pub struct CallShape<'a> {
     pub device: Device,
 }
 
-/// A guest that asks the same of the device at every call whose sites it watches, so that a call can be recorded once and
-/// played for any guest like it.
+/// A processor that launches the same device work at every call, so that a call can be recorded once (a CUDA graph) and
+/// replayed for any processor of its kind.
 ///
-/// Its [`visit`](AttnProcessor::visit) must work on the device alone: it may not wait for it, nor bring numbers to it.
+/// Its [`visit`](AttnProcessor::visit) must work on the device alone: it may neither synchronize nor copy to the CPU.
 pub trait Replayable {
-    /// Names what it does at a site: guests of one name differ in the sites that they watch and in the numbers of their tensors.
+    /// Names the work done at a site. Processors of one name may differ only in the sites that they watch and in the
+    /// values of their tensors.
     fn work(&self) -> &'static str;
 
-    /// Its tensors, on the device of the call.
+    /// Its tensors, on the call's device.
     fn tensors(&self) -> GuestTensors;
 
-    /// A guest that does the same at every call, to other tensors of the same shapes.
+    /// A processor that does the same work on other tensors of the same shapes.
     fn over(&self, tensors: GuestTensors) -> Box<dyn AttnProcessor>;
 
-    /// The call was played: its tensors hold what visiting these sites would have left.
+    /// Called after a replay: its tensors now hold what visiting these sites would have left.
     fn replayed(&mut self, visited: &[AttnSite]);
 }
 
@@ -73,13 +74,13 @@ pub trait Replayable {
 pub struct GuestTensors {
     /// Tensors that it reads.
     pub read: Vec<Tensor>,
-    /// Tensors that it reads and changes in place.
+    /// Read and changed in place.
     pub changed: Vec<Tensor>,
 }
 
-/// Several guests in one call, each of whom sees rows of its own.
+/// Several processors in one call, each of which sees its own rows of the batch.
 pub struct RowGuests<'a> {
-    /// In the order of the rows, each with how many it has.
+    /// In row order, each with its number of rows.
     pub guests: Vec<(&'a mut dyn AttnProcessor, usize)>,
 }
 
@@ -99,7 +100,7 @@ impl AttnProcessor for RowGuests<'_> {
     }
 }
 
-/// The guest that watches nothing: the plain U-Net.
+/// The processor that watches no site: the plain U-Net.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unwatched;
 

@@ -1,4 +1,9 @@
-//! Queries, keys and values of an attention layer, and what came of them.
+//! Attention processors: the hook through which a method reads and changes the U-Net's attention, and the types that it
+//! shares with the U-Net (attention sites, guidance branches, Q, K, V).
+//!
+//! The hook's shape is diffusers' `AttnProcessor`. Differs: it does not compute the layer but is given its Q, K, V and
+//! output, and may change the output in place. So a processor is a few lines, every layer stays one fused call, and
+//! rows of several jobs can share a batch. Sites and branches are types instead of names and indices.
 
 use tch::{Kind, Tensor};
 
@@ -8,29 +13,30 @@ use crate::kernels::{cpu::flash_attention, gpu::library::fused};
 /// Queries, keys and values of one layer, for every row of the batch.
 #[derive(Debug)]
 pub struct Qkv<'a> {
-    /// (N, H, Q, D).
+    /// Queries, (N, H, Q, D).
     pub query: Tensor,
-    /// (N, H, K, D).
+    /// Keys, (N, H, K, D).
     pub key: Tensor,
-    /// (N, H, K, D).
+    /// Values, (N, H, K, D).
     pub value: Tensor,
-    /// Factor of the logits, D^-1/2.
+    /// Scale of the logits, D^-1/2.
     pub scale: f64,
-    /// What each of the N rows is; a batch of samples repeats the triple.
+    /// Guidance branch of each of the N rows; a batch of samples repeats the triple.
     pub branches: &'a [Branch],
 }
 
-/// A layer's output, with what single probabilities are computed from.
+/// A layer's output, and what is needed to compute single attention probabilities.
 #[derive(Debug)]
 pub struct Attended {
     /// (N, H, Q, D).
     pub output: Tensor,
-    /// Of each query's logits, (N, H, Q) in fp32, where the kernel tells it.
+    /// Log-sum-exp of each query's logits, (N, H, Q) in fp32, if the kernel returns it.
     log_sum_exp: Option<Tensor>,
 }
 
 impl<'a> Qkv<'a> {
-    /// The layer's output by the fused kernel of this machine: the CPU's own for bf16, or else libtorch's.
+    /// Computes the layer's output with the fastest fused kernel: this crate's own for bf16 on CPUs with AVX512-BF16,
+    /// else libtorch's.
     pub fn attend(&self) -> Attended {
         let Self { query, key, value, scale, .. } = self;
         match flash_attention::attend(query, key, value, *scale) {
@@ -66,19 +72,22 @@ impl<'a> Qkv<'a> {
         }
     }
 
-    /// The first batch row of a branch, which the batch must have.
+    /// Index of the first batch row of a branch.
+    ///
+    /// # Panics
+    /// If the batch has no such row.
     pub fn row_of(&self, branch: Branch) -> i64 {
         let row = self.branches.iter().position(|&it| it == branch);
         row.expect("an edit's batch has the branches that its guest looks at") as i64
     }
 
-    /// The first batch row without the instruction, whose prompt is the null prompt.
+    /// Index of the first batch row without the instruction, whose prompt is the null prompt.
     pub fn null_row(&self) -> i64 {
         let row = self.branches.iter().position(|&it| it != Branch::Text);
         row.expect("guidance keeps a branch without the instruction") as i64
     }
 
-    /// One row's queries against another row's keys and values: their output (H, Q, D).
+    /// Attention of one row's queries over another row's keys and values: (H, Q, D).
     pub fn attend_across(&self, queries: i64, keys: i64) -> Tensor {
         let query = self.query.narrow(0, queries, 1);
         let [key, value] = [&self.key, &self.value].map(|it| it.narrow(0, keys, 1));
@@ -86,7 +95,7 @@ impl<'a> Qkv<'a> {
         row.attend().output.squeeze_dim(0)
     }
 
-    /// Probabilities of the first key, (H, Q, 1) in fp32, of one batch row.
+    /// Probabilities of the first key for one batch row, (H, Q, 1) in fp32.
     pub fn first_probs(&self, attended: &Attended, row: i64) -> Tensor {
         let queries = self.query.size()[2];
         if let Some(log_sum_exp) = &attended.log_sum_exp {
@@ -97,7 +106,7 @@ impl<'a> Qkv<'a> {
         fused.unwrap_or_else(|| self.probs(row, 0, queries).narrow(2, 0, 1))
     }
 
-    /// Adds the head mean of one batch row's probabilities for the queries `start..` to `sum`, (queries, K) in fp32.
+    /// Adds one batch row's head-averaged probabilities for the queries from `start` on to `sum`, (queries, K) in fp32.
     pub fn add_mean_probs(&self, attended: &Attended, row: i64, start: i64, sum: &mut Tensor) {
         let length = sum.size()[0];
         if let Some(log_sum_exp) = &attended.log_sum_exp {
@@ -112,17 +121,18 @@ impl<'a> Qkv<'a> {
         }
     }
 
-    /// [`Self::add_mean_probs`] in one pass over logits in fp16, where the device has it.
+    /// [`Self::add_mean_probs`] in one pass over fp16 logits; `None` if the device has no such kernel.
     fn add_mean_softmax(&self, row: i64, start: i64, sum: &mut Tensor) -> Option<()> {
         fused::add_mean_softmax(&self.half_logits(row, start, sum.size()[0])?, sum)
     }
 
-    /// Whether [`Self::add_mean_probs`] takes all queries at once, without fp32 copies of their logits.
+    /// Whether [`Self::add_mean_probs`] handles all queries at once, without fp32 copies of their logits.
     pub fn adds_at_once(&self) -> bool {
         self.query.kind() == Kind::Half && fused::is_open(self.query.device())
     }
 
-    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`), where the networks are so and fused layers take them.
+    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`); `None` unless the networks run in fp16 and
+    /// fused kernels are loaded.
     fn half_logits(&self, row: i64, start: i64, length: i64) -> Option<Tensor> {
         self.adds_at_once().then(|| {
             let query = self.query.select(0, row).narrow(1, start, length); // (H, q, D)
@@ -138,7 +148,8 @@ impl<'a> Qkv<'a> {
         self.logits(row, start, length, self.key.size()[2]).softmax(-1, Kind::Float)
     }
 
-    /// Logits (H, length, keys) in fp32 of one batch row, for the queries `start..start + length` and the first keys.
+    /// Logits (H, length, keys) in fp32 of one batch row, for the queries `start..start + length` and the first `keys`
+    /// keys.
     fn logits(&self, row: i64, start: i64, length: i64, keys: i64) -> Tensor {
         let query = self.query.select(0, row).narrow(1, start, length).to_kind(Kind::Float); // (H, q, D)
         let key = self.key.select(0, row).narrow(1, 0, keys).to_kind(Kind::Float); // (H, K, D)

@@ -22,9 +22,9 @@ pub enum AttnKind {
     CrossAttn,
 }
 
-/// One attention layer of a U-Net, at the size of one call.
+/// One attention layer of a U-Net, with the resolution of its hidden states in one call.
 ///
-/// Prints as diffusers' key, such as `up_blocks.1.attentions.0.transformer_blocks.0.attn2`.
+/// `Display` gives diffusers' key, such as `up_blocks.1.attentions.0.transformer_blocks.0.attn2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttnSite {
     /// Which part of the U-Net.
@@ -37,11 +37,11 @@ pub struct AttnSite {
     pub transformer: usize,
     /// Self- or cross-attention.
     pub kind: AttnKind,
-    /// How often the latent was halved before this layer: 0 is the latent's own size.
+    /// Number of times that the latent was downsampled by 2 before this layer: 0 is the latent's own resolution.
     pub level: usize,
-    /// True height of the hidden states in this call, in cells.
+    /// Height of the hidden states in this call, in latent cells of this level.
     pub height: i64,
-    /// True width of the hidden states in this call, in cells.
+    /// Width of the hidden states in this call, in latent cells of this level.
     pub width: i64,
 }
 

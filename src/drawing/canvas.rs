@@ -1,4 +1,4 @@
-//! A sheet of fixed width that grows downwards, with the few shapes that are drawn on it.
+//! Canvas: an image of fixed width that grows downwards, with the drawing primitives of contact sheets.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ impl Canvas {
         Self { image: RgbImage::from_pixel(width, height, background), background }
     }
 
-    /// Draws on a picture that exists.
+    /// A canvas over an existing image.
     pub(super) fn over(image: RgbImage) -> Self {
         Self { image, background: Rgb([255; 3]) }
     }
@@ -26,7 +26,7 @@ impl Canvas {
         self.image.dimensions()
     }
 
-    /// Cuts the canvas to this height, or fills it up with the background.
+    /// Crops or extends the canvas to this height.
     pub(super) fn set_height(&mut self, height: u32) {
         let width = self.image.width();
         let mut image = RgbImage::from_pixel(width, height, self.background);
@@ -38,7 +38,7 @@ impl Canvas {
         self.image
     }
 
-    /// Lays `color` over one pixel with a coverage of 0..=1; outside the canvas nothing happens.
+    /// Alpha-blends `color` over one pixel with a coverage of 0..=1; pixels outside the canvas are ignored.
     pub(super) fn blend(&mut self, x: i32, y: i32, color: Rgb<u8>, coverage: f32) {
         if x < 0 || y < 0 || coverage <= 0.0 {
             return;
@@ -56,7 +56,7 @@ impl Canvas {
         }
     }
 
-    /// A rectangle with round corners of `radius` pixels.
+    /// Fills a rectangle with corners rounded by `radius` pixels.
     pub(super) fn plaque(
         &mut self,
         columns: Range<u32>,
@@ -81,9 +81,9 @@ impl Canvas {
         imageops::replace(&mut self.image, image, i64::from(x), i64::from(y));
     }
 
-    /// Pastes a picture and draws a faint line on its edge, so that a light picture ends somewhere.
+    /// Pastes an image with a faint frame, so that the edge of a light image is visible.
     pub(super) fn paste_framed(&mut self, image: &RgbImage, x: u32, y: u32) {
-        /// Share of grey in the frame.
+        /// Opacity of the gray frame.
         const FRAME: f32 = 0.35;
         self.paste(image, x, y);
         let (width, height) = image.dimensions();
@@ -94,8 +94,8 @@ impl Canvas {
         }
     }
 
-    /// Draws the line between the pixels where `inside` holds and those where it does not, `thickness` pixels wide,
-    /// with a `casing` on both sides that keeps it visible on any ground.
+    /// Draws the boundary of the region where `inside` holds, `thickness` pixels wide, with a `casing` on both sides
+    /// that keeps it visible on any background.
     pub(super) fn contour(
         &mut self,
         inside: &dyn Fn(u32, u32) -> bool,

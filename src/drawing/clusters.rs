@@ -1,4 +1,4 @@
-//! The clusters of a localization pass as a map of numbered colors.
+//! Cluster map: the clusters of a localization as numbered, colored regions.
 
 use std::cmp::Reverse;
 
@@ -11,14 +11,15 @@ use crate::drawing::{
     text::{Style, Weight},
 };
 
-/// A segmentation with a score and a choice for each of its clusters.
+/// A segmentation, with a score and a selection flag for each cluster.
 #[derive(Debug, Clone, Copy)]
 pub struct Clusters<'a> {
     labels: &'a [u8],
     grid: (u32, u32),
     scores: &'a [f32],
     selected: &'a [bool],
-    /// How many times as wide and high as the picture the grid is, at least 1.
+    /// Size of the grid relative to the picture, at least 1: the model may see the picture with padding on the right
+    /// and below.
     covers: (f32, f32),
 }
 
@@ -26,7 +27,7 @@ impl<'a> Clusters<'a> {
     /// `labels` holds width × height of `grid` labels, row by row; `scores` and `selected` have one entry a label.
     ///
     /// # Panics
-    /// If a length does not fit or a label has no score.
+    /// If a length does not match or a label has no score.
     pub fn new(
         labels: &'a [u8],
         grid: (u32, u32),
@@ -45,7 +46,7 @@ impl<'a> Clusters<'a> {
         Self { labels, grid, scores, selected, covers: (1.0, 1.0) }
     }
 
-    /// The clusters of a grid that is so many times as wide and high as the picture in its upper left corner.
+    /// Sets how many times as wide and high as the picture the grid is; the picture is in its upper left corner.
     #[must_use]
     pub fn covering(self, covers: (f32, f32)) -> Self {
         Self { covers, ..self }
@@ -56,12 +57,12 @@ impl<'a> Clusters<'a> {
         self.grid
     }
 
-    /// How many clusters there are, empty ones included.
+    /// Number of clusters, empty ones included.
     pub fn count(&self) -> usize {
         self.scores.len()
     }
 
-    /// Labels by falling score; of equal scores the smaller label first, NaN last.
+    /// Labels by decreasing score; ties by label, NaN last.
     pub fn ranking(&self) -> Vec<usize> {
         let mut labels: Vec<usize> = (0..self.count()).collect();
         let key = |label: usize| match self.scores[label] {
@@ -72,7 +73,7 @@ impl<'a> Clusters<'a> {
         labels
     }
 
-    /// The number of each label as people see it: 1 has the highest score.
+    /// The displayed number of each label: 1 has the highest score.
     pub fn numbers(&self) -> Vec<usize> {
         let mut numbers = vec![0; self.count()];
         for (place, label) in self.ranking().into_iter().enumerate() {
@@ -81,7 +82,7 @@ impl<'a> Clusters<'a> {
         numbers
     }
 
-    /// A cluster's share of the picture, 0..=1.
+    /// A cluster's share of the picture's area, 0..=1.
     pub fn area(&self, label: usize) -> f64 {
         let cells = self.labels.iter().filter(|&&it| usize::from(it) == label).count();
         cells as f64 / self.labels.len() as f64
@@ -92,13 +93,13 @@ impl<'a> Clusters<'a> {
         self.scores[label]
     }
 
-    /// Whether a cluster belongs to the edit.
+    /// Whether a cluster is selected for the edit.
     pub fn is_selected(&self, label: usize) -> bool {
         self.selected[label]
     }
 
-    /// Where a cluster's number stands: the point of its largest connected part that is farthest from the part's edge,
-    /// with its distance from that edge, all in cells. `None` for an empty cluster.
+    /// Anchor of a cluster's number: the point of its largest connected component that is farthest from the component's
+    /// boundary, as (x, y, distance to that boundary) in cells. `None` for an empty cluster.
     pub fn visual_center(&self, label: usize) -> Option<(f32, f32, f32)> {
         let part = self.largest_part(label)?;
         let depths = self.depths(&part);
@@ -124,7 +125,7 @@ impl<'a> Clusters<'a> {
         Some((mean(&column, &around), mean(&row, &around), deepest))
     }
 
-    /// The cells of a cluster's largest part, connected by edges.
+    /// The cells of a cluster's largest 4-connected component.
     fn largest_part(&self, label: usize) -> Option<Vec<usize>> {
         let (width, height) = (self.grid.0 as usize, self.grid.1 as usize);
         let mut seen: Vec<bool> = self.labels.iter().map(|&it| usize::from(it) != label).collect();
@@ -155,8 +156,8 @@ impl<'a> Clusters<'a> {
         parts.into_iter().min_by_key(|part| Reverse(part.len()))
     }
 
-    /// Distance of each cell's middle from the edge of the part it belongs to; the grid's border is an edge too.
-    /// Two sweeps over a chamfer of 1 and √2.
+    /// Distance of each cell's center from the boundary of its component; the grid's border counts as a boundary. A
+    /// two-pass chamfer transform with weights 1 and √2.
     fn depths(&self, part: &[usize]) -> Vec<f32> {
         const STRAIGHT: f32 = 1.0;
         const DIAGONAL: f32 = std::f32::consts::SQRT_2;
@@ -203,16 +204,16 @@ impl<'a> Clusters<'a> {
     }
 }
 
-/// Draws the clusters at `size`, cells as hard blocks, each with its number; a line runs around the selected ones.
-/// Colors follow the numbers, not the labels.
+/// Draws the clusters at `size`, cells as solid blocks, each cluster with its number, and an outline around the
+/// selected ones. Colors follow the numbers, not the labels.
 pub fn cluster_map(clusters: &Clusters, size: (u32, u32)) -> RgbImage {
-    /// Least and greatest font size of a number, over the side of a square as large as the map.
+    /// Smallest and largest font size of a number, relative to the square root of the map's area.
     const NUMBER: (f32, f32) = (0.05, 0.11);
-    /// Greatest least font size over the shorter side, for strips.
+    /// Largest minimum font size relative to the shorter side, for narrow maps.
     const CROWDED: f32 = 0.09;
-    /// Width of the line around selected clusters, over the same side.
+    /// Width of the outline around selected clusters, relative to the square root of the map's area.
     const LINE: f32 = 1.0 / 110.0;
-    /// Width of the halo around a number, over its font size.
+    /// Width of the halo around a number, relative to its font size.
     const HALO: f32 = 0.09;
 
     let numbers = clusters.numbers();

@@ -1,4 +1,5 @@
-//! One sheet that tells a whole edit: what was asked, where it was found, how it came about, what it changed.
+//! Contact sheet: one image that shows a whole edit, from the instruction over clusters, maps and mask to the result
+//! and previews.
 
 use image::{GrayImage, RgbImage};
 
@@ -14,35 +15,35 @@ use crate::drawing::{
     text::{percent, short},
 };
 
-/// All that a contact sheet can show. What is missing (`None`, empty) is left out, and the rest closes up.
+/// Content of a contact sheet. Missing parts (`None`, empty) are left out without a gap.
 #[derive(Debug, Clone)]
 pub struct Sheet<'a> {
     /// The sheet's title.
     pub instruction: &'a str,
-    /// What was read from the instruction (action, object, localization instruction); stands under the title.
+    /// Results of parsing the instruction (action, object, localization instruction), shown under the title.
     pub reading: Vec<Fact>,
-    /// The picture that was edited; its proportions shape the sheet.
+    /// The input picture; its aspect ratio determines the layout.
     pub source: &'a RgbImage,
-    /// What the localization pass found.
+    /// Clusters found by the localization pass.
     pub clusters: Option<Clusters<'a>>,
-    /// One heat map for each word, in the order of the instruction.
+    /// One heat map per word, in the instruction's order.
     pub word_maps: Vec<WordMap<'a>>,
     /// The edit mask, 255 = may change.
     pub mask: Option<&'a GrayImage>,
     /// The edited picture.
     pub result: Option<&'a RgbImage>,
-    /// Other results to compare with, each under its label.
+    /// Results of other methods, each with its label.
     pub comparisons: Vec<(&'a str, &'a RgbImage)>,
-    /// Previews of the localization pass, in order; at most 8 of them are shown.
+    /// Previews of the localization pass, in order; at most 8 are shown.
     pub localization_previews: Vec<Preview<'a>>,
-    /// Previews of the edit pass, in order; at most 8 of them are shown.
+    /// Previews of the edit pass, in order; at most 8 are shown.
     pub edit_previews: Vec<Preview<'a>>,
-    /// How it was made (seed, steps, …); stands at the foot.
+    /// Settings (seed, steps, …), shown at the bottom.
     pub settings: Vec<Fact>,
 }
 
 impl<'a> Sheet<'a> {
-    /// A sheet of the source alone.
+    /// A sheet with the source only.
     pub fn new(instruction: &'a str, source: &'a RgbImage) -> Self {
         Self {
             instruction,
@@ -60,25 +61,25 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// The attention to one word or phrase.
+/// Attention to one word or phrase.
 #[derive(Debug, Clone, Copy)]
 pub struct WordMap<'a> {
-    /// The words as they stand in the instruction.
+    /// The words as written in the instruction.
     pub words: &'a str,
-    /// Their attention.
+    /// Attention map.
     pub field: Field<'a>,
 }
 
-/// The picture as it stood after a step.
+/// The predicted picture after a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Preview<'a> {
-    /// Counted from 1.
+    /// The step, from 1.
     pub step: usize,
-    /// Of any size.
+    /// The preview, of any size.
     pub image: &'a RgbImage,
 }
 
-/// Draws the sheet, 1800 pixels wide and as high as its contents.
+/// Draws the sheet, 1800 pixels wide and as high as its content.
 pub fn contact_sheet(sheet: &Sheet) -> RgbImage {
     let mut page = Page::for_pictures(sheet.source.dimensions());
     page.title(sheet.instruction);
@@ -96,7 +97,7 @@ pub fn contact_sheet(sheet: &Sheet) -> RgbImage {
     page.finish()
 }
 
-/// The tiles in the order of the story.
+/// The tiles, from input to result.
 fn tiles(sheet: &Sheet, bounds: (u32, u32)) -> Vec<Tile> {
     let size = fitted_size(sheet.source.dimensions(), bounds);
     let shown = preview(sheet.source, size);
@@ -148,7 +149,7 @@ fn tile(heading: &str, note: String, image: RgbImage) -> Tile {
     Tile { heading: heading.to_owned(), note, image, edge: Edge::Framed, scale: None }
 }
 
-/// A whole picture with its size in pixels.
+/// A tile with a whole picture, captioned with its size in pixels.
 fn picture(heading: &str, image: &RgbImage, bounds: (u32, u32)) -> Tile {
     let (width, height) = image.dimensions();
     let shown = preview(image, fitted_size((width, height), bounds));

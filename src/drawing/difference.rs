@@ -1,21 +1,21 @@
-//! How far a result is from its source, pixel by pixel.
+//! Difference image of a result and its source.
 
 use image::{RgbImage, imageops, imageops::FilterType};
 
 use crate::drawing::palette::heat_color;
 
-/// |result − source|, drawn and counted.
+/// |result − source|, drawn and summarized.
 #[derive(Debug, Clone)]
 pub struct Difference {
-    /// At the source's size: black where nothing changed, light yellow where the change is greatest.
+    /// At the source's size: black where nothing changed, light yellow at the largest change.
     pub image: RgbImage,
-    /// The greatest change of any channel, in levels of 0..=255.
+    /// Largest change of any channel, in levels of 0..=255.
     pub greatest: u8,
-    /// The share of pixels with any change, 0..=1.
+    /// Fraction of pixels with any change, 0..=1.
     pub changed: f64,
 }
 
-/// Compares a result with its source; a result of another size is first scaled to the source's.
+/// Compares a result with its source; a result of another size is first resized to the source's.
 pub fn difference(result: &RgbImage, source: &RgbImage) -> Difference {
     let (width, height) = source.dimensions();
     let scaled;

@@ -1,20 +1,21 @@
-//! Heat maps of attention: one value a cell, drawn smoothly, alone or over the picture.
+//! Heat maps of attention, alone or overlaid on the picture.
 
 use image::{ImageBuffer, Luma, RgbImage, imageops, imageops::FilterType};
 
 use crate::drawing::palette::{heat_color, mix};
 
-/// One value for each cell of a grid, row by row.
+/// A scalar field: one value per grid cell, in row-major order.
 #[derive(Debug, Clone, Copy)]
 pub struct Field<'a> {
     values: &'a [f32],
     grid: (u32, u32),
-    /// How many times as wide and high as the picture the grid is, at least 1.
+    /// Size of the grid relative to the picture, at least 1: the model may see the picture with padding on the right
+    /// and below.
     covers: (f32, f32),
 }
 
 impl<'a> Field<'a> {
-    /// `values` are width × height of `grid`, in any range; what is not finite counts as the least.
+    /// `values` are width × height of `grid`, in any range; NaN and infinity count as the minimum.
     ///
     /// # Panics
     /// If there are not width × height values, or none.
@@ -28,13 +29,13 @@ impl<'a> Field<'a> {
         Self { values, grid, covers: (1.0, 1.0) }
     }
 
-    /// The field of a grid that is so many times as wide and high as the picture in its upper left corner.
+    /// Sets how many times as wide and high as the picture the grid is; the picture is in its upper left corner.
     #[must_use]
     pub fn covering(self, covers: (f32, f32)) -> Self {
         Self { covers, ..self }
     }
 
-    /// The least and the greatest value; (0, 0) if none is finite.
+    /// Minimum and maximum; (0, 0) if no value is finite.
     pub fn range(&self) -> (f32, f32) {
         let finite = || self.values.iter().copied().filter(|value| value.is_finite());
         let low = finite().fold(f32::INFINITY, f32::min);
@@ -46,7 +47,8 @@ impl<'a> Field<'a> {
         self.grid
     }
 
-    /// The field over a picture of `size`, and what it covers beyond, with its range taken to 0..=1; all 0 where the field is flat.
+    /// The field interpolated over a picture of `size` and the padding that it covers, normalized to 0..=1; all 0 if
+    /// the field is constant.
     fn spread(&self, size: (u32, u32)) -> ImageBuffer<Luma<f32>, Vec<f32>> {
         let (low, high) = self.range();
         let unit = |value: f32| {
@@ -60,21 +62,21 @@ impl<'a> Field<'a> {
     }
 }
 
-/// So many times a size, in whole pixels and not below it.
+/// A size multiplied by `times`, rounded to whole pixels and at least the size itself.
 pub(crate) fn covered(size: (u32, u32), times: (f32, f32)) -> (u32, u32) {
     let side = |it: u32, times: f32| ((it as f32 * times).round() as u32).max(it);
     (side(size.0, times.0), side(size.1, times.1))
 }
 
-/// Draws a field as colors at `size`, its least value black and its greatest light yellow, bicubic between cells.
+/// Draws a field in colors at `size`, from black (minimum) to light yellow (maximum), with bicubic interpolation.
 pub fn heat_map(field: &Field, size: (u32, u32)) -> RgbImage {
     let spread = field.spread(size);
     RgbImage::from_fn(size.0, size.1, |x, y| heat_color(spread.get_pixel(x, y)[0]))
 }
 
-/// Draws a field over a greyed picture, at the picture's size; the lower the value, the more of the picture shows.
+/// Overlays a field on the gray picture at the picture's size; the lower the value, the more transparent.
 pub fn heat_overlay(field: &Field, picture: &RgbImage) -> RgbImage {
-    /// Share of the color where the field is greatest.
+    /// Opacity of the color at the maximum.
     const OPAQUE: f32 = 0.85;
     let spread = field.spread(picture.dimensions());
     let grey = imageops::grayscale(picture);

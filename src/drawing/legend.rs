@@ -1,4 +1,4 @@
-//! The table beside a cluster map: number and color, score, share of the picture, whether it is selected.
+//! Legend of a cluster map: number and color, score, area, selection.
 
 use image::RgbImage;
 
@@ -9,26 +9,26 @@ use crate::drawing::{
     text::{Style, Weight, percent},
 };
 
-/// Narrowest column that still holds swatch, score, area and tick.
+/// Minimum column width for swatch, score, area and check mark.
 const NARROW: u32 = 184;
 
-/// Narrowest column that also holds a bar for the score.
+/// Minimum column width that also fits a score bar.
 const WIDE: u32 = 250;
 
-/// Height of the headings.
+/// Height of the header row.
 const HEAD: u32 = 30;
 
-/// Least and greatest height of a row, and the greatest in a narrow column.
+/// Minimum and maximum row height, and the maximum in a narrow column.
 const ROW: (u32, u32) = (24, 46);
 const NARROW_ROW: u32 = 28;
 
-/// Height of a row below which the table rather takes more columns.
+/// Row height below which the legend uses more columns.
 const COMFORTABLE_ROW: u32 = 34;
 
-/// Space between columns of the table.
+/// Gap between the legend's columns.
 const GAP: u32 = 22;
 
-/// Draws the table `width` pixels wide, by falling score. It fills `height`, and goes beyond where it must.
+/// Draws the legend `width` pixels wide, by decreasing score, at least `height` high.
 pub(super) fn legend(clusters: &Clusters, width: u32, height: u32) -> RgbImage {
     let count = clusters.count().max(1) as u32;
     let most = ((width + GAP) / (NARROW + GAP)).max(1);
@@ -51,7 +51,7 @@ pub(super) fn legend(clusters: &Clusters, width: u32, height: u32) -> RgbImage {
     canvas.into_image()
 }
 
-/// One column of rows.
+/// One column of the legend.
 struct Table {
     left: u32,
     width: u32,
@@ -59,7 +59,7 @@ struct Table {
 }
 
 impl Table {
-    /// Right ends of score, area and tick.
+    /// Right edges of score, area and check mark.
     fn stops(&self) -> [f32; 3] {
         let right = (self.left + self.width) as f32;
         [right - 110.0, right - 30.0, right]

@@ -1,4 +1,4 @@
-//! The edit mask over the picture: what may change keeps its colors inside a line, the rest fades.
+//! Mask overlay: the editable region in color with an outline, the rest faded.
 
 use std::borrow::Cow;
 
@@ -9,15 +9,15 @@ use crate::drawing::{
     palette::{ACCENT, mix},
 };
 
-/// Luma from which a mask's pixel counts as editable, and along which the line runs.
+/// Mask value from which a pixel counts as editable.
 const EDITABLE: u8 = 128;
 
-/// Draws `mask` (255 = may change, 0 = must stay) over `picture`, at the picture's size.
-/// A mask of another size is stretched over the picture.
+/// Draws `mask` (255 = may change, 0 = must stay) over `picture`, at the picture's size. A mask of another size is
+/// resized to it.
 pub fn mask_overlay(picture: &RgbImage, mask: &GrayImage) -> RgbImage {
-    /// Share of white over the greyed picture outside the mask.
+    /// Opacity of the white over the gray picture outside the mask.
     const FADED: f32 = 0.55;
-    /// The line's width over the side of a square as large as the picture, and its least width in pixels.
+    /// Width of the outline relative to the square root of the picture's area, and its minimum in pixels.
     const LINE: (f32, f32) = (1.0 / 130.0, 2.0);
 
     let size = picture.dimensions();
@@ -38,7 +38,7 @@ pub fn mask_overlay(picture: &RgbImage, mask: &GrayImage) -> RgbImage {
     canvas.into_image()
 }
 
-/// The editable share of a mask, 0..=1.
+/// Fraction of editable pixels, 0..=1.
 pub fn editable_share(mask: &GrayImage) -> f64 {
     let editable = mask.pixels().filter(|pixel| pixel[0] >= EDITABLE).count();
     editable as f64 / f64::from(mask.width() * mask.height()).max(1.0)

@@ -1,7 +1,7 @@
-//! Pictures for people: cluster maps, heat maps, overlays, contact sheets.
+//! Visualizations: cluster maps, heat maps, mask overlays, difference images, contact sheets.
 //!
-//! Pure functions: plain data in, [`image::RgbImage`] out; no tensors, no files. Sizes are (width, height) as in
-//! `image`, rows come top to bottom. Slices of a wrong length are the caller's fault and panic with the lengths.
+//! Pure functions from plain data to [`image::RgbImage`]; no tensors, no files. Sizes are (width, height) as in
+//! `image`, data is row-major from the top. Slices of a wrong length are a caller's bug and panic.
 
 pub mod clusters;
 pub mod contact_sheet;
@@ -19,9 +19,9 @@ mod text;
 /// A labelled value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is.
+    /// The label.
     pub label: String,
-    /// What it says.
+    /// The value.
     pub value: String,
 }
 

@@ -1,4 +1,4 @@
-//! The layout of a sheet: title, facts, rows of tiles and filmstrips on one grid of columns, from the top down.
+//! Page layout: title, labelled values, rows of tiles and filmstrips on a grid of columns, from top to bottom.
 
 use std::ops::Range;
 
@@ -11,11 +11,11 @@ use crate::drawing::{
     text::{Style, Weight},
 };
 
-/// Width of a sheet in pixels. Its smallest text is 19 pixels high, 12.7 where the sheet is shown at 1200.
+/// Page width in pixels. The smallest text is 19 pixels high, 12.7 if the page is shown 1200 pixels wide.
 const WIDTH: u32 = 1800;
 
-/// Space around the sheet.
-/// With one gutter, the width between the margins divides evenly into 1 to 5 columns and their halves.
+/// Margin around the page. With one gutter, the width between the margins divides evenly into 1 to 5 columns and their
+/// halves.
 const MARGIN: u32 = 71;
 
 /// Space between columns.
@@ -24,7 +24,7 @@ const GUTTER: u32 = 22;
 /// Space between blocks.
 const BLOCK: u32 = 40;
 
-/// Greatest height of a tile's picture.
+/// Maximum height of a tile's picture.
 const PICTURE_HEIGHT: u32 = 700;
 
 /// Space between a caption and its picture.
@@ -36,13 +36,13 @@ const HEADING: Style = Style { weight: Weight::SemiBold, em: 25.0, color: INK };
 const VALUE: Style = Style { weight: Weight::Regular, em: 24.0, color: INK };
 const NOTE: Style = Style { weight: Weight::Regular, em: 20.0, color: MUTED };
 
-/// A picture with its heading.
+/// A picture with a heading.
 pub(super) struct Tile {
     pub(super) heading: String,
     pub(super) note: String,
     pub(super) image: RgbImage,
     pub(super) edge: Edge,
-    /// What the ends of the heat scale stand for.
+    /// Labels of the two ends of the heat scale.
     pub(super) scale: Option<(String, String)>,
 }
 
@@ -71,19 +71,19 @@ impl Page {
         Self { canvas: Canvas::new(WIDTH, 2000, PAPER), columns, y: MARGIN }
     }
 
-    /// The greatest size of a tile's picture.
+    /// Maximum size of a tile's picture.
     pub(super) fn tile_bounds(&self) -> (u32, u32) {
         (self.column_width(), PICTURE_HEIGHT)
     }
 
-    /// The greatest size of a filmstrip's frame: two of them stand under a tile.
+    /// Maximum size of a filmstrip's frame: two fit in a tile's width.
     pub(super) fn frame_bounds(&self) -> (u32, u32) {
         ((self.column_width() - GUTTER) / 2, PICTURE_HEIGHT / 2)
     }
 
-    /// The title, in smaller type where it is long.
+    /// The title, in a smaller font if it is long.
     pub(super) fn title(&mut self, text: &str) {
-        /// Lines of a title in large type, and in small type; what is longer still is cut.
+        /// Maximum lines of a title in the large and in the small font; longer ones are truncated.
         const LINES: (usize, usize) = (2, 5);
         let width = WIDTH - 2 * MARGIN;
         let mut style = TITLE;
@@ -97,11 +97,11 @@ impl Page {
         self.take(BLOCK / 3);
     }
 
-    /// Labelled values, each over as many cells of the grid as it needs.
+    /// Labelled values, each spanning as many grid cells as it needs.
     pub(super) fn facts(&mut self, facts: &[Fact]) {
-        /// Lines of one value; what is longer is cut.
+        /// Maximum lines of one value; longer ones are truncated.
         const LINES: usize = 3;
-        /// Least space between two facts.
+        /// Minimum space between two values.
         const FACT_GAP: u32 = 14;
         let cells = if self.columns < 3 { 8 } else { self.columns * 2 };
         let pitch = (WIDTH - 2 * MARGIN + GUTTER) / cells;
@@ -142,13 +142,13 @@ impl Page {
         }
     }
 
-    /// How many frames a filmstrip shows at most: about eight, in whole rows.
+    /// Maximum number of frames of a filmstrip: about eight, in full rows.
     pub(super) fn frames(&self) -> usize {
         const FRAMES: usize = 8;
         FRAMES - FRAMES % self.frames_per_row().min(FRAMES)
     }
 
-    /// A heading and small frames, each with its label below.
+    /// A heading and small frames, each labelled below.
     pub(super) fn filmstrip(&mut self, heading: &str, note: &str, frames: &[(String, RgbImage)]) {
         self.take(BLOCK);
         let top = self.take(HEADING.line_height() + CAPTION_GAP);
@@ -170,7 +170,7 @@ impl Page {
         }
     }
 
-    /// A thin line across the sheet.
+    /// A thin horizontal line across the page.
     pub(super) fn rule(&mut self) {
         let top = self.take(BLOCK) + BLOCK * 2 / 3;
         self.canvas.rectangle(MARGIN..WIDTH - MARGIN, top..top + 2, HAIRLINE);
@@ -190,7 +190,7 @@ impl Page {
         (WIDTH - 2 * MARGIN + GUTTER) / self.columns - GUTTER
     }
 
-    /// Moves down by `height` and returns where that space begins.
+    /// Reserves `height` pixels and returns their top edge.
     fn take(&mut self, height: u32) -> u32 {
         self.reserve(height);
         let top = self.y;
@@ -198,7 +198,7 @@ impl Page {
         top
     }
 
-    /// Makes sure that `height` more pixels can be drawn on.
+    /// Grows the canvas so that `height` more pixels fit.
     fn reserve(&mut self, height: u32) {
         let needed = self.y + height + MARGIN;
         if needed > self.canvas.size().1 {
@@ -214,7 +214,7 @@ impl Tile {
     }
 
     fn height(&self) -> u32 {
-        /// Height of the heat scale with its ends.
+        /// Height of the heat scale including its labels.
         const SCALE: u32 = 48;
         let scale = if self.scale.is_some() { SCALE } else { 0 };
         Self::caption_height() + self.image.height() + scale
@@ -230,7 +230,7 @@ impl Tile {
             Edge::Bare => canvas.paste(&self.image, left, below),
         }
         if let Some((low, high)) = &self.scale {
-            /// Widest scale: beyond it the ends are too far apart to be read together.
+            /// Maximum width of the heat scale; if wider, its ends can't be read together.
             const WIDEST: u32 = 560;
             let right = left + self.image.width().clamp(width.min(200), WIDEST);
             let bar = below + self.image.height() + 9;
@@ -241,7 +241,7 @@ impl Tile {
     }
 }
 
-/// The heat scale from its least to its greatest color.
+/// The heat scale, from the lowest to the highest color.
 fn heat_bar(canvas: &mut Canvas, columns: Range<u32>, rows: Range<u32>) {
     let last = (columns.len() as f32 - 1.0).max(1.0);
     let size = (columns.len() as u32, rows.len() as u32);

@@ -1,14 +1,14 @@
-//! Colors: a color-blind-safe palette for clusters, a perceptually uniform scale for heat.
+//! Colors: a color-blind-safe palette for clusters, and a perceptually uniform color map for heat maps.
 
 use image::Rgb;
 
-/// How many clusters get a color of their own.
+/// Number of distinct cluster colors.
 pub const CLUSTER_COLORS: usize = 32;
 
-/// The line around an edit mask and around selected clusters' marks: vermilion of [`OKABE_ITO`].
+/// Color of the outline around edit masks and selected clusters: vermilion of [`OKABE_ITO`].
 pub const ACCENT: Rgb<u8> = OKABE_ITO[0];
 
-/// Eight colors that stay apart under every common kind of color blindness.
+/// Eight colors that are distinguishable under the common kinds of color blindness.
 ///
 /// Source: M. Okabe, K. Ito, "Color Universal Design" (2008), figure 16; here black comes last.
 pub const OKABE_ITO: [Rgb<u8>; 8] = [
@@ -22,14 +22,15 @@ pub const OKABE_ITO: [Rgb<u8>; 8] = [
     Rgb([0x00, 0x00, 0x00]), // black
 ];
 
-/// Seven hues of [`OKABE_ITO`] again by lightness, once lighter and twice darker: white or black and its share.
-/// Of all shares in steps of 0.05 these keep any two of the 32 colors the farthest apart (CIE76 ≥ 12.9).
+/// Seven hues of [`OKABE_ITO`] repeated once lighter and twice darker: white or black (255 or 0), and its share in the
+/// mix. Of all shares in steps of 0.05 these maximize the smallest distance between any two of the 32 colors (CIE76 ≥
+/// 12.9).
 const LIGHTNESS_STEPS: [(u8, f32); 3] = [(255, 0.5), (0, 0.25), (0, 0.5)];
 
 /// The last three colors.
 const GREYS: [u8; 3] = [240, 170, 100];
 
-/// Matplotlib's `inferno` (CC0) at every 1/32: perceptually uniform, its lightness rises all the way.
+/// Matplotlib's `inferno` (CC0) sampled at every 1/32: perceptually uniform, with increasing lightness.
 #[expect(clippy::unreadable_literal, reason = "colors are read as RRGGBB")]
 const INFERNO: [u32; 33] = [
     0x000004, 0x040312, 0x0B0724, 0x150B37, 0x210C4A, 0x2F0A5B, 0x3D0965, 0x4A0C6B, 0x57106E,
@@ -38,19 +39,19 @@ const INFERNO: [u32; 33] = [
     0xFBBA1F, 0xF9C932, 0xF5D949, 0xF2E865, 0xF3F586, 0xFCFFA4,
 ];
 
-/// Ground of a sheet.
+/// Background of a page.
 pub(super) const PAPER: Rgb<u8> = Rgb([0xFC, 0xFC, 0xFA]);
 
-/// Text that is read first, 17 : 1 on [`PAPER`].
+/// Primary text, contrast 17:1 on [`PAPER`].
 pub(super) const INK: Rgb<u8> = Rgb([0x1A, 0x1A, 0x1F]);
 
-/// Labels and notes, 6 : 1 on [`PAPER`].
+/// Labels and notes, contrast 6:1 on [`PAPER`].
 pub(super) const MUTED: Rgb<u8> = Rgb([0x62, 0x62, 0x6B]);
 
 /// Lines and empty bars.
 pub(super) const HAIRLINE: Rgb<u8> = Rgb([0xDA, 0xDA, 0xDD]);
 
-/// The color of the cluster with this number, counted from 1; beyond [`CLUSTER_COLORS`] they come round again.
+/// The color of the cluster with this number, from 1; colors repeat beyond [`CLUSTER_COLORS`].
 ///
 /// # Panics
 /// If `number` is 0.
@@ -78,7 +79,7 @@ pub fn heat_color(value: f32) -> Rgb<u8> {
     mix(rgb(INFERNO[below]), rgb(INFERNO[below + 1]), share)
 }
 
-/// `from` with `share` (0..=1) of `to`, channel by channel.
+/// Linear mix of two colors with `share` (0..=1) of `to`, per channel.
 pub(super) fn mix(from: Rgb<u8>, to: Rgb<u8>, share: f32) -> Rgb<u8> {
     let channel = |i: usize| {
         let (from, to) = (f32::from(from[i]), f32::from(to[i]));
@@ -87,9 +88,9 @@ pub(super) fn mix(from: Rgb<u8>, to: Rgb<u8>, share: f32) -> Rgb<u8> {
     Rgb([channel(0), channel(1), channel(2)])
 }
 
-/// Black or white, whichever reads better on `background`.
+/// Black or white, whichever has the higher contrast on `background`.
 pub(super) fn ink_on(background: Rgb<u8>) -> Rgb<u8> {
-    /// Where black and white contrast alike: sqrt(1.05 · 0.05) − 0.05 (WCAG 2.1's contrast ratio).
+    /// Luminance at which black and white have equal contrast: sqrt(1.05 · 0.05) − 0.05 (WCAG 2.1's contrast ratio).
     const EQUAL_CONTRAST: f32 = 0.179;
     Rgb([if luminance(background) > EQUAL_CONTRAST { 0 } else { 255 }; 3])
 }

@@ -1,12 +1,12 @@
-//! Sizes and resampling for display: small pictures are enlarged crisp, large ones smooth.
+//! Resizing for display: small pictures with sharp pixels, large ones smoothly.
 
 use image::{RgbImage, imageops, imageops::FilterType};
 
-/// Longest side, in pixels, of a picture that is enlarged crisp. Below it a pixel is a visible unit of what the model
-/// drew (64-pixel scenes, 64-cell latents), and a smooth enlargement would pretend to detail that is not there.
+/// Longest side, in pixels, of pictures that are enlarged with sharp pixels: there a pixel is a visible unit of what
+/// the model drew (64-pixel scenes, 64-cell latents), and smoothing would suggest detail that does not exist.
 const CRISP_UP_TO: u32 = 128;
 
-/// The largest size of this picture's proportions within `bounds`, each side at least 1.
+/// The largest size with this picture's aspect ratio within `bounds`, each side at least 1.
 pub fn fitted_size((width, height): (u32, u32), bounds: (u32, u32)) -> (u32, u32) {
     let (width, height) = (f64::from(width.max(1)), f64::from(height.max(1)));
     let factor = (f64::from(bounds.0) / width).min(f64::from(bounds.1) / height);
@@ -14,10 +14,10 @@ pub fn fitted_size((width, height): (u32, u32), bounds: (u32, u32)) -> (u32, u32
     (side(width, bounds.0), side(height, bounds.1))
 }
 
-/// Scales a picture for display to exactly `size`.
+/// Resizes a picture for display to exactly `size`.
 ///
-/// A picture of at most 128 pixels keeps hard pixels when it is enlarged: nearest neighbor to the next whole factor,
-/// then averaged down, so that all its pixels come out equally large whatever the factor.
+/// A picture of at most 128 pixels keeps sharp pixels when it is enlarged: nearest neighbor to the next integer factor,
+/// then averaged down, so that all its pixels come out equally large.
 ///
 /// # Panics
 /// If a side is 0.
@@ -38,7 +38,7 @@ pub fn preview(picture: &RgbImage, size: (u32, u32)) -> RgbImage {
     imageops::resize(picture, size.0, size.1, FilterType::CatmullRom)
 }
 
-/// Which of `count` frames to show when there is room for `room`: evenly spread, the first and the last among them.
+/// Indices of at most `room` out of `count` frames: evenly spaced, with the first and the last.
 pub fn evenly_chosen(count: usize, room: usize) -> Vec<usize> {
     match (count, room) {
         (0, _) | (_, 0) => vec![],

@@ -1,6 +1,6 @@
-//! Text in one font of two weights: measured, wrapped, cut and drawn.
+//! Text rendering in one font of two weights: measuring, wrapping, truncating, drawing.
 //!
-//! The font holds Latin, Greek and Cyrillic; any other character is drawn as an empty box.
+//! The font covers Latin, Greek and Cyrillic; any other character is drawn as an empty box.
 
 use std::sync::LazyLock;
 
@@ -19,16 +19,16 @@ static SEMI_BOLD: LazyLock<FontRef<'static>> = LazyLock::new(|| {
         .expect("the shipped font is well formed")
 });
 
-/// Height of a capital letter over the em (the font's OS/2 table: 2048 of 2816).
+/// Cap height relative to the em (the font's OS/2 table: 2048 of 2816).
 const CAP_HEIGHT: f32 = 0.727;
 
-/// What a font answers for a character that it lacks.
+/// The font's glyph id for missing characters.
 const MISSING: GlyphId = GlyphId(0);
 
-/// Width of the box for such a character, over the em.
+/// Width of the box for a missing character, relative to the em.
 const MISSING_WIDTH: f32 = 0.7;
 
-/// Distance of two baselines over the em.
+/// Line height relative to the em.
 const LINE_HEIGHT: f32 = 1.3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) enum Weight {
     SemiBold,
 }
 
-/// How a piece of text looks; `em` is the font size in pixels.
+/// Font weight, size and color; `em` is the font size in pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     pub(super) weight: Weight,
@@ -46,7 +46,7 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// Distance of two lines in pixels.
+    /// Line height in pixels.
     pub(super) fn line_height(self) -> u32 {
         (self.em * LINE_HEIGHT).round() as u32
     }
@@ -56,7 +56,7 @@ impl Style {
         text.chars().map(|letter| self.advance(letter)).sum()
     }
 
-    /// The text if it fits into `width` pixels, else as much of it as fits with "…".
+    /// The text truncated to `width` pixels, with "…" if it is cut.
     pub(super) fn cut(self, text: &str, width: u32) -> String {
         if self.width(text) <= width as f32 { text.to_owned() } else { self.elide(text, width) }
     }
@@ -89,7 +89,7 @@ impl Style {
         wrapped
     }
 
-    /// Draws one line with its capitals' top edge at `y`; returns where it ends.
+    /// Draws one line with the top of its capitals at `y`; returns the x coordinate of its end.
     fn draw(self, canvas: &mut Canvas, x: f32, y: f32, text: &str) -> f32 {
         let baseline = y + self.em * CAP_HEIGHT;
         let mut at = x;
@@ -110,7 +110,7 @@ impl Style {
         at
     }
 
-    /// The box for a character that the font lacks, from the capitals' top edge at `y` to the baseline.
+    /// Draws the box for a missing character, from the top of the capitals at `y` to the baseline.
     fn draw_box(self, canvas: &mut Canvas, x: f32, y: f32) {
         let pen = (self.em / 14.0).round().max(1.0) as i32;
         let (left, right) =
@@ -136,23 +136,23 @@ impl Style {
         }
     }
 
-    /// Draws one line as it stands in a text of this style: `y` is the line's top edge. Returns where it ends.
+    /// Draws one line of text whose line box starts at `y`; returns the x coordinate of its end.
     pub(super) fn draw_line(self, canvas: &mut Canvas, x: u32, y: u32, text: &str) -> f32 {
         self.draw(canvas, x as f32, self.capitals_at(y), text)
     }
 
-    /// Draws one line that ends at `right`.
+    /// Draws one line, right-aligned at `right`.
     pub(super) fn draw_line_to(self, canvas: &mut Canvas, right: f32, y: u32, text: &str) {
         self.draw(canvas, right - self.width(text), self.capitals_at(y), text);
     }
 
-    /// Draws one line around a middle.
+    /// Draws one line centered at a point.
     pub(super) fn draw_centered(self, canvas: &mut Canvas, x: f32, y: f32, text: &str) {
         let top = y - self.em * CAP_HEIGHT / 2.0;
         self.draw(canvas, x - self.width(text) / 2.0, top, text);
     }
 
-    /// Where the capitals begin in a line whose top edge is at `y`.
+    /// Top of the capitals in a line box that starts at `y`.
     fn capitals_at(self, y: u32) -> f32 {
         y as f32 + self.em * (LINE_HEIGHT - CAP_HEIGHT) / 2.0
     }
@@ -195,7 +195,7 @@ impl Style {
     }
 }
 
-/// A share of 0..=1 in percent, with one decimal below 10 %.
+/// A fraction 0..=1 as a percentage, with one decimal below 10 %.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent < 9.95 && percent > 0.0 {
@@ -205,7 +205,7 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
-/// A number with three significant digits.
+/// A number formatted with three significant digits.
 pub(super) fn short(value: f32) -> String {
     let digits = match value.abs() {
         zero if zero < 1e-30 => return "0".to_owned(),

@@ -1,62 +1,63 @@
-//! The choices of a request that are one of a few: method, what keeps the rest of the picture, sizes, previews.
+//! Choices of an edit request that are one of a few: method, preservation of the rest, working size, previews.
 
 use crate::picture::size::Size;
 use crate::sampling::geometry::Geometry;
 
-/// The editing methods.
+/// Editing methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MethodKind {
-    /// Localize, then edit inside the mask.
+    /// IAM-Edit: localize, then edit inside the mask.
     IamEdit,
-    /// The plain backbone.
+    /// Plain InstructPix2Pix.
     InstructPix2Pix,
 }
 
-/// What keeps the rest of the picture.
+/// How the picture outside the mask is preserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Preserve {
-    /// Attention alone, as in the paper.
+    /// By attention modulation only, as in the paper.
     None,
-    /// The source's latents are put back outside the mask at each step.
+    /// By restoring the source's latents outside the mask after each step.
     Latent,
-    /// The input's own pixels outside the mask, bit for bit, at its full size.
+    /// By copying the input's pixels outside the mask, bit for bit, at its full size.
     Pixel,
 }
 
-/// The size that the model works at.
+/// How the working size is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resize {
-    /// The longer side becomes this many pixels; `None` is the model's own size. The result has the input's size.
+    /// Scale the longer side to this many pixels; `None` is the model's native size. The result has the input's size.
     Fit(Option<u32>),
-    /// The input's own size. Where the VAE needs more columns or rows, the last ones are repeated on the right and below, and cut
-    /// off again, so that the result has the input's size.
+    /// Use the input's size. If the VAE needs more columns or rows, the last ones are repeated on the right and below
+    /// and cropped from the result, which has the input's size.
     ///
+    /// Differs: diffusers resizes such a picture to a smaller size, which the result then has.
     /// Differs: diffusers resamples such a picture to a smaller size, which is the result's.
     Native,
 }
 
-/// How a preview is made from the latents of a step.
+/// How a step's preview is computed from its latents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PreviewDecode {
-    /// A linear map to colors, fitted to the picture and its own latents; nearly free.
+    /// By a linear map to RGB, fitted to the picture and its latents; nearly free.
     Linear,
-    /// The autoencoder; a decode each time.
+    /// By the VAE; one decode per preview.
     Vae,
 }
 
-/// What an instruction that can't be parsed, or an object that is hardly found, leads to.
+/// What to do if the instruction can't be parsed, or the object is found with low confidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unparsed {
-    /// A plain edit of the whole picture, or one inside the doubtful mask, with a warning.
+    /// A plain edit of the whole picture, or an edit inside the uncertain mask, with a warning.
     PlainEdit,
-    /// An error.
+    /// Fail with an error.
     Refuse,
 }
 
 // === impl Resize ===
 
 impl Resize {
-    /// The size that the model works at.
+    /// The size that the model works at, in pixels.
     pub fn work_size(self, input: Size, geometry: Geometry) -> Size {
         match self {
             Self::Fit(longer) => input.fit(longer.unwrap_or(geometry.sample_size), geometry.stride),
@@ -68,7 +69,7 @@ impl Resize {
 // === impl MethodKind ===
 
 impl MethodKind {
-    /// The name that people type.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::IamEdit => "iam-edit",
@@ -76,7 +77,7 @@ impl MethodKind {
         }
     }
 
-    /// The name in a title.
+    /// Name in titles.
     pub fn title(self) -> &'static str {
         match self {
             Self::IamEdit => "IAM-Edit",
@@ -84,7 +85,7 @@ impl MethodKind {
         }
     }
 
-    /// What keeps the rest of the picture unless the caller says otherwise, or gives a mask: that is kept to by pixels.
+    /// The default of [`Preserve`] for a method without a given mask; with one the default is [`Preserve::Pixel`].
     pub fn default_preserve(self) -> Preserve {
         match self {
             Self::IamEdit => Preserve::Pixel,
@@ -96,7 +97,7 @@ impl MethodKind {
 // === impl Preserve ===
 
 impl Preserve {
-    /// The name that people type.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -1,38 +1,39 @@
-//! How sure pass 1 is that its object stands in the picture, where its mask is.
+//! Confidence of pass 1 that the object is in the picture, where its mask is.
 //!
-//! Differs: the paper's localization always finds a mask. A word for something that is not there gets some attention as well, and
-//! the best cluster of that becomes the mask. What pass 1 has at hand anyway tells the two apart: no call is made for it.
+//! Differs: the paper's localization always finds a mask. Words for something that is not in the picture get some
+//! attention as well, and its best cluster becomes the mask. The values that pass 1 computes anyway distinguish the two
+//! cases, without further U-Net calls.
 
 use serde::Deserialize;
 
 use crate::edit::selection::MIN_CONTRAST;
 
-/// What pass 1 shows of an object; of several, that of the least sure one counts.
+/// Features of an object's localization; of several objects, those of the least confident one are used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evidence {
     /// Mean attention of the best cluster over that of the picture, from 1; see [`Localization::contrast`](crate::edit::localization::Localization::contrast).
     pub contrast: f64,
-    /// The share of the object's attention that lies in the mask, 0 to 1.
+    /// Fraction of the object's attention inside the mask, 0 to 1.
     pub inside: f64,
-    /// The entropy of the object's attention over the picture, over that of a flat map, 0 to 1.
+    /// Entropy of the object's attention over the picture, relative to a flat map, 0 to 1.
     pub spread: f64,
-    /// The natural logarithm of the object's greatest attention, a probability.
+    /// Natural logarithm of the object's maximum attention probability.
     pub peak: f64,
-    /// The natural logarithm of the greatest attention to the least attended of the object's words, a probability.
+    /// Natural logarithm of the maximum attention probability of the object's least attended word.
     pub weakest: f64,
-    /// The natural logarithm of the object's mean attention over the picture, a probability.
+    /// Natural logarithm of the object's mean attention probability over the picture.
     pub mean: f64,
-    /// The correlation of the object's attention with the change that pass 1 heads for, -1 to 1.
+    /// Pearson correlation of the object's attention with the change predicted by pass 1, -1 to 1.
     pub agreement: f64,
 }
 
-/// A model's own weights of the evidence: the confidence is the logistic function of their sum.
+/// A model's logistic regression on the evidence: bias and weights.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// Added to the weighted evidence.
     pub bias: f64,
-    /// Of the natural logarithm of [`Evidence::contrast`].
+    /// Weight of ln [`Evidence::contrast`].
     pub contrast: f64,
     /// Of [`Evidence::inside`].
     pub inside: f64,
@@ -52,7 +53,7 @@ pub struct Calibration {
 pub(crate) const TINY: f64 = 1e-9;
 
 impl Evidence {
-    /// The evidence of an object of one word.
+    /// The evidence for an object of one word.
     pub(crate) fn of(contrast: f64, attention: &[f32], mask: &[bool], change: &[f32]) -> Self {
         let attention: Vec<f64> = attention.iter().map(|&it| f64::from(it)).collect();
         let change: Vec<f64> = change.iter().map(|&it| f64::from(it)).collect();
@@ -74,10 +75,10 @@ impl Evidence {
         }
     }
 
-    /// How sure the evidence is, 0 to 1.
+    /// The confidence, 0 to 1.
     ///
-    /// Without a calibration the contrast alone counts: 0 for a flat map, 0.5 at the contrast below which a map says nothing
-    /// ([`MIN_CONTRAST`]), towards 1 above it. That is an order, not a share of cases that are right.
+    /// Without a calibration it depends on the contrast alone: 0 for a flat map, 0.5 at [`MIN_CONTRAST`], towards 1
+    /// above it. That ranks localizations but is not a probability of being right.
     pub fn confidence(&self, calibration: Option<&Calibration>) -> f64 {
         let Some(weights) = calibration else {
             let above = (self.contrast - 1.0).max(0.0);
@@ -95,7 +96,7 @@ impl Evidence {
     }
 }
 
-/// Pearson's correlation; 0 where one of the two does not vary.
+/// Pearson correlation; 0 if either side is constant.
 fn correlation(one: &[f64], other: &[f64]) -> f64 {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (mean_one, mean_other) = (mean(one), mean(other));

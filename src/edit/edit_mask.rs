@@ -1,30 +1,30 @@
-//! The mask of an edit: what the caller decides of it, and what comes of that and of the localization.
+//! The mask of an edit: the caller's choices, combined with the localization.
 
 use image::RgbImage;
 
 use crate::picture::mask::{self, Mask, Radius};
 
-/// The mask, as far as the caller decides it; by default all of it is left to the localization.
+/// The caller's choices about the mask; the default leaves everything to the localization.
 #[derive(Debug, Clone, Default)]
 pub struct MaskChoice {
-    /// Pictures and boxes, together, at the input's size.
+    /// Union of painted masks and boxes, at the input's size.
     pub shapes: Option<Mask>,
     /// Clusters by id, from 1.
     pub clusters: Vec<u8>,
     /// Edit what the mask leaves out.
     pub invert: bool,
-    /// Growth in pixels of the input, after everything else.
+    /// Radius of dilation in input pixels, applied last.
     pub dilate: Radius,
-    /// Softness of the final composite, inward, in pixels of the input; never touches the attention.
+    /// Radius of the feathering of the final composite, inward, in input pixels; does not affect the attention.
     pub feather: Radius,
 }
 
 /// Where a mask came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MaskSource {
-    /// The clusters that the localization proposes.
+    /// The clusters that the localization proposed.
     Proposed,
-    /// Clusters, boxes or pictures that the caller chose.
+    /// Clusters, boxes or painted masks that the caller chose.
     Chosen,
     /// The whole picture.
     Whole,
@@ -35,7 +35,7 @@ pub enum MaskSource {
 pub struct EditMask {
     pub(crate) full: Mask,
     pub(crate) gate: Mask,
-    /// Where attention may act, at the size that the model works at.
+    /// Region where attention to the instruction is allowed, at the working size.
     pub(crate) attended: Mask,
     /// The mask before it was grown for the edit.
     pub(crate) found: Mask,
@@ -44,17 +44,17 @@ pub struct EditMask {
 }
 
 impl MaskChoice {
-    /// Whether the localization is needed: nothing is given, or clusters are.
+    /// Whether the choice needs a localization: it has no shapes, or it names clusters.
     pub fn needs_localization(&self) -> bool {
         self.shapes.is_none() || !self.clusters.is_empty()
     }
 
-    /// Whether it is another place than what a localization finds, but in its terms.
+    /// Whether the choice departs from the proposed mask by terms that refer to a localization.
     pub fn picks_from_found(&self) -> bool {
         !self.clusters.is_empty() || (self.shapes.is_none() && self.invert)
     }
 
-    /// Whether it says something of a mask that only a localization finds.
+    /// Whether the choice refers to a mask that only a localization provides.
     pub fn is_of_found(&self) -> bool {
         let touched =
             self.invert || self.dilate != Radius::default() || self.feather != Radius::default();
@@ -73,7 +73,7 @@ impl EditMask {
         &self.full
     }
 
-    /// The mask at the input's size, before it was grown for the edit: what the localization says.
+    /// The mask at the input's size before it was grown for the edit.
     pub fn found(&self) -> &Mask {
         &self.found
     }
@@ -88,7 +88,8 @@ impl EditMask {
         self.source
     }
 
-    /// The edited picture inside the mask, the original outside, pixel for pixel; softened inward by the feather.
+    /// The edited picture inside the mask and the original outside, blended over the feather; pixels outside are copied
+    /// bit for bit.
     pub fn composite(&self, edited: &RgbImage, original: &RgbImage) -> RgbImage {
         mask::composite(edited, original, &self.full.feathered(self.feather))
     }

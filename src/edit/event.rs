@@ -1,4 +1,4 @@
-//! What an edit says of itself while it runs, and who listens.
+//! Events that an edit emits while it runs, and the sink that receives them.
 
 use std::{ops::ControlFlow, ops::Range, sync::Arc};
 
@@ -11,115 +11,115 @@ use crate::sampling::Interrupted;
 /// The passes of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pass {
-    /// Finds the mask.
+    /// Pass 1: localization.
     Localize,
-    /// Makes the edit.
+    /// Pass 2: the edit.
     Edit,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone)]
 pub enum EditEvent {
-    /// The instruction was understood.
+    /// The instruction was parsed.
     InstructionParsed(InstructionParsed),
-    /// Something to know that is no error.
+    /// A warning.
     Warning(Warning),
-    /// A denoising step is done.
+    /// A denoising step finished.
     StepDone(StepReport),
-    /// The first pass is over: clusters, scores, word maps.
+    /// Pass 1 finished: clusters, scores, word maps.
     Localized(Arc<Localization>, LocalizationSource),
-    /// The mask that the edit uses.
+    /// The mask was determined.
     MaskSettled(Arc<EditMask>),
 }
 
 /// Where a localization came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LocalizationSource {
-    /// A pass of this edit.
+    /// Pass 1 of this edit.
     Pass,
-    /// An earlier edit of the same object in the same picture, so that no step was made.
+    /// The cache: an earlier edit localized the same object in the same picture.
     Cache,
 }
 
-/// What the instruction was understood as.
+/// Result of parsing the instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstructionParsed {
     /// The kind of edit.
     pub action: Action,
-    /// The object, as written; empty for the whole picture.
+    /// The object, as written; empty for an edit of the whole picture.
     pub object: String,
-    /// Where it stands in `text`, in bytes, if it does.
+    /// Its byte range in `text`; `None` if it does not occur there.
     pub object_span: Option<Range<usize>>,
-    /// The instruction as the model reads it.
+    /// The instruction as the model gets it (cleaned).
     pub text: String,
-    /// The localization instruction; empty if nothing is to be localized.
+    /// The localization instruction; empty if nothing is localized.
     pub localization_instruction: String,
 }
 
-/// A denoising step that is done.
+/// A finished denoising step.
 #[derive(Debug, Clone)]
 pub struct StepReport {
-    /// In which pass.
+    /// The pass.
     pub pass: Pass,
-    /// From 1.
+    /// Index of the step, from 1.
     pub step: usize,
-    /// Of how many.
+    /// Number of steps of the pass.
     pub of: usize,
     /// The diffusion timestep, 0 to 999.
     pub timestep: f64,
-    /// The picture predicted so far, at the latent's own size.
+    /// Preview of the predicted picture, one pixel per latent cell.
     pub preview: Option<Arc<RgbImage>>,
 }
 
-/// Something to know that is no error.
+/// A warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// What kind.
+    /// Its kind.
     pub reason: WarningReason,
-    /// For people: one line.
+    /// Message of one line.
     pub message: String,
-    /// What may help.
+    /// Suggested remedy.
     pub remedy: Option<Remedy>,
 }
 
-/// What may help against a warning; each door says it in its own words, as a flag or a field.
+/// A remedy for a warning; command line and service word it as a flag or a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Remedy {
-    /// To score clusters by the noise difference where attention is flat
+    /// Score clusters by the noise difference where attention is flat
     /// ([`ClusterScore::Auto`](crate::edit::localizer::ClusterScore::Auto)).
     ScoreAuto,
 }
 
-/// The kinds of warning.
+/// Kinds of warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WarningReason {
-    /// The instruction is longer than the model reads.
+    /// The instruction exceeds the model's token limit.
     InstructionTruncated,
-    /// Something in the request's texts means nothing to the model, and was left out.
+    /// Text without meaning for the model (such as prompt weights) was removed from the request.
     TextCleaned,
-    /// The negative prompt is longer than the model reads.
+    /// The negative prompt exceeds the model's token limit.
     NegativePromptTruncated,
-    /// The localization instruction, with the object in it, is longer than the model reads.
+    /// The localization instruction, including the object, exceeds the model's token limit.
     LocalizationTruncated,
-    /// The instruction holds letters that the model was not made for.
+    /// The instruction has characters of a script that the model was not trained on.
     NonLatinText,
-    /// No object was found: the whole picture is edited.
+    /// No object was recognized: the whole picture is edited.
     NotParsed,
-    /// No cluster passed, or all did: the best one is taken.
+    /// No cluster passed the threshold, or all did: the best one is used.
     MaskFallback,
-    /// The attention to the object's words is the same all over the picture.
+    /// The attention to the object's words is flat over the picture.
     FlatAttention,
-    /// The object was hardly found: it may not be in the picture.
+    /// The object was found with low confidence: it may not be in the picture.
     LowConfidence,
-    /// A localization that was made before is of another wording.
+    /// A reused localization was made for another wording.
     OtherWording,
-    /// Two given values contradict each other, and one is passed over.
+    /// Two settings contradict each other, and one is ignored.
     Ignored,
 }
 
-/// Who listens to an edit.
+/// Receives the events of an edit.
 pub trait EventSink {
-    /// Takes an event; a break stops the edit within one step.
+    /// Handles an event; `ControlFlow::Break` stops the edit within one step.
     fn emit(&mut self, event: EditEvent) -> ControlFlow<Interrupted>;
 }
 
@@ -130,7 +130,7 @@ impl<F: FnMut(EditEvent) -> ControlFlow<Interrupted>> EventSink for F {
 }
 
 impl WarningReason {
-    /// The upper-snake code.
+    /// The code in upper snake case.
     pub fn code(self) -> &'static str {
         match self {
             Self::InstructionTruncated => "INSTRUCTION_TRUNCATED",
@@ -148,7 +148,7 @@ impl WarningReason {
     }
 }
 
-/// Events cross threads, so they hold pictures and numbers, no tensors.
+/// Compile-time check that events are `Send`: they hold pictures and numbers, no tensors.
 const _: fn() = || {
     fn crosses_threads<T: Send + Sync>() {}
     crosses_threads::<EditEvent>();

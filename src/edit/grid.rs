@@ -1,6 +1,6 @@
 //! Maps over a picture: a grid of cells, and a value for each.
 
-/// Height and width of a map, in cells.
+/// Height and width of an attention map, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Grid {
     /// Rows.
@@ -19,7 +19,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// Values less the smallest over the range, 0 to 1; zeros where all are equal (Watch Your Steps; min-max).
+    /// Min-max normalization to 0..=1 (as in Watch Your Steps); zeros if all values are equal.
     #[must_use]
     pub fn normalized(mut self) -> Self {
         let min = self.values.iter().copied().fold(f32::INFINITY, f32::min);

@@ -1,4 +1,4 @@
-//! Bounded numbers of a localization.
+//! Validated parameters of a localization: cluster count, thresholds, mask growth, step ranges.
 
 use std::ops::Range;
 
@@ -12,15 +12,15 @@ pub struct ClusterCount(u32);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tau(f64);
 
-/// How sure a localization is, or must be, 0 to 1.
+/// A confidence, or a minimum confidence, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Confidence(f64);
 
-/// How far a mask is grown, as a share of the picture's shorter side, 0 to 0.5.
+/// Mask growth as a fraction of the picture's shorter side, 0 to 0.5.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Growth(f64);
 
-/// A part of a run's steps: from one share of them to another, 0 to 1.
+/// A range of a run's steps, from one fraction to another, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepShare {
     from: f64,
@@ -64,7 +64,7 @@ impl TryFrom<f64> for Tau {
 }
 
 impl Confidence {
-    /// The figure.
+    /// The value.
     pub fn get(self) -> f64 {
         self.0
     }
@@ -82,7 +82,7 @@ impl TryFrom<f64> for Confidence {
 }
 
 impl Growth {
-    /// The share.
+    /// The fraction.
     pub fn get(self) -> f64 {
         self.0
     }
@@ -103,10 +103,10 @@ impl StepShare {
     /// Every step.
     pub const ALL: Self = Self { from: 0.0, until: 1.0 };
 
-    /// What the setting of this name says.
+    /// The range from two fractions; `name` is the setting's name in errors.
     ///
     /// # Errors
-    /// [`OutOfRange`] if the shares do not rise, or leave 0 to 1.
+    /// [`OutOfRange`] if the fractions do not increase or are outside 0 to 1.
     pub fn new(name: &'static str, [from, until]: [f64; 2]) -> Result<Self, OutOfRange> {
         if 0.0 <= from && from < until && until <= 1.0 {
             return Ok(Self { from, until });
@@ -115,12 +115,12 @@ impl StepShare {
         Err(OutOfRange { name, value, range: "a rising pair within 0 to 1" })
     }
 
-    /// The two shares.
+    /// The two fractions.
     pub fn shares(self) -> [f64; 2] {
         [self.from, self.until]
     }
 
-    /// Indices of the steps of a run, at least one.
+    /// Step indices for a run of `steps` steps, at least one.
     pub fn of(self, steps: usize) -> Range<usize> {
         let at = |share: f64| (share * steps as f64).round() as usize;
         let from = at(self.from).min(steps - 1);

@@ -1,4 +1,4 @@
-//! What pass 1 learned, as plain data: clusters with their scores, and where the model looks for each word.
+//! The result of pass 1 as plain data: clusters with their scores, and an attention map for each word.
 
 use crate::edit::{
     confidence::Evidence,
@@ -11,31 +11,33 @@ use crate::picture::size::Size;
 /// What pass 1 learned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Localization {
-    /// The instruction that was denoised with.
+    /// The prompt of pass 1.
     pub instruction: String,
     /// The grid of `labels`.
     pub grid: Grid,
-    /// The grid that the labels were found on, which may be coarser: how far off their borders may be.
+    /// The grid on which the labels were computed, which may be coarser: it limits the accuracy of their borders.
     pub resolution: Grid,
-    /// The cluster of each cell, by id, row by row.
+    /// Cluster id of each cell, row-major.
     pub labels: Vec<u8>,
-    /// The clusters, by id from 1, that is by falling score.
+    /// The clusters by id, from 1, which is by decreasing score.
     pub clusters: Vec<Cluster>,
-    /// Where the model looks for each word of the instruction, in its order.
+    /// Attention map of each word of the instruction, in order.
     pub words: Vec<WordMap>,
     /// What the scores are means of.
     pub scored_by: ScoreSource,
-    /// How much more attention the best cluster has than the picture; none where attention was not looked at.
+    /// Mean attention of the best cluster over the picture's mean; `None` if attention was not used.
     pub contrast: Option<f64>,
-    /// How sure it is that the object stands where the mask is, 0 to 1; none for what is added, and where attention was not looked at.
+    /// Confidence that the object is in the picture where the mask is, 0 to 1; `None` for additions, and if attention
+    /// was not used.
     pub confidence: Option<f64>,
-    /// What that was told from; none where the localization was made elsewhere.
+    /// Features that the confidence was computed from; `None` for a localization loaded from elsewhere.
     pub evidence: Option<Evidence>,
-    /// Why the selection is not what the threshold says.
+    /// Why the selection differs from the threshold's.
     pub fallback: Option<Fallback>,
-    /// Whether what was looked for stands in the picture, so that the picture's edges say something of its outline.
+    /// Whether the object is in the picture, so that the picture's edges indicate its outline.
     pub stands: bool,
-    /// What the grids cover, in the picture's pixels from its upper left corner, where that is more than the picture.
+    /// Size of the region that the grids cover, in picture pixels from the upper left corner, if padding makes it
+    /// larger than the picture.
     pub covers: Option<Size>,
 }
 
@@ -44,28 +46,28 @@ pub struct Localization {
 pub struct Cluster {
     /// From 1, by falling score.
     pub id: u8,
-    /// Mean in it of what [`Localization::scored_by`] says, rescaled, 0 to 1.
+    /// Mean over the cluster of [`Localization::scored_by`], rescaled, 0 to 1.
     pub score: f64,
     /// Share of the picture, 0 to 1.
     pub area: f64,
-    /// Whether the proposed mask holds it.
+    /// Whether the proposed mask contains it.
     pub selected: bool,
 }
 
 /// Where the model looks for a word.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WordMap {
-    /// As it stands in the localization instruction.
+    /// The word, as in the localization instruction.
     pub word: String,
     /// Whether it belongs to an object that is edited.
     pub is_object: bool,
     /// The grid of `values`.
     pub grid: Grid,
-    /// Mean probability of the word's tokens, row by row.
+    /// Mean probability of the word's tokens, row-major.
     pub values: Vec<f32>,
 }
 
-/// Clusters with their scores, not yet numbered.
+/// Clusters with scores, before they are numbered.
 pub(crate) struct Clusters<'a> {
     pub(crate) grid: Grid,
     pub(crate) labels: &'a [i64],
@@ -74,9 +76,9 @@ pub(crate) struct Clusters<'a> {
 }
 
 impl Localization {
-    /// Two regions: the cells whose value is above `threshold`, which are edited, and the rest.
+    /// Two clusters: the cells above `threshold`, which are selected, and the rest.
     ///
-    /// Where none is above, those of the highest value are edited.
+    /// If no cell is above it, those with the highest value are selected.
     pub fn from_threshold(
         instruction: &str,
         field: &Field,
@@ -95,7 +97,7 @@ impl Localization {
         Self { fallback, ..Self::numbered(instruction, clusters, words) }
     }
 
-    /// Numbers clusters by falling score.
+    /// Numbers clusters by decreasing score.
     pub(crate) fn numbered(instruction: &str, clusters: Clusters<'_>, words: Vec<WordMap>) -> Self {
         let Clusters { grid, labels, scores, selected } = clusters;
         let count = scores.len();
@@ -129,21 +131,21 @@ impl Localization {
         }
     }
 
-    /// How many times as wide and high as the picture of this size the grids are, 1 to 2.
+    /// Size of the grids relative to a picture of this size, 1 to 2 (more than 1 with padding).
     pub fn times_picture(&self, picture: Size) -> (f32, f32) {
         let covered = self.covers.unwrap_or(picture);
         let times = |covered: u32, side: u32| (covered as f32 / side as f32).clamp(1.0, 2.0);
         (times(covered.width, picture.width), times(covered.height, picture.height))
     }
 
-    /// Ids of the clusters that the proposed mask holds.
+    /// Ids of the selected clusters.
     pub fn selected(&self) -> Vec<u8> {
         self.clusters.iter().filter(|cluster| cluster.selected).map(|cluster| cluster.id).collect()
     }
 }
 
 impl WordMap {
-    /// Smallest and largest probability.
+    /// Minimum and maximum probability.
     pub fn range(&self) -> (f32, f32) {
         let min = self.values.iter().copied().fold(f32::INFINITY, f32::min);
         (min, self.values.iter().copied().fold(0.0, f32::max))

@@ -1,9 +1,10 @@
-//! The localization instruction `c_L` of IAM-Edit, text side: its wording, the pool of unrelated words, the choice.
+//! The localization instruction `c_L` of IAM-Edit: its template, the pool of nouns, and the choice of the unrelated
+//! noun.
 //!
-//! The paper (section "Localization instruction") makes an instruction that changes or removes an object into one that
-//! changes it to something unrelated, since then the attention of the object's words is focused on it: "Change the bee
-//! to granada", "Change her clothes to a car". An instruction that adds is its own localization instruction. The
-//! unrelated word is the least similar candidate of a pool, by text embeddings.
+//! The paper (section "Localization instruction") turns an instruction that changes or removes an object into one that
+//! changes it to something unrelated, since this focuses the attention of the object's words on it: "Change the bee to
+//! granada", "Change her clothes to a car". An instruction that adds is its own localization instruction. The unrelated
+//! noun is the candidate of a pool that is least similar by text embedding.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -12,23 +13,23 @@ use thiserror::Error;
 
 use crate::instruction::{Action, Instruction, Phrase, nouns};
 
-/// The shipped pool: concrete nouns of many kinds, no people, each one token of CLIP's vocabulary.
+/// The default pool: concrete nouns of many kinds, no people, each a single token of CLIP's vocabulary.
 const NOUNS: &str = include_str!("../../assets/nouns.txt");
 
-/// Marks the place of the objects in a template.
+/// Placeholder of the objects in a template.
 const OBJECT: &str = "{object}";
 
-/// Marks the place of the unrelated word in a template.
+/// Placeholder of the unrelated noun in a template.
 const WORD: &str = "{word}";
 
-/// The wording of a localization instruction.
+/// Template of a localization instruction.
 ///
-/// `{object}` stands for the objects, each with its determiner; after `the ` for the objects without. `{word}` stands
-/// for the unrelated word; an `a ` before it agrees with the word (`an apple`, `cars`).
+/// `{object}` stands for the objects, each with its determiner; objects without one get `the `. `{word}` stands for the
+/// unrelated noun; an `a ` before it is adapted to the noun (`an apple`, `cars`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(String);
 
-/// A template without a place for the objects or for the word, or with two.
+/// A placeholder is missing or occurs twice.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "template `{template}` must hold `{place}` once, as in `change the {{object}} to a {{word}}`"
@@ -36,23 +37,23 @@ pub struct Template(String);
 pub struct TemplateError {
     /// The template.
     pub template: String,
-    /// The place that is missing or doubled.
+    /// The placeholder.
     pub place: &'static str,
 }
 
-/// What pass 1 is told, and which of its words name the objects.
+/// The prompt of pass 1, and the byte ranges of its objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalizationInstruction {
     /// The instruction, `c_L`.
     pub text: String,
-    /// Bytes of `text` of each object's name without its determiner, in order of the instruction's objects.
+    /// Byte range in `text` of each object's name without its determiner, in the order of the instruction's objects.
     pub object_spans: Vec<Range<usize>>,
-    /// Whether the objects stand in the picture; what is to be added does not, yet.
+    /// Whether the objects are in the picture; an object to be added is not, yet.
     pub stands: bool,
 }
 
 impl Default for Template {
-    /// The paper's wording.
+    /// The paper's template.
     fn default() -> Self {
         Self(format!("Change {OBJECT} to a {WORD}"))
     }
@@ -69,12 +70,12 @@ impl TryFrom<&str> for Template {
     }
 }
 
-/// Whether an instruction needs an unrelated word to be localized.
+/// Whether the localization instruction needs an unrelated noun.
 pub fn needs_unrelated_word(instruction: &Instruction) -> bool {
     matches!(instruction.action(), Action::Change | Action::Remove)
 }
 
-/// Words the localization instruction of an instruction, with a word that is unrelated to its objects.
+/// Builds the localization instruction, with a noun that is unrelated to its objects.
 ///
 /// ```
 /// use retouch::edit::localization_instruction::{Template, localization_instruction};
@@ -87,9 +88,9 @@ pub fn needs_unrelated_word(instruction: &Instruction) -> bool {
 /// # Ok::<(), retouch::instruction::ParseError>(())
 /// ```
 ///
-/// The word of an instruction that adds is not used. `None` for a global edit: there is nothing to localize, the mask is
-/// everywhere 1. Differs: the paper shows `granada` without an article; a common noun reads better with one, as its
-/// `a car` does. Objects that are several (`the bees`) take the word's plural.
+/// For an instruction that adds, the noun is not used. `None` for a global edit, which has nothing to localize.
+/// Differs: the paper shows `granada` without an article; common nouns get one, as in its `a car`. Plural objects (`the
+/// bees`) get the noun's plural.
 pub fn localization_instruction(
     instruction: &Instruction,
     unrelated: &str,
@@ -104,7 +105,7 @@ pub fn localization_instruction(
     }
 }
 
-/// The instruction itself; or `Add` with the objects, if one was named that does not stand in it.
+/// The instruction itself, or `Add` with the objects if the caller named one that does not occur in it.
 fn added(instruction: &Instruction) -> LocalizationInstruction {
     let spans: Option<Vec<_>> = instruction.objects().iter().map(Phrase::name_span).collect();
     if let Some(object_spans) = spans {
@@ -120,7 +121,7 @@ fn added(instruction: &Instruction) -> LocalizationInstruction {
     LocalizationInstruction { stands: false, ..writer.finish("") }
 }
 
-/// A change of the objects to the unrelated word.
+/// A change of the objects to the unrelated noun.
 fn changed(objects: &[Phrase], unrelated: &str, template: &str) -> LocalizationInstruction {
     let several = objects.iter().all(Phrase::is_plural);
     let word = if several { nouns::plural_of(unrelated) } else { unrelated.to_owned() };
@@ -147,14 +148,14 @@ fn changed(objects: &[Phrase], unrelated: &str, template: &str) -> LocalizationI
     writer.finish(after)
 }
 
-/// Whether a phrase without a determiner is complete: a pronoun or a name.
+/// Whether a phrase needs no article: a pronoun or a name.
 fn takes_no_article(phrase: &Phrase) -> bool {
     oblique(phrase.name()).is_some()
         || phrase.head().starts_with(char::is_uppercase)
             && phrase.span().is_none_or(|it| it.start > 0)
 }
 
-/// A personal pronoun as an object: `him` for `he`.
+/// A personal pronoun in the objective case: `him` for `he`.
 fn oblique(pronoun: &str) -> Option<&'static str> {
     Some(match pronoun.to_lowercase().as_str() {
         "he" | "him" => "him",
@@ -168,7 +169,7 @@ fn oblique(pronoun: &str) -> Option<&'static str> {
     })
 }
 
-/// Writes an instruction and notes where its objects stand.
+/// Builds an instruction and records the byte ranges of its objects.
 struct Writer {
     text: String,
     spans: Vec<Range<usize>>,
@@ -179,7 +180,7 @@ impl Writer {
         Self { text: text.to_owned(), spans: Vec::new() }
     }
 
-    /// Writes phrases joined by `and`, each behind its determiner, with what singles it out.
+    /// Writes phrases joined by `and`, each after its determiner, with its modifiers.
     fn objects(&mut self, objects: &[Phrase], mut determiner: impl FnMut(&Phrase) -> String) {
         for (index, phrase) in objects.iter().enumerate() {
             if index > 0 {
@@ -201,14 +202,12 @@ impl Writer {
 
 // === the unrelated word ===
 
-/// The shipped pool of nouns, in alphabetical order.
+/// The default pool of nouns, in alphabetical order.
 pub fn shipped_nouns() -> Vec<String> {
     NOUNS.lines().map(str::to_owned).collect()
 }
 
-/// The words of a pool that an instruction does not name, in any number.
-///
-/// Drops each word that stands in the instruction or in an object's phrase; plurals count as their singular.
+/// The nouns of a pool that do not occur in the instruction or in an object's phrase, singular or plural.
 pub fn candidate_nouns<'a>(pool: &'a [String], instruction: &Instruction) -> Vec<&'a str> {
     let objects = instruction.objects().iter().map(Phrase::text);
     let said: Vec<String> = std::iter::once(instruction.text())
@@ -223,11 +222,11 @@ pub fn candidate_nouns<'a>(pool: &'a [String], instruction: &Instruction) -> Vec
     pool.iter().map(String::as_str).filter(|it| !names(&it.to_lowercase())).collect()
 }
 
-/// The candidate least similar to the objects.
+/// The candidate that is least similar to the objects.
 ///
-/// `embeddings` are those of the whole pool, `objects` those of the objects' names, all of one length. Each is centered
-/// by the pool's mean before the cosine, since the raw cosines of a CLIP text encoder all lie close together. Of several
-/// objects the most similar counts. Ties go to the word that comes first in the alphabet; `None` without a candidate.
+/// `embeddings` are those of the whole pool, `objects` those of the objects' names, all of one length. The pool's mean
+/// is subtracted from each before the cosine, since raw cosines of a CLIP text encoder lie close together. Of several
+/// objects the highest similarity counts. Ties go to the first noun in alphabetical order; `None` without a candidate.
 ///
 /// Source: paper, "Candidate filtering. Embedding and similarity. Unrelated replacement"; embedding as in
 /// local-prompt-mixing 4bc225d, `src/prompt_utils.py:7-46`, which takes the *most* similar. Differs: centered.
@@ -253,7 +252,7 @@ pub fn least_related<'a>(
         .map(|(_, word)| word)
 }
 
-/// The mean embedding; `None` of none.
+/// The mean embedding; `None` for an empty pool.
 fn mean(embeddings: &[(String, Vec<f32>)]) -> Option<Vec<f64>> {
     let mut sum = vec![0.0; embeddings.first()?.1.len()];
     for (_, embedding) in embeddings {
@@ -269,7 +268,7 @@ fn centered(embedding: &[f32], mean: &[f64]) -> Vec<f64> {
     embedding.iter().zip(mean).map(|(value, mean)| f64::from(*value) - mean).collect()
 }
 
-/// The cosine of two vectors; 0 if one of them is zero.
+/// Cosine similarity; 0 if either vector is zero.
 fn cosine(one: &[f64], other: &[f64]) -> f64 {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let norm = (dot(one, one) * dot(other, other)).sqrt();

@@ -1,23 +1,23 @@
-//! How the place of an edit is found: the ways of comparison as values of one type.
+//! Choice of localizer: the method that finds the region of an edit, and its variants.
 
 use serde::Deserialize;
 
-/// The ways to find where an instruction edits.
+/// Methods that find the region of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Localizer {
-    /// Clusters of self-attention that the object's cross-attention picks, as in IAM-Edit.
+    /// IAM-Edit: clusters of self-attention selected by the object's cross-attention.
     Iam,
-    /// The object's cross-attention alone, from a threshold.
+    /// A threshold on the object's cross-attention alone.
     Attention,
-    /// The difference that the instruction makes to one prediction of noise, as in Watch Your Steps.
+    /// Watch Your Steps: a threshold on the noise difference that the instruction makes to one prediction.
     NoiseDifference,
-    /// The mean of that difference over several noises, as in `DiffEdit`.
+    /// `DiffEdit`: a threshold on that difference, averaged over several noise samples.
     #[serde(rename = "diffedit")]
     DiffEdit,
 }
 
-/// What a cluster's score is the mean of.
+/// The quantity whose mean is a cluster's score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClusterScore {
@@ -25,36 +25,36 @@ pub enum ClusterScore {
     Attention,
     /// The difference that the instruction makes to the predicted noise.
     NoiseDifference,
-    /// The object's cross-attention, and where that has no contrast the noise difference.
+    /// The object's cross-attention, or the noise difference if the attention is flat.
     Auto,
 }
 
-/// What tells where an addition goes.
+/// How additions are localized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AddedBy {
-    /// The clusters that its words' attention picks, as in the paper.
+    /// By the clusters that their words' attention selects, as in the paper.
     Attention,
-    /// What pass 1 draws.
+    /// By the change in the picture that pass 1 predicts.
     PredictedChange,
 }
 
-/// What the scores of a localization are means of.
+/// The quantity that a localization's scores are means of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ScoreSource {
     /// The object's cross-attention.
     Attention,
     /// The difference that the instruction makes to the predicted noise.
     NoiseDifference,
-    /// The difference of what pass 1 draws from the source.
+    /// The change in the picture that pass 1 predicts.
     PredictedChange,
 }
 
 impl Localizer {
-    /// All of them.
+    /// Every localizer.
     pub const ALL: [Self; 4] = [Self::Iam, Self::Attention, Self::NoiseDifference, Self::DiffEdit];
 
-    /// The name that people type.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Iam => "iam",
@@ -66,7 +66,7 @@ impl Localizer {
 }
 
 impl AddedBy {
-    /// The name in `retouch.json`.
+    /// Name in `retouch.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Attention => "attention",
@@ -76,10 +76,10 @@ impl AddedBy {
 }
 
 impl ClusterScore {
-    /// All of them.
+    /// Every score.
     pub const ALL: [Self; 3] = [Self::Attention, Self::NoiseDifference, Self::Auto];
 
-    /// The name that people type.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Attention => "attention",
@@ -89,13 +89,13 @@ impl ClusterScore {
     }
 }
 
-/// The vectors that are clustered: the rows of ISAM, each a distribution over the picture.
+/// Transformation of ISAM's rows, each a probability distribution over the picture, before clustering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rows {
     /// As they are, as in the paper.
     Raw,
-    /// Their square roots, whose distances are Hellinger's: a peak outweighs the rest less.
+    /// Square roots, which gives Hellinger distances and reduces the weight of peaks.
     Sqrt,
 }
 

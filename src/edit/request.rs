@@ -1,4 +1,4 @@
-//! What is asked of an edit, checked and with every default filled in.
+//! An edit request: validated, with all defaults filled in.
 
 use std::sync::Arc;
 
@@ -15,27 +15,27 @@ use crate::sampling::GuidanceScales;
 /// One edit.
 #[derive(Debug, Clone)]
 pub struct EditRequest {
-    /// The picture as shown: orientation applied, RGB, at its full size.
+    /// The input picture: orientation applied, RGB, full size.
     pub image: Arc<RgbImage>,
-    /// What to do, as it was written; a [session](crate::editing::session::EditSession) holds what the model reads of it.
+    /// The instruction as written; a [session](crate::editing::session::EditSession) has the cleaned text.
     pub instruction: String,
-    /// What to avoid; empty is the plain null prompt.
+    /// The negative prompt; empty means the null prompt.
     pub negative_prompt: String,
     /// How.
     pub method: MethodKind,
-    /// The object, where the caller names it instead of the parser.
+    /// The object, if the caller names it instead of the parser.
     pub object: Option<String>,
-    /// The kind of edit, where the caller names it instead of the parser.
+    /// The kind of edit, if the caller names it instead of the parser.
     pub action: Option<Action>,
-    /// What happens when neither names an object.
+    /// What to do if neither names an object.
     pub unparsed: Unparsed,
-    /// Of the noise, in pass 1 too where that has none of its own.
+    /// Seed of the noise, also of pass 1 unless that has its own.
     pub seed: u64,
     /// Everything with a default.
     pub settings: EditSettings,
-    /// The mask, as far as the caller decides it.
+    /// The caller's choices about the mask.
     pub mask: MaskChoice,
-    /// A preview every so many steps; 0 is none.
+    /// Emit a preview every so many steps; 0 for none.
     pub preview_every: usize,
     /// How previews are made.
     pub preview_decode: PreviewDecode,
@@ -52,7 +52,7 @@ impl EditRequest {
         self.settings.localization.seed.unwrap_or(self.seed)
     }
 
-    /// Whether pass 1 is needed: the method has one, and the caller's own mask does not already say everything.
+    /// Whether pass 1 is needed: the method has one, and the caller's mask does not make it superfluous.
     pub fn needs_localization(&self) -> bool {
         self.method == MethodKind::IamEdit && self.mask.needs_localization()
     }

@@ -1,4 +1,4 @@
-//! Whether a localization that was made before is about what an edit means.
+//! Checks whether an earlier localization is about the object of an edit.
 
 use crate::edit::{
     choices::Unparsed,
@@ -8,21 +8,21 @@ use crate::edit::{
 };
 use crate::instruction::{Action, Instruction, Overrides, ParseError, Phrase};
 
-/// What an edit says of its object.
+/// An edit's statement of its object.
 #[derive(Debug, Clone, Copy)]
 pub struct Meant<'a> {
     /// The instruction.
     pub instruction: &'a str,
-    /// What the caller names instead of the parser.
+    /// What the caller specifies instead of the parser.
     pub overrides: Overrides<'a>,
-    /// What happens when neither names an object.
+    /// What to do if neither names an object.
     pub unparsed: Unparsed,
 }
 
 /// Why a localization can't be used for an edit.
 #[derive(Debug, thiserror::Error)]
 pub enum ReuseError {
-    /// The instruction was not understood, and the caller wants no plain edit then.
+    /// The instruction could not be parsed, and the caller does not want a plain edit.
     #[error(transparent)]
     NotParsed(ParseError),
     /// It is about something else.
@@ -35,13 +35,14 @@ pub enum ReuseError {
     },
 }
 
-/// Checks that a localization is about the object of an edit; another wording about it may come with a warning.
+/// Checks that a localization is about the edit's object; returns a warning if its wording differs.
 ///
-/// `asked` is the instruction of the edit that the localization was made for, where it is known. Objects are the same if their
-/// names have the same words: `the red star` and `a Red Star`, in any order where they are several.
+/// `asked` is the instruction of the edit that the localization was made for, if known. Objects are the same if their
+/// names have the same words, ignoring case, articles and order: `the red star` and `a Red Star`.
 ///
 /// # Errors
-/// [`ReuseError::OtherObject`], [`ReuseError::NotParsed`] if the caller wants no edit of what is not understood.
+/// [`EditError::OtherObject`]; [`EditError::NotParsed`] if the instruction can't be parsed and the caller wants no
+/// plain edit.
 pub fn check(
     found: &Localization,
     asked: Option<&str>,
@@ -81,7 +82,7 @@ pub fn check(
     Ok(None)
 }
 
-/// The words of the objects that a localization is about.
+/// The words of a localization's objects.
 fn objects(found: &Localization) -> Vec<String> {
     let named = found.words.iter().filter(|it| it.is_object).map(|it| it.word.as_str());
     let named = words(named);
@@ -93,7 +94,7 @@ fn objects(found: &Localization) -> Vec<String> {
     instruction.map_or(vec![], |it| words(it.objects().iter().map(Phrase::name)))
 }
 
-/// Words as they are compared: in lower case, without what stands between them.
+/// Normalized words: lower case, without separators.
 fn words<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let in_word = |c: char| c.is_alphanumeric() || matches!(c, '\'' | '’' | '-');
     let split = names.flat_map(|it| it.split(move |c: char| !in_word(c)));

@@ -1,12 +1,13 @@
-//! Which clusters the instruction means: those on which the object's cross-attention focuses.
+//! Cluster selection: which clusters the object's cross-attention focuses on.
 //!
-//! Source: local-prompt-mixing, `attention_based_segmentation.py`, for one object. Differs: object tokens come from byte
-//! spans, not word indices, which shift on split words; where no cluster passes, or all do, the best one is taken.
+//! Source: local-prompt-mixing, `attention_based_segmentation.py`, for one object. Differs: object tokens are found by
+//! byte ranges instead of word indices, which shift on split words; if no cluster passes, or all do, the best one is
+//! used.
 
 /// Scores each cluster by its mean rescaled attention to the object.
 ///
-/// `labels` are the clusters of the cells, `attention` the object's attention at the same cells, probabilities.
-/// Returns one score in 0..1 per cluster in `0..clusters`: the mean of `(attention - min) / max`; 0 for an empty one.
+/// `labels` has the cluster of each cell, `attention` the object's attention probability at the same cells. Returns one
+/// score in 0..=1 per cluster in `0..clusters`: the mean of `(attention - min) / max`; 0 for an empty one.
 pub fn scores(labels: &[i64], clusters: usize, attention: &[f32]) -> Vec<f64> {
     let min = attention.iter().copied().fold(f32::INFINITY, f32::min);
     let max = attention.iter().copied().fold(0.0, f32::max);
@@ -27,30 +28,29 @@ pub fn means(labels: &[i64], clusters: usize, values: &[f32]) -> Vec<f64> {
         .collect()
 }
 
-/// The contrast below which a word's map says nothing of where its object is.
+/// The contrast below which a word's attention map does not locate its object.
 ///
-/// 1 is a flat map. An object that has all of the attention has one over its share of the picture, so that 1.5 is within
-/// reach of one that fills two thirds; what has less is no better than a guess of half the picture.
+/// A flat map has contrast 1. An object that gets all of the attention has 1 / its share of the picture, so 1.5 is
+/// reachable for one that fills two thirds; anything lower is no better than guessing half of the picture.
 pub const MIN_CONTRAST: f64 = 1.5;
 
-/// How much more attention the best cluster has than the picture, cell by cell: the highest of the clusters' means over the
-/// mean of all; 1 for a map of zeros.
+/// The highest mean attention of any cluster over the mean of all cells; 1 for a map of zeros.
 pub fn contrast(labels: &[i64], clusters: usize, attention: &[f32]) -> f64 {
     let best = means(labels, clusters, attention).into_iter().fold(0.0, f64::max);
     let mean = attention.iter().map(|&it| f64::from(it)).sum::<f64>() / attention.len() as f64;
     if mean > 0.0 { best / mean } else { 1.0 }
 }
 
-/// Why the selection is not what the threshold says.
+/// Why the selection differs from the threshold's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fallback {
-    /// No cluster passed: the best one is taken.
+    /// No cluster passed: the best one is used.
     NonePassed,
-    /// All passed: the best one is kept.
+    /// All passed: the best one is used.
     AllPassed,
 }
 
-/// Which clusters are edited: those whose score is above `tau`.
+/// Selects the clusters whose score is above `tau`.
 pub fn select(scores: &[f64], tau: f64) -> (Vec<bool>, Option<Fallback>) {
     let passed: Vec<bool> = scores.iter().map(|&score| score > tau).collect();
     let fallback = match passed.iter().filter(|&&it| it).count() {

@@ -1,4 +1,4 @@
-//! The settings of an edit: the paper's, over them what a model recommends (`retouch.json`), over those the caller's.
+//! Settings of an edit: the paper's defaults, overridden by the model's (`retouch.json`), overridden by the caller's.
 
 use serde::Deserialize;
 
@@ -13,116 +13,118 @@ use crate::sampling::{
     GuidanceScales, ImageGuidance, OutOfRange, SchedulerKind, Steps, TextGuidance,
 };
 
-/// How cross-attention is held inside the mask (METHOD: attention modulation).
+/// How cross-attention is restricted to the mask (paper, "Attention Modulation").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Modulation {
-    /// Probabilities of all tokens but the first times the mask, after the softmax, as in the paper.
+    /// Multiply the probabilities of all tokens except the first by the mask, after the softmax, as in the paper.
     Gate,
-    /// Minus infinity outside the mask, before the softmax.
+    /// Set the logits outside the mask to minus infinity, before the softmax.
     Mask,
-    /// Outside the mask the null prompt's keys and values.
+    /// Use the null prompt's keys and values outside the mask.
     Null,
 }
 
-/// Settings of both passes, all filled in.
+/// Settings of both passes, complete.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EditSettings {
-    /// Denoising steps of the edit.
+    /// Denoising steps of pass 2.
     pub steps: Steps,
-    /// Denoising steps of the localization.
+    /// Denoising steps of pass 1.
     pub localize_steps: Steps,
-    /// Guidance of both passes.
+    /// Guidance scales of both passes.
     pub guidance: GuidanceScales,
-    /// The steps of IAM-Edit's pass 2 that are guided; at the others the prediction with instruction and picture is taken as it is, for a
-    /// third of the operations.
+    /// The steps of IAM-Edit's pass 2 that use guidance; the others use the prediction with instruction and image
+    /// alone, at a third of the cost.
     ///
-    /// Source: Kynkäänniemi et al. 2024, "Applying guidance in a limited interval" (arXiv 2404.07724), there for one scale.
+    /// Source: Kynkäänniemi et al. 2024, "Applying guidance in a limited interval" (arXiv 2404.07724), there for one
+    /// scale.
     pub guided: StepShare,
-    /// The sampler; `None` is the model's own.
+    /// The scheduler; `None` is the model's own.
     pub scheduler: Option<SchedulerKind>,
     /// Number of clusters (the paper's K).
     pub clusters: ClusterCount,
     /// Score above which a cluster is edited (the paper's tau).
     pub tau: Tau,
-    /// The vectors that are clustered.
+    /// Transformation of the rows that are clustered.
     pub rows: Rows,
-    /// How the place of the edit is found.
+    /// Method that finds the region of the edit.
     pub localizer: Localizer,
-    /// What a cluster's score is the mean of.
+    /// The quantity whose mean is a cluster's score.
     pub score: ClusterScore,
-    /// Value above which a place is edited, for localizers without clusters and for clusters that are scored by the noise
-    /// difference; `None` is the localizer's own.
+    /// Threshold of localizers without clusters, and of clusters scored by the noise difference; `None` is the
+    /// localizer's default.
     pub threshold: Option<Tau>,
-    /// The confidence below which a found object is warned of, or refused where the caller is strict.
+    /// Confidence below which a found object causes a warning, or an error if the caller is strict.
     pub min_confidence: Confidence,
-    /// Whether the mask's border is brought to the picture's own edges.
+    /// Whether the mask's border is refined to the picture's edges.
     pub refine: bool,
-    /// How far the mask that was found is grown for the edit, so that a new shape has room.
+    /// How far a found mask is grown for the edit, so that a new shape has room.
     pub grow: Growth,
-    /// How cross-attention is held inside the mask.
+    /// How cross-attention is restricted to the mask.
     pub modulation: Modulation,
-    /// What keeps the rest of the picture.
+    /// How the picture outside the mask is preserved.
     pub preserve: Preserve,
-    /// Whether [`Preserve::Pixel`] puts the source's latents back at each step, too.
+    /// Whether [`Preserve::Pixel`] also restores the source's latents after each step.
     ///
-    /// Differs: the paper holds the attention alone. A model whose edits wander outside the mask is kept at its task by it
+    /// Differs: the paper modulates attention only. This helps with models whose edits spread outside the mask
     /// (docs/ablations.md).
     pub blend: bool,
-    /// The size that the model works at.
+    /// How the working size is chosen.
     pub resize: Resize,
-    /// Where the localization looks, and with which words.
+    /// Settings of the localization's attention and wording.
     pub localization: LocalizationSettings,
 }
 
-/// Where the localization looks, and with which words.
+/// Settings of the localization's attention and wording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LocalizationSettings {
-    /// Level of the averaged self-attention: how often the latent was halved.
+    /// Level of the averaged self-attention: number of times that the latent was downsampled by 2.
     pub isam_level: usize,
     /// Level of the averaged cross-attention.
     pub icam_level: usize,
-    /// The steps whose attention is averaged; the localization ends with the last of them.
+    /// The steps whose attention is averaged; pass 1 ends with the last of them.
     pub averaged: StepShare,
-    /// What tells where an addition goes.
+    /// How additions are localized.
     pub added_by: AddedBy,
-    /// How the confidence is told from what pass 1 shows.
+    /// The model's calibration of the confidence.
     ///
-    /// `None` tells it from the contrast alone ([`Evidence::confidence`](crate::edit::confidence::Evidence::confidence)).
+    /// `None` computes it from the contrast alone
+    /// ([`Evidence::confidence`](crate::edit::confidence::Evidence::confidence)).
     pub confidence: Option<Calibration>,
-    /// Its sampler where the edit's is the model's own; `None` is that one, too.
+    /// Scheduler of pass 1, if the edit uses the model's own; `None` is that one, too.
     pub scheduler: Option<SchedulerKind>,
-    /// Seed of its noise; `None` is the edit's. Variants of one edit differ in the edit's alone.
+    /// Seed of pass 1; `None` is the edit's. Variants of one edit share pass 1's seed if it is set.
     pub seed: Option<u64>,
-    /// Nouns to draw the unrelated word from.
+    /// The pool of nouns for the localization instruction.
     pub nouns: Vec<String>,
-    /// Prompt in which a word is embedded; `{}` is the word (source: local-prompt-mixing).
+    /// Prompt for embedding a noun; `{}` is its placeholder (source: local-prompt-mixing).
     pub noun_prompt: String,
-    /// The wording of the localization instruction.
+    /// Template of the localization instruction.
     pub template: Template,
 }
 
-/// What is wrong with a `retouch.json`.
+/// Why a `retouch.json` is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// It is no JSON of the known keys.
+    /// It is not JSON with the known keys.
     #[error("retouch.json: {0}")]
     Json(#[from] serde_json::Error),
-    /// A value is out of its range.
+    /// A value is outside its range.
     #[error("retouch.json: {0}")]
     OutOfRange(#[from] OutOfRange),
-    /// The prompt for a noun has no place for it.
+    /// The noun prompt has no placeholder.
     #[error("retouch.json: noun_prompt `{0}` must hold `{{}}`, as in `a photo of a {{}}`")]
     NounPrompt(String),
-    /// A sampler that is not built in.
+    /// An unsupported scheduler.
     #[error("retouch.json: localize_scheduler `{0}` is not built in")]
     Scheduler(String),
-    /// The wording of the localization instruction lacks a place.
+    /// The template lacks a placeholder.
     #[error("retouch.json: {0}")]
     Template(#[from] TemplateError),
 }
 
-/// `retouch.json`, beside `model_index.json`: every key may be left out.
+/// `retouch.json`, beside `model_index.json`; every key is optional.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RetouchJson {
@@ -194,9 +196,9 @@ impl EditSettings {
         }
     }
 
-    /// Sets the steps of the edit, and those of the localization where it has no number of its own.
+    /// Sets the steps of pass 2, and those of pass 1 unless the model sets its own.
     ///
-    /// A model whose localization needs fewer steps than its edits needs them for a longer edit, too.
+    /// If the model localizes in fewer steps than it edits in, that also holds for longer edits.
     pub fn set_steps(&mut self, steps: Steps) {
         if self.localize_steps == self.steps {
             self.localize_steps = steps;
@@ -204,7 +206,8 @@ impl EditSettings {
         self.steps = steps;
     }
 
-    /// With the words that a model knows, the levels that it has and the calibration of its confidence, which no preset can choose for it.
+    /// Takes over the nouns, templates, attention levels and calibration, which depend on the model and not on a
+    /// preset.
     #[must_use]
     pub fn with_words_and_levels(mut self, of: &LocalizationSettings) -> Self {
         let LocalizationSettings {
@@ -229,10 +232,10 @@ impl EditSettings {
         self
     }
 
-    /// What a model recommends, over the paper's settings.
+    /// The paper's settings, overridden by those that a model recommends.
     ///
     /// # Errors
-    /// [`SettingsError`] names the key or value that is wrong.
+    /// [`SettingsError`] names the invalid key or value.
     pub fn recommended(retouch_json: &str) -> Result<Self, SettingsError> {
         let json: RetouchJson = serde_json::from_str(retouch_json)?;
         let mut settings = Self::paper();
@@ -303,7 +306,7 @@ impl EditSettings {
 // === impl Modulation ===
 
 impl Modulation {
-    /// The name that people type.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gate => "gate",

@@ -1,4 +1,4 @@
-//! The door to editing: a request in, events while it runs, an edited picture out.
+//! The editor, the entry point of the library: takes a request, emits events, returns the edited picture.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -35,7 +35,7 @@ use crate::editing::{
 use crate::instruction::{Action, Instruction, Overrides, ParseError, Phrase};
 use crate::pipelines::EditPipeline;
 
-/// A model with the methods over it.
+/// A model, with the editing methods that run on it.
 #[derive(derive_more::Debug)]
 pub struct Editor {
     #[debug(skip)]
@@ -44,32 +44,32 @@ pub struct Editor {
     localizations: Arc<LocalizationCache>,
 }
 
-/// What an edit gives.
+/// Result of an edit.
 #[derive(Debug)]
 pub struct Edited {
     /// The edited picture, at the input's size.
     pub image: RgbImage,
-    /// The mask that was used; `None` for an edit of the whole picture.
+    /// The mask; `None` for an edit of the whole picture.
     pub mask: Option<Arc<EditMask>>,
 }
 
-/// What an edit is about, as far as the method needs to know.
+/// What is edited.
 #[derive(Debug)]
 enum Target {
-    /// An object, with the instruction that finds it.
+    /// An object, with the instruction that localizes it.
     Object(LocalizationInstruction),
     /// The whole picture.
     Whole,
 }
 
 impl Editor {
-    /// An editor over a loaded model; embeddings of nouns are kept in the folder `cache`, if there is one, and localizations
-    /// in memory.
+    /// An editor over a loaded model. Noun embeddings are cached in the folder `cache`, if given, and localizations in
+    /// memory.
     pub fn new(pipeline: Box<dyn EditPipeline>, cache: Option<PathBuf>) -> Self {
         Self { pipeline, cache, localizations: Arc::default() }
     }
 
-    /// The same, keeping localizations where other editors of the model do.
+    /// Replaces the localization cache by one shared with other editors of the model.
     #[must_use]
     pub fn sharing(self, localizations: Arc<LocalizationCache>) -> Self {
         Self { localizations, ..self }
@@ -80,10 +80,10 @@ impl Editor {
         self.pipeline.as_ref()
     }
 
-    /// Both passes: localizes if the mask is not given, and edits.
+    /// Runs both passes: localization, unless the mask is given, and the edit.
     ///
     /// # Errors
-    /// [`EditError`] says what is wrong with the request or the model.
+    /// [`EditError`] names the fault of the request or the model.
     pub fn edit(
         &self,
         request: &EditRequest,
@@ -95,10 +95,10 @@ impl Editor {
         Ok(composited(&session, self.edit_in(&session, localization.as_deref(), sink)?))
     }
 
-    /// Pass 1 alone; `None` where the instruction means the whole picture.
+    /// Runs pass 1 only; `None` if the instruction is about the whole picture.
     ///
     /// # Errors
-    /// [`EditError`] says what is wrong with the request or the model.
+    /// [`EditError`] names the fault of the request or the model.
     pub fn localize(
         &self,
         request: &EditRequest,
@@ -107,10 +107,10 @@ impl Editor {
         self.localize_in(&EditSession::new(self.pipeline(), request), sink)
     }
 
-    /// Pass 2 alone, with what an earlier pass 1 on the same picture learned, if the mask needs it.
+    /// Runs pass 2 only, with the result of an earlier pass 1 on the same picture, if the mask needs it.
     ///
     /// # Errors
-    /// [`EditError`] says what is wrong with the request or the model.
+    /// [`EditError`] names the fault of the request or the model.
     pub fn edit_localized(
         &self,
         request: &EditRequest,
@@ -121,10 +121,11 @@ impl Editor {
         Ok(composited(&session, self.edit_in(&session, localization, sink)?))
     }
 
-    /// The same edit before [`Preserve::Pixel`] puts the input's own pixels back, for a caller who looks at both pictures.
+    /// [`Self::edit_localized`] without the final composite of [`Preserve::Pixel`], for callers that need both
+    /// pictures.
     ///
     /// # Errors
-    /// [`EditError`] says what is wrong with the request or the model.
+    /// [`EditError`] names the fault of the request or the model.
     pub fn edit_uncomposited(
         &self,
         request: &EditRequest,
@@ -134,12 +135,12 @@ impl Editor {
         self.edit_in(&EditSession::new(self.pipeline(), request), localization, sink)
     }
 
-    /// Warns of an instruction and of a negative prompt that the model does not read to their end.
+    /// Warns if the instruction or the negative prompt exceeds the model's token limit.
     ///
-    /// Every pass 2 does so by itself; this is for a caller of [`Self::localize`] who makes none.
+    /// Pass 2 does so by itself; this is for callers that run [`Self::localize`] only.
     ///
     /// # Errors
-    /// [`EditError::Pipeline`] if a text can't be tokenized, [`EditError::Interrupted`] if the sink breaks.
+    /// [`EditError::Pipeline`] if a text can't be tokenized, [`EditError::Interrupted`] if the sink stops the run.
     pub fn warn_of_cut_texts(
         &self,
         session: &EditSession<'_>,
@@ -211,7 +212,7 @@ impl Editor {
         Ok(Edited { image: session.at_input(edited), mask })
     }
 
-    /// What the edit is about, told to the sink.
+    /// Parses the instruction into the edit's target, and emits it as an event.
     fn target(&self, request: &EditRequest, sink: &mut dyn EventSink) -> Result<Target, EditError> {
         let overrides = Overrides { object: request.object.as_deref(), action: request.action };
         let instruction = match Instruction::parse_with(&request.instruction, overrides) {
@@ -236,7 +237,7 @@ impl Editor {
         Ok(found.map_or(Target::Whole, Target::Object))
     }
 
-    /// The localization instruction with the pool's word that is least like the object.
+    /// The localization instruction, with the pool's noun that is least similar to the object.
     fn localization_instruction(
         &self,
         instruction: &Instruction,
@@ -252,7 +253,7 @@ impl Editor {
         Ok(found.expect("an instruction that is not global has a localization instruction"))
     }
 
-    /// The pool's word that is least like the objects.
+    /// The pool's noun that is least similar to the objects.
     fn unrelated_word(
         &self,
         instruction: &Instruction,
@@ -284,7 +285,7 @@ impl Editor {
     }
 }
 
-/// Keeps the rest of the input's pixels if asked.
+/// With [`Preserve::Pixel`], replaces the pixels outside the mask by the input's.
 fn composited(session: &EditSession<'_>, edited: Edited) -> Edited {
     match &edited.mask {
         Some(mask) if session.request.settings.preserve == Preserve::Pixel => {
@@ -295,7 +296,7 @@ fn composited(session: &EditSession<'_>, edited: Edited) -> Edited {
     }
 }
 
-/// A text without words is an error, as is any fault if the caller wants no plain edit.
+/// Whether a parse error is fatal: a text without words always is, others if the caller wants no plain edit.
 fn must_refuse(error: &ParseError, request: &EditRequest) -> bool {
     request.unparsed == Unparsed::Refuse
         || matches!(error, ParseError::NotAnObject(_) | ParseError::Empty)
@@ -311,12 +312,12 @@ fn parsed(instruction: &Instruction, found: Option<&LocalizationInstruction>) ->
     }
 }
 
-/// All objects in words.
+/// The names of all objects, joined.
 fn named(instruction: &Instruction, name: fn(&Phrase) -> &str) -> String {
     instruction.objects().iter().map(name).collect::<Vec<_>>().join(" and ")
 }
 
-/// What is to be said of a localization whose words have no contrast.
+/// The warning for a localization whose attention has no contrast, if that applies.
 fn flat_attention(found: &Localization, request: &EditRequest) -> Option<Warning> {
     let contrast = found.contrast.filter(|&it| it < MIN_CONTRAST)?;
     let asked = request.settings.score;
@@ -333,10 +334,10 @@ fn flat_attention(found: &Localization, request: &EditRequest) -> Option<Warning
     Some(Warning { reason: WarningReason::FlatAttention, message, remedy })
 }
 
-/// Warns of a localization that is hardly sure of its object; one that was made earlier is as good as one of this request.
+/// Warns if a localization's confidence is below the minimum; cached localizations are treated alike.
 ///
 /// # Errors
-/// [`EditError::LowConfidence`] if the caller is strict, [`EditError::Interrupted`] if the sink breaks.
+/// [`EditError::LowConfidence`] if the caller is strict, [`EditError::Interrupted`] if the sink stops the run.
 pub fn check_confidence(
     request: &EditRequest,
     found: &Localization,

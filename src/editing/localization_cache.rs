@@ -1,7 +1,7 @@
-//! What pass 1 learned, kept in memory: a second edit of an object in one picture needs no pass 1 of its own.
+//! In-memory cache of localizations: a further edit of the same object in the same picture needs no pass 1.
 //!
-//! The localization instruction names the object and an unrelated word, not what is to become of the object, so that most
-//! edits of one object share it.
+//! The localization instruction names the object and an unrelated noun, but not what the object is to become, so most
+//! edits of one object share an entry.
 
 use std::sync::Arc;
 
@@ -16,35 +16,37 @@ use crate::edit::{
 };
 use crate::editing::session::EditSession;
 
-/// Most that is kept, in bytes. One localization at 512 pixels takes some 20 kB, so that these are hundreds.
+/// Capacity in bytes. One localization at 512 pixels takes some 20 kB, so it holds hundreds.
 const CAPACITY: u64 = 16 << 20;
 
-/// Bytes of one, roughly.
+/// Approximate bytes of an entry.
 const TYPICAL: u64 = 16 << 10;
 
-/// Localizations by what they depend on, which several editors over one model may share; the least used go first.
+/// Localizations by everything that they depend on; several editors of one model may share a cache. The least used
+/// entries are evicted first.
 #[derive(Debug)]
 pub struct LocalizationCache(Cache<Key, Kept, Bytes>);
 
-/// Names a localization: equal keys, equal localizations.
+/// Cache key: equal keys mean equal localizations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key([u8; 32]);
 
-/// A localization with the edit's instruction that it was made for.
+/// A localization, with the instruction of the edit that it was made for.
 #[derive(Debug, Clone)]
 struct Kept {
     instruction: String,
     localization: Arc<Localization>,
 }
 
-/// Counts the bytes of what is kept.
+/// Weighs an entry by its bytes.
 #[derive(Debug, Clone, Copy)]
 struct Bytes;
 
 impl Key {
-    /// The key of a localization that is about to be made.
+    /// The key of a localization before it is computed.
     ///
-    /// The picture counts as the model sees it. The device and the dtype do not: one cache belongs to one model in one dtype.
+    /// It covers the picture at the working size. Device and dtype are not part of it, since a cache belongs to one
+    /// model in one dtype.
     pub fn of(session: &EditSession<'_>, instruction: &LocalizationInstruction) -> Self {
         let (request, work) = (session.request, &session.work);
         // Every setting stands here, so that a new one is thought of.
@@ -120,29 +122,30 @@ impl Default for LocalizationCache {
 }
 
 impl LocalizationCache {
-    /// An empty cache that keeps so many bytes at most.
+    /// An empty cache of at most `capacity` bytes.
     pub fn bounded(capacity: u64) -> Self {
         // How many they may be is a hint about the size of the cache's own table.
         let items = (capacity / TYPICAL).clamp(1, 4096) as usize;
         Self(Cache::with_weighter(items, capacity, Bytes))
     }
 
-    /// The localization of this key, for an edit with this instruction.
+    /// The localization for this key, for an edit with this instruction.
     ///
-    /// The noise difference is that of the edit's own instruction, so that what it scored serves that instruction alone.
+    /// Noise differences depend on the edit's own instruction, so a localization scored by them is returned for that
+    /// instruction only.
     pub fn get(&self, key: &Key, instruction: &str) -> Option<Arc<Localization>> {
         let kept = self.0.get(key)?;
         let is_of_object = kept.localization.scored_by == ScoreSource::Attention;
         (is_of_object || kept.instruction == instruction).then_some(kept.localization)
     }
 
-    /// Keeps a localization that was made for an edit with this instruction.
+    /// Stores a localization that was made for an edit with this instruction.
     pub fn insert(&self, key: Key, instruction: &str, localization: &Arc<Localization>) {
         let (instruction, localization) = (instruction.to_owned(), Arc::clone(localization));
         self.0.insert(key, Kept { instruction, localization });
     }
 
-    /// Bytes that are kept.
+    /// Bytes in the cache.
     pub fn bytes(&self) -> u64 {
         self.0.weight()
     }

@@ -1,4 +1,4 @@
-//! Pass 1 by each localizer: all of them end in one [`Localization`], so that what follows is the same.
+//! Pass 1 with each localizer; all return a [`Localization`].
 
 use crate::edit::{
     event::EventSink,
@@ -19,10 +19,10 @@ use crate::editing::{
 };
 use crate::pipelines::LatentSize;
 
-/// Finds where the instruction edits, by the request's localizer.
+/// Finds the region that the instruction edits, with the request's localizer.
 ///
 /// # Errors
-/// [`EditError`] if the model fails, has nothing to watch, or the sink breaks.
+/// [`EditError`] if the model fails or has no usable attention layers, or if the sink stops the run.
 pub fn localize(
     session: &EditSession<'_>,
     instruction: &LocalizationInstruction,
@@ -42,7 +42,7 @@ pub fn localize(
     }
 }
 
-/// The objects' attention, enlarged to the latent's grid, from a threshold.
+/// Thresholds the objects' attention, upsampled to the latent grid.
 fn by_attention(
     session: &EditSession<'_>,
     instruction: &LocalizationInstruction,
@@ -61,7 +61,7 @@ fn by_attention(
     Ok(Localization { resolution: maps.icam_grid, ..found })
 }
 
-/// What the instruction does to the noise, from a threshold; no pass of denoising.
+/// Thresholds the instruction's noise difference; no denoising pass.
 fn by_difference(session: &EditSession<'_>, field: &Field, default: f64) -> Localization {
     let instruction = &session.instruction;
     let found =
@@ -69,7 +69,7 @@ fn by_difference(session: &EditSession<'_>, field: &Field, default: f64) -> Loca
     Localization { scored_by: ScoreSource::NoiseDifference, ..found }
 }
 
-/// The request's threshold, else the localizer's own.
+/// The request's threshold, else the localizer's default.
 fn threshold(session: &EditSession<'_>, default: f64) -> f64 {
     session.request.settings.threshold.map_or(default, Tau::get)
 }

@@ -1,6 +1,7 @@
-//! The editing methods and what they say of an edit.
+//! The editing methods: IAM-Edit and its baselines, with instruction parsing, masks, events and settings.
 //!
-//! [`editor::Editor`] is the door: a request in, events while it runs, an edited picture out.
+//! [`editor::Editor`] is the entry point: it takes a request, emits events while it runs, and returns the edited
+//! picture.
 
 pub mod baselines;
 pub mod editor;
@@ -18,7 +19,7 @@ use crate::picture::error::PictureError;
 use crate::pipelines::{PipelineError, denoise::DenoiseError};
 use crate::sampling::Interrupted;
 
-/// Why an edit ended without a picture.
+/// Why an edit failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     /// The caller stopped it.
@@ -27,46 +28,46 @@ pub enum EditError {
     /// The model failed.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
-    /// A mask or a size that does not fit.
+    /// A mask or a size does not fit the picture.
     #[error(transparent)]
     Picture(#[from] PictureError),
-    /// The instruction was not understood, and the caller wants no plain edit then.
+    /// The instruction could not be parsed, and the caller does not want a plain edit.
     #[error(transparent)]
     NotParsed(ParseError),
-    /// A cluster that the localization does not have.
+    /// A cluster id that the localization does not have.
     #[error("there is no cluster {id}; clusters are numbered 1 to {count}")]
     UnknownCluster {
-        /// As asked for.
+        /// The requested id.
         id: u8,
-        /// How many there are.
+        /// Number of clusters.
         count: usize,
     },
-    /// Clusters, or a mask to invert, where the instruction means the whole picture.
+    /// Clusters or an inverted mask were requested for an edit of the whole picture.
     #[error(
         "the instruction means the whole picture, so there are no clusters and no mask to invert"
     )]
     NothingFound,
-    /// The object was hardly found, and the caller is strict.
+    /// The object was found with low confidence, and the caller is strict.
     #[error(
         "`{object}` was found with a confidence of {confidence:.2}, below {least}: it may not be in the picture"
     )]
     LowConfidence {
-        /// The words that were looked for.
+        /// The object's words.
         object: String,
-        /// How sure the localization is, 0 to 1.
+        /// The localization's confidence, 0 to 1.
         confidence: f64,
-        /// How sure it must be.
+        /// The required confidence.
         least: f64,
     },
-    /// The mask selects nothing.
+    /// The mask selects no pixel.
     #[error("the mask selects nothing; at least one pixel must be edited")]
     EmptyMask,
-    /// The U-Net has nothing to watch.
+    /// The U-Net has no attention in its down and up blocks.
     #[error(
         "the model's U-Net has no attention in its down and up blocks, so it can't be localized with"
     )]
     NoAttention,
-    /// A pool of nouns from which nothing is left.
+    /// No noun of the pool can be used.
     #[error(
         "no noun of the pool may stand for `{object}`; give the model's retouch.json more nouns"
     )]
@@ -74,7 +75,7 @@ pub enum EditError {
         /// The object.
         object: String,
     },
-    /// A localization of another picture.
+    /// A reused localization has the grid of another picture.
     #[error("the localization was made on a picture of other proportions ({height}x{width} cells)")]
     OtherGrid {
         /// Rows of its grid.

@@ -1,6 +1,6 @@
-//! How much an instruction changes the predicted noise, cell by cell of the latent.
+//! The difference that an instruction makes to the predicted noise, per latent cell.
 //!
-//! The shared ground of Watch Your Steps and `DiffEdit`; also what scores clusters where attention says nothing.
+//! Used by Watch Your Steps and `DiffEdit`, and to score clusters where attention is flat.
 
 use tch::{Device, Kind, Tensor};
 
@@ -10,7 +10,7 @@ use crate::editing::{EditError, session::EditSession};
 use crate::schedulers::noise::NoiseTape;
 
 impl Field {
-    /// The field at another grid: means of cells where that is coarser, else between centers (torch: bilinear).
+    /// Resamples to another grid: averages if it is coarser, else bilinear interpolation (torch: `bilinear`).
     #[must_use]
     pub fn resized(&self, to: Grid) -> Self {
         if to == self.grid {
@@ -28,11 +28,11 @@ impl Field {
     }
 }
 
-/// `|eps_text − eps_image|` at a timestep, summed over the latents' channels: one field for each of `noises` noises.
+/// `|eps_text − eps_image|` at a timestep, summed over the latents' channels: one field for each of `noises` noise
+/// samples.
 ///
-/// The picture's latents are brought to the noise level of the training timestep by unit noise from the request's seed. A
-/// model that predicts velocity gives the difference of its velocities, which is that of the noises times one number a
-/// timestep; what follows is free of scale.
+/// The picture's latents are brought to the timestep's noise level with unit noise from the request's seed. For a model
+/// that predicts velocity the difference of velocities is used, which is proportional at a timestep; callers normalize.
 ///
 /// # Errors
 /// [`EditError::Pipeline`] if the model fails or was trained on fewer timesteps.

@@ -1,4 +1,4 @@
-//! What keeps the rest of the picture: in the latents at each step, or pixel by pixel at the end.
+//! Preserves the picture outside the mask by restoring the source's latents after each step.
 
 use tch::{Kind, Tensor};
 
@@ -9,30 +9,30 @@ use crate::editing::{
 };
 use crate::schedulers::{Scheduler, Step};
 
-/// Puts the source's latents back outside the mask after each step.
+/// Restores the source's latents outside the mask after each step.
 ///
-/// Differs: Watch Your Steps blends at the level before the step; blending at the level after it restores the source
-/// exactly at the last one.
+/// Differs: Watch Your Steps blends at the noise level before the step; blending at the level after it restores the
+/// source exactly at the last step.
 #[derive(Debug)]
 pub struct LatentPreserve {
     /// (1, 1, h, w), 1 = edit.
     mask: Tensor,
-    /// The source's latents, scaled.
+    /// The source's latents, times the scaling factor.
     source: Tensor,
-    /// The unit noise that the run started from.
+    /// The unit noise of the run's start.
     noise: Tensor,
 }
 
 impl LatentPreserve {
-    /// `mask` is (1, 1, H, W) at the picture's size, `source` the picture's latents times the scaling factor, `noise` the
-    /// unit noise of the start, both (1, 4, h, w).
+    /// `mask` is (1, 1, H, W) at the working size, `source` the picture's latents times the scaling factor, `noise` the
+    /// run's initial unit noise, both (1, 4, h, w).
     pub fn new(mask: &Tensor, source: Tensor, noise: &Tensor) -> Self {
         let size = source.size();
         let mask = mask.adaptive_max_pool2d([size[2], size[3]]).0.to_kind(Kind::Float);
         Self { mask, source, noise: noise.shallow_clone() }
     }
 
-    /// That of an edit's second pass, if the request asks for it.
+    /// For pass 2 of an edit; `None` if the request does not ask for it.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
@@ -52,7 +52,7 @@ impl LatentPreserve {
         Ok(Some(Self::new(&mask.gate_tensor(latents.device()), source, run.tape.initial())))
     }
 
-    /// Latents after a step: as they are inside the mask, the source at the same noise level outside.
+    /// The latents after a step: unchanged inside the mask, the source at the same noise level outside.
     pub fn apply(&self, scheduler: &dyn Scheduler, step: Step, latents: &Tensor) -> Tensor {
         let source = scheduler.renoise(&self.source, &self.noise, step);
         latents * &self.mask + source * (1.0 - &self.mask)

@@ -1,4 +1,4 @@
-//! What both passes of one edit share: the picture at its sizes, its latents, and how a denoising run is reported.
+//! State that both passes of an edit share: the resized picture, its latents, and the reporting of denoising runs.
 
 use std::{cell::OnceCell, ops::ControlFlow, sync::Arc, thread};
 
@@ -31,36 +31,36 @@ use crate::pipelines::{
 };
 use crate::schedulers::{Scheduler, noise::NoiseTape};
 
-/// One edit's picture and latents.
+/// State of one edit.
 #[derive(derive_more::Debug)]
 pub struct EditSession<'a> {
     /// The model.
     #[debug(skip)]
     pub pipeline: &'a dyn EditPipeline,
-    /// What is asked.
+    /// The request.
     pub request: &'a EditRequest,
-    /// What to do, as the model reads it: cleaned.
+    /// The cleaned instruction.
     pub instruction: String,
-    /// What to avoid, as the model reads it: cleaned.
+    /// The cleaned negative prompt.
     pub negative_prompt: String,
-    /// The picture at the size that the model works at.
+    /// The picture at the working size.
     pub work: Arc<RgbImage>,
     image_latents: OnceCell<Tensor>,
 }
 
-/// A run's sampler and noise.
+/// Scheduler, noise and conditioning of a run.
 #[derive(Debug)]
 pub struct Run {
-    /// The sampler.
+    /// The scheduler.
     pub scheduler: Box<dyn Scheduler>,
-    /// The noise, from the request's seed.
+    /// The noise.
     pub tape: NoiseTape,
-    /// What the model sees.
+    /// The conditioning.
     pub conditioning: Conditioning,
 }
 
 impl<'a> EditSession<'a> {
-    /// Brings the picture to the sizes of the request.
+    /// Resizes the picture as the request says.
     pub fn new(pipeline: &'a dyn EditPipeline, request: &'a EditRequest) -> Self {
         let image = &request.image;
         let input = Size::new(image.width(), image.height());
@@ -80,12 +80,12 @@ impl<'a> EditSession<'a> {
         }
     }
 
-    /// The input's size, which is the result's.
+    /// Size of the input, and of the result.
     pub fn input_size(&self) -> Size {
         Size::new(self.request.image.width(), self.request.image.height())
     }
 
-    /// What the model sees, in the input's pixels from its upper left corner: all of it, and what was repeated beyond its edges.
+    /// Size of the region that the model sees, in input pixels from the upper left corner, padding included.
     pub fn covered(&self) -> Size {
         match self.request.settings.resize {
             Resize::Fit(_) => self.input_size(),
@@ -93,12 +93,12 @@ impl<'a> EditSession<'a> {
         }
     }
 
-    /// [`Self::covered`], where that is more than the picture.
+    /// [`Self::covered`], if it is larger than the picture.
     pub fn covers(&self) -> Option<Size> {
         (self.covered() != self.input_size()).then(|| self.covered())
     }
 
-    /// A picture of the model's at the input's size.
+    /// Resizes or crops a picture of the working size to the input's size.
     pub fn at_input(&self, image: RgbImage) -> RgbImage {
         let (size, covered) = (self.input_size(), self.covered());
         if self.work_size() == size {
@@ -110,7 +110,7 @@ impl<'a> EditSession<'a> {
         }
     }
 
-    /// A mask of the input at the size that the model works at: a pixel is edited if any part of it is.
+    /// A mask at the working size: a pixel is edited if any part of it is.
     pub fn mask_at_work(&self, mask: &Mask) -> Mask {
         let (work, covered) = (self.work_size(), mask.reframed(self.covered()));
         if covered.size() == work {
@@ -120,12 +120,12 @@ impl<'a> EditSession<'a> {
         Mask::from_fn(work, |x, y| pixels[(y * work.width + x) as usize] > 0.0)
     }
 
-    /// The size that the model works at.
+    /// The size that the model works at, in pixels.
     pub fn work_size(&self) -> Size {
         Size::new(self.work.width(), self.work.height())
     }
 
-    /// The picture's latents z, (1, 4, h, w), encoded once.
+    /// The picture's latents z, (1, 4, h, w), encoded at most once.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
@@ -137,7 +137,7 @@ impl<'a> EditSession<'a> {
         Ok(self.image_latents.get_or_init(|| latents))
     }
 
-    /// The picture as the autoencoder gives it back, at the input's size: what a model without an edit would return.
+    /// The VAE's reconstruction of the picture at the input's size: the best that an edit could preserve.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
@@ -147,9 +147,9 @@ impl<'a> EditSession<'a> {
         Ok(self.at_input(decoded))
     }
 
-    /// Sampler, noise and conditioning for a pass with this prompt.
+    /// Scheduler, noise and conditioning of a pass with this prompt.
     ///
-    /// Every run of a session starts from the same noise, unless pass 1 has a seed of its own.
+    /// All runs of a session start from the same noise, unless pass 1 has its own seed.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
@@ -171,7 +171,7 @@ impl<'a> EditSession<'a> {
         Ok(Run { scheduler, tape: tape.to_device(latents.device()), conditioning })
     }
 
-    /// What the model sees of this prompt, the request's negative prompt and the picture.
+    /// Conditioning on this prompt, the request's negative prompt and the picture.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
@@ -182,7 +182,8 @@ impl<'a> EditSession<'a> {
         Ok(Conditioning::new(&embed(prompt)?, &negative, self.image_latents()?))
     }
 
-    /// The branches of a step without guidance: beside that with the instruction the one that a guest compares it with, if it does.
+    /// Branches of a step without guidance: the one with the instruction, and the one that the attention processor
+    /// compares it with, if it does.
     fn unguided_branches<'b>(&self, pass: Pass, conditioning: &'b Conditioning) -> &'b [Branch] {
         match (pass, self.request.settings.modulation) {
             (Pass::Edit, Modulation::Null) => &conditioning.branches[1..2],
@@ -190,10 +191,10 @@ impl<'a> EditSession<'a> {
         }
     }
 
-    /// Denoises, reports each step, and lets `replace` change the latents after it.
+    /// Denoises and reports each step; `replace` may change the latents after it.
     ///
     /// # Errors
-    /// [`EditError::Interrupted`] if the sink breaks.
+    /// [`EditError::Interrupted`] if the sink stops the run.
     pub fn denoise(
         &self,
         pass: Pass,
@@ -214,7 +215,8 @@ impl<'a> EditSession<'a> {
         let settings = &self.request.settings;
         let all = run.scheduler.steps().len();
         let (guided, made) = match pass {
-            // It ends with its last call that is averaged, of which one branch is looked at: what that predicts leads nowhere.
+            // Pass 1 ends with its last averaged call, of which only one branch is used: its prediction has no later
+            // step.
             Pass::Localize => {
                 let made = settings.localization.averaged.of(all).end;
                 (0..made - 1, made)

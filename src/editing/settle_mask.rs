@@ -1,4 +1,4 @@
-//! What comes of the caller's choice and of the localization: the mask of an edit, at both sizes.
+//! The mask of an edit: the caller's choices, combined with the localization.
 
 use tch::{Device, Kind, Tensor};
 
@@ -15,7 +15,7 @@ use crate::picture::{
 };
 
 impl EditMask {
-    /// The mask of an edit: the caller's shapes and clusters, else the proposed clusters, then inverted and grown.
+    /// The final mask: the caller's shapes and clusters, else the proposed clusters, then inverted and grown.
     ///
     /// `None` if nothing says where to edit, which means the whole picture.
     ///
@@ -75,7 +75,8 @@ impl EditMask {
             return Err(EditError::EmptyMask);
         }
 
-        // 4. Attention that ends where a given mask does has no room for what the words relate; the rest is put back anyhow.
+        // 4. Attention that ends at a given mask's border leaves the words no context; pixels outside are restored
+        //    anyway.
         let grow = Radius::of_share(session.request.settings.grow.get(), input);
         let given = choice.shapes.is_some();
         let room = given && session.request.settings.preserve != Preserve::None;
@@ -88,7 +89,7 @@ impl EditMask {
         Ok(Some(Self { full, gate, attended, found, feather: choice.feather, source }))
     }
 
-    /// The mask that holds the whole picture.
+    /// A mask of the whole picture.
     pub fn whole(session: &EditSession<'_>) -> Self {
         let (full, gate) = (
             Mask::from_fn(session.input_size(), |_, _| true),
@@ -98,31 +99,33 @@ impl EditMask {
         Self { full, gate, attended, found, feather: Radius::default(), source: MaskSource::Whole }
     }
 
-    /// The mask at the size that the model works at, (1, 1, H, W) in fp32, 1 = edit.
+    /// The mask at the working size, (1, 1, H, W) in fp32, 1 = edit.
     pub fn gate_tensor(&self, device: Device) -> Tensor {
         tensor(&self.gate, device)
     }
 
-    /// Where attention may act, as [`Self::gate_tensor`]: the mask, and as far around one that was given as a found one is grown.
+    /// Where attention to the instruction is allowed, in the form of [`Self::gate_tensor`]: the mask, and for a mask
+    /// that the caller gave also the border by which a found one would have been grown.
     ///
-    /// Differs: IAM-Edit's attention ends with the mask, which it finds by itself. Nothing of this shows around the mask, since
-    /// what is there is put back; with [`Preserve::None`] it does end there.
+    /// Differs: IAM-Edit's attention ends at the mask, which it finds itself. The border does not show in the result,
+    /// since pixels outside the mask are restored; with [`Preserve::None`] attention does end at the mask.
     pub fn attended_tensor(&self, device: Device) -> Tensor {
         tensor(&self.attended, device)
     }
 }
 
-/// How far the picture's edges may lie from those of the cells, in cells (docs/ablations.md).
+/// Largest distance between the picture's edges and the cells' borders, in cells (docs/ablations.md).
 const REFINE_CELLS: f64 = 3.0;
 
-/// (1, 1, H, W) in fp32, 1 = edit.
+/// A mask as a tensor (1, 1, H, W) in fp32, 1 = edit.
 fn tensor(mask: &Mask, device: Device) -> Tensor {
     let size = mask.size();
     let pixels = Tensor::from_slice(mask.as_image().as_raw()).gt(0).to_kind(Kind::Float);
     pixels.view([1, 1, i64::from(size.height), i64::from(size.width)]).to_device(device)
 }
 
-/// The clusters' masks at both sizes, brought to the picture's edges if the settings say so and the object has edges there.
+/// The clusters' masks at the input's and the working size, refined to the picture's edges if the settings ask for it
+/// and the object is in the picture.
 fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> (Mask, Mask) {
     let input = session.input_size();
     let covered = localization.covers.unwrap_or(input);
@@ -144,7 +147,7 @@ fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> 
     (full, gate)
 }
 
-/// The clusters' cells as a mask of any size, each cell a block of pixels.
+/// The clusters' cells as a mask of any size; each cell is a block of pixels.
 fn of_clusters(localization: &Localization, ids: &[u8], size: Size) -> Mask {
     let cells: Vec<bool> = localization.labels.iter().map(|label| ids.contains(label)).collect();
     let grid = Size::new(localization.grid.width as u32, localization.grid.height as u32);
@@ -160,7 +163,7 @@ fn check_ids(ids: &[u8], localization: &Localization) -> Result<(), EditError> {
     }
 }
 
-/// A localization of a picture of other proportions, or with a border that no picture gets, can't be meant.
+/// Refuses a localization whose grid does not match this picture's aspect ratio or padding.
 fn check_grid(localization: &Localization, session: &EditSession<'_>) -> Result<(), EditError> {
     let (grid, work, input) = (localization.grid, session.work_size(), session.input_size());
     let covered = localization.covers.unwrap_or(input);

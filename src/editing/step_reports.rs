@@ -1,4 +1,4 @@
-//! Reports of steps: at once where steps are computed here, and where a device computes them while it is at the next ones.
+//! Step reports: emitted at once on the CPU, and asynchronously on a GPU while it computes the next steps.
 
 use std::{
     ops::ControlFlow,
@@ -15,37 +15,37 @@ use crate::edit::event::{EditEvent, EventSink, StepReport};
 use crate::pipelines::{preview::LatentPreview, read_back::ReadBack};
 use crate::sampling::Interrupted;
 
-/// Steps that a device may be asked for before the first of them was told: one that it computes, and one that it goes on with.
+/// Maximum number of steps launched on a device before the first is reported: one running, one queued.
 const AHEAD: usize = 2;
 
-/// Tells a sink of the steps of a run, in order.
+/// Reports the steps of a run to a sink, in order.
 #[derive(Debug)]
 pub(crate) enum StepReports {
-    /// Each when it is done.
+    /// Synchronously, when the step is done.
     Now(Option<LatentPreview>),
-    /// Each when a thread has read it back; that thread waits for the device, so that nobody else has to.
+    /// By a reader thread, which waits for the device in place of the caller.
     Read {
-        /// To the thread.
+        /// Requests to the thread.
         asked: Sender<Reading>,
-        /// From it.
+        /// Reports from the thread.
         read: Receiver<StepReport>,
-        /// How many it has.
+        /// Number of outstanding reports.
         waiting: usize,
     },
 }
 
-/// A step's report before its preview is there.
+/// A step's report before its preview is computed.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// What is known when the step was asked of the device.
+    /// The values known when the step was launched.
     pub(crate) report: StepReport,
-    /// Its clean latents, (1, 4, h, w).
+    /// Its predicted clean latents, (1, 4, h, w).
     pub(crate) predicted: Tensor,
-    /// Whether a preview is made of them, where there is a [`LatentPreview`].
+    /// Whether to make a preview of them, if there is a [`LatentPreview`].
     pub(crate) shown: bool,
 }
 
-/// A step's report, its clean latents on their way, and whether a preview is made of them.
+/// A step's report, the copy of its clean latents in progress, and whether to make a preview.
 type Reading = (StepReport, ReadBack, bool);
 
 impl StepReports {
@@ -75,7 +75,7 @@ impl StepReports {
         Self::Read { asked, read, waiting: 0 }
     }
 
-    /// Takes in the report of a step, and tells of those steps that are done.
+    /// Takes a step's report, and emits the reports of finished steps.
     pub(crate) fn step(
         &mut self,
         step: Asked,
@@ -98,12 +98,12 @@ impl StepReports {
         }
     }
 
-    /// Tells of the steps that are left.
+    /// Emits all outstanding reports.
     pub(crate) fn finish(mut self, sink: &mut dyn EventSink) -> ControlFlow<Interrupted> {
         self.tell(0, sink)
     }
 
-    /// Waits until at most `most` reports are outstanding, and tells of those that came.
+    /// Waits until at most `most` reports are outstanding, and emits the finished ones.
     fn tell(&mut self, most: usize, sink: &mut dyn EventSink) -> ControlFlow<Interrupted> {
         let Self::Read { read, waiting, .. } = self else { return ControlFlow::Continue(()) };
         while *waiting > most {
@@ -115,7 +115,7 @@ impl StepReports {
     }
 }
 
-/// It ends when nobody asks any more.
+/// Holds because the thread ends only when its request channel is closed.
 const READER_LIVES: &str = "the thread that reads steps back outlives the run";
 
 fn with_preview(

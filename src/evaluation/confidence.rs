@@ -1,4 +1,4 @@
-//! How well a localization's confidence tells objects that are there from objects that are not.
+//! Measures how well a localization's confidence separates objects in the picture from absent ones (AUROC).
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -11,46 +11,46 @@ use crate::evaluation::{
 };
 use crate::sampling::Interrupted;
 
-/// The key of a manifest that says of what kind the absence of an item's object is; `no` or `false` is an object that is there.
+/// Manifest key for the kind of absence of an item's object; `no` or `false` means that it is in the picture.
 const ABSENT: &str = "absent";
 
-/// One localization.
+/// One localization with its label.
 #[derive(Debug, Clone)]
 pub struct Judged {
-    /// The item.
+    /// Item id.
     pub id: String,
-    /// Of what kind the absence of its object is; `None` for one that is there.
+    /// Kind of absence of its object; `None` if it is in the picture.
     pub absent: Option<String>,
-    /// How sure the localization is.
+    /// Confidence of the localization.
     pub confidence: f64,
-    /// What that was told from.
+    /// Features that the confidence was computed from.
     pub evidence: Evidence,
 }
 
-/// How well objects that are there are told from those of one kind of absence.
+/// Separation of present objects from one kind of absent ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Separation {
-    /// Objects that are not there.
+    /// Number of absent objects.
     pub absent: usize,
-    /// The chance that an object that is there has the higher confidence: the area under the ROC curve, 0.5 for a guess.
+    /// Area under the ROC curve: the probability that a present object has the higher confidence; 0.5 is chance.
     pub auroc: f64,
-    /// Share of the absent objects that are not warned of.
+    /// Fraction of absent objects without a warning.
     pub passed: f64,
 }
 
-/// What was measured.
+/// Result of the measurement.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Every localization with a confidence.
+    /// Every localization that has a confidence.
     pub judged: Vec<Judged>,
-    /// Items whose localization has none, or whose instruction means the whole picture.
+    /// Number of items whose localization has none, or whose instruction is about the whole picture.
     pub passed_over: usize,
 }
 
-/// Localizes every item of a plan, whose methods do not matter; `told` hears of each step, and of each item that is done.
+/// Localizes every item of a plan, whose methods are ignored; `told` is called after each step and each item.
 ///
 /// # Errors
-/// [`EvaluationError`] of the first item that can't be read or localized, or if `told` breaks.
+/// [`EvaluationError`] of the first item that can't be read or localized, or if `told` stops the run.
 pub fn measure(
     editor: &Editor,
     plan: &Plan,
@@ -87,13 +87,13 @@ fn absence(item: &Item) -> Option<String> {
 }
 
 impl Outcome {
-    /// The share of the objects that are there with less than a confidence: warned of for nothing.
+    /// False warning rate: the fraction of present objects whose confidence is below `least`.
     pub fn warned_for_nothing(&self, least: f64) -> f64 {
         let there = self.there();
         there.iter().filter(|&&it| it < least).count() as f64 / there.len().max(1) as f64
     }
 
-    /// How each kind of absence is told from what is there, and all of them together, by kind.
+    /// Separation for each kind of absence, and for all kinds together.
     pub fn separations(&self, least: f64) -> BTreeMap<&str, Separation> {
         let there = self.there();
         let mut kinds: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -111,13 +111,13 @@ impl Outcome {
         kinds.iter().map(|(kind, absent)| (*kind, separation(absent))).collect()
     }
 
-    /// The confidences of the objects that are there.
+    /// Confidences of the present objects.
     pub fn there(&self) -> Vec<f64> {
         self.judged.iter().filter(|it| it.absent.is_none()).map(|it| it.confidence).collect()
     }
 }
 
-/// The share of pairs in which the first is higher; equal ones count half. 0.5 without pairs.
+/// The fraction of pairs in which the first is higher; ties count half. 0.5 without pairs.
 fn auroc(there: &[f64], absent: &[f64]) -> f64 {
     let pairs = there.iter().flat_map(|one| absent.iter().map(move |other| one.total_cmp(other)));
     let won: f64 = pairs

@@ -1,8 +1,8 @@
-//! A data set: a manifest of JSON lines beside its pictures.
+//! A data set: a JSON Lines manifest with its pictures.
 //!
-//! Each line is an object with `id`, `image` and `instruction`; `action`, `object`, `mask`, `object_mask` and `target` are
-//! optional, paths are relative to the manifest, masks are white where the edit is. Any other key that holds a text, a
-//! number or a truth value is kept, and tables are made by it.
+//! Each line is an object with `id`, `image` and `instruction`; `action`, `object`, `mask`, `object_mask` and `target`
+//! are optional. Paths are relative to the manifest; masks are white where the edit is. Any other key with a string,
+//! number or boolean is kept as a stratum, by which tables are grouped.
 
 use std::{
     collections::HashMap,
@@ -24,11 +24,11 @@ use crate::picture::{
     size::Size,
 };
 
-/// Keys with a meaning; all others are strata.
+/// Keys with a defined meaning; all others are strata.
 const KNOWN: [&str; 8] =
     ["id", "image", "instruction", "action", "object", "mask", "object_mask", "target"];
 
-/// A manifest, read and checked.
+/// A validated manifest.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     /// The manifest.
@@ -37,26 +37,26 @@ pub struct Dataset {
     pub items: Vec<Item>,
 }
 
-/// One line of a manifest, its paths resolved.
+/// One line of a manifest, with its paths resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
-    /// Its line in the manifest, from 1.
+    /// Line number in the manifest, from 1.
     pub line: usize,
-    /// Names it, uniquely.
+    /// Unique id.
     pub id: String,
-    /// The picture's file.
+    /// File of the input picture.
     pub image: PathBuf,
-    /// What to do.
+    /// The instruction.
     pub instruction: String,
     /// The kind of edit.
     pub action: Option<ItemAction>,
-    /// The object as the data names it.
+    /// The object's name.
     pub object: Option<String>,
-    /// File of the pixels that the edit needs.
+    /// Mask file of the pixels that the edit has to change.
     pub mask: Option<PathBuf>,
-    /// File of the object's pixels alone, as it stands in the source.
+    /// Mask file of the object in the source.
     pub object_mask: Option<PathBuf>,
-    /// File of the picture as it should become.
+    /// File of the expected picture.
     pub target: Option<PathBuf>,
     /// Size of the picture.
     pub size: Size,
@@ -64,40 +64,40 @@ pub struct Item {
     pub strata: Vec<(String, String)>,
 }
 
-/// The kinds of edit that tables keep apart.
+/// Kinds of edit that tables distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ItemAction {
-    /// An object becomes another.
+    /// An object becomes another one.
     Change,
-    /// An object takes another color; the method sees a change.
+    /// An object changes color; methods treat it as a change.
     Recolor,
-    /// An object comes in.
+    /// An object is added.
     Add,
-    /// An object goes.
+    /// An object is removed.
     Remove,
-    /// The whole picture.
+    /// The whole picture changes.
     Global,
 }
 
-/// An item's pictures, of one size.
+/// An item's pictures, all of one size.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// Before the edit.
+    /// The input picture.
     pub image: Arc<RgbImage>,
-    /// The pixels that the edit needs.
+    /// The pixels that the edit has to change.
     pub mask: Option<Mask>,
-    /// The object alone.
+    /// The object's pixels.
     pub object_mask: Option<Mask>,
-    /// As it should become.
+    /// The expected picture.
     pub target: Option<RgbImage>,
 }
 
 impl Dataset {
-    /// Reads a manifest and every file that it names, so that a fault shows before hours of work.
+    /// Reads a manifest and every file that it names, so that errors appear before hours of work.
     ///
     /// # Errors
-    /// [`EvaluationError::ReadManifest`], [`EvaluationError::NoItems`], or [`EvaluationError::Manifest`] with file, line and
-    /// fault.
+    /// [`EvaluationError::ReadManifest`], [`EvaluationError::NoItems`], or [`EvaluationError::Manifest`] with file,
+    /// line and fault.
     pub fn open(path: &Path) -> Result<Self, EvaluationError> {
         let text = fs::read_to_string(path)
             .map_err(|source| EvaluationError::ReadManifest { path: path.to_owned(), source })?;
@@ -127,7 +127,7 @@ impl Dataset {
         Ok(Self { path: path.to_owned(), items })
     }
 
-    /// Keeps `count` items, evenly spread over the manifest, so that a sorted one keeps all its kinds.
+    /// Keeps `count` items, evenly spaced over the manifest, so that a sorted manifest keeps all its kinds.
     #[must_use]
     pub fn limited(mut self, count: usize) -> Self {
         let all = self.items.len();
@@ -171,7 +171,7 @@ impl Item {
     /// Reads the item's pictures.
     ///
     /// # Errors
-    /// [`ManifestFault::Picture`] or [`ManifestFault::Size`] names the key.
+    /// [`ManifestFault::Picture`] or [`ManifestFault::Size`], which name the key.
     pub fn load(&self) -> Result<Loaded, ManifestFault> {
         let image = read("image", &self.image)?.rgb;
         let size = Size::new(image.width(), image.height());
@@ -186,10 +186,10 @@ impl Item {
 }
 
 impl ItemAction {
-    /// All of them, in the order of tables.
+    /// All kinds, in the order of tables.
     pub const ALL: [Self; 5] = [Self::Change, Self::Recolor, Self::Add, Self::Remove, Self::Global];
 
-    /// As manifests write it.
+    /// Value in a manifest.
     pub fn name(self) -> &'static str {
         match self {
             Self::Change => "change",
@@ -200,7 +200,7 @@ impl ItemAction {
         }
     }
 
-    /// What a method takes it for.
+    /// The editing action for it.
     pub fn action(self) -> Action {
         match self {
             Self::Change | Self::Recolor => Action::Change,
@@ -222,7 +222,7 @@ impl fmt::Display for ItemAction {
     }
 }
 
-/// A text that may be missing or null, but not empty.
+/// A string that may be missing or null, but not empty.
 fn text(map: &Map<String, Value>, key: &'static str) -> Result<Option<String>, ManifestFault> {
     match map.get(key) {
         None | Some(Value::Null) => Ok(None),
@@ -246,7 +246,7 @@ fn strata(map: &Map<String, Value>) -> Vec<(String, String)> {
     plain.collect()
 }
 
-/// A picture that must have the image's size.
+/// A picture, which must have the image's size.
 fn sized(
     key: &'static str,
     path: Option<&Path>,
@@ -261,7 +261,7 @@ fn sized(
     Ok(Some(picture))
 }
 
-/// A mask that must have the image's size and hold a pixel.
+/// A mask, which must have the image's size and select a pixel.
 fn mask(key: &'static str, path: Option<&Path>, size: Size) -> Result<Option<Mask>, ManifestFault> {
     let (Some(path), Some(painted)) = (path, sized(key, path, size)?) else { return Ok(None) };
     let name = path.display().to_string();

@@ -1,112 +1,112 @@
-//! The figures that an edit is scored with: names, units, and which way is better.
+//! The metrics that an edit is scored with: keys, titles, units, and whether higher or lower is better.
 
-/// A figure.
+/// A metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Figure {
-    /// All parts of the success criterion hold.
+    /// Success: all parts of the criterion hold.
     Success,
-    /// Nearer to the target than to the source.
+    /// Part 1 of success: nearer to the target than to the source.
     Nearer,
-    /// Removed, or color and shape as the target has them.
+    /// Part 2 of success: removed, or color and shape match the target.
     Right,
-    /// The rest kept.
+    /// Part 3 of success: the rest of the picture is preserved.
     Kept,
-    /// Squared error to the target over the untouched source's.
+    /// Squared error to the target, relative to that of the untouched source.
     Residual,
-    /// The found mask against the object.
+    /// `IoU` of the found mask with the object.
     ObjectIou,
-    /// The found mask against the object.
+    /// Precision of the found mask against the object.
     ObjectPrecision,
-    /// The found mask against the object.
+    /// Recall of the found mask against the object.
     ObjectRecall,
-    /// The greatest cell of the object's heat map lies on the object.
+    /// Pointing game: the heat map's maximum lies on the object.
     Pointing,
-    /// The same for what is to be added, where the target has it.
+    /// Pointing game for additions: the maximum lies where the target has the object.
     PointingAdded,
-    /// The found mask against the pixels that the edit needs.
+    /// `IoU` of the found mask with the pixels that the edit has to change.
     MaskIou,
-    /// The found mask against the pixels that the edit needs.
+    /// Precision of the found mask against the pixels that the edit has to change.
     MaskPrecision,
-    /// The found mask against the pixels that the edit needs.
+    /// Recall of the found mask against the pixels that the edit has to change.
     MaskRecall,
-    /// Size of the used mask.
+    /// Area of the mask that was used.
     MaskArea,
-    /// The parser read the manifest's object.
+    /// The parser found the manifest's object.
     ObjectRead,
-    /// The parser read the manifest's action.
+    /// The parser found the manifest's action.
     ActionRead,
-    /// Mean change outside the true mask.
+    /// Mean absolute difference outside the true mask.
     OutsideMean,
-    /// Pixels changed outside the true mask.
+    /// Fraction of pixels changed outside the true mask.
     OutsideShare,
     /// PSNR to the source outside the true mask.
     OutsidePsnr,
     /// SSIM to the source outside the true mask.
     OutsideSsim,
-    /// Mean change outside the true mask before any compositing, against the reconstruction.
+    /// Mean absolute difference outside the true mask before compositing, against the VAE's reconstruction.
     OutsideUncomposited,
-    /// Greatest change outside the mask that was used.
+    /// Largest difference outside the mask that was used.
     OutsideUsed,
-    /// Mean change inside the true mask.
+    /// Mean absolute difference inside the true mask.
     InsideMean,
-    /// Pixels changed inside the true mask.
+    /// Fraction of pixels changed inside the true mask.
     InsideShare,
-    /// Mean distance to the target inside the true mask.
+    /// Mean absolute difference from the target inside the true mask.
     TargetMean,
     /// PSNR to the target inside the true mask.
     TargetPsnr,
     /// SSIM to the target inside the true mask.
     TargetSsim,
-    /// Time of pass 1.
+    /// Duration of pass 1.
     LocalizeSeconds,
-    /// Time of both passes.
+    /// Duration of both passes.
     Seconds,
 }
 
-/// The unit of a figure.
+/// Unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// 0 to 1, written in percent.
+    /// A fraction, 0 to 1, displayed in percent.
     Share,
-    /// Levels of 255.
+    /// Levels of 0..=255.
     Levels,
-    /// Decibel.
+    /// Decibels.
     Decibel,
-    /// A plain number.
+    /// Dimensionless.
     Number,
     /// Seconds.
     Seconds,
 }
 
-/// Which way a figure is better.
+/// Whether higher or lower values are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
-    /// More of it.
+    /// Higher.
     Higher,
-    /// Less of it.
+    /// Lower.
     Lower,
-    /// It only describes.
+    /// Neither: descriptive only.
     Neither,
 }
 
-/// What there is to say about a figure.
+/// Description of a metric.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
-    /// Which one.
+    /// The metric.
     pub figure: Figure,
-    /// In files.
+    /// Key in files.
     pub key: &'static str,
-    /// In tables.
+    /// Title in tables.
     pub title: &'static str,
-    /// What it is, in a line.
+    /// Explanation of one line.
     pub about: &'static str,
-    /// Its unit.
+    /// Unit.
     pub unit: Unit,
-    /// Which way it is better.
+    /// Which direction is better.
     pub better: Better,
 }
 
-/// Figures that every table shows.
+/// Metrics shown in every table.
 pub const HEADLINE: [Figure; 9] = [
     Figure::Success,
     Figure::Residual,
@@ -119,7 +119,7 @@ pub const HEADLINE: [Figure; 9] = [
     Figure::Seconds,
 ];
 
-/// All figures, in the order of [`Figure`].
+/// All metrics, in the order of [`Figure`].
 #[rustfmt::skip]
 pub const ENTRIES: [Entry; 29] = {
     use Better::{Higher, Lower, Neither};
@@ -170,14 +170,14 @@ const fn entry(
 }
 
 impl Figure {
-    /// What there is to say about it.
+    /// The metric's description.
     pub fn entry(self) -> &'static Entry {
         &ENTRIES[self as usize]
     }
 }
 
 impl Unit {
-    /// A value as people read it, without its unit.
+    /// Formats a value without its unit.
     pub fn format(self, value: f64) -> String {
         match self {
             Self::Share => format!("{:.1}", 100.0 * value),
@@ -187,7 +187,7 @@ impl Unit {
         }
     }
 
-    /// As it stands in a table's head; empty for a plain number.
+    /// Symbol in table headers; empty for dimensionless metrics.
     pub fn symbol(self) -> &'static str {
         match self {
             Self::Share => "%",

@@ -1,7 +1,7 @@
-//! How many steps a localization needs: masks of fewer steps against the model's own of a hundred.
+//! Measures how many denoising steps a localization needs, by comparing masks with those of 100 steps.
 //!
-//! The paper localizes in 100 steps. A mask asks less of a run than a picture does, and what it asks depends on the model,
-//! so that this is measured instead of assumed.
+//! The paper localizes in 100 steps. A mask needs fewer steps than a picture, and how many depends on the model, so it
+//! is measured.
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
@@ -21,77 +21,78 @@ use crate::measures::{overlap::Overlap, region::Region};
 use crate::picture::mask::Mask;
 use crate::sampling::{Interrupted, SchedulerKind, Steps};
 
-/// The paper's steps, which the others are held against.
+/// The paper's number of steps, used as the reference.
 const REFERENCE_STEPS: u32 = 100;
 
-/// How much of the overlap may be lost for fewer steps.
+/// Loss of `IoU` that is accepted for fewer steps.
 pub const TOLERANCE: f64 = 0.01;
 
-/// A way to localize.
+/// A localization setting to compare.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Setting {
-    /// The sampler; `None` is the model's own.
+    /// The scheduler; `None` is the model's own.
     pub sampler: Option<SchedulerKind>,
     /// Denoising steps.
     pub steps: Steps,
-    /// Which of them are averaged; it ends with the last of these.
+    /// The steps that are averaged; the localization ends with the last of them.
     pub averaged: StepShare,
 }
 
-/// What is to be measured.
+/// What to measure.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Settings of every localization but for those of the trials; its sampler is the reference's, which averages every step.
+    /// Settings of every localization, overridden by each trial's; their scheduler is the reference's, which averages
+    /// every step.
     pub settings: EditSettings,
-    /// What to avoid.
+    /// Negative prompt.
     pub negative_prompt: String,
-    /// Every case's seed comes from this and its id.
+    /// Base seed; each case's seed is derived from it and the case's id.
     pub seed: u64,
-    /// The ways to compare.
+    /// The settings to compare.
     pub trials: Vec<Setting>,
 }
 
 /// A picture with an instruction.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// Names it.
+    /// Unique id.
     pub id: String,
-    /// The picture.
+    /// The input picture.
     pub image: Arc<RgbImage>,
-    /// What to do.
+    /// The instruction.
     pub instruction: String,
-    /// The object's true pixels, where they are known and stand in the picture.
+    /// True mask of the object, if it is known and the object is in the picture.
     pub object: Option<Mask>,
 }
 
-/// Means over the cases.
+/// Mean results of one setting over the cases.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
-    /// The way.
+    /// The setting.
     pub setting: Setting,
-    /// Overlap with the reference's mask, intersection over union.
+    /// `IoU` with the reference's mask.
     pub reference_iou: f64,
-    /// The same with the true object, over the cases that know it.
+    /// `IoU` with the true object, over the cases that have it.
     pub object_iou: Option<f64>,
-    /// Seconds of a localization.
+    /// Seconds per localization.
     pub seconds: f64,
 }
 
-/// What was measured.
+/// Result of the measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// A hundred steps from the case's seed. Its `reference_iou` is how well a hundred steps from another seed agree with
-    /// it, which no other setting can be asked to surpass.
+    /// The reference: 100 steps. Its `reference_iou` compares two seeds, an upper bound on the agreement that other
+    /// settings can reach.
     pub reference: Line,
     /// The trials, in the plan's order.
     pub trials: Vec<Line>,
-    /// Cases with a localization.
+    /// Number of cases with a localization.
     pub cases: usize,
-    /// Cases whose instruction means the whole picture.
+    /// Number of cases whose instruction is about the whole picture.
     pub passed_over: usize,
 }
 
-/// Sums of one way.
+/// Running sums of one setting.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     reference: f64,
@@ -100,16 +101,16 @@ struct Sums {
     seconds: f64,
 }
 
-/// One localization: the mask, as found, and what it took.
+/// Mask and duration of one localization.
 struct Found {
     mask: Region,
     seconds: f64,
 }
 
-/// Localizes every case in every way; `told` hears of each step and of each case that is done.
+/// Localizes every case with every setting; `told` is called after each step and each case.
 ///
 /// # Errors
-/// [`EvaluationError`] of the first case that can't be read or localized, or if `told` breaks.
+/// [`EvaluationError`] of the first case that can't be read or localized, or if `told` stops the run.
 pub fn measure(
     editor: &Editor,
     plan: &Plan,
@@ -160,8 +161,8 @@ pub fn measure(
 }
 
 impl Outcome {
-    /// The trial that makes the fewest steps and loses at most [`TOLERANCE`]: of the overlap with the true objects where they
-    /// are known, else of the agreement with the reference. Of equal ones the better.
+    /// The trial with the fewest steps that loses at most [`TOLERANCE`]: of the `IoU` with the true objects if they are
+    /// known, else of the agreement with the reference. Ties go to the better `IoU`.
     pub fn shortest(&self) -> Option<&Line> {
         let quality = |line: &Line| line.object_iou.unwrap_or(line.reference_iou);
         let least = quality(&self.reference) - TOLERANCE;
@@ -174,7 +175,7 @@ impl Outcome {
 }
 
 impl Setting {
-    /// Steps that are made: none after the last that is averaged.
+    /// Number of steps that are run: none after the last averaged one.
     pub fn made(&self) -> usize {
         self.averaged.of(self.steps.get() as usize).end
     }
@@ -227,7 +228,7 @@ fn request(plan: &Plan, case: &Case, setting: Setting, seed: u64) -> EditRequest
     }
 }
 
-/// The mask before it is grown; `None` where the instruction means the whole picture.
+/// The mask before growing; `None` if the instruction is about the whole picture.
 fn found(
     editor: &Editor,
     request: &EditRequest,

@@ -1,7 +1,7 @@
-//! The methods that an evaluation can run: an editing method, and what of the truth it is given.
+//! The methods of an evaluation: an editing method, optionally given the true object or mask (oracle).
 //!
-//! Given the true object, what is left is the localizer's own failure; given the true mask, what is left is the second
-//! pass's. The difference to the plain run is what the parser, or the localizer, lost.
+//! With the true object, remaining errors are the localizer's; with the true mask, they are pass 2's. The difference
+//! from the plain run is the loss due to the parser, or to the localizer.
 
 use crate::edit::{choices::MethodKind, edit_mask::MaskChoice, request::EditRequest};
 use crate::evaluation::{
@@ -11,33 +11,33 @@ use crate::evaluation::{
 use crate::measures::placement;
 use crate::picture::mask::Radius;
 
-/// Where a part of the edit comes from.
+/// Source of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// The method finds it.
+    /// Determined by the method.
     Found,
-    /// The manifest gives it.
+    /// Given by the manifest (oracle).
     Given,
 }
 
-/// A method as evaluated.
+/// A method to evaluate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Method {
-    /// As typed.
+    /// Name on the command line.
     pub name: &'static str,
-    /// As titled.
+    /// Title in reports.
     pub title: &'static str,
-    /// What it is, in a sentence.
+    /// Description of one sentence.
     pub about: &'static str,
     /// The editing method.
     pub kind: MethodKind,
-    /// Where object and action come from.
+    /// Source of object and action.
     pub object: Origin,
-    /// Where the mask comes from.
+    /// Source of the mask.
     pub mask: Origin,
 }
 
-/// All methods; the first is the one that others are compared with.
+/// All methods; others are compared with the first.
 pub const METHODS: [Method; 4] = [
     Method {
         name: "instruct-pix2pix",
@@ -74,7 +74,7 @@ pub const METHODS: [Method; 4] = [
 ];
 
 impl Method {
-    /// The method of a name.
+    /// Looks up a method by name.
     ///
     /// # Errors
     /// [`EvaluationError::UnknownMethod`] lists all names.
@@ -85,19 +85,19 @@ impl Method {
         })
     }
 
-    /// Whether an item has what the method is given.
+    /// Whether an item has the inputs that the method is given.
     pub fn applies_to(&self, item: &Item) -> bool {
         let has_object = item.object.is_some() || item.action.is_some();
         (self.object == Origin::Found || has_object)
             && (self.mask == Origin::Found || item.mask.is_some())
     }
 
-    /// Whether it makes a mask of its own.
+    /// Whether the method localizes.
     pub fn localizes(&self) -> bool {
         self.kind == MethodKind::IamEdit && self.mask == Origin::Found
     }
 
-    /// Writes into a request what this method is, and what it is given.
+    /// Sets the method and its given inputs in a request.
     pub fn prepare(&self, request: &mut EditRequest, item: &Item, pictures: &Loaded) {
         request.method = self.kind;
         request.settings.preserve = self.kind.default_preserve();

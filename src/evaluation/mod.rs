@@ -1,7 +1,7 @@
-//! Experiments: a data set times methods, scored, compared and reported.
+//! Evaluation: runs methods over a data set, scores the edits, and writes a report.
 //!
-//! [`dataset`] reads a manifest, [`runner`] makes every edit and scores it with [`figure`]'s figures, [`statistics`] and
-//! [`tables`] sum up with intervals, [`report`] writes it all down.
+//! [`dataset`] reads a manifest, [`runner`] makes every edit and scores it with the metrics of [`figure`],
+//! [`statistics`] and [`tables`] aggregate them with confidence intervals, [`report`] writes the report.
 
 pub mod confidence;
 pub mod dataset;
@@ -20,7 +20,7 @@ use std::{io, path::PathBuf};
 use crate::editing::EditError;
 use crate::picture::{error::PictureError, size::Size};
 
-/// Why an evaluation ended without a report.
+/// Why an evaluation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluationError {
     /// The manifest can't be read.
@@ -28,31 +28,31 @@ pub enum EvaluationError {
     ReadManifest {
         /// The manifest.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A line of the manifest is wrong.
+    /// A line of the manifest is invalid.
     #[error("{path}:{line}: {fault}")]
     Manifest {
         /// The manifest.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The fault.
         fault: ManifestFault,
     },
-    /// The manifest holds no item.
+    /// The manifest has no items.
     #[error("{path} holds no item; write one JSON object a line, with id, image and instruction")]
     NoItems {
         /// The manifest.
         path: PathBuf,
     },
-    /// A method that there is not.
+    /// Unknown method name.
     #[error("there is no method `{name}`; choose from {known}")]
     UnknownMethod {
-        /// As typed.
+        /// The name.
         name: String,
-        /// All names.
+        /// All known names.
         known: String,
     },
     /// The run was stopped, or the model failed.
@@ -63,50 +63,50 @@ pub enum EvaluationError {
     Write(PictureError),
 }
 
-/// What can be wrong with a line of a manifest.
+/// Why a line of a manifest is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestFault {
-    /// No JSON.
+    /// Not JSON.
     #[error("not JSON: {0}")]
     Json(serde_json::Error),
-    /// JSON of another kind.
+    /// Not a JSON object.
     #[error("not a JSON object")]
     NotAnObject,
-    /// A key that must be there.
+    /// A required key is missing.
     #[error("`{0}` is missing")]
     Missing(&'static str),
-    /// A value that is no text.
+    /// A value is not a string.
     #[error("`{0}` is not a text")]
     NotText(&'static str),
-    /// A text without a letter.
+    /// A string without a letter.
     #[error("`{0}` is empty")]
     Empty(&'static str),
-    /// An instruction that says nothing.
+    /// An instruction without words.
     #[error("`instruction` {0}")]
     Instruction(&'static str),
-    /// An action that is not known.
+    /// An unknown action.
     #[error("`action` is `{0}`, expected change, recolor, add, remove or global")]
     UnknownAction(String),
-    /// An id that came before.
+    /// A duplicate id.
     #[error("the id `{id}` stands on line {first} already")]
     DuplicateId {
         /// The id.
         id: String,
-        /// Where it came first.
+        /// Line of its first occurrence.
         first: usize,
     },
-    /// A file that can't be used.
+    /// A picture file can't be used.
     #[error("`{key}`: {source}")]
     Picture {
-        /// Which one.
+        /// The key.
         key: &'static str,
-        /// Why.
+        /// The error.
         source: PictureError,
     },
-    /// A file of another size than the image.
+    /// A picture's size differs from the image's.
     #[error("`{key}` {path} is {found}, expected {expected} as `image`")]
     Size {
-        /// Which one.
+        /// The key.
         key: &'static str,
         /// The file.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! The small pictures of a report's gallery, as PNG files in memory.
+//! Thumbnails for a report's gallery, as PNG files in memory.
 
 use std::io::Cursor;
 
@@ -17,41 +17,41 @@ use crate::evaluation::{
 };
 use crate::picture::mask::Mask;
 
-/// Longest side of a gallery picture, in pixels: a few hundred items still make a page that opens.
+/// Longest side of a thumbnail, in pixels, so that a page with a few hundred items still loads.
 const LONGEST: u32 = 192;
 
-/// Longest side of drawn maps, in pixels: cluster numbers stay legible.
+/// Longest side of drawn maps, in pixels, at which cluster numbers are legible.
 const MAP: u32 = 128;
 
-/// A PNG file.
+/// Bytes of a PNG file.
 pub type Png = Vec<u8>;
 
-/// What belongs to an item, whatever the method.
+/// Thumbnails of an item, independent of the method.
 #[derive(Debug, Clone)]
 pub struct ItemPictures {
-    /// Before the edit.
+    /// The source.
     pub source: Png,
     /// The true mask over the source.
     pub truth: Option<Png>,
-    /// As it should become.
+    /// The target.
     pub target: Option<Png>,
 }
 
-/// What a method made.
+/// Thumbnails of one method's result.
 #[derive(Debug, Clone, Default)]
 pub struct RowPictures {
-    /// Clusters of pass 1.
+    /// Cluster map.
     pub clusters: Option<Png>,
-    /// Where the model looks for the object.
+    /// Heat map of the object's attention.
     pub heat: Option<Png>,
-    /// The used mask over the source.
+    /// The mask that was used, over the source.
     pub mask: Option<Png>,
     /// The result.
     pub result: Option<Png>,
 }
 
 impl ItemPictures {
-    /// Draws an item.
+    /// Draws an item's thumbnails.
     pub fn of(pictures: &Loaded) -> Self {
         Self {
             source: photo(&pictures.image),
@@ -62,7 +62,7 @@ impl ItemPictures {
 }
 
 impl RowPictures {
-    /// Draws what a method made.
+    /// Draws the thumbnails of a result.
     pub fn of(pictures: &Loaded, outcome: &Outcome) -> Self {
         let localization = outcome.localization.as_deref();
         let ground = drawn(&pictures.image);
@@ -86,7 +86,7 @@ fn photo(image: &RgbImage) -> Png {
     png(&scale::preview(image, scale::fitted_size((width, height), (LONGEST, LONGEST))))
 }
 
-/// The ground that maps are drawn over.
+/// The background that maps are drawn over.
 fn drawn(image: &RgbImage) -> RgbImage {
     scale::preview(image, scale::fitted_size(image.dimensions(), (MAP, MAP)))
 }

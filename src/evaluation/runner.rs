@@ -1,4 +1,4 @@
-//! The loop of an experiment: each item by each method, from one seed, scored.
+//! Runs an evaluation: every item with every method, with fixed seeds.
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
@@ -27,72 +27,72 @@ use crate::picture::{
 };
 use crate::sampling::Interrupted;
 
-/// What is to be run.
+/// What to run.
 #[derive(Debug)]
 pub struct Plan {
     /// The items.
     pub dataset: Dataset,
     /// The methods.
     pub methods: Vec<&'static Method>,
-    /// Settings of every edit; what keeps the rest of the picture is the method's own default.
+    /// Settings of every edit; [`crate::edit::choices::Preserve`] is the method's default.
     pub settings: EditSettings,
-    /// What to avoid.
+    /// Negative prompt.
     pub negative_prompt: String,
-    /// Every item's seed comes from this and its id.
+    /// Base seed; each item's seed is derived from it and the item's id.
     pub seed: u64,
 }
 
-/// What was run.
+/// Result of a run.
 #[derive(Debug)]
 pub struct Evaluation {
-    /// As planned.
+    /// The plan.
     pub plan: Plan,
-    /// The items' pictures, in the items' order.
+    /// Thumbnails of the items, in order.
     pub pictures: Vec<ItemPictures>,
-    /// One row an edit, item by item.
+    /// One row per edit, grouped by item.
     pub rows: Vec<Row>,
-    /// Whether it was stopped: the items then end with the last one that was begun.
+    /// Whether the run was stopped; then the items end with the last one begun.
     pub is_interrupted: bool,
 }
 
-/// One item by one method.
+/// Result of one item with one method.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// Index of the item.
     pub item: usize,
     /// The method.
     pub method: &'static Method,
-    /// The seed of its noise.
+    /// Seed of the noise.
     pub seed: u64,
-    /// The figures, or why there are none.
+    /// The metrics, or the error.
     pub scores: Result<Scores, String>,
-    /// What the instruction was understood as, in words.
+    /// Description of the parsed instruction.
     pub reading: Option<String>,
-    /// What was warned of.
+    /// Warnings.
     pub warnings: Vec<String>,
-    /// For the gallery.
+    /// Thumbnails.
     pub pictures: RowPictures,
 }
 
-/// Told after each edit, and at each step so that a run can be stopped.
+/// Progress, reported after each edit, and at each step so that a run can be stopped.
 #[derive(Debug)]
 pub enum Progress<'a> {
-    /// A denoising step is done.
+    /// A denoising step finished.
     Step,
-    /// An edit is done.
+    /// An edit finished.
     Edited {
-        /// Edits done.
+        /// Number of edits done.
         done: usize,
-        /// Of how many.
+        /// Total number of edits.
         of: usize,
         /// The item.
         item: &'a Item,
-        /// What came of it.
+        /// Its result.
         row: &'a Row,
     },
 }
 
-/// What makes two edits of an item the same: then the second one is not computed again.
+/// Key of an edit: edits of an item with the same key are computed once.
 #[derive(Debug, PartialEq)]
 struct Recipe {
     kind: MethodKind,
@@ -100,11 +100,11 @@ struct Recipe {
     reading: Option<(Action, Vec<String>)>,
 }
 
-/// Runs the plan. An edit that fails is a row that says why, and the others go on; if `progress` breaks, what was made so far
-/// is the evaluation.
+/// Runs the plan. A failed edit becomes a row with its error, and the others continue. If `progress` stops the run, the
+/// edits made so far are returned.
 ///
 /// # Errors
-/// [`EvaluationError::Edit`] if the autoencoder fails, [`EvaluationError::Manifest`] if a file changed since it was checked.
+/// [`EvaluationError::Edit`] if the VAE fails, [`EvaluationError::Manifest`] if a file changed since it was checked.
 pub fn run(
     editor: &Editor,
     mut plan: Plan,
@@ -156,7 +156,7 @@ pub fn run(
     Ok(Evaluation { plan, pictures, rows, is_interrupted })
 }
 
-/// The seed of an item: it stays when other items come or go.
+/// The seed of an item, independent of other items.
 pub fn item_seed(seed: u64, id: &str) -> u64 {
     let mut hasher = Sha256::new();
     hasher.update(seed.to_le_bytes());
@@ -165,8 +165,8 @@ pub fn item_seed(seed: u64, id: &str) -> u64 {
     u64::from(u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]))
 }
 
-/// What all methods have in common. The result has the picture's size, or it could not be held against the masks: a
-/// native size, which floors the sides, becomes a fit to the longer one.
+/// The request shared by all methods. The result must have the picture's size to be compared with the masks, so a
+/// native size, which rounds the sides, becomes a fit to the longer side.
 pub(super) fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditRequest {
     let resize = match plan.settings.resize {
         Resize::Native => Resize::Fit(Some(pictures.image.width().max(pictures.image.height()))),
@@ -236,7 +236,7 @@ fn edit(
     })
 }
 
-/// A picture at the size of the item, where the model gave another one.
+/// A picture resized to the item's size if it differs.
 fn to_size(image: RgbImage, like: &RgbImage) -> RgbImage {
     if image.dimensions() == like.dimensions() {
         return image;

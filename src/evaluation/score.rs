@@ -1,4 +1,4 @@
-//! From an edit's outcome to its figures.
+//! Computes the metrics of an edit.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,43 +19,43 @@ use crate::measures::{
 };
 use crate::picture::mask::Mask;
 
-/// The figures of one edit; those that its item has no truth for are missing.
+/// Metrics of one edit; those that need missing ground truth are absent.
 pub type Scores = BTreeMap<Figure, f64>;
 
-/// One edit, as made.
+/// Result of one edit.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The result as a user gets it.
+    /// The final result.
     pub result: RgbImage,
-    /// The result before any compositing.
+    /// The result before compositing.
     pub uncomposited: RgbImage,
-    /// The mask that was used; `None` where the whole picture was edited.
+    /// The mask; `None` if the whole picture was edited.
     pub mask: Option<Arc<EditMask>>,
-    /// What pass 1 learned.
+    /// The localization.
     pub localization: Option<Arc<Localization>>,
-    /// What the instruction was understood as.
+    /// The parsed instruction.
     pub parsed: Option<InstructionParsed>,
-    /// What was warned of.
+    /// Warnings.
     pub warnings: Vec<String>,
-    /// Time of pass 1.
+    /// Duration of pass 1 in seconds.
     pub localize_seconds: Option<f64>,
-    /// Time of both passes.
+    /// Duration of both passes in seconds.
     pub seconds: f64,
 }
 
-/// What an outcome is scored against.
+/// Ground truth of an item.
 #[derive(Debug, Clone, Copy)]
 pub struct Truth<'a> {
-    /// The line of the manifest.
+    /// The manifest's item.
     pub item: &'a Item,
     /// Its pictures.
     pub pictures: &'a Loaded,
-    /// The source as the autoencoder gives it back.
+    /// The VAE's reconstruction of the source.
     pub reconstruction: &'a RgbImage,
 }
 
 impl Truth<'_> {
-    /// The figures of an outcome.
+    /// The metrics of an edit.
     pub fn score(&self, method: &Method, outcome: &Outcome) -> Scores {
         let mut scores = Scores::new();
         scores.insert(Figure::Seconds, outcome.seconds);
@@ -80,7 +80,7 @@ impl Truth<'_> {
         scores
     }
 
-    /// Mask and heat map against the truth; an edit of the whole picture counts as a mask of all of it.
+    /// Metrics of mask and heat map; an edit of the whole picture counts as a mask of everything.
     fn localization(&self, outcome: &Outcome, scores: &mut Scores) {
         let found = match &outcome.mask {
             Some(mask) => region(mask.found()),
@@ -110,7 +110,7 @@ impl Truth<'_> {
         }
     }
 
-    /// What the parser read against what the manifest says.
+    /// Metrics of the parser.
     fn reading(&self, outcome: &Outcome, scores: &mut Scores) {
         let parsed = outcome.parsed.as_ref();
         if let Some(object) = &self.item.object {
@@ -123,7 +123,7 @@ impl Truth<'_> {
         }
     }
 
-    /// Changes outside and inside the true mask, and the verdict.
+    /// Metrics of the changes outside and inside the true mask, and the success criterion.
     fn changes(&self, mask: &Region, outcome: &Outcome, scores: &mut Scores) {
         let (source, result) = (self.pictures.image.as_ref(), &outcome.result);
         let outside = mask.complement();
@@ -172,7 +172,7 @@ impl Truth<'_> {
     }
 }
 
-/// Where the model looks for the object: the mean of its words' maps, with the grid (width, height).
+/// Heat map of the object: the mean of its words' attention maps, with the grid (width, height).
 pub fn object_heat(localization: &Localization) -> Option<(Vec<f32>, (u32, u32))> {
     let words: Vec<_> = localization.words.iter().filter(|word| word.is_object).collect();
     let grid = words.first()?.grid;
@@ -190,7 +190,7 @@ pub fn region(mask: &Mask) -> Region {
     Region::of_mask(mask.as_image())
 }
 
-/// An object without its determiner, in small letters.
+/// An object's name without its determiner, in lower case.
 fn bare(object: &str) -> String {
     let object = object.trim().trim_end_matches(['.', '!']).to_lowercase();
     let stripped = ["the ", "a ", "an "].iter().find_map(|it| object.strip_prefix(it));

@@ -1,44 +1,45 @@
-//! Intervals by bootstrap: how much a figure would vary with other items of the same kind.
+//! Bootstrap confidence intervals over items.
 //!
-//! Items are drawn with replacement, so intervals speak of the choice of items, not of the seed of an edit. Percentile
-//! intervals (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13); with very few items, or where
-//! all items agree, they are too narrow.
+//! Items are resampled with replacement, so intervals reflect the choice of items, not the seeds of the edits.
+//! Percentile intervals (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13); with very few
+//! items, or if all items have equal values, they are too narrow.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// Resamples of an interval: the ends of a 95 % interval then vary by about 2 % of its width.
+/// Number of resamples; with it the ends of a 95 % interval vary by about 2 % of its width.
 const RESAMPLES: usize = 2000;
 
-/// Share of the resamples below, and above, an interval.
+/// Fraction of the resamples below, and above, an interval.
 const TAIL: f64 = 0.025;
 
-/// Seed of the generator: equal scores give equal intervals.
+/// Seed of the random generator, so that equal scores give equal intervals.
 const SEED: u64 = 0x5eed;
 
-/// A figure over several items with its 95 % interval.
+/// A statistic over several items with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
-    /// The figure over all items.
+    /// The statistic over all items.
     pub value: f64,
     /// Lower end.
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// How many items.
+    /// Number of items.
     pub count: usize,
 }
 
-/// The mean of some values; `None` for no values.
+/// The mean; `None` without values.
 pub fn mean(values: &[f64]) -> Option<Interval> {
     interval(values.len(), |pick| average(pick, |index| values[index]))
 }
 
-/// The mean difference of pairs (this, other), item by item; `None` for no pairs.
+/// The mean difference of pairs (this, other); `None` without pairs.
 pub fn mean_difference(pairs: &[(f64, f64)]) -> Option<Interval> {
     interval(pairs.len(), |pick| average(pick, |index| pairs[index].0 - pairs[index].1))
 }
 
-/// The ratio of the means of pairs (this, other); `None` for no pairs, or where the others' mean is 0, be it in a resample.
+/// The ratio of the means of pairs (this, other); `None` without pairs, or if the others' mean is 0, also in a
+/// resample.
 pub fn ratio_of_means(pairs: &[(f64, f64)]) -> Option<Interval> {
     let ratio = |pick: &[usize]| {
         average(pick, |index| pairs[index].0) / average(pick, |index| pairs[index].1)
@@ -47,7 +48,7 @@ pub fn ratio_of_means(pairs: &[(f64, f64)]) -> Option<Interval> {
     interval(pairs.len(), ratio).filter(finite)
 }
 
-/// A statistic of `count` items, given by their indices.
+/// Interval of a statistic of `count` items, which is given the items' indices.
 fn interval(count: usize, statistic: impl Fn(&[usize]) -> f64) -> Option<Interval> {
     if count == 0 {
         return None;
@@ -71,7 +72,7 @@ fn average(pick: &[usize], value: impl Fn(usize) -> f64) -> f64 {
     pick.iter().map(|&index| value(index)).sum::<f64>() / pick.len() as f64
 }
 
-/// Between the two nearest of sorted values, linearly, as NumPy's `percentile`.
+/// A percentile of sorted values with linear interpolation, as NumPy's `percentile`.
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let below = place as usize;

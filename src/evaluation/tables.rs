@@ -1,4 +1,4 @@
-//! Sums over rows: by method and action, by stratum, and methods against each other.
+//! Aggregates: metrics by method and action, by stratum, and comparisons of methods.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,20 @@ use crate::evaluation::{
     statistics::{self, Interval},
 };
 
-/// Fewest and most values of a key that tables are made by: one value tells nothing, many are names or measures.
+/// Number of distinct values with which a manifest key gets a table: a single value distinguishes nothing, and many are
+/// names or measurements.
 const STRATUM_VALUES: std::ops::RangeInclusive<usize> = 2..=8;
 
-/// Fewest items a value on average: means of fewer are anecdotes.
+/// Fewest items per value on average; means of fewer are not meaningful.
 const ITEMS_A_VALUE: usize = 5;
 
-/// The group of all items.
+/// Name of the group of all items.
 pub const ALL: &str = "all";
 
-/// A table: one line for each method and group.
+/// A table with one line for each group and method.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// What the groups are: `action`, or a key of the manifest.
+    /// What the groups are: `action`, or a manifest key.
     pub by: String,
     /// The columns.
     pub figures: Vec<Figure>,
@@ -33,36 +34,36 @@ pub struct Table {
 /// A line of a table.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// Which items.
-    pub group: String,
-    /// Which method.
-    pub method: &'static Method,
-    /// How many edits, failed ones included.
-    pub edits: usize,
-    /// Edits that failed, with no figures.
-    pub failed: usize,
-    /// One entry a column; `None` where no item has the figure.
-    pub cells: Vec<Option<Interval>>,
-}
-
-/// A method against the first one, on the items that both have.
-#[derive(Debug, Clone)]
-pub struct Comparison {
-    /// Which items.
+    /// The group.
     pub group: String,
     /// The method.
     pub method: &'static Method,
-    /// What it is compared with.
+    /// Number of edits, including failed ones.
+    pub edits: usize,
+    /// Number of failed edits, which have no metrics.
+    pub failed: usize,
+    /// One entry per column; `None` if no item has the metric.
+    pub cells: Vec<Option<Interval>>,
+}
+
+/// Comparison of a method with the first one, on the items that both have.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    /// The group.
+    pub group: String,
+    /// The method.
+    pub method: &'static Method,
+    /// The method that it is compared with.
     pub other: &'static Method,
-    /// The figure.
+    /// The metric.
     pub figure: Figure,
-    /// Mean of the differences, item by item.
+    /// Mean of the paired differences.
     pub difference: Interval,
-    /// Ratio of the means, where the figure is no share.
+    /// Ratio of the means; `None` if it is not finite.
     pub ratio: Option<Interval>,
 }
 
-/// The table by action, `all` first, with every figure that any row has.
+/// The table by action, `all` first, with every metric that any row has.
 pub fn by_action(evaluation: &Evaluation) -> Table {
     let present: BTreeSet<Figure> = scored(&evaluation.rows).copied().collect();
     let figures = ENTRIES.iter().map(|it| it.figure).filter(|it| present.contains(it)).collect();
@@ -75,7 +76,7 @@ pub fn by_action(evaluation: &Evaluation) -> Table {
     table(evaluation, "action", &groups, figures, in_action)
 }
 
-/// A table for each other key of the manifest that sorts the items into a few groups, with the headline figures.
+/// A table of headline metrics for each manifest key that splits the items into a few groups.
 pub fn by_strata(evaluation: &Evaluation) -> Vec<Table> {
     let items = &evaluation.plan.dataset.items;
     let mut keys: Vec<&str> = Vec::new();
@@ -98,7 +99,7 @@ pub fn by_strata(evaluation: &Evaluation) -> Vec<Table> {
     keys.into_iter().filter_map(of_key).collect()
 }
 
-/// Every other method against the first, for all items and for each action.
+/// Compares every other method with the first, for all items and for each action.
 pub fn comparisons(evaluation: &Evaluation) -> Vec<Comparison> {
     let Some((&other, methods)) = evaluation.plan.methods.split_first() else { return vec![] };
     let mut groups = vec![ALL.to_owned()];
@@ -125,7 +126,7 @@ pub fn actions(evaluation: &Evaluation) -> Vec<String> {
     ItemAction::ALL.iter().filter(|it| has(it)).map(ToString::to_string).collect()
 }
 
-/// The value of a key of an item.
+/// The value of an item's key.
 fn stratum<'a>(item: &'a Item, key: &str) -> Option<&'a str> {
     item.strata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
 }
@@ -170,7 +171,7 @@ fn table(
     Table { by: by.to_owned(), figures, lines }
 }
 
-/// A figure of two methods, item by item, where both have it.
+/// Paired values of a metric for two methods, over the items that have both.
 fn pairs(
     evaluation: &Evaluation,
     method: &Method,

@@ -1,9 +1,11 @@
-//! One model for several jobs at once: U-Net calls that wait for it run as one, jobs join and leave at any step.
+//! Dynamic batching: several jobs share one model, and their waiting U-Net calls run as one batch; jobs join and leave
+//! at any step.
 //!
-//! The model lives on a thread of its own; each job drives its own loop over a [`Batched`] handle, which is a pipeline like
-//! any other. Between two steps other calls (texts, encoding, the stages of decoding) run for as long as a step took, so that
-//! a job waits for others no longer than that, and one that joins does not wait a step for each of its calls. Decoding, the
-//! longest of them, is cut where its result is the same: diffusers' tiles have statistics and borders of their own.
+//! The model lives on a thread of its own; each job runs its own denoising loop over a [`Batched`] handle, a pipeline
+//! like any other. Between two steps the thread runs other calls (text encoding, image encoding, decode stages) for as
+//! long as the last step took, so that a job waits for the others no longer than that, and one that joins does not wait
+//! a step for each of its calls. Decoding, the longest call, is split into stages with the same result; diffusers'
+//! tiling would change it, since each tile has its own norm statistics and borders.
 
 use std::{
     any::Any,
@@ -33,11 +35,11 @@ use crate::pipelines::{
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, training::NoiseLevel};
 
-/// How long the model waits for a job that it just served, so that equal jobs stay together: a sampler's step and a preview
-/// take a few milliseconds.
+/// How long the model's thread waits for a job that it just served, so that jobs stay in one batch: a scheduler step
+/// and a preview take a few milliseconds.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// A model's thread as a job sees it; each job has a handle of its own.
+/// A job's handle to the shared model; each job has its own.
 #[derive(Debug)]
 pub struct Batched {
     id: u64,
@@ -45,7 +47,7 @@ pub struct Batched {
     calls: Sender<Message>,
 }
 
-/// What all handles share.
+/// State shared by all handles.
 #[derive(Debug)]
 struct Shared {
     geometry: Geometry,
@@ -54,15 +56,15 @@ struct Shared {
     next_id: AtomicU64,
 }
 
-/// What travels to the model's thread.
+/// A message to the model's thread.
 enum Message {
     Noise(Waiting),
     Other(Other),
-    /// The handle is gone.
+    /// A handle was dropped.
     Left(u64),
 }
 
-/// Another call that waits.
+/// A waiting call other than the U-Net's.
 struct Other {
     handle: u64,
     run: Run,
@@ -70,7 +72,7 @@ struct Other {
 
 type Run = Box<dyn FnOnce(&dyn EditPipeline) + Send>;
 
-/// A U-Net call that waits.
+/// A waiting U-Net call.
 struct Waiting {
     handle: u64,
     call: NoiseCall,
@@ -83,18 +85,18 @@ impl Waiting {
     }
 }
 
-/// What comes back: the prediction, or what the call panicked with, and the call with its guest.
+/// The reply: the prediction, or the panic of the call, and the call itself with its attention processor.
 type Served = (Result<Result<NoisePrediction, PipelineError>, Panic>, NoiseCall);
 
 type Panic = Box<dyn Any + Send>;
 
-/// Starts a model's thread: `load` runs on it and the model dies there.
+/// Starts the model's thread: `load` runs on it, and the model is dropped on it.
 ///
-/// At most `max_batch` calls run as one, fewer where memory does not hold so many of the model's own size: that is tried
-/// out here. The thread ends when the last handle is gone.
+/// At most `max_batch` calls run as one; fewer if memory does not suffice for that many at the model's own size, which
+/// is tried at start. The thread ends when the last handle is dropped.
 ///
 /// # Errors
-/// What `load` gives.
+/// The error of `load`.
 pub fn start<P, E>(
     max_batch: usize,
     load: impl FnOnce() -> Result<P, E> + Send + 'static,
@@ -127,18 +129,18 @@ where
     Ok((Batched { id: 0, shared, calls }, thread))
 }
 
-/// The model's thread.
+/// State of the model's thread.
 struct Model<'a> {
     pipeline: &'a dyn BatchPipeline,
     max_batch: usize,
     received: Receiver<Message>,
     noise: VecDeque<Waiting>,
     others: VecDeque<Other>,
-    /// Handles that were served last and are not back yet, with the size of their latents where it is known.
+    /// Handles that were just served and have not called again yet, with the size of their latents if it is known.
     expected: BTreeMap<u64, Option<LatentSize>>,
-    /// How long the last step took.
+    /// Duration of the last step.
     last_step: Duration,
-    /// How long other calls have taken since then.
+    /// Time spent on other calls since the last step.
     between: Duration,
 }
 
@@ -157,7 +159,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Serves until every handle is gone.
+    /// Serves calls until every handle is dropped.
     fn run(mut self) {
         while self.gather() {
             let started = Instant::now();
@@ -174,8 +176,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Takes in what has come, and waits while there is nothing to do or somebody is about to come back; whether anybody is
-    /// left.
+    /// Receives messages; blocks while there is nothing to do or a job of the last batch is expected back. Returns
+    /// whether any handle is left.
     fn gather(&mut self) -> bool {
         let mut patient_until = None;
         loop {
@@ -202,7 +204,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Whether somebody who is about to come back could join the next step.
+    /// Whether a job that is expected back could join the next batch.
     fn may_grow(&self) -> bool {
         let Some(first) = self.noise.front().map(Waiting::size) else { return false };
         let waiting = self.noise.iter().filter(|it| it.size() == first).count();
@@ -224,7 +226,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Runs the call that has waited longest, with all others of its size that fit in.
+    /// Runs the call that has waited longest, together with others of its size up to the batch limit.
     fn step(&mut self) {
         let size = self.noise[0].size();
         let mut batch = Vec::new();
@@ -244,9 +246,9 @@ impl<'a> Model<'a> {
         self.serve(batch);
     }
 
-    /// Runs calls as one. If that fails, each half by itself; whether every call was served.
+    /// Runs calls as one batch; if that fails, each half by itself. Returns whether every call succeeded.
     ///
-    /// Where both halves can be served, it was the size that failed, for want of memory: half of it is the most from then on.
+    /// If both halves succeed, the batch was too large for memory, and the batch limit becomes half its size.
     fn serve(&mut self, mut batch: Vec<Waiting>) -> bool {
         let (mut calls, replies): (Vec<NoiseCall>, Vec<_>) =
             batch.drain(..).map(|it| (it.call, (it.handle, it.reply))).unzip();
@@ -284,7 +286,7 @@ impl<'a> Model<'a> {
 // === impl Batched ===
 
 impl Batched {
-    /// Runs something that needs the model between two steps.
+    /// Runs a closure on the model's thread, between two steps.
     fn on_model<T: Send + 'static>(
         &self,
         run: impl FnOnce(&dyn EditPipeline) -> T + Send + 'static,
@@ -304,7 +306,7 @@ impl Batched {
     }
 }
 
-/// It ends with its last handle, and catches every panic.
+/// Holds because the thread ends with its last handle and catches every panic.
 const THREAD_LIVES: &str = "the model's thread outlives its handles";
 
 impl Clone for Batched {

@@ -1,4 +1,5 @@
-//! How many samples one call of a U-Net holds: libtorch's C interface does not say how much memory there is, so it is tried out.
+//! Finds the largest batch that fits in device memory by trying it, since libtorch's C interface has no call for free
+//! memory.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -8,7 +9,8 @@ use crate::attention::processor::Unwatched;
 use crate::pipelines::{BatchPipeline, Conditioning, NoiseCall};
 use crate::sampling::geometry::Geometry;
 
-/// The largest batch of the model's own size that can be served, of `most`, its half, and so on; one needs no trial.
+/// The largest batch at the model's native size that succeeds, of `most`, `most / 2` and so on down to 1, which is not
+/// tried.
 pub(crate) fn fitting(pipeline: &dyn BatchPipeline, most: usize) -> usize {
     let mut size = most;
     while size > 1 && !fits(pipeline, size) {

@@ -1,4 +1,4 @@
-//! Cuts an instruction into clauses of one edit each, without the words that only make it polite.
+//! Splits an instruction into clauses of one edit each, and strips polite phrases.
 
 use super::lexicon::{
     ADDING, CHANGING, COLORING, DETERMINERS, GIVING, KEEPING, MAKING, PERSONS, REMOVING, REPLACING,
@@ -6,7 +6,7 @@ use super::lexicon::{
 };
 use super::words::{Token, find, prefix_len, suffix_len};
 
-/// Openings that say nothing of the edit, longest first where one begins another.
+/// Openings without meaning for the edit; if one is a prefix of another, the longer comes first.
 const OPENINGS: &[&str] = &[
     "could you",
     "can you",
@@ -104,7 +104,7 @@ const OPENINGS: &[&str] = &[
     ";",
 ];
 
-/// Closings that say nothing of the edit.
+/// Closings without meaning for the edit.
 const CLOSINGS: &[&str] = &[
     "please",
     "pls",
@@ -171,7 +171,7 @@ const CLOSINGS: &[&str] = &[
     "then",
 ];
 
-/// What opens a part of a clause that names a reason or what is to stay, not an edit.
+/// Beginnings of phrases that give a reason or name what is to be kept, not an edit.
 const ASIDES: &[&str] = &[
     "so that",
     "such that",
@@ -214,7 +214,7 @@ const ASIDES: &[&str] = &[
     "but not the rest",
 ];
 
-/// The clauses of an instruction, each with one edit, none empty.
+/// The clauses of an instruction, each with one edit; none is empty.
 pub(super) fn clauses(tokens: &[Token]) -> Vec<&[Token]> {
     let mut found = Vec::new();
     for sentence in tokens.split(|it| it.is(";")) {
@@ -239,7 +239,7 @@ pub(super) fn clauses(tokens: &[Token]) -> Vec<&[Token]> {
     found
 }
 
-/// A clause without courtesies and asides.
+/// A clause without polite phrases and asides.
 pub(super) fn bare(mut tokens: &[Token]) -> &[Token] {
     loop {
         let opening = OPENINGS.iter().filter_map(|it| prefix_len(tokens, it)).max();

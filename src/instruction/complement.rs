@@ -1,6 +1,6 @@
-//! Reads commands that set two phrases side by side, with nothing between them: `make X Y`, `give X Y`, `have X do Y`.
+//! Parses commands with two adjacent noun phrases: `make X Y`, `give X Y`, `have X do Y`.
 //!
-//! Where the first phrase ends is found from the end of the clause, where the adjective or the new noun stands, so
+//! The boundary between the phrases is found from the end of the clause, where the adjective or the new noun stands, so
 //! that no list of nouns is needed.
 
 use super::Action;
@@ -111,7 +111,7 @@ pub(super) fn give(rest: &[Token]) -> Option<Reading> {
     Some(if reading.action == Action::Global { Reading::global(&rest[at..]) } else { reading })
 }
 
-/// Where the gift begins in `the man a hat`; `None` if the gift comes first.
+/// Where the given thing begins in `the man a hat`; `None` if it comes first.
 fn given_at(rest: &[Token]) -> Option<usize> {
     let pronoun = pronoun_len(rest);
     if pronoun > 0 && pronoun < rest.len() {
@@ -136,7 +136,7 @@ fn given_at(rest: &[Token]) -> Option<usize> {
     named.or_else(|| opens(DETERMINERS)).or_else(|| last_phrase(rest))
 }
 
-/// Where what an object becomes begins, in a stretch that begins with the object: 2 in `the house blue`.
+/// Index where the result begins in a token sequence that starts with the object: 2 in `the house blue`.
 pub(super) fn start(tokens: &[Token]) -> Option<usize> {
     let find_at = |test: &dyn Fn(usize) -> bool| (1..tokens.len()).find(|&at| test(at));
     let leads =
@@ -151,12 +151,12 @@ pub(super) fn start(tokens: &[Token]) -> Option<usize> {
         .or_else(|| last_phrase(tokens))
 }
 
-/// Where an article stands right behind the object: 2 in `the woman a robot`.
+/// Index of an article directly after the object: 2 in `the woman a robot`.
 fn new_noun(tokens: &[Token]) -> Option<usize> {
     (1..tokens.len()).find(|&at| has("a an", &tokens[at].lower) && follows_noun(tokens, at))
 }
 
-/// A state at the end, as a preposition and one bare word: `on fire`, `at night`.
+/// A final state, a preposition with one bare word: `on fire`, `at night`.
 fn final_state(tokens: &[Token]) -> Option<usize> {
     let at = tokens.len().checked_sub(2)?;
     let bare = !has(DETERMINERS, &tokens[at + 1].lower) && !has(PERSONS, &tokens[at + 1].lower);
@@ -171,7 +171,7 @@ fn switched(tokens: &[Token]) -> Option<usize> {
     (last > 0 && has("on off", &tokens[last].lower)).then_some(last - usize::from(turned))
 }
 
-/// The last word with the adjectives before it, if a noun stands before them.
+/// The last word with its adjectives, if a noun precedes them.
 fn last_phrase(tokens: &[Token]) -> Option<usize> {
     let last = tokens.len().checked_sub(1)?;
     if !tokens[last].is_word()
@@ -209,12 +209,12 @@ fn last_phrase(tokens: &[Token]) -> Option<usize> {
     (at <= last).then_some(at)
 }
 
-/// Whether a word is a noun where one can stand: neither a determiner nor an adjective.
+/// Whether a word can be a noun: neither a determiner nor an adjective.
 fn is_noun(token: &Token) -> bool {
     token.is_word() && !has(DETERMINERS, &token.lower) && !is_adjective(&token.lower)
 }
 
-/// Whether a token stands right behind a noun, so that a new phrase may begin with it.
+/// Whether a token directly follows a noun, so that a new phrase may begin there.
 fn follows_noun(tokens: &[Token], at: usize) -> bool {
     const LEADS_ON: &str = "of and or with who which that";
     let Some(before) = at.checked_sub(1).map(|it| &tokens[it]) else { return false };
@@ -225,7 +225,7 @@ fn follows_noun(tokens: &[Token], at: usize) -> bool {
         && ![DETERMINERS, PREPOSITIONS, LEADS_ON].iter().any(|it| has(it, word))
 }
 
-/// The length of a pronoun at the start that is the whole object: 1 for `it`, for `her` in `her a robot`.
+/// Number of tokens of a pronoun that is the whole object: 1 for `it`, and for `her` in `her a robot`.
 fn pronoun_len(rest: &[Token]) -> usize {
     let first = rest[0].lower.as_str();
     let alone = match first {
@@ -238,7 +238,7 @@ fn pronoun_len(rest: &[Token]) -> usize {
     usize::from(alone)
 }
 
-/// Whether `her` before these words is a person, not the owner of what follows.
+/// Whether `her` before these words is an object, not a possessive.
 fn is_her_alone(next: &[Token]) -> bool {
     const OPENS: &str = "a an the some more less very look into to as with super extra two";
     let Some(first) = next.first() else { return true };
@@ -256,7 +256,7 @@ fn is_her_alone(next: &[Token]) -> bool {
         || acts
 }
 
-/// What an object becomes, without the word that leads to it.
+/// The result without its introductory word.
 fn lead(said: &[Token]) -> &[Token] {
     let n = ["out of", "to be", "to look like", "into", "as", "like"]
         .iter()

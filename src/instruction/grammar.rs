@@ -1,4 +1,4 @@
-//! Reads one clause: decides whether it is a command, a wish, a statement or a bare phrase.
+//! Parses one clause as a command, a wish, a statement or a bare phrase.
 
 use std::ops::Range;
 
@@ -13,17 +13,17 @@ use super::phrase::{Found, closes, noun_phrase_len, phrase, phrases};
 use super::predicate;
 use super::words::{Token, bytes, find, prefix_len, starts_with};
 
-/// What one clause asks for.
+/// Result of parsing one clause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) action: Action,
     pub(super) objects: Vec<Found>,
-    /// What the object becomes, as bytes of the instruction.
+    /// Byte range of what the object becomes.
     pub(super) replacement: Option<Range<usize>>,
 }
 
 impl Reading {
-    /// A reading about these objects; one about the picture as a whole is global.
+    /// A reading with these objects; global if they denote the picture as a whole.
     pub(super) fn of(action: Action, objects: Vec<Found>, replacement: &[Token]) -> Option<Self> {
         let replacement = bytes(replacement);
         let (whole, named): (Vec<Found>, Vec<Found>) =
@@ -34,13 +34,13 @@ impl Reading {
         (!named.is_empty()).then_some(Self { action, objects: named, replacement })
     }
 
-    /// An edit of the picture as a whole.
+    /// An edit of the whole picture.
     pub(super) fn global(becomes: &[Token]) -> Self {
         Self { action: Action::Global, objects: Vec::new(), replacement: bytes(becomes) }
     }
 }
 
-/// What opens a wish that something were not there.
+/// Openings of a wish that something were absent.
 const UNWANTED: [&str; 14] = [
     "i don't want",
     "i do not want",
@@ -58,7 +58,7 @@ const UNWANTED: [&str; 14] = [
     "don't have",
 ];
 
-/// Reads a clause; `None` if it says nothing that the grammar knows.
+/// Parses a clause; `None` if no rule matches.
 pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if let Some(n) = UNWANTED.iter().find_map(|it| prefix_len(clause, it)) {
         return Reading::of(Action::Remove, phrases(&clause[n..]), &[]);
@@ -80,16 +80,16 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         .or_else(|| setting(clause))
 }
 
-/// What a clause stood in.
+/// The frame around a clause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Frame {
-    /// Nothing, or `what if …`, `imagine …`, with a statement.
+    /// None, or `what if …`, `imagine …`, with a statement.
     Plain,
     /// `I want …`: a thing, with what it shall be or do.
     Want,
 }
 
-/// Leaves out what frames a wish: `what if the car was red` says `the car was red`.
+/// Strips the frame of a wish: `what if the car was red` becomes `the car was red`.
 fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
     const OPENERS: &str =
         "if what how it i show see imagine as picture we would wonder nice suppose";
@@ -191,7 +191,7 @@ fn contrast(clause: &[Token]) -> Option<Reading> {
     Reading::of(Action::Change, objects, new)
 }
 
-/// The new thing in `make it a bird`, `there should be a bird`, `use a bird`, `a bird`.
+/// The new object in `make it a bird`, `there should be a bird`, `use a bird`, `a bird`.
 fn brought(clause: &[Token]) -> &[Token] {
     let mut clause = clause;
     while clause.last().is_some_and(|it| it.is(",")) {
@@ -298,10 +298,10 @@ fn statement(clause: &[Token]) -> Option<Reading> {
     predicate::read(subject, rest, negated)
 }
 
-/// Verbs that with `to` say what ought to be.
+/// Verbs that express obligation together with `to`.
 const OUGHT: &str = "needs need has have ought wants want is are supposed got meant going";
 
-/// Where the verb of a statement stands.
+/// Index of a statement's verb.
 fn statement_verb(clause: &[Token]) -> Option<usize> {
     // `melt the clock`: no subject stands right before a determiner.
     let unknown = !has(DETERMINERS, &clause[0].lower)
@@ -346,7 +346,7 @@ fn becoming(clause: &[Token]) -> Option<Reading> {
     Reading::of(Action::Change, phrases(&clause[..at]), &clause[at + skip..])
 }
 
-/// A style, a season or an hour, said alone: `winter`, `pixel art`, `black and white`.
+/// A style, season or time of day on its own: `winter`, `pixel art`, `black and white`.
 fn setting(clause: &[Token]) -> Option<Reading> {
     let known = |it: &Token| has(SETTINGS, &it.lower) || has(WHOLES, &it.lower);
     let colors = || clause.iter().all(|it| has(COLORS, &it.lower) || it.is("and"));

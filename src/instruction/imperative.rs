@@ -1,4 +1,4 @@
-//! Reads commands, by what their verb does to its object: `change X to Y`, `remove X from Z`, `put X on Z`.
+//! Parses commands by their verb: `change X to Y`, `remove X from Z`, `put X on Z`.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::phrase::{Definiteness, Found, phrase, phrases, starts_definite, start
 use super::predicate;
 use super::words::{Token, find, prefix_len, starts_with};
 
-/// Verbs with which a clause can be a command.
+/// Verbs that can begin a command.
 const COMMANDS: [&str; 14] = [
     CHANGING,
     REPLACING,
@@ -41,13 +41,13 @@ pub(super) fn is_command(clause: &[Token]) -> bool {
         && (!next.is("to") && !next.is("into") || verb_in(&[CHANGING], &clause[0].lower).is_some())
 }
 
-/// Whether the verb of a command takes the thing to change or remove itself as its object, so that `instead of`
-/// in it contrasts something else.
+/// Whether the command's verb takes the thing to change or remove as its object, so that `instead of` in it contrasts
+/// something else.
 pub(super) fn names_its_object(clause: &[Token]) -> bool {
     is_command(clause) && verb_in(&[REPLACING, REMOVING, GIVING], &clause[0].lower).is_some()
 }
 
-/// Reads a command; `None` if the clause does not begin with a verb.
+/// Parses a command; `None` if the clause does not begin with a verb.
 pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     let verb = clause.first()?;
     let rest = &clause[1..];
@@ -81,7 +81,7 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     }
 }
 
-/// Whether `turn` stands with what parts its object from what it becomes.
+/// Whether `turn` occurs with a word that separates its object from the result.
 fn is_turned(rest: &[Token]) -> bool {
     has("off on into to", &rest[0].lower) || split(rest, &["into", "to"]).is_some()
 }
@@ -130,7 +130,7 @@ fn remove(rest: &[Token]) -> Option<Reading> {
     Reading::of(Action::Remove, objects, &[])
 }
 
-/// `take away X`, `cut X out`, `take X from Z`; `None` without a word that says that the object goes.
+/// `take away X`, `cut X out`, `take X from Z`; `None` without a word that expresses removal.
 fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let goes = |it: &Token| has("away off out", &it.lower);
     if goes(rest.first()?) {
@@ -201,7 +201,7 @@ fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
         .map(|it| if it.action == Action::Global { Reading::global(rest) } else { it })
 }
 
-/// Where the word stands that says where the things before it are put.
+/// Where the preposition stands that says where the things before it are put.
 fn place(tokens: &[Token]) -> Option<Range<usize>> {
     let places = [
         "to", "onto", "into", "on", "in", "over", "at", "inside", "around", "upon", "under",
@@ -214,7 +214,7 @@ fn place(tokens: &[Token]) -> Option<Range<usize>> {
         .min_by_key(|it| it.start)
 }
 
-/// What others are given behind the first receiver: `a hat` in `the man and a hat to the woman`.
+/// What further receivers are given: `a hat` in `the man and a hat to the woman`.
 pub(super) fn given_behind(mut receivers: &[Token]) -> Vec<Found> {
     let mut gifts = Vec::new();
     while let Some((more, others)) = next_gifts(receivers) {
@@ -224,10 +224,10 @@ pub(super) fn given_behind(mut receivers: &[Token]) -> Vec<Found> {
     gifts
 }
 
-/// The next gifts behind a receiver, and what stands behind their own place.
+/// The next given things after a receiver, and the tokens after their place.
 ///
-/// A place by another word than `to` counts behind a definite receiver alone: in `a man and a woman on the left` both
-/// receive.
+/// A place with another preposition than `to` counts only after a definite receiver: in `a man and a woman on the left`
+/// both receive.
 fn next_gifts(receivers: &[Token]) -> Option<(Vec<Found>, &[Token])> {
     // Without an article a noun is known by its -s: `and sunglasses to her`, but not `and also to her`.
     let new = |it: &Found| match it.definiteness {
@@ -305,7 +305,7 @@ fn work(rest: &[Token]) -> Option<Reading> {
     whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))
 }
 
-/// A verb that the lists lack, with an object that points at something: `melt the clock`.
+/// A verb missing from the lists, with a definite object: `melt the clock`.
 fn unknown(clause: &[Token]) -> Option<Reading> {
     let (verb, rest) = clause.split_first()?;
     let next = rest.first()?;
@@ -321,15 +321,15 @@ fn unknown(clause: &[Token]) -> Option<Reading> {
     points.then(|| work(rest)).flatten()
 }
 
-/// A global edit, if the object is missing, `it` or the like.
+/// A global edit, if the object is missing, or is `it` or the like.
 fn whole(old: &[Token], new: &[Token]) -> Option<Reading> {
     let pronoun = old.len() == 1 && has(THINGS, &old[0].lower);
     (old.is_empty() || pronoun).then(|| Reading::global(new))
 }
 
-/// Parts an object from what it becomes at the first of these words that stands in it, in order of the words.
+/// Splits an object from its result at the first of these words that occurs, in the order of `marks`.
 ///
-/// `the man with the hat with a dog` is parted at the second `with`: what comes is new, so it is seldom definite.
+/// `the man with the hat with a dog` is split at the second `with`: what is added is new, so it is seldom definite.
 fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token], &'a [Token])> {
     let marks = marks.iter().map(|mark| {
         let places: Vec<usize> =
@@ -341,7 +341,7 @@ fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token], &'a [Tok
     Some((&rest[..at], &rest[at + 1..]))
 }
 
-/// Whether a preposition can part: `next to` and `from left to right` cannot.
+/// Whether a preposition can split: those in `next to` and `from left to right` cannot.
 pub(super) fn is_mark(rest: &[Token], at: usize) -> bool {
     let before = at.checked_sub(1).map(|it| rest[it].lower.as_str());
     !rest[at].is("to")
@@ -349,7 +349,7 @@ pub(super) fn is_mark(rest: &[Token], at: usize) -> bool {
             .is_none_or(|it| !has("next close closest adjacent attached due similar closer", it))
 }
 
-/// What a thing becomes, without `be`, `look like` or `become` before it.
+/// The result without `be`, `look like` or `become` before it.
 fn became(new: &[Token]) -> &[Token] {
     const LEADS: [&str; 9] = [
         "look like",
@@ -366,7 +366,7 @@ fn became(new: &[Token]) -> &[Token] {
     &new[n.unwrap_or(0)..]
 }
 
-/// Leaves out a particle that goes with the verb: `swap out the cat`.
+/// Skips a particle of the verb: `swap out the cat`.
 fn skip_particle(rest: &[Token]) -> &[Token] {
     let particle =
         rest.len() > 1 && has("out up off away over on in down back around", &rest[0].lower);

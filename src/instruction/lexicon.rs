@@ -1,54 +1,54 @@
-//! The words that the grammar knows: function words, verbs by what they do to a picture, nouns that are no object.
+//! Word lists of the grammar: function words, verbs by their effect on a picture, and nouns that are not objects.
 //!
-//! Nouns and adjectives are open classes, so the lists name only what a rule turns on; any other word is a noun where
-//! a noun can stand.
+//! Nouns and adjectives are open classes, so the lists have only those that a rule depends on; any other word counts as
+//! a noun where one can stand.
 
-/// Whether a list, words parted by spaces, holds the word.
+/// Whether a list (words separated by spaces) contains the word.
 pub(super) fn has(list: &str, word: &str) -> bool {
     list.split_ascii_whitespace().any(|it| it == word)
 }
 
-/// Words that open a noun phrase and say which or how many, not what.
+/// Determiners: words that begin a noun phrase and say which or how many.
 pub(super) const DETERMINERS: &str = "the a an this that these those my your his her its our their whose some any \
     all both each every no another other several many few most more enough either neither half rest whole entire \
     one two three four five six seven eight nine ten eleven twelve dozen only just 1 2 3 4 5 6 7 8 9 10 11 12";
 
-/// Determiners that point at something that is there.
+/// Definite determiners: the thing is already in the picture.
 pub(super) const DEFINITE: &str = "the this that these those my your his her its our their all both each every other rest whole entire";
 
-/// Determiners that bring something new.
+/// Indefinite determiners: the thing is new.
 pub(super) const INDEFINITE: &str = "a an some another more several";
 
 /// Determiners after which `of` belongs to the determiner: `all of the`, `one of the`.
 pub(super) const QUANTIFIERS: &str = "all some one each both most many none any few several two three four five \
     every half rest either neither more";
 
-/// Determiners that say that there are several.
+/// Determiners of plural nouns.
 pub(super) const PLURAL_DETERMINERS: &str = "these those all both several many few most two three four five six \
     seven eight nine ten eleven twelve dozen 2 3 4 5 6 7 8 9 10 11 12";
 
-/// Pronouns that stand for a person or several things: objects, if poor ones.
+/// Pronouns for persons or several things; they count as objects.
 pub(super) const PERSONS: &str = "him her them he she they everyone everybody someone somebody me us himself \
     herself themselves";
 
-/// Pronouns that stand for the picture, or for something that the sentence does not name.
+/// Pronouns for the picture, or for something that the sentence does not name.
 pub(super) const THINGS: &str = "it this that these those everything something anything nothing its itself \
     i we you all";
 
-/// Prepositions: each closes a noun phrase and opens what singles it out or says where.
+/// Prepositions; each ends a noun phrase and begins a modifier or a place.
 pub(super) const PREPOSITIONS: &str = "on in at with by near behind under underneath above below beneath beside \
     besides between among amongst against around inside outside over along across through from to into onto \
     upon off out for without within toward towards next next-to as like during beyond past via alongside atop \
     opposite except instead than until after before about";
 
-/// Words that open a relative clause.
+/// Words that begin a relative clause.
 pub(super) const RELATIVES: &str = "who which that whom whose where";
 
 /// Adverbs of place that may follow a noun.
 pub(super) const PLACES: &str = "there here outside inside nearby upstairs downstairs closest nearest facing \
     located standing sitting visible present currently overhead away";
 
-/// Nouns in -ing, which are no participles.
+/// Nouns in -ing that are not participles.
 pub(super) const ING_NOUNS: &str = "building ring king string wing ceiling painting clothing earring railing \
     lightning swing spring thing everything something nothing anything sling morning evening wedding icing frosting \
     topping stuffing drawing lighting awning bedding pudding dumpling duckling sibling herring viking sting wiring \
@@ -56,7 +56,7 @@ pub(super) const ING_NOUNS: &str = "building ring king string wing ceiling paint
     stocking piercing carving engraving marking coating lining paving plumbing scaffolding sapling darling gosling \
     being wrapping packaging surrounding dwelling mooring tiling shading";
 
-/// Nouns in -ed, which are no participles.
+/// Nouns in -ed that are not participles.
 pub(super) const ED_NOUNS: &str = "bed shed seed weed sled moped steed reed red biped hundred flatbed thoroughbred \
     breed feed need speed deed wed embed";
 
@@ -66,7 +66,7 @@ pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink
     blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored colorful \
     colourful transparent translucent neon pastel monochrome";
 
-/// Adjectives, beyond the colors and the comparatives in -er, that follow an object as what it becomes.
+/// Adjectives, beyond the colors and the comparatives in -er, that can follow an object as its result.
 pub(super) const ADJECTIVES: &str = "big large huge giant gigantic tiny small little tall short long wide narrow \
     thick thin fat skinny slim muscular heavy light dark bright pale deep vivid dull old young new ancient modern \
     antique vintage futuristic rustic broken intact whole open closed empty full wet dry dirty clean muddy dusty \
@@ -81,35 +81,35 @@ pub(super) const ADJECTIVES: &str = "big large huge giant gigantic tiny small li
     greenish bluish reddish glowing smiling laughing crying sleeping running flying sitting standing jumping dancing \
     burning melting broken better worse less fewer transparent";
 
-/// Colors and adjectives that are nouns as often: `the blue square`, `the small orange`.
+/// Colors and adjectives that are nouns just as often: `the blue square`, `the small orange`.
 pub(super) const NOUN_ADJECTIVES: &str = "square oval orange gold silver bronze ivory coral salmon olive violet \
     ginger lavender brunette blonde blond cartoon plastic leather marble plaid";
 
-/// Adverbs that strengthen an adjective and so open or extend what an object becomes.
+/// Adverbs that modify an adjective, and so can begin a result.
 pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally fully partially somewhat extremely";
 
-/// Nouns for those to whom something is given.
+/// Nouns for recipients of given things.
 pub(super) const RECIPIENTS: &str = "man woman boy girl person people lady guy kid kids child children baby men women \
     boys girls dog dogs cat cats horse bird bear cow rabbit monkey elephant lion tiger fox owl puppy kitten statue \
     snowman robot king queen bride groom player chef doctor mona-lisa lisa girl's gentleman dude toddler fish";
 
-/// Nouns that name a property; the object is what has it.
+/// Nouns for properties; the object is the thing that has the property.
 pub(super) const ATTRIBUTES: &str = "color colors colour colours hue size shape material texture pattern design \
     breed species kind type shade fabric position positions place places number amount appearance look height \
     length width age finish tint";
 
-/// Nouns that count or measure what follows `of`.
+/// Nouns of quantity before `of`.
 pub(super) const MEASURES: &str = "pair group bunch couple number lot lots piece pieces set row rows stack pile \
     herd flock crowd bit dozen dozens handful kind type sort bouquet swarm school pack team bundle cluster pairs";
 
-/// Nouns for what belongs to the whole picture: changing it is a global edit.
+/// Nouns for the whole picture or a property of all of it: changing them is a global edit.
 pub(super) const WHOLES: &str = "image images picture photo photograph pic scene shot artwork style season weather \
     time lighting mood atmosphere contrast brightness saturation exposure palette tone resolution quality \
     perspective viewpoint theme vibe era medium filter effect aesthetic setting location environment surroundings \
     daytime nighttime sepia bokeh sharpness vibrancy graininess noise temperature climate world angle dynamic hdr \
     genre render rendering composition crop zoom whitebalance colorization grading";
 
-/// Styles, seasons and hours, which said alone ask for the whole picture to change.
+/// Styles, seasons and times of day, which on their own ask for a global edit.
 pub(super) const SETTINGS: &str = "winter summer spring autumn fall night day daytime nighttime noon midnight dawn \
     dusk sunset sunrise morning evening afternoon snow snowy rain rainy fog foggy storm stormy christmas halloween \
     sunny cloudy watercolor watercolour sketch cartoon anime painting drawing comic pixel-art cyberpunk steampunk \
@@ -120,20 +120,20 @@ pub(super) const SETTINGS: &str = "winter summer spring autumn fall night day da
     sculpture gogh monet picasso dali warhol hokusai rembrandt vermeer munch futuristic medieval abstract gothic \
     baroque renaissance";
 
-/// Verbs after a subject that give it something to wear, hold or have: an added object.
+/// Verbs after a subject that give it something to wear, hold or have: an addition.
 pub(super) const HAVING: &str = "wear hold carry have get grow sport own drink eat ride read smoke use hug kiss \
     lift clutch grab need play cook form push pull chew throw kick catch juggle";
 
-/// Verbs after a subject that say what it becomes.
+/// Verbs after a subject that change it.
 pub(super) const BECOMING: &str = "become turn change transform morph evolve convert switch";
 
-/// Verbs after a subject that say what it looks like.
+/// Verbs after a subject that describe its look.
 pub(super) const SEEMING: &str = "look seem resemble feel sound stay remain go";
 
-/// Verbs by which a subject leaves the picture.
+/// Verbs after a subject that remove it.
 pub(super) const VANISHING: &str = "disappear vanish leave";
 
-/// Other verbs that a subject is made to do, so that they part it from the rest.
+/// Other verbs that can follow a subject, and so separate it from the rest.
 pub(super) const DOING: &str = "smile sit stand jump run fly dance sleep walk lie cry laugh sing swim float climb \
     fall rest face point wave open close shine glow burn melt bloom blossom point stare look gaze frown yawn scream \
     shout talk speak work study pose kneel crouch bend lean hang roll spin dive surf ski skate fight hunt chase bark \
@@ -142,14 +142,14 @@ pub(super) const DOING: &str = "smile sit stand jump run fly dance sleep walk li
     crawl surround match rotate shrink sparkle drip breathe emit spit cast celebrate stretch hop march salute hover glide perform listen dig knit pour \
     serve attack sail travel levitate";
 
-/// States of what is not there.
+/// Participles for something removed.
 pub(super) const GONE: &str =
     "gone removed deleted erased missing absent invisible hidden eliminated omitted";
 
-/// States of what has come.
+/// Participles for something added.
 pub(super) const COME: &str = "added inserted included placed";
 
-/// Verbs that put another thing or look in the place of their object.
+/// Verbs that change their object into something else or alter its look.
 pub(super) const CHANGING: &str = "change alter turn transform convert morph modify adjust edit redo restyle \
     transmute transfigure shift vary customize style reshape update fashion evolve upgrade redesign reimagine \
     reinvent switch";
@@ -157,16 +157,16 @@ pub(super) const CHANGING: &str = "change alter turn transform convert morph mod
 /// Verbs that replace their object `with` another.
 pub(super) const REPLACING: &str = "replace swap exchange substitute trade interchange supplant";
 
-/// Verbs that take their object away.
+/// Verbs that remove their object.
 pub(super) const REMOVING: &str = "remove delete erase eliminate clear omit discard exclude hide subtract strip \
     vanish banish dispose eradicate lose shave uninstall scrap ditch";
 
-/// Verbs that take their object away when `away`, `off` or `out` goes with them.
+/// Verbs that remove their object together with `away`, `off` or `out`.
 pub(super) const TAKING: &str = "take cut crop edit photoshop wipe peel rip chop pull knock filter throw scrub rub \
     airbrush get move tear drop brush scratch wash pluck clean leave kick toss rule cross blot blow slice saw trim \
     pick paint clone retouch mask";
 
-/// Verbs that bring something in.
+/// Verbs that add something.
 pub(super) const ADDING: &str = "add put place insert include attach draw paste stick hang install introduce bring \
     create generate spawn plant sprinkle append write overlay superimpose pin mount photoshop incorporate lay drop \
     stamp tuck throw scatter equip grow sketch doodle embed set slap pop apply position build float engrave inscribe \
@@ -178,16 +178,16 @@ pub(super) const GIVING: &str = "give hand offer lend grant";
 /// Verbs that color their object.
 pub(super) const COLORING: &str = "color colour paint dye tint recolor recolour repaint shade stain spray colorize colourize highlight bleach";
 
-/// Verbs whose object is made something.
+/// Verbs that turn their object into something.
 pub(super) const MAKING: &str = "make render turn get";
 
-/// Verbs whose object is a small scene: `have the man wear a hat`.
+/// Verbs whose object is a clause: `have the man wear a hat`.
 pub(super) const LETTING: &str = "have let show depict portray see picture";
 
 /// Verbs that dress their object.
 pub(super) const DRESSING: &str = "dress clothe outfit adorn";
 
-/// Other verbs that work on what is there.
+/// Other verbs that alter an existing object.
 pub(super) const WORKING: &str = "blur brighten darken shrink enlarge rotate flip move crop zoom sharpen lighten \
     desaturate saturate open close light burn melt freeze break age fill cover decorate wrap surround cut trim grow \
     lengthen shorten widen narrow resize scale tilt bend straighten curl braid raise lower lift clean wash polish \
@@ -199,7 +199,7 @@ pub(super) const WORKING: &str = "blur brighten darken shrink enlarge rotate fli
 /// Verbs that ask for no edit.
 pub(super) const KEEPING: &str = "keep leave preserve maintain retain ensure don't dont";
 
-/// Verbs after `and` that surely begin a second edit; others need a determiner after them.
+/// Verbs that always begin a second edit after `and`; others need a determiner after them.
 pub(super) const SURE_VERBS: &str =
     "add remove replace change make turn delete give erase convert transform";
 
@@ -207,15 +207,15 @@ pub(super) const SURE_VERBS: &str =
 pub(super) const BEING: &str =
     "be is are was were been being am 're isn't aren't wasn't weren't isnt arent wasnt";
 
-/// Modal verbs, also run together with `not`.
+/// Modal verbs, also contracted with `not`.
 pub(super) const MODALS: &str = "should would could must can may might will shall shouldn't wouldn't couldn't can't \
     mustn't won't shouldnt cannot";
 
-/// Verbs negated in one word.
+/// Contracted negations.
 pub(super) const NEGATED: &str = "isn't aren't wasn't weren't isnt arent wasnt shouldn't wouldn't couldn't can't \
     mustn't won't shouldnt cannot doesn't don't didn't";
 
-/// Past forms that no rule of spelling leads back to the verb, as `form:verb`.
+/// Irregular past forms, as `form:verb`.
 const IRREGULAR: &str = "wore:wear worn:wear held:hold had:have has:have got:get grew:grow \
     grown:grow ate:eat drank:drink rode:ride sat:sit stood:stand ran:run flew:fly slept:sleep \
     lay:lie lying:lie swam:swim fell:fall became:become went:go threw:throw caught:catch \
@@ -223,14 +223,14 @@ const IRREGULAR: &str = "wore:wear worn:wear held:hold had:have has:have got:get
     taken:take gave:give given:give left:leave hung:hang saw:see put:put did:do lit:light \
     driven:drive tying:tie dying:die came:come chose:choose";
 
-/// The verb of a form in -s, -ed or -ing, or of a past, if one of these lists holds it.
+/// The base verb of a form in -s, -ed or -ing, or of an irregular past, if one of these lists contains it.
 pub(super) fn verb_in<'a>(lists: &[&'a str], word: &str) -> Option<&'a str> {
     stems(word).into_iter().find_map(|stem| {
         lists.iter().flat_map(|it| it.split_ascii_whitespace()).find(|verb| *verb == stem)
     })
 }
 
-/// What a verb's form may come from, the form itself first.
+/// Possible base forms of a verb's form, the form itself first.
 fn stems(word: &str) -> Vec<String> {
     let mut stems = vec![word.to_owned()];
     stems.extend(
@@ -253,7 +253,7 @@ fn stems(word: &str) -> Vec<String> {
     stems
 }
 
-/// Whether a word is an adjective by the lists or by its ending.
+/// Whether a word is an adjective, by the lists or by its ending.
 pub(super) fn is_adjective(word: &str) -> bool {
     has(COLORS, word) || has(ADJECTIVES, word) || is_comparative(word)
 }
@@ -271,7 +271,7 @@ pub(super) fn is_comparative(word: &str) -> bool {
         || stem.strip_suffix('i').is_some_and(|it| known(&format!("{it}y")))
 }
 
-/// The pairs of a list of `one:other`.
+/// The pairs of a list of `one:other` entries.
 pub(super) fn pairs(list: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
     list.split_ascii_whitespace().filter_map(|it| it.split_once(':'))
 }

@@ -1,25 +1,25 @@
-//! Reads an instruction: the kind of edit, the object, what it becomes.
+//! Parser of instructions: kind of edit, object, replacement.
 //!
-//! Pure text in, typed spans out: no tensor, no model. IAM-Edit takes the editing object as given with its data and
-//! sorts instructions by a classifier into change, add and remove (sections "Instruction attention maps" and
-//! "Localization instruction"); here a small grammar reads both from the text.
+//! Text in, typed spans out: no tensor, no model. IAM-Edit takes the object as given with its data and sorts
+//! instructions into change, add and remove by a classifier (sections "Instruction attention maps" and "Localization
+//! instruction"); here a small grammar reads both from the text.
 //!
-//! # Why a grammar of its own
+//! # Why not an existing parser
 //! The object must be a span of the text, and an instruction is a narrow kind of English: a command, a wish, a
-//! statement or a bare phrase. harper-core 3.0.0, the well-kept crate with parts of speech and noun chunks, was
-//! tried: 266 crates (a neural network framework among them), minutes to compile, 14 MB in the binary, and its
-//! tagger, taught on prose, takes the verbs of commands for nouns (`paint/NOUN the house red`, also change, swap and
-//! color) and breaks the chunk `the black and white dog`. The verb, the one thing that must be right, is right by a
-//! list, and the rest follows from prepositions and determiners, which are closed classes.
+//! statement or a bare phrase. harper-core 3.0.0, a maintained crate with part-of-speech tags and noun chunks, was
+//! tried: it has 266 dependencies (a neural network framework among them), takes minutes to compile and 14 MB in the
+//! binary; and its tagger, trained on prose, tags the verbs of commands as nouns (`paint/NOUN the house red`, also
+//! change, swap and color) and splits the chunk `the black and white dog`. Here the verb, on which everything depends,
+//! is found by a list, and the rest by prepositions and determiners, which are closed classes.
 //!
-//! # What is read as what
-//! - **change**: replace, turn, recolor, resize, pose: something that is there will look different.
-//! - **add**: what is added is the object, also what somebody is given, wears or holds.
-//! - **remove**: what goes is the object, not what it is taken from.
-//! - **global**: the object is the picture as a whole, its style, season, light, or `it`: nothing to localize.
-//! - The property of a thing is the thing: in `the color of the car` and `the car's color` the object is the car.
-//! - Two commands in one instruction are one edit of all their objects: an addition if one of them adds, since then
-//!   the instruction itself has to localize.
+//! # Interpretation
+//! - **change** (replace, turn, recolor, resize, pose): an existing object will look different.
+//! - **add**: the object is what is added; also what somebody is given, wears or holds.
+//! - **remove**: the object is what is removed, not what it is removed from.
+//! - **global**: the object is the whole picture, its style, season or light, or `it`; nothing is localized.
+//! - The owner of a property is the object: in `the color of the car` and `the car's color` it is the car.
+//! - Several commands are one edit of all their objects; it is an addition if one of them adds, since then the
+//!   instruction itself is the localization instruction.
 
 mod clause;
 mod complement;
@@ -44,13 +44,13 @@ use wording::{Use, Wording, has_words};
 /// What kind of edit an instruction asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Something that is there becomes something else, or looks or stands differently.
+    /// An existing object becomes another one, or looks or stands differently.
     Change,
-    /// Something new comes in.
+    /// A new object appears.
     Add,
-    /// Something that is there goes.
+    /// An existing object disappears.
     Remove,
-    /// The picture as a whole changes: a style, a season, a filter; there is no object.
+    /// The picture as a whole changes (style, season, filter); there is no object.
     Global,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phrase {
     text: String,
-    /// Byte of the instruction at which `text` stands; `None` for an object that only the user named.
+    /// Byte offset of `text` in the instruction; `None` for an object that only the caller named.
     start: Option<usize>,
     // Bytes of `text`.
     to_head: Range<usize>,
@@ -80,52 +80,52 @@ pub struct Phrase {
 }
 
 impl Phrase {
-    /// All of the phrase, with what singles the object out: `the red cup on the table`.
+    /// The whole phrase, with its modifiers: `the red cup on the table`.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The phrase up to its main noun: `the red cup`.
+    /// The phrase up to its head noun: `the red cup`.
     pub fn noun_phrase(&self) -> &str {
         &self.text[self.to_head.clone()]
     }
 
-    /// The noun phrase without its determiner or owner: `red cup`, and `shirt` of `the man's shirt`.
+    /// The noun phrase without determiner or possessive: `red cup`, and `shirt` of `the man's shirt`.
     pub fn name(&self) -> &str {
         &self.text[self.name.clone()]
     }
 
-    /// The main noun: `cup`.
+    /// The head noun: `cup`.
     pub fn head(&self) -> &str {
         &self.text[self.head.clone()]
     }
 
-    /// What stands before the name, trimmed: `the`, `her`, `the man's`, or nothing.
+    /// The determiner or possessive, trimmed: `the`, `her`, `the man's`, or empty.
     pub fn determiner(&self) -> &str {
         self.text[self.to_head.start..self.name.start].trim_end()
     }
 
-    /// Whether it names several things; `clothes` and `glasses` are one.
+    /// Whether it denotes several things; `clothes` and `glasses` count as one.
     pub fn is_plural(&self) -> bool {
         self.plural
     }
 
-    /// Whether it points at something that is there: `the dog`, `her dog`, `him`.
+    /// Whether it is definite, so refers to something in the picture: `the dog`, `her dog`, `him`.
     pub fn is_definite(&self) -> bool {
         self.definite
     }
 
-    /// Bytes of the whole phrase in the instruction; `None` if it does not stand there.
+    /// Byte range of the whole phrase in the instruction; `None` if it does not occur there.
     pub fn span(&self) -> Option<Range<usize>> {
         self.start.map(|start| start..start + self.text.len())
     }
 
-    /// Bytes of the name in the instruction; `None` if it does not stand there.
+    /// Byte range of the name in the instruction; `None` if it does not occur there.
     pub fn name_span(&self) -> Option<Range<usize>> {
         self.start.map(|start| start + self.name.start..start + self.name.end)
     }
 
-    /// Bytes of the name in [`Phrase::text`].
+    /// Byte range of the name in [`Phrase::text`].
     pub fn name_in_text(&self) -> Range<usize> {
         self.name.clone()
     }
@@ -152,19 +152,19 @@ enum Stands {
     Elsewhere,
 }
 
-/// What the user says about an instruction, over what the parser reads.
+/// What the caller specifies instead of the parser.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Overrides<'a> {
     /// The object or objects: `the cat and the dog`.
     ///
-    /// It need not stand in the instruction, since the localization instruction names it anyway: `make it black` with
-    /// the object `the dog` is a good instruction.
+    /// It need not occur in the instruction, since the localization instruction names it: `make it black` with the
+    /// object `the dog` works.
     pub object: Option<&'a str>,
     /// The kind of edit.
     pub action: Option<Action>,
 }
 
-/// An instruction, read.
+/// A parsed instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instruction {
     text: String,
@@ -173,23 +173,23 @@ pub struct Instruction {
     replacement: Option<Range<usize>>,
 }
 
-/// Why an instruction cannot be read.
+/// Why an instruction can't be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseError {
-    /// There is no word in it.
+    /// It has no words.
     #[error("the instruction has no word in it; say what to edit, as in `make the dog black`")]
     Empty,
-    /// It has words, none of them in Latin letters.
+    /// It has no word in Latin letters.
     #[error(
         "the instruction `{0}` has no word in Latin letters; write it in English, or name the object and the action"
     )]
     NotLatin(String),
-    /// The grammar does not know what it says.
+    /// No rule of the grammar matches.
     #[error(
         "cannot tell what `{0}` edits; begin with a verb, as in `make the dog black`, or name the object and the action"
     )]
     NotUnderstood(String),
-    /// A kind of edit was asked for that needs an object, and there is none.
+    /// The requested kind of edit needs an object, and there is none.
     #[error("`{text}` names no object to {action}; name the object")]
     NoObject {
         /// The instruction.
@@ -197,13 +197,13 @@ pub enum ParseError {
         /// The kind of edit.
         action: Action,
     },
-    /// The object that the user named has no noun.
+    /// The object that the caller named has no noun.
     #[error("`{0}` names no object; write a noun phrase, as in `the black dog`")]
     NotAnObject(String),
 }
 
 impl Instruction {
-    /// Reads an instruction, [cleaned](wording).
+    /// Parses an instruction after [cleaning](wording) it.
     ///
     /// ```
     /// use retouch::instruction::{Action, Instruction};
@@ -217,14 +217,14 @@ impl Instruction {
     /// ```
     ///
     /// # Errors
-    /// [`ParseError`] if the text is empty, not English, or says nothing that the grammar knows.
+    /// [`ParseError`] if the text is empty, not English, or matches no rule.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         Self::parse_with(text, Overrides::default())
     }
 
-    /// Reads an instruction of which the user knows the object or the kind of edit better.
+    /// Parses an instruction whose object or kind of edit the caller specifies.
     ///
-    /// With an object, and an instruction that cannot be read, the edit is a change unless the action says otherwise.
+    /// If the text can't be parsed but an object is given, the edit is a change unless the action says otherwise.
     ///
     /// # Errors
     /// As [`Instruction::parse`], and [`ParseError::NoObject`], [`ParseError::NotAnObject`].
@@ -261,7 +261,7 @@ impl Instruction {
         Ok(instruction)
     }
 
-    /// The instruction as it was written, [cleaned](wording); all spans are bytes of it.
+    /// The instruction after [cleaning](wording); all spans are byte ranges of it.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -271,25 +271,25 @@ impl Instruction {
         self.action
     }
 
-    /// What is changed, added or removed, in the order of the text; empty for a global edit alone.
+    /// The objects that are changed, added or removed, in text order; empty for a global edit.
     pub fn objects(&self) -> &[Phrase] {
         &self.objects
     }
 
-    /// What the object becomes, or the picture of a global edit, as written: `a cat`, `red`, `smile`.
+    /// What the object, or for a global edit the picture, becomes, as written: `a cat`, `red`, `smile`.
     ///
-    /// Of several commands in one instruction it is the first that has one.
+    /// Of several commands, the first that has one counts.
     pub fn replacement(&self) -> Option<&str> {
         self.replacement_span().map(|it| &self.text[it])
     }
 
-    /// Bytes of the replacement in the instruction.
+    /// Byte range of the replacement in the instruction.
     pub fn replacement_span(&self) -> Option<Range<usize>> {
         self.replacement.clone()
     }
 }
 
-/// Reads all clauses and joins what they say.
+/// Parses all clauses and merges the results.
 fn read(text: &str) -> Result<Instruction, ParseError> {
     let tokens = words::tokens(text);
     if !text.chars().any(|c| c.is_alphabetic() && c < '\u{250}') {
@@ -313,14 +313,15 @@ fn read(text: &str) -> Result<Instruction, ParseError> {
     Ok(Instruction { text: text.to_owned(), action, objects, replacement })
 }
 
-/// Whether the object of a clause is the one before it: `… and replace it with a cat`, `… and make them red`.
+/// Whether a clause's object is the previous clause's: `… and replace it with a cat`, `… and make them red`.
 fn refers_back(clause: &[words::Token]) -> bool {
     clause
         .get(1)
         .is_some_and(|it| ["it", "them", "with", "by", "into", "to"].iter().any(|word| it.is(word)))
 }
 
-/// A second command about the objects of the first: `the tie is ugly, remove it`, `remove the cup, put a vase there`.
+/// Merges a second command about the first one's objects: `the tie is ugly, remove it`, `remove the cup, put a vase
+/// there`.
 fn again(before: Reading, clause: &[words::Token], next: Reading) -> Reading {
     let removes = lexicon::verb_in(&[lexicon::REMOVING], &clause[0].lower).is_some();
     match (before.action, &next.replacement) {
@@ -333,7 +334,7 @@ fn again(before: Reading, clause: &[words::Token], next: Reading) -> Reading {
     }
 }
 
-/// Two commands as one edit.
+/// Merges two commands into one edit.
 fn join(before: Reading, next: Reading) -> Reading {
     let action = match (before.action, next.action) {
         (Action::Global, _) | (_, Action::Global) => Action::Global,
@@ -346,7 +347,7 @@ fn join(before: Reading, next: Reading) -> Reading {
     Reading { action, objects, replacement: before.replacement.or(next.replacement) }
 }
 
-/// The objects that the user named, each where it stands in the instruction if it does.
+/// The objects that the caller named, each located in the instruction if it occurs there.
 fn named(text: &str, object: &str) -> Result<Vec<Phrase>, ParseError> {
     let cleaned = Wording::of(object, Use::Object).text;
     let found = phrase::phrases(&words::tokens(&cleaned));
@@ -357,7 +358,7 @@ fn named(text: &str, object: &str) -> Result<Vec<Phrase>, ParseError> {
     Ok(found.iter().map(|it| locate(text, &tokens, &cleaned, it)).collect())
 }
 
-/// A phrase as it stands in the instruction, with its determiner there, or else as the user wrote it.
+/// A phrase as it occurs in the instruction, with its determiner there, else as the caller wrote it.
 fn locate(text: &str, tokens: &[words::Token], object: &str, found: &Found) -> Phrase {
     let name: Vec<String> =
         words::tokens(&object[found.name.clone()]).into_iter().map(|it| it.lower).collect();

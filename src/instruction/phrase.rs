@@ -1,7 +1,7 @@
-//! Finds the noun phrases in a stretch of words, and their parts.
+//! Finds noun phrases in a token sequence, and their parts.
 //!
-//! Nouns are an open class, so a phrase is found by what can *not* be inside one: it runs from its determiner to the
-//! first preposition, relative pronoun or participle, and its last word is its head.
+//! Nouns are an open class, so a phrase is delimited by what can *not* be inside one: it runs from its determiner to
+//! the first preposition, relative pronoun or participle, and its last word is its head.
 
 use std::ops::Range;
 
@@ -12,24 +12,24 @@ use super::lexicon::{
 use super::nouns::is_plural;
 use super::words::{Token, bytes, prefix_len, starts_with};
 
-/// A noun phrase, as bytes of the instruction.
+/// A noun phrase, as byte ranges of the instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    /// All of it, with what singles the object out: `the red cup on the table`.
+    /// The whole phrase with its modifiers: `the red cup on the table`.
     pub(super) all: Range<usize>,
     /// Up to its head: `the red cup`.
     pub(super) noun_phrase: Range<usize>,
     /// Without its determiner: `red cup`.
     pub(super) name: Range<usize>,
-    /// Its main noun: `cup`.
+    /// The head noun: `cup`.
     pub(super) head: Range<usize>,
-    /// The main noun in lower case.
+    /// The head noun in lower case.
     pub(super) noun: String,
     pub(super) plural: bool,
     pub(super) definiteness: Definiteness,
 }
 
-/// Whether a phrase points at something that is there, or brings something new.
+/// Whether a phrase refers to something in the picture or introduces something new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Definiteness {
     /// `the dog`, `her dog`, `the man's dog`, `him`.
@@ -41,18 +41,18 @@ pub(super) enum Definiteness {
 }
 
 impl Found {
-    /// Whether it names no object but the picture, what belongs to all of it, or `it`.
+    /// Whether it denotes the picture, a property of all of it, or `it`, instead of an object.
     pub(super) fn is_whole(&self) -> bool {
         has(WHOLES, &self.noun) || has(THINGS, &self.noun)
     }
 
-    /// Whether it names a property that nothing in the phrase has: `a red color`.
+    /// Whether it names a property without an owner: `a red color`.
     pub(super) fn is_attribute(&self) -> bool {
         has(ATTRIBUTES, &self.noun)
     }
 }
 
-/// Reads a stretch of words as noun phrases joined by `and` or commas.
+/// Parses tokens as noun phrases joined by `and` or commas.
 pub(super) fn phrases(tokens: &[Token]) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     let mut pending: Option<Range<usize>> = None;
@@ -73,7 +73,7 @@ pub(super) fn phrases(tokens: &[Token]) -> Vec<Found> {
     found
 }
 
-/// Reads a stretch of words as one noun phrase.
+/// Parses tokens as one noun phrase.
 pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
     let parts = anatomy(tokens)?;
     if let Some(owner) = owner(tokens, &parts) {
@@ -95,23 +95,23 @@ pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
     })
 }
 
-/// How many tokens the noun phrase at the start of a stretch takes, without what follows its head.
+/// Number of tokens of the initial noun phrase, without modifiers after its head.
 pub(super) fn noun_phrase_len(tokens: &[Token]) -> usize {
     anatomy(tokens).map_or(0, |it| it.end)
 }
 
-/// Whether a stretch begins with a determiner that points at something.
+/// Whether the tokens begin with a definite determiner.
 pub(super) fn starts_definite(tokens: &[Token]) -> bool {
     tokens.first().is_some_and(|it| has(DEFINITE, &it.lower))
         || tokens.iter().take(3).any(|it| it.is("'s"))
 }
 
-/// Whether a stretch begins with a determiner that brings something new.
+/// Whether the tokens begin with an indefinite determiner.
 pub(super) fn starts_indefinite(tokens: &[Token]) -> bool {
     tokens.first().is_some_and(|it| has(INDEFINITE, &it.lower))
 }
 
-/// Whether a token closes the noun phrase that stands before it.
+/// Whether a token ends the noun phrase before it.
 pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
     let word = tokens[at].lower.as_str();
     has(PREPOSITIONS, word)
@@ -122,7 +122,7 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
         || is_participle(tokens, at)
 }
 
-/// Where the parts of a noun phrase end, in tokens.
+/// Token indices where the parts of a noun phrase end.
 struct Anatomy {
     determiner: usize,
     head: usize,
@@ -168,7 +168,7 @@ fn anatomy(tokens: &[Token]) -> Option<Anatomy> {
     Some(Anatomy { determiner, head, end })
 }
 
-/// The one who has the property that a phrase names: `the color of the car`, `the car's color`, `the car color`.
+/// The owner of the property that a phrase names: `the color of the car`, `the car's color`, `the car color`.
 fn owner(tokens: &[Token], parts: &Anatomy) -> Option<Found> {
     if !has(ATTRIBUTES, &tokens[parts.head].lower) {
         return None;
@@ -185,7 +185,7 @@ fn owner(tokens: &[Token], parts: &Anatomy) -> Option<Found> {
     phrase(&tokens[..mark])
 }
 
-/// How many tokens say which or how many.
+/// Number of determiner tokens.
 fn determiner_len(tokens: &[Token]) -> usize {
     let mut n = 0;
     while let Some(token) = tokens.get(n) {
@@ -198,7 +198,7 @@ fn determiner_len(tokens: &[Token]) -> usize {
     n
 }
 
-/// Where the possessive that opens a phrase ends: 3 in `the man 's hat`.
+/// Index after the possessive that begins a phrase: 3 in `the man 's hat`.
 fn possessive_end(tokens: &[Token], from: usize) -> Option<usize> {
     let close = (from + 1..tokens.len())
         .find(|&i| tokens[i].is("of") || closes(tokens, i))
@@ -246,7 +246,7 @@ fn definiteness(determiner: &[Token], head: &Token) -> Definiteness {
     }
 }
 
-/// The stretches between `and`, `or` and commas.
+/// The token ranges between `and`, `or` and commas.
 fn pieces(tokens: &[Token]) -> Vec<Range<usize>> {
     const JOINTS: [&str; 8] =
         ["as well as", "along with", "together with", "and", "or", "nor", "plus", ","];

@@ -1,4 +1,4 @@
-//! Reads what is said of a subject: in `have the man wear a hat`, `what if the car was red`, `she should smile`.
+//! Parses a subject with its predicate: `have the man wear a hat`, `what if the car was red`, `she should smile`.
 
 use super::Action;
 use super::grammar::Reading;
@@ -10,14 +10,14 @@ use super::lexicon::{
 use super::phrase::{Definiteness, Found, phrases, starts_indefinite};
 use super::words::{Token, prefix_len};
 
-/// Lists of the verbs that part a subject from what is said of it.
+/// Lists of verbs that can begin a predicate.
 const VERBS: [&str; 6] = [HAVING, BECOMING, SEEMING, VANISHING, DOING, "be been lose remove take"];
 
 /// Adverbs that may stand before a verb.
 const ADVERBS: &str =
     "now also still just really actually all both always only have had there 'd 've already";
 
-/// Reads a subject and what is said of it; `negated` if the sentence denies it.
+/// Parses a subject and its predicate; `negated` if the sentence denies it.
 pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<Reading> {
     let denied = subject.last().is_some_and(|it| it.is("not") || it.is("never"));
     let subject = &subject[..subject.len() - usize::from(denied)];
@@ -72,20 +72,20 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
     change(subject, said)
 }
 
-/// Whether a stretch begins with a verb that can be said of a subject.
+/// Whether the tokens begin with a verb of a predicate.
 pub(super) fn is_verb(tokens: &[Token]) -> bool {
     tokens.first().is_some_and(|it| verb_in(&VERBS, &it.lower).is_some() || has(BEING, &it.lower))
 }
 
-/// Where the verb stands that parts a subject from what is said of it: 2 in `the man wear a hat`.
+/// Index of the verb that separates subject and predicate: 2 in `the man wear a hat`.
 ///
-/// A participle is taken only if no other verb follows: `the boy holding the kite wear a cap`.
+/// A participle is used only if no other verb follows: `the boy holding the kite wear a cap`.
 pub(super) fn verb_at(tokens: &[Token]) -> Option<usize> {
     let verbs = || (1..tokens.len()).filter(|&at| is_verb_here(tokens, at));
     verbs().find(|&at| !tokens[at].lower.ends_with("ing")).or_else(|| verbs().next())
 }
 
-/// Whether a verb stands behind a noun.
+/// Whether a verb follows a noun here.
 fn is_verb_here(tokens: &[Token], at: usize) -> bool {
     const LEADS_ON: &str = "and or who which that";
     let nounlike = |it: &Token| {
@@ -100,7 +100,7 @@ fn is_verb_here(tokens: &[Token], at: usize) -> bool {
     (nounlike(before) && noun || pronoun) && is_verb(&tokens[at..]) && !is_noun_here(tokens, at)
 }
 
-/// Whether a word that could be a verb is the second part of a compound noun: `the water fall on the left`.
+/// Whether a word that could be a verb is part of a compound noun: `the water fall on the left`.
 fn is_noun_here(tokens: &[Token], at: usize) -> bool {
     let next = tokens.get(at + 1);
     let ambiguous = has(
@@ -136,7 +136,7 @@ fn absence(subject: &[Token], negated: bool) -> Option<Reading> {
     negated.then(|| Reading::of(Action::Remove, phrases(subject), &[])).flatten()
 }
 
-/// What a subject has or wears: added, or with a denial taken away.
+/// Something that a subject has or wears: an addition, or a removal if negated.
 fn having(subject: &[Token], rest: &[Token], negated: bool) -> Option<Reading> {
     if rest
         .first()
@@ -204,7 +204,7 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     change(subject, rest)
 }
 
-/// A change of the subject; of `it`, of the picture as a whole.
+/// A change of the subject; of the whole picture if the subject is `it`.
 fn change(subject: &[Token], becomes: &[Token]) -> Option<Reading> {
     if subject.len() == 1 && has(THINGS, &subject[0].lower) {
         return Some(Reading::global(becomes));
@@ -215,7 +215,7 @@ fn change(subject: &[Token], becomes: &[Token]) -> Option<Reading> {
     Reading::of(if new { Action::Add } else { Action::Change }, objects, becomes)
 }
 
-/// What follows one of these words at the start, or all of it.
+/// The tokens after one of these words at the start, or all tokens.
 fn after<'a>(tokens: &'a [Token], words: &str) -> &'a [Token] {
     match tokens.first() {
         Some(first) if has(words, &first.lower) && !first.is("a") => &tokens[1..],

@@ -1,14 +1,12 @@
 //! State machine of a job: every transition, made on a draft that is committed atomically.
-//!
 //! ```text
 //! QUEUED → LOCALIZING → EDITING → SUCCEEDED                     AUTO
 //!              └→ AWAITING_MASK → MASK_READY → EDITING          REVIEW
 //! QUEUED → EDITING        PROVIDED, or the plain backbone
 //! LOCALIZING → SUCCEEDED  LOCALIZE_ONLY
-//! any that has not ended → FAILED | CANCELLED
+//! any that has not ended → FAILED | CANCELLED; a job with `reuse_localization_of` is never LOCALIZING
 //! after a restart: LOCALIZING → QUEUED, EDITING → MASK_READY (QUEUED where no pass 1 is needed)
 //! ```
-//! A job that starts with a localization (`reuse_localization_of`) is never LOCALIZING.
 
 use std::time::{Duration, SystemTime};
 

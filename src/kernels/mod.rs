@@ -1,4 +1,4 @@
-//! What reaches into libtorch and the machine itself; the only room with `unsafe`.
+//! Low-level kernels and access to libtorch, CUDA, oneDNN, OpenMP and the CPU; the only module with `unsafe` code.
 
 pub mod cpu;
 pub mod gpu;

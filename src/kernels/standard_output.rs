@@ -1,7 +1,7 @@
-//! Whether standard output was open when the process began.
+//! Detects whether standard output was open when the process started.
 //!
-//! Rust opens `/dev/null` in the place of a standard stream that is closed, before `main`; what is written there is lost without
-//! an error. So the look is taken before Rust's own start: the loader calls what is listed in `.init_array`.
+//! Before `main`, Rust opens `/dev/null` in place of a closed standard stream, and output is then lost without an
+//! error. So the check runs before Rust's runtime, from the ELF section `.init_array`.
 #![expect(unsafe_code, reason = "a function is named to the loader by a section of the binary")]
 
 use std::{
@@ -13,7 +13,7 @@ static WAS_OPEN: AtomicBool = AtomicBool::new(true);
 
 #[cfg(target_os = "linux")]
 #[used]
-// SAFETY: the loader calls it once with arguments that it does not take; it asks the system about a number and stores the answer.
+// SAFETY: the loader calls it once, with arguments that it ignores; it makes one system call and stores the result.
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = {
     extern "C" fn look() {
@@ -25,7 +25,7 @@ static LOOK: extern "C" fn() = {
     look
 };
 
-/// Whether standard output was open when the process began; `true` where nothing tells.
+/// Whether standard output was open when the process started; `true` if unknown.
 pub fn was_open() -> bool {
     WAS_OPEN.load(Ordering::Relaxed)
 }

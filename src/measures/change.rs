@@ -1,17 +1,18 @@
-//! How much two pictures differ within a region.
+//! Pixel differences of two pictures within a region: mean, PSNR, share of changed pixels.
 
 use image::RgbImage;
 
 use crate::measures::region::Region;
 
-/// A pixel counts as changed if any of its channels differs by more than this, in levels of 255: the usual width of what
-/// rounding, JPEG or an autoencoder leave behind.
+/// A pixel counts as changed if any channel differs by more than this, in levels of 0..=255; rounding, JPEG or an
+/// autoencoder usually stay below.
 pub const CHANGED_ABOVE: u8 = 8;
 
-/// The PSNR that equal pictures count as, in dB, so that means exist; a single level in a 512² picture is 102 dB.
+/// The PSNR assigned to equal pictures, in dB, so that means exist; a single level of difference in a 512×512 picture
+/// gives 102 dB.
 pub const PSNR_OF_EQUAL: f64 = 100.0;
 
-/// The difference of two pictures within a region, over its pixels and the three channels.
+/// Difference of two pictures within a region, over its pixels and three channels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
     /// Mean absolute difference, in levels of 255.

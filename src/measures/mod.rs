@@ -1,7 +1,7 @@
-//! What is measured: pictures and masks in, figures out.
+//! Image metrics: PSNR, SSIM, mask overlap and edit success, from pictures and masks.
 //!
-//! Pure functions over pixels: nothing here knows which method made a picture, or that there are methods. Pictures that are
-//! compared have one size, and a [`region::Region`] says which of their pixels count.
+//! Pure functions over pixels, independent of the editing method. Compared pictures have the same size, and a
+//! [`region::Region`] says which pixels count.
 
 pub mod change;
 pub mod overlap;

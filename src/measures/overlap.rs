@@ -1,11 +1,11 @@
-//! Whether a mask or a heat map lies where it should.
+//! Agreement of a mask or a heat map with the true mask: `IoU`, precision, recall, pointing game.
 
 use crate::measures::region::Region;
 
-/// How a found mask agrees with the true one. What divides by nothing is 0.
+/// Agreement of a found mask with the true one. Ratios with a zero denominator are 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Overlap {
-    /// Pixels in both over pixels in either (the Jaccard index), 0 to 1.
+    /// Intersection over union (Jaccard index), 0 to 1.
     pub iou: f64,
     /// Pixels in both over those of the found mask, 0 to 1.
     pub precision: f64,

@@ -1,28 +1,29 @@
-//! Where an added thing stands: words such as "next to the tree" name neither a pixel, nor a size to the percent, nor a tilt.
+//! Alignment of an added object with the target's, since an instruction ("next to the tree") does not fix position,
+//! size and rotation exactly.
 
 use image::{Rgb, RgbImage, imageops};
 
 use crate::measures::region::Region;
 
-/// How far an added thing may stand from where the target has it, over the shorter side: 4 of 64 pixels.
+/// Largest shift from the target's position, as a fraction of the shorter side: 4 of 64 pixels.
 pub const SHIFT: f64 = 1.0 / 16.0;
 
-/// How much smaller or larger it may be, as a factor.
+/// Largest scale factor, up or down.
 pub const SCALE: f64 = 1.15;
 
-/// How far it may be turned against the target's, in degrees.
+/// Largest rotation against the target, in degrees.
 pub const TURN: f64 = 40.0;
 
-/// Steps of the search either way, and how often the steps are halved around the best one.
+/// Search steps in either direction, and how often they are halved around the best pose.
 const SHIFTS: i32 = 2;
 const SCALES: i32 = 2;
 const TURNS: i32 = 4;
 const HALVINGS: u32 = 2;
 
-/// How the result is laid over the target, about the middle of the mask.
+/// Shift, scale and rotation of the result about the center of the mask.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Pose {
-    /// In steps of each: columns, rows, the logarithm of the scale, degrees.
+    /// In search steps: columns, rows, log scale, degrees.
     steps: [f64; 4],
 }
 
@@ -32,14 +33,14 @@ struct Search<'a> {
     target: &'a RgbImage,
     /// The mask's pixels.
     inside: Vec<(u32, u32)>,
-    /// Their middle.
+    /// Their center.
     middle: (f64, f64),
     /// The lengths of the steps.
     lengths: [f64; 4],
 }
 
-/// The result moved, scaled and turned, within [`SHIFT`], [`SCALE`] and [`TURN`], to where it resembles the target most in
-/// the mask; what comes in from beyond an edge repeats the edge.
+/// The result shifted, scaled and rotated, within [`SHIFT`], [`SCALE`] and [`TURN`], to the pose with the least squared
+/// error to the target within the mask; pixels from beyond an edge repeat the edge.
 ///
 /// # Panics
 /// If the sizes differ.
@@ -68,7 +69,7 @@ impl<'a> Search<'a> {
         Self { result, target, inside, middle, lengths }
     }
 
-    /// The best of a grid, then of ever nearer neighbors of the best.
+    /// The best pose of a grid, then of successively finer grids around it.
     fn best(&self) -> Pose {
         let mut best = self.best_of(Pose { steps: [0.0; 4] }, 1.0, [SHIFTS, SHIFTS, SCALES, TURNS]);
         for halving in 1..=HALVINGS {
@@ -77,7 +78,7 @@ impl<'a> Search<'a> {
         best
     }
 
-    /// The best of `reach` steps of length `step` either way from a pose, within the bounds.
+    /// The best pose within `reach` steps of length `step` in each direction, within the bounds.
     fn best_of(&self, from: Pose, step: f64, reach: [i32; 4]) -> Pose {
         let bounds = [SHIFTS, SHIFTS, SCALES, TURNS].map(f64::from);
         let along = |axis: usize| {
@@ -96,7 +97,7 @@ impl<'a> Search<'a> {
         scored.min_by(|one, other| one.0.total_cmp(&other.0)).map_or(from, |(_, pose)| pose)
     }
 
-    /// The squared error to the target, summed over the mask.
+    /// Squared error to the target, summed over the mask.
     fn error(&self, pose: Pose) -> f64 {
         let pixel = self.under(pose);
         let square = |&(x, y): &(u32, u32)| {
@@ -107,7 +108,7 @@ impl<'a> Search<'a> {
         self.inside.iter().map(square).sum()
     }
 
-    /// What lies at (column, row) of the result under a pose.
+    /// Samples the result under a pose.
     fn under(&self, pose: Pose) -> impl Fn(u32, u32) -> Rgb<u8> {
         let [right, down, scale, turn] = [0, 1, 2, 3].map(|it| pose.steps[it] * self.lengths[it]);
         let (sine, cosine) = turn.to_radians().sin_cos();

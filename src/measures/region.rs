@@ -73,7 +73,7 @@ impl Region {
         Self { pixels: both.collect(), ..*self }
     }
 
-    /// With a border of `by` pixels in all eight directions.
+    /// Dilated by `by` pixels in all eight directions.
     #[must_use]
     pub fn grown(&self, by: u32) -> Self {
         let (width, height) = (self.width as usize, self.height as usize);
@@ -84,7 +84,7 @@ impl Region {
     }
 }
 
-/// Marks what lies within `by` of a mark on the same line; `at` finds a pixel by its line and its place on it.
+/// Marks everything within `by` pixels of a marked one on the same line; `at` maps (line, place) to a pixel's index.
 fn spread(
     pixels: &[bool],
     by: usize,

@@ -18,9 +18,10 @@ const C2: f64 = (0.03 * 255.0) * (0.03 * 255.0);
 
 /// The mean SSIM of the three channels over the pixels of a region, -1 to 1; `None` if it holds no pixel.
 ///
-/// The map is that of scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-/// channel_axis=2, data_range=255, full=True)`, pictures mirrored at their edges. Differs: all pixels of the region count,
-/// while scikit-image's own mean leaves out five pixels at the edges. A window at the region's edge sees across it.
+/// The map is that of scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5,
+/// use_sample_covariance=False, channel_axis=2, data_range=255, full=True)`, with pictures mirrored at their edges.
+/// Differs: all pixels of the region count, while scikit-image's own mean leaves out five pixels at the edges. A window
+/// at the region's edge includes pixels outside it.
 ///
 /// # Panics
 /// If the sizes differ.

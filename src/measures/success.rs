@@ -1,19 +1,19 @@
-//! Whether an edit did what was asked, from source, target and mask alone.
+//! Success criterion of an edit, from source, target and mask alone.
 //!
-//! No renderer, no classifier and no text: any manifest with a target picture can be judged. The price is that one target
-//! stands for the instruction: a good edit that looks unlike it (a bird of another breed) fails. So the share of successes
-//! is a lower bound, good for comparing methods on one data set.
+//! It uses no renderer, classifier or text, so any manifest with target pictures can be judged. One target stands for
+//! the instruction: a good edit that looks unlike it (a bird of another breed) fails. So the success rate is a lower
+//! bound, meant for comparing methods on one data set.
 //!
 //! All parts must hold:
-//! 1. **nearer**: inside the mask the result is nearer to the target than [`MARGIN`] times its distance to the source.
-//! 2. **removed**, for a removal: of the squared difference between source and target less than [`REMOVED`] is left.
-//!    **color**, for others where the mean color differs: it came most of the way. **shape**, for others where the
-//!    structure differs: the result correlates with the target better than with the source, and well.
-//!    What is added may stand where and as words leave it open ([`placement`]): that is taken out first.
-//! 3. **kept**: outside the mask the result differs by less than [`KEPT`] levels on average from the source, or from the
-//!    autoencoder's reconstruction of it.
+//! 1. **nearer**: inside the mask the squared error to the target is below [`MARGIN`] times that to the source.
+//! 2. **removed**, for a removal: less than [`REMOVED`] of the squared difference between source and target is left.
+//!    **color**, for other edits, if the mean color differs: it came most of the way. **shape**, for other edits, if
+//!    the structure differs: the result correlates well with the target, and better than with the source. An added
+//!    object is first aligned with the target's ([`placement`]), since words do not fix its exact position.
+//! 3. **kept**: outside the mask the result differs by less than [`KEPT`] levels on average from the source, or from
+//!    the VAE's reconstruction of it.
 //!
-//! Untouched pictures and pictures blurred by 1, 2, 4 pixels are what must not pass; `tests/it/evaluation.rs` counts them.
+//! Unedited pictures and pictures blurred by 1, 2 or 4 pixels must not pass; `tests/it/evaluation.rs` counts them.
 
 use image::RgbImage;
 
@@ -37,8 +37,8 @@ pub const COLOR_LEFT: f64 = 0.5;
 /// Mean colors that are nearer than this, in levels (Euclidean over RGB), are one color: there is nothing to judge.
 pub const COLOR_APART: f64 = 24.0;
 
-/// Least correlation of the result with the target, where shape is judged. Targets blurred by a pixel, or under noise of
-/// 12 levels, stay above it; a blob of the right color over the mask of a change mostly falls below.
+/// Least correlation of the result with the target, where shape is judged. Targets blurred by a pixel, or with noise of
+/// 12 levels, stay above it; a blob of the right color over the mask mostly falls below.
 pub const SHAPE_LEAST: f64 = 0.8;
 
 /// Source and target that correlate better than this have one structure: there is nothing to judge.
@@ -51,33 +51,33 @@ pub const KEPT: f64 = 12.0;
 /// Border around the mask that belongs neither to the inside nor to the outside, over the shorter side: 2 of 64 pixels.
 pub const BORDER: f64 = 1.0 / 32.0;
 
-/// The kinds of edit that are judged differently.
+/// Kinds of edit, which are judged differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EditKind {
-    /// Something becomes something else or looks different.
+    /// An object becomes another one or looks different.
     Change,
-    /// Something new comes in; it may stand a little beside its place, a little larger or smaller, and turned.
+    /// A new object appears; its position, size and rotation may differ a little from the target's.
     Add,
-    /// Something goes.
+    /// An object disappears.
     Remove,
 }
 
-/// What an edit is judged by; all pictures have one size.
+/// Inputs of the judgment; all pictures have one size.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
     /// The kind of edit.
     pub kind: EditKind,
-    /// Before the edit.
+    /// The picture before the edit.
     pub source: &'a RgbImage,
-    /// As it should be after the edit.
+    /// The expected picture.
     pub target: &'a RgbImage,
-    /// The pixels that the edit needs.
+    /// The pixels that the edit has to change.
     pub mask: &'a Region,
-    /// The source as the autoencoder gives it back, if the result went through one.
+    /// The VAE's reconstruction of the source, if the result went through the VAE.
     pub reconstruction: Option<&'a RgbImage>,
 }
 
-/// What came of the judging.
+/// Result of the judgment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
     /// Squared error to the target over that of the untouched source, in the mask: 0 is perfect, 1 is nothing done.
@@ -132,8 +132,8 @@ impl Evidence<'_> {
         })
     }
 
-    /// The mean change outside, in levels, against source or reconstruction, whichever is nearer: a composited result has
-    /// pixels of the one, a plain one of the other.
+    /// Mean change outside the mask, in levels, against source or reconstruction, whichever is nearer: a composited
+    /// result has the source's pixels, a plain one the reconstruction's.
     fn change_outside(&self, around: &Region, result: &RgbImage) -> Option<f64> {
         let outside = around.complement();
         let references = [Some(self.source), self.reconstruction].into_iter().flatten();
@@ -151,7 +151,7 @@ impl Evidence<'_> {
         Region::from_fn(width, height, |x, y| self.mask.contains(x, y) && differs(x, y))
     }
 
-    /// The result; for an addition laid over the target as far as words leave it open.
+    /// The result; for an addition aligned with the target.
     fn in_place(&self, result: &RgbImage) -> RgbImage {
         match self.kind {
             EditKind::Add => placement::in_place(result, self.target, self.mask),
@@ -159,7 +159,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// Whether the mean color went most of the way; `None` if it had nowhere to go.
+    /// Whether the mean color went most of the way; `None` if source and target have the same.
     fn color(&self, result: &RgbImage, changed: &Region) -> Option<bool> {
         let [source, target, result] =
             [self.source, self.target, result].map(|image| mean_color(image, changed));
@@ -167,7 +167,7 @@ impl Evidence<'_> {
         (way > COLOR_APART).then(|| distance(result, target) < COLOR_LEFT * way)
     }
 
-    /// Whether the structure is the target's and no longer the source's; `None` if these are one.
+    /// Whether the structure is the target's and no longer the source's; `None` if these are alike.
     fn shape(&self, result: &RgbImage, around: &Region) -> Option<bool> {
         let apart = correlation(self.source, self.target, around) < SHAPE_APART;
         apart.then(|| {
@@ -177,13 +177,13 @@ impl Evidence<'_> {
     }
 }
 
-/// A mask with the border around it that belongs neither to the inside nor to the outside.
+/// A mask dilated by the border that belongs neither to the inside nor to the outside.
 #[must_use]
 pub fn with_border(mask: &Region) -> Region {
     mask.grown(pixels(mask, BORDER))
 }
 
-/// A share of a picture's shorter side in whole pixels.
+/// A fraction of a picture's shorter side in whole pixels.
 fn pixels(region: &Region, share: f64) -> u32 {
     let (width, height) = region.dimensions();
     (f64::from(width.min(height)) * share).round() as u32
@@ -204,8 +204,8 @@ fn distance(one: [f64; 3], other: [f64; 3]) -> f64 {
     one.iter().zip(other).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Correlation of two pictures over a region, -1 to 1: deviations from each channel's own mean, all channels together;
-/// 0 if either is flat.
+/// Pearson correlation of two pictures over a region, -1 to 1: deviations from each channel's own mean, all channels
+/// pooled; 0 if either is constant.
 fn correlation(one: &RgbImage, other: &RgbImage, region: &Region) -> f64 {
     let (mean_a, mean_b) = (mean_color(one, region), mean_color(other, region));
     let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);

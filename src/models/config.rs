@@ -1,39 +1,39 @@
-//! A model's `config.json`, read key by key so that every fault names its key and its value.
+//! A model's `config.json`, read key by key, so that every error names its key and value.
 //!
-//! An absent key takes the default of diffusers' class; keys that only other architectures use are not looked at.
+//! An absent key takes the default of diffusers' class; keys that only other architectures use are ignored.
 
 use serde_json::{Map, Value};
 
-/// What is wrong with a `config.json`.
+/// Why a `config.json` is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Not JSON at all.
+    /// Not valid JSON.
     #[error("config.json is not readable as JSON")]
     Json(#[source] serde_json::Error),
     /// JSON, but not an object.
     #[error("config.json holds {found}, expected an object")]
     NotAnObject {
-        /// What it holds.
+        /// The kind of JSON value found.
         found: String,
     },
-    /// A value that means an architecture outside Stable Diffusion 1.x and 2.x.
+    /// A value of an architecture other than Stable Diffusion 1.x and 2.x.
     #[error("`{key}` is {found} in config.json, only {supported} is supported")]
     Unsupported {
         /// The key.
         key: &'static str,
         /// Its value, as JSON.
         found: String,
-        /// What would be accepted.
+        /// The accepted value.
         supported: String,
     },
-    /// A value that no such model can have.
+    /// An invalid value.
     #[error("`{key}` is {found} in config.json, expected {expected}")]
     Invalid {
         /// The key.
         key: &'static str,
         /// Its value, as JSON.
         found: String,
-        /// What would be accepted.
+        /// The accepted values, as text.
         expected: String,
     },
 }
@@ -45,10 +45,10 @@ pub struct ConfigJson(Map<String, Value>);
 // === impl ConfigJson ===
 
 impl ConfigJson {
-    /// Reads the text of a `config.json` of the class `class_name`.
+    /// Parses a `config.json` of the class `class_name`.
     ///
     /// # Errors
-    /// [`ConfigError`] if it is not a JSON object, or says that it belongs to another class.
+    /// [`ConfigError`] if it is not a JSON object, or belongs to another class.
     pub fn parse(text: &str, class_name: &str) -> Result<Self, ConfigError> {
         match serde_json::from_str(text).map_err(ConfigError::Json)? {
             Value::Object(values) => {
@@ -60,7 +60,7 @@ impl ConfigJson {
         }
     }
 
-    /// Refuses any value but `supported`, given as JSON; an absent key is the same as the supported value.
+    /// Refuses any value other than `supported`, given as JSON; an absent key is accepted.
     ///
     /// # Errors
     /// [`ConfigError::Unsupported`].
@@ -78,7 +78,7 @@ impl ConfigJson {
         })
     }
 
-    /// A whole number, at least `min`.
+    /// An integer of at least `min`.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`].
@@ -99,7 +99,7 @@ impl ConfigJson {
         found.as_f64().ok_or_else(|| invalid(key, found, "a number"))
     }
 
-    /// True or false.
+    /// A boolean.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`].
@@ -108,7 +108,7 @@ impl ConfigJson {
         found.as_bool().ok_or_else(|| invalid(key, found, "true or false"))
     }
 
-    /// A text.
+    /// A string.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`].
@@ -117,7 +117,7 @@ impl ConfigJson {
         found.as_str().map(str::to_owned).ok_or_else(|| invalid(key, found, "a text"))
     }
 
-    /// A list of at least one text.
+    /// A non-empty list of strings.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`].
@@ -133,7 +133,7 @@ impl ConfigJson {
             .ok_or_else(|| invalid(key, found, "a list of texts"))
     }
 
-    /// A list of at least one whole number, each at least 1.
+    /// A non-empty list of integers, each at least 1.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`].
@@ -142,7 +142,7 @@ impl ConfigJson {
         positive_ints(found).ok_or_else(|| invalid(key, found, "a list of whole numbers from 1"))
     }
 
-    /// One whole number for all blocks, or a list with one for each of the `blocks`; each at least 1.
+    /// One integer for all blocks, or a list with one for each of the `blocks`; each at least 1.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`].
@@ -174,7 +174,7 @@ impl ConfigJson {
         }
     }
 
-    /// A height and width from one side, a pair of sides, or null.
+    /// Height and width, from one side, a pair, or null.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`].
@@ -192,7 +192,7 @@ impl ConfigJson {
         }
     }
 
-    /// The fault that `key` is not `expected`, for checks across keys.
+    /// The error that `key` is not `expected`, for checks across keys.
     pub fn fault(&self, key: &'static str, expected: impl Into<String>) -> ConfigError {
         invalid(key, self.0.get(key).unwrap_or(&Value::Null), expected)
     }

@@ -1,4 +1,4 @@
-//! The leaves of every network: linear, convolution and norms over checkpoint tensors (torch: `torch.nn`).
+//! Basic layers over checkpoint tensors: linear, convolution, norms (torch: `torch.nn`).
 
 use tch::{Device, Kind, Tensor};
 
@@ -11,7 +11,7 @@ use crate::kernels::cpu::{
 };
 use crate::models::weights::VarPath;
 
-/// A linear map of the last dimension (torch: `nn.Linear`).
+/// A linear layer over the last dimension (torch: `nn.Linear`).
 #[derive(Debug)]
 pub struct Linear {
     weight: Result<PackedLinear, Tensor>,
@@ -25,27 +25,27 @@ pub struct Conv2d {
     bias: Tensor,
 }
 
-/// What a convolution multiplies with.
+/// Implementation of a convolution.
 #[derive(Debug)]
 enum Kernel {
-    /// For libtorch's own convolution.
+    /// libtorch's convolution.
     Plain { weight: Tensor, stride: i64, padding: i64 },
-    /// For oneDNN.
+    /// oneDNN's convolution with packed weights.
     Packed(PackedConv2d),
-    /// Of one pixel: a linear map of channels.
+    /// A 1×1 convolution as a linear layer over channels.
     Pixel(Linear),
 }
 
-/// A residual and what a linear map adds to it.
+/// The sum of a residual and a linear layer's output.
 #[derive(Debug)]
 pub enum Sum {
-    /// Added up by the map, before it rounded.
+    /// Already added by the layer, before rounding.
     Done(Tensor),
-    /// Still to be added up: the residual, and the map's result.
+    /// Not yet added: the residual, and the layer's output.
     Addends([Tensor; 2]),
 }
 
-/// A norm over groups of channels and all positions (torch: `nn.GroupNorm`).
+/// Group norm (torch: `nn.GroupNorm`).
 #[derive(Debug)]
 pub struct GroupNorm {
     groups: i64,
@@ -54,7 +54,7 @@ pub struct GroupNorm {
     eps: f64,
 }
 
-/// A norm over the last dimension (torch: `nn.LayerNorm`).
+/// Layer norm over the last dimension (torch: `nn.LayerNorm`).
 #[derive(Debug)]
 pub struct LayerNorm {
     channels: i64,
@@ -63,8 +63,8 @@ pub struct LayerNorm {
     eps: f64,
 }
 
-/// The same tensor (N, C, h, w), in memory (N, h, w, C) where convolutions work in that order; every layer leaves it so that is
-/// given it so, and the pixels of such a grid are the rows of a linear map.
+/// The tensor (N, C, h, w) in channels-last layout where convolutions use it. Every layer preserves that layout, in
+/// which the pixels of a grid are the rows of a linear layer's input.
 pub fn channels_last(xs: &Tensor) -> Tensor {
     if works_channels_last(xs) {
         xs.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
@@ -73,12 +73,12 @@ pub fn channels_last(xs: &Tensor) -> Tensor {
     }
 }
 
-/// The pixels of a grid (N, C, h, w) as rows (N, h·w, C), a view.
+/// The pixels of a channels-last grid (N, C, h, w) as rows (N, h·w, C), a view.
 pub fn rows_of(xs: &Tensor) -> Tensor {
     xs.flatten(2, 3).transpose(1, 2)
 }
 
-/// Whether convolutions of this tensor's dtype and device work channels-last: oneDNN's all do, and those of tensor cores.
+/// Whether convolutions of this dtype and device use channels-last: all of oneDNN's, and those on tensor cores.
 fn works_channels_last(xs: &Tensor) -> bool {
     match xs.device() {
         Device::Cpu => true,
@@ -87,7 +87,8 @@ fn works_channels_last(xs: &Tensor) -> bool {
     }
 }
 
-/// Of (…, 2·I), values and gates: values · gelu(gates), (…, I); may write on what it is given (diffusers: `GEGLU`).
+/// GEGLU: from values and gates, (…, 2·I), to values · gelu(gates), (…, I); may overwrite its input (diffusers:
+/// `GEGLU`).
 pub fn geglu(xs: &Tensor) -> Tensor {
     fused::geglu(xs).unwrap_or_else(|| {
         let mut halves = xs.chunk(2, -1); // values and gates
@@ -99,19 +100,19 @@ pub fn geglu(xs: &Tensor) -> Tensor {
 // === impl Linear ===
 
 impl Linear {
-    /// Reads `weight` (out, in) and `bias` (out,).
+    /// Loads `weight` (out, in) and `bias` (out,).
     pub fn new(vs: &VarPath<'_>, in_channels: i64, out_channels: i64) -> Self {
         let bias = vs.tensor("bias", &[out_channels]);
         Self { bias: Some(bias), ..Self::without_bias(vs, in_channels, out_channels) }
     }
 
-    /// Reads `weight` (out, in).
+    /// Loads `weight` (out, in).
     pub fn without_bias(vs: &VarPath<'_>, in_channels: i64, out_channels: i64) -> Self {
         let weight = vs.tensor("weight", &[out_channels, in_channels]);
         Self { weight: PackedLinear::new(weight), bias: None }
     }
 
-    /// Reads a 1×1 convolution, `weight` (out, in, 1, 1) and `bias` (out,), as the linear map of channels that it is.
+    /// Loads a 1×1 convolution, `weight` (out, in, 1, 1) and `bias` (out,), as a linear layer over channels.
     pub fn from_conv_1x1(vs: &VarPath<'_>, in_channels: i64, out_channels: i64) -> Self {
         let weight = vs.tensor("weight", &[out_channels, in_channels, 1, 1]);
         Self {
@@ -144,7 +145,7 @@ impl Linear {
 // === impl Sum ===
 
 impl Sum {
-    /// The sum; may write on the residual.
+    /// The sum; may overwrite the residual.
     pub fn into_tensor(self) -> Tensor {
         match self {
             Self::Done(sum) => sum,
@@ -159,7 +160,8 @@ impl Sum {
 // === impl Conv2d ===
 
 impl Conv2d {
-    /// Reads a square kernel that keeps the size, its padding being half of it: `weight` (out, in, k, k) and `bias` (out,).
+    /// Loads a size-preserving convolution with a square kernel and padding k / 2: `weight` (out, in, k, k) and `bias`
+    /// (out,).
     pub fn new(vs: &VarPath<'_>, in_channels: i64, out_channels: i64, kernel: i64) -> Self {
         let weight = vs.tensor("weight", &[out_channels, in_channels, kernel, kernel]);
         let kernel = match kernel {
@@ -175,7 +177,7 @@ impl Conv2d {
         Self { kernel, bias: vs.tensor("bias", &[out_channels]) }
     }
 
-    /// Reads a 3×3 kernel that halves the size.
+    /// Loads a 3×3 convolution with stride 2.
     pub fn halving(vs: &VarPath<'_>, channels: i64, padding: i64) -> Self {
         let weight = vs.tensor("weight", &[channels, channels, 3, 3]);
         Self { kernel: Kernel::new(weight, 2, padding), bias: vs.tensor("bias", &[channels]) }
@@ -186,7 +188,7 @@ impl Conv2d {
         self.convolve(xs, Some(&self.bias))
     }
 
-    /// As [`Self::forward`], but where a fused layer can add the bias later, that is to be done.
+    /// [`Self::forward`] without the bias if a later fused layer can add it; then the bias is returned.
     pub fn forward_but_bias(&self, xs: &Tensor) -> (Tensor, Option<&Tensor>) {
         if fused::adds_bias(xs.device()) {
             (self.convolve(xs, None), Some(&self.bias))
@@ -195,7 +197,7 @@ impl Conv2d {
         }
     }
 
-    /// (N, in, h, w) to (N, out, h′, w′), plus `residual`, which is as the result.
+    /// [`Self::forward`] plus `residual`, which has the result's shape and layout.
     pub fn forward_onto(&self, xs: &Tensor, residual: &Tensor) -> Tensor {
         if let Kernel::Packed(packed) = &self.kernel {
             return packed.forward_onto(xs, &self.bias, residual);
@@ -211,7 +213,7 @@ impl Conv2d {
         })
     }
 
-    /// Without a bias on a GPU alone.
+    /// Convolves; only on a GPU may the bias be left out.
     fn convolve(&self, xs: &Tensor, bias: Option<&Tensor>) -> Tensor {
         match &self.kernel {
             Kernel::Plain { weight, stride, padding } => {
@@ -242,7 +244,7 @@ impl Kernel {
 // === impl GroupNorm ===
 
 impl GroupNorm {
-    /// Reads `weight` and `bias` (channels,).
+    /// Loads `weight` and `bias` (channels,).
     pub fn new(vs: &VarPath<'_>, groups: i64, channels: i64, eps: f64) -> Self {
         Self {
             groups,
@@ -252,18 +254,18 @@ impl GroupNorm {
         }
     }
 
-    /// (N, channels, h, w), normalized per row and group.
+    /// Group norm of (N, channels, h, w).
     pub fn forward(&self, xs: &Tensor) -> Tensor {
         self.fused(xs, Shift::default(), Activation::None).unwrap_or_else(|| self.plain(xs))
     }
 
-    /// `SiLU` of the norm.
+    /// `SiLU` of the group norm.
     pub fn forward_silu(&self, xs: &Tensor) -> Tensor {
         let fused = self.fused(xs, Shift::default(), Activation::Silu);
         fused.unwrap_or_else(|| self.plain(xs).silu_())
     }
 
-    /// `SiLU` of the norm of the input and what is added to it; may write on the input.
+    /// `SiLU` of the group norm of the input plus `shift`; may overwrite the input.
     pub fn forward_silu_of_sum(&self, mut xs: Tensor, shift: Shift<'_>) -> Tensor {
         self.fused(&xs, shift, Activation::Silu).unwrap_or_else(|| {
             if let Some(channels) = shift.channels {
@@ -285,7 +287,7 @@ impl GroupNorm {
         )
     }
 
-    /// By libtorch, which forgets the order in memory on a GPU.
+    /// By libtorch, which does not preserve channels-last on a GPU.
     fn plain(&self, xs: &Tensor) -> Tensor {
         let xs = xs.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, true);
         if xs.device().is_cuda() { channels_last(&xs) } else { xs }
@@ -295,7 +297,7 @@ impl GroupNorm {
 // === impl LayerNorm ===
 
 impl LayerNorm {
-    /// Reads `weight` and `bias` (channels,).
+    /// Loads `weight` and `bias` (channels,).
     pub fn new(vs: &VarPath<'_>, channels: i64, eps: f64) -> Self {
         Self {
             channels,
@@ -305,12 +307,12 @@ impl LayerNorm {
         }
     }
 
-    /// (…, channels), normalized per position.
+    /// Layer norm of (…, channels).
     pub fn forward(&self, xs: &Tensor) -> Tensor {
         xs.layer_norm([self.channels], Some(&self.weight), Some(&self.bias), self.eps, true)
     }
 
-    /// A sum (…, channels), and its norm; may write on the sum's residual.
+    /// A sum (…, channels) and its layer norm; may overwrite the residual.
     pub fn forward_of_sum(&self, sum: Sum) -> (Tensor, Tensor) {
         if let Sum::Addends([residual, more]) = &sum {
             let affine = [&self.weight, &self.bias];

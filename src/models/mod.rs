@@ -1,4 +1,4 @@
-//! The networks under diffusers' names, a folder per family, and their weights.
+//! The networks under diffusers' names, a folder per model family, and the loading of their weights.
 
 pub mod config;
 pub mod layers;

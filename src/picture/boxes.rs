@@ -1,34 +1,34 @@
-//! Boxes as a person writes them: `x0,y0,x1,y1` in pixels, half-open, or in percent of the picture.
+//! Boxes in the syntax of `--box`: `x0,y0,x1,y1` in pixels, half-open, or in percent of the picture.
 
 use std::str::FromStr;
 
 use crate::picture::{error::PictureError, size::Size};
 
-/// A box whose syntax is sound; whether it fits is known once it meets a picture.
+/// A syntactically valid box, not yet checked against a picture's size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoxSpec {
     text: String,
     corners: Corners,
 }
 
-/// Columns `x0..x1` and rows `y0..y1` of a picture, at least one of each.
+/// A half-open pixel rectangle: columns `x0..x1` and rows `y0..y1`, at least one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PixelBox {
     /// First column.
     pub x0: u32,
     /// First row.
     pub y0: u32,
-    /// The column behind the last.
+    /// End column, exclusive.
     pub x1: u32,
-    /// The row behind the last.
+    /// End row, exclusive.
     pub y1: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Corners {
-    /// Never below zero.
+    /// Non-negative pixels.
     Pixels([u32; 4]),
-    /// Within 0 to 100.
+    /// Percentages, 0 to 100.
     Percent([f64; 4]),
 }
 
@@ -61,7 +61,7 @@ impl FromStr for BoxSpec {
 }
 
 impl BoxSpec {
-    /// The pixels that the box means in a picture of this size; percentages go to the nearest pixel edge.
+    /// Converts the box to pixels of a picture of this size; percentages are rounded to the nearest pixel edge.
     ///
     /// # Errors
     /// [`PictureError::BoxOutside`], and [`PictureError::BoxEmpty`] if percentages leave less than half a pixel.
@@ -93,7 +93,7 @@ impl BoxSpec {
     }
 }
 
-/// The items if there are four of them.
+/// The items, if there are exactly four.
 fn four<T: std::fmt::Debug>(items: impl Iterator<Item = T>) -> Option<[T; 4]> {
     let items: Vec<T> = items.collect();
     items.try_into().ok()

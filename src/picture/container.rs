@@ -1,30 +1,32 @@
-//! The outer shape of an image file: its chunks or segments, walked from the signature to the end mark.
+//! Container structure of image files: PNG and WebP chunks and JPEG segments, walked from the signature to the end
+//! marker.
 //!
-//! The decoders stop at the last pixel and forgive a missing end; this walk does not.
+//! The decoders stop at the last pixel and accept files without an end marker; this walk does not.
 
 use crate::picture::{format::FileFormat, signature::PNG_SIGNATURE};
 
-/// What an APP1 segment with EXIF data starts with, and some WebP chunks by mistake.
+/// Prefix of EXIF data in APP1 segments, and by mistake in some WebP chunks.
 const EXIF_HEADER: &[u8] = b"Exif\0\0";
 
 /// One chunk (PNG, WebP) or segment (JPEG) of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// The four letters of a chunk, or the marker of a segment as `[0xFF, marker, 0, 0]`.
+    /// The four letters of a chunk, or `[0xFF, marker, 0, 0]` for a JPEG segment.
     pub tag: [u8; 4],
-    /// What the length field spans, less the field itself.
+    /// The content, without the length field.
     pub body: &'a [u8],
-    /// Behind the start of a scan its entropy-coded data, with stuffed bytes and restart markers; else nothing.
+    /// The entropy-coded data after a start-of-scan segment, with stuffed bytes and restart markers; else empty.
     pub coded: &'a [u8],
-    /// Where the next part starts, in bytes from the start of the file.
+    /// Offset of the next part from the start of the file, in bytes.
     pub end: usize,
 }
 
-/// The file ends before its end mark.
+/// The file ends before its end marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Truncated;
 
-/// Walks the parts of a file whose format [`identify`](crate::picture::signature::identify) told; the end mark is the last part.
+/// Iterates over the parts of a file whose format [`identify`](crate::picture::signature::identify) has determined; the
+/// end marker is the last part.
 pub fn parts(format: FileFormat, bytes: &[u8]) -> Parts<'_> {
     let at = match format {
         FileFormat::Png => PNG_SIGNATURE.len(),
@@ -34,7 +36,7 @@ pub fn parts(format: FileFormat, bytes: &[u8]) -> Parts<'_> {
     Parts { format, bytes, at, done: false }
 }
 
-/// The TIFF structure of a file's EXIF data, which holds the orientation; `None` in any other part.
+/// The TIFF structure of a file's EXIF data, which holds the orientation; `None` for other parts.
 pub fn exif<'a>(format: FileFormat, part: &Part<'a>) -> Option<&'a [u8]> {
     match (format, &part.tag) {
         (FileFormat::Png, b"eXIf") => Some(part.body),
@@ -46,13 +48,13 @@ pub fn exif<'a>(format: FileFormat, part: &Part<'a>) -> Option<&'a [u8]> {
     }
 }
 
-/// The tags of JPEG segments.
+/// JPEG markers as tags.
 pub mod segment {
     /// Application data 0: the JFIF header.
     pub const APP0: [u8; 4] = [0xFF, 0xE0, 0, 0];
     /// Application data 1: EXIF or XMP.
     pub const APP1: [u8; 4] = [0xFF, 0xE1, 0, 0];
-    /// Application data 11: C2PA manifests and kin, in boxes.
+    /// Application data 11: JUMBF boxes, among them C2PA manifests.
     pub const APP11: [u8; 4] = [0xFF, 0xEB, 0, 0];
     /// Application data 13: Photoshop's image resources, among them IPTC data.
     pub const APP13: [u8; 4] = [0xFF, 0xED, 0, 0];
@@ -62,19 +64,19 @@ pub mod segment {
     pub const DHT: [u8; 4] = [0xFF, 0xC4, 0, 0];
     /// The restart interval.
     pub const DRI: [u8; 4] = [0xFF, 0xDD, 0, 0];
-    /// Start of a scan, behind which entropy-coded data run to the next marker.
+    /// Start of scan; entropy-coded data follows up to the next marker.
     pub const SOS: [u8; 4] = [0xFF, 0xDA, 0, 0];
     /// End of image.
     pub const EOI: [u8; 4] = [0xFF, 0xD9, 0, 0];
 
-    /// Whether a tag starts a frame, of any coding.
+    /// Whether a tag is a start of frame, of any coding.
     pub fn is_frame(tag: [u8; 4]) -> bool {
         // Among the frames sit the tables for Huffman (C4) and arithmetic coding (CC), and a reserved marker (C8).
         tag[0] == 0xFF && (0xC0..=0xCF).contains(&tag[1]) && ![0xC4, 0xC8, 0xCC].contains(&tag[1])
     }
 }
 
-/// The parts of one file, in order; nothing follows a [`Truncated`].
+/// Iterator over the parts of one file; it ends after an error.
 #[derive(Debug, Clone)]
 pub struct Parts<'a> {
     format: FileFormat,
@@ -124,7 +126,7 @@ impl<'a> Parts<'a> {
         (end <= bytes.len()).then_some(Part { tag, body, coded: &[], end })
     }
 
-    /// Marker, length, body; behind the start of a scan also the scan.
+    /// Marker, length, body; after a start of scan also the entropy-coded data.
     fn jpeg_segment(&self) -> Option<Part<'a>> {
         let bytes = self.bytes;
         let mut at = self.at;
@@ -141,7 +143,8 @@ impl<'a> Parts<'a> {
         let mut end = at + 2 + length;
         let mut coded: &[u8] = &[];
         if tag == segment::SOS {
-            // In a scan, 0xFF is followed by zero, by a restart marker, or by another to fill up, until a true marker ends it.
+            // In a scan, 0xFF is followed by zero, a restart marker, or another 0xFF as padding; any other marker ends
+            // it.
             let is_end =
                 |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7 | 0xFF);
             coded = &bytes[end..];
@@ -151,7 +154,7 @@ impl<'a> Parts<'a> {
         Some(Part { tag, body, coded, end })
     }
 
-    /// Tag, length, body, a byte of padding behind an odd body; `None` at the end that the RIFF header tells.
+    /// Tag, length, body, and a padding byte after an odd length; `None` at the end given by the RIFF header.
     fn webp_chunk(&self) -> Result<Option<Part<'a>>, Truncated> {
         let bytes = self.bytes;
         let length = |at| Some(u32::from_le_bytes(array(bytes, at)?) as usize);

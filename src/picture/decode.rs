@@ -1,4 +1,4 @@
-//! From the bytes of a file to a [`Picture`], under limits that are checked before a pixel is decoded.
+//! Image decoding: from a file's bytes to a [`Picture`], with limits that are checked before any pixel is decoded.
 
 use std::{
     fs::File,
@@ -25,52 +25,53 @@ use crate::picture::{
     size::Size,
 };
 
-/// Fewest pixels a side: two latent pixels of Stable Diffusion's VAE, below which nothing is left to localize.
+/// Minimum side in pixels: two latent cells of Stable Diffusion's VAE, below which nothing can be localized.
 pub const MIN_SIDE: u32 = 16;
 
-/// How many times the shorter side the longer may be.
+/// Maximum aspect ratio, longer side to shorter side.
 pub const MAX_ASPECT: u32 = 8;
 
-/// Most bytes that a PNG file's compressed texts and profiles may unfold to, beside its pixels.
+/// Maximum decompressed bytes of a PNG's text and profile chunks.
 const MAX_PNG_ANCILLARY: u64 = 64 << 20;
 
-/// Most scans of a progressive JPEG; encoders write about ten, and each one passes over the whole picture.
+/// Maximum number of scans of a progressive JPEG; encoders write about ten, and decoding visits the whole picture for
+/// each.
 const MAX_SCANS: usize = 100;
 
-/// How much is read at most.
+/// Limits on input files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InputLimits {
-    /// Bytes of the file.
+    /// Maximum file size in bytes.
     pub bytes: u64,
-    /// Width times height of the picture.
+    /// Maximum width × height in pixels.
     pub pixels: u64,
 }
 
 impl Default for InputLimits {
-    /// 67 megapixels (8192 by 8192: more than the 61 of today's largest full-frame cameras), and as many bytes as they
-    /// take uncompressed with alpha.
+    /// 67 megapixels (8192×8192; today's largest full-frame cameras have 61), and as many bytes as these take
+    /// uncompressed with alpha.
     fn default() -> InputLimits {
         InputLimits { bytes: 256 << 20, pixels: 64 << 20 }
     }
 }
 
-/// A picture, and what there is to say about the file it came from.
+/// A decoded picture, with its metadata and warnings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
-    /// The picture, upright.
+    /// The picture, with the EXIF orientation applied.
     pub picture: Picture,
-    /// The format of the file, told by its content, not by its name.
+    /// The file format, identified by content, not by name.
     pub format: FileFormat,
-    /// What the file says beside its pixels.
+    /// Metadata.
     pub metadata: Metadata,
-    /// What was accepted with a warning.
+    /// Warnings.
     pub notes: Vec<Note>,
 }
 
 /// Reads a picture from a file.
 ///
 /// # Errors
-/// [`PictureError::Read`], or any fault of [`decode`].
+/// [`PictureError::Read`], or any error of [`decode`].
 pub fn read(path: &Path, limits: InputLimits) -> Result<Decoded, PictureError> {
     let name = path.display().to_string();
     let failed = |source| PictureError::Read { path: path.to_owned(), source };
@@ -82,7 +83,7 @@ pub fn read(path: &Path, limits: InputLimits) -> Result<Decoded, PictureError> {
     decode(&name, &bytes, limits)
 }
 
-/// Reads a stream to its end, or to the limit on bytes.
+/// Reads a stream to its end; `limits.bytes` bounds its length.
 ///
 /// # Errors
 /// [`PictureError::ReadStream`], [`PictureError::TooManyBytes`].
@@ -100,8 +101,9 @@ pub fn read_bytes(
 
 /// Decodes a PNG, JPEG or WebP file.
 ///
-/// Gray and palette become RGB, 16 bits are rounded to the nearest of 8 (`round(x / 257)`), the EXIF orientation is
-/// applied, alpha is kept apart, and of an animation the first frame is taken. `name` is what errors call the file.
+/// Gray and palette images become RGB, 16-bit samples are rounded to 8 bits (`round(x / 257)`), the EXIF orientation is
+/// applied, alpha is kept separately, and of an animation the first frame is taken. `name` is the file's name in
+/// errors.
 ///
 /// # Errors
 /// The variants of [`PictureError`] under "Reading".
@@ -144,7 +146,7 @@ pub fn decode(name: &str, bytes: &[u8], limits: InputLimits) -> Result<Decoded, 
     Ok(Decoded { picture, format, metadata, notes })
 }
 
-/// Whether an orientation swaps the sides.
+/// Whether an orientation swaps width and height.
 fn turns(orientation: Orientation) -> bool {
     matches!(
         orientation,
@@ -155,7 +157,7 @@ fn turns(orientation: Orientation) -> bool {
     )
 }
 
-/// The colors of an image, and its alpha channel if it has one.
+/// Splits an image into RGB and its alpha channel, if any.
 fn split_alpha(image: DynamicImage) -> (RgbImage, Option<GrayImage>) {
     if !image.color().has_alpha() {
         return (image.into_rgb8(), None);
@@ -167,7 +169,7 @@ fn split_alpha(image: DynamicImage) -> (RgbImage, Option<GrayImage>) {
     (DynamicImage::ImageRgba8(rgba).into_rgb8(), Some(alpha))
 }
 
-/// Walks a whole file for its end mark and its orientation, and refuses what decoders would make a guess at.
+/// Checks that a file is complete and not of a kind that decoders would misread; returns its orientation.
 fn survey(name: &str, format: FileFormat, bytes: &[u8]) -> Result<Orientation, PictureError> {
     let mut orientation = None;
     let mut scans = 0;
@@ -235,7 +237,7 @@ fn check_size(name: &str, size: Size, limits: InputLimits) -> Result<(), Picture
     Ok(())
 }
 
-/// The profile if it may go with RGB values: a gray profile, say, must not be attached to an RGB output.
+/// The ICC profile if it describes RGB: a gray profile, for example, must not be attached to an RGB output.
 fn rgb_profile(icc: Vec<u8>, notes: &mut Vec<Note>) -> Option<Arc<[u8]>> {
     let space = icc.get(16..20).unwrap_or(b"none"); // the header's color space field (ICC.1:2022, 7.2)
     if space == b"RGB " {

@@ -1,12 +1,13 @@
-//! Exact Euclidean distances on a pixel grid, in time linear in the pixels.
+//! Exact Euclidean distance transform in linear time.
 //!
-//! Source: Meijster, Roerdink and Hesselink, "A general algorithm for computing distance transforms in linear time" (2000):
-//! distances along each column, then for each row the lower envelope of the parabolas that they span. All in whole numbers.
+//! Source: Meijster, Roerdink and Hesselink, "A general algorithm for computing distance transforms in linear time"
+//! (2000): distances along each column, then for each row the lower envelope of the parabolas that they span. Integer
+//! arithmetic only.
 
-/// Tells each row's squared distances, in pixels², from each pixel's center to that of the nearest marked pixel.
+/// Calls back with each row's squared distances, in pixels², from pixel centers to the nearest marked pixel's center.
 ///
-/// `is_marked` takes the index of a pixel, row by row. Distances beyond `reach` come out as `(reach + 1)²`, which is all that
-/// a caller who looks no farther needs to know, and keeps the numbers small; `reach` is at most 65533.
+/// `is_marked` takes a row-major pixel index. Distances beyond `reach` are reported as `(reach + 1)²`, which keeps the
+/// numbers small; `reach` is at most 65533.
 pub fn for_each_row(
     width: usize,
     height: usize,
@@ -53,7 +54,7 @@ fn along_columns(
     found
 }
 
-/// One parabola of the envelope: the pixel at its bottom, and the first pixel where it is the lowest.
+/// One parabola of the lower envelope: the column of its vertex, and the first column where it is the lowest.
 struct Parabola {
     bottom: usize,
     first: usize,
@@ -85,7 +86,8 @@ fn along_row(along: &[u16], envelope: &mut Vec<Parabola>, squares: &mut [u32]) {
     }
 }
 
-/// The last pixel where the parabola on `left` is not above the one on `right`, which is no lower at `left`'s first pixel.
+/// The last column where the parabola at `left` is not above the one at `right`, which is no lower at `left`'s first
+/// column.
 fn crossing(along: &[u16], left: usize, right: usize) -> usize {
     let rise = i64::from(square(along[right])) - i64::from(square(along[left]));
     let (left, right) = (left as i64, right as i64);

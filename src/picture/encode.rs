@@ -1,4 +1,4 @@
-//! From a [`Picture`] to the bytes of a file, with its profile, its alpha, and what the file says beside its pixels.
+//! Image encoding: from a [`Picture`] to a file's bytes, with ICC profile, alpha and metadata.
 
 use std::{borrow::Cow, error::Error};
 
@@ -18,19 +18,20 @@ use crate::picture::{
     },
 };
 
-/// A JPEG quality in `1..=100`, on libjpeg's scale.
+/// JPEG quality, `1..=100` on libjpeg's scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quality(u8);
 
 impl Quality {
-    /// The number.
+    /// The quality as a number.
     pub fn get(self) -> u8 {
         self.0
     }
 }
 
 impl Default for Quality {
-    /// 95, the most that Pillow's documentation advises: an edit is a second generation and should not look like one.
+    /// 95, the highest that Pillow's documentation recommends, to keep generation loss of an already compressed input
+    /// low.
     fn default() -> Quality {
         Quality(95)
     }
@@ -47,7 +48,7 @@ impl TryFrom<u32> for Quality {
     }
 }
 
-/// What to write, with what only a lossy format needs.
+/// Output format, with its encoder settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
     /// Lossless, 8 bits a channel.
@@ -59,7 +60,7 @@ pub enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// The output format for a file format and the quality that a person asked for, if any.
+    /// The output format for a file format and an optional quality.
     ///
     /// # Errors
     /// [`PictureError::QualityOfLossless`] if a quality is given for a lossless format.
@@ -81,16 +82,16 @@ impl OutputFormat {
         }
     }
 
-    /// Whether the pixels that are read back may differ from those written.
+    /// Whether the format is lossy.
     pub fn is_lossy(self) -> bool {
         matches!(self, OutputFormat::Jpeg(_))
     }
 }
 
-/// Refuses a picture that a format can't hold, before the work on it.
+/// Checks before the edit that a picture can be stored in a format.
 ///
 /// # Errors
-/// [`PictureError::TransparentJpeg`], [`PictureError::Encode`] for one that is too long.
+/// [`PictureError::TransparentJpeg`]; [`PictureError::Encode`] if a side exceeds the format's maximum.
 pub fn check(picture: &Picture, format: OutputFormat) -> Result<(), PictureError> {
     let (format, longest) = match format {
         OutputFormat::Png => return Ok(()),
@@ -108,21 +109,21 @@ pub fn check(picture: &Picture, format: OutputFormat) -> Result<(), PictureError
     Err(PictureError::Encode { format, size, source })
 }
 
-/// What a file says beside its pixels.
+/// Metadata of an output file.
 #[derive(Debug, Clone, Copy)]
 pub struct Tags<'a> {
-    /// How the picture was made, a JSON text, in its own place in the file ([`settings`](crate::picture::settings)).
+    /// How the picture was made, as JSON, stored where [`settings`](crate::picture::settings) says.
     pub record: &'a str,
-    /// What the input said.
+    /// The input's metadata.
     pub metadata: &'a Metadata,
-    /// What of both is written.
+    /// Which of both is written.
     pub policy: Policy,
 }
 
-/// Encodes a picture, with what `tags` say in the file's metadata.
+/// Encodes a picture with metadata.
 ///
-/// JPEG has no alpha: a wholly opaque alpha channel is left out, but transparent pixels are an error, since whatever color
-/// took their place would be a guess.
+/// JPEG has no alpha: a fully opaque alpha channel is left out, but transparent pixels are an error, since there is no
+/// right background color to replace them.
 ///
 /// # Errors
 /// [`PictureError::TransparentJpeg`], [`PictureError::SettingsTooLong`], [`PictureError::Encode`].
@@ -156,9 +157,9 @@ pub fn encode(
     }
 }
 
-/// Most pixels of a side.
+/// Maximum side in pixels.
 const MAX_JPEG_SIDE: u32 = 65_535;
-/// Most pixels of a side.
+/// Maximum side in pixels.
 const MAX_WEBP_SIDE: u32 = 16_384;
 
 type Encoded = Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
@@ -202,7 +203,7 @@ fn encode_jpeg(
     Ok(bytes)
 }
 
-/// Puts segments behind the JFIF header, which has to come first.
+/// Inserts segments after the JFIF header, which must come first.
 fn insert_segments(bytes: &mut Vec<u8>, segments: &[(u8, Vec<u8>)]) {
     let mut all = Vec::new();
     for (marker, body) in segments {
@@ -234,7 +235,7 @@ fn encode_webp(picture: &Picture, icc: Option<&[u8]>, parts: WebPParts) -> Encod
     Ok(bytes)
 }
 
-/// RGB or RGBA samples, and whether they have alpha.
+/// RGB or RGBA samples, and whether they include alpha.
 fn samples(picture: &Picture) -> (Cow<'_, [u8]>, bool) {
     let Some(alpha) = &picture.alpha else {
         return (picture.rgb.as_raw().into(), false);

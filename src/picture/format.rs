@@ -2,19 +2,19 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-/// The kinds of file that are read and written.
+/// Supported file formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileFormat {
     /// Portable Network Graphics, lossless.
     Png,
     /// Baseline JPEG, lossy.
     Jpeg,
-    /// WebP: read in both kinds, written lossless.
+    /// WebP: lossy and lossless are read, lossless is written.
     WebP,
 }
 
 impl FileFormat {
-    /// The format that a file's name asks for, by its extension.
+    /// The format of a file name's extension.
     ///
     /// # Errors
     /// [`UnknownFormat`] if the extension is missing or of another format.

@@ -1,12 +1,13 @@
-//! Between pixels and a model's coarse grid, by torch's index rules, so that masks and maps fall on the same cells.
+//! Conversion between pixels and a model's latent grid, by torch's index rules, so that masks and maps agree on cells.
 
 use std::ops::Range;
 
 use crate::picture::{mask::Mask, size::Size};
 
-/// 1 for each cell of a grid that holds a pixel to edit, else 0, row by row (torch: `adaptive_max_pool2d`).
+/// Downsamples a mask: 1 for each grid cell that contains a pixel to edit, else 0, row-major (torch:
+/// `adaptive_max_pool2d`).
 ///
-/// `grid` counts the cells: its width the columns, its height the rows.
+/// `grid` is the size in cells.
 pub fn max_pool(mask: &Mask, grid: Size) -> Vec<f32> {
     let size = mask.size();
     let data = mask.as_image().as_raw();
@@ -25,7 +26,7 @@ pub fn max_pool(mask: &Mask, grid: Size) -> Vec<f32> {
     cells
 }
 
-/// The pixels of one cell: from the floor of its start to the ceiling of its end, so neighbors may share one.
+/// The pixels of one cell, from the floor of its start to the ceiling of its end; neighboring cells may share a pixel.
 fn pool_range(cell: u32, cells: u32, pixels: u32) -> Range<usize> {
     let (cell, cells, pixels) = (u64::from(cell), u64::from(cells), u64::from(pixels));
     let start = cell * pixels / cells;
@@ -33,10 +34,10 @@ fn pool_range(cell: u32, cells: u32, pixels: u32) -> Range<usize> {
     start as usize..end as usize
 }
 
-/// Enlarges a grid, row by row, to one value a pixel (torch: `interpolate(mode="nearest")`).
+/// Upsamples a row-major grid to one value per pixel (torch: `interpolate(mode="nearest")`).
 ///
 /// # Panics
-/// If `values` does not hold one value a cell of `grid`.
+/// If `values` does not hold one value per cell of `grid`.
 pub fn upsample_nearest<T: Copy>(values: &[T], grid: Size, to: Size) -> Vec<T> {
     assert_eq!(values.len() as u64, grid.pixels(), "a {grid} grid has one value a cell");
     let columns: Vec<usize> = (0..to.width).map(|x| nearest(x, grid.width, to.width)).collect();
@@ -48,7 +49,7 @@ pub fn upsample_nearest<T: Copy>(values: &[T], grid: Size, to: Size) -> Vec<T> {
     out
 }
 
-/// The cell that a pixel takes its value from; torch computes it in `f32`, and so its rounding is part of the rule.
+/// The cell that a pixel takes its value from, computed in `f32` since torch's rounding depends on it.
 fn nearest(pixel: u32, cells: u32, pixels: u32) -> usize {
     let cell = if pixels == cells {
         pixel

@@ -1,7 +1,7 @@
-//! Masks brought to the edges of their picture: the guided filter with a color guide.
+//! Guided filter with a color guide, to snap a mask's border to the edges of the picture.
 //!
-//! Source: He, Sun, Tang, "Guided Image Filtering" (TPAMI 2013), equations 19 and 20; large pictures by He and Sun, "Fast
-//! Guided Filter" (arXiv 1505.00996): the coefficients at a smaller size, the guide at the full one.
+//! Source: He, Sun, Tang, "Guided Image Filtering" (TPAMI 2013), equations 19 and 20; for large pictures He and Sun,
+//! "Fast Guided Filter" (arXiv 1505.00996): coefficients at a smaller size, the guide at full size.
 
 use image::RgbImage;
 
@@ -11,24 +11,23 @@ use crate::picture::{
     size::Size,
 };
 
-/// How flat a neighborhood must be to count as one area: the paper's epsilon, for a guide in 0 to 1 (its 0.01², for crisp
-/// edges).
+/// The filter's regularization epsilon, for a guide in 0..=1 (the paper's 0.01², for sharp edges).
 const EPSILON: f32 = 1e-4;
 
-/// The filtered value above which a pixel is edited. An object that is smaller than the window stays below 1, so less than
-/// half; measured in `docs/ablations.md`.
+/// Threshold on the filtered mask. An object smaller than the window stays below 1, so it is less than 0.5; measured in
+/// `docs/ablations.md`.
 const EDIT_FROM: f32 = 0.4;
 
-/// How often a mask is filtered: what the first pass found is a better start for the next.
+/// Number of times that a mask is filtered; each pass starts from the better mask of the one before.
 const PASSES: usize = 2;
 
-/// The longest side at which the coefficients are computed, in pixels.
+/// Longest side at which the coefficients are computed, in pixels.
 const COEFFICIENT_SIDE: u32 = 512;
 
-/// A mask whose border follows the edges of `guide`, within about `radius` pixels: the guided filter of the mask, from a
-/// threshold.
+/// A mask whose border follows the edges of `guide`, within about `radius` pixels: the guided filter of the mask,
+/// thresholded.
 ///
-/// Where that leaves nothing the mask stays as it is.
+/// If that leaves no pixel, the mask is returned unchanged.
 ///
 /// # Panics
 /// If the sizes differ.
@@ -45,10 +44,10 @@ pub fn refined(mask: &Mask, guide: &RgbImage, radius: u32) -> Mask {
     if found.is_empty() { mask.clone() } else { found }
 }
 
-/// The guided filter of `values`, one a pixel of `guide`, over windows of `2 · radius + 1` pixels a side.
+/// The guided filter of `values`, one per pixel of `guide`, over windows of `2 · radius + 1` pixels a side.
 ///
 /// # Panics
-/// If there is not one value a pixel.
+/// If there is not one value per pixel.
 pub fn filtered(guide: &RgbImage, values: &[f32], radius: u32) -> Vec<f32> {
     let size = Size::new(guide.width(), guide.height());
     assert_eq!(values.len() as u64, size.pixels(), "there is one value a pixel");
@@ -65,15 +64,15 @@ pub fn filtered(guide: &RgbImage, values: &[f32], radius: u32) -> Vec<f32> {
     Coefficients::fit(&small_guide, &small_values, small_radius).apply(guide)
 }
 
-/// The line through the guide's colors at each pixel: `values ≈ a · color + b`.
+/// Linear model at each pixel: `values ≈ a · color + b`.
 struct Coefficients {
     size: Size,
-    /// For each of red, green, blue, then b: one number a pixel.
+    /// a for red, green and blue, then b: one number per pixel.
     planes: [Vec<f32>; 4],
 }
 
 impl Coefficients {
-    /// Fits them in each window, then averages those of all windows that hold a pixel.
+    /// Fits the model in each window, then averages over all windows that contain a pixel.
     fn fit(guide: &RgbImage, values: &[f32], radius: u32) -> Self {
         let size = Size::new(guide.width(), guide.height());
         let mean = |plane: &[f32]| box_mean(plane, size, radius as usize);
@@ -110,7 +109,7 @@ impl Coefficients {
         Self { size, planes: planes.map(|plane| mean(&plane)) }
     }
 
-    /// Their values on a guide of any size; between pixels the coefficients are interpolated.
+    /// Evaluates the model on a guide of any size, with interpolated coefficients.
     fn apply(&self, guide: &RgbImage) -> Vec<f32> {
         let columns: Vec<_> =
             (0..guide.width()).map(|x| between(x, guide.width(), self.size.width)).collect();
@@ -136,7 +135,7 @@ impl Coefficients {
     }
 }
 
-/// The two pixels of a smaller side around the center of one of a larger side, and the share of the second.
+/// The two pixels of a smaller grid around the center of one of a larger grid, and the weight of the second.
 fn between(pixel: u32, pixels: u32, small: u32) -> (usize, usize, f32) {
     let place = (f64::from(pixel) + 0.5) * f64::from(small) / f64::from(pixels) - 0.5;
     let place = place.clamp(0.0, f64::from(small - 1));
@@ -144,7 +143,8 @@ fn between(pixel: u32, pixels: u32, small: u32) -> (usize, usize, f32) {
     (first, (first + 1).min(small as usize - 1), (place - first as f64) as f32)
 }
 
-/// Solves `[[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]] · a = b`, by Cramer's rule in fp64; the matrix is positive definite.
+/// Solves `[[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]] · a = b` by Cramer's rule in fp64; the matrix is positive
+/// definite.
 fn solved([xx, xy, xz, yy, yz, zz]: [f32; 6], b: [f32; 3]) -> [f32; 3] {
     let [xx, xy, xz, yy, yz, zz] = [xx, xy, xz, yy, yz, zz].map(f64::from);
     let [b0, b1, b2] = b.map(f64::from);
@@ -155,7 +155,7 @@ fn solved([xx, xy, xz, yy, yz, zz]: [f32; 6], b: [f32; 3]) -> [f32; 3] {
     [row(c00, c01, c02), row(c01, c11, c12), row(c02, c12, c22)]
 }
 
-/// Means over windows of `2 · radius + 1` a side, cut off at the picture's border.
+/// Means over windows of `2 · radius + 1` a side, cropped at the picture's border.
 fn box_mean(values: &[f32], size: Size, radius: usize) -> Vec<f32> {
     let (width, height) = (size.width as usize, size.height as usize);
     let mut rows = vec![0.0f32; values.len()];
@@ -170,7 +170,7 @@ fn box_mean(values: &[f32], size: Size, radius: usize) -> Vec<f32> {
     out
 }
 
-/// Means over a window that slides along a line.
+/// Moving average along a line.
 fn slide(length: usize, radius: usize, at: impl Fn(usize) -> f32, mut put: impl FnMut(usize, f32)) {
     let mut sum: f64 = (0..radius.min(length)).map(|i| f64::from(at(i))).sum();
     for center in 0..length {
@@ -185,7 +185,7 @@ fn slide(length: usize, radius: usize, at: impl Fn(usize) -> f32, mut put: impl 
     }
 }
 
-/// Values at a smaller size: the mean of the pixels whose centers fall into each.
+/// Downsamples values to a smaller size: the mean of the pixels whose centers fall into each cell.
 fn box_shrunk(values: &[f32], size: Size, small: Size) -> Vec<f32> {
     let mut sums = vec![(0.0f32, 0.0f32); small.pixels() as usize];
     let cell = |pixel: u32, pixels: u32, cells: u32| {

@@ -1,4 +1,4 @@
-//! Which pixels an edit may change, at the picture's own size.
+//! Edit masks: which pixels of a picture may change.
 
 use image::{GrayImage, Luma, RgbImage};
 
@@ -13,10 +13,10 @@ use crate::picture::{
     size::Size,
 };
 
-/// Widest radius, in pixels, by which a mask is dilated or feathered.
+/// Maximum radius of dilation and feathering, in pixels.
 pub const MAX_RADIUS: u32 = 512;
 
-/// How far the aspects of mask and picture may be apart, as a share: a pixel of rounding on a side of fifty.
+/// Tolerance on the aspect ratios of mask and picture, relative: one pixel of rounding on a side of fifty.
 const ASPECT_TOLERANCE: f64 = 0.02;
 
 /// A radius in pixels, at most [`MAX_RADIUS`].
@@ -24,13 +24,13 @@ const ASPECT_TOLERANCE: f64 = 0.02;
 pub struct Radius(u16);
 
 impl Radius {
-    /// A share of the shorter side, 0 to 1, rounded to whole pixels; the largest radius where that is less.
+    /// A fraction (0 to 1) of the shorter side, rounded to whole pixels and clamped to [`MAX_RADIUS`].
     pub fn of_share(share: f64, size: Size) -> Self {
         let pixels = (share * f64::from(size.width.min(size.height))).round();
         Self((pixels as u32).min(MAX_RADIUS) as u16)
     }
 
-    /// In pixels.
+    /// The radius in pixels.
     pub fn pixels(self) -> u32 {
         u32::from(self.0)
     }
@@ -47,18 +47,18 @@ impl TryFrom<u32> for Radius {
     }
 }
 
-/// The pixels to edit: 255 where the picture may change, 0 where it must not, nothing between.
+/// A binary mask: 255 where the picture may change, 0 where it must not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask(GrayImage);
 
 impl Mask {
-    /// A mask of the pixels (column, row) for which `is_edited` holds.
+    /// The mask of the pixels (column, row) for which `is_edited` holds.
     pub fn from_fn(size: Size, is_edited: impl Fn(u32, u32) -> bool) -> Mask {
         let value = |x, y| Luma([if is_edited(x, y) { u8::MAX } else { 0 }]);
         Mask(GrayImage::from_fn(size.width, size.height, value))
     }
 
-    /// A mask of all pixels in any of the boxes, which lie within `size`.
+    /// The union of boxes, which must lie within `size`.
     pub fn from_boxes(size: Size, boxes: &[PixelBox]) -> Mask {
         Mask::from_fn(size, |x, y| {
             boxes.iter().any(|it| (it.x0..it.x1).contains(&x) && (it.y0..it.y1).contains(&y))
@@ -67,11 +67,11 @@ impl Mask {
 
     /// Reads a painted mask for a picture of `size`.
     ///
-    /// A mask of another size but the same aspect, within 2 %, is resized (bilinear, then the threshold) with a note.
-    /// `name` is what errors call the mask.
+    /// A mask of another size but the same aspect ratio, within 2 %, is resized (bilinear, then thresholded) with a
+    /// note. `name` is the mask's name in errors.
     ///
     /// # Errors
-    /// [`PictureError::MaskAspect`], [`PictureError::EmptyMask`], and what [`Reading::levels`] refuses.
+    /// [`PictureError::MaskAspect`], [`PictureError::EmptyMask`], and the errors of [`Reading::levels`].
     pub fn from_picture(
         name: &str,
         painted: &Picture,
@@ -104,23 +104,23 @@ impl Mask {
         Size { width: self.0.width(), height: self.0.height() }
     }
 
-    /// The mask as a picture of 0 and 255.
+    /// The mask as an image of 0 and 255.
     pub fn as_image(&self) -> &GrayImage {
         &self.0
     }
 
-    /// Whether nothing is to be edited.
+    /// Whether no pixel is selected.
     pub fn is_empty(&self) -> bool {
         self.0.as_raw().iter().all(|it| *it == 0)
     }
 
-    /// The share of the pixels that is to be edited, in 0 to 1.
+    /// Fraction of selected pixels, 0 to 1.
     pub fn area_share(&self) -> f64 {
         let edited = self.0.as_raw().iter().filter(|it| **it > 0).count();
         edited as f64 / self.size().pixels() as f64
     }
 
-    /// The pixels of either mask.
+    /// The union of two masks.
     ///
     /// # Panics
     /// If the sizes differ.
@@ -133,13 +133,13 @@ impl Mask {
         self
     }
 
-    /// This mask for the picture [`reframed`] in the same way.
+    /// The mask cropped or padded like a picture by [`reframed`].
     #[must_use]
     pub fn reframed(&self, size: Size) -> Mask {
         if self.size() == size { self.clone() } else { Mask(reframed(&self.0, size)) }
     }
 
-    /// The pixels that are not in this mask.
+    /// The complement.
     #[must_use]
     pub fn inverted(mut self) -> Mask {
         for value in self.0.iter_mut() {
@@ -148,7 +148,7 @@ impl Mask {
         self
     }
 
-    /// The pixels whose centers lie within `radius` of the center of a pixel of this mask.
+    /// Dilation: all pixels whose centers lie within `radius` of the center of a selected pixel.
     #[must_use]
     pub fn dilated(self, radius: Radius) -> Mask {
         let size = self.size();
@@ -162,10 +162,11 @@ impl Mask {
         Mask(gray(size, out))
     }
 
-    /// How much of the edit each pixel takes, of 255: nothing outside the mask, and inside `d / radius`, at most all, where
-    /// `d` is the distance to the nearest pixel outside.
+    /// Alpha of the edit per pixel, 0 to 255: 0 outside the mask, and inside 255 · min(1, `d / radius`), where `d` is
+    /// the distance to the nearest pixel outside.
     ///
-    /// The ramp lies wholly inside, so that no pixel outside the mask changes; the edge of the picture is no edge of the mask.
+    /// The ramp lies entirely inside, so that no pixel outside the mask changes; the picture's border does not count as
+    /// outside.
     pub fn feathered(&self, radius: Radius) -> GrayImage {
         let size = self.size();
         let width = size.width as usize;
@@ -189,9 +190,9 @@ impl Mask {
     }
 }
 
-/// Lays an edit over its original: `alpha` of 255 parts of the edit, rounded to the nearest level.
+/// Alpha-blends an edit over its original, rounded to the nearest level.
 ///
-/// Where alpha is 0 the original's pixel is kept bit for bit, where it is 255 the edit's.
+/// At alpha 0 the original's pixel is kept bit for bit, at 255 the edit's.
 ///
 /// # Panics
 /// If the sizes differ.

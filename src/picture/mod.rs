@@ -1,8 +1,8 @@
-//! Image files in and out: limits, orientation, color profiles, sizes, masks, metadata.
+//! Image files: reading and writing under limits, EXIF orientation, ICC profiles, resizing, masks, metadata.
 //!
-//! A file becomes a [`Picture`] as a person sees it: upright, 8 bits a channel, RGB beside its alpha. Nothing here knows
-//! tensors or models; [`size`] and [`resample`] bring a picture to a model's size as Pillow would, so that recorded
-//! figures of diffusers hold.
+//! A file becomes a [`Picture`]: orientation applied, 8 bits per channel, RGB with separate alpha. Nothing here depends
+//! on tensors or models; [`size`] and [`resample`] resize to a model's size exactly as Pillow does, so that outputs
+//! recorded from diffusers can be compared.
 
 pub mod boxes;
 pub mod container;
@@ -30,14 +30,14 @@ use image::{GrayImage, RgbImage};
 
 use crate::picture::size::Size;
 
-/// A still picture, upright, with all that has to survive an edit.
+/// A still image with its orientation applied, with everything that an edit preserves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
-    /// The colors, 8 bits a channel, in the space of [`Picture::icc`] (sRGB if there is none).
+    /// RGB, 8 bits per channel, in the color space of [`Picture::icc`] (sRGB if there is none).
     pub rgb: Arc<RgbImage>,
-    /// The alpha channel, of the same size, not premultiplied; `None` if the file had none.
+    /// Alpha channel of the same size, not premultiplied; `None` if the file had none.
     pub alpha: Option<Arc<GrayImage>>,
-    /// The ICC profile of the RGB values, as it stood in the file.
+    /// ICC profile of the RGB values, as stored in the file.
     pub icc: Option<Arc<[u8]>>,
 }
 
@@ -52,7 +52,7 @@ impl Picture {
         Size { width: self.rgb.width(), height: self.rgb.height() }
     }
 
-    /// Whether any pixel lets something through.
+    /// Whether any pixel is not fully opaque.
     pub fn is_transparent(&self) -> bool {
         self.alpha.as_ref().is_some_and(|alpha| alpha.as_raw().iter().any(|&it| it < u8::MAX))
     }

@@ -4,25 +4,25 @@ use std::{collections::BTreeSet, fmt};
 
 use crate::picture::{metadata::dropped::Dropped, size::Size};
 
-/// Something that was accepted but that its owner should hear of, as a warning.
+/// A warning about an accepted input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// 16 bits a channel were rounded to the nearest of 8 bits.
+    /// 16-bit samples were rounded to 8 bits.
     SixteenBit,
-    /// Of several frames only the first was read.
+    /// Of an animation only the first frame was read.
     Animated,
-    /// The color profile describes other channels than RGB, so it was not kept.
+    /// The ICC profile is not for RGB and was dropped.
     ProfileDropped {
-        /// The profile's color space, as the four letters of its header.
+        /// The profile's color space, as the four-letter code of its header.
         space: String,
     },
-    /// The file holds more coded data than its picture takes.
+    /// The file holds more coded data than the picture needs.
     SurplusData,
-    /// Values of high dynamic range were read as if they were sRGB.
+    /// HDR values were read as if they were sRGB.
     HighDynamicRange,
-    /// Parts of the metadata that the output will lack.
+    /// Metadata that the output will lack.
     NotKept(BTreeSet<Dropped>),
-    /// A mask of another size but the same aspect was resized.
+    /// A mask of another size but the same aspect ratio was resized.
     MaskResized {
         /// The mask's own size.
         from: Size,

@@ -1,30 +1,31 @@
-//! What a painted mask says: from its colors and its alpha to how much each pixel is marked.
+//! Interpretation of a painted mask: from its colors and alpha to a level per pixel.
 
 use image::{GrayImage, Rgb};
 
 use crate::picture::{Picture, error::PictureError, size::Size};
 
-/// The level, of luma or of alpha, from which a pixel counts as light, or as there.
+/// Luma or alpha from which a pixel counts as light, or as present.
 pub(super) const LIGHT: u8 = 128;
 
-/// How far from the paint's mean color, in levels of red or blue less green, a pixel is of another color.
+/// Distance from the paint's mean color, in levels of red − green or blue − green, from which a pixel has another
+/// color.
 const OTHER_COLOR: i32 = 48;
 
-/// The share of the paint, in percent, that may be dark or of another color: what resizing and compression leave at edges.
+/// Percentage of the paint that may be dark or of another color, as resizing and compression leave at edges.
 const STRAY_PERCENT: u64 = 2;
 
-/// How the pixels of a painted mask are read.
+/// How a painted mask's pixels are interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// Light paint marks what may change; what is dark, or transparent, stays.
+    /// Light paint marks what may change; dark or transparent pixels stay.
     ///
-    /// Without transparency the luma (ITU-R BT.601) alone decides. With it, what is painted must be of one light color: beside a
-    /// picture, or dark paint, transparency could mean either.
+    /// Without transparency the luma (ITU-R BT.601) alone decides. With it, the opaque pixels must be of one light
+    /// color, since beside a picture or dark paint transparency could mean either.
     LightPaint,
 }
 
 impl Reading {
-    /// How much each pixel is marked, 0 to 255: edit from 128 on. `name` is what errors call the mask.
+    /// Level per pixel, 0 to 255; pixels are edited from 128 on. `name` is the mask's name in errors.
     ///
     /// # Errors
     /// [`PictureError::TransparentMask`], [`PictureError::AmbiguousMask`].
@@ -54,7 +55,7 @@ fn light_paint(name: &str, painted: &Picture) -> Result<GrayImage, PictureError>
     Ok(gray(size, lumas.zip(alpha.as_raw()).map(over_black).collect()))
 }
 
-/// Whether all of it, but for strays, is light and of one color.
+/// Whether all opaque pixels, except a few strays, are light and of one color.
 fn is_light_paint(there: &[Rgb<u8>]) -> bool {
     let count = there.len() as i64;
     let hue = |&Rgb([red, green, blue]): &Rgb<u8>| {
@@ -73,7 +74,7 @@ fn is_light_paint(there: &[Rgb<u8>]) -> bool {
     strays as u64 * 100 <= there.len() as u64 * STRAY_PERCENT
 }
 
-/// The luma of a pixel, as Pillow's `convert("L")` has it.
+/// Luma of a pixel, as by Pillow's `convert("L")`.
 fn luma(pixel: Rgb<u8>) -> u8 {
     let [red, green, blue] = pixel.0.map(u32::from);
     ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16) as u8

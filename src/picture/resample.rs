@@ -1,22 +1,22 @@
 //! Resizing with Pillow's arithmetic, bit for bit (Pillow 13.0.0, `src/libImaging/Resample.c`).
 //!
-//! A crate would be shorter, but `fast_image_resize` follows Pillow-SIMD, whose 16-bit weights differ from Pillow's 22-bit
-//! ones by a level here and there, and the recorded diffusers pictures went through Pillow.
+//! The crate `fast_image_resize` would be shorter, but follows Pillow-SIMD, whose 16-bit weights differ from Pillow's
+//! 22-bit ones by a level here and there, and the recorded diffusers outputs went through Pillow.
 
 use image::{GrayImage, ImageBuffer, Pixel, RgbImage};
 
 use crate::picture::size::Size;
 
-/// A convolution filter, under Pillow's name.
+/// A resampling filter, named as in Pillow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// The mean of the pixels that fall on one.
+    /// Box filter (mean).
     Box,
-    /// A triangle of one pixel each way.
+    /// Triangle filter, support of one pixel.
     Bilinear,
-    /// Keys' cubic with a = -0.5, two pixels each way.
+    /// Keys' cubic with a = -0.5, support of two pixels.
     Bicubic,
-    /// A sinc windowed by a sinc, three pixels each way.
+    /// Lanczos filter, support of three pixels.
     Lanczos,
 }
 
@@ -28,13 +28,13 @@ pub fn resize_rgb(image: &RgbImage, to: Size, filter: Filter) -> RgbImage {
     resize::<image::Rgb<u8>, 3>(image, to, filter)
 }
 
-/// Resizes a single channel: an alpha channel, or a mask before its threshold.
+/// Resizes a single channel, such as alpha or a mask before its threshold.
 pub fn resize_gray(image: &GrayImage, to: Size, filter: Filter) -> GrayImage {
     resize::<image::Luma<u8>, 1>(image, to, filter)
 }
 
-/// A picture at another size with no pixel changed: what is too much is cut off on the right and below, and where something is
-/// missing there, the last column and row are repeated.
+/// Crops or pads a picture to a size without resampling: the excess is cut off on the right and below, and missing
+/// columns and rows there repeat the last one.
 pub fn reframed<P: Pixel>(
     image: &ImageBuffer<P, Vec<P::Subpixel>>,
     to: Size,
@@ -102,7 +102,7 @@ fn clip(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// The input samples from `start` on that make one output sample, with their fixed-point weights.
+/// The input samples from `start` on that contribute to one output sample, with fixed-point weights.
 struct Window {
     start: usize,
     weights: Vec<i32>,
@@ -131,7 +131,7 @@ fn weights(from: usize, to: usize, filter: Filter) -> Vec<Window> {
 }
 
 impl Filter {
-    /// Half the filter's width in pixels, when not shrinking.
+    /// The filter's support (half its width) in pixels, when enlarging.
     fn support(self) -> f64 {
         match self {
             Filter::Box => 0.5,

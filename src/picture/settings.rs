@@ -1,7 +1,7 @@
-//! The settings of an edit inside the image it made, so that the image can be made again.
+//! The settings of an edit stored in the output image, so that the edit can be reproduced.
 //!
-//! One JSON text, stored where each format keeps text: PNG in an `iTXt` chunk under the keyword `retouch`, JPEG and WebP in
-//! an XMP packet (ISO 16684-1) as the property `settings`.
+//! One JSON text: in PNG an `iTXt` chunk with the keyword `retouch`, in JPEG and WebP the property `settings` of an XMP
+//! packet (ISO 16684-1).
 
 use std::borrow::Cow;
 
@@ -12,21 +12,21 @@ use crate::picture::{
     signature,
 };
 
-/// The keyword of the PNG text chunk.
+/// Keyword of the PNG text chunk.
 pub const PNG_KEYWORD: &str = "retouch";
 
-/// What an APP1 segment with an XMP packet starts with.
+/// Prefix of an APP1 segment with an XMP packet.
 pub const JPEG_XMP_HEADER: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
-/// The namespace of the XMP property, under the prefix `retouch`.
+/// Namespace of the XMP property; its prefix is `retouch`.
 pub const NAMESPACE: &str = "urn:retouch:edit:1/";
 
 const OPEN: &str = "<retouch:settings>";
 const CLOSE: &str = "</retouch:settings>";
 
-/// Reads the settings back from an image file's bytes; `None` if it holds none.
+/// Reads the settings from an image file's bytes; `None` if it holds none.
 ///
-/// Only the file's shape is read, not a pixel. `name` is what errors call the file.
+/// Only the container is read, no pixels. `name` is the file's name in errors.
 ///
 /// # Errors
 /// [`PictureError::Empty`], [`PictureError::NotAnImage`], [`PictureError::Truncated`].
@@ -41,7 +41,7 @@ pub fn read_settings(name: &str, bytes: &[u8]) -> Result<Option<String>, Picture
     Ok(None)
 }
 
-/// The settings as an element of an XMP packet.
+/// The settings as an XML element of an XMP packet.
 pub fn element(settings: &str) -> String {
     // Not an attribute, whose line breaks a reader may turn into spaces.
     format!("{OPEN}{}{CLOSE}", escape(settings))
@@ -70,7 +70,7 @@ fn settings_in_xmp(packet: &[u8]) -> Option<String> {
     Some(unescape(text))
 }
 
-/// Each character that XML would read otherwise, with its escape; a carriage return would come back as a line feed.
+/// Characters that XML would alter, with their escapes; an unescaped carriage return would come back as a line feed.
 const ESCAPES: [(&str, &str); 4] = [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;")];
 
 fn escape(text: &str) -> Cow<'_, str> {

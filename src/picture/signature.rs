@@ -1,14 +1,14 @@
-//! What a file is, by its first bytes: its name may say anything.
+//! File format detection by the first bytes, independent of the file's name.
 
 use crate::picture::{error::PictureError, format::FileFormat};
 
-/// First bytes of every PNG file.
+/// The PNG signature.
 pub const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Tells the format of an image file; `name` is what errors call the file.
+/// Identifies the format of an image file; `name` is the file's name in errors.
 ///
 /// # Errors
-/// [`PictureError::Empty`], or [`PictureError::NotAnImage`], which says what the bytes look like instead.
+/// [`PictureError::Empty`], or [`PictureError::NotAnImage`] with what the bytes look like instead.
 pub fn identify(name: &str, bytes: &[u8]) -> Result<FileFormat, PictureError> {
     if bytes.is_empty() {
         Err(PictureError::Empty { name: name.to_owned() })
@@ -23,7 +23,7 @@ pub fn identify(name: &str, bytes: &[u8]) -> Result<FileFormat, PictureError> {
     }
 }
 
-/// What the first bytes of a file that is not read look like.
+/// What an unsupported file looks like by its first bytes.
 fn likeness(bytes: &[u8]) -> String {
     const KNOWN: &[(usize, &[u8], &str)] = &[
         (0, b"GIF8", "a GIF image"),

@@ -1,11 +1,11 @@
-//! The size at which a model sees a picture: a plain resize, or the picture with a border, so that mask and picture stay aligned.
+//! Picture sizes, and the size at which a model sees a picture: resized, or padded to a multiple of the model's stride.
 
 use std::fmt;
 
 /// Width and height in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Size {
-    /// Pixels in a row.
+    /// Columns.
     pub width: u32,
     /// Rows.
     pub height: u32,
@@ -22,9 +22,9 @@ impl Size {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// This size with its longer side brought to `longer`, and each side rounded to the nearest multiple of `multiple`.
+    /// Scales so that the longer side is `longer`, and rounds each side to the nearest multiple of `multiple`.
     ///
-    /// A half rounds up, and no side falls below one multiple. Both arguments are at least 1.
+    /// Halves round up, and no side falls below one multiple. Both arguments are at least 1.
     #[must_use]
     pub fn fit(self, longer: u32, multiple: u32) -> Size {
         let from = u64::from(self.width.max(self.height));
@@ -37,9 +37,9 @@ impl Size {
         Size { width: side(self.width), height: side(self.height) }
     }
 
-    /// This size with each side raised to a multiple of `multiple`.
+    /// Rounds each side up to a multiple of `multiple`.
     ///
-    /// Differs: diffusers' `VaeImageProcessor` lowers them, and so loses up to `multiple - 1` columns and rows.
+    /// Differs: diffusers' `VaeImageProcessor` rounds down, and so loses up to `multiple - 1` columns and rows.
     #[must_use]
     pub fn native(self, multiple: u32) -> Size {
         let side = |it: u32| it.next_multiple_of(multiple);

@@ -1,4 +1,4 @@
-//! Files that are either whole or absent: written beside their place, flushed, then moved there.
+//! Atomic file writes: a temporary file in the target's folder, synced, then renamed.
 
 use std::{
     fs::{self, File, Metadata, Permissions},
@@ -12,32 +12,32 @@ use tempfile::NamedTempFile;
 
 use crate::picture::error::PictureError;
 
-/// Links that are followed from one name to the next, as Linux does.
+/// Maximum number of symbolic links to follow, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// Names of what a process has open; a file that lies behind one is not that file's own name.
+/// Names of a process's open file descriptors; a file behind one is not a path of its own.
 const STREAMS: [&str; 5] = ["/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
 
-/// Bytes that are written on trial: a disk may still take a new name when it takes no more bytes.
+/// Bytes of a test write: a full disk may still accept a new file name.
 const TRIAL: [u8; 4096] = [0; 4096];
 
-/// What to do with a file that is there already.
+/// What to do if the file exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrite {
-    /// Leave it, and fail.
+    /// Fail.
     Refuse,
-    /// Put the new file in its place, with its permissions, and its owner where that is allowed.
+    /// Replace it; permissions are kept, and the owner where allowed.
     Replace,
 }
 
-/// Checks that a file could be written, by trying it at its real place; costly work then does not end in vain.
+/// Checks that a file can be written by creating a temporary one in its folder, before expensive work starts.
 ///
-/// Links are followed, and need not lead to a file that is there. Nothing is left behind.
+/// Symbolic links are followed, also dangling ones. Nothing is left behind.
 ///
 /// # Errors
 /// [`PictureError::Exists`], [`PictureError::NotAFile`], [`PictureError::Stream`], [`PictureError::Protected`],
-/// [`PictureError::NameTooLong`], [`PictureError::NoFolder`], [`PictureError::NotWritable`], [`PictureError::DiskFull`],
-/// [`PictureError::Write`].
+/// [`PictureError::NameTooLong`], [`PictureError::NoFolder`], [`PictureError::NotWritable`],
+/// [`PictureError::DiskFull`], [`PictureError::Write`].
 pub fn check_target(path: &Path, overwrite: Overwrite) -> Result<(), PictureError> {
     let target = Target::of(path, overwrite)?;
     let mut file = target.begin()?;
@@ -49,7 +49,7 @@ pub fn check_target(path: &Path, overwrite: Overwrite) -> Result<(), PictureErro
     Ok(())
 }
 
-/// Writes a file in one stroke: other programs, and a person after a crash, see all of it or none.
+/// Writes a file atomically: after a crash it is either complete or absent.
 ///
 /// # Errors
 /// As [`check_target`].
@@ -78,7 +78,7 @@ pub fn write_atomically(
     Ok(())
 }
 
-/// Where a file lies or would lie, by one name whatever links lead there; two paths of one place are one file.
+/// The canonical path of a file, which need not exist; two paths of one file have the same.
 pub fn place(path: &Path) -> PathBuf {
     let file = followed(path).unwrap_or_else(|_| path.to_owned());
     let folder = folder_of(&file).canonicalize();
@@ -88,12 +88,12 @@ pub fn place(path: &Path) -> PathBuf {
     }
 }
 
-/// A place that a file may be moved to.
+/// A resolved output path.
 struct Target {
-    /// Behind all links.
+    /// The path with all links resolved.
     file: PathBuf,
     folder: PathBuf,
-    /// What is there now.
+    /// Metadata of the existing file, if any.
     old: Option<Metadata>,
 }
 
@@ -129,10 +129,10 @@ impl Target {
         Ok(Target { file, folder, old })
     }
 
-    /// Opens the unfinished file, which goes away again unless it is moved to its place.
+    /// Creates the temporary file, which is deleted on drop unless it is renamed.
     fn begin(&self) -> Result<NamedTempFile, PictureError> {
-        // As any new file of this user, less the umask; a temporary file's own are the owner's alone. What takes a file's
-        // place is never more open than that was.
+        // Permissions of a new file (0666 less the umask), since a temporary file's are 0600. A replacement is never more
+        // permissive than the file that it replaces.
         let mode = self.old.as_ref().map_or(0o666, |old| old.permissions().mode() & 0o666);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".retouch-").suffix(".part").permissions(Permissions::from_mode(mode));
@@ -144,7 +144,7 @@ impl Target {
     }
 }
 
-/// The path at the end of a chain of links, whether or not something is there.
+/// The path at the end of a chain of symbolic links, whether or not it exists.
 fn followed(path: &Path) -> Result<PathBuf, PictureError> {
     let mut file = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -171,7 +171,7 @@ fn folder_of(file: &Path) -> PathBuf {
     }
 }
 
-/// Whether nothing is there; that a folder on the way is none is told of the folder.
+/// Whether an error means that the file does not exist; a path component that is not a folder is reported elsewhere.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

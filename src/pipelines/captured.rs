@@ -1,8 +1,10 @@
-//! U-Net calls that are recorded once and played again, since launching a call's thousand kernels takes longer than running them.
+//! U-Net calls captured as CUDA graphs and replayed, since launching a call's thousand kernels takes longer than
+//! running them.
 //!
-//! A recording is bound to the tensors that it was made over: calls copy what they are given into them and what came of it out.
-//! Timesteps, prompts, pictures, masks and sums are such tensors, so that one recording serves every job of a kind. What is
-//! fixed is the key: the size of the latents, the branches of the rows, and what the guests do at which sites.
+//! A recording is bound to the tensors that it was made over: inputs are copied into them, and outputs out of them.
+//! Timesteps, prompts, pictures, masks and attention sums are such tensors, so that one recording serves every job of a
+//! kind. Only the key is fixed: the size of the latents, the branches of the rows, and which attention processors work
+//! at which sites.
 
 use std::cell::RefCell;
 
@@ -19,23 +21,23 @@ use crate::pipelines::{
     LatentSize, NoiseCall, NoisePrediction, instruct_pix2pix::InstructPix2PixPipeline, rows::Rows,
 };
 
-/// Most kinds of calls that are remembered. Samples differ by guest and by branches, so that mixtures of eight could be a thousand; those that
-/// come often are few.
+/// Maximum number of recordings. Samples of a batch differ by processor and by branches, so batches of eight could need
+/// a thousand; only frequent ones are worth keeping.
 const BOUND: usize = 64;
 
-/// Writes down the work that a closure asks of a device.
+/// Records the work that a closure launches on a device.
 pub trait Recorder: Send {
-    /// Records `work`, which may have been done or not when this returns.
+    /// Records `work`; whether the work has also been executed when this returns is left to the recorder.
     ///
     /// # Errors
     /// [`CudaLibraryError`] if the work can't be recorded.
     fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaLibraryError>;
 }
 
-/// Does recorded work again. It is given that work, in case the recorder kept no more of it than that there was some.
+/// Replays recorded work. It is passed the closure again, for recorders that can only execute it anew (those of tests).
 pub type Replay = Box<dyn FnMut(&mut dyn FnMut()) -> Result<(), CudaLibraryError> + Send>;
 
-/// A model's recorded calls; those that are made least are forgotten first.
+/// A model's recorded calls; the least used are evicted first.
 #[derive(derive_more::Debug)]
 pub struct CapturedCalls {
     #[debug(skip)]
@@ -44,17 +46,17 @@ pub struct CapturedCalls {
     kept: RefCell<Cache<Key, Kept>>,
 }
 
-/// What a recording is fixed to.
+/// What a recording is specific to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     latent: LatentSize,
-    /// Of a prompt, (T, C).
+    /// Shape of a prompt's hidden states, (T, C).
     prompt: Vec<i64>,
-    /// Each sample's branches, and what its guest does.
+    /// For each sample its branches, and the work of its attention processor.
     samples: Vec<(Vec<Branch>, Option<Work>)>,
 }
 
-/// What a guest does.
+/// The work of an attention processor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Work {
     name: &'static str,
@@ -62,19 +64,19 @@ struct Work {
     shapes: Vec<Vec<i64>>,
 }
 
-/// What is known of the calls of a key.
+/// State of a key.
 enum Kept {
-    /// There was one.
+    /// Seen once, not recorded yet.
     Seen,
     /// It is recorded.
     Captured(Box<Captured>),
-    /// It can't be.
+    /// Can't be recorded.
     Refused,
 }
 
 /// A recorded call.
 struct Captured {
-    /// Goes first: it may still be at work on the tensors.
+    /// Declared first, so that it is dropped before the tensors that it may still be using.
     replay: Replay,
     call: Static,
 }
@@ -82,24 +84,24 @@ struct Captured {
 /// The tensors that a recording reads and writes.
 struct Static {
     rows: Rows,
-    /// (N, 4, h, w) in fp32.
+    /// Predicted noise, (N, 4, h, w) in fp32.
     noise: Tensor,
     guests: Vec<StandIn>,
 }
 
-/// A guest like those of the calls, in their place.
+/// The attention processor that a recording was made with, on tensors of its own.
 struct StandIn {
     guest: Box<dyn AttnProcessor>,
     tensors: GuestTensors,
     rows: usize,
 }
 
-/// One sample's part in a call.
+/// One sample of a batched call.
 struct Part<'a> {
     call: &'a mut NoiseCall,
-    /// Where it stands among the caller's.
+    /// Its index among the caller's samples.
     index: usize,
-    /// What its guest does; `None` if it watches nothing.
+    /// The work of its attention processor; `None` if it watches no site.
     work: Option<Work>,
     tensors: GuestTensors,
 }
@@ -107,23 +109,23 @@ struct Part<'a> {
 // === impl CapturedCalls ===
 
 impl CapturedCalls {
-    /// No calls yet.
+    /// An empty store.
     pub fn new(recorder: Box<dyn Recorder>) -> Self {
         Self::bounded(recorder, BOUND)
     }
 
-    /// No calls yet, and so many kinds of them at most.
+    /// An empty store of at most `kinds` recordings.
     pub fn bounded(recorder: Box<dyn Recorder>, kinds: usize) -> Self {
         Self { recorder, kept: RefCell::new(Cache::new(kinds)) }
     }
 
-    /// Kinds of calls that are remembered.
+    /// Number of keys that are remembered.
     pub fn kinds(&self) -> usize {
         self.kept.borrow().len()
     }
 
-    /// The predictions of calls that have begun, or `None` where they are to be computed one kernel after the other: at the
-    /// first sight of their kind, with a guest that must be asked at each site, or where recording failed, which is warned of.
+    /// The predictions of calls that have begun, or `None` if they are to run without a recording: the first call of a
+    /// key, a processor that must be called at each site, or after a failed recording (which is logged as a warning).
     pub(crate) fn predict(
         &self,
         model: &InstructPix2PixPipeline,
@@ -199,7 +201,7 @@ impl CapturedCalls {
 // === impl Kept ===
 
 impl Kept {
-    /// Calls of this kind run as they did before, and nobody is told again.
+    /// Marks calls of this key as not recordable, with one warning.
     fn refused(error: &CudaLibraryError) -> Self {
         tracing::warn!(%error, "calls of one kind run without a recording from now on, which is slower");
         Self::Refused
@@ -209,7 +211,7 @@ impl Kept {
 // === impl Captured ===
 
 impl Captured {
-    /// Does the call to what these rows and guests hold; their noise, (N, 4, h, w) in fp32.
+    /// Replays the call with these rows and processors; returns their noise, (N, 4, h, w) in fp32.
     fn play(
         &mut self,
         model: &InstructPix2PixPipeline,
@@ -236,9 +238,10 @@ impl Captured {
 }
 
 impl Static {
-    /// What is recorded.
+    /// The work that is recorded.
     ///
-    /// The prompts are a tensor of its own, so that no layer has kept their keys and values from an earlier call.
+    /// The prompts are a tensor of the recording's own, so that no layer reuses cached keys and values of an earlier
+    /// call.
     fn run(&mut self, model: &InstructPix2PixPipeline) {
         let guests = self.guests.iter_mut().map(|it| {
             let guest: &mut dyn AttnProcessor = it.guest.as_mut();
@@ -252,7 +255,7 @@ impl Static {
 // === impl Part ===
 
 impl<'a> Part<'a> {
-    /// `None` if the guest must be asked at each site.
+    /// `None` if the processor must be called at each site.
     fn new(index: usize, call: &'a mut NoiseCall, shape: &CallShape<'_>) -> Option<Self> {
         let watched = shape.sites.iter().filter(|it| call.attn.watches(it));
         let sites: Vec<AttnSite> = watched.copied().collect();
@@ -269,7 +272,7 @@ impl<'a> Part<'a> {
         &self.call.conditioning.branches
     }
 
-    /// What samples of a call are ordered by, before it.
+    /// Sort key of the samples in a call, so that equal mixtures share a recording.
     fn rank(&self) -> (Option<&'static str>, usize) {
         (self.work.as_ref().map(|it| it.name), self.branches().len())
     }
@@ -285,7 +288,7 @@ impl<'a> Part<'a> {
         StandIn { guest, tensors: GuestTensors { read, changed }, rows: self.branches().len() }
     }
 
-    /// Tells the guest that its part was done.
+    /// Tells the processor that its part was replayed.
     fn replayed(&mut self, shape: &CallShape<'_>) {
         if let Some(work) = &self.work {
             replayable(self.call, shape).replayed(&work.sites);
@@ -293,19 +296,22 @@ impl<'a> Part<'a> {
     }
 }
 
-/// The guest of a call, which said that it is replayable.
+/// The replayable processor of a call.
+///
+/// # Panics
+/// If it is not replayable.
 fn replayable<'a>(call: &'a mut NoiseCall, shape: &CallShape<'_>) -> &'a mut dyn Replayable {
     call.attn.replayable(shape).expect("a guest stays what it is during a call")
 }
 
-/// Numbers from one list of tensors to another.
+/// Copies the values of one list of tensors into another.
 fn copy(to: &mut [Tensor], from: &[Tensor]) {
     for (to, from) in to.iter_mut().zip(from) {
         to.copy_(from);
     }
 }
 
-/// The same tensors.
+/// Shallow clones.
 fn shallow(tensors: &[Tensor]) -> Vec<Tensor> {
     tensors.iter().map(Tensor::shallow_clone).collect()
 }

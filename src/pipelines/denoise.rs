@@ -1,5 +1,5 @@
-//! The denoising loop of InstructPix2Pix, once, for every method
-//! (diffusers: `StableDiffusionInstructPix2PixPipeline.__call__`, step 8).
+//! The denoising loop of InstructPix2Pix, shared by every method (diffusers:
+//! `StableDiffusionInstructPix2PixPipeline.__call__`, step 8).
 
 use std::ops::{ControlFlow, Range};
 
@@ -10,33 +10,34 @@ use crate::pipelines::{Conditioning, EditPipeline, PipelineError, guidance};
 use crate::sampling::{GuidanceScales, Interrupted};
 use crate::schedulers::{History, Scheduler, Step, noise::NoiseTape};
 
-/// What a run is made of.
+/// Parameters of a denoising run.
 #[derive(Debug)]
 pub struct DenoisePlan<'a> {
     /// The sampler.
     pub scheduler: &'a dyn Scheduler,
-    /// Prompt and picture.
+    /// Conditioning of the guided steps: prompt and picture.
     pub conditioning: &'a Conditioning,
-    /// How strongly each pulls.
+    /// Guidance scales.
     pub guidance: GuidanceScales,
-    /// Indices of the steps that are guided.
+    /// Indices of the steps that use classifier-free guidance.
     pub guided: Range<usize>,
-    /// Prompt and picture for the others, where the prediction with both is taken as it is, so that fewer branches may do.
+    /// Conditioning of the other steps, where the prediction with prompt and picture is used as it is, so that fewer
+    /// branches are needed.
     pub unguided: &'a Conditioning,
-    /// How many steps are made: all of the sampler's lead to the clean latents.
+    /// Number of steps to run; all of the scheduler's lead to clean latents.
     pub made: usize,
-    /// The noise, drawn in diffusers' order.
+    /// The noise of the run, in diffusers' order.
     pub tape: &'a NoiseTape,
 }
 
-/// A step that is done.
+/// Result of one step.
 #[derive(Debug)]
 pub struct StepDone<'a> {
-    /// Which.
+    /// The step.
     pub step: Step,
-    /// Of how many.
+    /// Total number of steps.
     pub of: usize,
-    /// The clean latents as predicted at this step, (1, 4, h, w).
+    /// The clean latents predicted at this step, (1, 4, h, w).
     pub pred_original_sample: &'a Tensor,
 }
 
@@ -52,7 +53,7 @@ pub enum DenoiseError {
 }
 
 impl<'a> DenoisePlan<'a> {
-    /// A run to the clean latents whose every step is guided.
+    /// A full run with guidance at every step.
     pub fn whole(
         scheduler: &'a dyn Scheduler,
         conditioning: &'a Conditioning,
@@ -65,11 +66,12 @@ impl<'a> DenoisePlan<'a> {
     }
 }
 
-/// Denoises from pure noise and returns the clean latents, (1, 4, h, w) in fp32; those of an earlier step if the plan ends there.
+/// Denoises from pure noise and returns the clean latents, (1, 4, h, w) in fp32, or those of an earlier step if the
+/// plan ends there.
 ///
-/// `attn` sits in every attention layer; `on_step` sees each step's outcome and may replace the latents or stop the run.
-/// Latents and the sampler's arithmetic stay in fp32 whatever the model's dtype. Differs: diffusers rounds the latents to
-/// the model's dtype after each step.
+/// `attn` is called in every attention layer. `on_step` gets each step's result and returns the latents to go on with,
+/// or stops the run. Latents and the scheduler's arithmetic stay in fp32 whatever the model's dtype. Differs: diffusers
+/// rounds the latents to the model's dtype after each step.
 ///
 /// # Errors
 /// [`DenoiseError::Interrupted`] if `on_step` breaks, within one step of the wish.

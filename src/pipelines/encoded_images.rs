@@ -1,5 +1,5 @@
-//! Latents of pictures that were encoded lately, by the pictures' digests: both passes of an edit, and further edits of one
-//! picture, share one encoding.
+//! Cache of VAE-encoded pictures by digest: both passes of an edit, and further edits of one picture, share one
+//! encoding.
 
 use std::cell::RefCell;
 
@@ -8,14 +8,14 @@ use quick_cache::{Weighter, unsync::Cache};
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
-/// Most that is kept, in bytes on the model's device: 512 pictures of 512 pixels a side in 16 bits.
+/// Capacity in bytes on the model's device: 512 pictures of 512×512 pixels in 16 bits.
 const CAPACITY: u64 = 16 << 20;
 
-/// The latents of pictures; those that are asked for least go first.
+/// Cached latents; the least used are evicted first.
 #[derive(Debug)]
 pub struct EncodedImages(RefCell<Cache<[u8; 32], Tensor, Bytes>>);
 
-/// Counts the bytes of latents.
+/// Weighs an entry by its bytes.
 #[derive(Debug, Clone, Copy)]
 struct Bytes;
 
@@ -26,14 +26,14 @@ impl Default for EncodedImages {
 }
 
 impl EncodedImages {
-    /// An empty store that keeps so many bytes at most.
+    /// An empty cache of at most `capacity` bytes.
     pub fn bounded(capacity: u64) -> Self {
         // How many they may be is a hint about the size of the store's own table.
         let items = (capacity >> 15) as usize;
         Self(RefCell::new(Cache::with_weighter(items, capacity, Bytes)))
     }
 
-    /// The latents of a picture, encoded if they are not kept. Whoever gets them must not change them in place.
+    /// The latents of a picture, encoded on a cache miss. Callers must not change them in place.
     pub fn get_or_encode(&self, image: &RgbImage, encode: impl FnOnce() -> Tensor) -> Tensor {
         let digest = digest(image);
         if let Some(latents) = self.0.borrow().get(&digest) {
@@ -44,7 +44,7 @@ impl EncodedImages {
         latents
     }
 
-    /// Bytes that are kept.
+    /// Bytes in the cache.
     pub fn bytes(&self) -> u64 {
         self.0.borrow().weight()
     }

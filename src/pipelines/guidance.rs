@@ -1,7 +1,7 @@
-//! InstructPix2Pix's guidance with two scales (arXiv 2211.09800, equation 3).
+//! InstructPix2Pix's classifier-free guidance with two scales (arXiv 2211.09800, equation 3).
 //!
-//! Differs: diffusers drops guidance, and with it branches, where the text scale is at most 1 or the image scale below 1;
-//! here the formula always holds, and a branch is left out only where the formula gives it no share.
+//! Differs: diffusers turns guidance off, and drops branches, if the text scale is at most 1 or the image scale below
+//! 1; here the formula always holds, and a branch is left out only if its coefficient is 0.
 
 use tch::Tensor;
 
@@ -9,10 +9,11 @@ use crate::attention::branch::Branch;
 use crate::pipelines::NoisePrediction;
 use crate::sampling::GuidanceScales;
 
-/// The branches whose predictions have a share in the guided one.
+/// The branches whose coefficients are not 0.
 ///
-/// Their coefficients are `s_T` for the text, `s_I - s_T` for the image and `1 - s_I` for neither. At most one branch is left
-/// out, so that a guest of the attention always has a row without the instruction to compare with.
+/// The coefficients are `s_T` for the text branch, `s_I - s_T` for the image branch and `1 - s_I` for the unconditional
+/// one. At most one branch is left out, so that an attention processor always has a row without the instruction to
+/// compare with.
 #[expect(clippy::float_cmp, reason = "a share is nothing only where it is exactly zero")]
 pub fn branches(scales: GuidanceScales) -> &'static [Branch] {
     let (text, image) = (scales.text.get(), scales.image.get());
@@ -25,9 +26,9 @@ pub fn branches(scales: GuidanceScales) -> &'static [Branch] {
     }
 }
 
-/// Combines the predictions into one, (1, 4, h, w).
+/// Combines the branches' predictions into one, (1, 4, h, w).
 ///
-/// For a branch that was left out any other stands in: it has no share.
+/// For a branch that was left out any other is used, since its coefficient is 0.
 pub fn combine(prediction: &NoisePrediction, scales: GuidanceScales) -> Tensor {
     let text = &prediction.text;
     let image = prediction.image.as_ref().unwrap_or(text);

@@ -14,7 +14,7 @@ pub fn to_tensor(image: &RgbImage, device: Device) -> Tensor {
     pixels / 127.5 - 1.0
 }
 
-/// A tensor (1, 3, H, W) of -1 to 1 as a picture; values beyond are clamped, halves round to even as NumPy does.
+/// A tensor (1, 3, H, W) in -1..=1 as a picture; values outside are clamped, halves round to even as in NumPy.
 pub fn to_image(tensor: &Tensor) -> RgbImage {
     of_bytes(&to_bytes(tensor))
 }
@@ -25,7 +25,7 @@ pub fn to_bytes(tensor: &Tensor) -> Tensor {
     pixels.round().to_kind(Kind::Uint8).squeeze_dim(0).permute([1, 2, 0]).contiguous() // (H, W, 3)
 }
 
-/// The picture of bytes (H, W, 3).
+/// The picture of a uint8 tensor (H, W, 3).
 pub fn of_bytes(pixels: &Tensor) -> RgbImage {
     let size = pixels.size();
     let (height, width) = (size[0] as u32, size[1] as u32);

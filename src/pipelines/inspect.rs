@@ -1,4 +1,4 @@
-//! What a model is, how large it is and what is wrong with it, without reading its weights.
+//! Inspects a model without reading its weights: architecture, size, and every fault.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -17,89 +17,89 @@ use crate::pipelines::load::{self, LoadError};
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::{build, config::SchedulerConfig};
 
-/// What a model is.
+/// Properties of a model.
 #[derive(Debug)]
 pub struct Inspection {
-    /// What it calls itself: diffusers' class, or the layout of a single file.
+    /// Diffusers' class name, or the layout of a single-file checkpoint.
     pub class: String,
-    /// The model's own side in pixels.
+    /// Native side length in pixels.
     pub sample_size: u32,
-    /// What a picture's sides are rounded to, in pixels.
+    /// Multiple that a picture's sides are rounded to, in pixels.
     pub stride: u32,
     /// Channels of the latents.
     pub latent_channels: i64,
-    /// Pixels a side per cell of the latents.
+    /// Pixels per latent cell along a side (diffusers: `vae_scale_factor`).
     pub vae_scale_factor: u32,
-    /// Tokens that an instruction may have, those of start and end included.
+    /// Maximum number of tokens of an instruction, start and end tokens included.
     pub max_tokens: usize,
     /// Its networks.
     pub parts: Vec<PartInspection>,
-    /// What keeps its networks from being used together, in one line.
+    /// Why its networks do not fit each other, in one line.
     pub misfit: Option<String>,
-    /// Its attention at its own size, finest first.
+    /// Its attention layers at its native size, finest resolution first.
     pub attention: Vec<AttentionLevel>,
-    /// The sampler that it comes with.
+    /// The scheduler that it comes with, or its replacement.
     pub sampler: SchedulerKind,
-    /// The model's own class of sampler, where another stands in for it.
+    /// The configured scheduler class, if `sampler` replaces it.
     pub sampler_replaces: Option<String>,
-    /// What keeps that sampler from being used.
+    /// Why that scheduler can't be built.
     pub sampler_fault: Option<SamplerFault>,
-    /// The text of its `retouch.json`.
+    /// Text of its `retouch.json`.
     pub retouch_json: Option<String>,
-    /// What is to be known of its files.
+    /// Remarks on its files.
     pub notes: Vec<String>,
 }
 
 /// One network.
 #[derive(Debug)]
 pub struct PartInspection {
-    /// Its folder's name, such as `unet`.
+    /// Folder name, such as `unet`.
     pub name: &'static str,
-    /// Numbers in its tensors.
+    /// Number of parameters.
     pub parameters: u64,
     /// Bytes of its tensors as stored.
     pub bytes: u64,
-    /// The dtypes that they are stored in.
+    /// Stored dtypes.
     pub dtypes: BTreeSet<String>,
-    /// What keeps it from being used: every missing, unused or misshapen tensor, in one line.
+    /// Why it can't be used: missing, unused or misshapen tensors, in one line.
     pub fault: Option<String>,
 }
 
-/// A sampler that a model comes with and that can't be built.
+/// Why a model's scheduler can't be built.
 #[derive(Debug)]
 pub struct SamplerFault {
-    /// Why, in one line.
+    /// The reason, in one line.
     pub reason: String,
-    /// Names of those that can be, instead.
+    /// Names of schedulers that can be used instead.
     pub others: Vec<&'static str>,
 }
 
 /// The attention layers of one resolution.
 #[derive(Debug)]
 pub struct AttentionLevel {
-    /// How often the latent was halved.
+    /// Number of times that the latent was downsampled by 2.
     pub level: usize,
-    /// Rows and columns of the layers' grid, in cells.
+    /// Rows and columns of the layers' grid.
     pub grid: (i64, i64),
-    /// Layers that attend to the picture.
+    /// Number of self-attention layers.
     pub self_attention: usize,
-    /// Layers that attend to the prompt.
+    /// Number of cross-attention layers.
     pub cross_attention: usize,
 }
 
 impl Inspection {
-    /// What keeps the networks from being used: that they do not fit each other, or the first one's fault.
+    /// Why the networks can't be used: they do not fit each other, or the first one's fault.
     pub fn fault(&self) -> Option<&str> {
         let fault = || self.parts.iter().find_map(|part| part.fault.as_deref());
         self.misfit.as_deref().or_else(fault)
     }
 }
 
-/// Looks at a model folder or file.
+/// Inspects a model folder or single-file checkpoint.
 ///
 /// # Errors
-/// [`LoadError`] if files are missing or can't be understood; faulty tensors are no error, but said of their part, and
-/// parts that do not fit each other are a [misfit](Inspection::misfit).
+/// [`LoadError`] if files are missing or malformed. Faulty tensors are not an error but reported with their network,
+/// and networks that do not fit each other as [`Inspection::misfit`].
 pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     let snapshot = Snapshot::open(path)?;
     let scheduler = SchedulerConfig::from_json(&snapshot.scheduler_config().to_string())?;

@@ -1,4 +1,4 @@
-//! InstructPix2Pix and its kin as a pipeline: tokenizer, text encoder, U-Net and VAE, each call checked at the door.
+//! The InstructPix2Pix pipeline: tokenizer, text encoder, U-Net and VAE, with checked inputs.
 //!
 //! Source: diffusers 0.42.1, `StableDiffusionInstructPix2PixPipeline`.
 
@@ -24,31 +24,31 @@ use crate::pipelines::{
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, build, config::SchedulerConfig, training::NoiseLevel};
 
-/// Cells a side of the latents of Stable Diffusion 1.x, for a config that does not say.
+/// Default `sample_size` in latent cells, that of Stable Diffusion 1.x.
 const DEFAULT_SAMPLE_SIDE: i64 = 64;
 
 /// The networks of one model, on one device in one dtype.
 #[derive(Debug)]
 pub struct InstructPix2PixPipeline {
-    /// Text to tokens.
+    /// Tokenizer.
     pub tokenizer: ClipTokenizer,
-    /// Tokens to hidden states.
+    /// Text encoder.
     pub text_encoder: ClipTextModel,
-    /// Predicts the noise.
+    /// U-Net.
     pub unet: UNet2DConditionModel,
-    /// Pictures to latents and back.
+    /// VAE.
     pub vae: AutoencoderKl,
-    /// The noise schedule and the model's own sampler.
+    /// Noise schedule, and the model's own scheduler.
     pub scheduler: SchedulerConfig,
-    /// Where the networks are.
+    /// Device of the networks.
     pub device: Device,
-    /// The networks' dtype.
+    /// Dtype of the networks.
     pub kind: Kind,
-    /// Names the weights.
+    /// Digest of the weights.
     pub digest: String,
-    /// What was encoded lately.
+    /// Cache of encoded pictures.
     pub encoded: EncodedImages,
-    /// U-Net calls that were recorded, on a device that records.
+    /// Recorded U-Net calls; `None` on devices without CUDA graphs.
     pub captured: Option<CapturedCalls>,
 }
 
@@ -57,7 +57,7 @@ impl InstructPix2PixPipeline {
         transfer::to_device(&Tensor::from_slice(&prompt.ids).unsqueeze(0), self.device) // (1, T)
     }
 
-    /// The rows' noise, (N, 4, h, w) in the networks' dtype.
+    /// The predicted noise of the rows, (N, 4, h, w) in the networks' dtype.
     pub(crate) fn noise(&self, rows: &Rows, guests: &mut dyn AttnProcessor) -> Tensor {
         let Rows { sample, timesteps, prompts, branches } = rows;
         self.unet.forward(sample, timesteps, prompts, branches, guests)
@@ -175,7 +175,7 @@ impl BatchPipeline for InstructPix2PixPipeline {
     }
 }
 
-/// The sizes that a U-Net and an autoencoder work in.
+/// Sizes and factors of a U-Net with its VAE.
 pub fn geometry(unet: &UNet2DConditionConfig, vae: &AutoencoderKlConfig) -> Geometry {
     let vae_scale_factor = vae.scale_factor() as u32;
     let sample_side =

@@ -1,4 +1,4 @@
-//! From a snapshot's files to a pipeline on a device, one network after the other.
+//! Loads a snapshot's networks onto a device.
 
 use tch::{Device, Kind};
 
@@ -19,33 +19,33 @@ use crate::schedulers::{SchedulerError, config::SchedulerConfig};
 /// Why a snapshot can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The folder or file.
+    /// The folder or file is not a usable model.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// A `config.json`.
+    /// A `config.json` is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The weights.
+    /// The weights are missing or faulty.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The sampler's config.
+    /// The scheduler's configuration is invalid.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
-    /// Parts of different models.
+    /// Networks of different models.
     #[error(
         "`{key}` of unet is {found}, expected {expected}, since `{other_key}` of {other} is {value}; take all parts \
          from one model"
     )]
     Parts {
-        /// The key in the U-Net's config.
+        /// Key in the U-Net's config.
         key: &'static str,
         /// Its value.
         found: i64,
-        /// What would fit.
+        /// The value that would fit.
         expected: i64,
-        /// The part that it doesn't fit.
+        /// The network that it does not fit.
         other: Part,
-        /// The key in that part's config.
+        /// Key in that network's config.
         other_key: &'static str,
         /// Its value.
         value: i64,
@@ -93,7 +93,8 @@ pub fn load(
     })
 }
 
-/// Refuses a U-Net that does not fit the text encoder or the autoencoder, which nothing in their weights tells.
+/// Refuses a U-Net whose sizes do not fit the text encoder or the VAE; the shapes within each network's weights can't
+/// show this.
 ///
 /// # Errors
 /// [`LoadError::Parts`].

@@ -1,7 +1,7 @@
-//! A loaded model behind one trait, the guidance over its predictions, and the denoising loop.
+//! The pipeline trait that methods see of a model, classifier-free guidance, and the denoising loop.
 //!
-//! Methods ask a model for nothing but [`EditPipeline`], so that they read as the paper, run on a scripted pipeline in
-//! tests, and on a batcher that several jobs share.
+//! Methods use a model through [`EditPipeline`] alone, so that they also run on a scripted pipeline in tests and on a
+//! batcher that several jobs share.
 
 pub mod captured;
 pub mod denoise;
@@ -29,7 +29,7 @@ use crate::pipelines::read_back::ReadBack;
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, SchedulerError, training::NoiseLevel};
 
-/// A prompt as the text encoder reads it.
+/// A tokenized prompt.
 pub type TokenizedPrompt = crate::models::stable_diffusion::clip::tokenizer::TokenizedPrompt;
 
 /// Height and width of a latent, in cells.
@@ -41,18 +41,18 @@ pub struct LatentSize {
     pub width: i64,
 }
 
-/// What a U-Net call is conditioned on, a row for each branch that is to be predicted.
+/// Conditioning of a U-Net call, one row per branch to predict.
 #[derive(Debug)]
 pub struct Conditioning {
-    /// What each of the N rows is; the first is always [`Branch::Text`].
+    /// Branch of each of the N rows; the first is always [`Branch::Text`].
     pub branches: Vec<Branch>,
-    /// (N, T, C): the instruction, and in branches without it the negative prompt.
+    /// (N, T, C): hidden states of the instruction, or of the negative prompt in branches without the instruction.
     pub prompt_embeds: Tensor,
-    /// (N, 4, h, w), as the VAE gives them, not scaled: z, and in the branch without the image 0.
+    /// (N, 4, h, w), the VAE's latents z without scaling; 0 in the branch without the image.
     pub image_latents: Tensor,
 }
 
-/// What the U-Net predicts for one sample, each (1, 4, h, w) in fp32; branches that were not asked for are `None`.
+/// The U-Net's predictions for one sample, each (1, 4, h, w) in fp32; branches that were not asked for are `None`.
 #[derive(Debug)]
 pub struct NoisePrediction {
     /// With instruction and image.
@@ -63,32 +63,32 @@ pub struct NoisePrediction {
     pub uncond: Option<Tensor>,
 }
 
-/// One sample's part in a U-Net call.
+/// One sample of a U-Net call.
 #[derive(derive_more::Debug)]
 pub struct NoiseCall {
-    /// (1, 4, h, w), already scaled by the sampler.
+    /// (1, 4, h, w), already scaled by the scheduler.
     pub latents: Tensor,
-    /// Where it stands.
+    /// The diffusion timestep.
     pub timestep: f64,
     /// Prompt and picture.
     pub conditioning: Conditioning,
-    /// The guest in its rows of the attention.
+    /// The attention processor of its rows.
     #[debug(skip)]
     pub attn: Box<dyn AttnProcessor>,
-    /// Whether it was tried before, in a batch that failed.
+    /// Whether it is retried after a batch that failed.
     pub attempt: Attempt,
 }
 
-/// Why a pipeline could not do what was asked.
+/// Why a pipeline call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    /// The sampler can't be built.
+    /// The scheduler can't be built.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
-    /// A text that can't be tokenized.
+    /// A text can't be tokenized.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// A picture whose sides the VAE can't halve.
+    /// A picture whose sides are not multiples of the VAE's factor.
     #[error(
         "a picture of {width}x{height} pixels does not fit the model, whose sides are multiples of {multiple}"
     )]
@@ -97,7 +97,7 @@ pub enum PipelineError {
         width: u32,
         /// In pixels.
         height: u32,
-        /// What both must be multiples of.
+        /// The number that both must be multiples of.
         multiple: u32,
     },
     /// The result holds NaN or infinity.
@@ -105,15 +105,15 @@ pub enum PipelineError {
     NotFinite,
 }
 
-/// All that a method may ask of a model.
+/// Everything that a method may use of a model.
 pub trait EditPipeline: Send {
-    /// The sizes that the model works in.
+    /// Sizes and factors of the model.
     fn geometry(&self) -> Geometry;
 
-    /// Names the weights: equal digests give equal results.
+    /// Digest of the weights: equal digests give equal results.
     fn digest(&self) -> &str;
 
-    /// Tokens of a text, cut to the model's length; what was cut off is told.
+    /// Tokenizes a text, truncated to the model's maximum length; the result says what was cut off.
     ///
     /// # Errors
     /// [`PipelineError::Tokenizer`].
@@ -125,17 +125,17 @@ pub trait EditPipeline: Send {
     /// [`PipelineError::Tokenizer`], [`PipelineError::NotFinite`].
     fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError>;
 
-    /// The latents z of a picture whose sides are multiples of `vae_scale_factor`, (1, 4, h, w): the VAE's mode, not scaled.
-    /// They may be shared with other edits of the picture, so that nobody changes them in place.
+    /// The VAE latents z of a picture, (1, 4, h, w): the mode of the distribution, not scaled. The picture's sides must
+    /// be multiples of `vae_scale_factor`. The tensor may be shared, so callers must not change it in place.
     ///
     /// # Errors
     /// [`PipelineError::ImageSize`].
     fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError>;
 
-    /// The hidden states of a prompt, (1, T, C).
+    /// Hidden states of a prompt, (1, T, C).
     fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor;
 
-    /// A sampler over the model's noise schedule; `None` is the model's own kind.
+    /// A scheduler over the model's noise schedule; `None` selects the model's own kind.
     ///
     /// # Errors
     /// [`PipelineError::Scheduler`].
@@ -145,19 +145,19 @@ pub trait EditPipeline: Send {
         steps: Steps,
     ) -> Result<Box<dyn Scheduler>, PipelineError>;
 
-    /// The noise level of a training timestep, whatever the sampler.
+    /// The noise level of a training timestep, independent of any scheduler.
     ///
     /// # Errors
     /// [`PipelineError::Scheduler`].
     fn noise_level(&self, timestep: u32) -> Result<NoiseLevel, PipelineError>;
 
-    /// The attention layers that a call on latents of this size visits, in order.
+    /// The attention layers that a call on latents of this size visits, in execution order.
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite>;
 
-    /// One U-Net call over the branches of `conditioning`, with a guest in its attention.
+    /// One U-Net call over the branches of `conditioning`, with an attention processor.
     ///
-    /// `latents` is (1, 4, h, w), already scaled by the sampler. The guest is given back, so that it may travel to the
-    /// thread that owns the model.
+    /// `latents` is (1, 4, h, w), already scaled by the scheduler. The processor is moved in and returned, so that it
+    /// can be sent to the thread that owns the model.
     fn predict_noise(
         &self,
         latents: &Tensor,
@@ -166,14 +166,14 @@ pub trait EditPipeline: Send {
         attn: Box<dyn AttnProcessor>,
     ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>);
 
-    /// In how many stages a picture is decoded, so that other jobs' steps may come between them.
+    /// Number of stages that decoding is split into, so that other jobs' steps can run in between.
     fn decode_stages(&self) -> usize;
 
-    /// One of them: the first takes denoised latents (1, 4, h, w), each other what the one before it gave, the last gives
-    /// pixels (1, 3, H, W) around -1..=1.
+    /// Runs one decode stage: the first takes denoised latents (1, 4, h, w), each further one the output of the one
+    /// before, and the last returns pixels (1, 3, H, W), nominally in -1..=1.
     fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor;
 
-    /// The picture of denoised latents (1, 4, h, w).
+    /// Decodes denoised latents (1, 4, h, w) to a picture.
     ///
     /// # Errors
     /// [`PipelineError::NotFinite`].
@@ -190,12 +190,13 @@ pub trait EditPipeline: Send {
     }
 }
 
-/// A pipeline whose U-Net serves several samples in one call.
+/// A pipeline whose U-Net handles several samples in one call.
 pub trait BatchPipeline: EditPipeline {
-    /// As [`EditPipeline::predict_noise`] for samples of one latent size, each with a timestep, a prompt and a guest of its own.
+    /// [`EditPipeline::predict_noise`] for several samples of one latent size, each with its own timestep, prompt and
+    /// attention processor.
     ///
     /// # Errors
-    /// As there, for all of them.
+    /// As [`EditPipeline::predict_noise`]; an error concerns all samples.
     fn predict_noises(
         &self,
         calls: &mut [NoiseCall],
@@ -214,7 +215,7 @@ pub trait BatchPipeline: EditPipeline {
 // === impl NoiseCall ===
 
 impl NoiseCall {
-    /// A call that is made for the first time.
+    /// A first attempt.
     pub fn new(
         latents: &Tensor,
         timestep: f64,
@@ -229,8 +230,8 @@ impl NoiseCall {
 // === impl Conditioning ===
 
 impl Conditioning {
-    /// What InstructPix2Pix is conditioned on, all three branches: a prompt and a negative prompt, (1, T, C) each, and a
-    /// picture's latents (1, 4, h, w).
+    /// All three branches of InstructPix2Pix, from a prompt and a negative prompt, (1, T, C) each, and a picture's
+    /// latents (1, 4, h, w).
     pub fn new(prompt: &Tensor, negative: &Tensor, image_latents: &Tensor) -> Self {
         Self {
             branches: Branch::TRIPLE.to_vec(),
@@ -242,7 +243,7 @@ impl Conditioning {
         }
     }
 
-    /// The same tensors.
+    /// A shallow clone: the same tensors.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
         Self {
@@ -252,7 +253,7 @@ impl Conditioning {
         }
     }
 
-    /// The rows of some branches alone, of those that it has; always that with the instruction.
+    /// The rows of the given branches that it has; the branch with the instruction is always kept.
     #[must_use]
     pub fn only(&self, branches: &[Branch]) -> Self {
         let is_wanted = |branch: &Branch| *branch == Branch::Text || branches.contains(branch);
@@ -275,7 +276,7 @@ impl Conditioning {
 // === impl NoisePrediction ===
 
 impl NoisePrediction {
-    /// The rows (N, 4, h, w) of a call's prediction, by their branches.
+    /// Splits a call's prediction (N, 4, h, w) by branch.
     pub fn of_rows(noise: &Tensor, branches: &[Branch]) -> Self {
         let row = |wanted: Branch| {
             let row = branches.iter().position(|&branch| branch == wanted);
@@ -290,7 +291,7 @@ impl NoisePrediction {
 }
 
 impl LatentSize {
-    /// Of latents (N, C, h, w).
+    /// Size of latents (N, C, h, w).
     pub fn of(latents: &Tensor) -> Self {
         let size = latents.size();
         Self { height: size[2], width: size[3] }

@@ -1,14 +1,14 @@
-//! Cheap previews: a linear map from latents to colours, fitted to the job's own picture.
+//! Cheap previews: a linear map from latents to RGB, fitted to the job's own picture.
 //!
-//! Differs: ComfyUI and others ship one 4×3 matrix per VAE; fitting it to the picture and its own latents needs no table,
-//! serves any VAE, and costs one 5×5 solve an edit.
+//! Differs: ComfyUI and others ship one 4×3 matrix per VAE; fitting it to the picture and its latents needs no table,
+//! works with any VAE, and costs one 5×5 solve per edit.
 
 use image::{RgbImage, imageops};
 use tch::{Device, Kind, Tensor};
 
 use crate::pipelines::{LatentSize, image_processor};
 
-/// The map from denoised latents to colours.
+/// Linear map from denoised latents to RGB.
 #[derive(Debug)]
 pub struct LatentPreview {
     /// (C + 1, 3); the last row is the offset.
@@ -16,7 +16,7 @@ pub struct LatentPreview {
 }
 
 impl LatentPreview {
-    /// Fits the map by least squares on a picture, at the model's size, and its latents (1, C, h, w) as the VAE gives them.
+    /// Fits the map by least squares on a picture at the model's size and its VAE latents (1, C, h, w).
     pub fn fit(image: &RgbImage, image_latents: &Tensor, scaling_factor: f64) -> Self {
         let _no_grad = tch::no_grad_guard();
         let latent = LatentSize::of(image_latents);
@@ -34,7 +34,7 @@ impl LatentPreview {
         Self { weights: Tensor::linalg_solve(&gram, &target, true).to_kind(Kind::Float) }
     }
 
-    /// The picture of clean latents (1, C, h, w), at the latent's own size.
+    /// Preview of clean latents (1, C, h, w), one pixel per latent cell.
     pub fn render(&self, latents: &Tensor) -> RgbImage {
         let size = latents.size();
         let latents = latents.to_device(Device::Cpu).to_kind(Kind::Float);
@@ -43,7 +43,7 @@ impl LatentPreview {
     }
 }
 
-/// Latents (1, C, h, w) as rows (h·w, C + 1), the last column ones.
+/// Latents (1, C, h, w) as rows (h·w, C + 1); the last column is 1.
 fn with_offset(latents: &Tensor) -> Tensor {
     let rows = latents.squeeze_dim(0).flatten(1, 2).tr(); // (P, C)
     let ones = Tensor::ones([rows.size()[0], 1], (Kind::Float, Device::Cpu));

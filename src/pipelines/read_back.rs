@@ -1,19 +1,19 @@
-//! Tensors from a GPU without a wait for what it was asked since.
+//! Copies tensors from a GPU without waiting for work that was launched later.
 
 use tch::{Device, Tensor};
 
 use crate::kernels::gpu::library::event::Event;
 
-/// A tensor on its way to the CPU.
+/// A tensor being copied to the CPU.
 #[derive(Debug)]
 pub struct ReadBack {
     tensor: Tensor,
-    /// When it is there; without one it is still on its device.
+    /// Completion of the copy; `None` if the tensor is still on its device.
     arrival: Option<Event>,
 }
 
 impl ReadBack {
-    /// Sends a tensor on its way, behind what this thread has asked of its device so far.
+    /// Starts copying a tensor, after all work that this thread has launched on its device so far.
     pub fn of(tensor: &Tensor) -> Self {
         let device = tensor.device();
         if !device.is_cuda() {
@@ -27,7 +27,7 @@ impl ReadBack {
         }
     }
 
-    /// The tensor on the CPU; waits for that alone.
+    /// Waits for the copy and returns the tensor on the CPU.
     pub fn wait(self) -> Tensor {
         match self.arrival {
             Some(arrival) => {

@@ -1,25 +1,25 @@
-//! The rows of a U-Net call: those of one sample below those of the next.
+//! The batch of a U-Net call: the rows of all samples, concatenated.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::branch::Branch;
 use crate::pipelines::{NoiseCall, NoisePrediction};
 
-/// What one call of the U-Net takes.
+/// Inputs of one U-Net call.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    /// (N, 8, h, w): noisy latents and the picture's.
+    /// (N, 8, h, w): noisy latents and the picture's latents.
     pub(crate) sample: Tensor,
     /// (N,) in fp32.
     pub(crate) timesteps: Tensor,
     /// (N, T, C).
     pub(crate) prompts: Tensor,
-    /// Of each row.
+    /// Branch of each row.
     pub(crate) branches: Vec<Branch>,
 }
 
 impl Rows {
-    /// The rows of these calls, in order, on a device in a dtype.
+    /// Concatenates the rows of calls, on a device and in a dtype.
     pub(crate) fn of<'a>(
         calls: impl Iterator<Item = &'a NoiseCall> + Clone,
         device: Device,
@@ -42,14 +42,14 @@ impl Rows {
         }
     }
 
-    /// The same numbers in tensors of their own.
+    /// A deep copy.
     pub(crate) fn copy(&self) -> Self {
         let Self { sample, timesteps, prompts, branches } = self;
         let [sample, timesteps, prompts] = [sample, timesteps, prompts].map(Tensor::copy);
         Self { sample, timesteps, prompts, branches: branches.clone() }
     }
 
-    /// Each call its own of the rows' noise, (N, 4, h, w) in fp32.
+    /// Splits the rows' noise, (N, 4, h, w) in fp32, by call.
     pub(crate) fn predictions<'a>(
         noise: &Tensor,
         calls: impl Iterator<Item = &'a NoiseCall>,
@@ -65,7 +65,7 @@ impl Rows {
     }
 }
 
-/// Tensors one below the other; one alone stays the tensor that it is.
+/// Concatenates tensors along the batch; a single one is returned as it is.
 fn joined(mut tensors: Vec<Tensor>) -> Tensor {
     match tensors.len() {
         1 => tensors.remove(0),

@@ -1,48 +1,48 @@
-//! The knobs of a denoising run, validated once at the edge; no tensors.
+//! Validated parameters of a denoising run: steps, guidance scales, scheduler. No tensors.
 
 pub mod geometry;
 
 use std::fmt;
 
-/// The caller's wish to stop a run.
+/// The caller asked to stop the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// A value outside its range.
+/// A parameter outside its range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{name} is {value}, expected {range}")]
 pub struct OutOfRange {
-    /// What the value is, such as `steps`.
+    /// The parameter's name, such as `steps`.
     pub name: &'static str,
     /// The value as given.
     pub value: String,
-    /// What would be accepted, in words.
+    /// The accepted range, as text.
     pub range: &'static str,
 }
 
-/// A number of denoising steps, 1 to 1000 (diffusers: `num_inference_steps`).
+/// Number of denoising steps, 1..=1000 (diffusers: `num_inference_steps`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Steps(u32);
 
-/// A text guidance scale, finite and in 1..=30 (diffusers: `guidance_scale`).
+/// Text guidance scale, finite, 1..=30 (diffusers: `guidance_scale`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TextGuidance(f64);
 
-/// An image guidance scale, finite and in 0..=30 (diffusers: `image_guidance_scale`).
+/// Image guidance scale, finite, 0..=30 (diffusers: `image_guidance_scale`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ImageGuidance(f64);
 
-/// The two scales of InstructPix2Pix's guidance.
+/// The two scales of InstructPix2Pix's classifier-free guidance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GuidanceScales {
-    /// How strongly the instruction pulls.
+    /// Weight of the instruction.
     pub text: TextGuidance,
-    /// How strongly the input image pulls.
+    /// Weight of the input image.
     pub image: ImageGuidance,
 }
 
-/// The samplers, by diffusers' class.
+/// Available schedulers (samplers), by diffusers' class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SchedulerKind {
     /// `EulerAncestralDiscreteScheduler`.
@@ -123,11 +123,11 @@ impl TryFrom<f64> for ImageGuidance {
 // === impl SchedulerKind ===
 
 impl SchedulerKind {
-    /// All of them.
+    /// Every scheduler.
     pub const ALL: [Self; 4] =
         [Self::EulerAncestral, Self::Euler, Self::Ddim, Self::DpmSolverPlusPlus2M];
 
-    /// The name that people type.
+    /// Name on the command line and in configuration files, such as `euler-ancestral`.
     pub fn name(self) -> &'static str {
         match self {
             Self::EulerAncestral => "euler-ancestral",

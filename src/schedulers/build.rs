@@ -1,4 +1,4 @@
-//! A scheduler from a model's configuration, a kind and a number of steps.
+//! Builds a scheduler from a model's `scheduler_config.json`, a kind and a number of steps.
 
 use crate::sampling::{SchedulerKind, Steps};
 use crate::schedulers::{
@@ -8,8 +8,8 @@ use crate::schedulers::{
     euler_discrete::EulerDiscreteScheduler,
 };
 
-/// Builds a sampler for a model; any kind goes with any configuration, as diffusers' `X.from_config` has it: keys that the
-/// configuration lacks take the defaults of the kind's own class.
+/// Builds a scheduler for a model. Any kind goes with any configuration, as with diffusers' `X.from_config`: keys that
+/// the configuration lacks take the defaults of the kind's own class.
 ///
 /// # Errors
 /// [`SchedulerError::Unsupported`] if the configuration asks this kind for something that is not built in;

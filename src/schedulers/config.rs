@@ -1,4 +1,4 @@
-//! `scheduler_config.json`, read key by key as each sampler asks for it.
+//! A model's `scheduler_config.json`, read key by key by each scheduler.
 //!
 //! A configuration is not tied to one class: diffusers lets any compatible class be made from another's file
 //! (`X.from_config(other.config)`, `configuration_utils.py`), where keys that the file lacks take the new class's own
@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use crate::sampling::SchedulerKind;
 use crate::schedulers::{PredictionType, SchedulerError, TimestepSpacing};
 
-/// Diffusers' other samplers of the same kind of model: they walk the same noise levels with the same U-Net, so that any
-/// supported sampler may stand in (`schedulers/scheduling_utils.py`, `KarrasDiffusionSchedulers`).
+/// Diffusers' other schedulers for the same kind of model (`schedulers/scheduling_utils.py`,
+/// `KarrasDiffusionSchedulers`): they use the same noise levels and the same U-Net, so any supported scheduler may
+/// stand in for them.
 const REPLACEABLE: [&str; 10] = [
     "DDPMScheduler",
     "DEISMultistepScheduler",
@@ -28,12 +29,12 @@ const REPLACEABLE: [&str; 10] = [
 #[derive(Debug, Clone, PartialEq)]
 pub struct SchedulerConfig(Map<String, Value>);
 
-/// The sampler that a model comes with.
+/// The scheduler that a model's configuration names, or its replacement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnSampler {
-    /// What to sample with.
+    /// The scheduler to use.
     pub kind: SchedulerKind,
-    /// The model's own class, where `kind` stands in for it; worth a warning.
+    /// The configured class, if it is not supported and `kind` replaces it; callers warn of it.
     pub replaces: Option<String>,
 }
 
@@ -102,7 +103,7 @@ impl SchedulerConfig {
         self.choice("timestep_spacing", default, &all.map(|it| (it.name(), it)))
     }
 
-    /// One of a few words.
+    /// Reads a key that takes one of a few strings.
     pub(super) fn choice<T: Copy>(
         &self,
         key: &'static str,
@@ -117,13 +118,13 @@ impl SchedulerConfig {
         })
     }
 
-    /// A switch.
+    /// Reads a boolean key.
     pub(super) fn flag(&self, key: &'static str, default: bool) -> Result<bool, SchedulerError> {
         let Some(value) = self.value(key) else { return Ok(default) };
         value.as_bool().ok_or_else(|| unsupported(key, Some(value), "true or false"))
     }
 
-    /// A number that `accepts` holds for; `range` says so in words.
+    /// Reads a numeric key; `accepts` checks its value, and `range` describes the accepted values in the error.
     pub(super) fn number(
         &self,
         key: &'static str,
@@ -136,7 +137,7 @@ impl SchedulerConfig {
         number.ok_or_else(|| unsupported(key, Some(value), range))
     }
 
-    /// `trained_betas`, each in (0, 1), where the file has them.
+    /// `trained_betas`, each in (0, 1); `None` if the file lacks them.
     pub(super) fn trained_betas(&self) -> Result<Option<Vec<f64>>, SchedulerError> {
         let Some(value) = self.value("trained_betas") else { return Ok(None) };
         let betas = value.as_array().and_then(|all| {
@@ -147,7 +148,7 @@ impl SchedulerConfig {
         })
     }
 
-    /// Refuses a switch that is on.
+    /// Refuses boolean keys that are true: options that are not supported.
     pub(super) fn refuse_flags(&self, keys: &[&'static str]) -> Result<(), SchedulerError> {
         for key in keys {
             if self.flag(key, false)? {
@@ -157,7 +158,7 @@ impl SchedulerConfig {
         Ok(())
     }
 
-    /// The value of a key; an explicit null is no value.
+    /// The value of a key; an explicit null counts as absent.
     fn value(&self, key: &str) -> Option<&Value> {
         self.0.get(key).filter(|it| !it.is_null())
     }

@@ -11,15 +11,15 @@ use crate::schedulers::{
     training::{NoiseLevel, Terminal, alphas_cumprod, sigma},
 };
 
-/// Samples keep unit variance, so nothing is scaled.
+/// The DDIM scheduler. Samples keep unit variance, so the model's input is not scaled.
 #[derive(Debug)]
 pub(super) struct DdimScheduler {
     steps: Vec<Step>,
-    /// ᾱ before and after each step. The one after lies a whole stride below, which under linspace spacing is not quite
-    /// the next step's own.
+    /// ᾱ before and after each step. The one after belongs to the timestep a whole stride below, which under linspace
+    /// spacing is not quite the next step's timestep (as in diffusers).
     alpha_prods: Vec<(f32, f32)>,
     prediction: PredictionType,
-    /// The most that a clean sample may be, either way (diffusers: `clip_sample`, `clip_sample_range`).
+    /// Bound on the absolute value of the predicted clean sample (diffusers: `clip_sample`, `clip_sample_range`).
     clip: Option<f64>,
 }
 

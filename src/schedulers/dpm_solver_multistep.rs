@@ -16,7 +16,7 @@ use crate::schedulers::{
 /// Runs of fewer steps than this end with a first-order step (diffusers: `lower_order_final`).
 const LOWER_ORDER_BELOW: usize = 15;
 
-/// Samples keep unit variance: α·clean + σ·noise with α² + σ² = 1.
+/// The DPM-Solver++ scheduler. Samples keep unit variance: α·clean + σ·noise with α² + σ² = 1.
 #[derive(Debug)]
 pub(super) struct DpmSolverMultistepScheduler {
     ladder: SigmaLadder,
@@ -122,8 +122,8 @@ impl Scheduler for DpmSolverMultistepScheduler {
     }
 }
 
-/// The ladder along a curve, from the most to the least noise of the training; the U-Net is told whole timesteps, of which
-/// several may be equal.
+/// The noise schedule along a curve, between the training schedule's largest and smallest noise. The U-Net gets integer
+/// timesteps, of which several may be equal.
 fn along(
     curve: Curve,
     config: &SchedulerConfig,
@@ -146,7 +146,7 @@ fn along(
     SigmaLadder::along(curve, config, steps.get() as usize, ends, end, told)
 }
 
-/// A noise level at unit variance.
+/// A noise level of a sample with unit variance.
 #[derive(Debug, Clone, Copy)]
 struct Level {
     alpha: f32,
@@ -154,13 +154,13 @@ struct Level {
 }
 
 impl Level {
-    /// From noise over signal.
+    /// From σ, the ratio of noise to signal.
     fn of(sigma: f32) -> Self {
         let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
         Self { alpha, sigma: sigma * alpha }
     }
 
-    /// Half the logarithm of signal over noise, in power; infinite where there is no noise.
+    /// λ, half the logarithm of the signal-to-noise power ratio; infinite at zero noise.
     fn lambda(self) -> f32 {
         self.alpha.ln() - self.sigma.ln()
     }

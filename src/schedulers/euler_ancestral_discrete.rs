@@ -1,5 +1,5 @@
-//! Euler's method with fresh noise at each step (k-diffusion's `sample_euler_ancestral`;
-//! diffusers: `EulerAncestralDiscreteScheduler`). The sampler of IAM-Edit's paper and of `timbrooks/instruct-pix2pix`.
+//! Euler's method with fresh noise at each step (k-diffusion's `sample_euler_ancestral`; diffusers:
+//! `EulerAncestralDiscreteScheduler`). The scheduler of IAM-Edit's paper and of `timbrooks/instruct-pix2pix`.
 
 use tch::Tensor;
 
@@ -11,7 +11,7 @@ use crate::schedulers::{
     sigma_ladder::{FinalSigma, SigmaLadder},
 };
 
-/// Differs: takes `prediction_type` `sample` too, which diffusers leaves unwritten in this class alone.
+/// Differs: also supports `prediction_type` `sample`, which diffusers does not implement in this class.
 #[derive(Debug)]
 pub(super) struct EulerAncestralDiscreteScheduler {
     ladder: SigmaLadder,

@@ -1,4 +1,5 @@
-//! Euler's method on the noise levels (Karras et al., arXiv 2206.00364, algorithm 2; diffusers: `EulerDiscreteScheduler`).
+//! Euler's method over the noise levels (Karras et al., arXiv 2206.00364, algorithm 2; diffusers:
+//! `EulerDiscreteScheduler`).
 
 use tch::Tensor;
 

@@ -1,13 +1,13 @@
-//! The samplers as pure step functions, under diffusers' names.
+//! Schedulers (samplers) as pure step functions, under diffusers' names.
 //!
-//! A [`Scheduler`] is fixed at [`build::build`]: it holds the whole ladder of timesteps and noise levels, and a step is a
-//! function of its arguments alone, so that any number of runs may share one. What a multistep solver remembers travels in
-//! [`History`], what a stochastic one adds in [`noise::NoiseTape`].
+//! A [`Scheduler`] is immutable once [`build::build`] has made it: it holds all timesteps and noise levels, and a step
+//! depends on its arguments alone, so that several runs may share one. The state of a multistep solver is passed in
+//! [`History`], the noise of a stochastic one in [`noise::NoiseTape`].
 //!
 //! Scalars are computed in the precision that diffusers 0.42.1 uses (betas and noise levels in fp32, interpolation in
 //! fp64), so that trajectories agree to a few units in the last place.
 //! Differs: latents stay in fp32 between steps, and a half-precision model output is widened before any arithmetic;
-//! diffusers rounds both to the model's type.
+//! diffusers rounds both to the model's dtype.
 
 pub mod build;
 pub mod config;
@@ -24,48 +24,49 @@ use std::fmt::Debug;
 
 use tch::{Kind, Tensor};
 
-/// One position on a scheduler's ladder; taken from [`Scheduler::steps`], never made up.
+/// One step of a scheduler; obtained from [`Scheduler::steps`] only.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// Position in [`Scheduler::steps`], from 0.
+    /// Index in [`Scheduler::steps`], from 0.
     pub index: usize,
-    /// What the U-Net is told, in training timesteps; the Euler kinds have fractions between whole ones.
+    /// Timestep that the U-Net gets, in training timesteps; fractional for the Euler schedulers.
     pub timestep: f64,
-    /// Noise over signal, sqrt((1 − ᾱ) / ᾱ), before the step; infinite where no signal is left.
+    /// Ratio of noise to signal before the step, sqrt((1 − ᾱ) / ᾱ); infinite where ᾱ is 0.
     pub sigma: f64,
 }
 
-/// What one step yields, both (B, 4, h, w), fp32, on the sample's device.
+/// Result of one step; both tensors are (B, 4, h, w), fp32, on the sample's device.
 #[derive(Debug)]
 pub struct StepOutput {
-    /// The sample at the next, lower noise level.
+    /// The sample at the next, lower noise level (diffusers: `prev_sample`).
     pub prev_sample: Tensor,
-    /// The clean sample that the model foresees from here.
+    /// The clean sample predicted at this step (diffusers: `pred_original_sample`).
     pub pred_original_sample: Tensor,
 }
 
-/// What a multistep solver remembers of a run; starts as `History::default()`, and the one-step samplers leave it alone.
+/// State that a multistep solver carries between the steps of a run; starts as `History::default()`. One-step
+/// schedulers do not use it.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The clean sample foreseen at the step before.
+    /// The clean sample predicted at the previous step.
     pred_original_sample: Option<Tensor>,
 }
 
-/// A sampler, its number of steps chosen.
+/// A scheduler with a fixed number of steps.
 pub trait Scheduler: Debug + Send + Sync {
-    /// The ladder, from the noisiest step down.
+    /// All steps, from the noisiest down.
     fn steps(&self) -> &[Step];
 
-    /// The standard deviation of the first sample: `x_T` is unit noise times this.
+    /// Standard deviation of the initial sample `x_T`, by which unit noise is multiplied.
     fn init_noise_sigma(&self) -> f64;
 
-    /// Scales a sample to what the U-Net was trained on.
+    /// Scales a sample to the U-Net's input (diffusers: `scale_model_input`).
     fn scale_model_input(&self, sample: &Tensor, step: Step) -> Tensor;
 
-    /// Takes one step down.
+    /// Computes the sample after one step.
     ///
-    /// `model_output` and `sample` are (B, 4, h, w); so is `noise`, unit noise on any device, which is there if and only if
-    /// the sampler [draws it](Self::draws_noise).
+    /// `model_output` and `sample` are (B, 4, h, w). So is `noise`, unit noise on any device; it is `Some` exactly if
+    /// the scheduler [uses it](Self::draws_noise).
     fn step(
         &self,
         step: Step,
@@ -75,17 +76,17 @@ pub trait Scheduler: Debug + Send + Sync {
         history: &mut History,
     ) -> StepOutput;
 
-    /// Whether diffusers draws one tensor of noise per step, the last included.
+    /// Whether a step uses a tensor of noise; as in diffusers, the last step draws one too.
     fn draws_noise(&self) -> bool;
 
-    /// Brings clean latents to the noise level that `step` arrives at, by unit noise; the last step's is no noise at all.
+    /// Adds unit noise to clean latents up to the noise level that `step` arrives at; after the last step that is none.
     fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor;
 }
 
 /// What the U-Net was trained to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PredictionType {
-    /// The noise.
+    /// The noise ε.
     Epsilon,
     /// The velocity, sqrt(ᾱ)·noise − sqrt(1 − ᾱ)·sample (Progressive Distillation, arXiv 2202.00512).
     VPrediction,
@@ -93,66 +94,66 @@ pub enum PredictionType {
     Sample,
 }
 
-/// How inference steps spread over training timesteps (arXiv 2305.08891, table 2).
+/// How inference steps are spread over training timesteps (arXiv 2305.08891, table 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestepSpacing {
-    /// Evenly from the last training timestep to 0.
+    /// Evenly spaced from the last training timestep to 0.
     Linspace,
-    /// Multiples of a whole stride, from 0 up.
+    /// Multiples of an integer stride, from 0 up.
     Leading,
     /// Multiples of a fractional stride, from the last training timestep down.
     Trailing,
 }
 
-/// Why there is no such scheduler.
+/// Why a scheduler can't be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SchedulerError {
-    /// The configuration's text is no JSON object.
+    /// The configuration is not a JSON object.
     #[error("the scheduler configuration is not a JSON object")]
     Malformed(#[source] serde_json::Error),
-    /// A value of the configuration that no supported sampler has.
+    /// A value that no supported scheduler has.
     #[error("the scheduler configuration sets `{key}` to {value}; supported: {expected}")]
     Unsupported {
-        /// The configuration's key.
+        /// The key.
         key: &'static str,
         /// The value, as JSON.
         value: String,
-        /// What would be accepted, in words.
+        /// The accepted values, as text.
         expected: String,
     },
-    /// A class that samples models of another kind.
+    /// A scheduler class for models that are trained differently (flow matching, consistency, EDM).
     #[error(
         "the model's scheduler `{class}` belongs to another kind of diffusion model; choose one of {expected}"
     )]
     UnsupportedClass {
         /// The configuration's `_class_name`.
         class: String,
-        /// The samplers that people can choose.
+        /// Names of the schedulers that can be chosen instead.
         expected: String,
     },
-    /// The timesteps would not fall strictly within the training range.
+    /// The timesteps would coincide or leave the training range.
     #[error(
         "{steps} steps are too many for {n_train} training timesteps with {spacing} spacing; ask for fewer"
     )]
     TooManySteps {
-        /// The steps asked for.
+        /// The requested number of steps.
         steps: u32,
         /// The model's `num_train_timesteps`.
         n_train: usize,
         /// The model's `timestep_spacing`.
         spacing: &'static str,
     },
-    /// A timestep that the model was not trained on.
+    /// A timestep outside the model's training range.
     #[error("timestep {timestep} is none of the {n_train} that the model was trained on")]
     NoTimestep {
-        /// As asked for.
+        /// The requested timestep.
         timestep: u32,
         /// The model's `num_train_timesteps`.
         n_train: usize,
     },
 }
 
-/// A tensor in the type of the samplers' arithmetic.
+/// The tensor in fp32, in which schedulers compute.
 fn float(tensor: &Tensor) -> Tensor {
     tensor.to_kind(Kind::Float)
 }
@@ -160,7 +161,7 @@ fn float(tensor: &Tensor) -> Tensor {
 // === impl TimestepSpacing ===
 
 impl TimestepSpacing {
-    /// The name in configurations.
+    /// The value in `scheduler_config.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Linspace => "linspace",

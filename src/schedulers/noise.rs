@@ -1,4 +1,4 @@
-//! A run's noise, drawn beforehand as diffusers draws it with a CPU generator of the same seed.
+//! A run's noise, drawn up front as diffusers draws it with a CPU generator of the same seed.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,13 +6,15 @@ use tch::{Device, Kind, Tensor};
 
 use crate::schedulers::{Scheduler, Step};
 
-/// Held while the process-wide generator is seeded and drawn from; tch reaches no other.
+/// Held while libtorch's process-wide generator is seeded and drawn from, since tch has no access to separate
+/// generators.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-/// All noise of one run, unit variance, fp32, drawn on the CPU: `x_T`'s first, then one tensor per step where the sampler adds any.
+/// All noise of one run, unit variance, fp32, drawn on the CPU: first `x_T`'s, then one tensor per step if the
+/// scheduler uses any.
 ///
-/// Everything is drawn at once, since the generator belongs to the whole process and a run that came back for more would
-/// find it moved on. That costs 64 KiB a step at 512×512, and 6.6 MB for the paper's 100 steps.
+/// Everything is drawn at once, because the generator is shared by the whole process and other runs would advance it in
+/// between. That costs 64 KiB a step at 512×512, and 6.6 MB for the paper's 100 steps.
 #[derive(Debug)]
 pub struct NoiseTape {
     initial: Tensor,
@@ -20,17 +22,17 @@ pub struct NoiseTape {
 }
 
 impl NoiseTape {
-    /// Draws the noise of a run with `scheduler`, each tensor of `shape`, (B, 4, h, w).
+    /// Draws the noise of a run with `scheduler`; each tensor has `shape`, (B, 4, h, w).
     ///
     /// Equal bit for bit to `torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))`, called once per
     /// tensor, on the same kind of CPU (libtorch's vector and scalar paths differ in the last place).
-    /// Parallel runs keep their own noise.
+    /// Safe to call from several threads.
     pub fn draw(seed: u64, shape: &[i64], scheduler: &dyn Scheduler) -> Self {
         let n_steps = if scheduler.draws_noise() { scheduler.steps().len() } else { 0 };
         Self::of_steps(seed, shape, n_steps)
     }
 
-    /// The noise of `x_T` alone, which is that of any run with this seed.
+    /// Draws the noise of `x_T` alone, which is the same for every scheduler.
     pub fn draw_initial(seed: u64, shape: &[i64]) -> Tensor {
         Self::of_steps(seed, shape, 0).initial
     }
@@ -49,7 +51,7 @@ impl NoiseTape {
         }
     }
 
-    /// The same noise on a device, so that no step waits for its own.
+    /// The noise copied to a device, so that no step has to copy its own.
     #[must_use]
     pub fn to_device(&self, device: Device) -> Self {
         if !device.is_cuda() {
@@ -57,7 +59,7 @@ impl NoiseTape {
             let steps = self.steps.iter().map(on_device).collect();
             return Self { initial: on_device(&self.initial), steps };
         }
-        // At once, out of memory that a GPU reaches by itself, since every other copy waits for all that the GPU was asked before.
+        // All at once and from pinned memory, since any other copy waits for all work launched on the GPU before.
         let all: Vec<&Tensor> = self.all().collect();
         let all = Tensor::stack(&all, 0).internal_pin_memory(device);
         let all = all.to_device_(device, Kind::Float, true, false);
@@ -66,12 +68,12 @@ impl NoiseTape {
         Self { initial, steps: all.collect() }
     }
 
-    /// The noise of `x_T`, not yet times `init_noise_sigma`.
+    /// The noise of `x_T`, not yet multiplied by `init_noise_sigma`.
     pub fn initial(&self) -> &Tensor {
         &self.initial
     }
 
-    /// The noise that `step` adds; none where the sampler adds none.
+    /// The noise of a step; `None` if the scheduler uses none.
     pub fn step(&self, step: Step) -> Option<&Tensor> {
         self.steps.get(step.index)
     }
@@ -81,7 +83,7 @@ impl NoiseTape {
     }
 }
 
-/// Seeds the generator; each call then draws one tensor.
+/// Seeds the generator and returns a function that draws one tensor per call.
 fn randn_from(seed: u64, shape: &[i64]) -> impl FnMut() -> Tensor {
     // libtorch takes the seed's 64 bits unsigned.
     tch::manual_seed(seed.cast_signed());

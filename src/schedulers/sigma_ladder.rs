@@ -1,5 +1,5 @@
-//! A run's noise levels σ, and what both Euler kinds do with them: their samples are clean latents plus σ times noise,
-//! unscaled (Karras et al., arXiv 2206.00364).
+//! The noise levels σ of a run, and the arithmetic that both Euler schedulers share. Their samples are clean latents
+//! plus σ times noise, unscaled (Karras et al., arXiv 2206.00364).
 
 use puruspe::invbetai;
 use tch::Tensor;
@@ -12,16 +12,16 @@ use crate::schedulers::{
     training::{Terminal, alphas_cumprod, sigma, sigmas_at},
 };
 
-/// Where the ladder of σ ends (diffusers: `final_sigmas_type`).
+/// The last σ (diffusers: `final_sigmas_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FinalSigma {
-    /// At 0, clean.
+    /// 0, without noise.
     Zero,
-    /// At the least σ of the training schedule.
+    /// The smallest σ of the training schedule.
     SigmaMin,
 }
 
-/// The steps and their noise levels.
+/// The steps of a run and their noise levels.
 #[derive(Debug)]
 pub(super) struct SigmaLadder {
     /// From the noisiest down.
@@ -29,12 +29,12 @@ pub(super) struct SigmaLadder {
     /// What the U-Net predicts.
     pub(super) prediction: PredictionType,
     spacing: TimestepSpacing,
-    /// σ before each step, and after the last.
+    /// σ before each step, and after the last one.
     pub(super) sigmas: Vec<f32>,
 }
 
 impl FinalSigma {
-    /// `final_sigmas_type`; both classes that know it default to zero.
+    /// Reads `final_sigmas_type`; both classes that have it default to zero.
     pub(super) fn read(config: &SchedulerConfig) -> Result<Self, SchedulerError> {
         config.choice(
             "final_sigmas_type",
@@ -51,14 +51,14 @@ impl FinalSigma {
     }
 }
 
-/// A curve that noise levels follow, in the place of those of evenly spread timesteps.
+/// A spacing of the noise levels other than that of evenly spaced timesteps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Curve {
-    /// Even in the seventh root of σ (arXiv 2206.00364, formula 5; `use_karras_sigmas`).
+    /// Evenly spaced in σ^(1/7) (arXiv 2206.00364, formula 5; `use_karras_sigmas`).
     Karras,
-    /// Even in the logarithm of σ (`use_exponential_sigmas`).
+    /// Evenly spaced in log σ (`use_exponential_sigmas`).
     Exponential,
-    /// Close together at both ends, by the beta distribution's quantiles (arXiv 2407.12173; `use_beta_sigmas`).
+    /// Quantiles of a beta distribution, dense at both ends (arXiv 2407.12173; `use_beta_sigmas`).
     Beta,
 }
 
@@ -66,11 +66,11 @@ pub(super) enum Curve {
 const RHO: f64 = 7.0;
 /// Both parameters of the beta distribution.
 const BETA: f64 = 0.6;
-/// The least σ whose logarithm is taken.
+/// Lower bound on a σ before its logarithm is taken.
 const LEAST_SIGMA: f64 = 1e-10;
 
 impl Curve {
-    /// The curve that a configuration asks for, if any.
+    /// The spacing that a configuration asks for, if any.
     pub(super) fn read(config: &SchedulerConfig) -> Result<Option<Self>, SchedulerError> {
         let keys = [
             ("use_karras_sigmas", Self::Karras),
@@ -87,7 +87,7 @@ impl Curve {
         Ok(found)
     }
 
-    /// `n` noise levels from the most to the least.
+    /// `n` noise levels in decreasing order.
     fn sigmas(self, most: f64, least: f64, n: usize) -> Vec<f64> {
         // 0 to 1, as `numpy.linspace` has it.
         let ramp = |index: usize| index as f64 * (1.0 / (n - 1).max(1) as f64);
@@ -116,8 +116,8 @@ impl Curve {
 }
 
 impl SigmaLadder {
-    /// The ladder of `n` steps along a curve, between the σ of a run without one unless the configuration names others
-    /// (`sigma_max`, `sigma_min`). `told` makes of a timestep between two what the U-Net is told.
+    /// The noise levels of `n` steps spaced along a curve, between the given σ unless the configuration sets
+    /// `sigma_max` and `sigma_min`. `told` maps an interpolated timestep to the one that the U-Net gets.
     pub(super) fn along(
         curve: Curve,
         config: &SchedulerConfig,
@@ -147,7 +147,7 @@ impl SigmaLadder {
         Ok(Self { steps, prediction: config.prediction_type()?, spacing, sigmas })
     }
 
-    /// The Euler kinds' ladder, over fractional timesteps.
+    /// The Euler schedulers' noise levels, over fractional timesteps.
     pub(super) fn fractional(
         config: &SchedulerConfig,
         steps: Steps,
@@ -157,7 +157,7 @@ impl SigmaLadder {
         Self::over(config, &spread, &spread.fractional(steps)?, end)
     }
 
-    /// A ladder over given timesteps.
+    /// The noise levels of given timesteps.
     pub(super) fn over(
         config: &SchedulerConfig,
         spread: &Spread,
@@ -186,12 +186,12 @@ impl SigmaLadder {
         (self.sigmas[step.index], self.sigmas[step.index + 1])
     }
 
-    /// Whether a step is the last.
+    /// Whether a step is the last one.
     pub(super) fn ends_at(&self, step: Step) -> bool {
         step.index + 1 == self.steps.len()
     }
 
-    /// The standard deviation of the first sample.
+    /// Standard deviation of the initial sample.
     pub(super) fn init_noise_sigma(&self) -> f64 {
         let most = self.sigmas.iter().copied().fold(0.0, f32::max);
         f64::from(match self.spacing {
@@ -206,7 +206,7 @@ impl SigmaLadder {
         sample / f64::from((sigma * sigma + 1.0).sqrt())
     }
 
-    /// The clean sample that a prediction foresees; both fp32.
+    /// The clean sample that a model output predicts; both fp32.
     pub(super) fn pred_original_sample(
         &self,
         step: Step,
@@ -224,7 +224,7 @@ impl SigmaLadder {
         }
     }
 
-    /// Clean latents plus the σ after `step` times noise.
+    /// Clean latents plus noise times the σ after `step`.
     pub(super) fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor {
         if self.ends_at(step) {
             return clean.shallow_clone();
@@ -234,7 +234,7 @@ impl SigmaLadder {
     }
 }
 
-/// The training timestep of a σ, between two of the schedule's by their logarithms (diffusers: `_sigma_to_t`).
+/// The fractional training timestep of a σ, interpolated in log σ (diffusers: `_sigma_to_t`).
 fn timestep_at(sigma: f64, log_sigmas: &[f32]) -> f64 {
     let log_sigma = sigma.max(LEAST_SIGMA).ln();
     let below = log_sigmas.partition_point(|it| f64::from(*it) <= log_sigma).saturating_sub(1);

@@ -1,14 +1,14 @@
-//! How inference steps spread over training timesteps, to the last bit as numpy lays them out.
+//! Timesteps of a run by `timestep_spacing`, equal to numpy's to the last bit.
 
 use crate::sampling::Steps;
 use crate::schedulers::{
     SchedulerError, TimestepSpacing, config::SchedulerConfig, training::num_train_timesteps,
 };
 
-/// A model's way to choose timesteps.
+/// A model's settings for choosing timesteps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spread {
-    /// The manner.
+    /// `timestep_spacing`.
     pub(super) spacing: TimestepSpacing,
     /// `num_train_timesteps`.
     pub(super) n_train: usize,
@@ -17,7 +17,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Reads the keys that say how; `default` is the class's own spacing.
+    /// Reads the keys; `default` is the spacing that the scheduler class defaults to.
     pub(super) fn read(
         config: &SchedulerConfig,
         default: TimestepSpacing,
@@ -32,19 +32,20 @@ impl Spread {
         })
     }
 
-    /// The Euler kinds' timesteps: fp32, with fractions under linspace.
+    /// The Euler schedulers' timesteps, in fp32; fractional under linspace spacing.
     pub(super) fn fractional(&self, steps: Steps) -> Result<Vec<f64>, SchedulerError> {
         let timesteps = self.falling(steps.get() as usize);
         self.checked(timesteps.into_iter().map(|it| f64::from(it as f32)).collect(), steps)
     }
 
-    /// DDIM's timesteps: whole.
+    /// DDIM's timesteps, integers.
     pub(super) fn whole(&self, steps: Steps) -> Result<Vec<f64>, SchedulerError> {
         let timesteps = self.falling(steps.get() as usize);
         self.checked(timesteps.into_iter().map(f64::round_ties_even).collect(), steps)
     }
 
-    /// DPM-Solver's timesteps: whole, and but for trailing spacing laid out for one step more, whose last is left out.
+    /// DPM-Solver's timesteps, integers. Except with trailing spacing, one more is laid out and the last one dropped,
+    /// as in diffusers.
     pub(super) fn whole_but_lowest(&self, steps: Steps) -> Result<Vec<f64>, SchedulerError> {
         if self.spacing == TimestepSpacing::Trailing {
             return self.whole(steps);
@@ -54,7 +55,7 @@ impl Spread {
         self.checked(timesteps.into_iter().map(f64::round_ties_even).collect(), steps)
     }
 
-    /// `n` timesteps from the highest down; leading and trailing ones are whole.
+    /// `n` timesteps in decreasing order; integers with leading and trailing spacing.
     fn falling(&self, n: usize) -> Vec<f64> {
         let n_train = self.n_train as f64;
         match self.spacing {
@@ -70,8 +71,8 @@ impl Spread {
                 let stride = self.n_train / n;
                 (0..n).rev().map(|index| (index * stride) as f64 + self.steps_offset).collect()
             }
-            // Differs: `numpy.arange` runs one past the end for 62 of the counts up to 1000 (61 is the first), which gives
-            // diffusers one step more than asked for, at timestep -1.
+            // Differs: for 62 of the counts up to 1000 (61 is the first) `numpy.arange` has one element too many, which
+            // gives diffusers an additional step at timestep -1.
             TimestepSpacing::Trailing => {
                 // `numpy.arange` multiplies the difference of its first two values, not the stride itself.
                 let stride = (n_train - n_train / n as f64) - n_train;
@@ -82,7 +83,7 @@ impl Spread {
         }
     }
 
-    /// Refuses timesteps outside the training range or equal to each other, which no solver can step between.
+    /// Refuses timesteps outside the training range, and equal ones, between which no solver can step.
     fn checked(&self, timesteps: Vec<f64>, steps: Steps) -> Result<Vec<f64>, SchedulerError> {
         let inside = timesteps.iter().all(|it| (0.0..self.n_train as f64).contains(it));
         if inside && timesteps.windows(2).all(|pair| pair[0] > pair[1]) {

@@ -1,4 +1,4 @@
-//! The noise levels that a model was trained on: betas, their running product ᾱ, and σ = sqrt((1 − ᾱ) / ᾱ).
+//! The noise schedule that a model was trained with: betas, their cumulative product ᾱ, and σ = sqrt((1 − ᾱ) / ᾱ).
 
 use std::f64::consts::FRAC_PI_2;
 
@@ -10,25 +10,25 @@ use crate::schedulers::{
     config::{SchedulerConfig, unsupported},
 };
 
-/// Diffusers' stand-in for ᾱ = 0, fp16's smallest subnormal, where a sampler cannot bear an infinite σ.
+/// Replaces ᾱ = 0 in schedulers that can't handle an infinite σ, as in diffusers; fp16's smallest subnormal.
 const LEAST_ALPHA_CUMPROD: f32 = 5.960_464_5e-8; // 2^-24
 
-/// The most training timesteps that are taken for real; published models have 1000.
+/// Upper bound on `num_train_timesteps`; published models have 1000.
 const MOST_TRAIN_TIMESTEPS: f64 = 100_000.0;
 
 /// `max_beta` of diffusers' `betas_for_alpha_bar`.
 const MAX_COSINE_BETA: f64 = 0.999;
 
-/// What a schedule without any signal at its last timestep has for ᾱ there.
+/// How ᾱ = 0 at the last timestep (zero terminal SNR) is represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Terminal {
-    /// 0, as DDIM has it.
+    /// As 0 (DDIM).
     Exact,
-    /// 2^-24, as the samplers that divide by it have it.
+    /// As 2^-24 (schedulers that divide by ᾱ).
     Least,
 }
 
-/// One of the noise levels that a model was trained on, whichever of them a sampler visits.
+/// The noise level of a training timestep, independent of any scheduler.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NoiseLevel {
     /// ᾱ.
@@ -43,11 +43,11 @@ enum BetaSchedule {
 }
 
 impl NoiseLevel {
-    /// That of a training timestep.
+    /// The noise level of a training timestep.
     ///
     /// # Errors
-    /// [`SchedulerError::NoTimestep`] if the model was trained on fewer, [`SchedulerError::Unsupported`] if its noise schedule
-    /// is not built in.
+    /// [`SchedulerError::NoTimestep`] if the model was trained on fewer timesteps, [`SchedulerError::Unsupported`] if
+    /// its noise schedule is not supported.
     pub fn of(config: &SchedulerConfig, timestep: u32) -> Result<Self, SchedulerError> {
         let alphas_cumprod = alphas_cumprod(config, Terminal::Exact)?;
         let n_train = alphas_cumprod.len();
@@ -56,7 +56,7 @@ impl NoiseLevel {
         Ok(Self { alpha_cumprod })
     }
 
-    /// Brings clean latents there by unit noise (diffusers: `add_noise`); they keep unit variance, as the U-Net takes them.
+    /// Adds unit noise to clean latents (diffusers: `add_noise`); the result keeps unit variance, as the U-Net expects.
     pub fn add_noise(self, clean: &Tensor, noise: &Tensor) -> Tensor {
         clean * f64::from(self.alpha_cumprod.sqrt())
             + noise.to_device(clean.device()) * f64::from((1.0 - self.alpha_cumprod).sqrt())
@@ -78,7 +78,7 @@ pub(super) fn alphas_cumprod(
     Ok(alphas_cumprod)
 }
 
-/// σ at each of the timesteps, fractions interpolated between whole ones as `numpy.interp` does.
+/// σ at each of the timesteps; fractional ones are interpolated linearly, as by `numpy.interp`.
 pub(super) fn sigmas_at(alphas_cumprod: &[f32], timesteps: &[f64]) -> Vec<f32> {
     let sigma = |index: usize| f64::from(sigma(alphas_cumprod[index]));
     let last = alphas_cumprod.len() - 1;
@@ -93,7 +93,7 @@ pub(super) fn sigmas_at(alphas_cumprod: &[f32], timesteps: &[f64]) -> Vec<f32> {
     timesteps.iter().map(at).collect()
 }
 
-/// Noise over signal at one ᾱ.
+/// σ for one ᾱ.
 pub(super) fn sigma(alpha_cumprod: f32) -> f32 {
     ((1.0 - alpha_cumprod) / alpha_cumprod).sqrt()
 }
@@ -147,7 +147,7 @@ fn cosine_betas(n_train: usize) -> Tensor {
     Tensor::from_slice(&betas).to_kind(Kind::Float)
 }
 
-/// Shifts and stretches sqrt(ᾱ) so that it ends at 0 and starts where it did (arXiv 2305.08891, algorithm 1).
+/// Shifts and scales sqrt(ᾱ) so that it ends at 0 and keeps its first value (arXiv 2305.08891, algorithm 1).
 fn rescale_zero_terminal_snr(betas: &Tensor) -> Tensor {
     let alphas_bar_sqrt = cumprod(&complement(betas)).sqrt();
     let first = alphas_bar_sqrt.get(0);
@@ -158,7 +158,7 @@ fn rescale_zero_terminal_snr(betas: &Tensor) -> Tensor {
     complement(&Tensor::cat(&[alphas_bar.narrow(0, 0, 1), ratios], 0))
 }
 
-/// 1 − x; tch's own `1.0 - x` gives −0 at 1, which turns an infinite σ into NaN.
+/// 1 − x. tch's `1.0 - x` gives −0 at x = 1, which would turn an infinite σ into NaN.
 fn complement(row: &Tensor) -> Tensor {
     row.neg() + 1.0
 }

@@ -1,4 +1,4 @@
-//! Averaged maps: pictures of any proportions, and visits that fail half way.
+//! Averaged attention maps: pictures of any aspect ratio, and U-Net calls that fail half way and are retried.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -24,8 +24,7 @@ use retouch::{
         iam_edit::attn_store::{AttnStore, SharedMaps, WatchedLevels},
         session::EditSession,
     },
-    pipelines::EditPipeline,
-    pipelines::LatentSize,
+    pipelines::{EditPipeline, LatentSize},
 };
 use tch::{Device, Kind, Tensor};
 

@@ -1,4 +1,4 @@
-//! Jobs that share a model: each gets what it gets alone, whoever comes, goes or fails beside it.
+//! Dynamic batching: each job gets the result that it gets alone, whichever jobs join, leave or fail beside it.
 
 use std::{
     ops::ControlFlow,

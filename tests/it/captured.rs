@@ -1,6 +1,7 @@
-//! Calls that are recorded once and played again give what they give one kernel after the other, bit for bit.
+//! Recorded and replayed U-Net calls give the results of unrecorded ones, bit for bit.
 //!
-//! The recorder here runs the work again whenever it is played: that shows what goes into a recording's tensors and out of them.
+//! The recorder of these tests executes the work again at each replay, which checks what is copied into a recording's
+//! tensors and out of them.
 
 use std::{
     ops::Range,
@@ -24,9 +25,8 @@ use retouch::{
         attn_store::{AttnStore, SharedMaps, WatchedLevels},
     },
     kernels::gpu::library::CudaLibraryError,
-    pipelines::LatentSize,
     pipelines::{
-        BatchPipeline, Conditioning, EditPipeline, NoiseCall, NoisePrediction,
+        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
         captured::{CapturedCalls, Recorder, Replay},
         instruct_pix2pix::InstructPix2PixPipeline,
     },

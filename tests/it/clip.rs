@@ -1,4 +1,4 @@
-//! Tokenizer and text encoder against transformers.
+//! CLIP tokenizer and text encoder against transformers.
 
 use std::{
     fs,

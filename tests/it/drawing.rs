@@ -1,4 +1,4 @@
-//! Drawn pictures: numbers in their order, sheets that hold whatever they are given.
+//! Drawn pictures: the order of cluster numbers, and contact sheets with any content.
 
 use image::{GrayImage, Luma, Rgb, RgbImage, imageops};
 use retouch::drawing::{

@@ -1,4 +1,4 @@
-//! What is scored is the edit that a person gets.
+//! The evaluation scores the same picture that `retouch edit` writes.
 
 use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 

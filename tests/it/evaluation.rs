@@ -1,4 +1,4 @@
-//! Evaluation: manifests and what is wrong with them, figures against scikit-image, the success criterion's floors, reports.
+//! Evaluation: manifests and their errors, metrics against scikit-image, the success criterion's lower bounds, reports.
 
 use std::{collections::BTreeMap, fs, ops::ControlFlow, path::Path};
 

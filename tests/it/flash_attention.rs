@@ -1,4 +1,4 @@
-//! The CPU's own attention kernel against softmax in float64 and against libtorch's kernel on the same inputs.
+//! The CPU's own attention kernel against softmax in fp64 and against libtorch's kernel on the same inputs.
 #![expect(clippy::float_cmp, reason = "exact zeros and infinities are promised")]
 #![expect(clippy::print_stderr, reason = "a run says what it skipped")]
 

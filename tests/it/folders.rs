@@ -1,4 +1,4 @@
-//! Model folders as Python saves them, and as people put them together from several models.
+//! Model folders as Python libraries save them, and folders assembled from several models.
 
 use std::{
     fs,

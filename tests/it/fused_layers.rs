@@ -1,4 +1,4 @@
-//! The CPU's fused group norm and sums in bf16 against float64 and against libtorch's layers, one after the other, on the same inputs.
+//! The CPU's fused bf16 group norm and sums against fp64, and against libtorch's separate layers on the same inputs.
 #![expect(clippy::print_stderr, reason = "a run says what it skipped")]
 
 use retouch::kernels::cpu::{

@@ -1,4 +1,4 @@
-//! The parser of instructions against a table of phrasings, and the localization instructions worded from its reading.
+//! The instruction parser on a table of phrasings, and the localization instructions made from its results.
 
 use std::{collections::BTreeSet, time::Instant};
 

@@ -1,4 +1,4 @@
-//! How the build comes by libtorch, and how binaries find it.
+//! How the build finds libtorch, and how binaries find it at run time.
 
 use std::{
     env, fs,

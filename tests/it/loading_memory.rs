@@ -1,4 +1,4 @@
-//! How much memory the loading of weights takes over the weights themselves.
+//! Peak memory of loading weights, beyond the weights themselves.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! Localizations that are kept: what makes a second one the same, what makes it another, and how much is kept.
+//! The localization cache: which requests share an entry, which do not, and its capacity.
 
 use std::{ops::ControlFlow, sync::Arc};
 

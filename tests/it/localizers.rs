@@ -1,4 +1,4 @@
-//! Localizers, the score of clusters and the refined mask, on the demo model and on one that knows nothing.
+//! Localizers, cluster scores and the refined mask, on the demo model and on a model with random weights.
 
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 

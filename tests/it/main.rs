@@ -1,4 +1,4 @@
-//! All tests but the walls, in one binary, so that libtorch is linked once.
+//! All integration tests except `tests/architecture.rs`, in one binary, so that libtorch is linked once.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 // How the build comes by libtorch, and how binaries find it.

@@ -1,4 +1,4 @@
-//! The pipeline and IAM-Edit against what diffusers gave, recorded by `tests/record/method.py`.
+//! The pipeline and IAM-Edit against diffusers' outputs, recorded by `tests/record/method.py`.
 
 use std::{ops::ControlFlow, sync::Arc};
 

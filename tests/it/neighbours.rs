@@ -1,4 +1,4 @@
-//! libtorch's threads beside other programs on the same cores, as Linux shows them: by the names of a command's threads.
+//! libtorch's threads when other programs use the same cores, as seen in Linux's thread names.
 
 use std::{
     fs, hint,

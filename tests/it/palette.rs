@@ -1,4 +1,4 @@
-//! Colors that stay apart, for the color-blind too.
+//! Cluster colors are distinguishable, also with color blindness.
 
 use image::Rgb;
 use retouch::drawing::palette::{CLUSTER_COLORS, OKABE_ITO, cluster_color, heat_color};

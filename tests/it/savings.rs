@@ -1,4 +1,4 @@
-//! What is not computed, because nothing would come of it: the outcome is that of computing it.
+//! Computations that are skipped because they can't change the result: the result is the same with them.
 
 use std::{
     ops::ControlFlow,

@@ -1,10 +1,10 @@
-//! Model folders and single files: what they are, and that both layouts of a model are the same model.
+//! Model folders and single-file checkpoints: recognition, and equality of one model in both layouts.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use retouch::models::{
@@ -21,6 +21,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind};
 use tempfile::TempDir;
+
+use crate::support::fixtures;
 
 /// A model in both layouts, as `tests/record/ldm.py` recorded it.
 #[derive(Deserialize)]
@@ -395,8 +397,4 @@ fn root(checkpoint: &Checkpoint) -> VarPath<'_> {
 
 fn layouts(name: &str) -> Layouts {
     serde_json::from_slice(&fs::read(fixtures().join(format!("ldm/{name}.json"))).unwrap()).unwrap()
-}
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }

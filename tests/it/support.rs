@@ -1,4 +1,4 @@
-//! What several tests need: fixtures, recorded tensors, measures of likeness.
+//! Shared test helpers: fixtures, recorded tensors, similarity measures.
 
 use std::{
     path::{Path, PathBuf},

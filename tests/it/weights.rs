@@ -1,4 +1,4 @@
-//! Weights in every layout that users have, and in broken ones.
+//! Weights in every supported layout, and damaged ones.
 
 use std::{
     collections::HashMap,

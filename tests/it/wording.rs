@@ -1,4 +1,4 @@
-//! What is left out of a typed text before it is parsed and a model reads it, and what stays.
+//! Prompt syntax and other text that is removed before parsing, and what is kept.
 
 use proptest::prelude::*;
 use retouch::instruction::{

@@ -1,8 +1,8 @@
-"""Records how the original key layout of Stable Diffusion (CompVis/latent-diffusion) names the tensors of diffusers.
+"""Records the mapping between diffusers' tensor keys and Stable Diffusion's original ones (CompVis/latent-diffusion).
 
-The layout is written here from diffusers' state dicts, and checked by diffusers' own converters, which must give the state
-dicts back. Each row of a fixture is a tensor of the original file: its key, its shape, and the keys and shapes that it
-has in a snapshot, several where it is split along its first dimension.
+The original keys are derived from diffusers' state dicts, and checked by converting them back with diffusers' own
+converters. Each row of a fixture is a tensor of the original file: its key, its shape, and its keys and shapes in a
+snapshot; several if it is split along its first dimension.
 
 Run from the repository's root: python tests/record/ldm.py
 """

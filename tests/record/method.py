@@ -1,7 +1,7 @@
-"""Records what diffusers, with IAM-Edit written as attention processors, gives on the tiny snapshots.
+"""Records outputs of IAM-Edit, implemented as attention processors of diffusers, on the tiny snapshots.
 
-The processors here are a second writing of the method, for diffusers: maps from explicit probabilities, one list entry a
-layer and step, averaged at the end; masks pooled by torch. The Rust port must agree with them.
+The processors here are an independent implementation of the method: maps from explicit probabilities, one list entry
+per layer and step, averaged at the end; masks pooled by torch. The Rust implementation must agree with them.
 
 Usage: python tests/record/method.py
 """
@@ -26,13 +26,13 @@ FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 INSTRUCTION = "change the red circle to a blue star"
 OBJECT = "red circle"
 STEPS, SEED, TEXT_GUIDANCE, IMAGE_GUIDANCE = 20, 11, 4.0, 1.3
-# Name of the case, snapshot, picture size in cells of the latent (height, width), level of cross-attention: where a U-Net
-# has none at a quarter of the latent's size, the maps are of half its size.
+# Name of the case, snapshot, picture size in latent cells (height, width), level of cross-attention: if a U-Net has none
+# at a quarter of the latent's size, the maps have half its size.
 CASES = [("square", "sd1", (16, 16), 2), ("odd", "sd1", (13, 9), 2), ("linear", "linear", (12, 16), 1)]
 
 
 def picture(width, height):
-    """A picture with structure at every scale, the same on every machine."""
+    """A deterministic picture with structure at every scale."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     red = 127 + 90 * np.sin(x / 5) * np.cos(y / 7)
     green = 255 * ((x // 6 + y // 4) % 2) * 0.6 + 40
@@ -63,7 +63,7 @@ def heads_of(attn, hidden_states, context):
 
 
 class Store:
-    """Keeps the head mean of the text branch's probabilities, an entry a call."""
+    """Stores the head-averaged probabilities of the text branch, one entry per call."""
 
     def __init__(self, entries):
         self.entries = entries
@@ -78,7 +78,7 @@ class Store:
 
 
 class Modulate:
-    """Holds the text branch's cross-attention inside a mask."""
+    """Restricts the text branch's cross-attention to a mask."""
 
     def __init__(self, mode, mask, size):
         self.mode, self.mask = mode, F.adaptive_max_pool2d(mask, size).flatten()
@@ -104,7 +104,7 @@ class Modulate:
 
 
 def modulated(unet, plain, mode, mask, latent):
-    """The processors of pass 2: cross-attention modulated, self-attention as it is."""
+    """The processors of pass 2: modulated cross-attention, plain self-attention."""
     found = {}
     for name, (_, kind, level) in sites(unet).items():
         height, width = latent

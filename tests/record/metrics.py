@@ -1,6 +1,6 @@
 """Records SSIM, PSNR and mean change of two small pictures within a region, as scikit-image and NumPy compute them.
 
-The pictures are given by formulas that the Rust test repeats, so that nothing but the figures is recorded.
+The pictures are given by formulas that the Rust test repeats, so that only the metrics are recorded.
 
 Usage: python tests/record/metrics.py
 """

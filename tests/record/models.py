@@ -1,4 +1,4 @@
-"""Builds the tiny InstructPix2Pix snapshots under tests/fixtures/models and records what diffusers computes with them.
+"""Builds the tiny InstructPix2Pix snapshots in tests/fixtures/models, and records diffusers' outputs with them.
 
     python tests/record/models.py TOKENIZER
 
@@ -138,7 +138,7 @@ def build(parts, tokenizer):
 
 
 def randomize(key, parameter):
-    """Weights under which every layer matters: no norm is the identity, hidden states stay near unit size, and the
+    """Weights that make every layer affect the output: no norm is the identity, hidden states stay near unit size, and the
     logits of attention have a standard deviation of about 2, so that attention is neither flat nor one-hot."""
     noise = torch.randn(parameter.shape)
     if "embedding" in key and "time_embedding" not in key:

@@ -1,4 +1,4 @@
-"""Records the fixtures of tests/it/picture: Pillow's resized pictures, files that only Pillow writes, torch's grid rules.
+"""Records fixtures of tests/it/picture: Pillow's resized pictures, files that only Pillow writes, torch's grid rules.
 
 Run from the repository root: python tests/record/picture.py
 """

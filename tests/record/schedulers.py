@@ -1,8 +1,8 @@
 """Records diffusers' sampling trajectories and torch's noise into tests/fixtures/schedulers.safetensors.
 
 Each case drives one scheduler from x_T to the end with a model that is a formula (`model` here, `fake_model` in
-tests/it/schedulers/parity.rs), on a latent of eight numbers. What a case was is written into the fixture's metadata; its tensor
-has a row per step: timestep, sigma, prev_sample (8), pred_original_sample (8).
+tests/it/schedulers/parity.rs), on a latent of eight values. The fixture's metadata describes each case; its
+tensor has one row per step: timestep, sigma, prev_sample (8), pred_original_sample (8).
 """
 
 import json

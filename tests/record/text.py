@@ -1,4 +1,4 @@
-"""Records what transformers makes of prompts: CLIP token ids with their places, and the states of tiny text encoders.
+"""Records transformers' outputs for prompts: CLIP token ids with offsets, and hidden states of tiny text encoders.
 
 Run from the repository's root: python tests/record/text.py
 """

@@ -1,24 +1,26 @@
-//! `DiffEdit` (arXiv 2210.11427): the mask from the mean difference that the instruction makes to predicted noise.
+//! Baseline: `DiffEdit` (arXiv 2210.11427), a mask from the mean difference that the instruction makes to the predicted
+//! noise.
 //!
-//! Source: diffusers' `StableDiffusionDiffEditPipeline.generate_mask`. Differs: it compares two captions; here the branches
-//! with and without the instruction of one model are compared, without guidance, which is a factor that the scaling takes out.
+//! Source: diffusers' `StableDiffusionDiffEditPipeline.generate_mask`. Differs: it compares two captions; here the
+//! branches with and without the instruction of one model are compared, without guidance, whose scale the normalization
+//! would cancel.
 
 use crate::edit::grid::Field;
 use crate::editing::{EditError, noise_difference::noise_differences, session::EditSession};
 
-/// The level of noise, of 1000: strength 0.5 (diffusers: `mask_encode_strength`).
+/// Training timestep of the noise level, of 1000: strength 0.5 (diffusers: `mask_encode_strength`).
 const TIMESTEP: u32 = 500;
 
-/// How many noises are averaged over (diffusers: `num_maps_per_mask`).
+/// Number of noise samples to average over (diffusers: `num_maps_per_mask`).
 const NOISES: u64 = 10;
 
-/// How many times the mean values are cut off at (diffusers: `mask_thresholding_ratio`).
+/// Values are clamped at this multiple of their mean (diffusers: `mask_thresholding_ratio`).
 const CLAMP_RATIO: f32 = 3.0;
 
-/// The value above which a cell is edited.
+/// Threshold above which a cell is edited.
 pub const THRESHOLD: f64 = 0.5;
 
-/// The mean difference at each cell of the latent, over three times the picture's mean, at most 1.
+/// Mean noise difference of each latent cell, divided by three times the picture's mean and clamped to 1.
 ///
 /// # Errors
 /// [`EditError`] if the model fails.
@@ -32,7 +34,7 @@ pub fn difference(session: &EditSession<'_>) -> Result<Field, EditError> {
     Ok(Field { grid, values: clamped(values) })
 }
 
-/// Values over three times their mean, at most 1.
+/// Values divided by three times their mean, clamped to 1.
 fn clamped(mut values: Vec<f32>) -> Vec<f32> {
     let limit = values.iter().sum::<f32>() / values.len() as f32 * CLAMP_RATIO;
     let scale = if limit > 0.0 { limit.recip() } else { 0.0 };

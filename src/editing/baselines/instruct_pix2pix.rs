@@ -1,4 +1,4 @@
-//! InstructPix2Pix as it is (arXiv 2211.09800; diffusers: `StableDiffusionInstructPix2PixPipeline`).
+//! Baseline: plain InstructPix2Pix (arXiv 2211.09800; diffusers: `StableDiffusionInstructPix2PixPipeline`).
 
 use tch::Tensor;
 
@@ -11,10 +11,10 @@ use crate::editing::{EditError, preserve::LatentPreserve, session::EditSession};
 
 /// Denoises with the instruction and returns the clean latents (1, 4, h, w).
 ///
-/// No attention is held back; a mask tells what [`crate::edit::choices::Preserve::Latent`] puts back.
+/// Attention is not modified; the mask is used only by [`crate::edit::choices::Preserve::Latent`].
 ///
 /// # Errors
-/// [`EditError`] if the model fails or the sink breaks.
+/// [`EditError`] if the model fails or the sink stops the run.
 pub fn edit(
     session: &EditSession<'_>,
     mask: Option<&EditMask>,

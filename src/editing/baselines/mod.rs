@@ -1,4 +1,4 @@
-//! The systems that IAM-Edit is compared with, one file each.
+//! Baselines that IAM-Edit is compared with, one file each.
 
 pub mod attention_threshold;
 pub mod diffedit;

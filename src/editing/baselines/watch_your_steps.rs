@@ -1,18 +1,20 @@
-//! Watch Your Steps (arXiv 2308.08947): the relevance map, where one prediction of noise hears the instruction.
+//! Baseline: Watch Your Steps (arXiv 2308.08947), a relevance map from the difference that the instruction makes to one
+//! noise prediction.
 //!
-//! Source: its `images-2d/wys_2d.py` at commit 393fc2b, described and rebuilt. Differs: the latents are the VAE's mode, not
-//! a sample; the instruction finds the mask alone, the edit itself stays that of the chosen method.
+//! Source: `images-2d/wys_2d.py` at commit 393fc2b, reimplemented from a description. Differs: the latents are the mode
+//! of the VAE's distribution, not a sample; only the mask comes from here, the edit itself is that of the chosen
+//! method.
 
 use crate::edit::grid::Field;
 use crate::editing::{EditError, noise_difference::noise_differences, session::EditSession};
 
-/// The level of noise, of 1000.
+/// Training timestep of the noise level, of 1000.
 const TIMESTEP: u32 = 800;
 
-/// How many interquartile ranges above the third quartile values are cut off.
+/// Values are clamped at this many interquartile ranges above the third quartile.
 const WHISKER: f32 = 1.5;
 
-/// The relevance from which a cell is edited.
+/// Relevance from which a cell is edited.
 pub const THRESHOLD: f64 = 0.5;
 
 /// The relevance of each cell of the latent to the request's instruction, 0 to 1.
@@ -25,7 +27,7 @@ pub fn relevance(session: &EditSession<'_>) -> Result<Field, EditError> {
     Ok(Field { values: without_outliers(field.values), ..field }.normalized())
 }
 
-/// Values cut off at `Q3 + 1.5 · IQR`; quartiles lie midway between their neighbors (numpy: `method="midpoint"`).
+/// Values clamped at `Q3 + 1.5 · IQR`; quartiles are midpoints of their neighbors (numpy: `method="midpoint"`).
 fn without_outliers(mut values: Vec<f32>) -> Vec<f32> {
     let mut sorted = values.clone();
     sorted.sort_by(f32::total_cmp);
@@ -48,7 +50,7 @@ mod tests {
 
     #[test]
     fn outliers_are_cut_off_above_the_third_quartile() {
-        // Of 0..=5 and 100 the quartiles lie at places 1.5 and 4.5: midpoints 1.5 and 4.5, so the limit is 4.5 + 1.5 · 3.
+        // Quartiles of 0..=5 and 100 are at positions 1.5 and 4.5, so 1.5 and 4.5; the limit is 4.5 + 1.5 · 3.
         let values = without_outliers(vec![100.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(values, [9.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     }

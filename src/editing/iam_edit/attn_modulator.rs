@@ -1,8 +1,9 @@
-//! Attention modulation: every token's cross-attention is held inside the mask, at every layer and step of pass 2.
+//! Attention modulation of pass 2: every token's cross-attention is restricted to the mask, at every layer and step.
 //!
-//! Paper, "Attention Modulation"; its formula was lost, so the most literal reading of its text is the default
-//! ([`Modulation::Gate`]). Only the branch with the instruction is touched, and never the first token: with a causal text
-//! encoder it is the same for every prompt, and attention goes there that has no other place.
+//! Paper, "Attention Modulation". The available text of the paper lacks its formula, so the most literal reading of the
+//! text is the default ([`Modulation::Gate`]). Only the branch with the instruction is changed, and never its first
+//! token: with a causal text encoder that token is the same for every prompt, and it absorbs attention that belongs to
+//! no other token.
 
 use std::collections::BTreeMap;
 
@@ -16,23 +17,24 @@ use crate::attention::{
 };
 use crate::edit::settings::Modulation;
 
-/// The guest of pass 2.
+/// The attention processor of pass 2.
 #[derive(Debug)]
 pub struct AttnModulator {
     modulation: Modulation,
-    /// (1, 1, H, W), 1 = edit, at the size of the model's picture.
+    /// (1, 1, H, W), 1 = edit, at the working size.
     mask: Tensor,
-    /// Whether a cell is edited, at each grid that was asked for, (Q, 1).
+    /// For each grid size, whether each cell is edited, (Q, 1).
     by_grid: BTreeMap<(i64, i64), Tensor>,
 }
 
 impl AttnModulator {
-    /// Holds cross-attention inside `mask`, (1, 1, H, W) in fp32, 1 = edit, on the model's device.
+    /// Restricts cross-attention to `mask`, (1, 1, H, W) in fp32, 1 = edit, on the model's device.
     pub fn new(modulation: Modulation, mask: Tensor) -> Self {
         Self { modulation, mask, by_grid: BTreeMap::new() }
     }
 
-    /// Whether each cell of a site's grid is edited, (Q, 1): it is if any pixel of it is, so that small regions survive.
+    /// Whether each cell of a site's grid is edited, (Q, 1). A cell is if any of its pixels is, so that small regions
+    /// survive.
     fn at(&mut self, site: &AttnSite) -> Tensor {
         let mask = &self.mask;
         let pool = || mask.adaptive_max_pool2d([site.height, site.width]).0.view([-1, 1]).gt(0.0);

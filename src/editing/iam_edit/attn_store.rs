@@ -1,7 +1,7 @@
-//! ISAM and ICAM: self- and cross-attention of the localization run, averaged while it runs.
+//! ISAM and ICAM: the self- and cross-attention maps of the localization run, averaged while it runs.
 //!
-//! Paper, "Instruction Attention Maps": maps averaged over layers, heads and timesteps. One running sum in fp32 per map,
-//! nothing kept per step or layer; of the three branches only the one with instruction and picture is watched.
+//! Paper, "Instruction Attention Maps": averages over layers, heads and timesteps. One running sum in fp32 per map,
+//! nothing is kept per step or layer. Of the three guidance branches only the one with instruction and image counts.
 
 use std::{
     ops::Range,
@@ -18,40 +18,40 @@ use crate::attention::{
 };
 use crate::edit::grid::Grid;
 
-/// The finest grid of ISAM, its longer side; a finer level is pooled to it, so that memory stays bounded at any size.
+/// Longest side of ISAM's grid; finer levels are pooled to it, so that memory stays bounded at any picture size.
 const MAX_GRID_SIDE: i64 = 64;
 
-/// Probabilities computed at a time, in numbers: 16 MiB.
+/// Maximum number of fp32 probabilities computed at a time: 16 MiB.
 const CHUNK: i64 = 4 << 20;
 
-/// The same for 16 bits each in one pass: 256 MiB.
+/// Maximum number of 16-bit probabilities if one kernel handles all queries at once: 256 MiB.
 const ONCE: i64 = 128 << 20;
 
-/// Which levels of the U-Net are watched; only its down and up stages are.
+/// The U-Net levels whose attention is averaged; only the down and up blocks are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchedLevels {
-    /// Of self-attention.
+    /// Level of self-attention.
     pub isam: usize,
-    /// Of cross-attention.
+    /// Level of cross-attention.
     pub icam: usize,
 }
 
-/// The guest that averages maps; what it gathers is read through [`AttnStore::maps`].
+/// The attention processor that averages maps; [`AttnStore::maps`] gives access to them.
 #[derive(Debug)]
 pub struct AttnStore {
     levels: WatchedLevels,
-    /// Indices of the calls that are averaged.
+    /// Indices of the calls to average over.
     averaged: Range<usize>,
     maps: SharedMaps,
-    /// Calls that began.
+    /// Number of calls begun.
     begun: usize,
-    /// Sites added in this call.
+    /// Number of sites added in this call.
     added: usize,
-    /// Sites that a failed try of this call added already.
+    /// Number of sites that a failed attempt of this call had already added.
     added_before: usize,
 }
 
-/// Maps that are still being summed.
+/// Maps shared with a running [`AttnStore`].
 pub type SharedMaps = Arc<Mutex<AttnMaps>>;
 
 /// The two running averages, on the device of the calls.
@@ -66,18 +66,19 @@ pub struct AttnMaps {
 /// A running average over calls.
 #[derive(Debug)]
 pub struct AttnMap {
-    /// Of the rows.
+    /// Grid of the rows.
     pub grid: Grid,
-    /// Where the grid is coarser than the level.
+    /// Pooling, if the grid is coarser than the level.
     pooling: Option<Pooling>,
     sum: Tensor,
     calls: u32,
-    /// Queries of a site that were added before its visit failed.
+    /// Number of queries of a site that were added before its visit failed.
     added: i64,
 }
 
 impl WatchedLevels {
-    /// The wanted levels, or where one has no such attention in the down and up stages the nearest that has, the finer of two.
+    /// The given levels, or for a level without such attention in the down and up blocks the nearest one that has it,
+    /// preferring the finer of two.
     ///
     /// `None` if the U-Net has no such attention at all.
     pub fn nearest(sites: &[AttnSite], isam: usize, icam: usize) -> Option<Self> {
@@ -93,13 +94,13 @@ impl WatchedLevels {
 }
 
 impl AttnStore {
-    /// A store without maps yet, for the calls whose index is in `averaged`.
+    /// A store without maps, which averages over the calls whose index is in `averaged`.
     pub fn new(levels: WatchedLevels, averaged: Range<usize>) -> Self {
         let maps = SharedMaps::default();
         Self { levels, averaged, maps, begun: 0, added: 0, added_before: 0 }
     }
 
-    /// The maps, to be kept while the store travels.
+    /// A handle to the maps, to read them after the store was moved into a call.
     pub fn maps(&self) -> SharedMaps {
         Arc::clone(&self.maps)
     }
@@ -205,7 +206,7 @@ impl AttnMaps {
         [&self.isam, &self.icam].into_iter().flatten().any(|it| it.added > 0)
     }
 
-    /// The map of a site, made where there is none yet.
+    /// The map for a site, created if it does not exist yet.
     fn of(&mut self, site: &AttnSite, tokens: i64, device: Device) -> &mut AttnMap {
         self.slot(site.kind).get_or_insert_with(|| AttnMap::new(site, tokens, device))
     }
@@ -223,7 +224,7 @@ impl AttnMap {
         Self { grid, pooling: Pooling::new(site, grid, device), sum, calls: 0, added: 0 }
     }
 
-    /// An empty map like this one over another sum.
+    /// An empty map like this one, over another sum tensor.
     fn over(&self, sum: Tensor) -> Self {
         let pooling = self.pooling.as_ref().map(Pooling::shallow_clone);
         Self { grid: self.grid, pooling, sum, calls: 0, added: 0 }
@@ -234,7 +235,7 @@ impl AttnMap {
         (&self.sum / f64::from(self.calls.max(1))).to_device(Device::Cpu)
     }
 
-    /// Adds one layer's head mean, a chunk of queries at a time, from where a visit of it that failed left off.
+    /// Adds one layer's head-averaged probabilities, in chunks of queries, and continues where a failed visit stopped.
     fn add(&mut self, qkv: &Qkv<'_>, attended: &Attended, row: i64) {
         let (heads, queries, keys) = (qkv.query.size()[1], qkv.query.size()[2], qkv.key.size()[2]);
         let options = (Kind::Float, self.sum.device());
@@ -261,18 +262,18 @@ impl AttnMap {
     }
 }
 
-/// How the cells of a level finer than ISAM's grid fall into the grid's cells.
+/// Pooling from a level finer than ISAM's grid to the grid's cells.
 #[derive(Debug)]
 struct Pooling {
-    /// For each cell of the level its cell of the grid.
+    /// For each cell of the level, the index of its grid cell.
     cells: Tensor,
-    /// For each cell of the level one over how many share its cell of the grid.
+    /// For each cell of the level, 1 / the number of cells that share its grid cell.
     shares: Tensor,
     grid: Grid,
 }
 
 impl Pooling {
-    /// `None` where level and grid are the same.
+    /// `None` if level and grid are the same.
     fn new(site: &AttnSite, grid: Grid, device: Device) -> Option<Self> {
         if (site.height, site.width) == (grid.height, grid.width) {
             return None;
@@ -296,13 +297,14 @@ impl Pooling {
         })
     }
 
-    /// The same tensors.
+    /// Shallow clone.
     fn shallow_clone(&self) -> Self {
         let Self { cells, shares, grid } = self;
         Self { cells: cells.shallow_clone(), shares: shares.shallow_clone(), grid: *grid }
     }
 
-    /// Adds rows `start..` of a level's map (q, K): sums over the keys of a cell, means over its queries.
+    /// Adds the rows from `start` on of a level's map (q, K): summed over the keys of a grid cell, averaged over its
+    /// queries.
     fn add(&self, sum: &mut Tensor, probs: &Tensor, start: i64) {
         let (queries, columns) = (probs.size()[0], self.grid.height * self.grid.width);
         let keyed = Tensor::zeros([queries, columns], (Kind::Float, sum.device()));
@@ -312,7 +314,7 @@ impl Pooling {
     }
 }
 
-/// The grid of a site's map: the site's own, for self-attention one of its proportions within [`MAX_GRID_SIDE`].
+/// The grid of a site's map: the site's own; for self-attention scaled down to at most [`MAX_GRID_SIDE`].
 fn pooled_grid(site: &AttnSite) -> Grid {
     let &AttnSite { height, width, .. } = site;
     match site.kind {

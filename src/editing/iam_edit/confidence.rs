@@ -1,4 +1,8 @@
-//! The evidence of a localization's objects, from the maps of its run.
+//! Confidence of pass 1 that the object is in the picture, where its mask is.
+//!
+//! Differs: the paper's localization always finds a mask. Words for something that is not in the picture get some
+//! attention as well, and its best cluster becomes the mask. The values that pass 1 computes anyway distinguish the two
+//! cases, without further U-Net calls.
 
 use crate::edit::{
     confidence::{Evidence, TINY},
@@ -8,9 +12,9 @@ use crate::edit::{
 use crate::editing::iam_edit::localization_map::{self, LocalizedPrompt, Maps};
 
 impl Evidence {
-    /// The evidence of each object of a localization, in their order.
+    /// The evidence for each object of a localization, in order.
     ///
-    /// `change` is how far the run's prediction is from the source; it may have any grid.
+    /// `change` is the distance of the run's prediction from the source per cell; it may have any grid.
     pub fn of_objects(
         found: &Localization,
         prompt: LocalizedPrompt<'_>,

@@ -1,4 +1,4 @@
-//! Scored clusters: from the two attention maps of pass 1 to its localization.
+//! The result of pass 1 as plain data: clusters with their scores, and an attention map for each word.
 
 use std::ops::Range;
 
@@ -19,25 +19,25 @@ pub struct LocalizedPrompt<'a> {
     pub text: &'a str,
     /// Its tokens.
     pub tokens: &'a TokenizedPrompt,
-    /// Where the objects stand in it, in bytes.
+    /// Byte ranges of the objects.
     pub objects: &'a [Range<usize>],
 }
 
-/// The two maps of a run.
+/// The two averaged attention maps of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Maps<'a> {
-    /// Averaged self-attention (n, n).
+    /// Averaged self-attention, (n, n).
     pub isam: &'a Tensor,
     /// Its grid.
     pub isam_grid: Grid,
-    /// Averaged cross-attention (m, T).
+    /// Averaged cross-attention, (m, T).
     pub icam: &'a Tensor,
     /// Its grid.
     pub icam_grid: Grid,
 }
 
 impl Localization {
-    /// Scores given clusters, labels in `0..K` for each cell of ISAM, by the objects' attention.
+    /// Scores given clusters by the objects' attention; `labels` are in `0..K`, one per cell of ISAM.
     ///
     /// A cluster's score is its maximum over the objects.
     pub fn from_labels(
@@ -62,7 +62,7 @@ impl Localization {
         }
     }
 
-    /// Scores given clusters by the mean of `relevance` in them, 0 to 1; those above `threshold` are edited.
+    /// Scores given clusters by their mean of `relevance`, 0 to 1; those above `threshold` are selected.
     pub fn from_relevance(
         prompt: LocalizedPrompt<'_>,
         maps: Maps<'_>,
@@ -84,20 +84,20 @@ impl Localization {
     }
 }
 
-/// The contrast of the objects' attention between given clusters: the lowest of the objects.
+/// The contrast of the objects' attention between given clusters; the minimum over the objects.
 pub fn contrast(prompt: LocalizedPrompt<'_>, maps: Maps<'_>, labels: &[i64]) -> f64 {
     let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
     let objects = object_maps(prompt, maps).into_iter();
     objects.map(|it| selection::contrast(labels, count, &it)).fold(f64::INFINITY, f64::min)
 }
 
-/// Each object's attention at the cells of ISAM.
+/// Each object's attention per cell of ISAM.
 pub(super) fn object_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Vec<f32>> {
     let at_isam = |object: Field| resize_nearest(&object.values, maps.icam_grid, maps.isam_grid);
     object_fields(prompt, maps).into_iter().map(at_isam).collect()
 }
 
-/// The greatest attention to the least attended word of each object.
+/// For each object the maximum attention to its least attended word.
 pub(super) fn weakest_words(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<f32> {
     let peak = |word: &Range<usize>| {
         phrase_map(maps.icam, prompt.tokens, word).into_iter().fold(0.0, f32::max)
@@ -109,7 +109,7 @@ pub(super) fn weakest_words(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<
     prompt.objects.iter().map(weakest).map(|it| if it.is_finite() { it } else { 0.0 }).collect()
 }
 
-/// Each object's attention, mean probabilities of its tokens.
+/// Each object's attention map: mean probability of its tokens.
 pub fn object_fields(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Field> {
     let field = |object: &Range<usize>| Field {
         grid: maps.icam_grid,
@@ -118,7 +118,7 @@ pub fn object_fields(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Field> 
     prompt.objects.iter().map(field).collect()
 }
 
-/// The map of each word, in the order of the text.
+/// Attention map of each word, in order of the text.
 pub fn word_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<WordMap> {
     words(prompt.text)
         .filter(|span| !tokens_of(prompt.tokens, span).is_empty())
@@ -131,7 +131,7 @@ pub fn word_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<WordMap> {
         .collect()
 }
 
-/// Byte spans of the words: runs of letters, digits, apostrophes and hyphens.
+/// Byte ranges of the words: runs of letters, digits, apostrophes and hyphens.
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let in_word = |c: char| c.is_alphanumeric() || matches!(c, '\'' | '’' | '-');
     text.split(move |c: char| !in_word(c)).filter(|word| !word.is_empty()).map(move |word| {
@@ -140,7 +140,7 @@ fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Mean attention to the tokens of a span, one value a cell; zeros if it has none.
+/// Mean attention to the tokens of a byte range, one value per cell; zeros if it has no token.
 fn phrase_map(icam: &Tensor, tokens: &TokenizedPrompt, span: &Range<usize>) -> Vec<f32> {
     let columns = tokens_of(tokens, span);
     if columns.is_empty() {
@@ -151,7 +151,7 @@ fn phrase_map(icam: &Tensor, tokens: &TokenizedPrompt, span: &Range<usize>) -> V
     Vec::<f32>::try_from(mean).expect("a map is a vector of numbers")
 }
 
-/// Indices of the tokens that share bytes with a span.
+/// Indices of the tokens that overlap a byte range.
 fn tokens_of(tokens: &TokenizedPrompt, span: &Range<usize>) -> Vec<i64> {
     let offsets = tokens.offsets.iter().enumerate();
     let hits = offsets.filter(|(_, it)| it.as_ref().is_some_and(|it| overlaps(it, span)));
@@ -162,7 +162,7 @@ fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-/// A map at another grid, as torch's `interpolate(mode="nearest")`.
+/// Resizes a map as torch's `interpolate(mode="nearest")`.
 fn resize_nearest(values: &[f32], from: Grid, to: Grid) -> Vec<f32> {
     let pick = |index: i64, from: i64, to: i64| (index * from / to).min(from - 1);
     let rows = (0..to.height).map(|y| pick(y, from.height, to.height));

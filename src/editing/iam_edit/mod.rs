@@ -1,7 +1,7 @@
-//! IAM-Edit: localized image editing via instruction attention maps, as the paper's figure.
+//! IAM-Edit: localized image editing via instruction attention maps, in two passes.
 //!
-//! Pass 1 ([`localize`]): localization instruction → denoise, averaging ISAM and ICAM → cluster → select.
-//! Pass 2 ([`edit`]): the real instruction → denoise, every token's cross-attention held inside the mask.
+//! - Pass 1 ([`localize`]): denoise with the localization instruction, averaging ISAM and ICAM → cluster → select.
+//! - Pass 2 ([`edit`]): denoise with the actual instruction, with cross-attention restricted to the mask.
 
 pub mod attn_modulator;
 pub mod attn_store;
@@ -48,7 +48,7 @@ pub struct InstructionAttention {
     isam_grid: Grid,
     icam: Tensor,
     icam_grid: Grid,
-    /// The clean latents that the run was heading for before its last call, (1, 4, h, w).
+    /// The clean latents predicted at the run's last step, (1, 4, h, w).
     predicted: Tensor,
 }
 
@@ -56,7 +56,7 @@ impl InstructionAttention {
     /// Denoises with the localization instruction and averages the attention.
     ///
     /// # Errors
-    /// [`EditError`] if the model fails, has nothing to watch, or the sink breaks.
+    /// [`EditError`] if the model fails or has no usable attention layers, or if the sink stops the run.
     pub fn gather(
         session: &EditSession<'_>,
         instruction: &LocalizationInstruction,
@@ -95,7 +95,7 @@ impl InstructionAttention {
         })
     }
 
-    /// Its prompt, with the places of the objects.
+    /// Its prompt, with the byte ranges of the objects.
     pub fn prompt<'a>(&'a self, instruction: &'a LocalizationInstruction) -> LocalizedPrompt<'a> {
         LocalizedPrompt {
             text: &instruction.text,
@@ -104,17 +104,17 @@ impl InstructionAttention {
         }
     }
 
-    /// Its maps.
+    /// Its attention maps.
     pub fn maps(&self) -> Maps<'_> {
         let &Self { isam_grid, icam_grid, .. } = self;
         Maps { isam: &self.isam, isam_grid, icam: &self.icam, icam_grid }
     }
 }
 
-/// Pass 1: finds the clusters of the picture that the instruction means.
+/// Pass 1: finds the clusters that the instruction refers to.
 ///
 /// # Errors
-/// [`EditError`] if the model fails, has nothing to watch, or the sink breaks.
+/// [`EditError`] if the model fails or has no usable attention layers, or if the sink stops the run.
 pub fn localize(
     session: &EditSession<'_>,
     instruction: &LocalizationInstruction,
@@ -171,7 +171,7 @@ pub fn localize(
 /// Pass 2: edits inside the mask and returns the clean latents (1, 4, h, w).
 ///
 /// # Errors
-/// [`EditError`] if the model fails or the sink breaks.
+/// [`EditError`] if the model fails or the sink stops the run.
 pub fn edit(
     session: &EditSession<'_>,
     mask: &EditMask,

@@ -1,4 +1,5 @@
-//! Embeddings of the pool of nouns, kept in a file: with a full-size text encoder they take seconds, and never change.
+//! Text embeddings of the pool of nouns, cached in a file, since a full-size text encoder takes seconds to compute
+//! them.
 
 use std::{fs, path::Path};
 
@@ -8,17 +9,17 @@ use tch::Tensor;
 use crate::edit::settings::LocalizationSettings;
 use crate::pipelines::{EditPipeline, PipelineError};
 
-/// The pool's words with their embeddings.
+/// The pool's nouns with their embeddings.
 #[derive(Debug)]
 pub struct NounEmbeddings {
-    /// In the order of the pool.
+    /// In the pool's order.
     pub words: Vec<(String, Vec<f32>)>,
 }
 
 impl NounEmbeddings {
-    /// The pool's embeddings by a model's text encoder, from the folder `cache` if they are there, and kept there if not.
+    /// The pool's embeddings by the model's text encoder, read from the folder `cache` or computed and stored there.
     ///
-    /// A cache that can't be read or written costs time and nothing else.
+    /// A cache that can't be read or written is ignored.
     ///
     /// # Errors
     /// [`PipelineError`] if a word can't be embedded.
@@ -43,7 +44,7 @@ impl NounEmbeddings {
     }
 }
 
-/// The embedding of one noun or name, in the model's prompt for it.
+/// The embedding of one noun or name, in the model's prompt template for nouns.
 ///
 /// # Errors
 /// [`PipelineError`] if it can't be embedded.
@@ -55,7 +56,7 @@ pub fn embed(
     pipeline.embed_text(&settings.noun_prompt.replace("{}", word))
 }
 
-/// Names the embeddings: equal keys, equal embeddings.
+/// Cache key: equal keys mean equal embeddings.
 fn key(pipeline: &dyn EditPipeline, settings: &LocalizationSettings) -> String {
     let mut hasher = Sha256::new();
     for part in [pipeline.digest(), &settings.noun_prompt, &settings.nouns.join("\n")] {
@@ -72,7 +73,7 @@ fn read(file: &Path, nouns: usize) -> Option<Vec<Vec<f32>>> {
     (rows.len() == nouns && rows.iter().flatten().all(|it| it.is_finite())).then_some(rows)
 }
 
-/// Writes beside the place and moves there, so that no reader sees half a file.
+/// Writes a temporary file and renames it, so that no reader sees a partial file.
 fn write(file: &Path, words: &[(String, Vec<f32>)]) -> Result<(), Box<dyn std::error::Error>> {
     let folder = file.parent().ok_or("a file has a folder")?;
     fs::create_dir_all(folder)?;

@@ -1,18 +1,18 @@
-//! Where an addition goes: what the picture that pass 1 is heading for has that the source has not.
+//! Localization of additions: where the picture that pass 1 predicts differs from the source.
 //!
-//! Differs: the paper finds additions by their words' attention as all else. Attention says where the model looks while it
-//! decides, which at first is several places; what it draws stands in one. No pass more is made: the run's own prediction of
-//! the clean latents, before its last call, is held against the source's.
+//! Differs: the paper localizes additions by their words' attention, like everything else. Early attention spreads over
+//! several candidate places, while the predicted picture shows the object in one. No additional pass is made: the run's
+//! own prediction of the clean latents at its last step is compared with the source's.
 
 use tch::{Kind, Tensor};
 
 use crate::edit::grid::{Field, Grid};
 use crate::pipelines::LatentSize;
 
-/// The share of the greatest change from which a cell is edited.
+/// Threshold as a fraction of the maximum change.
 pub const THRESHOLD: f64 = 0.1;
 
-/// How far `predicted` is from `source`, both (1, 4, h, w): mean over channels and 3x3 cells, in units of latents.
+/// Distance of `predicted` from `source`, both (1, 4, h, w): mean over channels and 3×3 cells, in units of latents.
 pub fn predicted_change(source: &Tensor, predicted: &Tensor) -> Field {
     let apart = (predicted - source).abs();
     let apart = apart.mean_dim([1i64].as_slice(), true, Kind::Float); // (1, 1, h, w)

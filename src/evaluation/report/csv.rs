@@ -1,4 +1,4 @@
-//! The report as CSV: one line an edit, and one line a table's cell.
+//! The report as CSV: one line per edit, and one line per table cell.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use crate::evaluation::{
     figure::ENTRIES, report::Report, runner::Evaluation, statistics::Interval,
 };
 
-/// Every edit with all its figures, shares as 0 to 1; a figure that an edit does not have is empty.
+/// Every edit with all its metrics, fractions as 0 to 1; missing metrics are empty.
 pub(super) fn scores(evaluation: &Evaluation) -> String {
     let mut text = "id,action,method,seed,error".to_owned();
     for entry in &ENTRIES {
@@ -34,7 +34,7 @@ pub(super) fn scores(evaluation: &Evaluation) -> String {
     text
 }
 
-/// Every cell of every table, and every comparison as tables of differences and ratios.
+/// Every table cell, and every comparison as tables of differences and ratios.
 pub(super) fn tables(report: &Report<'_>) -> String {
     let mut text = "table,group,method,figure,value,low,high,count\n".to_owned();
     let mut push = |table: &str, group: &str, method: &str, figure: &str, it: Interval| {
@@ -64,7 +64,7 @@ pub(super) fn tables(report: &Report<'_>) -> String {
     text
 }
 
-/// A field that may hold commas, quotes or line ends (RFC 4180).
+/// Quotes a field that contains commas, quotes or line breaks (RFC 4180).
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         return format!("\"{}\"", field.replace('"', "\"\""));

@@ -1,6 +1,6 @@
 //! Escaping of text in HTML and SVG.
 
-/// Text as it may stand between tags and in quoted attributes.
+/// Escapes text for HTML content and quoted attributes.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! The gallery of the page: every item with what each method made of it, the worst first.
+//! Gallery of the HTML report: every item with each method's result, worst first.
 
 use std::fmt::Write;
 
@@ -14,10 +14,10 @@ use crate::evaluation::{
     tables,
 };
 
-/// What a failed edit adds to its badness: all failed ones come first.
+/// Badness added for a failed edit, so that failures come first.
 const FAILED: f64 = 10.0;
 
-/// Verdicts beside a result, with the names of their parts.
+/// Verdicts shown beside a result, with the names of their parts.
 const PARTS: [(Figure, &str); 3] = [
     (Figure::Nearer, "not nearer"),
     (Figure::Right, "not as the target"),
@@ -39,7 +39,7 @@ pub(super) fn gallery(report: &Report<'_>) -> String {
     html + "</div></section>"
 }
 
-/// The method whose failures come first: the first that makes a mask of its own.
+/// The method whose failures determine the order: the first that localizes.
 fn ordering_method(evaluation: &Evaluation) -> Option<&'static Method> {
     let methods = &evaluation.plan.methods;
     methods.iter().find(|it| it.localizes()).or(methods.first()).copied()
@@ -91,7 +91,7 @@ fn card(evaluation: &Evaluation, index: usize) -> String {
     html + "</div></div></article>"
 }
 
-/// What one method made.
+/// One method's result.
 fn made(evaluation: &Evaluation, row: &Row) -> String {
     let success = match &row.scores {
         Ok(scores) => scores.get(&Figure::Success).map(|it| *it > 0.0),
@@ -135,7 +135,7 @@ fn verdict(row: &Row, success: Option<bool>) -> String {
     }
 }
 
-/// The figures that explain a picture, in short.
+/// Short texts of the metrics that explain a result.
 fn figures(scores: &Scores) -> String {
     let short = [
         (Figure::ObjectIou, "IoU"),
@@ -165,14 +165,14 @@ fn picture(caption: &str, png: Option<&Png>) -> String {
     )
 }
 
-/// How bad an item came out by a method, or by the worst of all.
+/// Badness of an item by a method, or the worst of all methods.
 fn badness_of(evaluation: &Evaluation, item: usize, method: Option<&Method>) -> f64 {
     let rows = evaluation.rows.iter().filter(|row| row.item == item);
     let rows = rows.filter(|row| method.is_none_or(|it| row.method == it));
     rows.map(badness).fold(-1.0, f64::max)
 }
 
-/// Failures first, among them those that are farthest from the target; without a target the worst masks.
+/// Sort key: failures first, then distance from the target; without a target, mask quality.
 fn badness(row: &Row) -> f64 {
     let Ok(scores) = &row.scores else { return 2.0 * FAILED };
     let get = |figure| scores.get(&figure).copied();

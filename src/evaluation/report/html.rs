@@ -1,4 +1,4 @@
-//! The report as one HTML page: nothing is loaded from elsewhere, and it reads in light and dark.
+//! The report as a single self-contained HTML page, with light and dark color schemes.
 
 use std::fmt::Write;
 
@@ -133,7 +133,7 @@ fn head(figure: Figure) -> String {
     )
 }
 
-/// A mean with its interval; bold where no rival of its group is better.
+/// A mean with its interval; bold if no other method of its group is better.
 fn mean_cell(figure: Figure, cell: Option<Interval>, rivals: &[f64]) -> String {
     let Some(it) = cell else { return r#"<td class="n none">–</td>"#.to_owned() };
     let entry = figure.entry();
@@ -162,7 +162,7 @@ fn interval_cell(it: Interval, unit: Unit, class: &str, sign: &str) -> String {
     )
 }
 
-/// Differences and ratios, those that exclude no change marked.
+/// Table of differences and ratios; those whose interval excludes "no change" are marked.
 fn comparisons(report: &Report<'_>) -> String {
     let Some(first) = report.comparisons.first() else { return String::new() };
     let (all, parts): (Vec<_>, Vec<_>) = report.comparisons.iter().partition(|it| it.group == ALL);
@@ -211,7 +211,7 @@ fn comparison_table(report: &Report<'_>, comparisons: &[&Comparison]) -> String 
     html + "</tbody></table></div>"
 }
 
-/// What each figure is.
+/// Explanations of the metrics.
 fn glossary() -> String {
     let mut html = r#"<section id="glossary"><h2>Figures</h2><dl>"#.to_owned();
     for entry in &ENTRIES {

@@ -1,4 +1,4 @@
-//! The report as JSON: facts, tables, comparisons, and every row with all its figures.
+//! The report as JSON: metadata, tables, comparisons, and every edit with all its metrics.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::evaluation::{
     tables::{Comparison, Table},
 };
 
-/// The document, indented. Shares are 0 to 1.
+/// The indented document. Fractions are 0 to 1.
 pub(super) fn document(report: &Report<'_>) -> String {
     let facts: Map<String, Value> =
         report.facts.iter().map(|(label, value)| (label.clone(), json!(value))).collect();

@@ -1,4 +1,4 @@
-//! The report as Markdown: the facts, the headline figures by action, the comparisons.
+//! The report as Markdown: metadata, headline metrics by action, comparisons.
 
 use std::fmt::Write;
 
@@ -26,12 +26,12 @@ pub(super) fn document(report: &Report<'_>) -> String {
     text
 }
 
-/// The table by action and the differences.
+/// The table by action and the comparisons.
 pub(super) fn summary(report: &Report<'_>) -> String {
     format!("## By action\n\n{}{}", table(&report.by_action), comparisons(report))
 }
 
-/// A table with the headline figures that it has.
+/// A table of the headline metrics that it has.
 fn table(table: &Table) -> String {
     let columns: Vec<usize> =
         (0..table.figures.len()).filter(|&it| HEADLINE.contains(&table.figures[it])).collect();

@@ -1,4 +1,4 @@
-//! An evaluation written down: JSON and CSV for programs, Markdown for a text, one HTML page to look at.
+//! The report of an evaluation, as JSON, CSV, Markdown and a single HTML page.
 
 mod csv;
 mod escape;
@@ -17,27 +17,27 @@ use crate::evaluation::{
 };
 use crate::picture::write::{self, Overwrite};
 
-/// The files of a report; the page comes first.
+/// Files of a report; the HTML page comes first.
 pub const FILES: [&str; 5] =
     ["report.html", "report.md", "report.json", "scores.csv", "tables.csv"];
 
-/// An evaluation with its sums.
+/// An evaluation with its aggregates.
 #[derive(Debug)]
 pub struct Report<'a> {
-    /// What was run.
+    /// The evaluation.
     pub evaluation: &'a Evaluation,
-    /// How it was run: labels and values.
+    /// Metadata of the run: labels and values.
     pub facts: Vec<(String, String)>,
     /// The table by action.
     pub by_action: Table,
-    /// Tables by the manifest's other keys.
+    /// Tables by the manifest's strata.
     pub by_strata: Vec<Table>,
-    /// Methods against the first one.
+    /// Comparisons of each method with the first.
     pub comparisons: Vec<Comparison>,
 }
 
 impl<'a> Report<'a> {
-    /// Sums an evaluation up.
+    /// Aggregates an evaluation.
     pub fn new(evaluation: &'a Evaluation, facts: Vec<(String, String)>) -> Self {
         Self {
             evaluation,
@@ -48,12 +48,12 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The table by action and the differences as text, for a terminal.
+    /// The table by action and the comparisons as text, for a terminal.
     pub fn summary(&self) -> String {
         markdown::summary(self)
     }
 
-    /// Writes [`FILES`] into a folder that is there; files of these names are replaced. Returns their paths.
+    /// Writes [`FILES`] into an existing folder, replacing files of these names. Returns their paths.
     ///
     /// # Errors
     /// [`EvaluationError::Write`].

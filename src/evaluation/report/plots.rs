@@ -1,4 +1,4 @@
-//! Plots of the page, as inline SVG whose colors follow the page's.
+//! Plots of the HTML report, as inline SVG in the page's colors.
 
 use std::fmt::Write;
 
@@ -9,23 +9,23 @@ use crate::evaluation::{
     tables::Table,
 };
 
-/// Width of a plot of intervals, and of its left and right margins, in pixels.
+/// Width of an interval plot and of its left and right margins, in pixels.
 const WIDTH: f64 = 372.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 
-/// Height of a line, of the gap between groups, and of the axis below.
+/// Height of a row, of the gap between groups, and of the axis.
 const LINE: f64 = 15.0;
 const GAP: f64 = 11.0;
 const AXIS: f64 = 26.0;
 
-/// Bars of a histogram.
+/// Number of bins of a histogram.
 const BINS: usize = 10;
 
-/// Size of a histogram, its axes left out.
+/// Size of a histogram without its axes.
 const HISTOGRAM: (f64, f64) = (210.0, 110.0);
 
-/// All plots that the figures allow.
+/// All plots for which there are metrics.
 pub(super) fn plots(report: &Report<'_>) -> String {
     let mut text = String::new();
     for figure in
@@ -41,7 +41,7 @@ pub(super) fn plots(report: &Report<'_>) -> String {
     text
 }
 
-/// A figure by group and method: a dot for the mean, a line for its interval.
+/// A metric by group and method: a dot for the mean, a line for its confidence interval.
 fn intervals(evaluation: &Evaluation, table: &Table, figure: Figure) -> Option<String> {
     let column = table.figures.iter().position(|it| *it == figure)?;
     let entry = figure.entry();
@@ -102,7 +102,7 @@ fn intervals(evaluation: &Evaluation, table: &Table, figure: Figure) -> Option<S
     Some(plot(entry.title, entry.about, entry.unit.symbol(), WIDTH, y + AXIS, &(grid + &marks)))
 }
 
-/// How often a figure of 0 to 1 falls into each tenth, one histogram a method.
+/// Histograms of a metric in 0..=1 with ten bins, one per method.
 fn histograms(evaluation: &Evaluation, figure: Figure) -> Option<String> {
     let entry = figure.entry();
     let mut text = String::new();
@@ -163,7 +163,7 @@ fn histograms(evaluation: &Evaluation, figure: Figure) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The class that carries a method's color.
+/// CSS class of a method's color.
 pub(super) fn color(evaluation: &Evaluation, method: &str) -> String {
     let index = evaluation.plan.methods.iter().position(|it| it.name == method).unwrap_or(0);
     format!("m{}", index % 6)
@@ -177,7 +177,7 @@ fn plot(title: &str, about: &str, unit: &str, width: f64, height: f64, marks: &s
     )
 }
 
-/// The next larger number that is short, and whose quarters are.
+/// The next larger number with few digits, whose quarters have few digits too.
 fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;

@@ -1,16 +1,15 @@
-//! Cleans a text that a caller typed, before it is parsed and before a model reads it.
+//! Cleans a text that a caller typed, before it is parsed and given to the model.
 //!
-//! Prompts are often pasted from web pages and from the user interfaces of text-to-image models. What means nothing to an
-//! editing model is left out, and told: invisible characters, quotation marks, the prompt syntax of AUTOMATIC1111, `ComfyUI`,
-//! `InvokeAI`, `NovelAI` and Midjourney, and tags that ask for quality. A text with nothing of the kind stays as it is, byte for
-//! byte.
+//! Prompts are often pasted from web pages and from interfaces of text-to-image models. What has no meaning for an
+//! editing model is removed and reported: invisible characters, quotation marks, the prompt syntax of AUTOMATIC1111,
+//! `ComfyUI`, `InvokeAI`, `NovelAI` and Midjourney, and quality tags. A text without any of these is unchanged, byte
+//! for byte.
 //!
-//! # What stays
+//! # What is kept
 //! - Apostrophes (`the man's hat`, `the dogs' bowls`, `don't`), inches and feet (`a 5" nail`, `6'2"`).
-//! - Quotation marks where the instruction speaks of writing (`the text "OPEN"`, `a sign that says "closed"`), and what
-//!   stands inside them.
-//! - Parentheses that say more of a noun, without a weight: `the star (the red one)`. Escaped brackets (`\(`) stand for themselves.
-//! - Quality tags in a negative prompt, where they say what to avoid, and a text that is nothing but such tags.
+//! - Quotation marks in instructions about writing (`the text "OPEN"`, `a sign that says "closed"`), with the content.
+//! - Parenthesized remarks on a noun, without a weight: `the star (the red one)`. Escaped brackets (`\(`) become plain.
+//! - Quality tags in a negative prompt, where they name what to avoid, and texts that consist of such tags only.
 
 mod characters;
 mod quotes;
@@ -21,23 +20,23 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A text as the model reads it.
+/// A cleaned text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wording {
     /// The text.
     pub text: String,
-    /// What was left out, in words, each once.
+    /// Descriptions of what was removed, each once.
     pub left_out: Vec<String>,
 }
 
-/// What a text is for.
+/// The role of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// What to do.
+    /// The instruction.
     Instruction,
-    /// The object, where the caller names it.
+    /// The object, if the caller names it.
     Object,
-    /// What to avoid.
+    /// The negative prompt.
     NegativePrompt,
 }
 
@@ -71,7 +70,7 @@ impl Wording {
         Self { text, left_out }
     }
 
-    /// What was left out, in a line for people; `None` if nothing was.
+    /// A message of one line about what was removed; `None` if nothing was.
     pub fn note(&self, of: &str) -> Option<String> {
         (!self.left_out.is_empty()).then(|| {
             let (left_out, text) = (self.left_out.join(", "), &self.text);
@@ -80,12 +79,12 @@ impl Wording {
     }
 }
 
-/// Whether a text says anything: it has a letter of any script. Digits, marks and emoji are no words.
+/// Whether a text has a letter of any script. Digits, punctuation and emoji alone are not words.
 pub fn has_words(text: &str) -> bool {
     text.chars().any(char::is_alphabetic)
 }
 
-/// Notes on the texts of a request, each a line for people.
+/// Messages about the texts of a request, one line each.
 pub fn notes(instruction: &str, object: Option<&str>, negative_prompt: &str) -> Vec<String> {
     let texts = [
         (instruction, Use::Instruction, "instruction"),
@@ -95,7 +94,7 @@ pub fn notes(instruction: &str, object: Option<&str>, negative_prompt: &str) -> 
     texts.into_iter().filter_map(|(text, of, name)| Wording::of(text, of).note(name)).collect()
 }
 
-/// Why a text can't be an instruction, if it can't: `is empty; …`.
+/// Why a text can't be an instruction, if so: `is empty; …`.
 pub fn fault(instruction: &str) -> Option<&'static str> {
     if instruction.trim().is_empty() {
         return Some("is empty; say what to change");
@@ -107,7 +106,7 @@ pub fn fault(instruction: &str) -> Option<&'static str> {
     (!has_words(&left)).then_some("has prompt syntax and no word in it; say what to change")
 }
 
-/// Closes the gaps that were left.
+/// Collapses the gaps that removals leave.
 fn tidy(text: &str) -> String {
     static RULES: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
         [
@@ -125,7 +124,7 @@ fn tidy(text: &str) -> String {
     text
 }
 
-/// A pattern of ours.
+/// Compiles a built-in pattern.
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is well-formed")
 }

@@ -1,4 +1,4 @@
-//! Tags that ask a text-to-image model for quality, between commas.
+//! Removes quality tags for text-to-image models (`masterpiece`, `8k`) from comma-separated lists.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,8 @@ use regex::Regex;
 
 use super::{has_words, pattern};
 
-/// A run of tags, in lower case, its spaces plain. What asks for a style (`photorealistic`, `cinematic lighting`) is none.
+/// A sequence of quality tags, in lower case with plain spaces. Tags about style (`photorealistic`, `cinematic
+/// lighting`) are not included.
 static TAGS: LazyLock<Regex> = LazyLock::new(|| {
     let tags = [
         r"masterpieces?|masterwork|absurd ?res|incredibly absurd ?res|hi(gh)?[ -]?res|(ultra )?high resolution",
@@ -23,10 +24,10 @@ static TAGS: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(r"^(?:(?:{tags})(?: |$))+$"))
 });
 
-/// What stands between tags: commas, ends of lines, and the `AND` that joins prompts.
+/// Separators of tags: commas, line ends, and the `AND` that joins prompts.
 static BETWEEN: LazyLock<Regex> = LazyLock::new(|| pattern(r"[,\n]|\bAND\b"));
 
-/// A text without its quality tags; one that is nothing else stays as it is.
+/// A text without its quality tags; one that has nothing else is unchanged.
 pub(super) fn without_tags(text: &str, left_out: &mut Vec<String>) -> String {
     let (mut rest, mut tags) = (String::new(), Vec::new());
     let mut segment_start = 0;

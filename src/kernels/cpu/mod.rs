@@ -1,4 +1,4 @@
-//! What this machine's processor does natively, and how much of it there is.
+//! CPU features and thread counts.
 
 pub mod flash_attention;
 pub mod fused;
@@ -10,7 +10,7 @@ mod vector;
 
 use std::thread;
 
-/// Whether the CPU multiplies bf16 by instructions of its own, so that bf16 is faster than fp32, not slower.
+/// Whether the CPU has native bf16 multiplication (AVX-512 BF16), without which bf16 is slower than fp32.
 ///
 /// Every x86-64 processor with AMX has AVX-512 BF16 too, so one flag stands for both.
 pub fn cpu_has_native_bf16() -> bool {
@@ -21,10 +21,10 @@ pub fn cpu_has_native_bf16() -> bool {
     native
 }
 
-/// Threads for the networks: as many as libtorch would take by itself, and at most as many as this process may run at once.
+/// Number of threads for the networks: libtorch's default, limited to the CPUs that this process may use at once.
 ///
-/// libtorch counts processors; a container's CPU limit (a quota of its control group) may be less, and threads that spin while they
-/// wait for one another would spend it.
+/// libtorch counts processors, but a container's CPU quota (cgroup) may be smaller, and threads that busy-wait for each
+/// other would use it up.
 pub fn default_threads() -> usize {
     let by_libtorch = tch::get_num_threads().max(1) as usize;
     thread::available_parallelism().map_or(by_libtorch, |it| by_libtorch.min(it.get()))

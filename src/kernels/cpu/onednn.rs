@@ -1,8 +1,8 @@
-//! Convolutions and linear maps through oneDNN, with weights that are packed once.
+//! Convolutions and linear layers by oneDNN, with weights that are packed once.
 //!
-//! `conv2d` and `linear` bring their weights into oneDNN's blocked layouts on every call. The operators that
-//! `torch.compile` emits for CPUs take packed weights; they have no name in tch and are called through libtorch's C
-//! interface (`torch/csrc/inductor/aoti_torch/c/shim.h` and `shim_cpu.h`).
+//! `conv2d` and `linear` convert their weights to oneDNN's blocked layouts on every call. The operators that
+//! `torch.compile` emits for CPUs take packed weights; tch has no bindings for them, so they are called through
+//! libtorch's C interface (`torch/csrc/inductor/aoti_torch/c/shim.h` and `shim_cpu.h`).
 #![expect(unsafe_code, reason = "functions of libtorch's C interface")]
 
 use std::{
@@ -15,9 +15,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::kernels::cpu;
 
-/// Weights (out, in, k, k) of a convolution, as oneDNN wants them.
+/// Packed weights (out, in, k, k) of a convolution.
 ///
-/// Its layout depends on the size of the grid, so they are packed at the first call and again where the size changes.
+/// The layout depends on the input's size, so they are packed at the first call and again when the size changes.
 #[derive(Debug)]
 pub struct PackedConv2d {
     weight: RefCell<Tensor>,
@@ -26,13 +26,13 @@ pub struct PackedConv2d {
     padding: i64,
 }
 
-/// Weights (out, in) of a linear map, as oneDNN wants them.
+/// Packed weights (out, in) of a linear layer.
 #[derive(Debug)]
 pub struct PackedLinear {
     weight: Tensor,
 }
 
-/// Whether oneDNN packs weights of this tensor's dtype and device; in bf16 it needs a processor that has it.
+/// Whether oneDNN can pack weights of this dtype and device; bf16 needs a CPU that supports it.
 fn packs(weight: &Tensor) -> bool {
     let dtype = match weight.kind() {
         Kind::Float => true,
@@ -45,10 +45,11 @@ fn packs(weight: &Tensor) -> bool {
 // === impl PackedConv2d ===
 
 impl PackedConv2d {
-    /// Packs weights, or gives them back where libtorch's own convolution is as good.
+    /// Packs weights.
     ///
     /// # Errors
-    /// The weights, on another device than a CPU, another architecture than x86-64, or in another dtype than fp32 or a native bf16.
+    /// Returns the weights if packing is not supported: on devices other than CPUs, architectures other than x86-64, or
+    /// dtypes other than fp32 and native bf16.
     pub fn new(weight: Tensor, stride: i64, padding: i64) -> Result<Self, Tensor> {
         if !packs(&weight) {
             return Err(weight);
@@ -74,7 +75,7 @@ impl PackedConv2d {
         }
     }
 
-    /// As [`Self::forward`], plus `residual`, which is as the result: the sum is rounded, not each of them.
+    /// [`Self::forward`] plus `residual`, which has the result's shape and layout; only the sum is rounded.
     pub fn forward_onto(&self, input: &Tensor, bias: &Tensor, residual: &Tensor) -> Tensor {
         if residual.size()[2..] == [1, 1] {
             // libtorch 2.11 does not tell oneDNN the order of a single pixel, and fails.
@@ -110,13 +111,14 @@ impl PackedConv2d {
         })
     }
 
-    /// (N, in, h, w) to (N, out, h′, w′), in the input's order of dimensions in memory.
+    /// Convolution of (N, in, h, w) to (N, out, h′, w′), in the input's memory layout.
     pub fn forward(&self, input: &Tensor, bias: &Tensor) -> Tensor {
         self.pack(input);
         let (stride, padding, dilation) = ([self.stride; 2], [self.padding; 2], [1i64; 2]);
         let (bias, weight) = (handle(bias), self.weight.borrow());
         call("convolution", |output| {
-            // SAFETY: the signature is libtorch 2.11's; all that is pointed to outlives the call, which changes none of it.
+            // SAFETY: the signature is libtorch 2.11's; everything pointed to outlives the call, which modifies none of
+            // it.
             unsafe {
                 aoti_torch_cpu_mkldnn__convolution_pointwise(
                     handle(input),
@@ -143,7 +145,7 @@ impl PackedConv2d {
 // === impl PackedLinear ===
 
 impl PackedLinear {
-    /// Packs weights, or gives them back where libtorch's own product is as good.
+    /// Packs weights.
     ///
     /// # Errors
     /// As for [`PackedConv2d::new`].
@@ -166,7 +168,7 @@ impl PackedLinear {
         Ok(Self { weight: unsafe { Tensor::from_ptr((stack[0] as *mut c_void).cast()) } })
     }
 
-    /// (…, in) to (…, out), plus `residual`, (…, out): the sum is rounded, not each of them.
+    /// [`Self::forward`] plus `residual`, (…, out); only the sum is rounded.
     pub fn forward_onto(&self, input: &Tensor, bias: Option<&Tensor>, residual: &Tensor) -> Tensor {
         let bias = bias.map(handle);
         let bias = bias.as_ref().map_or(ptr::null(), ptr::from_ref);
@@ -185,7 +187,7 @@ impl PackedLinear {
         })
     }
 
-    /// (…, in) to (…, out).
+    /// Linear layer, (…, in) to (…, out).
     pub fn forward(&self, input: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let bias = bias.map(handle);
         let bias = bias.as_ref().map_or(ptr::null(), ptr::from_ref);
@@ -207,7 +209,7 @@ impl PackedLinear {
     }
 }
 
-/// libtorch's `AtenTensorHandle`: a pointer to an `at::Tensor`, as tch holds one.
+/// libtorch's `AtenTensorHandle`: a pointer to an `at::Tensor`, as in tch.
 type Handle = *mut c_void;
 
 unsafe extern "C" {
@@ -282,15 +284,15 @@ fn handle(tensor: &Tensor) -> Handle {
     tensor.as_ptr().cast_mut().cast()
 }
 
-/// A handle of its own to the same tensor.
+/// A new owned handle to the same tensor.
 fn cloned(tensor: &Tensor) -> Handle {
     let clone = std::mem::ManuallyDrop::new(tensor.shallow_clone());
     handle(&clone)
 }
 
-/// Runs an operator that writes a handle to its result.
+/// Calls an operator that writes a tensor handle.
 ///
-/// Panics as tch's own operators do: shapes are checked where they enter a pipeline.
+/// Panics on errors like tch's operators; shapes are checked when they enter a pipeline.
 fn call(what: &str, operator: impl FnOnce(*mut Handle) -> c_int) -> Tensor {
     let mut output: Handle = ptr::null_mut();
     let status = operator(&raw mut output);

@@ -1,4 +1,5 @@
-//! Work on libtorch's own threads: a second pool would fight its workers, which spin for a while after each call.
+//! Parallel loops on libtorch's own OpenMP threads, since a second pool would compete with its threads, which busy-wait
+//! for a while after each call.
 #![expect(
     unsafe_code,
     reason = "libgomp's entry point is found by name and called through a pointer, and threads share memory"
@@ -14,11 +15,11 @@ use std::{
 
 use libloading::os::unix::Library;
 
-/// `GOMP_parallel(fn, data, num_threads, flags)`: runs `fn(data)` on each thread of a team, the caller's among them.
+/// `GOMP_parallel(fn, data, num_threads, flags)`: runs `fn(data)` on each thread of a team, including the caller's.
 type Parallel =
     unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void, c_uint, c_uint);
 
-/// The start of memory that several threads use, each its own part where it writes.
+/// A pointer to memory that several threads access, each writing to its own part.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shared<T>(*mut T);
 
@@ -27,12 +28,12 @@ unsafe impl<T> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Shared<T> {}
 
-/// Whether [`share`] has libtorch's team, and not the caller's thread alone.
+/// Whether [`share`] runs on libtorch's threads instead of the caller's alone.
 pub(super) fn has_team() -> bool {
     parallel().is_some()
 }
 
-/// Runs `tasks` tasks on libtorch's threads, each thread with a scratch of its own; none may panic.
+/// Runs `tasks` tasks on libtorch's threads, with one scratch value per thread; tasks must not panic.
 pub(super) fn share<S>(
     tasks: usize,
     scratch: impl Fn() -> S + Sync,
@@ -51,9 +52,9 @@ pub(super) fn share<S>(
     });
 }
 
-/// Runs `body` once on each of libtorch's threads, as many as it uses itself for one operator, and waits for them.
+/// Runs `body` once on each of libtorch's intra-op threads and waits for them.
 ///
-/// `body` shares its work through an atomic counter, so it is right on any number of threads; it must not panic.
+/// `body` distributes work by an atomic counter, so it is correct for any number of threads; it must not panic.
 fn on_each_thread<F: Fn() + Sync>(body: &F) {
     unsafe extern "C" fn call<F: Fn() + Sync>(body: *mut c_void) {
         // SAFETY: `on_each_thread` passes a pointer to a live `F`, which may be shared between threads.
@@ -70,7 +71,7 @@ fn on_each_thread<F: Fn() + Sync>(body: &F) {
     }
 }
 
-/// Makes the caller a team of `threads`, its own among them, which stays, asleep, until the caller's thread ends.
+/// Creates an OpenMP team of `threads`, including the caller's, whose threads sleep until the caller's thread ends.
 pub(super) fn make_team(threads: usize) {
     unsafe extern "C" fn nothing(_: *mut c_void) {}
     if let Some(parallel) = parallel() {
@@ -79,12 +80,12 @@ pub(super) fn make_team(threads: usize) {
     }
 }
 
-/// The threads that libtorch uses for one operator, from 1.
+/// Number of libtorch's intra-op threads, at least 1.
 pub(super) fn team_size() -> usize {
     tch::get_num_threads().max(1) as usize
 }
 
-/// The processors that the OpenMP library counts; `None` where libtorch has no such library.
+/// Number of processors by OpenMP; `None` if libtorch has no OpenMP library.
 pub(super) fn processors() -> Option<usize> {
     let process = Library::this();
     // SAFETY: the OpenMP specification's `int omp_get_num_procs(void)`.
@@ -94,7 +95,7 @@ pub(super) fn processors() -> Option<usize> {
     usize::try_from(count).ok()
 }
 
-/// The entry point of the OpenMP library that libtorch is linked to.
+/// `GOMP_parallel` of the OpenMP library that libtorch is linked to.
 fn parallel() -> Option<Parallel> {
     static PARALLEL: OnceLock<Option<Parallel>> = OnceLock::new();
     *PARALLEL.get_or_init(|| {

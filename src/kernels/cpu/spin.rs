@@ -1,14 +1,14 @@
-//! How long libgomp's threads spin while they wait for one another: as libgomp has it while this process has its cores to
-//! itself, hardly at all while other programs want them.
+//! Controls how long libgomp's threads busy-wait (spin): by default as libgomp does, and hardly at all while other
+//! programs need the cores.
 //!
-//! A thread that spins holds a core that a neighbour's thread, or its own team's, could use: beside other programs that makes
-//! an edit many times slower. libgomp reads `GOMP_SPINCOUNT` before `main` and has no call to change it. It does cut
-//! spinning from 300,000 rounds to 100 while it manages more threads than the machine has processors (GCC's `libgomp/env.c`,
-//! `team.c` and `config/linux/wait.h`), and it counts the threads of each team. So a second team whose threads sleep is
-//! the switch: while it is there, nobody spins.
+//! A spinning thread occupies a core that another program's thread, or one of its own team, could use; beside other
+//! programs that makes an edit many times slower. libgomp reads `GOMP_SPINCOUNT` before `main` and has no call to
+//! change it. But it reduces spinning from 300,000 rounds to 100 while it manages more threads than the machine has
+//! processors (GCC's `libgomp/env.c`, `team.c` and `config/linux/wait.h`), counting the threads of every team. So
+//! spinning is switched off by creating a second team of sleeping threads.
 //!
-//! Whether others want the cores is what Linux says in `/proc/self/task/*/schedstat`: how long each thread was ready to run
-//! and had no core.
+//! Whether other programs need the cores is read from `/proc/self/task/*/schedstat`: how long each thread was runnable
+//! without a core.
 
 use std::{
     collections::HashMap,
@@ -21,20 +21,20 @@ use std::{
 
 use crate::kernels::cpu::openmp;
 
-/// How often waits are looked at while threads compute.
+/// Sampling interval while threads compute.
 const BUSY: Duration = Duration::from_millis(25);
-/// How often they are looked at while nothing is computed.
+/// Sampling interval while nothing is computed.
 const IDLE: Duration = Duration::from_millis(100);
-/// The time over which waits are averaged, so that a program that starts beside this one, or an interrupt, is no neighbour.
+/// Averaging time of the waits, so that a program start or an interrupt does not count as another program.
 const AVERAGED: Duration = Duration::from_millis(150);
-/// The average share of the time that a thread waits for a core from which the cores are shared: half of what one neighbour causes.
+/// Average wait share of a thread from which the cores count as shared: half of what one other busy program causes.
 const SHARED_FROM: f64 = 0.15;
-/// The average share below which the cores are this process's own again.
+/// Average wait share below which the cores count as exclusive again.
 const OWN_BELOW: f64 = 0.05;
 
-/// Watches for other programs on the cores from now on, and lets libgomp's threads spin only while there are none.
+/// From now on watches for other programs on the cores, and lets libgomp's threads spin only while there are none.
 ///
-/// Does nothing where libtorch has one thread or no OpenMP, or `/proc` has no `schedstat`.
+/// Does nothing if libtorch has one thread or no OpenMP, or if `/proc` has no `schedstat`.
 pub fn yield_to_neighbours() {
     static STARTED: Once = Once::new();
     if openmp::team_size() < 2 || openmp::processors().is_none() {
@@ -70,21 +70,21 @@ fn watch() {
     }
 }
 
-/// What a thread did so far, in nanoseconds.
+/// Run and wait time of a thread, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Times {
-    /// On a core.
+    /// Time on a core.
     ran: u64,
-    /// Ready, without one.
+    /// Time runnable without a core.
     waited: u64,
 }
 
-/// What the threads did between two looks, as shares of the time between.
+/// Run and wait time between two samples, as fractions of the interval.
 #[derive(Debug, PartialEq)]
 struct Look {
-    /// All threads together, on cores.
+    /// Sum over all threads of the time on cores.
     ran: f64,
-    /// The longest that one of them waited for a core.
+    /// Maximum over the threads of the time waiting for a core.
     waited: f64,
 }
 
@@ -107,7 +107,7 @@ impl Look {
     }
 }
 
-/// The times of this process's threads but the one that looks; `None` where the kernel tells none.
+/// Times of this process's threads except the sampling one; `None` if the kernel does not report them.
 fn times(own: u32) -> Option<HashMap<u32, Times>> {
     let threads = fs::read_dir("/proc/self/task").ok()?;
     let mut all = HashMap::new();
@@ -128,15 +128,15 @@ fn parsed(schedstat: &str) -> Option<Times> {
     Some(Times { ran: next()?, waited: next()? })
 }
 
-/// The thread that a path under `/proc` ends with.
+/// The thread id at the end of a path under `/proc`.
 fn id(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.parse().ok()
 }
 
-/// A team of sleeping threads, as large as makes libgomp count more threads than processors: while it is there, nobody spins.
+/// A team of sleeping threads that makes libgomp count more threads than processors; while it exists, no thread spins.
 #[derive(Debug)]
 struct Switch {
-    /// Its owner ends when this does.
+    /// Dropped with this value, which ends the thread that owns the team.
     _until: mpsc::Sender<()>,
 }
 

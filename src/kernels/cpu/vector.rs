@@ -1,4 +1,4 @@
-//! What the kernels for AVX-512 with bf16 share: bf16 numbers to and from registers of floats, and the exponential.
+//! Helpers for AVX-512 kernels: conversion between bf16 and fp32 registers, and the exponential.
 #![expect(unsafe_code, reason = "vector instructions, and numbers behind pointers")]
 #![allow(clippy::wildcard_imports, reason = "the names of instructions say where they are from")]
 
@@ -6,10 +6,10 @@ use std::{arch::x86_64::*, mem};
 
 use crate::kernels::cpu::openmp;
 
-/// Floats in a register.
+/// fp32 values per register.
 pub(super) const LANES: usize = 16;
 
-/// Whether the processor has AVX-512 with bf16 products, and libtorch threads to share.
+/// Whether the CPU has AVX-512 with bf16 dot products, and libtorch has an OpenMP team.
 pub(super) fn is_available() -> bool {
     openmp::has_team()
         && is_x86_feature_detected!("avx512f")
@@ -17,11 +17,11 @@ pub(super) fn is_available() -> bool {
         && is_x86_feature_detected!("avx512bf16")
 }
 
-/// 2 to the power of `x`, to 3e-7 of it over the range that fp32 has; 0 for -inf, NaN for NaN.
+/// 2^x with a relative error below 3e-7 over the range of fp32; 0 for -inf, NaN for NaN.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn exp2(x: __m512) -> __m512 {
-    /// The polynomial of degree 5 nearest to 2ˣ from -1/2 to 1/2 by its largest relative error, 7.5e-8.
+    /// Minimax polynomial of degree 5 for 2^x on -1/2..1/2, with a relative error of at most 7.5e-8.
     const COEFFICIENTS: [f32; 6] =
         [1.000_000_1, 0.693_146_94, 0.240_221_2, 0.055_507_13, 0.009_675_541, 0.001_327_647_2];
     // Of two operands that are not ordered the second is taken, so that NaN stays NaN.
@@ -35,7 +35,7 @@ pub(super) fn exp2(x: __m512) -> __m512 {
     _mm512_scalef_ps(power, whole)
 }
 
-/// Rounds to bf16, `even` to the low half of each lane's word and `odd` to the high one.
+/// Rounds to bf16: `even` to the low half of each lane's 32-bit word, `odd` to the high half.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn pair(even: __m512, odd: __m512, interleave: __m512i) -> __m512i {
@@ -44,7 +44,7 @@ pub(super) fn pair(even: __m512, odd: __m512, interleave: __m512i) -> __m512i {
     _mm512_permutexvar_epi16(interleave, halves)
 }
 
-/// The order that brings the two halves of a register together.
+/// Permutation that interleaves the two halves of a register.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn interleave() -> __m512i {
@@ -53,16 +53,16 @@ pub(super) fn interleave() -> __m512i {
     unsafe { _mm512_loadu_si512(order.as_ptr().cast()) }
 }
 
-/// The first `count` of the 32 bf16 numbers of a register, or all of them.
+/// Mask of the first `count` of a register's 32 bf16 values, or of all.
 #[inline]
 pub(super) fn first(count: usize) -> __mmask32 {
     if count >= 2 * LANES { !0 } else { (1 << count) - 1 }
 }
 
-/// Reads the bf16 numbers of `mask`, those at even places and those at odd ones; the others are 0.
+/// Loads the bf16 values of `mask` as fp32, split into even and odd positions; the others are 0.
 ///
 /// # Safety
-/// The numbers must be there.
+/// The values must be valid.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn load_bf16(start: *const u16, mask: __mmask32) -> [__m512; 2] {
@@ -73,10 +73,10 @@ pub(super) unsafe fn load_bf16(start: *const u16, mask: __mmask32) -> [__m512; 2
     [_mm512_castsi512_ps(even), _mm512_castsi512_ps(odd)]
 }
 
-/// Rounds and writes the numbers of `mask`, as [`load_bf16`] reads them.
+/// Rounds and stores the values of `mask`, the inverse of [`load_bf16`].
 ///
 /// # Safety
-/// The numbers must be there, for this call alone.
+/// The memory must be valid and not accessed elsewhere.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn store_bf16(

@@ -1,7 +1,7 @@
-//! Opens libtorch's CUDA half at run time, so that one binary serves machines with a GPU and without.
+//! Loads libtorch's CUDA library at run time, so that one binary runs on machines with and without a GPU.
 //!
-//! The binary links `libtorch_cpu.so` alone. `libtorch_cuda.so` registers its kernels and devices as it is loaded, and
-//! libtorch asks for them once, at its first use: so it is opened before the first tensor.
+//! The binary links only `libtorch_cpu.so`. `libtorch_cuda.so` registers its kernels and devices when it is loaded, and
+//! libtorch looks for them once, at its first use; so it must be loaded before the first tensor is created.
 #![expect(unsafe_code, reason = "loading a library runs its initializers")]
 
 use std::{
@@ -17,43 +17,43 @@ const LIBRARY: &str = "libtorch_cuda.so";
 /// Why no GPU can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CudaError {
-    /// None of the folders holds the library.
+    /// The library is in none of the folders.
     #[error("`libtorch_cuda.so` is not in {}: install PyTorch 2.11 with CUDA and set LIBTORCH to its `torch` folder", list(.tried))]
     Missing {
-        /// Where it was looked for, besides the loader's own path.
+        /// Folders that were searched, besides the loader's default path.
         tried: Vec<PathBuf>,
     },
-    /// The library needs another one that is not installed.
+    /// A dependency of the library is not installed.
     #[error("{} needs `{needs}`, which is not found: install what PyTorch 2.11 with CUDA depends on", .library.display())]
     DependencyMissing {
-        /// The file that was opened.
+        /// Path of the library.
         library: PathBuf,
-        /// The file that it asks for, such as `libcudnn.so.9`.
+        /// File name of the dependency, such as `libcudnn.so.9`.
         needs: String,
     },
-    /// The library is there but cannot be loaded: another version of libtorch, or not a library.
+    /// The library can't be loaded: a different version of libtorch, or not a library.
     #[error("{} does not load beside this libtorch 2.11", .library.display())]
     Unloadable {
-        /// The file that was opened.
+        /// Path of the library.
         library: PathBuf,
-        /// What the loader says.
+        /// The loader's error.
         source: libloading::Error,
     },
-    /// The library is loaded and finds no device that it can use.
+    /// The library is loaded but finds no usable GPU.
     #[error("{} finds no GPU: check the driver with `nvidia-smi`, and `CUDA_VISIBLE_DEVICES`", .library.display())]
     NoDevice {
-        /// The file that was opened.
+        /// Path of the library.
         library: PathBuf,
     },
 }
 
-/// Opens `libtorch_cuda.so` for the rest of the process and checks that it finds a GPU.
+/// Loads `libtorch_cuda.so` for the rest of the process and checks that it finds a GPU.
 ///
-/// It is looked for in `folders`, then beside the loaded `libtorch_cpu.so`, then on the loader's own path; the first one
-/// found is taken. Must run before the first tensor is made: libtorch looks for its CUDA half once.
+/// The search order is `folders`, the folder of the loaded `libtorch_cpu.so`, then the loader's default path. Must be
+/// called before the first tensor is created, since libtorch looks for its CUDA library once.
 ///
 /// # Errors
-/// [`CudaError`] if the library or something that it needs is missing, or if there is no GPU.
+/// [`CudaError`] if the library or a dependency is missing, or if there is no GPU.
 pub fn open_cuda(folders: &[PathBuf]) -> Result<(), CudaError> {
     let mut folders = folders.to_vec();
     folders.extend(folder_of_libtorch());
@@ -61,7 +61,7 @@ pub fn open_cuda(folders: &[PathBuf]) -> Result<(), CudaError> {
     if tch::Cuda::is_available() { Ok(()) } else { Err(CudaError::NoDevice { library }) }
 }
 
-/// Opens a library by name and returns the path that it was opened by.
+/// Loads a library by name and returns its path.
 fn open(name: &str, folders: &[PathBuf]) -> Result<PathBuf, CudaError> {
     let found = folders.iter().map(|it| it.join(name)).find(|it| it.exists());
     let library = found.unwrap_or_else(|| PathBuf::from(name));
@@ -83,14 +83,14 @@ fn open(name: &str, folders: &[PathBuf]) -> Result<PathBuf, CudaError> {
     }
 }
 
-/// The file that the loader could not open. Its message is all that it tells: `NAME: cannot open shared object file: …`.
+/// The file that the loader could not open, parsed from its message: `NAME: cannot open shared object file: …`.
 fn missing_file(error: &libloading::Error) -> Option<String> {
     let text = std::error::Error::source(error)?.to_string();
     let (file, _) = text.split_once(": cannot open shared object file")?;
     Some(file.to_owned())
 }
 
-/// The folder of the `libtorch_cpu.so` that this process has mapped.
+/// The folder of the `libtorch_cpu.so` that this process has loaded.
 fn folder_of_libtorch() -> Option<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let path = maps.lines().find(|it| it.ends_with("/libtorch_cpu.so"))?;

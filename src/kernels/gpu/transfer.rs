@@ -1,11 +1,12 @@
-//! Tensors to a GPU through memory that it reaches by itself, so that nobody has to wait for what it was asked before.
+//! Asynchronous copies to a GPU through pinned host memory, which do not wait for earlier work on the device.
 #![expect(unsafe_code, reason = "a tensor's memory is written by a file's reader")]
 
 use std::slice;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// A tensor on another device. Where that is a GPU, this returns before the numbers are there, and whatever uses them comes after.
+/// Copies a tensor to a device. For a GPU this returns before the copy is done; later work on the device comes after
+/// it.
 pub fn to_device(tensor: &Tensor, device: Device) -> Tensor {
     if tensor.device() == Device::Cpu && device.is_cuda() {
         // Differs: `pin_memory` would warn at each call that it is given a device, which tch must give.
@@ -15,15 +16,15 @@ pub fn to_device(tensor: &Tensor, device: Device) -> Tensor {
     }
 }
 
-/// Memory for bytes that are to become a tensor on a device.
+/// A staging buffer for bytes that become a tensor on a device.
 #[derive(Debug)]
 pub struct Staging(Tensor);
 
 impl Staging {
-    /// So many bytes, in memory that a GPU reaches by itself if `device` is one.
+    /// A buffer of `bytes` bytes, in pinned memory if `device` is a GPU.
     ///
     /// # Errors
-    /// [`TchError`] if there is no memory.
+    /// [`TchError`] if out of memory.
     pub fn new(bytes: usize, device: Device) -> Result<Self, TchError> {
         let memory = Tensor::f_zeros([bytes as i64], (Kind::Uint8, Device::Cpu))?;
         Ok(Self(if device.is_cuda() { memory.f_internal_pin_memory(device)? } else { memory }))
@@ -35,10 +36,10 @@ impl Staging {
         unsafe { slice::from_raw_parts_mut(self.0.data_ptr().cast(), self.0.numel()) }
     }
 
-    /// A copy on a device of the first `elements` that the bytes are in this dtype, (elements,); waits for it.
+    /// Copies the first `elements` values, in this dtype, to a tensor (elements,) on a device, and waits for the copy.
     ///
     /// # Errors
-    /// [`TchError`] if there is no memory.
+    /// [`TchError`] if out of memory.
     pub fn copied(&self, elements: i64, kind: Kind, device: Device) -> Result<Tensor, TchError> {
         let bytes = elements * kind.elt_size_in_bytes() as i64;
         self.0.f_narrow(0, 0, bytes)?.f_view_dtype(kind)?.f_to_device(device)

@@ -1,17 +1,17 @@
-//! Where a model may be that is not in the folder given, or not whole: deeper in it, or still on its way.
+//! Hints for incomplete model folders: a model in a subfolder, or an unfinished download.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// What to do about a folder that lacks files.
+/// Remedy for a folder with missing files.
 const AGAIN: &str = "download the model again, whole";
 
-/// Begins the names of models in the cache of `huggingface_hub`.
+/// Prefix of model folders in the cache of `huggingface_hub`.
 const CACHED: &str = "models--";
 
-/// What to do about a model that lacks files: go on with a download that has not ended, else begin anew.
+/// Remedy for a model with missing files: resume an unfinished download, else download again.
 pub(super) fn of_gaps(path: &Path) -> String {
     // Where `hf download` keeps what it has of a file, for a folder for each part.
     let downloads = path.join(".cache/huggingface/download");
@@ -25,7 +25,7 @@ pub(super) fn of_gaps(path: &Path) -> String {
     AGAIN.to_owned()
 }
 
-/// Where in a folder without `model_index.json` there is one, else what to do.
+/// Where a folder without `model_index.json` contains one, else the remedy.
 pub(super) fn of_folder(path: &Path) -> String {
     if path.file_name().is_some_and(|it| it.to_string_lossy().starts_with(CACHED)) {
         return match revision(path) {
@@ -55,7 +55,7 @@ pub(super) fn of_folder(path: &Path) -> String {
     }
 }
 
-/// The snapshot in a cache's folder of a model: that which `refs/main` names, else any.
+/// The snapshot in a model's cache folder that `refs/main` names, else any.
 fn revision(cached: &Path) -> Option<PathBuf> {
     let main = fs::read_to_string(cached.join("refs/main")).ok();
     let named = main.map(|it| cached.join("snapshots").join(it.trim()));

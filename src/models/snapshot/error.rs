@@ -1,4 +1,4 @@
-//! What can be wrong with a model folder or file.
+//! Errors of opening a model folder or file.
 
 use std::{io, path::PathBuf};
 
@@ -6,43 +6,43 @@ use crate::models::{
     stable_diffusion::clip::tokenizer::TokenizerError, weights::error::WeightsError,
 };
 
-/// A path that is no usable model.
+/// Why a path is not a usable model.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// Nothing is there.
+    /// The path does not exist.
     #[error("no model at {}: expected a folder with model_index.json, or a .safetensors file", path.display())]
     NotFound {
         /// The path.
         path: PathBuf,
     },
-    /// The folder lacks files.
+    /// Files are missing from the folder.
     #[error("the model in {} lacks `{}`; {hint}", path.display(), files.join("`, `"))]
     Missing {
         /// The folder.
         path: PathBuf,
-        /// Every file that is missing, by its path in the folder.
+        /// Every missing file, by its path in the folder.
         files: Vec<String>,
-        /// What is there instead, and what to do about it.
+        /// What the folder contains instead, and the remedy.
         hint: String,
     },
-    /// A file cannot be read.
+    /// A file can't be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// A file is not what its name says.
+    /// A file is invalid.
     #[error("{} is not readable: {reason}; download it again, or correct it", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What does not hold.
+        /// What is wrong.
         reason: String,
     },
-    /// It is a model, but of another kind.
+    /// A model of another kind.
     #[error(
         "{} is {found}; needed is an InstructPix2Pix model: a U-Net with 8 input channels, an AutoencoderKL and one \
          CLIP text encoder",
@@ -51,21 +51,21 @@ pub enum SnapshotError {
     WrongArchitecture {
         /// The folder or file.
         path: PathBuf,
-        /// What it is.
+        /// The kind of model.
         found: String,
     },
-    /// The tokenizer and the text encoder are of different models.
+    /// Tokenizer and text encoder belong to different models.
     #[error("the tokenizer has {tokens} tokens, the text encoder knows {known}")]
     Vocabulary {
-        /// Tokens of the tokenizer.
+        /// Vocabulary size of the tokenizer.
         tokens: usize,
-        /// Rows of the text encoder's embedding.
+        /// Vocabulary size of the text encoder.
         known: u64,
     },
-    /// The weights of a part cannot be had.
+    /// The weights of a network can't be loaded.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The tokenizer cannot be had.
+    /// The tokenizer can't be loaded.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
 }

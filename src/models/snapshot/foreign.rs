@@ -1,13 +1,13 @@
-//! Models that are none for editing by instruction, called by their names.
+//! Recognizes models of other kinds (text-to-image, SDXL, `LoRA` files and so on), to name them in errors.
 
 use serde_json::Value;
 
 use crate::models::snapshot::ldm::LdmLayout;
 
-/// Input channels of InstructPix2Pix's U-Net: the latents, and those of the image to be edited.
+/// Input channels of InstructPix2Pix's U-Net: noisy latents and image latents.
 const IN_CHANNELS: u64 = 8;
 
-/// What a pipeline is, if its parts are not those of Stable Diffusion 1.x and 2.x.
+/// The kind of a pipeline whose networks are not those of Stable Diffusion 1.x and 2.x.
 pub(super) fn pipeline(index: &Value, class: &str) -> Option<String> {
     let part = |name: &str| index.get(name)?.get(1)?.as_str();
     if let Some(transformer) = part("transformer") {
@@ -30,7 +30,7 @@ pub(super) fn pipeline(index: &Value, class: &str) -> Option<String> {
     })
 }
 
-/// What a U-Net is for, if not for editing by instruction.
+/// The kind of a U-Net that is not for instruction-based editing.
 pub(super) fn unet(config: &Value) -> Option<String> {
     let kind = match config.get("in_channels").and_then(Value::as_u64).unwrap_or(4) {
         IN_CHANNELS => return None,
@@ -43,7 +43,7 @@ pub(super) fn unet(config: &Value) -> Option<String> {
     Some(kind.to_owned())
 }
 
-/// What a file is, if its keys are not those of Stable Diffusion 1.x and 2.x in the original layout.
+/// The kind of a file whose keys are not those of Stable Diffusion 1.x and 2.x in the original layout.
 pub(super) fn file(layout: &LdmLayout) -> Option<String> {
     let has = |text: &str| layout.shapes.keys().any(|it| it.contains(text));
     let kinds = [

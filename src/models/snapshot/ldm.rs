@@ -1,4 +1,4 @@
-//! Checkpoints of one file in the original key layout (CompVis/latent-diffusion), under diffusers' keys.
+//! Single-file checkpoints in the original key layout (CompVis/latent-diffusion), mapped to diffusers' keys.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,33 +11,33 @@ use crate::models::{
     },
 };
 
-/// Begins the U-Net's keys.
+/// Key prefix of the U-Net.
 const UNET: &str = "model.diffusion_model.";
 
-/// Begins the autoencoder's keys.
+/// Key prefix of the VAE.
 const VAE: &str = "first_stage_model.";
 
-/// Begins the keys of transformers' CLIP, in Stable Diffusion 1.x.
+/// Key prefix of transformers' CLIP, in Stable Diffusion 1.x.
 const CLIP: &str = "cond_stage_model.transformer.";
 
-/// Begins the keys of `OpenCLIP`, in Stable Diffusion 2.x.
+/// Key prefix of `OpenCLIP`, in Stable Diffusion 2.x.
 const OPEN_CLIP: &str = "cond_stage_model.model.";
 
-/// Begins the keys of the averaged U-Net.
+/// Key prefix of the U-Net's exponential moving average (EMA).
 const EMA: &str = "model_ema.";
 
-/// Tensors of `OpenCLIP` that the text encoder has no use for.
+/// Tensors of `OpenCLIP` that the text encoder does not use.
 const OPEN_CLIP_UNUSED: [&str; 3] = ["text_projection", "logit_scale", "attn_mask"];
 
-/// The shapes in a file, by key as stored, and what follows from them for the renaming.
+/// The shapes in a file by stored key, and the sizes that renaming needs.
 #[derive(Debug)]
 pub(super) struct LdmLayout {
     pub(super) shapes: BTreeMap<String, Vec<i64>>,
-    /// Residual blocks on each level of the U-Net's way down.
+    /// Residual blocks per down block of the U-Net.
     pub(super) unet_layers_per_block: usize,
-    /// Levels of the autoencoder.
+    /// Number of levels of the VAE.
     pub(super) vae_levels: usize,
-    /// Layers that `OpenCLIP`'s checkpoint has, of which the last is not used.
+    /// Number of layers in `OpenCLIP`'s checkpoint, of which the last is not used.
     pub(super) open_clip_layers: usize,
 }
 
@@ -63,7 +63,7 @@ impl LdmLayout {
         Ok(Self { shapes, unet_layers_per_block, vae_levels, open_clip_layers })
     }
 
-    /// Opens the weights of one part, under diffusers' keys.
+    /// Opens the weights of one network, under diffusers' keys.
     pub(super) fn weights(&self, path: &Path, part: Part) -> Result<Checkpoint, WeightsError> {
         Checkpoint::open_renamed(path, |stored| match part {
             Part::UNet => renamed(stored, UNET, |key| self.unet_key(key)),
@@ -73,12 +73,12 @@ impl LdmLayout {
         })
     }
 
-    /// Whether the text encoder is `OpenCLIP`'s, and so the model a Stable Diffusion 2.x.
+    /// Whether the text encoder is `OpenCLIP`'s, so the model is Stable Diffusion 2.x.
     pub(super) fn is_open_clip(&self) -> bool {
         self.open_clip_layers > 0
     }
 
-    /// The shape of a tensor of a part, by its key under diffusers.
+    /// The shape of a U-Net tensor, by its diffusers key.
     pub(super) fn unet(&self, key: &str) -> Option<&[i64]> {
         self.shapes.get(&format!("{UNET}{key}")).map(Vec::as_slice)
     }
@@ -87,7 +87,7 @@ impl LdmLayout {
         self.shapes.get(&format!("{VAE}{key}")).map(Vec::as_slice)
     }
 
-    /// The shape of a tensor of the text encoder, which has a prefix within its own in older files.
+    /// The shape of a text encoder tensor; older files have an additional prefix.
     pub(super) fn text(&self, key: &str) -> Option<&[i64]> {
         let keys = [
             format!("{CLIP}text_model.{key}"),
@@ -97,12 +97,12 @@ impl LdmLayout {
         keys.iter().find_map(|it| self.shapes.get(it)).map(Vec::as_slice)
     }
 
-    /// The number of tensors of the averaged U-Net.
+    /// Number of tensors of the EMA U-Net.
     pub(super) fn ema_tensors(&self) -> usize {
         self.shapes.keys().filter(|it| it.starts_with(EMA)).count()
     }
 
-    /// Keys that belong to no part: buffers of the training's noise schedule, and what else was saved along.
+    /// Keys that belong to no network: buffers of the noise schedule, and other saved state.
     pub(super) fn others(&self) -> Vec<String> {
         let known = [UNET, VAE, CLIP, OPEN_CLIP, EMA];
         self.shapes
@@ -175,8 +175,8 @@ impl LdmLayout {
         Some(format!("{way}.{new}"))
     }
 
-    /// `OpenCLIP`'s tensors under the keys of transformers: query, key and value are one tensor there, and the last layer
-    /// is left out, since Stable Diffusion 2.x reads the states before it.
+    /// `OpenCLIP`'s tensors under transformers' keys: query, key and value are one tensor there, and the last layer is
+    /// dropped, since Stable Diffusion 2.x uses the hidden states before it.
     fn open_clip(&self, stored: Stored) -> Vec<(String, Stored)> {
         let Some(key) = stored.key.strip_prefix(OPEN_CLIP) else { return Vec::new() };
         if OPEN_CLIP_UNUSED.contains(&key) {
@@ -222,8 +222,8 @@ impl LdmLayout {
     }
 }
 
-/// A tensor of the part whose keys have this prefix; one that `rename` does not know keeps its own key, which no layer
-/// asks for, so that it is named as unused.
+/// A tensor of the network with this prefix; one that `rename` does not know keeps its own key, and so is reported as
+/// unused.
 fn renamed(
     stored: Stored,
     prefix: &str,
@@ -233,7 +233,7 @@ fn renamed(
     vec![(rename(key).unwrap_or_else(|| stored.key.clone()), stored)]
 }
 
-/// A layer of the U-Net's residual block.
+/// A key within the U-Net's residual block.
 fn resnet(key: &str) -> String {
     let names = [
         ("in_layers.0.", "norm1."),
@@ -248,7 +248,7 @@ fn resnet(key: &str) -> String {
     found.unwrap_or_else(|| key.to_owned())
 }
 
-/// A layer of the autoencoder's residual block.
+/// A key within the VAE's residual block.
 fn shortcut(key: &str) -> String {
     key.replace("nin_shortcut", "conv_shortcut")
 }

@@ -1,7 +1,7 @@
-//! The configurations of a checkpoint of one file, inferred from its shapes.
+//! Configurations of a single-file checkpoint, inferred from its tensor shapes.
 //!
-//! What no shape tells is as Stable Diffusion 1.x and 2.x have it: norms over 32 groups, 8 attention heads (1.x) or heads
-//! of 64 channels (2.x), the scale of the latents, the noise schedule.
+//! What shapes can't tell is taken from Stable Diffusion 1.x and 2.x: group norms with 32 groups, 8 attention heads
+//! (1.x) or heads of 64 channels (2.x), the latents' scaling factor, the noise schedule.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ const HEAD_DIM: i64 = 64;
 /// Attention heads in the U-Net of Stable Diffusion 1.x.
 const HEADS: i64 = 8;
 
-/// The configurations, in the form of the JSON files that a snapshot folder has.
+/// The configurations, in the form of a snapshot folder's JSON files.
 #[derive(Debug)]
 pub(super) struct LdmConfigs {
     pub(super) unet: Value,
@@ -22,7 +22,7 @@ pub(super) struct LdmConfigs {
     pub(super) scheduler: Value,
 }
 
-/// Infers the configurations, or names a tensor without which that cannot be.
+/// Infers the configurations; the error names a missing tensor.
 pub(super) fn infer(layout: &LdmLayout) -> Result<LdmConfigs, String> {
     Ok(LdmConfigs {
         unet: unet(layout)?,
@@ -144,7 +144,7 @@ fn scheduler(layout: &LdmLayout) -> Value {
     })
 }
 
-/// One side of a tensor.
+/// Size of a tensor along an axis.
 fn dim(shape: Option<&[i64]>, prefix: &str, key: &str, axis: usize) -> Result<i64, String> {
     let shape = shape.ok_or_else(|| format!("no tensor `{prefix}.{key}`"))?;
     shape.get(axis).copied().ok_or_else(|| format!("`{prefix}.{key}` is {shape:?}"))

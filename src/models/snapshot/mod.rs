@@ -1,6 +1,5 @@
-//! What a model folder or file is: its configurations, and the way to its weights and its tokenizer.
-//!
-//! A folder is a snapshot of diffusers, with `model_index.json`; a file is a checkpoint in the original key layout.
+//! A model: a diffusers snapshot folder (`model_index.json`), or a single-file checkpoint in the original key layout;
+//! its configurations, and access to its weights and tokenizer.
 
 pub mod error;
 pub mod part;
@@ -27,7 +26,7 @@ use error::SnapshotError;
 use ldm::LdmLayout;
 use part::Part;
 
-/// Files that a tokenizer is read from, any of them being enough to be looked at.
+/// Files of a tokenizer, any of which indicates that there is one.
 const TOKENIZER: [&str; 5] = [
     "tokenizer.json",
     "vocab.json",
@@ -36,7 +35,7 @@ const TOKENIZER: [&str; 5] = [
     "special_tokens_map.json",
 ];
 
-/// A model whose files are all there, and which is an InstructPix2Pix by its configurations.
+/// An InstructPix2Pix model, by its configurations, with no file missing.
 ///
 /// No weights are read before [`Snapshot::weights`] is called.
 #[derive(Debug)]
@@ -51,26 +50,26 @@ pub struct Snapshot {
     notes: Vec<Note>,
 }
 
-/// What a user should know of a model that is usable.
+/// A remark on a usable model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// The averaged U-Net in the file is not used.
+    /// The file's EMA U-Net is not used.
     EmaSkipped {
         /// Its number of tensors.
         tensors: usize,
     },
-    /// Tensors that belong to no part are not used.
+    /// Tensors that belong to no network are ignored.
     OthersSkipped {
         /// Their keys.
         keys: Vec<String>,
     },
-    /// The file does not say what its U-Net predicts.
+    /// The file does not state the prediction type of its U-Net.
     VelocityAssumed,
 }
 
 #[derive(Debug)]
 enum Layout {
-    /// A folder, with the class that its `model_index.json` names.
+    /// A folder, with the class named in its `model_index.json`.
     Diffusers {
         class: String,
     },
@@ -80,10 +79,10 @@ enum Layout {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Opens a model folder, or a checkpoint of one file.
+    /// Opens a model folder or a single-file checkpoint.
     ///
     /// # Errors
-    /// [`SnapshotError`], naming every missing file, or what the model is if it is none that edits images.
+    /// [`SnapshotError`], naming every missing file, or the kind of model if it is not for instruction-based editing.
     pub fn open(path: &Path) -> Result<Self, SnapshotError> {
         if path.is_dir() {
             Self::open_folder(path)
@@ -99,7 +98,7 @@ impl Snapshot {
         &self.path
     }
 
-    /// What the model calls itself: the pipeline's class in diffusers, or the layout of the file.
+    /// The pipeline's class in diffusers, or the layout of the file.
     pub fn class(&self) -> &str {
         match &self.layout {
             Layout::Diffusers { class } => class,
@@ -132,15 +131,15 @@ impl Snapshot {
         self.retouch.as_deref()
     }
 
-    /// What is worth saying about the model.
+    /// Remarks on the model.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// Opens the weights of a part, reading headers alone.
+    /// Opens the weights of a network; only headers are read.
     ///
     /// # Errors
-    /// [`WeightsError`] if files are truncated, lie or are pickles.
+    /// [`WeightsError`] if files are truncated, have invalid headers or are pickles.
     pub fn weights(&self, part: Part) -> Result<Checkpoint, WeightsError> {
         match &self.layout {
             Layout::Diffusers { .. } => Checkpoint::open(&self.path.join(part.folder())),
@@ -148,10 +147,10 @@ impl Snapshot {
         }
     }
 
-    /// Reads the tokenizer; a checkpoint of one file has CLIP's own.
+    /// Loads the tokenizer; for a single-file checkpoint CLIP's own.
     ///
     /// # Errors
-    /// [`SnapshotError`] if its files are broken, or if it has tokens that the text encoder does not know.
+    /// [`SnapshotError`] if its files are invalid, or if its vocabulary exceeds the text encoder's.
     pub fn tokenizer(&self) -> Result<ClipTokenizer, SnapshotError> {
         let positions =
             self.text.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(77) as usize;
@@ -172,10 +171,10 @@ impl Snapshot {
         }
     }
 
-    /// A name for this very model, in hexadecimal: SHA-256 over its configurations, its tokenizer's files, and keys,
-    /// shapes and samples of its weights.
+    /// A digest of the model in hexadecimal: SHA-256 over its configurations, its tokenizer's files, and keys, shapes
+    /// and samples of its weights.
     ///
-    /// It takes milliseconds, where reading all weights takes as long as loading them; see [`Checkpoint::digest`].
+    /// It takes milliseconds; reading all weights would take as long as loading them. See [`Checkpoint::digest`].
     ///
     /// # Errors
     /// [`SnapshotError`] if a file cannot be read.
@@ -304,7 +303,7 @@ impl Display for Note {
     }
 }
 
-/// The file names that a snapshot folder lacks, all of them, and what to do about it.
+/// The names of all files missing from a snapshot folder, and the remedy.
 fn missing(path: &Path) -> Result<(Vec<String>, String), SnapshotError> {
     let configs = [
         "unet/config.json",
@@ -339,7 +338,8 @@ fn missing(path: &Path) -> Result<(Vec<String>, String), SnapshotError> {
     Ok((files, hint))
 }
 
-/// The text encoder's configuration; in that of a whole CLIP it is a part (transformers: `CLIPTextConfig.from_pretrained`).
+/// The text encoder's configuration; in the configuration of a complete CLIP it is nested (transformers:
+/// `CLIPTextConfig.from_pretrained`).
 fn text_config(mut config: Value) -> Value {
     let is_whole = config.get("model_type").and_then(Value::as_str) == Some("clip");
     match config.get_mut("text_config") {
@@ -348,7 +348,7 @@ fn text_config(mut config: Value) -> Value {
     }
 }
 
-/// A configuration file of a folder, if it is there.
+/// A configuration file of a folder, if it exists.
 fn config(folder: &Path, name: &str) -> Result<Option<Value>, SnapshotError> {
     let path = folder.join(name);
     if path.is_file() { read_json(&path).map(Some) } else { Ok(None) }
@@ -367,8 +367,8 @@ fn read_json(path: &Path) -> Result<Value, SnapshotError> {
     })
 }
 
-/// Puts quotes around `Infinity`, `-Infinity` and `NaN`, which Python writes (`lambda_min_clipped` of every saved
-/// `DPMSolverMultistepScheduler`) and JSON does not have.
+/// Quotes `Infinity`, `-Infinity` and `NaN`, which Python writes (`lambda_min_clipped` of every saved
+/// `DPMSolverMultistepScheduler`) although JSON does not have them.
 fn quote_constants(json: &str) -> String {
     let mut in_string = false;
     let mut pieces = Vec::new();
@@ -385,7 +385,7 @@ fn quote_constants(json: &str) -> String {
     pieces.join("\"")
 }
 
-/// The text of a file, without the mark that some editors put before it.
+/// The text of a file, without a byte order mark.
 fn read(path: &Path) -> Result<String, SnapshotError> {
     let bytes = fs::read(path)
         .map_err(|source| SnapshotError::Unreadable { path: path.to_owned(), source })?;

@@ -1,8 +1,8 @@
-//! The networks that a model is made of.
+//! The networks of a model.
 
 use std::fmt::{self, Display, Formatter};
 
-/// A network with weights of its own; it prints as the name of its folder.
+/// A network with its own weights; `Display` gives its folder's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// CLIP's text encoder.
@@ -14,10 +14,10 @@ pub enum Part {
 }
 
 impl Part {
-    /// All parts, in the order in which a prompt meets them.
+    /// All networks, in the order in which a prompt passes through them.
     pub const ALL: [Self; 3] = [Self::TextEncoder, Self::UNet, Self::Vae];
 
-    /// The name of the part's folder in a snapshot.
+    /// Folder name of the network in a snapshot.
     pub fn folder(self) -> &'static str {
         match self {
             Self::TextEncoder => "text_encoder",

@@ -1,4 +1,4 @@
-//! An attention layer of the U-Net: projections around a processor.
+//! Multi-head attention layer of the U-Net, with an attention processor as hook.
 //!
 //! Source: diffusers 0.42.1, `models/attention_processor.py`, `Attention` and `AttnProcessor2_0`.
 
@@ -17,20 +17,20 @@ use crate::models::{
     weights::VarPath,
 };
 
-/// What the attention layers of one U-Net call share.
+/// Arguments that all attention layers of one U-Net call share.
 pub struct AttnContext<'a> {
-    /// The prompts, (N, K, E).
+    /// Hidden states of the prompts, (N, K, E).
     pub encoder_hidden_states: &'a Tensor,
-    /// What each of the N rows is.
+    /// Guidance branch of each of the N rows.
     pub branches: &'a [Branch],
-    /// The guest in the layers.
+    /// The attention processor (hook).
     pub processor: &'a mut dyn AttnProcessor,
 }
 
-/// Multi-head attention to the image itself or to the prompt.
+/// Multi-head self- or cross-attention.
 ///
-/// Differs: `upcast_attention` changes nothing, as it changes nothing in diffusers' fused processor; the kernel keeps
-/// its logits and softmax statistics in fp32 for half-precision inputs.
+/// Differs: `upcast_attention` has no effect, as in diffusers' fused processor; the kernel keeps its logits and softmax
+/// statistics in fp32 for half-precision inputs.
 #[derive(Debug)]
 pub struct Attention {
     site: AttnSite,
@@ -39,14 +39,14 @@ pub struct Attention {
     to_k: Linear,
     to_v: Linear,
     to_out: Linear,
-    /// Of a cross-attention layer's last prompts: the same ones come at every step of an edit.
+    /// Cached keys and values of a cross-attention layer's last prompts, since every step of an edit has the same.
     of_prompts: RefCell<Option<PromptKeys>>,
 }
 
 /// Keys and values of prompts.
 #[derive(Debug)]
 struct PromptKeys {
-    /// Held, so that its memory cannot come to hold others but by a change in place, which makes another version of it.
+    /// Kept alive, so that its memory can't be reused by another tensor; a change in place increments its version.
     encoder_hidden_states: Tensor,
     version: i64,
     key: Tensor,
@@ -56,7 +56,7 @@ struct PromptKeys {
 // === impl Attention ===
 
 impl Attention {
-    /// Reads a layer of `channels` in and out, whose keys and values come from `key_channels`.
+    /// Loads a layer of `channels` in and out, whose keys and values are computed from `key_channels`.
     pub fn new(
         vs: &VarPath<'_>,
         site: AttnSite,
@@ -75,7 +75,7 @@ impl Attention {
         }
     }
 
-    /// (N, Q, C) of a grid of `height` × `width` = Q cells, to (N, Q, C), plus `residual`, (N, Q, C).
+    /// Attention of (N, Q, C), a grid of `height` × `width` = Q cells, to (N, Q, C), plus `residual`, (N, Q, C).
     pub fn forward_onto(
         &self,
         hidden_states: &Tensor,
@@ -108,7 +108,7 @@ impl Attention {
         (key, value)
     }
 
-    /// As [`Self::keys_and_values`], computed once for as long as the prompts are the same tensor and nobody changes it.
+    /// [`Self::keys_and_values`], cached while the prompts are the same, unmodified tensor.
     fn keys_and_values_of_prompts(&self, encoder_hidden_states: &Tensor) -> (Tensor, Tensor) {
         let version = encoder_hidden_states.internal_version();
         let mut of_prompts = self.of_prompts.borrow_mut();
@@ -130,7 +130,7 @@ impl Attention {
     }
 }
 
-/// Whether two tensors are one piece of memory.
+/// Whether two tensors share the same memory.
 fn is_same(one: &Tensor, other: &Tensor) -> bool {
     one.data_ptr() == other.data_ptr()
         && one.size() == other.size()

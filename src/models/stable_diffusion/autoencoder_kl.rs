@@ -1,4 +1,4 @@
-//! The autoencoder between images and latents.
+//! The VAE (variational autoencoder) between images and latents.
 //!
 //! Source: diffusers 0.42.1, `models/autoencoders/autoencoder_kl.py`, `AutoencoderKL`.
 
@@ -11,9 +11,9 @@ use crate::models::{
     weights::VarPath,
 };
 
-/// Sizes and switches of the autoencoder, under diffusers' names.
+/// Configuration of the VAE, under diffusers' names.
 ///
-/// `force_upcast` is not among them: diffusers' InstructPix2Pix pipeline never reads it.
+/// `force_upcast` is left out, since diffusers' InstructPix2Pix pipeline never reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AutoencoderKlConfig {
     /// Channels of an image.
@@ -22,19 +22,19 @@ pub struct AutoencoderKlConfig {
     pub out_channels: i64,
     /// Channels of each level, finest first.
     pub block_out_channels: Vec<i64>,
-    /// Residual blocks of each level: this many in the encoder, one more in the decoder.
+    /// Residual blocks per level: this many in the encoder, one more in the decoder.
     pub layers_per_block: i64,
     /// Channels of the latents.
     pub latent_channels: i64,
     /// Groups of the group norms.
     pub norm_num_groups: i64,
-    /// What brings latents to the U-Net's unit variance.
+    /// Factor that scales latents to unit variance for the U-Net.
     pub scaling_factor: f64,
     /// Whether a 1×1 convolution follows the encoder.
     pub use_quant_conv: bool,
     /// Whether a 1×1 convolution precedes the decoder.
     pub use_post_quant_conv: bool,
-    /// Whether the middle has attention.
+    /// Whether the middle block has attention.
     pub mid_block_add_attention: bool,
 }
 
@@ -48,7 +48,7 @@ pub struct AutoencoderKl {
     decoder: Decoder,
 }
 
-/// Keys that only other architectures set, with the JSON that Stable Diffusion's autoencoder gives them.
+/// Keys that only other architectures set, with the JSON value of Stable Diffusion's VAE.
 const SUPPORTED: [(&str, &str); 3] =
     [("shift_factor", "null"), ("latents_mean", "null"), ("latents_std", "null")];
 
@@ -58,7 +58,7 @@ impl AutoencoderKlConfig {
     /// Reads the text of `vae/config.json`.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the key, if a value is malformed or means another architecture.
+    /// [`ConfigError`], naming the key, if a value is malformed or belongs to another architecture.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
         let json = ConfigJson::parse(text, "AutoencoderKL")?;
         for (key, supported) in SUPPORTED {
@@ -104,7 +104,7 @@ impl AutoencoderKlConfig {
         })
     }
 
-    /// How many pixels a side of one latent cell covers: 8 in Stable Diffusion.
+    /// Pixels per latent cell along a side: 8 in Stable Diffusion.
     pub fn scale_factor(&self) -> i64 {
         1 << (self.block_out_channels.len() - 1)
     }
@@ -113,7 +113,7 @@ impl AutoencoderKlConfig {
 // === impl AutoencoderKl ===
 
 impl AutoencoderKl {
-    /// Reads the autoencoder.
+    /// Loads the VAE.
     pub fn new(vs: &VarPath<'_>, config: &AutoencoderKlConfig) -> Self {
         let latent = config.latent_channels;
         let encoder = VaeConfig {
@@ -141,10 +141,11 @@ impl AutoencoderKl {
         &self.config
     }
 
-    /// Encodes images (N, 3, H, W) in −1..=1 to the mode of their latents (N, latent, H/f, W/f), not scaled.
+    /// Encodes images (N, 3, H, W) in −1..=1 to the mode of their latent distribution, (N, latent, H/f, W/f), not
+    /// scaled.
     ///
-    /// The images are of the weights' kind and device. A side that is no multiple of f, the
-    /// [scale factor](AutoencoderKlConfig::scale_factor), rounds down.
+    /// The images must have the weights' dtype and device. A side that is not a multiple of f, the [scale
+    /// factor](AutoencoderKlConfig::scale_factor), is rounded down.
     pub fn encode(&self, images: &Tensor) -> Tensor {
         no_grad(|| {
             let mut moments = self.encoder.forward(images); // (N, 2·latent, h, w): means, then logarithms of variances
@@ -155,18 +156,19 @@ impl AutoencoderKl {
         })
     }
 
-    /// Decodes latents (N, latent, h, w), already divided by the scaling factor, to images (N, 3, h·f, w·f) around −1..=1.
+    /// Decodes latents (N, latent, h, w), already divided by the scaling factor, to images (N, 3, h·f, w·f), nominally
+    /// in −1..=1.
     pub fn decode(&self, latents: &Tensor) -> Tensor {
         let stages = 0..self.decode_stages();
         stages.fold(latents.shallow_clone(), |hidden, stage| self.decode_stage(stage, &hidden))
     }
 
-    /// In how many stages [`AutoencoderKl::decode`] runs.
+    /// Number of stages of [`AutoencoderKl::decode`].
     pub fn decode_stages(&self) -> usize {
         self.decoder.stages()
     }
 
-    /// One of them: the first takes latents, each other what the one before it gave.
+    /// Runs one stage: the first takes latents, each further one the output of the one before.
     pub fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor {
         no_grad(|| match &self.post_quant_conv {
             Some(post_quant_conv) if stage == 0 => {

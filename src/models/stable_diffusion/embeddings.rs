@@ -1,4 +1,4 @@
-//! Embeddings of the timestep.
+//! Timestep embeddings.
 //!
 //! Source: diffusers 0.42.1, `models/embeddings.py`, `get_timestep_embedding`, `Timesteps` and `TimestepEmbedding`.
 
@@ -9,18 +9,18 @@ use crate::models::{layers::Linear, weights::VarPath};
 /// Longest period of the sinusoids, in timesteps (`get_timestep_embedding`, `max_period`).
 const MAX_PERIOD: f64 = 10_000.0;
 
-/// Sinusoids of the timestep; no weights, always fp32.
+/// Sinusoidal timestep embedding; no weights, always fp32.
 #[derive(Debug, Clone, Copy)]
 pub struct Timesteps {
     /// Width of the embedding; even.
     pub channels: i64,
     /// Whether cosines come before sines.
     pub flip_sin_to_cos: bool,
-    /// What is taken from half the width before the frequencies are spread over it.
+    /// Subtracted from half the width in the frequencies' denominator (diffusers: `downscale_freq_shift`).
     pub freq_shift: f64,
 }
 
-/// Two linear layers around a `SiLU`.
+/// Two linear layers with a `SiLU` between them.
 #[derive(Debug)]
 pub struct TimestepEmbedding {
     linear_1: Linear,
@@ -30,7 +30,7 @@ pub struct TimestepEmbedding {
 // === impl Timesteps ===
 
 impl Timesteps {
-    /// Timesteps (N,), possibly fractional, to (N, channels) in fp32.
+    /// Embeds timesteps (N,), possibly fractional, to (N, channels) in fp32.
     pub fn forward(&self, timesteps: &Tensor) -> Tensor {
         let half = self.channels / 2;
         let exponent = Tensor::arange(half, (Kind::Float, timesteps.device())) * -MAX_PERIOD.ln();
@@ -44,7 +44,7 @@ impl Timesteps {
 // === impl TimestepEmbedding ===
 
 impl TimestepEmbedding {
-    /// Reads a layer from `in_channels` sinusoids to `time_embed_dim`.
+    /// Loads the layers, from `in_channels` sinusoids to `time_embed_dim`.
     pub fn new(vs: &VarPath<'_>, in_channels: i64, time_embed_dim: i64) -> Self {
         Self {
             linear_1: Linear::new(&(vs / "linear_1"), in_channels, time_embed_dim),

@@ -1,4 +1,4 @@
-//! Residual convolutions and the layers that change a grid's size.
+//! Residual blocks, downsampling and upsampling layers.
 //!
 //! Source: diffusers 0.42.1, `models/resnet.py` (`ResnetBlock2D`), `models/downsampling.py` (`Downsample2D`) and
 //! `models/upsampling.py` (`Upsample2D`).
@@ -11,14 +11,14 @@ use crate::models::{
     weights::VarPath,
 };
 
-/// Sizes of a [`ResnetBlock2D`].
+/// Configuration of a [`ResnetBlock2D`].
 #[derive(Debug, Clone, Copy)]
 pub struct ResnetConfig {
     /// Channels of the input.
     pub in_channels: i64,
-    /// Channels of the output; where they differ, a 1×1 convolution carries the residual.
+    /// Channels of the output; if they differ from the input's, a 1×1 convolution adapts the residual.
     pub out_channels: i64,
-    /// Width of the time embedding; `None` in an autoencoder.
+    /// Width of the time embedding; `None` in a VAE.
     pub temb_channels: Option<i64>,
     /// Groups of the group norms.
     pub groups: i64,
@@ -26,7 +26,7 @@ pub struct ResnetConfig {
     pub eps: f64,
 }
 
-/// Two normalized convolutions around a residual, with the time embedding added between them.
+/// Two convolutions, each after a group norm, with a residual connection and the time embedding added in between.
 #[derive(Debug)]
 pub struct ResnetBlock2D {
     norm1: GroupNorm,
@@ -37,14 +37,14 @@ pub struct ResnetBlock2D {
     conv_shortcut: Option<Conv2d>,
 }
 
-/// A convolution that halves a grid, rounding up with padding 1 and down with padding 0.
+/// Downsampling by 2 by a convolution; sides are rounded up with padding 1 and down with padding 0.
 #[derive(Debug)]
 pub struct Downsample2D {
     conv: Conv2d,
     padding: i64,
 }
 
-/// Nearest-neighbor growth and a convolution.
+/// Nearest-neighbor upsampling followed by a convolution.
 #[derive(Debug)]
 pub struct Upsample2D {
     conv: Conv2d,
@@ -53,7 +53,7 @@ pub struct Upsample2D {
 // === impl ResnetBlock2D ===
 
 impl ResnetBlock2D {
-    /// Reads a block.
+    /// Loads a block.
     pub fn new(vs: &VarPath<'_>, config: &ResnetConfig) -> Self {
         let ResnetConfig { in_channels, out_channels, temb_channels, groups, eps } = *config;
         Self {
@@ -70,7 +70,7 @@ impl ResnetBlock2D {
 
     /// (N, in, h, w) and, in a U-Net, `SiLU` of the time embedding (N, temb), to (N, out, h, w).
     ///
-    /// Differs: the `SiLU` is of every block the same, so the U-Net computes it.
+    /// Differs: the `SiLU` of the time embedding is the same for every block, so the U-Net computes it once.
     pub fn forward(&self, input: &Tensor, temb: Option<&Tensor>) -> Tensor {
         let hidden_states = self.norm1.forward_silu(input);
         let (hidden_states, channels) = self.conv1.forward_but_bias(&hidden_states); // (N, out, h, w)
@@ -88,7 +88,7 @@ impl ResnetBlock2D {
 // === impl Downsample2D ===
 
 impl Downsample2D {
-    /// Reads a layer with padding 1 on all sides, or 0 for one row and column at the end.
+    /// Loads a layer with padding 1 on all sides, or with 0, which pads one row and column at the end.
     pub fn new(vs: &VarPath<'_>, channels: i64, padding: i64) -> Self {
         Self { conv: Conv2d::halving(&(vs / "conv"), channels, padding), padding }
     }
@@ -105,7 +105,7 @@ impl Downsample2D {
 // === impl Upsample2D ===
 
 impl Upsample2D {
-    /// Reads a layer.
+    /// Loads a layer.
     pub fn new(vs: &VarPath<'_>, channels: i64) -> Self {
         Self { conv: Conv2d::new(&(vs / "conv"), channels, channels, 3) }
     }

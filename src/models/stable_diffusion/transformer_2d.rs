@@ -1,4 +1,4 @@
-//! The transformer over a grid of hidden states: self-attention, cross-attention, gated feed-forward.
+//! Transformer over a grid of hidden states: self-attention, cross-attention, gated feed-forward network.
 //!
 //! Source: diffusers 0.42.1, `models/transformers/transformer_2d.py` (`Transformer2DModel` with continuous input) and
 //! `models/attention.py` (`BasicTransformerBlock`, `FeedForward`, `GEGLU`).
@@ -16,10 +16,10 @@ use crate::models::{
 const NORM_EPS: f64 = 1e-6;
 /// Epsilon of the layer norms (`BasicTransformerBlock`, `norm_eps`).
 const LAYER_NORM_EPS: f64 = 1e-5;
-/// Width of the feed-forward's hidden layer over its input (`FeedForward`, `mult`).
+/// Ratio of the feed-forward network's hidden width to its input (`FeedForward`, `mult`).
 const FEED_FORWARD_MULT: i64 = 4;
 
-/// Sizes of a [`Transformer2DModel`].
+/// Configuration of a [`Transformer2DModel`].
 #[derive(Debug, Clone, Copy)]
 pub struct Transformer2DConfig {
     /// Channels in and out; a multiple of `heads`.
@@ -32,14 +32,14 @@ pub struct Transformer2DConfig {
     pub cross_attention_dim: i64,
     /// Groups of the group norm.
     pub norm_num_groups: i64,
-    /// Whether the projections are stored as linear layers rather than as 1×1 convolutions.
+    /// Whether the projections are stored as linear layers instead of 1×1 convolutions.
     pub use_linear_projection: bool,
 }
 
-/// A residual stack of transformer blocks over the cells of a grid.
+/// Transformer blocks over the cells of a grid, with a residual connection.
 ///
-/// Differs: a projection that is stored as a 1×1 convolution runs as the linear layer that it is, on the permuted
-/// hidden states, so that both kinds of checkpoint take one path.
+/// Differs: a projection stored as a 1×1 convolution runs as the equivalent linear layer on the permuted hidden states,
+/// so that both kinds of checkpoint use the same code.
 #[derive(Debug)]
 pub struct Transformer2DModel {
     norm: GroupNorm,
@@ -48,7 +48,7 @@ pub struct Transformer2DModel {
     proj_out: Linear,
 }
 
-/// Self-attention, cross-attention and feed-forward, each after a layer norm and around a residual.
+/// Self-attention, cross-attention and feed-forward network, each after a layer norm and with a residual connection.
 #[derive(Debug)]
 struct BasicTransformerBlock {
     norm1: LayerNorm,
@@ -59,7 +59,7 @@ struct BasicTransformerBlock {
     ff: FeedForward,
 }
 
-/// A gated feed-forward layer (diffusers: `FeedForward` with `GEGLU`).
+/// A gated feed-forward network (diffusers: `FeedForward` with `GEGLU`).
 #[derive(Debug)]
 struct FeedForward {
     proj: Linear,
@@ -69,7 +69,7 @@ struct FeedForward {
 // === impl Transformer2DModel ===
 
 impl Transformer2DModel {
-    /// Reads the transformer that stands at `site`, whose `transformer` and `kind` are filled in per layer.
+    /// Loads the transformer at `site`, whose `transformer` and `kind` are set for each layer.
     pub fn new(vs: &VarPath<'_>, site: AttnSite, config: &Transformer2DConfig) -> Self {
         let channels = config.channels;
         let projection =
@@ -91,7 +91,7 @@ impl Transformer2DModel {
         }
     }
 
-    /// (N, C, h, w) to (N, C, h, w); takes the hidden states, which are its own to write on.
+    /// (N, C, h, w) to (N, C, h, w); takes ownership of the hidden states, which it may overwrite.
     pub fn forward(&self, hidden_states: Tensor, context: &mut AttnContext<'_>) -> Tensor {
         let residual = hidden_states;
         let grid = [residual.size()[2], residual.size()[3]];
@@ -134,7 +134,8 @@ impl BasicTransformerBlock {
         }
     }
 
-    /// (N, Q, C) of a grid of height × width = Q cells to (N, Q, C); takes the hidden states, which are its own to write on.
+    /// (N, Q, C), a grid of height × width = Q cells, to (N, Q, C); takes ownership of the hidden states, which it may
+    /// overwrite.
     fn forward(
         &self,
         hidden_states: Tensor,

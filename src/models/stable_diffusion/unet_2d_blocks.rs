@@ -1,7 +1,7 @@
-//! The blocks of the U-Net: down, middle and up.
+//! The down, middle and up blocks of the U-Net.
 //!
-//! Source: diffusers 0.42.1, `models/unets/unet_2d_blocks.py`. Differs: `DownBlock2D` and `CrossAttnDownBlock2D` are one
-//! type with or without attentions, as are `UpBlock2D` and `CrossAttnUpBlock2D`.
+//! Source: diffusers 0.42.1, `models/unets/unet_2d_blocks.py`. Differs: `DownBlock2D` and `CrossAttnDownBlock2D` are
+//! one type with optional attention, as are `UpBlock2D` and `CrossAttnUpBlock2D`.
 
 use tch::Tensor;
 
@@ -15,18 +15,18 @@ use crate::models::{
     weights::VarPath,
 };
 
-/// What the layers of one block share.
+/// Configuration that the layers of one block share.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockConfig {
-    /// Where the block stands; its layers fill in the rest.
+    /// Site of the block; its layers complete it.
     pub site: AttnSite,
     /// Number of residual blocks, and of transformers if there are any.
     pub layers: i64,
-    /// The residual blocks; `in_channels` is that of the first, without a skip connection.
+    /// Configuration of the residual blocks; `in_channels` is that of the first, without a skip connection.
     pub resnet: ResnetConfig,
-    /// The transformers, in a block that has attention.
+    /// Configuration of the transformers; `None` in a block without attention.
     pub transformer: Option<Transformer2DConfig>,
-    /// Whether a layer that changes the grid's size follows; the last block has none.
+    /// Whether a down- or upsampling layer follows; the last block has none.
     pub resample: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct DownBlock2D {
     downsampler: Option<Downsample2D>,
 }
 
-/// A residual block, then transformers, each followed by a residual block.
+/// A residual block, then transformers, each followed by a residual block (diffusers: `UNetMidBlock2DCrossAttn`).
 #[derive(Debug)]
 pub struct UNetMidBlock2DCrossAttn {
     resnets: Vec<ResnetBlock2D>,
@@ -58,7 +58,7 @@ pub struct UpBlock2D {
 // === impl DownBlock2D ===
 
 impl DownBlock2D {
-    /// Reads a block.
+    /// Loads a block.
     pub fn new(vs: &VarPath<'_>, config: &BlockConfig, downsample_padding: i64) -> Self {
         let channels = config.resnet.out_channels;
         let resnets = (0..config.layers).map(|index| {
@@ -77,7 +77,7 @@ impl DownBlock2D {
         }
     }
 
-    /// (N, in, h, w) to (N, out, h′, w′); each layer's output is pushed on `residuals`.
+    /// (N, in, h, w) to (N, out, h′, w′); pushes each layer's output on `residuals` as a skip connection.
     pub fn forward(
         &self,
         mut hidden_states: Tensor,
@@ -103,7 +103,7 @@ impl DownBlock2D {
 // === impl UNetMidBlock2DCrossAttn ===
 
 impl UNetMidBlock2DCrossAttn {
-    /// Reads the block.
+    /// Loads the block.
     pub fn new(vs: &VarPath<'_>, config: &BlockConfig) -> Self {
         let resnets = (0..=config.layers)
             .map(|index| ResnetBlock2D::new(&(vs / "resnets" / index), &config.resnet));
@@ -129,8 +129,8 @@ impl UNetMidBlock2DCrossAttn {
 // === impl UpBlock2D ===
 
 impl UpBlock2D {
-    /// Reads a block; its last residual block takes a skip connection of `last_skip_channels`, the others one of its
-    /// own width.
+    /// Loads a block; its last residual block takes a skip connection of `last_skip_channels`, the others one of the
+    /// block's own width.
     pub fn new(vs: &VarPath<'_>, config: &BlockConfig, last_skip_channels: i64) -> Self {
         let channels = config.resnet.out_channels;
         let resnets = (0..config.layers).map(|index| {
@@ -150,11 +150,11 @@ impl UpBlock2D {
         }
     }
 
-    /// (N, in, h, w) to (N, out, h′, w′); takes its skip connections off the end of `residuals`, and grows to the size
-    /// of the next one.
+    /// (N, in, h, w) to (N, out, h′, w′); pops its skip connections from `residuals`, and upsamples to the size of the
+    /// next one.
     ///
-    /// Differs: diffusers forces the size only where a side is no multiple of the U-Net's stride; elsewhere it doubles,
-    /// which is the same size.
+    /// Differs: diffusers forces the size only if a side is not a multiple of the U-Net's stride; otherwise it doubles,
+    /// which gives the same size.
     ///
     /// # Panics
     /// If fewer skip connections are left than the block has layers.
@@ -183,7 +183,7 @@ impl UpBlock2D {
     }
 }
 
-/// Reads a block's transformers, one for each residual block, or none.
+/// Loads a block's transformers, one for each residual block, or none.
 fn attentions(vs: &VarPath<'_>, config: &BlockConfig) -> Vec<Transformer2DModel> {
     let Some(transformer) = &config.transformer else { return Vec::new() };
     (0..config.layers as usize)

@@ -1,4 +1,4 @@
-//! The U-Net that predicts noise from noisy latents, a timestep and a prompt.
+//! The U-Net: predicts noise from noisy latents, a timestep and a prompt.
 //!
 //! Source: diffusers 0.42.1, `models/unets/unet_2d_condition.py`, `UNet2DConditionModel`.
 
@@ -36,23 +36,23 @@ pub struct UNet2DConditionModel {
     conv_out: Conv2d,
 }
 
-/// A call of the U-Net between two of its stages.
+/// State of a U-Net call between two stages.
 ///
-/// [`UNet2DConditionModel::forward`] is its stages in order; each is a method, so that a test can look in between.
+/// [`UNet2DConditionModel::forward`] runs the stages in order; each is a method, so that tests can inspect the states.
 #[derive(Debug)]
 pub struct UNetState {
     /// The hidden states after the last stage, (N, C, h, w).
     pub sample: Tensor,
-    /// `SiLU` of the time embedding, (N, 4·C₀), which is what each residual block takes.
+    /// `SiLU` of the time embedding, (N, 4·C₀), the input of each residual block.
     pub emb: Tensor,
-    /// The skip connections that the up path has yet to take, (N, C, h, w) each.
+    /// The skip connections not yet used by the up path, (N, C, h, w) each.
     pub residuals: Vec<Tensor>,
 }
 
 // === impl UNet2DConditionModel ===
 
 impl UNet2DConditionModel {
-    /// Reads the U-Net.
+    /// Loads the U-Net.
     pub fn new(vs: &VarPath<'_>, config: &UNet2DConditionConfig) -> Self {
         let channels = &config.block_out_channels;
         let (first, last) = (channels[0], channels[config.levels() - 1]);
@@ -98,18 +98,19 @@ impl UNet2DConditionModel {
         &self.config
     }
 
-    /// All attention layers, at their sizes for a latent of this height and width.
+    /// All attention layers, with their resolutions for a latent of this height and width.
     pub fn sites(&self, latent_height: i64, latent_width: i64) -> Vec<AttnSite> {
         self.config.sites(latent_height, latent_width)
     }
 
     /// Predicts the noise (or velocity) of each row, (N, out, h, w).
     ///
-    /// `sample` is (N, in, h, w) and `encoder_hidden_states` (N, K, E), both of the weights' kind and device;
-    /// `timesteps` is (N,) of any kind; `branches` says what each row is. Keys and values of the last prompts are kept.
+    /// `sample` is (N, in, h, w) and `encoder_hidden_states` (N, K, E), both of the weights' dtype and device;
+    /// `timesteps` is (N,) of any dtype; `branches` has the guidance branch of each row. Keys and values of the last
+    /// prompts are cached.
     ///
     /// # Panics
-    /// If the shapes do not fit each other, or `branches` has not one entry for each row.
+    /// If the shapes do not match, or `branches` does not have one entry per row.
     pub fn forward(
         &self,
         sample: &Tensor,
@@ -138,7 +139,7 @@ impl UNet2DConditionModel {
         })
     }
 
-    /// Embeds the timesteps, and takes the sample through the first convolution.
+    /// Embeds the timesteps, and applies the first convolution to the sample.
     pub fn pre_process(&self, sample: &Tensor, timesteps: &Tensor) -> UNetState {
         // 1. time: sinusoids in fp32, then the kind of the sample
         let t_emb = self.time_proj.forward(timesteps).to_kind(sample.kind()); // (N, C₀)
@@ -160,7 +161,7 @@ impl UNet2DConditionModel {
         UNetState { sample, emb, residuals }
     }
 
-    /// Runs the middle.
+    /// Runs the middle block.
     pub fn mid(&self, state: UNetState, context: &mut AttnContext<'_>) -> UNetState {
         let sample = self.mid_block.forward(&state.sample, &state.emb, context);
         UNetState { sample, ..state }
@@ -173,13 +174,13 @@ impl UNet2DConditionModel {
         UNetState { sample, emb, residuals }
     }
 
-    /// Takes the sample through the last norm and convolution.
+    /// Applies the last norm and convolution.
     pub fn post_process(&self, state: &UNetState) -> Tensor {
         self.conv_out.forward(&self.conv_norm_out.forward_silu(&state.sample))
     }
 }
 
-/// What the layers of one block share; `in_channels` are those that reach it from the block before.
+/// Configuration of one block; `in_channels` is the number of channels from the block before.
 fn block_config(
     config: &UNet2DConditionConfig,
     stage: Stage,

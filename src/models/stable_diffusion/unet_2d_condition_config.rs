@@ -1,4 +1,4 @@
-//! The configuration of [`UNet2DConditionModel`], and where its attention layers are.
+//! The configuration of [`UNet2DConditionModel`], and the sites of its attention layers.
 //!
 //! Source: diffusers 0.42.1, `models/unets/unet_2d_condition.py`, `UNet2DConditionModel.__init__`.
 //!
@@ -7,17 +7,17 @@
 use crate::attention::site::{AttnKind, AttnSite, Stage};
 use crate::models::config::{ConfigError, ConfigJson};
 
-/// What a level of the down or up path is made of.
+/// The kind of a block of the down or up path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockType {
-    /// Residual blocks alone: `DownBlock2D`, `UpBlock2D`.
+    /// Residual blocks only: `DownBlock2D`, `UpBlock2D`.
     Plain,
     /// Residual blocks and transformers: `CrossAttnDownBlock2D`, `CrossAttnUpBlock2D`.
     CrossAttn,
 }
 
-/// Sizes and switches of the U-Net, under diffusers' names; lists have one entry for each level, finest first, but for
-/// `up_block_types`, which runs from the coarsest.
+/// Configuration of the U-Net, under diffusers' names; lists have one entry per level, finest first, except
+/// `up_block_types`, which begins with the coarsest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UNet2DConditionConfig {
     /// Height and width of the latents that the model was trained on, in cells.
@@ -26,15 +26,15 @@ pub struct UNet2DConditionConfig {
     pub in_channels: i64,
     /// Channels of the predicted noise.
     pub out_channels: i64,
-    /// Whether the input is taken from 0..1 to −1..1 first.
+    /// Whether the input is first mapped from 0..1 to −1..1.
     pub center_input_sample: bool,
     /// Whether the timestep's cosines come before its sines.
     pub flip_sin_to_cos: bool,
-    /// What is taken from half the timestep embedding's width before the frequencies are spread over it.
+    /// Subtracted from half the timestep embedding's width in the frequencies' denominator.
     pub freq_shift: f64,
     /// The blocks of the down path.
     pub down_block_types: Vec<BlockType>,
-    /// The blocks of the up path, in the order in which they run.
+    /// The blocks of the up path, in execution order.
     pub up_block_types: Vec<BlockType>,
     /// Channels of each level.
     pub block_out_channels: Vec<i64>,
@@ -46,7 +46,7 @@ pub struct UNet2DConditionConfig {
     pub num_attention_heads: Vec<i64>,
     /// Width of the prompt's hidden states.
     pub cross_attention_dim: i64,
-    /// Padding of the layers that halve the grid: 1 rounds up, 0 down.
+    /// Padding of the downsampling convolutions: 1 rounds up, 0 down.
     pub downsample_padding: i64,
     /// Groups of the group norms.
     pub norm_num_groups: i64,
@@ -62,7 +62,7 @@ impl UNet2DConditionConfig {
     /// Reads the text of `unet/config.json`.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the key, if a value is malformed or means an architecture outside Stable Diffusion 1.x
+    /// [`ConfigError`], naming the key, if a value is malformed or of an architecture other than Stable Diffusion 1.x
     /// and 2.x.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
         let json = ConfigJson::parse(text, "UNet2DConditionModel")?;
@@ -112,7 +112,7 @@ impl UNet2DConditionConfig {
         Ok(config)
     }
 
-    /// Refuses sizes that do not fit each other.
+    /// Refuses inconsistent sizes.
     fn check(&self, json: &ConfigJson) -> Result<(), ConfigError> {
         let groups = self.norm_num_groups;
         if self.block_out_channels.iter().any(|channels| channels % groups != 0) {
@@ -141,17 +141,17 @@ impl UNet2DConditionConfig {
         Ok(())
     }
 
-    /// Number of levels, each half as high and wide as the one before.
+    /// Number of levels; each halves height and width of the one before.
     pub fn levels(&self) -> usize {
         self.block_out_channels.len()
     }
 
-    /// The level of the up path's block `block`, which starts at the coarsest.
+    /// The level of the up path's block `block`; the first is the coarsest.
     pub fn up_level(&self, block: usize) -> usize {
         self.levels() - 1 - block
     }
 
-    /// All attention layers in the order in which they run, at their sizes for a latent of this height and width.
+    /// All attention layers in execution order, with their resolutions for a latent of this height and width.
     pub fn sites(&self, latent_height: i64, latent_width: i64) -> Vec<AttnSite> {
         let halve =
             |side: i64| if self.downsample_padding == 0 { side / 2 } else { side - side / 2 };
@@ -202,9 +202,10 @@ const DOWN_BLOCK_TYPES: [&str; 2] = ["DownBlock2D", "CrossAttnDownBlock2D"];
 /// Names of the up path's blocks: plain, with attention.
 const UP_BLOCK_TYPES: [&str; 2] = ["UpBlock2D", "CrossAttnUpBlock2D"];
 
-/// Keys that only other architectures set, with the JSON that Stable Diffusion 1.x and 2.x give them.
+/// Keys that only other architectures set, with the JSON value of Stable Diffusion 1.x and 2.x.
 ///
-/// diffusers refuses `num_attention_heads`, too: `attention_head_dim` is the number of heads, by an old mistake in names.
+/// Like diffusers, this refuses `num_attention_heads`: by a historical misnomer, `attention_head_dim` is the number of
+/// heads.
 const SUPPORTED: [(&str, &str); 22] = [
     ("mid_block_type", "\"UNetMidBlock2DCrossAttn\""),
     ("num_attention_heads", "null"),

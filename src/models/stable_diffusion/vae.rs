@@ -1,4 +1,4 @@
-//! Encoder and decoder of the autoencoder, and their blocks.
+//! Encoder and decoder of the VAE, and their blocks.
 //!
 //! Source: diffusers 0.42.1, `models/autoencoders/vae.py` (`Encoder`, `Decoder`) and `models/unets/unet_2d_blocks.py`
 //! (`DownEncoderBlock2D`, `UNetMidBlock2D`, `UpDecoderBlock2D`).
@@ -14,7 +14,7 @@ use crate::models::{
 /// Epsilon of all norms (`Encoder`, `resnet_eps`).
 const NORM_EPS: f64 = 1e-6;
 
-/// Sizes of an [`Encoder`] or a [`Decoder`].
+/// Configuration of an [`Encoder`] or a [`Decoder`].
 #[derive(Debug, Clone, Copy)]
 pub struct VaeConfig<'a> {
     /// Channels of the input.
@@ -23,15 +23,15 @@ pub struct VaeConfig<'a> {
     pub out_channels: i64,
     /// Channels of each level, finest first.
     pub block_out_channels: &'a [i64],
-    /// Residual blocks of each level: this many in the encoder, one more in the decoder.
+    /// Residual blocks per level: this many in the encoder, one more in the decoder.
     pub layers_per_block: i64,
     /// Groups of the group norms.
     pub norm_num_groups: i64,
-    /// Whether the middle has attention.
+    /// Whether the middle block has attention.
     pub mid_block_add_attention: bool,
 }
 
-/// From an image to the moments of its latents.
+/// From an image to mean and log variance of its latents.
 #[derive(Debug)]
 pub struct Encoder {
     conv_in: Conv2d,
@@ -69,7 +69,8 @@ struct UpDecoderBlock2D {
     upsampler: Option<Upsample2D>,
 }
 
-/// Single-head self-attention over all cells, around a residual; no site of the U-Net's, so no processor sees it.
+/// Single-head self-attention over all cells, with a residual connection; not a site of the U-Net, so processors are
+/// not called.
 #[derive(Debug)]
 struct SpatialAttention {
     group_norm: GroupNorm,
@@ -82,7 +83,7 @@ struct SpatialAttention {
 // === impl Encoder ===
 
 impl Encoder {
-    /// Reads the encoder.
+    /// Loads the encoder.
     pub fn new(vs: &VarPath<'_>, config: &VaeConfig<'_>) -> Self {
         let channels = config.block_out_channels;
         let (first, last) = (channels[0], channels[channels.len() - 1]);
@@ -109,7 +110,7 @@ impl Encoder {
         }
     }
 
-    /// (N, in, H, W) to (N, out, h, w), each side halved once a level, rounding down.
+    /// (N, in, H, W) to (N, out, h, w); each level but the last halves the sides, rounding down.
     pub fn forward(&self, sample: &Tensor) -> Tensor {
         let mut sample = self.conv_in.forward(&channels_last(sample));
 
@@ -134,7 +135,7 @@ impl Encoder {
 // === impl Decoder ===
 
 impl Decoder {
-    /// Reads the decoder.
+    /// Loads the decoder.
     pub fn new(vs: &VarPath<'_>, config: &VaeConfig<'_>) -> Self {
         let channels = config.block_out_channels;
         let (first, last) = (channels[0], channels[channels.len() - 1]);
@@ -166,12 +167,12 @@ impl Decoder {
         }
     }
 
-    /// How many stages there are: the middle, each level, and what follows.
+    /// Number of stages: the middle block, each level, and the output layers.
     pub fn stages(&self) -> usize {
         self.up_blocks.len() + 2
     }
 
-    /// One stage of those that make (N, in, h, w) into (N, out, H, W), each side doubled once a level.
+    /// Runs one stage of the way from (N, in, h, w) to (N, out, H, W); each level but the last doubles the sides.
     pub fn stage(&self, stage: usize, sample: &Tensor) -> Tensor {
         // 1. mid
         if stage == 0 {
@@ -234,7 +235,7 @@ impl SpatialAttention {
         }
     }
 
-    /// (N, C, h, w) to (N, C, h, w); takes the hidden states, which are its own to write on.
+    /// (N, C, h, w) to (N, C, h, w); takes ownership of the hidden states, which it may overwrite.
     fn forward(&self, hidden_states: Tensor) -> Tensor {
         let residual = hidden_states;
         let grid = [residual.size()[2], residual.size()[3]];
@@ -270,7 +271,7 @@ impl VaeConfig<'_> {
     }
 }
 
-/// Reads a level's residual blocks; all but the first keep the channels.
+/// Loads a level's residual blocks; all except the first keep the number of channels.
 fn resnets(vs: &VarPath<'_>, layers: i64, config: &ResnetConfig) -> Vec<ResnetBlock2D> {
     (0..layers)
         .map(|index| {

@@ -1,4 +1,4 @@
-//! What can be wrong with a file of weights, and with the tensors in it.
+//! Errors of weight files and of the tensors in them.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -8,23 +8,23 @@ use std::{
 
 use tch::Kind;
 
-/// A model part whose weights cannot be had.
+/// Why a network's weights can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// The folder holds no weights under any of the names that diffusers and transformers give them.
+    /// The folder has no weights under any of the names that diffusers and transformers use.
     #[error(
         "no weights in {}: expected `{}`{}",
         folder.display(), expected.join("` or `"), hint.as_deref().map(|it| format!("; {it}")).unwrap_or_default()
     )]
     NoWeights {
-        /// The folder of the model part.
+        /// The network's folder.
         folder: PathBuf,
-        /// The file names that were looked for.
+        /// File names that were searched for.
         expected: Vec<String>,
-        /// What is there instead, and what to do about it.
+        /// What the folder contains instead, and the remedy.
         hint: Option<String>,
     },
-    /// The weights are a pickle.
+    /// The weights are a pickle, which could run code when loaded.
     #[error(
         "{0} is a pickle, which can run code when it is read; take the model's .safetensors file, or convert it once with: python -c \"import torch, \
          safetensors.torch as s; w = torch.load('{0}', weights_only=True); s.save_file({{k: v.contiguous().clone() \
@@ -35,42 +35,42 @@ pub enum WeightsError {
         /// The pickle.
         path: PathBuf,
     },
-    /// The file cannot be read.
+    /// The file can't be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// The file is of another kind than its name says.
+    /// The file's content is of another kind than its name says.
     #[error("{} is {kind}, not a safetensors file; {remedy}", path.display())]
     OtherKind {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// Its actual kind.
         kind: &'static str,
-        /// What to do about it.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// The file is not what its name says: too short, or with a header that lies.
+    /// The file is truncated or has an invalid header.
     #[error("{} is truncated or not a safetensors file: {reason}; download it again", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What does not hold.
+        /// What is wrong.
         reason: String,
     },
-    /// The index of a sharded checkpoint is unusable.
+    /// The index of a sharded checkpoint is invalid.
     #[error("{} is not an index of shards: {reason}", path.display())]
     MalformedIndex {
         /// The index file.
         path: PathBuf,
-        /// What does not hold.
+        /// What is wrong.
         reason: String,
     },
-    /// Shards that the index names are not beside it.
+    /// Shards that the index names are missing.
     #[error(
         "{} names shards that are not there: `{}`; download them into the same folder",
         index.display(), missing.join("`, `")
@@ -78,73 +78,73 @@ pub enum WeightsError {
     NoShards {
         /// The index file.
         index: PathBuf,
-        /// The file names of every shard that is missing.
+        /// The file names of all missing shards.
         missing: Vec<String>,
     },
-    /// The file was read, but its tensors are not those of the model.
+    /// The file was read, but its tensors do not match the model.
     #[error("the weights in {} do not fit the model: {}", path.display(), Summary(faults))]
     Faults {
         /// The folder or file.
         path: PathBuf,
-        /// Every fault, in the order in which the model asked, unused keys last.
+        /// Every fault, in the order of the model's layers, unused keys last.
         faults: Vec<Fault>,
     },
 }
 
-/// One tensor that is not as the model needs it.
+/// A tensor that does not match the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The model asks for a tensor that is not there.
+    /// The tensor is missing.
     Missing {
-        /// The key the model asked for.
+        /// Its key.
         key: String,
-        /// The shape it should have.
+        /// Its expected shape.
         expected: Vec<i64>,
     },
-    /// The tensor has another shape than the model's configuration says.
+    /// The tensor's shape differs from the model's configuration.
     Misshapen {
-        /// The key as stored.
+        /// The stored key.
         key: String,
-        /// The shape as stored.
+        /// The stored shape.
         found: Vec<i64>,
-        /// The shape it should have.
+        /// The expected shape.
         expected: Vec<i64>,
     },
     /// The tensor holds NaN or infinity.
     NotFinite {
-        /// The key as stored.
+        /// The stored key.
         key: String,
     },
-    /// The tensor is finite as stored, but not in the dtype asked for.
+    /// The tensor overflows in the requested dtype.
     Overflow {
-        /// The key as stored.
+        /// The stored key.
         key: String,
-        /// The dtype that cannot hold its values.
+        /// The requested dtype.
         kind: Kind,
     },
-    /// The tensor is stored in a dtype that weights do not come in.
+    /// The tensor's dtype is not supported for weights.
     Dtype {
-        /// The key as stored.
+        /// The stored key.
         key: String,
-        /// The dtype as stored.
+        /// The stored dtype.
         found: String,
     },
-    /// The tensor's bytes could not be read.
+    /// The tensor's data can't be read.
     Unreadable {
-        /// The key as stored.
+        /// The stored key.
         key: String,
-        /// What the system said.
+        /// The I/O error.
         reason: String,
     },
-    /// No layer of the model asked for the tensor.
+    /// The model has no use for the tensor.
     Unused {
-        /// The key as stored.
+        /// The stored key.
         key: String,
     },
 }
 
 impl Fault {
-    /// The kinds of fault, in the order of a summary.
+    /// Descriptions of the kinds of fault, in the order of a summary.
     const WORDS: [&str; 7] = [
         "missing",
         "misshapen",
@@ -184,10 +184,10 @@ impl Display for Fault {
     }
 }
 
-/// Faults by kind, each with its number and its first keys, on one line.
+/// Displays faults grouped by kind, with counts and the first keys, on one line.
 struct Summary<'a>(&'a [Fault]);
 
-/// Keys of one kind that a summary spells out.
+/// Number of keys of one kind that a summary lists.
 const SPELLED_OUT: usize = 3;
 
 impl Display for Summary<'_> {

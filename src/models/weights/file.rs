@@ -1,7 +1,8 @@
-//! One safetensors file: its header, checked against the file's true length, and its tensors, read by position.
+//! Reads one safetensors file: its header, validated against the file's length, and its tensors by position.
 //!
-//! The file is not memory-mapped: mapped pages count into the peak memory of the process, and a file that shrinks under
-//! a mapping kills it. Bytes pass through a small buffer into the tensor that was allocated for them, cast on the way.
+//! The file is not memory-mapped, since mapped pages count into the process's peak memory, and a file that is truncated
+//! while mapped kills the process. Data passes through a small buffer into the allocated tensor, with conversion on the
+//! way.
 
 use std::{
     cell::RefCell,
@@ -20,16 +21,16 @@ use crate::models::weights::{
     recognize::{LOOK, recognize},
 };
 
-/// Bytes read at a time.
+/// Bytes per read.
 const CHUNK: usize = 1 << 20;
 
-/// Bytes read at a time for a GPU.
+/// Bytes per read for a GPU.
 const STAGED: usize = 16 << 20;
 
-/// Bytes of the header's length, which begins the file.
+/// Size of the header length field at the start of the file.
 const LENGTH_BYTES: u64 = 8;
 
-/// Bytes that a header may have (safetensors: `MAX_HEADER_SIZE`).
+/// Maximum size of a header in bytes (safetensors: `MAX_HEADER_SIZE`).
 const HEADER_CAP: u64 = 100_000_000;
 
 /// An open safetensors file.
@@ -38,18 +39,18 @@ pub(in crate::models) struct WeightsFile {
     pub(in crate::models) path: PathBuf,
     file: File,
     data_start: u64,
-    /// Where bytes for a GPU pass through.
+    /// Staging buffer for data that goes to a GPU.
     staging: RefCell<Option<Staging>>,
 }
 
-/// Where a tensor lies in a file, and what it is there.
+/// A tensor's key, dtype, shape and position in a file.
 #[derive(Debug, Clone)]
 pub(in crate::models) struct Stored {
-    /// The key as the file spells it.
+    /// The key as stored.
     pub(in crate::models) key: String,
     pub(in crate::models) dtype: Dtype,
     pub(in crate::models) shape: Vec<i64>,
-    /// Byte offset from the start of the file's tensors.
+    /// Byte offset from the start of the tensor data.
     pub(in crate::models) start: u64,
 }
 
@@ -62,7 +63,7 @@ impl Stored {
         self.elements() as u64 * self.dtype.bitsize() as u64 / 8
     }
 
-    /// The `part`-th of `parts` equal slices of the first dimension, or `None` if it does not divide so.
+    /// The `part`-th of `parts` equal slices of the first dimension; `None` if it is not divisible.
     pub(in crate::models) fn slice(&self, part: u64, parts: u64) -> Option<Self> {
         let mut slice = self.clone();
         let rows = slice.shape.first_mut().filter(|rows| (**rows as u64).is_multiple_of(parts))?;
@@ -71,7 +72,7 @@ impl Stored {
         Some(slice)
     }
 
-    /// The dtype as tch calls it, if weights may come in it.
+    /// The dtype in tch, if it is supported for weights.
     pub(in crate::models) fn kind(&self) -> Option<Kind> {
         match self.dtype {
             Dtype::F16 => Some(Kind::Half),
@@ -83,7 +84,7 @@ impl Stored {
     }
 }
 
-/// A tensor as read, with what its values are.
+/// A loaded tensor, with the check of its values.
 pub(in crate::models) struct Read {
     pub(in crate::models) tensor: Tensor,
     pub(in crate::models) values: Values,
@@ -92,14 +93,14 @@ pub(in crate::models) struct Read {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::models) enum Values {
     Finite,
-    /// NaN or infinite in the file.
+    /// NaN or infinity in the file.
     NotFinite,
-    /// Finite in the file and infinite in the target dtype.
+    /// Finite in the file, infinite in the target dtype.
     Overflow,
 }
 
 impl WeightsFile {
-    /// Opens a file and reads its header; nothing larger than the header is allocated.
+    /// Opens a file and reads its header; allocates no more than the header needs.
     pub(in crate::models) fn open(path: &Path) -> Result<(Self, Vec<Stored>), WeightsError> {
         let unreadable = |source| WeightsError::Unreadable { path: path.to_owned(), source };
         let malformed = |reason: String| WeightsError::Malformed { path: path.to_owned(), reason };
@@ -152,9 +153,9 @@ impl WeightsFile {
         Ok((Self { path, file, data_start, staging: RefCell::default() }, stored))
     }
 
-    /// Reads a tensor of a floating-point dtype, chunk by chunk, into `shape` in the target dtype.
+    /// Reads a floating-point tensor in chunks into `shape` in the target dtype.
     ///
-    /// For a GPU nothing is done to the numbers on the CPU, whose threads may be others'.
+    /// For a GPU the conversion runs on the device, to leave the CPU's threads free.
     pub(in crate::models) fn read(
         &self,
         stored: &Stored,
@@ -184,7 +185,8 @@ impl WeightsFile {
         })
     }
 
-    /// Fills `tensor` with chunks of at most `most` bytes; `chunk` gives so many numbers from so many bytes into the tensor on.
+    /// Fills `tensor` in chunks of at most `most` bytes; `chunk` converts bytes and stores them at an offset in the
+    /// tensor.
     fn read_by(
         most: usize,
         stored: &Stored,
@@ -209,7 +211,7 @@ impl WeightsFile {
         Ok(Read { tensor, values })
     }
 
-    /// Fills a buffer from a tensor's bytes, starting `at` bytes into it.
+    /// Fills a buffer from a tensor's data, from byte `at` on.
     pub(in crate::models) fn read_at(
         &self,
         stored: &Stored,
@@ -220,7 +222,7 @@ impl WeightsFile {
     }
 }
 
-/// What libtorch says of a tensor that it cannot allocate, without its stack.
+/// libtorch's allocation error, without its stack trace.
 fn first_line(error: &TchError) -> io::Error {
     io::Error::other(error.to_string().lines().next().unwrap_or_default().to_owned())
 }

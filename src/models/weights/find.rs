@@ -1,4 +1,4 @@
-//! Which files of a folder hold a model part's weights (diffusers: `_get_model_file`, `_fetch_index_file`).
+//! Finds the weight files in a network's folder (diffusers: `_get_model_file`, `_fetch_index_file`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,30 +8,30 @@ use std::{
 
 use crate::models::weights::error::WeightsError;
 
-/// File names without their endings: diffusers' models, then transformers'.
+/// File names without extensions: diffusers' models, then transformers'.
 const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
 
-/// Variants of a file, the first that is there being read.
+/// File variants, in order of preference.
 ///
-/// The plain file goes before the half-precision ones whatever the dtype asked for: a half-precision variant is the plain
-/// file rounded, so rounding here gives the same fp16 tensors, bf16 ones that were rounded once instead of twice, and
-/// one model folder means one set of weights. Of two half-precision ones that with more digits goes first.
+/// The full-precision file comes first whatever dtype was requested: a half-precision variant is the same file rounded,
+/// so rounding here gives the same fp16 tensors, avoids double rounding for bf16, and a model folder always means the
+/// same weights. Of two half-precision variants, the one with more mantissa bits comes first.
 const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
 
-/// What some editors put before a text.
+/// Byte order mark.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// Endings of files that torch writes as pickles.
+/// Extensions of pickle files written by torch.
 const PICKLES: [&str; 4] = ["bin", "ckpt", "pt", "pth"];
 
-/// The safetensors files of a model part.
+/// The safetensors files of a network.
 pub(in crate::models) struct Found {
     pub(in crate::models) files: Vec<PathBuf>,
-    /// By key, the file name of the shard that holds it; empty for a single file.
+    /// File name of the shard that holds each key; empty for a single file.
     pub(in crate::models) shard_of: BTreeMap<String, String>,
 }
 
-/// Finds the weights at a path: in a folder, or the file itself.
+/// Finds the weights at a path, which is a folder or the file itself.
 pub(in crate::models) fn find(path: &Path) -> Result<Found, WeightsError> {
     let named_as_file = path.extension().is_some_and(|ending| ending == "safetensors");
     if path.is_file() || named_as_file {
@@ -68,12 +68,12 @@ pub(in crate::models) fn find(path: &Path) -> Result<Found, WeightsError> {
     })
 }
 
-/// Whether torch writes files of this ending as pickles.
+/// Whether torch writes files with this extension as pickles.
 pub(in crate::models) fn is_pickle(path: &Path) -> bool {
     path.extension().is_some_and(|ending| PICKLES.iter().any(|it| ending.eq_ignore_ascii_case(it)))
 }
 
-/// The shards that an index names, which must lie beside it.
+/// The shards that an index names, which must be in the same folder.
 fn shards(index: &Path) -> Result<Found, WeightsError> {
     #[derive(serde::Deserialize)]
     struct Index {
@@ -107,12 +107,12 @@ fn shards(index: &Path) -> Result<Found, WeightsError> {
     })
 }
 
-/// The first pickle of weights in a folder.
+/// The first pickle with weights in a folder.
 fn pickle_in(folder: &Path) -> Option<PathBuf> {
     files_in(folder).into_iter().find(|it| is_pickle(it))
 }
 
-/// What lies in a folder in the place of weights, and what to do about it.
+/// What a folder contains in place of weights, and the remedy.
 fn hint(folder: &Path) -> Option<String> {
     let names =
         files_in(folder).into_iter().filter_map(|it| it.file_name()?.to_str().map(str::to_owned));

@@ -1,4 +1,4 @@
-//! Weights of a model: tensors by checkpoint key, read one at a time, with every fault named.
+//! Weights of a network: tensors by checkpoint key, read one at a time; faults are collected and reported together.
 
 pub mod error;
 pub(in crate::models) mod file;
@@ -17,27 +17,28 @@ use tch::{Device, Kind, Tensor};
 use error::{Fault, WeightsError};
 use file::{Stored, Values, WeightsFile};
 
-/// Bytes that a digest reads at each of three places of a tensor.
+/// Bytes that a digest reads at each of three positions of a tensor.
 const SAMPLE: usize = 64;
 
-/// The tensors of one model part, wherever they are stored.
+/// The tensors of one network, in one or several files.
 ///
-/// Opening reads headers alone; a tensor's bytes are read when a layer asks for it. It remembers what was asked for, so
-/// that [`Checkpoint::finish`] can name what is wrong.
+/// Opening reads headers only; a tensor's data is read when a layer requests it. Requests are recorded, so that
+/// [`Checkpoint::finish`] can report all faults.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
     files: Vec<WeightsFile>,
-    /// By the key that the model asks for, the number of the file and the place in it.
+    /// For each key that a model may request, the file's index and the tensor's position in it.
     tensors: BTreeMap<String, (usize, Stored)>,
     taken: RefCell<BTreeSet<String>>,
     faults: RefCell<Vec<Fault>>,
 }
 
-/// A place in a checkpoint, under which a layer finds its tensors; `&vs / "to_out" / 0` reads as the checkpoint's key.
+/// A key prefix in a checkpoint, under which a layer finds its tensors; `&vs / "to_out" / 0` gives the checkpoint's
+/// key.
 ///
-/// Taking a tensor never fails: a missing or misshapen one is noted in the checkpoint and replaced by zeros, so that
-/// constructors stay plain and [`Checkpoint::finish`] can name every fault at once.
+/// Loading a tensor never fails: a missing or misshapen one is recorded in the checkpoint and replaced by zeros, so
+/// that constructors stay simple and [`Checkpoint::finish`] can report every fault at once.
 #[derive(Debug, Clone)]
 pub struct VarPath<'a> {
     checkpoint: &'a Checkpoint,
@@ -47,25 +48,26 @@ pub struct VarPath<'a> {
     reading: Reading,
 }
 
-/// What a [`VarPath`] reads.
+/// What a [`VarPath`] loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// The tensors.
+    /// Tensor data.
     Values,
-    /// Keys, shapes and dtypes alone, as the headers have them; every tensor comes as zeros.
+    /// Keys, shapes and dtypes from the headers only; every tensor is zeros.
     Outline,
 }
 
 // === impl Checkpoint ===
 
 impl Checkpoint {
-    /// Opens the weights of a model part: a folder such as `unet/`, or one safetensors file.
+    /// Opens the weights of a network: a folder such as `unet/`, or one safetensors file.
     ///
-    /// In a folder the plain file is read before its `fp16` variant, and shards by their index. Names from before
-    /// diffusers 0.16 are understood.
+    /// In a folder the full-precision file is preferred to its `fp16` variant, and shards are found by their index. Key
+    /// names from before diffusers 0.16 are supported.
     ///
     /// # Errors
-    /// [`WeightsError`] if there are no weights, if they are a pickle, or if a file is truncated or lies.
+    /// [`WeightsError`] if there are no weights, if they are a pickle, or if a file is truncated or has an invalid
+    /// header.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let found = find::find(path)?;
         let mut checkpoint = Self::empty(path);
@@ -82,8 +84,8 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Opens one file whose tensors go by other names: `rename` gives each tensor's new keys, none for those of other
-    /// parts and several for one that is to be split.
+    /// Opens one file with other tensor names: `rename` gives each tensor's new keys, none for tensors of other
+    /// networks and several for one that is to be split.
     pub(in crate::models) fn open_renamed(
         path: &Path,
         rename: impl Fn(Stored) -> Vec<(String, Stored)>,
@@ -103,18 +105,18 @@ impl Checkpoint {
         }
     }
 
-    /// The root of the keys; tensors come in this dtype on this device.
+    /// The root path; tensors are loaded in this dtype on this device.
     pub fn root(&self, kind: Kind, device: Device) -> VarPath<'_> {
         VarPath { checkpoint: self, prefix: String::new(), kind, device, reading: Reading::Values }
     }
 
-    /// The root of the keys for a look at them: a network that is built on it is of zeros, its keys and shapes are checked,
-    /// and no tensor is read.
+    /// The root path for inspection: a network built on it has zeros for weights; keys and shapes are checked, and no
+    /// tensor data is read.
     pub fn outline(&self) -> VarPath<'_> {
         VarPath { reading: Reading::Outline, ..self.root(Kind::Float, Device::Cpu) }
     }
 
-    /// Whether every tensor that was asked for was there and sound, and every tensor there was asked for.
+    /// Checks that every requested tensor was present and valid, and every present tensor was requested.
     ///
     /// # Errors
     /// [`WeightsError::Faults`] with every missing, misshapen, non-finite and unused key.
@@ -133,33 +135,33 @@ impl Checkpoint {
         }
     }
 
-    /// The number of tensors.
+    /// Number of tensors.
     pub fn tensors(&self) -> usize {
         self.tensors.len()
     }
 
-    /// The number of parameters, over all tensors.
+    /// Number of parameters, over all tensors.
     pub fn parameters(&self) -> u64 {
         self.tensors.values().map(|(_, it)| it.elements() as u64).sum()
     }
 
-    /// The bytes of all tensors as stored.
+    /// Total bytes of all tensors as stored.
     pub fn bytes(&self) -> u64 {
         self.tensors.values().map(|(_, it)| it.bytes()).sum()
     }
 
-    /// The dtypes that tensors are stored in, each once, by name (`F16`, `F32`, …).
+    /// Names of the dtypes that occur (`F16`, `F32`, …).
     pub fn dtypes(&self) -> BTreeSet<String> {
         self.tensors.values().map(|(_, it)| it.dtype.to_string()).collect()
     }
 
-    /// Feeds a digest with every tensor's key, dtype and shape, and with bytes from its start, middle and end.
+    /// Feeds a digest with every tensor's key, dtype and shape, and with data from its start, middle and end.
     ///
-    /// It tells any two trained models apart, since training moves every tensor, at a few milliseconds; reading all bytes
-    /// would take as long as loading. It is no guard against a file made to collide.
+    /// This distinguishes any two trained models, since training changes every tensor, and takes milliseconds; reading
+    /// all data would take as long as loading. It is not secure against deliberate collisions.
     ///
     /// # Errors
-    /// [`WeightsError::Unreadable`] if a file cannot be read.
+    /// [`WeightsError::Unreadable`] if a file can't be read.
     pub fn digest(&self, digest: &mut sha2::Sha256) -> Result<(), WeightsError> {
         use sha2::Digest as _;
 
@@ -179,7 +181,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Reads one tensor, or says what is wrong with it.
+    /// Reads one tensor, or returns its fault.
     fn read(
         &self,
         key: &str,
@@ -220,7 +222,7 @@ impl Checkpoint {
 // === impl VarPath ===
 
 impl VarPath<'_> {
-    /// The tensor `name` under this path, of exactly this shape, in the target dtype on the target device.
+    /// The tensor `name` under this path, with exactly this shape, in the target dtype on the target device.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Tensor {
         let target = (self.kind, self.device);
         self.checkpoint.read(&self.key(name), shape, target, self.reading).unwrap_or_else(|fault| {
@@ -234,24 +236,24 @@ impl VarPath<'_> {
         self.checkpoint.tensors.contains_key(&self.key(name))
     }
 
-    /// Says that `name` under this path, if it is there, is rightly not used.
+    /// Marks `name` under this path, if present, as intentionally unused.
     pub fn ignore(&self, name: &str) {
         self.checkpoint.taken.borrow_mut().insert(self.key(name));
     }
 
-    /// The same of every tensor under `name`.
+    /// Marks every tensor under `name` as intentionally unused.
     pub fn ignore_under(&self, name: &str) {
         let prefix = format!("{}.", self.key(name));
         let keys = self.checkpoint.tensors.keys().filter(|it| it.starts_with(&prefix));
         self.checkpoint.taken.borrow_mut().extend(keys.cloned());
     }
 
-    /// The dtype that tensors come in.
+    /// The target dtype.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The device that tensors come on.
+    /// The target device.
     pub fn device(&self) -> Device {
         self.device
     }
@@ -270,7 +272,8 @@ impl<'a, T: std::fmt::Display> std::ops::Div<T> for &VarPath<'a> {
     }
 }
 
-/// Zeros that take no memory, so that a configuration with absurd sizes allocates nothing before it is refused.
+/// Zeros that share one element of memory, so that a configuration with absurd sizes allocates nothing before it is
+/// refused.
 fn zeros(shape: &[i64], target: (Kind, Device)) -> Tensor {
     Tensor::zeros([1], target).expand(shape, false)
 }

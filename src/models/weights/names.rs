@@ -1,11 +1,11 @@
-//! Old names of tensors, and the names that diffusers gives them today.
+//! Old tensor names, mapped to diffusers' current ones.
 
-/// Names of the VAE's attention layers before diffusers 0.16, which published InstructPix2Pix snapshots carry, with the
-/// names since (diffusers: `ModelMixin._fix_state_dict_keys_on_load`).
+/// Names of the VAE's attention layers before diffusers 0.16, which published InstructPix2Pix snapshots have, and their
+/// current names (diffusers: `ModelMixin._fix_state_dict_keys_on_load`).
 const OLD_ATTENTION: [(&str, &str); 4] =
     [("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")];
 
-/// The key that a layer asks for, by the key as stored.
+/// The current key of a stored key.
 pub(super) fn modern(key: &str) -> String {
     let mut segments: Vec<&str> = key.split('.').collect();
     // … "attentions", number, "query", "weight"
@@ -17,8 +17,8 @@ pub(super) fn modern(key: &str) -> String {
     segments.join(".")
 }
 
-/// Whether a tensor of the `stored` shape serves where `wanted` is asked for: the same, but for the ones at the end that
-/// tell a 1×1 convolution from a linear map.
+/// Whether a tensor of shape `stored` can be used for `wanted`: equal except for trailing ones, in which a 1×1
+/// convolution differs from a linear layer.
 pub(super) fn same_matrix(stored: &[i64], wanted: &[i64]) -> bool {
     let (short, long) =
         if stored.len() < wanted.len() { (stored, wanted) } else { (wanted, stored) };

@@ -1,12 +1,12 @@
-//! What a file is that should be a safetensors file and is not: told by how it begins, with what to do about it.
+//! Recognizes files that are not safetensors despite their name, by their first bytes, with a remedy for each kind.
 
-/// Bytes that are looked at.
+/// Number of bytes to inspect.
 pub(super) const LOOK: usize = 1024;
 
-/// The most common ways to come by a file that holds no weights.
+/// Remedy for the most common causes of a file without weights.
 const AGAIN: &str = "download it again; models that ask for a consent need `hf auth login` first";
 
-/// What a file begins with, what it is, and the remedy.
+/// First bytes, kind, and remedy.
 const KINDS: [(&[u8], &str, &str); 11] = [
     (
         b"version https://git-lfs",
@@ -32,7 +32,7 @@ const KINDS: [(&[u8], &str, &str); 11] = [
 const OTHER_FORMAT: &str = "get the model's .safetensors files";
 const UNPACK: &str = "unpack it";
 
-/// What a file is by its first bytes, and the remedy; `None` where they tell nothing.
+/// Kind and remedy by the first bytes; `None` if unknown.
 pub(super) fn recognize(start: &[u8]) -> Option<(&'static str, &'static str)> {
     if start.is_empty() {
         return Some(("empty", AGAIN));

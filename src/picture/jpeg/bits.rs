@@ -1,13 +1,14 @@
-//! Bits of a scan, and the Huffman codes that they are.
+//! Bit reader and Huffman decoding for JPEG scans.
 
 use crate::picture::jpeg::incomplete::Incomplete;
 
-/// A Huffman table: for each 16 bits the length of the code that they begin with, and its symbol.
+/// A Huffman lookup table: for each 16-bit prefix the code length and the symbol.
 #[derive(Debug, Clone)]
 pub(super) struct Table(Vec<(u8, u8)>);
 
 impl Table {
-    /// The table of so many codes of each length from 1, with their symbols in order; `None` if there is no room for them.
+    /// Builds a table from the number of codes of each length 1..=16 and the symbols in order; `None` if the counts are
+    /// invalid.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Table> {
         let mut entries = Vec::with_capacity(1 << 16);
         let mut symbols = symbols.iter();
@@ -26,13 +27,13 @@ impl Table {
     }
 }
 
-/// The bits of one restart interval, without the stuffed bytes.
+/// The bits of one restart interval, without stuffed bytes.
 #[derive(Debug)]
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// The next bits, from the highest on.
+    /// Bits read ahead, from the highest.
     ahead: u64,
-    /// How many of them there are.
+    /// Number of bits read ahead.
     count: u32,
 }
 
@@ -43,7 +44,7 @@ impl<'a> Bits<'a> {
         Bits { bytes: &bytes[..end], ahead: 0, count: 0 }
     }
 
-    /// The symbol of the next code.
+    /// Decodes the next symbol.
     pub(super) fn symbol(&mut self, table: &Table) -> Result<u8, Incomplete> {
         self.fill();
         let (length, symbol) = table.0[(self.ahead >> 48) as usize];
@@ -54,12 +55,12 @@ impl<'a> Bits<'a> {
         Ok(symbol)
     }
 
-    /// Passes over bits, at most 16.
+    /// Skips up to 16 bits.
     pub(super) fn skip(&mut self, count: u32) -> Result<(), Incomplete> {
         self.take(count).map(drop)
     }
 
-    /// The next bits, at most 16, as a number.
+    /// Reads up to 16 bits as a number.
     pub(super) fn take(&mut self, count: u32) -> Result<u32, Incomplete> {
         if self.count < count {
             self.fill();
@@ -70,7 +71,7 @@ impl<'a> Bits<'a> {
         Ok(taken)
     }
 
-    /// How many whole bytes are left.
+    /// Number of whole bytes left.
     pub(super) fn left(&self) -> usize {
         self.bytes.len() + (self.count / 8) as usize
     }

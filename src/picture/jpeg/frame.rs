@@ -1,37 +1,38 @@
-//! The frame of a JPEG file: its components in blocks of 8 by 8 samples, and what is known of them so far.
+//! The frame of a JPEG file: its components in blocks of 8×8 samples, and which coefficient bits have been received.
 
 use crate::picture::jpeg::incomplete::Incomplete;
 
-/// The number of a coefficient's bits that were not sent yet; at first none were.
+/// Value of `missing` for a coefficient of which no bit was received.
 const NEVER: u8 = u8::MAX;
 
-/// A picture in components.
+/// A frame: the picture's components.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) progressive: bool,
     pub(super) components: Vec<Component>,
-    /// Units of an interleaved scan: so many a row, so many rows.
+    /// Number of MCUs: (per row, rows).
     pub(super) units: (usize, usize),
 }
 
-/// One component, such as luma.
+/// One color component, such as luma.
 #[derive(Debug)]
 pub(super) struct Component {
     pub(super) id: u8,
-    /// Blocks a unit: so many a row, so many rows.
+    /// Blocks per MCU: (per row, rows).
     pub(super) sampling: (usize, usize),
-    /// Blocks that hold something of the picture: so many a row, so many rows.
+    /// Blocks that hold part of the picture: (per row, rows).
     pub(super) blocks: (usize, usize),
-    /// Blocks a row, those included that only fill up the last unit.
+    /// Blocks per row, including those that only pad the last MCU.
     pub(super) stride: usize,
-    /// Of each block of a progressive picture, which coefficients are known not to be zero.
+    /// For each block of a progressive picture, a bit set of coefficients known to be nonzero.
     pub(super) nonzero: Vec<u64>,
-    /// Of each coefficient, how many low bits were not sent yet.
+    /// For each coefficient, the number of low bits not received yet.
     pub(super) missing: [u8; 64],
 }
 
 impl Frame {
-    /// Reads the header: precision, height, width, count, and for each component its id, sampling and quantization.
+    /// Reads the frame header: precision, height, width, and for each component its id, sampling factors and
+    /// quantization table.
     pub(super) fn read(body: &[u8], progressive: bool) -> Result<Frame, Incomplete> {
         let (&[_, high, low, wide, narrow, count], rest) =
             body.split_first_chunk().ok_or(Incomplete)?;
@@ -67,14 +68,15 @@ impl Frame {
         Ok(Frame { progressive, components, units })
     }
 
-    /// Whether every bit of every coefficient was sent.
+    /// Whether every bit of every coefficient was received.
     pub(super) fn is_whole(&self) -> bool {
         self.components.iter().all(|it| it.missing == [0; 64])
     }
 }
 
 impl Component {
-    /// Notes that a scan sends the bits from `low` on of these coefficients, behind those from `high` on if it refines.
+    /// Records that a scan sends the bits of these coefficients from `low` on; a refinement scan needs those from
+    /// `high` on.
     pub(super) fn send(
         &mut self,
         coefficients: std::ops::RangeInclusive<usize>,

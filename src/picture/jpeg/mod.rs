@@ -1,8 +1,8 @@
-//! Whether a JPEG file holds all of its picture (ITU-T T.81): every block of every component, to the last bit.
+//! Checks that a JPEG file is complete (ITU-T T.81): every block of every component, to the last bit.
 //!
-//! The decoder fills up what is missing, with gray or with what came before, and says nothing of it. So the coded data are
-//! walked here before, which takes a tenth of the time of decoding them. A picture that a transmission changed into another one
-//! of the same length can't be told: the format has no checksums.
+//! The decoder silently fills missing data with gray or repeated content. So the coded data is walked here first, which
+//! takes a tenth of the decoding time. Corruption that keeps the length can't be detected, since the format has no
+//! checksums.
 
 mod bits;
 mod frame;
@@ -20,12 +20,12 @@ use crate::picture::{
     },
 };
 
-/// Bytes of coded data that may be left over before it is worth a word; some encoders fill up a scan.
+/// Bytes of surplus coded data that are tolerated without a warning; some encoders pad scans.
 const SURPLUS: usize = 64;
 
-/// Walks a whole file of Huffman coding, and tells whether its scans hold much more than the picture.
+/// Walks a whole Huffman-coded file; returns whether its scans hold much more data than the picture needs.
 ///
-/// Files of other codings, which the decoder refuses, are not looked at.
+/// Files with other codings, which the decoder refuses, are skipped.
 pub(super) fn check(bytes: &[u8]) -> Result<bool, Incomplete> {
     let mut frame: Option<Frame> = None;
     let mut tables = Tables::default();
@@ -62,7 +62,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<bool, Incomplete> {
     }
 }
 
-/// Reads the tables of one segment: class and number, how many codes of each length, their symbols.
+/// Reads the tables of a DHT segment: class and id, number of codes of each length, symbols.
 fn define(tables: &mut Tables, mut body: &[u8]) -> Result<(), Incomplete> {
     while let Some((&which, rest)) = body.split_first() {
         let (counts, rest) = rest.split_first_chunk::<16>().ok_or(Incomplete)?;

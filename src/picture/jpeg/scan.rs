@@ -1,4 +1,4 @@
-//! One scan of a JPEG file, walked block by block.
+//! Walks one scan of a JPEG file block by block.
 
 use crate::picture::jpeg::{
     bits::{Bits, Table},
@@ -6,7 +6,7 @@ use crate::picture::jpeg::{
     incomplete::Incomplete,
 };
 
-/// The Huffman tables that are defined so far.
+/// The Huffman tables defined so far.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) dc: [Option<Table>; 4],
@@ -16,31 +16,31 @@ pub(super) struct Tables {
 /// The header of a scan.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// Each component's place in the frame, and the numbers of its tables.
+    /// For each component its index in the frame and its table ids.
     components: Vec<(usize, usize, usize)>,
-    /// First and last coefficient, in zigzag order.
+    /// First and last coefficient, in zigzag order (Ss, Se).
     band: (usize, usize),
-    /// The lowest bit that was sent before, and the lowest that this scan sends.
+    /// Successive approximation (Ah, Al): the lowest bit sent before, and the lowest bit of this scan.
     bits: (u8, u8),
 }
 
-/// How blocks are coded in a scan.
+/// Coding of the blocks in a scan.
 #[derive(Debug, Clone, Copy)]
 enum Coding {
-    /// All coefficients at once.
+    /// Sequential: all coefficients at once.
     Sequential,
-    /// The mean, to some bit.
+    /// Progressive: first scan of the DC coefficient.
     First,
-    /// One more bit of the mean.
+    /// Progressive: refinement of the DC coefficient by one bit.
     Refined,
-    /// A band of the other coefficients, to some bit.
+    /// Progressive: first scan of a band of AC coefficients.
     Band,
-    /// One more bit of such a band.
+    /// Progressive: refinement of a band of AC coefficients by one bit.
     RefinedBand,
 }
 
 impl Scan {
-    /// Reads the header, and notes in the frame what the scan sends.
+    /// Reads the scan header, and records in the frame which bits the scan sends.
     pub(super) fn read(body: &[u8], frame: &mut Frame) -> Result<Scan, Incomplete> {
         let (&count, rest) = body.split_first().ok_or(Incomplete)?;
         let (listed, rest) = rest.split_at_checked(2 * usize::from(count)).ok_or(Incomplete)?;
@@ -72,7 +72,7 @@ impl Scan {
         Ok(Scan { components, band, bits })
     }
 
-    /// Walks the coded data, and tells how many bytes of them were not needed.
+    /// Walks the coded data; returns the number of surplus bytes.
     pub(super) fn walk(
         &self,
         frame: &mut Frame,
@@ -118,7 +118,7 @@ impl Scan {
         }
     }
 
-    /// Passes over one block; `run` counts the blocks of which nothing more is sent.
+    /// Skips one block; `run` is the number of further blocks in an end-of-band run.
     fn block(
         &self,
         coding: Coding,
@@ -144,7 +144,7 @@ impl Scan {
     }
 }
 
-/// The difference of a mean: the number of its bits, and those.
+/// DC difference: its bit length, then its bits.
 fn mean(bits: &mut Bits<'_>, table: &Table) -> Result<(), Incomplete> {
     let size = bits.symbol(table)?;
     if size > 16 {
@@ -153,7 +153,7 @@ fn mean(bits: &mut Bits<'_>, table: &Table) -> Result<(), Incomplete> {
     bits.skip(u32::from(size))
 }
 
-/// Coefficients 1 to 63: each a run of zeros, the number of its bits, and those.
+/// AC coefficients 1 to 63: runs of zeros, each with a bit length and bits.
 fn sequential(bits: &mut Bits<'_>, table: &Table) -> Result<(), Incomplete> {
     let mut at = 1;
     while at < 64 {
@@ -171,7 +171,7 @@ fn sequential(bits: &mut Bits<'_>, table: &Table) -> Result<(), Incomplete> {
     if at == 64 { Ok(()) } else { Err(Incomplete) }
 }
 
-/// A band of coefficients for the first time.
+/// First scan of a band of AC coefficients.
 fn band(
     bits: &mut Bits<'_>,
     table: &Table,
@@ -207,7 +207,7 @@ fn band(
     Ok(())
 }
 
-/// One more bit of a band: of those coefficients that are known, and of new ones among the zeros between them.
+/// Refinement of a band: one bit for each known coefficient, and new coefficients between them.
 fn refined_band(
     bits: &mut Bits<'_>,
     table: &Table,
@@ -260,11 +260,11 @@ fn refined_band(
     Ok(())
 }
 
-/// Coded data by restart intervals; `None` behind the last.
+/// Coded data split at restart markers; `None` after the last interval.
 struct Pieces<'a>(Option<&'a [u8]>);
 
 impl<'a> Pieces<'a> {
-    /// The data up to the next restart marker. The one before them must have this number, if there must be one.
+    /// The data up to the next restart marker; `expected` is the number of the marker before it.
     fn next(&mut self, expected: Option<u8>) -> Result<&'a [u8], Incomplete> {
         let data = self.0.ok_or(Incomplete)?;
         let data = match expected {

@@ -1,36 +1,36 @@
-//! What of a file's metadata is not kept, in words.
+//! Metadata that is dropped, and its description in warnings.
 
 use std::fmt;
 
 use crate::picture::format::FileFormat;
 
-/// Something that an output will lack.
+/// Metadata that the output will lack.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dropped {
-    /// Where the picture was taken.
+    /// GPS position.
     Position,
-    /// A small picture of the input.
+    /// Thumbnails of the input.
     Thumbnail,
-    /// A camera's own notes.
+    /// Maker notes of a camera.
     MakerNotes,
-    /// How another program made the input.
+    /// Prompts and settings of another image generator.
     OtherPrompt,
-    /// A C2PA manifest, whose signature an edit breaks.
+    /// A C2PA manifest, whose signature an edit invalidates.
     Credentials,
-    /// What is split over several parts of the file, or points to others: gain maps, depth, motion.
+    /// Data that spans or references other parts of the file: gain maps, depth maps, motion photos.
     Attached,
-    /// A text of a PNG that has no place in another format, by its keyword.
+    /// A PNG text that has no counterpart in the output format, by its keyword.
     Text(String),
-    /// What a format has no place for.
+    /// Color information that the output format can't store.
     Color {
         /// The PNG chunk.
         chunk: String,
         /// The output's format.
         format: FileFormat,
     },
-    /// More than is read, or than the output's format takes.
+    /// Larger than the read limit, or than the output format allows.
     TooLarge(&'static str),
-    /// What is no such data.
+    /// Malformed data.
     Malformed(&'static str),
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// Whether a text reads like the settings of a diffusion model.
+/// Whether a text looks like an image generator's settings.
 pub(super) fn is_prompt(text: &str) -> bool {
     let has = |words: [&str; 2]| words.iter().all(|it| text.contains(it));
     has(["Steps: ", "Seed: "])

@@ -1,4 +1,4 @@
-//! EXIF: the fields that are kept, written again as a block of their own.
+//! EXIF: filters the fields to keep and writes them as a new block.
 
 use std::{collections::BTreeSet, io::Cursor};
 
@@ -12,23 +12,24 @@ use crate::picture::{
     size::Size,
 };
 
-/// Most bytes of a block that is read.
+/// Maximum bytes of an EXIF block that is read.
 pub(super) const MOST: usize = 1 << 20;
 
-/// What of a block is kept.
+/// The kept part of an EXIF block.
 #[derive(Debug, Default)]
 pub(super) struct Cleaned {
     pub(super) block: Option<Vec<u8>>,
     pub(super) density: Option<Density>,
 }
 
-/// Fields that describe how pixels or other data lie in the file they stood in; with the orientation, which is put right.
+/// Fields that describe the layout of pixels or data in the original file. The orientation is not listed, since it is
+/// rewritten.
 const OF_THE_FILE: [u16; 18] = [
     0x0103, 0x0111, 0x0117, 0x0116, 0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0201, 0x0202, 0x02BC,
     0x83BB, 0x8649, 0x8773, 0xC4A5, 0xC634, 0xEA1C,
 ];
 
-/// Reads a block of a picture that has this size upright, `turned` if its sides were swapped for that.
+/// Reads the EXIF block of a picture of this upright size; `turned` if the orientation swapped its sides.
 pub(super) fn cleaned(
     tiff: &[u8],
     size: Size,
@@ -49,7 +50,7 @@ pub(super) fn cleaned(
     Ok(Cleaned { block: written(&fields, exif.little_endian()), density })
 }
 
-/// A block that says the resolution, beside what it said before.
+/// Adds the resolution to a block.
 pub(super) fn with_density(block: Option<&[u8]>, density: Density) -> Option<Vec<u8>> {
     let read = block.map(|it| Reader::new().read_raw(it.to_vec())).transpose().ok()?;
     let mut fields: Vec<Field> = read.iter().flat_map(Exif::fields).cloned().collect();
@@ -67,7 +68,7 @@ pub(super) fn with_density(block: Option<&[u8]>, density: Density) -> Option<Vec
     written(&fields, read.is_some_and(|it| it.little_endian()))
 }
 
-/// The fields that are kept; `None` if they lie over one another, which would unfold to more than the block holds.
+/// The fields to keep; `None` if their data overlaps, since rewriting would then expand the block.
 fn kept(exif: &Exif, length: usize, dropped: &mut BTreeSet<Dropped>) -> Option<Vec<Field>> {
     let mut fields: Vec<Field> = Vec::new();
     let mut seen = BTreeSet::new();
@@ -102,7 +103,7 @@ fn is_in_exif(context: Context) -> bool {
     context == Context::Exif
 }
 
-/// The orientation is applied; the sides are those of the output.
+/// Resets the orientation, and sets the dimensions to the output's.
 fn put_right(fields: &mut [Field], size: Size, turned: bool) {
     for field in fields.iter_mut() {
         let side = match field.tag {
@@ -160,7 +161,7 @@ fn is_prompt(value: &Value) -> bool {
     }
 }
 
-/// How many bytes of the block a value is.
+/// Size of a value in the block, in bytes.
 fn weight(value: &Value) -> usize {
     match value {
         Value::Byte(it) | Value::Undefined(it, _) => it.len(),

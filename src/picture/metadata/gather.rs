@@ -1,4 +1,4 @@
-//! From the parts of a file to what of them may go into another.
+//! Collects a file's metadata from its chunks or segments.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use crate::picture::{
     size::Size,
 };
 
-/// What an APP1 segment with a part of a long XMP packet starts with.
+/// Prefix of an APP1 segment with part of an extended XMP packet.
 const EXTENDED_XMP: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
 
-/// Gathers what a whole file says beside its pixels; `size` is that of the picture upright, `turned` whether its sides were
-/// swapped for that.
+/// Collects a whole file's metadata. `size` is the picture's upright size, `turned` whether the orientation swapped its
+/// sides.
 pub(in crate::picture) fn gather(
     format: FileFormat,
     bytes: &[u8],
@@ -42,7 +42,7 @@ pub(in crate::picture) fn gather(
 
 struct Gathered {
     metadata: Metadata,
-    /// The packet, as it stands in the file.
+    /// The XMP packet, as stored in the file.
     xmp: Option<String>,
     size: Size,
     turned: bool,
@@ -62,7 +62,7 @@ impl Gathered {
         self.metadata
     }
 
-    /// The first block counts, as it does for the orientation.
+    /// The first EXIF block is used, as for the orientation.
     fn exif(&mut self, format: FileFormat, part: &Part<'_>) -> Result<(), Dropped> {
         if self.metadata.exif.is_some() {
             return Ok(());
@@ -177,7 +177,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// The container's own word counts more than EXIF's.
+    /// The container's resolution takes precedence over EXIF's.
     fn density(&mut self, density: Option<Density>) {
         let turn = |it: Density| Density { across: it.down, down: it.across, ..it };
         let density = density.map(|it| if self.turned { turn(it) } else { it });

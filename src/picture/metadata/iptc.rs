@@ -1,15 +1,15 @@
-//! IPTC-IIM data sets in Photoshop's image resources, where JPEG files keep them (APP13).
+//! IPTC-IIM data sets in Photoshop image resources, as JPEG files store them (APP13).
 
 use crate::picture::metadata::{texts::latin1, xmp::Property};
 
-/// What an APP13 segment with image resources starts with.
+/// Prefix of an APP13 segment with image resources.
 pub(super) const HEADER: &[u8] = b"Photoshop 3.0\0";
 
 /// The resource that holds the data sets, and those that hold thumbnails.
 const DATA_SETS: u16 = 0x0404;
 const THUMBNAILS: [u16; 2] = [0x0409, 0x040C];
 
-/// The data sets among resources, and whether there is a thumbnail; `None` if they are malformed.
+/// The IPTC data sets among image resources, and whether there is a thumbnail; `None` if they are malformed.
 pub(super) fn read(mut resources: &[u8]) -> Option<(Option<Vec<u8>>, bool)> {
     let (mut data, mut has_thumbnail) = (None, false);
     while resources.len() >= 12 {
@@ -31,7 +31,7 @@ pub(super) fn read(mut resources: &[u8]) -> Option<(Option<Vec<u8>>, bool)> {
     Some((data, has_thumbnail))
 }
 
-/// The data sets as a segment's body.
+/// The data sets as an APP13 segment's body.
 pub(super) fn segment(data: &[u8]) -> Vec<u8> {
     let mut body = HEADER.to_vec();
     body.extend(b"8BIM");
@@ -43,7 +43,7 @@ pub(super) fn segment(data: &[u8]) -> Vec<u8> {
     body
 }
 
-/// What of the data sets XMP has a place for.
+/// The data sets that have an XMP counterpart.
 pub(super) fn properties(data: &[u8]) -> Vec<(Property, String)> {
     let sets = data_sets(data);
     let all = |number: u8| {
@@ -72,7 +72,7 @@ pub(super) fn properties(data: &[u8]) -> Vec<(Property, String)> {
     found
 }
 
-/// Number and value of each data set of the second record.
+/// Number and value of each data set of record 2.
 fn data_sets(mut data: &[u8]) -> Vec<(u8, &[u8])> {
     let mut sets = Vec::new();
     while let Some((&[0x1C, record, number, high, low], rest)) = data.split_first_chunk() {
@@ -89,12 +89,12 @@ fn data_sets(mut data: &[u8]) -> Vec<(u8, &[u8])> {
     sets
 }
 
-/// UTF-8 where it is that, whatever the envelope says of it, else Latin-1.
+/// Decodes UTF-8 if valid, whatever the envelope record says, else Latin-1.
 fn text(value: &[u8]) -> String {
     String::from_utf8(value.to_vec()).unwrap_or_else(|_| latin1(value))
 }
 
-/// A date as ISO 8601, of `20240501` and `102030+0200`.
+/// An ISO 8601 date from `20240501` and `102030+0200`.
 fn date(day: &str, time: Option<String>) -> Option<String> {
     let is_day = day.len() == 8 && day.bytes().all(|it| it.is_ascii_digit());
     let day = is_day.then(|| format!("{}-{}-{}", &day[..4], &day[4..6], &day[6..]))?;

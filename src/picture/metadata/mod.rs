@@ -1,9 +1,8 @@
-//! What a file says beside its pixels: color, resolution, who made it and when; gathered, cleaned, and written again.
+//! Image metadata: color, resolution, authorship, dates; collected from the input, cleaned, and written to the output.
 //!
-//! An edit keeps what it does not make untrue. Gathering drops the rest, for every format in the same way: the orientation, which
-//! was applied; sizes, which are put right; previews of the picture before the edit; the maker's notes, whose offsets would
-//! point anywhere; where the picture was taken, which nobody expects in a file that they pass on; other programs' prompts, which
-//! made another picture; and signatures of what the file was. What is malformed or huge is dropped, too, never fatal.
+//! An edit keeps whatever stays true. Dropped, for every format alike, are: the orientation (applied to the pixels);
+//! thumbnails; maker notes, whose offsets would be wrong; the GPS position, for privacy; other programs' prompts; and
+//! C2PA signatures. Dimensions are corrected. Malformed or oversized metadata is dropped too, never an error.
 
 pub mod dropped;
 mod exif;
@@ -22,41 +21,41 @@ use crate::picture::{
     note::Note,
 };
 
-/// What of an input's metadata an output has.
+/// Which metadata an output gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Policy {
-    /// All that the edit does not make untrue, and how the picture was made.
+    /// Everything that stays true after the edit, and how the picture was made.
     #[default]
     Keep,
-    /// What the colors mean, and how the picture was made.
+    /// Color information, and how the picture was made.
     Color,
-    /// Nothing but that a trained model had a part in the picture.
+    /// Only the mark that the picture was made with a trained model.
     Strip,
 }
 
-/// What a file says beside its pixels, as far as it may go into another.
+/// Metadata of an input, filtered to what an output may have.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
-    /// What the colors of a PNG mean, beside a profile.
+    /// Color chunks of a PNG other than an ICC profile.
     color: Vec<ColorChunk>,
     density: Option<Density>,
-    /// A TIFF structure.
+    /// EXIF as a TIFF structure.
     exif: Option<Vec<u8>>,
     xmp: Option<Xmp>,
-    /// Data sets of the IPTC's older model.
+    /// IPTC-IIM data sets.
     iptc: Option<Vec<u8>>,
     texts: Vec<Text>,
     dropped: BTreeSet<Dropped>,
 }
 
-/// A PNG chunk that says what the colors mean, as it stood in the file.
+/// A PNG color chunk, as stored in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ColorChunk {
     tag: [u8; 4],
     body: Vec<u8>,
 }
 
-/// Pixels an inch, across and down; or only their ratio.
+/// Resolution in pixels per inch, horizontal and vertical, or only the pixel aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Density {
     across: f64,
@@ -64,12 +63,12 @@ struct Density {
     is_per_inch: bool,
 }
 
-/// gAMA and cHRM of sRGB (PNG, 11.3.2), which say nothing that a file without them would not.
+/// gAMA and cHRM of sRGB (PNG, 11.3.2), which are the default and can be left out.
 const SRGB_GAMMA: [u8; 4] = 45_455_u32.to_be_bytes();
 const SRGB_PRIMARIES: [u32; 8] = [31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000];
 
 impl Policy {
-    /// The name that people type.
+    /// The value of `--metadata`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Keep => "keep",
@@ -78,14 +77,14 @@ impl Policy {
         }
     }
 
-    /// Whether the output says how it was made, and what its colors mean.
+    /// Whether the output gets its settings and color information.
     pub(super) fn keeps_color(self) -> bool {
         self != Self::Strip
     }
 }
 
 impl Metadata {
-    /// What a file of this format will lack of it, under this policy.
+    /// Warnings for metadata that a file of this format will lack under this policy.
     pub fn notes(&self, policy: Policy, format: FileFormat) -> Vec<Note> {
         let mut dropped: BTreeSet<Dropped> = BTreeSet::new();
         let credentials = self.dropped.iter().filter(|it| **it == Dropped::Credentials);
@@ -105,7 +104,7 @@ impl Metadata {
         if dropped.is_empty() { vec![] } else { vec![Note::NotKept(dropped)] }
     }
 
-    /// Whether the values are of high dynamic range (cICP with PQ or HLG), which are read as if they were sRGB.
+    /// Whether the values are HDR (cICP with PQ or HLG), which are read as if they were sRGB.
     pub(super) fn is_hdr(&self) -> bool {
         let is_hdr = |it: &ColorChunk| it.tag == *b"cICP" && matches!(it.body[1], 16 | 18);
         self.color.iter().any(is_hdr)
@@ -117,7 +116,7 @@ impl ColorChunk {
         String::from_utf8_lossy(&self.tag).into_owned()
     }
 
-    /// Whether it says what holds without it.
+    /// Whether the chunk states the default, sRGB.
     fn is_srgb(&self) -> bool {
         match &self.tag {
             b"sRGB" => true,

@@ -1,4 +1,4 @@
-//! What an output says beside its pixels, in the parts that its format has for that.
+//! Writes metadata as PNG chunks, JPEG segments and WebP chunks.
 
 use crate::picture::{
     format::FileFormat,
@@ -11,34 +11,34 @@ use crate::picture::{
     settings,
 };
 
-/// Most bytes of a JPEG segment's body.
+/// Maximum bytes of a JPEG segment's body.
 const SEGMENT: usize = 65_533;
 
-/// Most bytes of a JPEG's XMP that the input's may take, so that the settings have room beside it.
+/// Maximum bytes of the input's XMP in a JPEG, so that the settings fit beside it.
 const KEPT_XMP: usize = 32 << 10;
 
-/// What an EXIF segment of a JPEG starts with.
+/// Prefix of a JPEG EXIF segment.
 const EXIF_HEADER: &[u8] = b"Exif\0\0";
 
-/// A chunk to be written behind the header of a PNG.
+/// A chunk to be written after a PNG's header.
 pub(in crate::picture) type PngChunk = ([u8; 4], Vec<u8>);
 
-/// The bodies of the segments of a JPEG, each with the last byte of its marker, and its density.
+/// The bodies of a JPEG's segments, each with its marker's low byte, and the JFIF density.
 #[derive(Debug)]
 pub(in crate::picture) struct JpegParts {
     pub(in crate::picture) segments: Vec<(u8, Vec<u8>)>,
-    /// The unit as JFIF has it, across, down.
+    /// JFIF density: (per inch, horizontal, vertical).
     pub(in crate::picture) density: Option<(bool, u16, u16)>,
 }
 
-/// The two chunks of a WebP.
+/// The EXIF and XMP chunks of a WebP.
 #[derive(Debug)]
 pub(in crate::picture) struct WebPParts {
     pub(in crate::picture) exif: Option<Vec<u8>>,
     pub(in crate::picture) xmp: Vec<u8>,
 }
 
-/// What is kept and does not fit into a format.
+/// Metadata that a format can't store.
 pub(super) fn unfit(metadata: &Metadata, format: FileFormat) -> Vec<Dropped> {
     let mut unfit = Vec::new();
     if format == FileFormat::Jpeg {
@@ -59,10 +59,10 @@ pub(super) fn unfit(metadata: &Metadata, format: FileFormat) -> Vec<Dropped> {
     unfit
 }
 
-/// The keyword under which PNG has what JPEG calls a comment.
+/// PNG keyword that corresponds to a JPEG comment.
 const COMMENT: &str = "Comment";
 
-/// The chunks of a PNG, all but its profile.
+/// The chunks of a PNG except the ICC profile.
 pub(in crate::picture) fn png(metadata: &Metadata, policy: Policy, record: &str) -> Vec<PngChunk> {
     let mut chunks: Vec<PngChunk> = Vec::new();
     if policy.keeps_color() {
@@ -88,7 +88,7 @@ pub(in crate::picture) fn png(metadata: &Metadata, policy: Policy, record: &str)
 /// The segments of a JPEG.
 ///
 /// # Errors
-/// How many bytes the packet with the record alone has, if that is too many for a segment.
+/// The size in bytes of the packet with the settings alone, if it exceeds a segment.
 pub(in crate::picture) fn jpeg(
     metadata: &Metadata,
     policy: Policy,
@@ -120,10 +120,10 @@ pub(in crate::picture) fn jpeg(
     Ok(JpegParts { segments, density: metadata.density.filter(|_| keep).and_then(Density::jfif) })
 }
 
-/// Most bytes of the packet of a JPEG.
+/// Maximum bytes of a JPEG's XMP packet.
 pub(in crate::picture) const JPEG_PACKET: usize = SEGMENT - settings::JPEG_XMP_HEADER.len();
 
-/// The chunks of a WebP, all but its profile.
+/// The chunks of a WebP except the ICC profile.
 pub(in crate::picture) fn webp(metadata: &Metadata, policy: Policy, record: &str) -> WebPParts {
     let keep = policy == Policy::Keep;
     let block = metadata.exif.as_deref().filter(|_| keep);
@@ -153,7 +153,7 @@ fn itxt(keyword: &str, text: &str) -> Vec<u8> {
 }
 
 impl Density {
-    /// A density that says something; `None` for nothing, or a ratio of one.
+    /// A resolution; `None` if invalid, or if it is an aspect ratio of 1.
     pub(super) fn new(across: f64, down: f64, is_per_inch: bool) -> Option<Density> {
         let is_sound = |it: f64| it.is_finite() && (0.01..1e7).contains(&it);
         let says = is_per_inch || (across - down).abs() > f64::EPSILON;
@@ -164,14 +164,14 @@ impl Density {
         })
     }
 
-    /// Pixels a meter, or the ratio.
+    /// As the body of a pHYs chunk: pixels per meter, or the ratio.
     fn phys(self) -> Vec<u8> {
         let scale = if self.is_per_inch { 0.0254 } else { 1.0 };
         let side = |it: f64| ((it / scale).round().max(1.0) as u32).to_be_bytes();
         [side(self.across).as_slice(), &side(self.down), &[u8::from(self.is_per_inch)]].concat()
     }
 
-    /// Pixels an inch, or the ratio, as far as JFIF has numbers for them.
+    /// As JFIF density: pixels per inch, or the ratio; `None` if out of its range.
     fn jfif(self) -> Option<(bool, u16, u16)> {
         let side = |it: f64| u16::try_from(it.round() as u32).ok().filter(|it| *it > 0);
         Some((self.is_per_inch, side(self.across)?, side(self.down)?))

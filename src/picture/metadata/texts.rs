@@ -1,4 +1,4 @@
-//! Texts under a keyword, as PNG has them, and what they are called elsewhere.
+//! PNG text chunks, and their XMP counterparts.
 
 use std::io::Read;
 
@@ -7,10 +7,10 @@ use crate::picture::metadata::{
     xmp::{self, Property},
 };
 
-/// Most bytes that one text may unfold to, and that all of a file may have together.
+/// Maximum decompressed bytes of one text, and of all texts of a file.
 const MOST: (usize, usize) = (64 << 10, 256 << 10);
 
-/// Keywords under which programs write how they made a picture.
+/// Keywords under which image generators store their settings.
 const PROMPTS: [&str; 12] = [
     "parameters",
     "prompt",
@@ -26,19 +26,19 @@ const PROMPTS: [&str; 12] = [
     "generation time",
 ];
 
-/// A text and what it is.
+/// A text with its keyword.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text {
     pub(super) keyword: String,
     pub(super) text: String,
 }
 
-/// What comes of a text chunk.
+/// Result of reading a text chunk.
 pub(super) enum Found {
     Text(Text),
     Xmp(String),
     Dropped(Dropped),
-    /// What this program or the file itself said, which is untrue of another file.
+    /// Written by this program or about the original file, so it is not kept.
     Own,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn read(tag: [u8; 4], body: &[u8]) -> Found {
     }
 }
 
-/// Adds a text unless the file has too many, or the keyword already.
+/// Adds a text, unless there are too many or the keyword exists.
 pub(super) fn add(texts: &mut Vec<Text>, text: Text) -> Result<(), Dropped> {
     let have: usize = texts.iter().map(|it| it.text.len()).sum();
     if have + text.text.len() > MOST.1 {
@@ -118,7 +118,7 @@ pub(super) fn latin1(bytes: &[u8]) -> String {
 }
 
 impl Text {
-    /// What XMP calls it, with what it says there; `None` where XMP has no place for it.
+    /// The corresponding XMP property and its value; `None` if there is none.
     pub(super) fn property(&self) -> Option<(Property, String)> {
         let text = self.text.clone();
         Some(match self.keyword.as_str() {
@@ -131,7 +131,7 @@ impl Text {
         })
     }
 
-    /// The chunk that holds it: Latin-1 where that can say it, as more programs read it.
+    /// The PNG chunk: Latin-1 where possible, since more programs read it.
     pub(super) fn chunk(&self) -> ([u8; 4], Vec<u8>) {
         let plain: Option<Vec<u8>> =
             self.text.chars().map(|it| u8::try_from(u32::from(it)).ok()).collect();
@@ -148,7 +148,7 @@ impl Text {
     }
 }
 
-/// A date as ISO 8601, from that or from the form of RFC 1123, which PNG recommends.
+/// A date as ISO 8601, from ISO 8601 or RFC 1123, which PNG recommends.
 fn iso_date(text: &str) -> Option<String> {
     let text = text.trim();
     let digits = |it: &str, count| it.len() == count && it.bytes().all(|it| it.is_ascii_digit());

@@ -1,21 +1,21 @@
-//! XML as XMP uses it: an element written again with its namespaces, less what is not to be kept.
+//! Serializes filtered XML elements of XMP packets, with their namespaces.
 
 use std::fmt::Write;
 
 use roxmltree::Node;
 
-/// Deepest nesting that is written; structures of XMP stay far below.
+/// Maximum nesting depth; XMP structures stay far below.
 const DEEPEST: usize = 32;
 
-/// An element with all that is in it, if nothing of it is nested too deep; `is_kept` says it of each element's and
-/// attribute's namespace and name, and of the text of an element that holds nothing else.
+/// Serializes an element with its content; `None` if it is nested too deep. `is_kept` decides by namespace, name and
+/// text whether an element or attribute is written.
 pub(super) fn written(node: Node<'_, '_>, is_kept: &mut IsKept<'_>) -> Option<String> {
     let mut out = String::new();
     write(node, is_kept, &mut out, DEEPEST)?;
     Some(out)
 }
 
-/// Whether a part named by its namespace and name, with its text, is kept.
+/// Whether to keep an element or attribute, by namespace, name and text.
 pub(super) type IsKept<'a> = dyn FnMut(&str, &str, &str) -> bool + 'a;
 
 fn write(
@@ -65,7 +65,7 @@ fn write(
 
 const XML: &str = "http://www.w3.org/XML/1998/namespace";
 
-/// A name with the prefix of its namespace, which is bound if it is new.
+/// A qualified name; its namespace's prefix is declared if it is new.
 fn named<'a>(bound: &mut Vec<&'a str>, namespace: Option<&'a str>, local: &str) -> String {
     let Some(namespace) = namespace else { return local.to_owned() };
     let index = bound.iter().position(|it| *it == namespace).unwrap_or_else(|| {
@@ -75,13 +75,13 @@ fn named<'a>(bound: &mut Vec<&'a str>, namespace: Option<&'a str>, local: &str) 
     format!("{}:{local}", prefix(namespace, index))
 }
 
-/// The prefix that people and simple readers expect, else a number.
+/// The usual prefix of a namespace, else a numbered one.
 fn prefix(namespace: &str, index: usize) -> String {
     let usual = super::xmp::NAMESPACES.iter().find(|(_, it)| *it == namespace);
     usual.map_or_else(|| format!("ns{index}"), |(prefix, _)| (*prefix).to_owned())
 }
 
-/// A text as it stands in XML, in an attribute or between tags.
+/// XML-escaped text for attributes and elements.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

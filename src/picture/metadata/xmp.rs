@@ -1,4 +1,4 @@
-//! XMP packets (ISO 16684-1): what of an input's is kept, and what an output says of itself.
+//! XMP packets (ISO 16684-1): filters the input's, and writes the output's.
 
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -12,10 +12,10 @@ use crate::picture::{
     settings,
 };
 
-/// Most bytes of a packet that is read.
+/// Maximum bytes of a packet that is read.
 pub(super) const MOST: usize = 1 << 20;
 
-/// Most elements, attributes and texts of one.
+/// Maximum number of XML nodes of a packet.
 const MOST_NODES: u32 = 100_000;
 
 const RDF: &str = "http://www.w3.org/1999/02/22-rdf-syntax-ns#";
@@ -27,7 +27,7 @@ const PHOTOSHOP: &str = "http://ns.adobe.com/photoshop/1.0/";
 const IPTC: &str = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/";
 const NOTE: &str = "http://ns.adobe.com/xmp/note/";
 
-/// Namespaces with the prefixes that readers expect.
+/// Namespaces with their usual prefixes.
 pub(super) const NAMESPACES: [(&str, &str); 14] = [
     ("rdf", RDF),
     ("dc", DC),
@@ -45,7 +45,7 @@ pub(super) const NAMESPACES: [(&str, &str); 14] = [
     ("plus", "http://ns.useplus.org/ldf/xmp/1.0/"),
 ];
 
-/// Of what lies behind the picture in its file, or in other parts of the packet.
+/// Properties about data attached to the file or to other parts of the packet.
 const ATTACHED: [&str; 8] = [
     NOTE,
     "http://ns.adobe.com/hdr-gain-map/1.0/",
@@ -57,20 +57,20 @@ const ATTACHED: [&str; 8] = [
     "http://ns.google.com/photos/1.0/image/",
 ];
 
-/// What IPTC calls a picture of which a trained model made a part.
+/// IPTC's digital source type for a picture composed with a trained model.
 const SOURCE_TYPE: &str =
     "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia";
 
-/// What a packet says that is kept.
+/// The kept part of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Xmp {
     /// `rdf:Description` elements.
     descriptions: String,
-    /// The namespace and name of each of their properties.
+    /// Namespace and name of each kept property.
     properties: BTreeSet<(String, String)>,
 }
 
-/// A property that other kinds of metadata have, too.
+/// A property that other kinds of metadata have as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Property {
     Title,
@@ -85,7 +85,7 @@ pub(super) enum Property {
 }
 
 impl Xmp {
-    /// Reads a packet; `None` if nothing in it is kept. What is not is noted.
+    /// Parses a packet; `None` if nothing in it is kept. What is dropped is added to `dropped`.
     pub(super) fn read(
         packet: &str,
         dropped: &mut BTreeSet<Dropped>,
@@ -117,7 +117,7 @@ impl Xmp {
         Ok((!xmp.properties.is_empty()).then_some(xmp))
     }
 
-    /// How long what is kept is, in bytes.
+    /// Size of the kept part in bytes.
     pub(super) fn len(&self) -> usize {
         self.descriptions.len()
     }
@@ -127,7 +127,7 @@ impl Xmp {
     }
 }
 
-/// The properties of a description that are kept.
+/// The properties of an `rdf:Description` that are kept.
 fn properties(node: Node<'_, '_>) -> Vec<(String, String)> {
     let attributes = node.attributes().filter(|it| it.namespace().is_some_and(|it| it != RDF));
     let attributes =
@@ -141,11 +141,11 @@ fn properties(node: Node<'_, '_>) -> Vec<(String, String)> {
     kept.map(|(namespace, name, _)| (namespace.to_owned(), name.to_owned())).collect()
 }
 
-/// What becomes of a property.
+/// What to do with a property.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
     Kept,
-    /// It gives way to what the output says, or is nothing to anybody.
+    /// Dropped silently: replaced by the output's own, or of no use.
     Replaced,
     Told(Dropped),
 }
@@ -175,7 +175,7 @@ fn fate(namespace: &str, name: &str, text: &str) -> Fate {
     }
 }
 
-/// The packet of an output: what is kept, what other kinds of metadata say, what made the picture, and its settings.
+/// Writes the output's packet: kept properties, those of other metadata, the source type, and the settings.
 pub(super) fn packet(
     kept: Option<&Xmp>,
     added: &[(Property, String)],
@@ -216,7 +216,7 @@ pub(super) fn packet(
 }
 
 impl Property {
-    /// Its namespace, that one's prefix, and its name.
+    /// Namespace, its prefix, and local name.
     fn name(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Title => (DC, "dc", "title"),
@@ -231,7 +231,7 @@ impl Property {
         }
     }
 
-    /// Its value as XMP has it: a text, one in the default language, a list in order, or one without.
+    /// The value in XMP's form for this property: text, language alternative, ordered or unordered list.
     fn value(self, text: &str) -> String {
         let escaped = escaped(text);
         let item = format!("<rdf:li>{escaped}</rdf:li>");

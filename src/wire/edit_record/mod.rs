@@ -115,7 +115,7 @@ pub struct EditRecord {
     pub image_guidance: Exact,
     /// Interval of pass 2's steps with guidance, as fractions from 0 to 1.
     pub guided: [Exact; 2],
-    /// The sampler; `None` is the model's own.
+    /// The scheduler; `None` is the model's own.
     pub scheduler: Option<String>,
     /// Whether the found mask is refined to the picture's edges.
     pub refine: bool,

@@ -1,4 +1,4 @@
-//! What bad input is told: one line that names the thing and the remedy, an exit code, and no file.
+//! Bad input: an error of one line that names the cause and the remedy, an exit code, and no output file.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! `retouch bench localize`: what a model's localization needs, in a table or in JSON.
+//! `retouch bench localize`: the number of steps that a model's localization needs, as a table and as JSON.
 
 use predicates::str::contains;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! How sure a localization is: what is shown of it, kept of it, and done about an object that is hardly found.
+//! Confidence of a localization: how it is printed and stored, and the handling of objects found with low confidence.
 
 use std::fs;
 

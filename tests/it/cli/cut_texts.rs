@@ -1,4 +1,4 @@
-//! Texts that are longer than the model reads: a warning names the text and what of it is not read.
+//! Texts longer than the model's token limit: a warning names the text and the part that is cut off.
 
 use super::{Desk, said, scene};
 

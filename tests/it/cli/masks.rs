@@ -1,4 +1,4 @@
-//! Masks, boxes, clusters and what they leave untouched.
+//! Masks, boxes and clusters on the command line, and the pixels outside them.
 
 use std::fs;
 

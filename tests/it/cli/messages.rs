@@ -1,4 +1,4 @@
-//! What is said: every message names the thing and its remedy, in one line that moves no cursor.
+//! Messages: one line each, naming cause and remedy, without terminal control characters.
 
 use std::{fs, path::Path};
 

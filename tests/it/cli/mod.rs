@@ -1,4 +1,4 @@
-//! The command line, as a person types it: the demo model on a drawn scene, few steps.
+//! The command line, run on the demo model with a drawn scene and few steps.
 
 // What bad input is told.
 mod bad_input;

@@ -1,4 +1,4 @@
-//! Where results go: what is there is kept or refused before the work, and nothing that was made is lost.
+//! Output files: existing ones are kept or refused before the work starts, and finished results are not lost.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! What of a picture comes back: its size, whatever the model takes.
+//! What an edit keeps of its input picture: size, pixels outside the mask, alpha, metadata.
 
 use image::{GrayImage, RgbImage, Rgba, RgbaImage, imageops, imageops::FilterType};
 use predicates::str::contains;

@@ -1,4 +1,4 @@
-//! Pictures that are made again from their own files, and what is refused on the way.
+//! Pictures reproduced from their own metadata (`--params-from`), and what is refused on the way.
 
 use std::{fs, path::Path, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Localizations that were saved, and edits they are not about.
+//! Saved localizations, and their refusal for edits of another object.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Requests to stop: what they end, what they leave, and which of them are not meant.
+//! Signals: which ones stop a command, what they leave behind, and which are ignored.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Where the server is, who calls, and what of it is shown.
+//! Client settings: the server's address, the API key, and which of them are printed.
 
 use predicates::str::contains;
 

@@ -1,4 +1,4 @@
-//! `retouch batch`: many edits, a call that is killed, one that goes on.
+//! `retouch batch`: many edits, a killed run, and its resumption.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! `retouch jobs`: seen, decided, watched, cancelled and deleted.
+//! `retouch jobs`: list, decide, watch, cancel and delete.
 
 use std::{
     fs,

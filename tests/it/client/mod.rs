@@ -1,4 +1,4 @@
-//! The command line against a server in this process: the same edits, files and lines as on this machine.
+//! The command line against a server in this process gives the same edits, files and output lines as a local run.
 
 // Where the server is, who calls, and what of it is shown.
 mod address;

@@ -1,4 +1,4 @@
-//! Pictures that a server made are made again on this machine, and the other way round.
+//! Pictures made by a server are reproduced locally, and the other way round.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Configurations: what they mean, and what is refused.
+//! Model configurations: how keys are read, and what is refused.
 
 use retouch::models::{
     config::ConfigError,

@@ -1,4 +1,4 @@
-//! U-Net and autoencoder against what diffusers computed with the same weights (`tests/record/models.py`).
+//! U-Net and VAE against diffusers with the same weights (`tests/record/models.py`).
 
 mod configs;
 mod parity;

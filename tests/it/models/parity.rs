@@ -1,4 +1,4 @@
-//! Each stage's numbers.
+//! Outputs of each stage of the networks.
 
 use retouch::{
     attention::{

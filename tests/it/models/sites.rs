@@ -1,4 +1,4 @@
-//! Where attention is, and what a guest sees there.
+//! The U-Net's attention layers, and the Q, K and V that an attention processor gets there.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Boxes as a person types them.
+//! Boxes in the syntax of `--box`.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use retouch::picture::{

@@ -1,4 +1,4 @@
-//! Every kind of file that users have, and every broken one.
+//! Decoding of every supported kind of file, and of damaged files.
 
 use std::io::Cursor;
 

@@ -1,4 +1,4 @@
-//! What is written comes back: pixels, alpha, profile and settings.
+//! Pixels, alpha, ICC profile and settings survive writing and reading back.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Masks: what is marked, how far it spreads, what of an edit it lets through.
+//! Masks: thresholding, growing, and compositing.
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use rand::{Rng, SeedableRng, rngs::StdRng};

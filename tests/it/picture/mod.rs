@@ -1,4 +1,4 @@
-//! Image files in and out: what is read, what is refused and why, what comes back.
+//! Reading and writing of image files, and what is refused.
 
 mod boxes;
 mod decode;

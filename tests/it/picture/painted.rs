@@ -1,4 +1,4 @@
-//! Painted masks with transparency: what marks, and what is refused because it may mean either.
+//! Painted masks with transparency: which pixels they mark, and ambiguous ones that are refused.
 
 use std::{io::Cursor, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Sizes, and Pillow's resized pictures bit for bit.
+//! Working sizes, and resizing that equals Pillow's bit for bit.
 
 use image::{GrayImage, RgbImage};
 use retouch::picture::{

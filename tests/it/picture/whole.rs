@@ -1,4 +1,4 @@
-//! Files whose picture is not all there: none is filled up in silence.
+//! Truncated image files are refused instead of being filled up silently.
 
 use std::io::Cursor;
 

@@ -1,4 +1,4 @@
-//! Files that are whole or absent.
+//! Atomic file writes.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What a model's configuration may say, and what is refused.
+//! Scheduler configurations: accepted keys, and what is refused.
 
 use retouch::sampling::{SchedulerKind, Steps};
 use retouch::schedulers::SchedulerError;

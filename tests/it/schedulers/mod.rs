@@ -1,4 +1,4 @@
-//! What holds for every sampler; beside it their parity with diffusers and the reading of configurations.
+//! Properties of every scheduler; parity with diffusers and configurations are in the submodules.
 
 mod config;
 mod parity;

@@ -1,4 +1,4 @@
-//! Samplers against diffusers' recorded trajectories, and noise against torch's (tests/record/schedulers.py).
+//! Schedulers against diffusers' recorded trajectories, and noise against torch's (`tests/record/schedulers.py`).
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Bodies that stop, trickle or are too many: who is ended, who is not, and whose turn it is.
+//! Request bodies that stall, trickle or are too many: which calls are ended, which are not, and in which order they
+//! are served.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! An OTLP collector that keeps what it is sent.
+//! A mock OTLP collector that stores what it receives.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! Who sets a key of the configuration, and what wrong ones are told.
+//! Server configuration: which source sets a key, and the errors for wrong keys.
 
 use std::{fs, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Peers that say nothing, or too little, and too many of them.
+//! Connections that stay silent, send too little, or are too many.
 
 use std::{
     net::SocketAddr,

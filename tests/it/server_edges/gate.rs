@@ -1,4 +1,4 @@
-//! The gate in front of the real service: who comes in, how often, with how much.
+//! Authentication, rate limits and quotas in front of the real service.
 
 use std::{sync::Arc, time::Duration};
 

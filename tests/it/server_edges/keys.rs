@@ -1,4 +1,4 @@
-//! Keys: good, bad, changed, made.
+//! API keys: valid, invalid, rotated, generated.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Metrics: each series is counted once, and says the same to Prometheus and to a collector; the docs list them all.
+//! Metrics: each series is counted once and has the same value in Prometheus and OTLP; the docs list all of them.
 
 use std::collections::BTreeMap;
 

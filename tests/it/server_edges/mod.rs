@@ -1,4 +1,5 @@
-//! What is around the service: configuration, keys, the gate, TLS, the ops port, traces, metrics. No model is needed.
+//! The server around the service: configuration, API keys, TLS, the operations port, traces, metrics. No model is
+//! needed.
 
 mod bodies;
 pub(crate) mod collector;

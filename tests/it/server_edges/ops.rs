@@ -1,4 +1,4 @@
-//! The ops port: probes, metrics, the level of the log.
+//! The operations port: health probes, metrics, log level.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,4 @@
-//! Panics reach the log, whatever catches them.
+//! Panics reach the log, even if they are caught.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! What is no gRPC, or not one that is understood: how it is answered.
+//! Requests that are not gRPC, or use unsupported features of it, and the responses to them.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! A client that sends what no gRPC library would.
+//! A raw HTTP/2 client for requests that no gRPC library would send.
 
 use std::{convert::Infallible, net::SocketAddr};
 

@@ -1,4 +1,4 @@
-//! TLS: certificates of peers, changed certificates, peers that say nothing.
+//! TLS: client certificates, certificate rotation, clients that never finish the handshake.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Traces: a call's span continues the caller's trace, says how the call ended, and reaches a collector.
+//! Traces: a call's span continues the caller's trace, records the call's status, and reaches a collector.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The same request again, after its answer was lost: it gets its job, whatever the server says to new ones.
+//! Idempotent retries: the same request after a lost answer gets its job, even while new requests are refused.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Jobs that run at once: over shared steps (`retouch serve --max-batch`), where each gives the picture that it gives alone, and on
-//! several devices (`--devices`).
+//! Concurrent jobs: in shared batches (`retouch serve --max-batch`), where each gives the picture that it gives alone,
+//! and on several devices (`--devices`).
 
 use std::{sync::Arc, thread, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Crashes at any moment: the disk as it was then, a new process over it, and the same result in the end.
+//! Crashes at any moment: a new process over the disk's state at that moment arrives at the same result.
 
 use std::{
     path::Path,

@@ -1,4 +1,4 @@
-//! How long callers wait, and how long their bodies may pause, where jobs are made.
+//! Deadlines of callers, and pauses in request bodies, when jobs are created.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A disk that loses what was not synced, and bytes that are no records: what was answered is there, and nothing panics.
+//! Power loss and corrupt journal records: acknowledged jobs survive, and nothing panics.
 
 use std::sync::Arc;
 

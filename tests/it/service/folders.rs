@@ -1,4 +1,4 @@
-//! Data folders: journals that don't know their files, files that journals miss, and the layout of earlier versions.
+//! Data folders: journals with missing files, files without a journal entry, and the layout of earlier versions.
 
 use std::{
     fs,

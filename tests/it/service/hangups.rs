@@ -1,4 +1,4 @@
-//! Hang-ups: a client leaves in the middle of a call, and the call's handler is dropped wherever it is.
+//! Clients that disconnect in the middle of a call, whose handler is then dropped at any await point.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! A server with a scripted model, and what tests ask of it.
+//! Test harness: a server with a scripted model, and helpers for requests to it.
 
 use std::{
     path::{Path, PathBuf},

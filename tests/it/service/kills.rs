@@ -1,4 +1,4 @@
-//! `retouch serve` is killed outright at several moments, and each time another one goes on over its folder.
+//! `retouch serve` killed by SIGKILL at several moments, and restarted on the same data folder.
 
 use std::time::Duration;
 

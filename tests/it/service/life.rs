@@ -1,4 +1,4 @@
-//! How jobs are accepted, run, end, and are refused.
+//! Life cycle of jobs: acceptance, execution, end, refusal.
 
 use std::{sync::atomic::Ordering, time::Duration};
 

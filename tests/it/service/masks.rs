@@ -1,4 +1,4 @@
-//! Reviews: who decides a mask, when, and who comes too late.
+//! Mask reviews: who may decide a mask, when, and decisions that come too late.
 
 use std::{
     sync::Arc,

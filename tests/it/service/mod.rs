@@ -1,4 +1,4 @@
-//! The service over loopback: a real server, journal and client, and a model that is a script.
+//! The service over loopback: a real server, journal and client, with a scripted model.
 
 mod again;
 mod batches;

@@ -1,4 +1,4 @@
-//! Pictures and masks that callers send: what of them comes back, and what is refused.
+//! Input pictures and masks of requests: what the result keeps of them, and what is refused.
 
 use bytes::Bytes;
 use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage, imageops};

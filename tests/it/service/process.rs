@@ -1,4 +1,4 @@
-//! `retouch serve` as a process: it starts, is scraped, is told to end, and is called by grpc-web.
+//! `retouch serve` as a process: start, metrics scrape, shutdown, and calls by gRPC-Web.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -1,4 +1,4 @@
-//! The service over the demo model: what it gives is what a local edit gives, byte for byte.
+//! The service with the demo model gives what a local edit gives, byte for byte.
 
 use std::{ops::ControlFlow, path::Path};
 

@@ -1,4 +1,4 @@
-//! Requests that can't be, and artifacts.
+//! Invalid requests, and artifacts.
 
 use retouch::wire::v1::{
     self, CreateEditJobRequest, EditSpec, Image, edit_job::State, image::Source,

@@ -1,4 +1,4 @@
-//! Restarts: what was accepted is there again, from its last checkpoint.
+//! Restarts: accepted jobs continue from their last checkpoint.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! `RunEdit` in one answer: its headers go ahead of a long edit, and wait for a short one.
+//! The unary call `RunEdit`: response headers are sent early for a long edit, and with the result for a short one.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! A model that is a script.
+//! A scripted model.
 
 use std::{
     ops::ControlFlow,

@@ -1,4 +1,4 @@
-//! A disk that takes its time: whoever only asks does not wait for it.
+//! A slow disk does not delay read-only calls.
 
 use std::time::{Duration, Instant};
 

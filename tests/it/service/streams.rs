@@ -1,4 +1,4 @@
-//! Streams: replay, broken connections, deadlines, slow readers, health, the server's end.
+//! Event streams: replay, broken connections, deadlines, slow readers, health checks, server shutdown.
 
 use std::{
     sync::Arc,

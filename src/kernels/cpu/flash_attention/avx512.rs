@@ -1,7 +1,8 @@
-//! The tiles of the kernel, for AVX-512 with bf16 products (`vdpbf16ps`).
+//! Inner loops of the attention kernel, for AVX-512 with bf16 dot products (`vdpbf16ps`).
 //!
-//! Scores are computed transposed, keys by queries, with a query in each lane: any even head size fills the registers, the
-//! running maximum and sum of a query are vertical, and a pair of channels of a key is one broadcast 32-bit word.
+//! Scores are computed transposed (keys × queries) with one query per lane: any even head size fills the registers, the
+//! running maximum and sum of a query need no reduction across lanes, and a pair of a key's channels is one broadcast
+//! 32-bit word.
 #![expect(unsafe_code, reason = "vector instructions, and rows of tensors behind pointers")]
 #![expect(clippy::cast_ptr_alignment, reason = "the gather takes any address")]
 #![allow(clippy::wildcard_imports, reason = "the names of instructions say where they are from")]
@@ -11,29 +12,29 @@ use std::{arch::x86_64::*, f32::consts::LOG2_E, mem};
 use super::pack::{KEY_BLOCK, KEY_TILE, PackedHead, Rows};
 use crate::kernels::cpu::vector::{LANES, exp2, interleave, load, pair, store};
 
-/// Registers of queries in a tile, a query in each lane: with [`KEY_TILE`] keys it has 24 accumulators of the 32 registers.
+/// Query registers per tile, one query per lane: with [`KEY_TILE`] keys it uses 24 of the 32 registers as accumulators.
 const VECTORS: usize = 4;
 
-/// Queries of one call.
+/// Queries per call.
 pub(super) const QUERY_BLOCK: usize = LANES * VECTORS;
 
 /// At most [`QUERY_BLOCK`] rows of queries or of their outputs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QueryBlock(pub(super) Rows);
 
-/// Sums for each query of a block, in a register for each lane.
+/// One fp32 value per query of a block.
 pub(super) type Queries = [[f32; LANES]; VECTORS];
 
-/// What one thread works in.
+/// Scratch memory of one thread.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    /// Channel pairs by queries.
+    /// (channel pairs, queries).
     queries: Vec<[__m512i; VECTORS]>,
-    /// Keys of a block by queries.
+    /// (keys of a block, queries).
     scores: Vec<[__m512; VECTORS]>,
-    /// Key pairs of a block by queries.
+    /// (key pairs of a block, queries).
     probs: Vec<[__m512i; VECTORS]>,
-    /// Channels by queries.
+    /// (channels, queries).
     output: Vec<[__m512; VECTORS]>,
 }
 
@@ -50,11 +51,11 @@ impl Scratch {
     }
 }
 
-/// Attends from at most [`QUERY_BLOCK`] queries to every key of a head.
+/// Attention of at most [`QUERY_BLOCK`] queries to every key of a head.
 ///
 /// # Safety
-/// The processor must have the features, the rows must be there, `output`'s for this call alone, and `log_sum_exp` must have
-/// as many elements as `query` has rows.
+/// The CPU must have the features, the rows must be valid, `output`'s must not be accessed elsewhere, and `log_sum_exp`
+/// must have as many elements as `query` has rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn attend<const TILE: usize>(
     query: QueryBlock,
@@ -137,10 +138,10 @@ pub(super) unsafe fn attend<const TILE: usize>(
     }
 }
 
-/// Adds one head's probabilities times `weight` to `map`, keys by queries, for at most [`QUERY_BLOCK`] queries.
+/// Adds one head's probabilities times `weight` to `map` (keys × queries), for at most [`QUERY_BLOCK`] queries.
 ///
 /// # Safety
-/// As for [`attend`]; `log_sum_exp` is what it gave for these queries.
+/// As for [`attend`]; `log_sum_exp` is what it returned for these queries.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn add_probs(
     query: QueryBlock,
@@ -201,7 +202,7 @@ fn score_block(
     max
 }
 
-/// Scores of N keys, whose words lie channel pair by channel pair.
+/// Scores of N keys; `keys` is packed by channel pairs.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn score<const N: usize>(
@@ -222,7 +223,7 @@ fn score<const N: usize>(
     }
 }
 
-/// Rescales N channels of the output and adds the block's values, weighted.
+/// Rescales N channels of the output, and adds the block's values weighted by `probs`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn add_values<const N: usize>(
@@ -243,7 +244,7 @@ fn add_values<const N: usize>(
     output.copy_from_slice(&sums);
 }
 
-/// Adds the products of each lane's pair of numbers with N broadcast pairs.
+/// Adds the dot products of each lane's bf16 pair with N broadcast pairs.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn add_products<const N: usize>(
@@ -259,7 +260,7 @@ fn add_products<const N: usize>(
     }
 }
 
-/// Reads rows of queries into channel pairs by queries; the last row stands for those that are not there.
+/// Loads query rows transposed to (channel pairs, queries); missing rows repeat the last one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn load_queries(query: QueryBlock, queries: &mut [[__m512i; VECTORS]]) {

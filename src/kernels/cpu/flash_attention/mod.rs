@@ -1,8 +1,8 @@
-//! Attention on a CPU that multiplies bf16: online softmax over blocks of keys, no probabilities in memory.
+//! Flash attention on CPUs with native bf16: online softmax over blocks of keys, without storing probabilities.
 //!
-//! The algorithm of Flash Attention (Dao et al., arXiv 2205.14135) for processors with AVX512-BF16, on which libtorch's own bf16
-//! kernel reaches a fifth of the peak (docs/performance.md). It gives the log-sum-exp of each query's logits too, from
-//! which single probabilities follow without a second softmax.
+//! The algorithm of Flash Attention (Dao et al., arXiv 2205.14135) for CPUs with AVX512-BF16, on which libtorch's own
+//! bf16 kernel reaches a fifth of the peak (docs/performance.md). It also returns the log-sum-exp of each query's
+//! logits, from which single probabilities follow without a second softmax.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -16,16 +16,16 @@ use tch::Tensor;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::cpu::vector;
 
-/// What [`attend`] gives.
+/// Result of [`attend`].
 #[derive(Debug)]
 pub struct Attended {
-    /// (N, H, Q, D) in bf16; in memory (N, Q, H, D), so that heads are joined without a copy.
+    /// (N, H, Q, D) in bf16, stored as (N, Q, H, D), so that heads are concatenated without a copy.
     pub output: Tensor,
     /// ln Σ exp(logit) of each query, (N, H, Q) in fp32; -inf where a query has no finite logit, whose output is 0.
     pub log_sum_exp: Tensor,
 }
 
-/// Whether this processor has the instructions.
+/// Whether this CPU has the instructions.
 pub fn is_available() -> bool {
     #[cfg(target_arch = "x86_64")]
     return vector::is_available();
@@ -33,10 +33,10 @@ pub fn is_available() -> bool {
     false
 }
 
-/// softmax(query·keyᵀ·scale)·value, or `None` where libtorch has to do it: without the instructions, on another device or
-/// in another dtype than bf16, for an odd head size or rows that are not contiguous, or for a scale of no use.
+/// softmax(query·keyᵀ·scale)·value. `None` if the caller must use libtorch: without the instructions, on another
+/// device, in another dtype than bf16, for an odd head size, non-contiguous rows, or an unusable scale.
 ///
-/// `query` is (N, H, Q, D), `key` and `value` are (N, H, K, D), of any strides but the last.
+/// `query` is (N, H, Q, D), `key` and `value` are (N, H, K, D), with any strides except the last.
 pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Option<Attended> {
     #[cfg(target_arch = "x86_64")]
     return native::attend(query, key, value, scale);
@@ -47,10 +47,10 @@ pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Optio
     }
 }
 
-/// Adds the mean over heads of exp(query·keyᵀ·scale - `log_sum_exp`) to `sum`, where [`attend`] gave `log_sum_exp`.
+/// Adds the mean over heads of exp(query·keyᵀ·scale - `log_sum_exp`) to `sum`, where `log_sum_exp` is from [`attend`].
 ///
-/// `query` is (H, Q, D), `key` (H, K, D), `log_sum_exp` (H, Q) and `sum` (Q, K), contiguous in fp32: views of one batch row
-/// of what [`attend`] took and gave, and of as many queries as `sum` has rows.
+/// `query` is (H, Q, D), `key` (H, K, D), `log_sum_exp` (H, Q) and `sum` (Q, K), contiguous in fp32: views of one batch
+/// row of [`attend`]'s inputs and outputs, for as many queries as `sum` has rows.
 pub fn add_mean_probs(
     query: &Tensor,
     key: &Tensor,

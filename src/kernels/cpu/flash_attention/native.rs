@@ -1,4 +1,4 @@
-//! The kernel over tensors: checks, packing, and a share of the work for each of libtorch's threads.
+//! The attention kernel on tensors: checks, packing, distribution over libtorch's threads.
 #![expect(unsafe_code, reason = "tensors' memory is read and written by several threads")]
 
 use std::{mem::MaybeUninit, slice};
@@ -32,7 +32,7 @@ pub(super) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -
     Some(attend(queries, keys, values, scale as f32))
 }
 
-/// The whole layer, `TILE` channels of the output at a time.
+/// The whole layer, with `TILE` output channels at a time.
 fn attend_by_tiles<const TILE: usize>(
     query: Layer,
     key: Layer,
@@ -126,7 +126,7 @@ pub(super) fn add_mean_probs(
     });
 }
 
-/// A tensor (N, H, L, D) of bf16 in this machine's memory, whose rows of D elements are contiguous.
+/// A bf16 CPU tensor (N, H, L, D) whose rows of D elements are contiguous.
 #[derive(Debug, Clone, Copy)]
 struct Layer {
     start: Shared<u16>,
@@ -159,7 +159,7 @@ impl Layer {
         })
     }
 
-    /// The rows of one head of one batch row, counted through.
+    /// The rows of one head of one batch row, by flat index.
     fn head(&self, at: usize) -> Rows {
         let [batch, head, row] = self.strides;
         // SAFETY: a head of the tensor.
@@ -177,14 +177,14 @@ impl Rows {
     }
 }
 
-/// Words of every head.
+/// Packed words of every head.
 struct Packed {
     words: Box<[i32]>,
     per_head: usize,
 }
 
 impl Packed {
-    /// Has `pack` write all words of each head.
+    /// Calls `pack` to write all words of each head.
     fn new(
         heads: usize,
         per_head: usize,

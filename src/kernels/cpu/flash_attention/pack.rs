@@ -1,13 +1,14 @@
-//! Keys and values in the order in which the tiles read them, packed once per call for all queries.
+//! Packs keys and values in the order in which the inner loops read them, once per call for all queries.
 #![expect(unsafe_code, reason = "rows of tensors behind pointers")]
 #![expect(clippy::cast_ptr_alignment, reason = "words are read from any address")]
 
 use std::mem::MaybeUninit;
 
-/// Keys of a tile.
+/// Keys per tile.
 pub(super) const KEY_TILE: usize = 6;
 
-/// Keys between two rescalings: scores and probabilities of a block stay in the nearest caches. A multiple of [`KEY_TILE`].
+/// Keys between two rescalings, so that a block's scores and probabilities stay in the L1 and L2 caches. A multiple of
+/// [`KEY_TILE`].
 pub(super) const KEY_BLOCK: usize = 96;
 
 /// Rows of `dim` bf16 elements, `stride` elements apart.
@@ -29,7 +30,7 @@ pub(super) struct PackedHead<'a> {
 }
 
 impl<'a> PackedHead<'a> {
-    /// Over words that [`pack_keys`] and [`pack_values`] wrote; no `value_words` where none are asked for.
+    /// From words written by [`pack_keys`] and [`pack_values`]; `value_words` is empty if values are not needed.
     pub(super) fn new(
         dim: usize,
         keys: usize,
@@ -39,7 +40,7 @@ impl<'a> PackedHead<'a> {
         Self { dim, keys, key_words, value_words }
     }
 
-    /// The words of a tile of `width` keys that begins at key `start`: (dim / 2, width).
+    /// The words of a tile of `width` keys from key `start` on: (dim / 2, width).
     #[inline]
     pub(super) fn keys_of(&self, start: usize, width: usize) -> &'a [i32] {
         let pairs = self.dim / 2;
@@ -64,10 +65,10 @@ pub(super) fn value_words(dim: usize, keys: usize, tile: usize) -> usize {
     dim.next_multiple_of(tile) * keys.div_ceil(2)
 }
 
-/// Packs keys: tile by tile, of each tile channel pair by channel pair, one word for each key.
+/// Packs keys by tile, then channel pair, then key.
 ///
 /// # Safety
-/// The rows must be there.
+/// The rows must be valid.
 pub(super) unsafe fn pack_keys(key: Rows, words: &mut [MaybeUninit<i32>]) {
     let pairs = key.dim / 2;
     for block in (0..key.count).step_by(KEY_BLOCK) {
@@ -87,11 +88,11 @@ pub(super) unsafe fn pack_keys(key: Rows, words: &mut [MaybeUninit<i32>]) {
     }
 }
 
-/// Packs values: `tile` channels at a time, of each key pair by key pair, one word for each channel. What is past the last
-/// channel or key is zero.
+/// Packs values by groups of `tile` channels, then key pair, then channel. Entries past the last channel or key are
+/// zero.
 ///
 /// # Safety
-/// The rows must be there.
+/// The rows must be valid.
 pub(super) unsafe fn pack_values(value: Rows, tile: usize, words: &mut [MaybeUninit<i32>]) {
     let pairs = value.count.div_ceil(2);
     for (at, words) in words.chunks_exact_mut(pairs * tile).enumerate() {

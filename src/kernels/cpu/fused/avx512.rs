@@ -1,7 +1,7 @@
-//! The norm's loops over channels, for AVX-512 with bf16.
+//! The group norm's loops over channels, for AVX-512 with bf16.
 //!
-//! 32 channels are a register of bf16 and two of floats, those of even channels and those of odd ones: to take them apart is a
-//! shift and a mask, and no number crosses lanes before the result is rounded.
+//! A block of 32 channels is one bf16 register and two fp32 registers, one for even and one for odd channels: splitting
+//! them takes a shift and a mask, and no value crosses lanes before the result is rounded.
 #![expect(unsafe_code, reason = "vector instructions, and numbers behind pointers")]
 #![allow(clippy::wildcard_imports, reason = "the names of instructions say where they are from")]
 
@@ -12,22 +12,22 @@ use crate::kernels::cpu::vector::{
     LANES, exp2, first, interleave, load, load_bf16, store, store_bf16,
 };
 
-/// Channels of a register of bf16.
+/// Channels per bf16 register.
 pub(super) const BLOCK: usize = 2 * LANES;
 
-/// A number for each channel of a block: of the even ones, then of the odd ones.
+/// One value per channel of a block: even channels, then odd ones.
 pub(super) type Floats = [[f32; LANES]; 2];
 
-/// What is known of some pixels, for each channel of a block.
+/// Mean and variance of some pixels, for each channel of a block.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
 pub(super) struct Moments {
     pub(super) means: Floats,
-    /// Sums of the squared differences to the means.
+    /// Sums of squared differences from the means.
     pub(super) squares: Floats,
 }
 
-/// What a norm comes to for each channel of a block: a factor, and what is added then.
+/// A norm as scale and offset for each channel of a block.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
 pub(super) struct Affine {
@@ -35,10 +35,10 @@ pub(super) struct Affine {
     pub(super) summands: Floats,
 }
 
-/// Finds the moments of `pixels` pixels of `channels` channels, block by block.
+/// Computes the moments of `pixels` pixels of `channels` channels, block by block.
 ///
 /// # Safety
-/// The processor must have the features, and the pixels must be there, one after the other.
+/// The CPU must have the features, and the pixels must be valid and contiguous.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn find_moments(
     start: *const u16,
@@ -78,10 +78,11 @@ pub(super) unsafe fn find_moments(
     }
 }
 
-/// Writes the norm of `pixels` pixels of `channels` channels, and what becomes of it.
+/// Writes the norm and activation of `pixels` pixels of `channels` channels.
 ///
 /// # Safety
-/// The processor must have the features, the pixels must be there, one after the other, and `output`'s for this call alone.
+/// The CPU must have the features, the pixels must be valid and contiguous, and `output`'s must not be accessed
+/// elsewhere.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn normalize(
     [input, output]: [*mut u16; 2],

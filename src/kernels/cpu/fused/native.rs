@@ -1,4 +1,4 @@
-//! The norm over tensors: checks, and a share of the work for each of libtorch's threads.
+//! The group norm on tensors: checks, distribution over libtorch's threads.
 #![expect(unsafe_code, reason = "tensors' memory is read and written by several threads")]
 
 use std::slice;
@@ -14,10 +14,10 @@ use crate::kernels::cpu::{
     vector,
 };
 
-/// Pixels of a task, whatever the number of threads, so that a result does not depend on it.
+/// Pixels per task, independent of the number of threads, so that the result is too.
 const PIXELS: usize = 128;
 
-/// A norm and what it is of: rows of pixels of channels, (N, P, C) in memory, worked on in parts of the pixels.
+/// A group norm over (N, P, C) values in memory, divided into parts of the pixels.
 #[derive(Debug)]
 struct Layer {
     rows: usize,
@@ -27,7 +27,7 @@ struct Layer {
     eps: f64,
     weight: Vec<f32>,
     bias: Vec<f32>,
-    /// What is added to the pixels of each row first, (N, C).
+    /// Added to the pixels of each row first, (N, C).
     shifts: Vec<f32>,
 }
 
@@ -88,12 +88,12 @@ pub(super) fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
     Some(normed.permute([0, 3, 1, 2]))
 }
 
-/// Where a channel's number is: its block, half and lane.
+/// Position of a channel's value: its block, half and lane.
 fn place(channel: usize) -> (usize, usize, usize) {
     (channel / BLOCK, channel % 2, channel % BLOCK / 2)
 }
 
-/// The numbers of a tensor that the loops take: of bf16, in this machine's memory, contiguous, not empty.
+/// The data of a bf16 CPU tensor that is contiguous and not empty.
 fn numbers(tensor: &Tensor) -> Option<Shared<u16>> {
     let taken = vector::is_available()
         && tensor.device() == Device::Cpu
@@ -103,7 +103,7 @@ fn numbers(tensor: &Tensor) -> Option<Shared<u16>> {
     taken.then(|| Shared::new(tensor.data_ptr().cast()))
 }
 
-/// `length` such numbers in fp32.
+/// A bf16 tensor of `length` values in fp32.
 fn floats(tensor: &Tensor, length: usize) -> Option<Vec<f32>> {
     let start = numbers(tensor).filter(|_| tensor.numel() == length)?;
     // SAFETY: the numbers of a live tensor.
@@ -114,7 +114,7 @@ fn floats(tensor: &Tensor, length: usize) -> Option<Vec<f32>> {
 // === impl Layer ===
 
 impl Layer {
-    /// Of `[N, P, C]` numbers; `None` where a tensor is not as it should be.
+    /// For a tensor of shape `[N, P, C]`; `None` if a parameter is unsuitable.
     fn new(size: [i64; 3], norm: &GroupNorm<'_>) -> Option<Self> {
         let [rows, pixels, channels] = size.map(|it| it as usize);
         let groups = usize::try_from(norm.groups).ok().filter(|it| channels.is_multiple_of(*it))?;
@@ -129,18 +129,18 @@ impl Layer {
         Some(Self { rows, pixels, channels, groups, eps: norm.eps, weight, bias, shifts })
     }
 
-    /// Parts of a row's pixels.
+    /// Number of parts of a row.
     fn parts(&self) -> usize {
         self.pixels.div_ceil(PIXELS)
     }
 
-    /// Where the first number of a part is, counted through the rows, and how many pixels the part has.
+    /// Offset of a part's first value, and its number of pixels.
     fn part(&self, task: usize) -> (usize, usize) {
         let (row, first) = (task / self.parts(), task % self.parts() * PIXELS);
         ((row * self.pixels + first) * self.channels, PIXELS.min(self.pixels - first))
     }
 
-    /// Writes what the norm comes to for a row's channels, from the moments of the row's parts.
+    /// Computes scale and offset of a row's channels from the moments of its parts.
     fn write_affines(&self, row: usize, moments: &[Moments], affines: &mut [Affine]) {
         let shifts = &self.shifts[row * self.channels..][..self.channels];
         let width = self.channels / self.groups;

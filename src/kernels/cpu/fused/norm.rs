@@ -1,34 +1,34 @@
-//! A norm over groups of channels, in words: what it is of, and what becomes of it.
+//! Parameters of a group norm with an input shift and an activation.
 
 use tch::Tensor;
 
-/// A norm over groups of channels, and what is done to its input before and to its output after.
+/// A group norm, with a shift of its input and an activation of its output.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupNorm<'a> {
-    /// Groups of channels.
+    /// Number of groups.
     pub groups: i64,
-    /// Factors, (C,).
+    /// Scale, (C,).
     pub weight: &'a Tensor,
-    /// What is added then, (C,).
+    /// Offset, (C,).
     pub bias: &'a Tensor,
-    /// Added to the variance.
+    /// Epsilon, added to the variance.
     pub eps: f64,
-    /// What is added to the input first.
+    /// Added to the input first.
     pub shift: Shift<'a>,
-    /// What becomes of the normalized.
+    /// Applied to the output.
     pub activation: Activation,
 }
 
-/// What is added to each pixel's channels.
+/// Values added to each pixel's channels.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shift<'a> {
-    /// In each row the same, (C,).
+    /// The same for every row, (C,).
     pub channels: Option<&'a Tensor>,
-    /// Row by row, (N, C).
+    /// For each row, (N, C).
     pub rows: Option<&'a Tensor>,
 }
 
-/// What follows a norm.
+/// Activation after a norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// Nothing.

@@ -1,4 +1,4 @@
-//! Events: to wait for a moment of a GPU's work, and not for what was asked of it since.
+//! CUDA events: wait for work launched so far, but not for work launched later.
 
 use std::{
     ffi::{c_int, c_void},
@@ -13,11 +13,11 @@ use crate::kernels::gpu::library::{self, CudaLibraryError, Outcome, checked, mad
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 
-/// A moment of a device's work.
+/// A recorded CUDA event.
 #[derive(Debug)]
 pub struct Event(NonNull<c_void>, Functions);
 
-/// The library's functions; it is never closed.
+/// The library's functions; the library is never unloaded.
 #[derive(Debug, Clone, Copy)]
 struct Functions {
     new: unsafe extern "C" fn(c_int, *mut *mut c_void) -> Outcome,
@@ -28,9 +28,9 @@ struct Functions {
 // SAFETY: CUDA ties an event to no thread.
 unsafe impl Send for Event {}
 
-/// Opens the library, from the first of `folders` that has it, for all events of this process.
+/// Loads the library from the first of `folders` that has it, for all events of this process.
 ///
-/// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called: the library uses what that has opened.
+/// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called before, since the library depends on it.
 ///
 /// # Errors
 /// [`CudaLibraryError`] if the library is missing or of another version.
@@ -50,7 +50,8 @@ pub fn open(folders: &[PathBuf]) -> Result<(), CudaLibraryError> {
 }
 
 impl Event {
-    /// The end of what this thread has asked of a device so far; `None` on another device than a GPU and before [`open`].
+    /// Records an event after everything that this thread has launched on a device; `None` on devices other than GPUs,
+    /// and before [`open`].
     pub fn now(device: Device) -> Option<Self> {
         let (Device::Cuda(index), Some(functions)) = (device, FUNCTIONS.get()) else { return None };
         let mut handle = ptr::null_mut();
@@ -60,7 +61,7 @@ impl Event {
         Some(Self(made(handle), *functions))
     }
 
-    /// Waits until the device has come so far.
+    /// Waits until the device has reached the event.
     pub fn wait(self) {
         // SAFETY: a handle that lives until it is dropped.
         or_panic(checked("a device did not come to its work's end", unsafe {
@@ -79,7 +80,7 @@ impl Drop for Event {
     }
 }
 
-/// As tch's own operators do.
+/// Panics on failure, like tch's operators.
 fn or_panic(outcome: Result<(), CudaLibraryError>) {
     if let Err(error) = outcome {
         panic!("{error}");

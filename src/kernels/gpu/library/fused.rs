@@ -1,7 +1,8 @@
-//! Layers in one pass over a GPU's memory, where libtorch takes several: `fused.cu`, compiled for the device as it is opened.
+//! Fused CUDA kernels (`fused.cu`): layers in one pass over memory where libtorch needs several. Compiled by NVRTC when
+//! the device is opened.
 //!
-//! Where a layer gives `None`, libtorch has to do it: on another device, before [`open`], or for a tensor that no kernel is made
-//! for.
+//! A function returns `None` if the caller must use libtorch instead: on another device, before [`open`], or for
+//! tensors without a kernel.
 
 use std::{
     ffi::{CString, c_char, c_int, c_void},
@@ -17,10 +18,10 @@ use crate::kernels::{
     gpu::library::{self, CudaLibraryError, Outcome, checked, made},
 };
 
-/// Most devices of a process.
+/// Maximum number of devices of a process.
 const DEVICES: usize = 64;
 
-/// The kernels, device by device; CUDA keeps them as long as the process.
+/// The kernels per device; CUDA keeps them until the process ends.
 static OPEN: [OnceLock<Fused>; DEVICES] = [const { OnceLock::new() }; DEVICES];
 
 /// The kernels of one device.
@@ -30,10 +31,10 @@ struct Fused {
     handle: NonNull<c_void>,
 }
 
-/// libtorch's `at::Tensor`, as tch holds one.
+/// A pointer to libtorch's `at::Tensor`, as in tch.
 type Handle = *mut c_void;
 
-/// The library's functions; it is never closed.
+/// The library's functions; the library is never unloaded.
 #[derive(Debug, Clone, Copy)]
 struct Functions {
     fused_new: unsafe extern "C" fn(c_int, *const c_char, *mut *mut c_void) -> Outcome,
@@ -71,14 +72,13 @@ unsafe impl Send for Fused {}
 // SAFETY: as above.
 unsafe impl Sync for Fused {}
 
-/// Compiles the kernels for a device of this process, in about three seconds, with the library out of the first of `folders`
-/// that has it.
+/// Compiles the kernels for a device, in about three seconds, with the library from the first of `folders` that has it.
 ///
-/// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called: the library uses what that has opened. Must be done before
-/// anything is recorded on the device.
+/// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called before, since the library depends on it. Must
+/// be called before any CUDA graph is recorded on the device.
 ///
 /// # Errors
-/// [`CudaLibraryError`] if the library is missing or of another version, or if NVRTC or the device refuses the kernels.
+/// [`CudaLibraryError`] if the library is missing or of another version, or if NVRTC or the device rejects the kernels.
 pub fn open(device: usize, folders: &[PathBuf]) -> Result<(), CudaLibraryError> {
     let Some(slot) = OPEN.get(device) else { return Ok(()) };
     if slot.get().is_some() {
@@ -95,12 +95,12 @@ pub fn open(device: usize, folders: &[PathBuf]) -> Result<(), CudaLibraryError> 
     Ok(())
 }
 
-/// Whether layers on a device are fused.
+/// Whether the kernels of a device are available.
 pub fn is_open(device: Device) -> bool {
     on(device).is_some()
 }
 
-/// The norm of `xs` (N, C, h, w), which must be channels-last in memory, as its result is.
+/// Group norm of `xs` (N, C, h, w); input and output are channels-last.
 pub fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
     let fused = on(xs.device())?;
     call("a group norm", |out| {
@@ -124,7 +124,7 @@ pub fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
     })
 }
 
-/// Of (…, 2·I), values and gates: values · gelu(gates), (…, I).
+/// GEGLU: from values and gates, (…, 2·I), to values · gelu(gates), (…, I).
 pub fn geglu(xs: &Tensor) -> Option<Tensor> {
     let fused = on(xs.device())?;
     call("a gated activation", |out| {
@@ -133,7 +133,7 @@ pub fn geglu(xs: &Tensor) -> Option<Tensor> {
     })
 }
 
-/// `xs` + `residual` + `bias`, the first two (N, C, h, w), channels-last in memory, and the last (C,).
+/// `xs` + `residual` + `bias`; the first two are (N, C, h, w) and channels-last, the bias is (C,).
 pub fn residual_sum(xs: &Tensor, residual: &Tensor, bias: &Tensor) -> Option<Tensor> {
     let fused = on(xs.device())?;
     call("a residual sum", |out| {
@@ -143,7 +143,7 @@ pub fn residual_sum(xs: &Tensor, residual: &Tensor, bias: &Tensor) -> Option<Ten
     })
 }
 
-/// `xs` + `more`, (…, C) each, and the norm of that over the channels, by `weight` and `bias` (C,).
+/// `xs` + `more`, (…, C) each, and the layer norm of the sum with `weight` and `bias` (C,).
 pub fn layer_norm_of_sum(
     xs: &Tensor,
     more: &Tensor,
@@ -173,7 +173,7 @@ pub fn layer_norm_of_sum(
     Some((unsafe { Tensor::from_ptr(sum.cast()) }, normed))
 }
 
-/// Adds the heads' mean softmax over the last dimension of `logits` (H, Q, K) to `sum`, (Q, K) in fp32.
+/// Adds the head-averaged softmax over the last dimension of `logits` (H, Q, K) to `sum`, (Q, K) in fp32.
 pub fn add_mean_softmax(logits: &Tensor, sum: &mut Tensor) -> Option<()> {
     let fused = on(logits.device())?;
     let mut done = 0;
@@ -192,7 +192,7 @@ pub fn add_mean_softmax(logits: &Tensor, sum: &mut Tensor) -> Option<()> {
     (done != 0).then_some(())
 }
 
-/// The first key's softmax over the last dimension of `logits` (H, Q, K), (H, Q, 1) in fp32.
+/// First key's probability of the softmax over the last dimension of `logits` (H, Q, K): (H, Q, 1) in fp32.
 pub fn first_softmax(logits: &Tensor) -> Option<Tensor> {
     let fused = on(logits.device())?;
     call("a softmax", |out| {
@@ -201,9 +201,9 @@ pub fn first_softmax(logits: &Tensor) -> Option<Tensor> {
     })
 }
 
-/// Runs a layer that writes a handle to its result, or null where it is made for other tensors.
+/// Calls a library function that writes a tensor handle, or null if it has no kernel for these tensors.
 ///
-/// Panics as tch's own operators do: what is refused here is memory or the device.
+/// Panics on errors like tch's operators; the only ones are out-of-memory and device failures.
 fn call(what: &'static str, layer: impl FnOnce(*mut Handle) -> Outcome) -> Option<Tensor> {
     let mut output: Handle = ptr::null_mut();
     if let Err(error) = checked(what, layer(&raw mut output)) {

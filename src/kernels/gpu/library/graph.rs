@@ -1,4 +1,4 @@
-//! CUDA graphs: work on a GPU that is written down once and then done again by one launch.
+//! CUDA graphs: GPU work that is recorded once and then replayed by a single launch.
 
 use std::{
     any::Any,
@@ -10,21 +10,21 @@ use std::{
 
 use crate::kernels::gpu::library::{CudaLibraryError, Outcome, checked, first_line, made, open};
 
-/// Where the graphs of one device are recorded; they share memory, since one runs at a time.
+/// Records CUDA graphs on one device. The graphs share a memory pool, since only one runs at a time.
 #[derive(Debug)]
 pub struct CudaRecorder {
     functions: Functions,
     handle: NonNull<c_void>,
 }
 
-/// Recorded work.
+/// A recorded CUDA graph.
 #[derive(Debug)]
 pub struct CudaGraph {
     functions: Functions,
     handle: NonNull<c_void>,
 }
 
-/// The library's functions; it is never closed.
+/// The library's functions; the library is never unloaded.
 #[derive(Debug, Clone, Copy)]
 struct Functions {
     recorder_new: unsafe extern "C" fn(c_int, *mut *mut c_void) -> Outcome,
@@ -42,9 +42,9 @@ unsafe impl Send for CudaGraph {}
 // === impl CudaRecorder ===
 
 impl CudaRecorder {
-    /// Opens the library, from the first of `folders` that has it, for a device of this process.
+    /// Loads the library from the first of `folders` that has it, for a device of this process.
     ///
-    /// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called: the library uses what that has opened.
+    /// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called before, since the library depends on it.
     ///
     /// # Errors
     /// [`CudaLibraryError`] if the library is missing or of another version, or if there is no such device.
@@ -57,10 +57,11 @@ impl CudaRecorder {
         Ok(Self { functions, handle: made(handle) })
     }
 
-    /// Records what `work` asks of the device, none of which is done yet.
+    /// Records what `work` launches on the device, without running it.
     ///
-    /// The tensors that it reads and writes must stay where they are as long as the graph, those that it makes and drops are the
-    /// graph's own. It must not wait for the device. A panic in it ends the recording and is an error.
+    /// Tensors that it reads and writes must outlive the graph at the same address; tensors that it creates and drops
+    /// belong to the graph. It must not synchronize with the device. A panic in it ends the recording and is returned
+    /// as an error.
     ///
     /// # Errors
     /// [`CudaLibraryError::Refused`] if the work can't be recorded.
@@ -86,10 +87,10 @@ impl CudaRecorder {
 // === impl CudaGraph ===
 
 impl CudaGraph {
-    /// Does the recorded work once more, after all that was asked of the device before; returns before it is done.
+    /// Launches the recorded work after everything that was launched before; returns without waiting for it.
     ///
     /// # Errors
-    /// [`CudaLibraryError::Refused`] if the device refuses it.
+    /// [`CudaLibraryError::Refused`] if the launch fails.
     pub fn replay(&mut self) -> Result<(), CudaLibraryError> {
         // SAFETY: a handle of a recording that has ended.
         checked("a recording was not played", unsafe {
@@ -168,7 +169,7 @@ mod tests {
         assert!(error.to_string().starts_with(&path.display().to_string()), "{error}");
     }
 
-    /// A library that records nothing and counts: its graphs are the numbers of calls of each function.
+    /// A mock library that records nothing and counts calls: its graphs are the numbers of calls of each function.
     const COUNTING: &str = r#"
         static long calls[4];
         static int refuses;

@@ -1,7 +1,8 @@
-//! The library that a GPU adds: CUDA graphs, layers in one pass over memory, and events.
+//! The optional GPU library `libretouch_cuda.so`: CUDA graphs, fused kernels, events.
 //!
-//! tch does not reach libtorch's `CUDAGraph`, nor a kernel of one's own, and a binary that runs without a GPU must not link either.
-//! So the C++ beside this file, a library of its own that `make cuda-library` compiles, is opened at run time.
+//! tch gives no access to libtorch's `CUDAGraph` or to custom kernels, and a binary that also runs without a GPU must
+//! not link them. So the C++ sources in this folder are compiled to a shared library (`make cuda-library`) and loaded
+//! at run time.
 #![expect(unsafe_code, reason = "calls a library that is opened at run time")]
 
 pub mod event;
@@ -19,37 +20,37 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 /// The library's file name.
 pub const LIBRARY: &str = "libretouch_cuda.so";
 
-/// Why the library is of no use, or what it could not do.
+/// Why the library can't be used, or what failed in it.
 #[derive(Debug, thiserror::Error)]
 pub enum CudaLibraryError {
-    /// None of the folders holds the library.
+    /// The library is in none of the folders.
     #[error("`{LIBRARY}` is not in {}: build it with `make cuda-library`", list(.tried))]
     Missing {
-        /// Where it was looked for.
+        /// Folders that were searched.
         tried: Vec<PathBuf>,
     },
-    /// The library is there but cannot be loaded: it was built for another libtorch, or by another retouch.
+    /// The library can't be loaded: it was built for another libtorch or another version of retouch.
     #[error("{} does not load beside this libtorch 2.11: build it again with `make cuda-library`", .library.display())]
     Unloadable {
-        /// The file that was opened.
+        /// Path of the library.
         library: PathBuf,
-        /// What the loader says.
+        /// The loader's error.
         source: libloading::Error,
     },
-    /// libtorch or CUDA refused.
+    /// libtorch or CUDA returned an error.
     #[error("{what}: {message}")]
     Refused {
-        /// What was asked of it.
+        /// The operation.
         what: &'static str,
-        /// Its reason, without the lines on how to debug it.
+        /// The error message, without debugging hints.
         message: String,
     },
 }
 
-/// Null, or what went wrong, valid until the thread's next call.
+/// Null on success, else an error message that is valid until the thread's next call.
 type Outcome = *const c_char;
 
-/// Opens the library, from the first of `folders` that has it, for the rest of the process, and finds functions in it.
+/// Loads the library from the first of `folders` that has it, for the rest of the process, and looks up functions.
 fn open<T>(
     folders: &[PathBuf],
     find: impl FnOnce(&Library) -> Result<T, libloading::Error>,
@@ -62,7 +63,8 @@ fn open<T>(
 }
 
 fn load(path: &Path) -> Result<std::mem::ManuallyDrop<Library>, libloading::Error> {
-    // SAFETY: the library has no initializers of its own. `RTLD_NOW` makes a symbol that this libtorch lacks an error here.
+    // SAFETY: the library has no initializers of its own. With `RTLD_NOW` a symbol missing from this libtorch is an
+    // error here.
     unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map(std::mem::ManuallyDrop::new)
 }
 

@@ -1,4 +1,4 @@
-//! The text side of CLIP: tokenizer and text encoder.
+//! CLIP's tokenizer and text encoder.
 
 mod vocabulary;
 

@@ -1,4 +1,4 @@
-//! CLIP's text encoder: token ids to one vector per token (transformers: `CLIPTextModel`).
+//! CLIP's text encoder: from token ids to one hidden state per token (transformers: `CLIPTextModel`).
 
 use tch::{Kind, Tensor};
 
@@ -8,42 +8,42 @@ use crate::models::{
     weights::VarPath,
 };
 
-/// The end token that configurations before transformers 4.31 name by mistake; CLIP's own is its largest id.
+/// The end token id that configurations before transformers 4.31 give by mistake; CLIP's actual one is the largest id.
 const LEGACY_EOS: i64 = 2;
 
-/// The shape of a text encoder (transformers: `CLIPTextConfig`).
+/// Configuration of a text encoder (transformers: `CLIPTextConfig`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipTextConfig {
-    /// Rows of the token embedding.
+    /// Vocabulary size.
     pub vocab_size: i64,
     /// Channels C.
     pub hidden_size: i64,
-    /// Channels inside each feed-forward.
+    /// Channels inside each feed-forward network.
     pub intermediate_size: i64,
     /// Layers.
     pub num_hidden_layers: i64,
     /// Attention heads H, a divisor of C.
     pub num_attention_heads: i64,
-    /// The longest prompt T, in tokens.
+    /// Maximum prompt length T, in tokens.
     pub max_position_embeddings: i64,
     /// The feed-forward's activation.
     pub hidden_act: Activation,
-    /// Added to variances.
+    /// Epsilon of the layer norms.
     pub layer_norm_eps: f64,
-    /// The id of the end token, at which the pooled output is taken.
+    /// Id of the end token, whose hidden state is the pooled output.
     pub eos_token_id: i64,
 }
 
 /// An activation of a feed-forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// x · sigmoid(1.702 x), of the first CLIP.
+    /// x · sigmoid(1.702 x), as in the original CLIP.
     QuickGelu,
-    /// x · Φ(x), of `OpenCLIP`.
+    /// x · Φ(x), as in `OpenCLIP`.
     Gelu,
 }
 
-/// A text encoder. A projection, where the checkpoint has one, is not used.
+/// A CLIP text encoder. A text projection in the checkpoint is ignored.
 #[derive(Debug)]
 pub struct ClipTextModel {
     token_embedding: Tensor,
@@ -53,16 +53,16 @@ pub struct ClipTextModel {
     eos_token_id: i64,
 }
 
-/// What a text encoder makes of prompts.
+/// Output of a text encoder.
 #[derive(Debug)]
 pub struct ClipTextOutput {
-    /// (N, T, C), after the last norm.
+    /// (N, T, C), after the final layer norm.
     pub last_hidden_state: Tensor,
     /// (N, C): the last hidden state at the end token.
     pub pooled_output: Tensor,
 }
 
-/// One layer: self-attention, then a feed-forward, each on a norm of the residual stream.
+/// One pre-norm layer: self-attention, then a feed-forward network, each with a residual connection.
 #[derive(Debug)]
 struct Layer {
     norm1: LayerNorm,
@@ -88,7 +88,7 @@ impl ClipTextConfig {
     /// Reads a `text_encoder/config.json`.
     ///
     /// # Errors
-    /// [`ConfigError`] if it is not one of a CLIP text encoder.
+    /// [`ConfigError`] if it is not that of a CLIP text encoder.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
         // A configuration of transformers names its classes in a list, which diffusers' key is not.
         let json = ConfigJson::parse(text, "CLIPTextModel")?;
@@ -119,7 +119,7 @@ impl ClipTextConfig {
 // === impl ClipTextModel ===
 
 impl ClipTextModel {
-    /// Reads the encoder's tensors, whose keys may begin with `text_model`.
+    /// Loads the encoder's tensors; their keys may have the prefix `text_model`.
     pub fn new(vs: &VarPath<'_>, config: &ClipTextConfig) -> Self {
         // Parts of the classes with a projection, and of a whole CLIP, which nothing here reads.
         for name in ["text_projection.weight", "visual_projection.weight", "logit_scale"] {
@@ -150,10 +150,10 @@ impl ClipTextModel {
         }
     }
 
-    /// Encodes `input_ids` (N, T) of whole numbers below the vocabulary's size, T at most the longest prompt.
+    /// Encodes `input_ids` (N, T), integers below the vocabulary size, with T at most the maximum prompt length.
     ///
     /// # Panics
-    /// On ids of another shape, type or size.
+    /// If the ids have another shape, dtype or range.
     pub fn forward(&self, input_ids: &Tensor) -> ClipTextOutput {
         let (n, t) = input_ids.size2().expect("token ids are (N, T)");
         // 1. Tokens and their positions.
@@ -215,7 +215,7 @@ impl Layer {
 // === impl Attention ===
 
 impl Attention {
-    /// (N, T, C) to (N, T, C), each token seeing itself and those before.
+    /// Causal self-attention, (N, T, C) to (N, T, C).
     fn forward(&self, hidden_states: &Tensor) -> Tensor {
         let (n, t, c) = hidden_states.size3().expect("hidden states are (N, T, C)");
         let split = |it: &Linear| {

@@ -1,6 +1,8 @@
-//! CLIP's tokenizer: text to padded token ids, each with its place in the text (transformers: `CLIPTokenizer`).
+//! CLIP's tokenizer: from text to padded token ids, each with its byte range in the text (transformers:
+//! `CLIPTokenizer`).
 //!
-//! Text is composed (NFC), its white space folded, lowercased, split by CLIP's pattern, and merged by byte pairs.
+//! Text is normalized (NFC), its white space collapsed, lowercased, split by CLIP's pattern, and encoded by byte pairs
+//! (BPE).
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +20,7 @@ use crate::models::stable_diffusion::clip::vocabulary;
 const SPLIT: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
-/// A CLIP tokenizer with the length that its text encoder reads.
+/// A CLIP tokenizer, with the maximum length of its text encoder.
 #[derive(Debug, Clone)]
 pub struct ClipTokenizer {
     tokenizer: Tokenizer,
@@ -28,67 +30,67 @@ pub struct ClipTokenizer {
     pad: u32,
 }
 
-/// A prompt as a text encoder takes it.
+/// A tokenized prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizedPrompt {
-    /// Token ids: the start token, the text's, the end token, then padding up to the model's length.
+    /// Token ids: the start token, the text's tokens, the end token, then padding to the model's maximum length.
     pub ids: Vec<i64>,
-    /// For each id the bytes of the text that it stands for, at character boundaries; `None` for tokens that were added.
+    /// For each id its byte range in the text, at character boundaries; `None` for special tokens.
     pub offsets: Vec<Option<Range<usize>>>,
-    /// What the model does not read, if the text is longer than its length.
+    /// The part that was cut off, if the text exceeds the maximum length.
     pub truncated: Option<Truncation>,
 }
 
-/// The part of a prompt that a model does not read.
+/// The part of a prompt beyond the model's maximum length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Truncation {
-    /// Where, in bytes of the text, the part that is read ends; a character that is read in part is not in it.
+    /// Byte offset in the text where the kept part ends; a character that is kept only in part is excluded.
     pub kept: usize,
-    /// The text that is dropped, without white space around it.
+    /// The removed text, trimmed.
     pub dropped: String,
 }
 
-/// A tokenizer that cannot be had, or that fails on a text.
+/// Why a tokenizer can't be loaded, or fails on a text.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// Neither form of a vocabulary is in the folder.
+    /// The folder has neither form of vocabulary.
     #[error("no tokenizer in {}: expected `tokenizer.json`, or `vocab.json` and `merges.txt`", folder.display())]
     Missing {
         /// The tokenizer's folder.
         folder: PathBuf,
     },
-    /// A file of the tokenizer cannot be read.
+    /// A file of the tokenizer can't be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// A file of the tokenizer is not what its name says.
+    /// A file of the tokenizer is invalid.
     #[error("{} is not a tokenizer's file: {reason}", path.display())]
     Malformed {
-        /// The file, or the folder if several do not fit together.
+        /// The file, or the folder if several files are inconsistent.
         path: PathBuf,
-        /// What does not hold.
+        /// What is wrong.
         reason: String,
     },
-    /// The built-in vocabulary cannot be used so.
+    /// The built-in vocabulary does not fit the model.
     #[error("CLIP's own tokenizer does not fit: {reason}")]
     Unfit {
-        /// What does not hold.
+        /// What is wrong.
         reason: String,
     },
-    /// A text cannot be encoded.
+    /// A text can't be encoded.
     #[error("the text cannot be split into tokens: {reason}")]
     Text {
-        /// What the tokenizer said.
+        /// The tokenizer's error.
         reason: String,
     },
 }
 
-/// What `tokenizer_config.json` and `special_tokens_map.json` say.
+/// Special tokens, from `tokenizer_config.json` and `special_tokens_map.json`.
 struct Special {
     bos: String,
     eos: String,
@@ -99,10 +101,10 @@ struct Special {
 // === impl ClipTokenizer ===
 
 impl ClipTokenizer {
-    /// Reads a snapshot's `tokenizer/`, for a text encoder of `max_positions` positions (77 for CLIP).
+    /// Loads a snapshot's `tokenizer/`, for a text encoder of `max_positions` positions (77 for CLIP).
     ///
     /// # Errors
-    /// [`TokenizerError`] if files are missing, unreadable or do not fit together.
+    /// [`TokenizerError`] if files are missing, unreadable or inconsistent.
     pub fn open(folder: &Path, max_positions: usize) -> Result<Self, TokenizerError> {
         let special = Special::read(folder)?;
         let [whole, vocabulary, merges] =
@@ -127,12 +129,12 @@ impl ClipTokenizer {
             .map_err(|reason| TokenizerError::Malformed { path, reason })
     }
 
-    /// CLIP's own tokenizer, from the vocabulary that is built in, for a text encoder of `max_positions` positions.
+    /// CLIP's own tokenizer with the built-in vocabulary, for a text encoder of `max_positions` positions.
     ///
     /// `pad` is the text of the padding token: [`EOS`](Self::EOS) for Stable Diffusion 1.x, `!` for 2.x.
     ///
     /// # Errors
-    /// [`TokenizerError::Unfit`] if `pad` is no token, or if there is no room for text.
+    /// [`TokenizerError::Unfit`] if `pad` is not a token, or if `max_positions` leaves no room for text.
     pub fn clip(pad: &str, max_positions: usize) -> Result<Self, TokenizerError> {
         let merges = vocabulary::merges(vocabulary::MERGES).ok_or_else(|| {
             TokenizerError::Unfit { reason: "its merges are no pairs".to_owned() }
@@ -143,7 +145,7 @@ impl ClipTokenizer {
             .map_err(|reason| TokenizerError::Unfit { reason })
     }
 
-    /// CLIP's end token, which also pads.
+    /// CLIP's end token, also used for padding.
     pub const EOS: &str = vocabulary::EOS;
 
     fn build(definition: &Value, special: &Special, max_positions: usize) -> Result<Self, String> {
@@ -163,7 +165,7 @@ impl ClipTokenizer {
         Ok(Self { tokenizer, max_length, bos, eos, pad })
     }
 
-    /// The number of tokens that every prompt comes to.
+    /// Length of every tokenized prompt, padding included.
     pub fn max_length(&self) -> usize {
         self.max_length
     }
@@ -173,7 +175,7 @@ impl ClipTokenizer {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// Splits a text into tokens, with what is too long reported.
+    /// Tokenizes a text; the result says what was cut off.
     ///
     /// # Errors
     /// [`TokenizerError::Text`] if the vocabulary lacks a byte of the text.
@@ -281,10 +283,10 @@ fn definition(
     })
 }
 
-/// The place of each token in the text, in bytes, from what the tokenizer says.
+/// Byte range of each token in the text, from the tokenizer's offsets.
 ///
-/// Differs: a token gets whole characters, where it may stand for a part of one, and the combining marks that its last
-/// letter was composed with, which the tokenizer leaves to no token.
+/// Differs: ranges are extended to whole characters, where a token may be part of one, and to combining marks that were
+/// composed with its last letter, which the tokenizer assigns to no token.
 fn places(text: &str, offsets: &[(usize, usize)]) -> Vec<Range<usize>> {
     let is_boundary = |at: &usize| text.is_char_boundary(*at);
     let starts: Vec<usize> =
@@ -301,7 +303,7 @@ fn places(text: &str, offsets: &[(usize, usize)]) -> Vec<Range<usize>> {
     places.collect()
 }
 
-/// The text of a file, without the mark that some editors put before it.
+/// The text of a file, without a byte order mark.
 fn read(path: &Path) -> Result<String, TokenizerError> {
     let text = fs::read_to_string(path)
         .map_err(|source| TokenizerError::Unreadable { path: path.to_owned(), source })?;

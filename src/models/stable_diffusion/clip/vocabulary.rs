@@ -1,28 +1,28 @@
-//! CLIP's own vocabulary (`assets/clip/`), for models that come without one.
+//! CLIP's vocabulary (`assets/clip/`), for models that do not include one.
 
 use serde_json::{Map, Value};
 
-/// CLIP's merges, in the form of `merges.txt`: the first 48,894 of `bpe_simple_vocab_16e6.txt` (MIT, openai/CLIP), the
-/// others not being in use.
+/// CLIP's merges, in the form of `merges.txt`: the first 48,894 of `bpe_simple_vocab_16e6.txt` (MIT, openai/CLIP); the
+/// others are unused.
 pub(super) const MERGES: &str = include_str!("../../../../assets/clip/merges.txt");
 
-/// Marks the end of a word.
+/// End-of-word marker.
 pub(super) const END_OF_WORD: &str = "</w>";
 
-/// Begins every prompt.
+/// Start token.
 pub(super) const BOS: &str = "<|startoftext|>";
 
-/// Ends every prompt, and pads it where nothing else is said.
+/// End token, also used for padding by default.
 pub(super) const EOS: &str = "<|endoftext|>";
 
-/// The pairs of a `merges.txt`, in order of rank; `None` for a line that is no pair.
+/// The pairs of a `merges.txt`, by rank; `None` if a line is not a pair.
 pub(super) fn merges(text: &str) -> Option<Vec<(&str, &str)>> {
     let lines = text.lines().filter(|it| !it.starts_with("#version") && !it.is_empty());
     lines.map(|it| it.split_once(' ').filter(|(_, second)| !second.contains(' '))).collect()
 }
 
-/// The vocabulary that merges imply, numbered as CLIP numbers it: bytes, bytes that end a word, merged pairs, and the two
-/// special tokens.
+/// The vocabulary that follows from the merges, numbered as in CLIP: bytes, bytes at a word's end, merged pairs, and
+/// the two special tokens.
 pub(super) fn vocabulary(merges: &[(&str, &str)]) -> Map<String, Value> {
     let bytes: Vec<String> = byte_symbols().map(String::from).collect();
     let ends = bytes.iter().map(|it| format!("{it}{END_OF_WORD}"));
@@ -32,7 +32,8 @@ pub(super) fn vocabulary(merges: &[(&str, &str)]) -> Map<String, Value> {
     tokens.enumerate().map(|(id, token)| (token, id.into())).collect()
 }
 
-/// The character that stands for each byte: printable ones for themselves, first, and the others from U+0100 on.
+/// The character that represents each byte: printable bytes stand for themselves and come first, the others are mapped
+/// from U+0100 on.
 fn byte_symbols() -> impl Iterator<Item = char> {
     let printable = (b'!'..=b'~').chain(0xA1..=0xAC).chain(0xAE..=0xFF).map(char::from);
     printable.chain(('\u{100}'..).take(68))

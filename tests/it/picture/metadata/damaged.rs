@@ -1,4 +1,4 @@
-//! Metadata that are no such data, or too much of them.
+//! Malformed and oversized metadata.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use retouch::picture::{

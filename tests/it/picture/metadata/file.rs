@@ -1,4 +1,4 @@
-//! What is said of the file itself: colors, resolution, how it was made, who signed it.
+//! Metadata of the file itself: color, resolution, provenance, signatures.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a file says beside its pixels, from each format to each.
+//! Metadata carried from each input format to each output format.
 
 mod damaged;
 mod file;

@@ -1,4 +1,4 @@
-//! What people and cameras write: EXIF, XMP, IPTC, texts.
+//! Metadata from people and cameras: EXIF, XMP, IPTC, text chunks.
 
 use exif::{Context, In, Tag};
 use retouch::picture::{
