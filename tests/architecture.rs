@@ -9,6 +9,7 @@ use std::{
 
 /// Each room with the rooms it may import, from the ground up.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("address", &[]),
     ("kernels", &[]),
     ("attention", &["kernels"]),
     ("sampling", &[]),
@@ -49,9 +50,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("wire", &["sampling", "picture", "drawing", "instruction", "edit"]),
+    ("client", &["address", "instruction", "wire"]),
     ("journal", &["wire"]),
     ("jobs", &["sampling", "picture", "instruction", "edit", "wire", "journal"]),
-    ("server", &["jobs", "wire"]),
+    ("server", &["address", "jobs", "wire"]),
     (
         "serving",
         &[
@@ -73,6 +75,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "address",
             "sampling",
             "picture",
             "drawing",
@@ -86,6 +89,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "editing",
             "evaluation",
             "wire",
+            "client",
             "journal",
             "jobs",
             "server",
@@ -131,7 +135,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["server/telemetry"]),
     ("metrics_opentelemetry", &["server/telemetry"]),
     ("metrics_util", &["server/telemetry"]),
-    ("opentelemetry", &["server/telemetry", "cli/client"]),
+    ("opentelemetry", &["server/telemetry"]),
     ("opentelemetry_otlp", &["server/telemetry"]),
     ("opentelemetry_sdk", &["server/telemetry"]),
     ("prost", &["wire", "journal", "jobs"]),
@@ -158,13 +162,13 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("tokenizers", &["models"]),
-    ("tokio", &["jobs", "server", "cli"]),
+    ("tokio", &["jobs", "client", "server", "cli"]),
     ("tokio_rustls", &["server", "cli"]),
     ("toml", &["server/keys", "cli"]),
-    ("tonic", &["wire", "server", "cli"]),
+    ("tonic", &["wire", "client", "server", "cli"]),
     ("tonic_health", &["server", "cli"]),
     ("tower_http", &["server"]),
-    ("tracing_opentelemetry", &["server/telemetry", "cli/client"]),
+    ("tracing_opentelemetry", &["server/telemetry"]),
 ];
 
 /// Words with the rooms that may say them, and why nobody else may.
