@@ -118,8 +118,10 @@
 //! - Pixels outside the mask are copied from the input, never recomputed, where they are to be preserved.
 //! - Bad input ends in a typed error that names the thing and the remedy; nothing is written before everything is done.
 
+pub mod address;
 pub mod attention;
 pub mod cli;
+pub mod client;
 pub mod cluster;
 pub mod drawing;
 pub mod edit;

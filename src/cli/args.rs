@@ -7,12 +7,12 @@ use clap_complete::Shell;
 
 use crate::cli::{
     bench::BenchCommand,
-    client::{batch::BatchArgs, connect::ServerArgs, jobs_args::JobsArgs},
     encoding_args::EncodingArgs,
     eval_args::EvalArgs,
     journal::JournalCommand,
     keys::KeysCommand,
     localization_args::LocalizationArgs,
+    remote::{batch::BatchArgs, jobs_args::JobsArgs, server_args::ServerArgs},
     serve_config::ServeArgs,
     trimmed::Trimmed,
 };

@@ -7,14 +7,13 @@ use serde_json::json;
 
 use crate::cli::{
     args::{self, EditArgs},
-    client,
     edit_steps::{self, Given},
     encoding_args::Format,
     error::CliError,
     interrupt::Interrupt,
     load::{self, Loaded},
     maps::{MapsFolder, Subject},
-    outputs,
+    outputs, remote,
     replay::Replay,
     reporter::Reporter,
     resolve,
@@ -62,7 +61,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let replay = Replay::open(args)?;
     let args = replay.as_ref().map_or(args, |it| &it.args);
     if args.server.is_given() {
-        return client::edit::run(args, replay.as_ref(), screen);
+        return remote::edit::run(args, replay.as_ref(), screen);
     }
     args.server.refuse_alone()?;
 

@@ -2,7 +2,8 @@
 
 use std::{borrow::Cow, path::PathBuf, process::ExitCode};
 
-use crate::cli::{client::refusal::RemoteError, hub};
+use crate::cli::{hub, remote::exit_code};
+use crate::client::{error::ClientError, manifest::ManifestError, state_file::StateFileError};
 use crate::edit::settings::SettingsError;
 use crate::editing::EditError;
 use crate::evaluation::EvaluationError;
@@ -84,7 +85,7 @@ pub(crate) enum CliError {
     Journal(#[from] JournalError),
     /// A server can't be reached, refused a call, or failed the job.
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Client(#[from] ClientError),
     /// Some edits of a batch failed.
     #[error("{failed} of {of} edits failed")]
     Batch {
@@ -94,13 +95,8 @@ pub(crate) enum CliError {
         of: usize,
     },
     /// A manifest can't be read.
-    #[error("{place}: {reason}")]
-    Manifest {
-        /// File and line.
-        place: String,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     /// Out of memory, as reported by libtorch.
     #[error("there was not enough memory; a smaller --size needs less")]
     Memory,
@@ -173,6 +169,9 @@ impl CliError {
                 ParseError::NotUnderstood(_) | ParseError::NotLatin(_),
             )) => "give --object and --action, or leave --strict out",
             Self::Edit(EditError::Pipeline(PipelineError::NotFinite)) => "try --dtype fp32",
+            Self::Client(ClientError::Unreachable { .. }) => {
+                "check --server, and that `retouch serve` runs there"
+            }
             Self::Output(PictureError::Exists { .. }) => "--force writes over it",
             Self::Output(PictureError::NameTooLong { .. }) => "-o names the output",
             Self::Output(PictureError::Stream { .. }) => {
@@ -202,7 +201,7 @@ impl CliError {
                 | EvaluationError::Manifest { .. }
                 | EvaluationError::NoItems { .. },
             )
-            | Self::Manifest { .. }
+            | Self::Manifest(_)
             | Self::Localization { .. }
             | Self::Record { .. } => 3,
             Self::Edit(EditError::NoAttention | EditError::NoUnrelatedWord { .. })
@@ -213,7 +212,7 @@ impl CliError {
             | Self::Evaluation(EvaluationError::Edit(_))
             | Self::Batch { .. }
             | Self::Memory => 1,
-            Self::Remote(error) => error.exit_code(),
+            Self::Client(error) => exit_code::of(error),
             Self::Serve(_) => 9,
             Self::Journal(_) => return Self::damage(),
             Self::Defect(_) => 70,
@@ -257,7 +256,7 @@ impl CliError {
             Self::Localization { .. } | Self::Edit(EditError::OtherGrid { .. }) => {
                 return "BAD_LOCALIZATION";
             }
-            Self::Manifest { .. }
+            Self::Manifest(_)
             | Self::Evaluation(
                 EvaluationError::ReadManifest { .. }
                 | EvaluationError::Manifest { .. }
@@ -273,7 +272,7 @@ impl CliError {
             }
             Self::Record { .. } => return "BAD_RECORD",
             Self::Journal(_) => return "JOURNAL_UNUSABLE",
-            Self::Remote(error) => return error.reason(),
+            Self::Client(error) => return error.reason(),
             Self::Batch { .. } => return "EDITS_FAILED",
             Self::Serve(_) => return "SERVER_NOT_STARTED",
         };
@@ -300,6 +299,15 @@ impl From<EvaluationError> for CliError {
         match error {
             EvaluationError::Edit(error) => Self::Edit(error),
             other => Self::Evaluation(other),
+        }
+    }
+}
+
+impl From<StateFileError> for CliError {
+    fn from(error: StateFileError) -> Self {
+        match error {
+            StateFileError::Locked(_) => Self::Usage(error.to_string()),
+            StateFileError::Io { path, source } => Self::Write { path, source },
         }
     }
 }

@@ -71,10 +71,13 @@ impl Interrupt {
     ///
     /// # Errors
     /// Those of the future, and [`EditError::Interrupted`].
-    pub(crate) async fn or<T>(
+    pub(crate) async fn or<T, E>(
         &self,
-        work: impl Future<Output = Result<T, CliError>>,
-    ) -> Result<T, CliError> {
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CliError>
+    where
+        CliError: From<E>,
+    {
         let heard = async {
             while self.check().is_continue() {
                 tokio::time::sleep(LOOK).await;
@@ -83,7 +86,7 @@ impl Interrupt {
         tokio::select! {
             biased;
             () = heard => Err(EditError::Interrupted(Interrupted).into()),
-            done = work => done,
+            done = work => Ok(done?),
         }
     }
 

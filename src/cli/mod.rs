@@ -3,7 +3,6 @@
 mod args;
 mod bench;
 mod bench_confidence;
-mod client;
 mod edit;
 mod edit_steps;
 mod effects;
@@ -23,6 +22,7 @@ mod maps;
 mod outputs;
 mod panics;
 mod printable;
+mod remote;
 mod replay;
 mod reporter;
 mod resolve;
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
         Command::Bench { command: BenchCommand::Localize(args) } => (args.json, Stream::Out),
         Command::Bench { command: BenchCommand::Confidence(args) } => (args.json, Stream::Out),
         Command::Batch(args) => (args.json, Stream::Out),
-        Command::Jobs(args) => client::jobs::results(args),
+        Command::Jobs(args) => remote::jobs::results(args),
         Command::Inspect(args) => (args.json, Stream::Out),
         Command::Serve(_)
         | Command::Journal { .. }
@@ -88,8 +88,8 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
         Command::Localize(args) => done(localize::run(args, screen)),
         Command::Eval(args) => done(eval::run(args, screen)),
         Command::Bench { command } => done(bench::run(command, screen)),
-        Command::Batch(args) => done(client::batch::run(args, screen)),
-        Command::Jobs(args) => done(client::jobs::run(args, screen)),
+        Command::Batch(args) => done(remote::batch::run(args, screen)),
+        Command::Jobs(args) => done(remote::jobs::run(args, screen)),
         Command::Serve(args) => serve::run(args),
         Command::Journal { command } => journal::run(command),
         Command::Keys { command } => done(keys::run(command)),

@@ -11,8 +11,9 @@ use figment::{
     value::{Dict, Map, Value},
 };
 
+use crate::address::masked;
 use crate::cli::error::CliError;
-use crate::server::{address::masked, config::Config};
+use crate::server::config::Config;
 
 /// Prefix of environment variables, as in `RETOUCH__SERVER__LISTEN`.
 const PREFIX: &str = "RETOUCH__";

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::server::address;
+use crate::server::listen_address;
 
 /// One mebibyte, in bytes.
 const MIB: u64 = 1024 * 1024;
@@ -41,10 +41,10 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// Listen address of gRPC and gRPC-Web; port 0 takes a free port, and a name is resolved.
-    #[serde(deserialize_with = "address::deserialize")]
+    #[serde(deserialize_with = "listen_address::deserialize")]
     pub listen: SocketAddr,
     /// Listen address of probes, metrics and the log level, in plaintext.
-    #[serde(deserialize_with = "address::deserialize")]
+    #[serde(deserialize_with = "listen_address::deserialize")]
     pub ops_listen: SocketAddr,
     /// Largest message of a request, in bytes.
     pub max_request_bytes: u64,

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::address::{self, UrlError, masked};
 use crate::server::{
-    address::{self, UrlError, masked},
     config::{Auth, Config, Jobs, Server, Tls},
     telemetry::log_filter,
 };

@@ -5,7 +5,6 @@
 //! by [`keys`], refuses on the headers alone, then charges the body to the [`budget`]; [`edit_service`] handles the
 //! method. [`ops`] answers probes from its own thread, even while the service is busy.
 
-pub mod address;
 pub mod admission;
 mod body;
 pub mod budget;
@@ -18,6 +17,7 @@ pub mod edit_service;
 pub mod gate;
 pub mod http_rules;
 pub mod keys;
+pub mod listen_address;
 mod messages;
 pub mod methods;
 pub mod open_files;

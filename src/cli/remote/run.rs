@@ -6,17 +6,15 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::cli::{
-    client::{
-        connect::Remote,
-        events::{Telling, Translator},
-        follow::Follow,
-        refusal::{Refusal, RemoteError},
-        request::MaskPlan,
-    },
     error::CliError,
     interrupt::Interrupt,
+    remote::{
+        events::{Telling, Translator},
+        request::MaskPlan,
+    },
     reporter::Reporter,
 };
+use crate::client::{connect::Remote, error::ClientError, follow::Follow, refusal::Refusal};
 use crate::editing::EditError;
 use crate::wire::v1::{
     self, CreateEditJobRequest, EditJob, EditSpec, MaskProposed, edit_event::Event, edit_job::State,
@@ -66,7 +64,7 @@ impl Site<'_> {
             disconnect_grace: Some(crate::wire::spec::duration(GRACE)),
             ..CreateEditJobRequest::default()
         };
-        let mut follow = Follow::start(self.remote, self.interrupt, request);
+        let mut follow = Follow::start(self.remote, request);
         let ended = self.attend(&mut follow, plan, telling, &mut reporter).await;
         if ended.is_err() && !follow.is_over() && !follow.job().is_empty() {
             // Best effort: otherwise the job is cancelled after its disconnect grace.
@@ -79,8 +77,8 @@ impl Site<'_> {
         }
         let fetch = async {
             let job = self.remote.job(follow.job()).await?;
-            let file = self.result(&job).await?;
-            Ok((job, file))
+            let file = self.remote.result(&job).await?;
+            Ok::<_, ClientError>((job, file))
         };
         let (job, file) = self.interrupt.or(fetch).await?;
         Ok(Done { job, proposed, file })
@@ -96,20 +94,10 @@ impl Site<'_> {
         options: Option<v1::EventOptions>,
         reporter: &mut Reporter<'_>,
     ) -> Result<(), CliError> {
-        let mut follow = Follow::watch(self.remote, self.interrupt, job.to_owned(), options);
+        let mut follow = Follow::watch(self.remote, job.to_owned(), options);
         let mut reporter = Some(reporter);
         let told = self.attend(&mut follow, &MaskPlan::Found, Telling::Job, &mut reporter).await;
         told.map(drop)
-    }
-
-    /// Downloads the file of a job's result.
-    ///
-    /// # Errors
-    /// [`RemoteError::Garbled`] if there is none, or it can't be fetched.
-    pub(crate) async fn result(self, job: &EditJob) -> Result<Bytes, CliError> {
-        let image = job.result.as_ref().and_then(|it| it.image.as_ref());
-        let none = || RemoteError::Garbled(format!("{} has no picture", job.name));
-        self.remote.bytes(image.ok_or_else(none)?).await
     }
 
     /// Shows a job's events, submits its mask decision, and returns its error if it fails.
@@ -123,7 +111,7 @@ impl Site<'_> {
         let mut translator = Translator::new(self.remote, telling);
         let (mut proposed, mut named) = (None, false);
         let (mut state, mut error) = (State::Unspecified, None);
-        while let Some(event) = follow.next().await? {
+        while let Some(event) = self.interrupt.or(follow.next()).await? {
             if let Some(reporter) = reporter {
                 if !std::mem::replace(&mut named, true) && telling != Telling::Job {
                     reporter.fact("job", &json!(event.job));
@@ -150,6 +138,6 @@ impl Site<'_> {
             return Ok(proposed);
         }
         let error = error.unwrap_or_default();
-        Err(RemoteError::Failed(Box::new(Refusal::from(&error))).into())
+        Err(ClientError::Failed(Box::new(Refusal::from(&error))).into())
     }
 }

@@ -9,7 +9,6 @@ use std::{
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::cli::error::CliError;
 use crate::instruction::wording;
 use crate::wire::{
     message_json,
@@ -19,24 +18,34 @@ use crate::wire::{
 /// Longest id in characters, since it becomes a file name.
 const MAX_ID: usize = 128;
 
+/// A manifest that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct ManifestError {
+    /// The file, and the line.
+    pub place: String,
+    /// What is wrong there.
+    pub reason: String,
+}
+
 /// One edit of a batch.
 #[derive(Debug, Clone)]
-pub(crate) struct Item {
+pub struct Item {
     /// Id, also the name of the result's file; letters, digits, `-`, `_` and `.`.
-    pub(crate) id: String,
+    pub id: String,
     /// The picture.
-    pub(crate) image: PathBuf,
+    pub image: PathBuf,
     /// A painted mask, white = edit.
-    pub(crate) mask: Option<PathBuf>,
+    pub mask: Option<PathBuf>,
     /// The spec, without the pictures.
-    pub(crate) spec: EditSpec,
+    pub spec: EditSpec,
     /// The line's text, for the digest of the request.
     line: String,
 }
 
 impl Item {
     /// Digest of the item's request in hexadecimal: its id, its line, and the bytes of its pictures.
-    pub(crate) fn digest(&self, image: &[u8], mask: Option<&[u8]>) -> String {
+    pub fn digest(&self, image: &[u8], mask: Option<&[u8]>) -> String {
         let mut hasher = Sha256::new();
         for part in [self.id.as_bytes(), self.line.as_bytes(), image, mask.unwrap_or_default()] {
             hasher.update((part.len() as u64).to_le_bytes());
@@ -49,9 +58,9 @@ impl Item {
 /// Reads a manifest; paths are relative to its folder.
 ///
 /// # Errors
-/// [`CliError::Manifest`] names the line.
-pub(crate) fn read(path: &Path) -> Result<Vec<Item>, CliError> {
-    let refuse = |place: String, reason: String| CliError::Manifest { place, reason };
+/// [`ManifestError`] names the line.
+pub fn read(path: &Path) -> Result<Vec<Item>, ManifestError> {
+    let refuse = |place: String, reason: String| ManifestError { place, reason };
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| refuse(name.clone(), error.to_string()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -120,7 +129,7 @@ mod tests {
     use super::*;
     use crate::wire::v1::Action;
 
-    fn read_lines(lines: &str) -> Result<Vec<Item>, CliError> {
+    fn read_lines(lines: &str) -> Result<Vec<Item>, ManifestError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.jsonl");
         fs::write(&path, lines).unwrap();

@@ -4,20 +4,20 @@ use serde_json::json;
 
 use crate::cli::{
     args::MaskArgs,
-    client::{
+    error::CliError,
+    interrupt::Interrupt,
+    outputs,
+    remote::{
         self,
-        connect::Remote,
         jobs_args::{DecideArgs, JobsArgs, JobsCommand, ListArgs, WatchArgs},
         jobs_table, request,
         run::Site,
     },
-    error::CliError,
-    interrupt::Interrupt,
-    outputs,
     reporter::Reporter,
     resolve,
     screen::{Screen, Stream},
 };
+use crate::client::connect::Remote;
 use crate::picture::{size::Size, write::Overwrite};
 use crate::wire::v1::{
     self, AcceptMask, EditJob, EventOptions, ListEditJobsRequest, edit_job::State,
@@ -43,7 +43,7 @@ pub(crate) fn results(args: &JobsArgs) -> (bool, Stream) {
 /// # Errors
 /// [`CliError`] if the command fails.
 pub(crate) fn run(args: &JobsArgs, screen: &mut Screen) -> Result<(), CliError> {
-    client::block_on(async {
+    remote::block_on(async {
         let server = &args.command.call().server;
         match &args.command {
             JobsCommand::List(args) => list(&server.connect().await?, args, screen).await,
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &JobsArgs, screen: &mut Screen) -> Result<(), CliError> 
             JobsCommand::Mask(args) => decide(&server.connect().await?, args, screen).await,
             JobsCommand::Delete(args) => {
                 let (remote, name) = (server.connect().await?, args.full());
-                delete(&remote, &name).await?;
+                remote.delete(&name).await?;
                 screen.record(&json!({"deleted": name}));
                 screen.text(&format!("{name}: deleted"));
                 Ok(())
@@ -81,12 +81,7 @@ async fn list(remote: &Remote, args: &ListArgs, screen: &mut Screen) -> Result<(
     let most = args.limit as usize;
     while jobs.len() < most {
         request.page_size = (args.limit - jobs.len() as u32).min(PAGE) as i32;
-        let page = remote
-            .call(|mut api| {
-                let request = request.clone();
-                async move { api.list_edit_jobs(request).await }
-            })
-            .await?;
+        let page = remote.list(request.clone()).await?;
         jobs.extend(page.jobs);
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
@@ -115,7 +110,7 @@ async fn watch(args: &WatchArgs, screen: &mut Screen) -> Result<(), CliError> {
     let mut reporter = Reporter::new(screen, &interrupt);
     site.watch(&name, Some(options), &mut reporter).await?;
     if let Some(output) = &args.output {
-        let bytes = site.result(&remote.job(&name).await?).await?;
+        let bytes = remote.result(&remote.job(&name).await?).await?;
         outputs::put(output, &bytes, overwrite)?;
         screen.written("edited", output);
     }
@@ -152,15 +147,6 @@ fn size(name: &str, proposed: &v1::MaskProposed) -> Result<Size, CliError> {
             "{name} has proposed no mask yet; see `retouch jobs get {name}`, or --accept beforehand"
         ))),
     }
-}
-
-async fn delete(remote: &Remote, name: &str) -> Result<(), CliError> {
-    let request = v1::DeleteEditJobRequest { name: name.to_owned() };
-    let done = remote.call(|mut api| {
-        let request = request.clone();
-        async move { api.delete_edit_job(request).await }
-    });
-    done.await.map(drop)
 }
 
 fn show(job: &EditJob, screen: &mut Screen) {

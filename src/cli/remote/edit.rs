@@ -8,25 +8,25 @@ use serde_json::json;
 
 use crate::cli::{
     args::EditArgs,
-    client::{
-        self,
-        events::Telling,
-        refusal::RemoteError,
-        request::{self, MaskPlan},
-        run::{Done, Site},
-    },
     edit::{self, Outputs},
     effects::{self, Found},
     error::CliError,
     interrupt::Interrupt,
     maps::{MapsFolder, Subject},
     outputs,
+    remote::{
+        self,
+        events::Telling,
+        request::{self, MaskPlan},
+        run::{Done, Site},
+    },
     replay::Replay,
     reporter::{Record, Reporter},
     resolve,
     screen::Screen,
     settings_record::{self, Made},
 };
+use crate::client::error::ClientError;
 use crate::drawing::Fact;
 use crate::edit::{choices::MethodKind, edit_mask::MaskChoice, settings::EditSettings};
 use crate::picture::{
@@ -83,7 +83,7 @@ pub(crate) fn run(
     let mut reporter = Reporter::new(screen, &interrupt);
     let typed = Typed { args, file: file.into(), choice: &choice, outputs: &outputs, seed, replay };
     let jobs = jobs(&typed, &interrupt, &mut reporter, &mut edited);
-    let stopped = client::block_on(jobs).err();
+    let stopped = remote::block_on(jobs).err();
     let record = reporter.into_record();
     let seconds = started.elapsed().as_secs_f64();
 
@@ -115,7 +115,7 @@ async fn jobs(
 
     // 1. Build the request.
     let remote = args.server.connect().await?;
-    let image = request::image(typed.file.clone(), &remote).await?;
+    let image = remote.image(typed.file.clone()).await?;
     let spec = request::spec(args, image, outputs.format, seed);
     let plan = MaskPlan::of(typed.choice, &remote).await?;
     let site = Site { remote: &remote, interrupt };
@@ -214,7 +214,7 @@ fn decoded(done: &Done, size: Size) -> Result<RgbImage, CliError> {
     let picture = decoded.map_err(CliError::Picture)?.picture;
     if picture.size() != size {
         let why = format!("the result is {}, the input {size}", picture.size());
-        return Err(RemoteError::Garbled(why).into());
+        return Err(ClientError::Garbled(why).into());
     }
     Ok(RgbImage::clone(&picture.rgb))
 }

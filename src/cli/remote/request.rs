@@ -5,18 +5,15 @@ use image::{DynamicImage, ImageFormat};
 
 use crate::cli::{
     args::{self, EditArgs, SizeSpec},
-    client::connect::Remote,
     error::CliError,
 };
+use crate::client::connect::Remote;
 use crate::edit::{choices::MethodKind, edit_mask::MaskChoice};
 use crate::picture::{encode::OutputFormat, mask::Mask};
 use crate::wire::{
     enums, pictures,
-    v1::{self, EditSpec, MaskPolicy, image::Source, mask_decision::Decision},
+    v1::{self, EditSpec, MaskPolicy, mask_decision::Decision},
 };
-
-/// Largest picture sent inside a request, in bytes; larger ones are uploaded before.
-pub(crate) const INLINE: usize = 3 << 20;
 
 /// Where the mask comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +30,7 @@ impl MaskPlan {
     /// The plan of a mask choice; its shapes are painted into one picture.
     ///
     /// # Errors
-    /// [`crate::cli::client::refusal::RemoteError`] if a large picture can't be uploaded.
+    /// [`CliError::Client`] if a large picture can't be uploaded.
     pub(crate) async fn of(choice: &MaskChoice, remote: &Remote) -> Result<Self, CliError> {
         let mask = mask(choice, remote).await?;
         Ok(match choice.shapes {
@@ -90,10 +87,10 @@ fn with_clusters(mask: &v1::Mask, proposed: &v1::MaskProposed) -> v1::Mask {
 /// A mask choice as the schema's message.
 ///
 /// # Errors
-/// [`crate::cli::client::refusal::RemoteError`] if a large picture can't be uploaded.
+/// [`CliError::Client`] if a large picture can't be uploaded.
 pub(crate) async fn mask(choice: &MaskChoice, remote: &Remote) -> Result<v1::Mask, CliError> {
     let image = match &choice.shapes {
-        Some(shapes) => Some(image(png(shapes)?, remote).await?),
+        Some(shapes) => Some(remote.image(png(shapes)?).await?),
         None => None,
     };
     let ids: Vec<u32> = choice.clusters.iter().map(|&it| u32::from(it)).collect();
@@ -113,19 +110,6 @@ fn png(mask: &Mask) -> Result<Bytes, CliError> {
         .write_to(&mut bytes, ImageFormat::Png)
         .map_err(|error| CliError::Defect(format!("the mask: {error}")))?;
     Ok(bytes.into_inner().into())
-}
-
-/// A picture for a request: inlined if small, else uploaded.
-///
-/// # Errors
-/// [`crate::cli::client::refusal::RemoteError`] if it can't be uploaded.
-pub(crate) async fn image(file: Bytes, remote: &Remote) -> Result<v1::Image, CliError> {
-    let source = if file.len() <= INLINE {
-        Source::Data(file)
-    } else {
-        Source::Artifact(remote.upload(file).await?.name)
-    };
-    Ok(v1::Image { source: Some(source) })
 }
 
 /// Refuses flags that only a local edit supports.

@@ -1,4 +1,4 @@
-//! Errors of a server or a job: google.rpc details of a status, or a job's error, as one line and an exit code.
+//! Errors reported by the server: google.rpc details of a status, or a job's error, as one line.
 
 use std::{fmt, time::Duration};
 
@@ -10,45 +10,21 @@ use crate::wire::v1;
 /// Retry delay set by the server, in milliseconds; negative forbids retries (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// Why a call or a job failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RemoteError {
-    /// The server can't be reached.
-    #[error(
-        "{url} can't be reached: {reason}; check --server, and that `retouch serve` runs there"
-    )]
-    Unreachable {
-        /// The server's URL.
-        url: String,
-        /// The cause.
-        reason: String,
-    },
-    /// The server refused a call.
-    #[error("{0}")]
-    Refused(Box<Refusal>),
-    /// The job failed or was cancelled.
-    #[error("{0}")]
-    Failed(Box<Refusal>),
-    /// The response is invalid.
-    #[error("the server's answer can't be used: {0}")]
-    Garbled(String),
-}
-
 /// An error reported by the server.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// gRPC status code.
-    pub(crate) code: Code,
+    pub code: Code,
     /// Reason in upper snake case; empty if a proxy or the connection caused the error.
-    pub(crate) reason: String,
+    pub reason: String,
     /// Message for people.
-    pub(crate) message: String,
+    pub message: String,
     /// Invalid fields of the request.
-    pub(crate) fields: Vec<String>,
+    pub fields: Vec<String>,
     /// Delay after which a retry may succeed.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// Whether the server forbids retries.
-    pub(crate) is_final: bool,
+    pub is_final: bool,
 }
 
 impl Refusal {
@@ -56,7 +32,7 @@ impl Refusal {
     ///
     /// An error without a reason comes from a connection that broke, aged or was reset, and is retried: request ids
     /// make calls idempotent.
-    pub(crate) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         let broken = matches!(
             self.code,
             Code::Unavailable
@@ -71,70 +47,6 @@ impl Refusal {
             _ => false,
         };
         !self.is_final && (refused || (self.reason.is_empty() && broken))
-    }
-
-    /// Exit code of a refused call, as listed in the help.
-    fn exit_code(&self) -> u8 {
-        match (self.code, self.reason.as_str()) {
-            (_, "BAD_IMAGE" | "IMAGE_TOO_LARGE" | "BAD_MASK" | "EMPTY_MASK")
-            | (Code::OutOfRange, _) => 3,
-            (_, "OBJECT_NOT_FOUND") => 4,
-            (_, "LOW_CONFIDENCE") => 10,
-            (_, "MODEL_UNUSABLE" | "MODEL_NOT_FOUND") => 5,
-            (
-                Code::InvalidArgument
-                | Code::NotFound
-                | Code::AlreadyExists
-                | Code::FailedPrecondition
-                | Code::Aborted,
-                _,
-            ) => 2,
-            (
-                Code::Unavailable
-                | Code::Unauthenticated
-                | Code::PermissionDenied
-                | Code::ResourceExhausted
-                | Code::Unimplemented,
-                _,
-            )
-            // Refused before reaching the service, such as without the required client certificate.
-            | (Code::Unknown, "") => 8,
-            _ => 1,
-        }
-    }
-}
-
-impl RemoteError {
-    /// The server's reason, in upper snake case.
-    pub(crate) fn reason(&self) -> &str {
-        match self {
-            Self::Unreachable { .. } => "SERVER_UNREACHABLE",
-            Self::Refused(refusal) | Self::Failed(refusal) if !refusal.reason.is_empty() => {
-                &refusal.reason
-            }
-            Self::Refused(_) | Self::Failed(_) => "CONNECTION_FAILED",
-            Self::Garbled(_) => "ANSWER_UNUSABLE",
-        }
-    }
-
-    /// Exit code, as listed in the help.
-    pub(crate) fn exit_code(&self) -> u8 {
-        match self {
-            Self::Unreachable { .. } => 8,
-            Self::Refused(refusal) => refusal.exit_code(),
-            // A server that accepted the job and lost it did not refuse it.
-            Self::Failed(refusal) => match refusal.exit_code() {
-                8 => 1,
-                code => code,
-            },
-            Self::Garbled(_) => 1,
-        }
-    }
-}
-
-impl From<Refusal> for RemoteError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(Box::new(refusal))
     }
 }
 
@@ -229,17 +141,5 @@ mod tests {
         let mut status = Status::unavailable("gone for good");
         status.metadata_mut().insert(PUSHBACK, "-1".parse().unwrap());
         assert!(!Refusal::from(&status).is_transient());
-    }
-
-    #[test]
-    fn faults_of_pictures_and_of_servers_have_exit_codes_of_their_own() {
-        assert_eq!(with_reason(Code::InvalidArgument, "BAD_MASK").exit_code(), 3);
-        assert_eq!(with_reason(Code::InvalidArgument, "OBJECT_NOT_FOUND").exit_code(), 4);
-        assert_eq!(with_reason(Code::InvalidArgument, "LOW_CONFIDENCE").exit_code(), 10);
-        assert_eq!(with_reason(Code::InvalidArgument, "INVALID_ARGUMENT").exit_code(), 2);
-        assert_eq!(with_reason(Code::Unauthenticated, "BAD_KEY").exit_code(), 8);
-        let lost = with_reason(Code::Unavailable, "WORKER_LOST");
-        assert_eq!(RemoteError::Failed(Box::new(lost.clone())).exit_code(), 1);
-        assert_eq!(RemoteError::Refused(Box::new(lost)).exit_code(), 8);
     }
 }

@@ -5,10 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tonic::Status;
 
-use crate::cli::{
-    client::refusal::{Refusal, RemoteError},
-    error::CliError,
-};
+use crate::client::{error::ClientError, refusal::Refusal};
 
 /// First backoff delay; each is twice the previous one, with jitter so that clients don't return together.
 const FIRST: Duration = Duration::from_millis(100);
@@ -23,14 +20,14 @@ const TRIES_TOLD: u32 = 30;
 
 /// Retry state of one call.
 #[derive(Debug)]
-pub(crate) struct Retry {
+pub struct Retry {
     waits: ExponentialBackoff,
     told: u32,
 }
 
 impl Retry {
     /// A fresh state.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(FIRST)
             .with_max_delay(LONGEST)
@@ -42,15 +39,15 @@ impl Retry {
     /// Waits until the call may be retried.
     ///
     /// # Errors
-    /// [`RemoteError::Refused`] if a retry can't help, or the retries are used up.
-    pub(crate) async fn after(&mut self, status: &Status) -> Result<(), CliError> {
+    /// [`ClientError::Refused`] if a retry can't help, or the retries are used up.
+    pub async fn after(&mut self, status: &Status) -> Result<(), ClientError> {
         let refusal = Refusal::from(status);
         match self.wait(&refusal) {
             Some(wait) => {
                 tokio::time::sleep(wait).await;
                 Ok(())
             }
-            None => Err(RemoteError::from(refusal).into()),
+            None => Err(refusal.into()),
         }
     }
 

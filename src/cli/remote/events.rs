@@ -4,11 +4,8 @@ use std::{ops::Range, sync::Arc};
 
 use image::{DynamicImage, ImageFormat};
 
-use crate::cli::{
-    client::{connect::Remote, refusal::RemoteError},
-    error::CliError,
-    shown::{Shown, ShownMask},
-};
+use crate::cli::shown::{Shown, ShownMask};
+use crate::client::{connect::Remote, error::ClientError};
 use crate::edit::{
     event::{InstructionParsed, Pass, StepReport},
     grid::Grid,
@@ -53,8 +50,11 @@ impl<'a> Translator<'a> {
     /// Converts an event; `None` if it isn't shown. Fetches pictures that are not inlined.
     ///
     /// # Errors
-    /// [`RemoteError`] if a picture can't be fetched or decoded.
-    pub(crate) async fn shown(&mut self, event: &v1::EditEvent) -> Result<Option<Shown>, CliError> {
+    /// [`ClientError`] if a picture can't be fetched or decoded.
+    pub(crate) async fn shown(
+        &mut self,
+        event: &v1::EditEvent,
+    ) -> Result<Option<Shown>, ClientError> {
         let Some(event) = &event.event else { return Ok(None) };
         let shown = match event {
             Event::Instruction(it) => Some(self.parsed(it)),
@@ -135,12 +135,12 @@ impl<'a> Translator<'a> {
         })))
     }
 
-    async fn labels(&self, map: &v1::ClusterMap) -> Result<(Grid, Vec<u8>), CliError> {
+    async fn labels(&self, map: &v1::ClusterMap) -> Result<(Grid, Vec<u8>), ClientError> {
         let labels = self.picture(map.labels.as_ref(), "the cluster map").await?.into_luma8();
         Ok((grid(labels.dimensions()), labels.into_raw()))
     }
 
-    async fn word(&self, map: &v1::Heatmap) -> Result<WordMap, CliError> {
+    async fn word(&self, map: &v1::Heatmap) -> Result<WordMap, ClientError> {
         let levels = self.picture(map.image.as_ref(), "a heat map").await?.into_luma16();
         let grid = grid(levels.dimensions());
         let (min, max) = (map.min as f32, map.max as f32);
@@ -150,7 +150,7 @@ impl<'a> Translator<'a> {
     }
 
     /// The mask; `None` for an edit of the whole picture, as in a local edit.
-    async fn mask(&self, settled: &v1::MaskSettled) -> Result<Option<Shown>, CliError> {
+    async fn mask(&self, settled: &v1::MaskSettled) -> Result<Option<Shown>, ClientError> {
         if settled.source() == MaskSource::Global {
             return Ok(None);
         }
@@ -163,8 +163,8 @@ impl<'a> Translator<'a> {
         &self,
         artifact: Option<&v1::Artifact>,
         what: &str,
-    ) -> Result<DynamicImage, CliError> {
-        let garbled = |why: String| RemoteError::Garbled(format!("{what}: {why}"));
+    ) -> Result<DynamicImage, ClientError> {
+        let garbled = |why: String| ClientError::Garbled(format!("{what}: {why}"));
         let artifact = artifact.ok_or_else(|| garbled("it is missing".to_owned()))?;
         let bytes = self.remote.bytes(artifact).await?;
         let picture = image::load_from_memory_with_format(&bytes, ImageFormat::Png);
@@ -177,7 +177,7 @@ fn cluster(cluster: &v1::Cluster) -> Option<Cluster> {
     Some(Cluster { id: u8::try_from(id).ok()?, score, area, selected })
 }
 
-fn step(step: &v1::StepProgress) -> Result<StepReport, CliError> {
+fn step(step: &v1::StepProgress) -> Result<StepReport, ClientError> {
     Ok(StepReport {
         pass: pass(step.pass())?,
         step: step.step.max(1) as usize,
@@ -187,8 +187,8 @@ fn step(step: &v1::StepProgress) -> Result<StepReport, CliError> {
     })
 }
 
-fn pass(pass: v1::Pass) -> Result<Pass, CliError> {
-    let unknown = || RemoteError::Garbled("a step of no pass".to_owned());
+fn pass(pass: v1::Pass) -> Result<Pass, ClientError> {
+    let unknown = || ClientError::Garbled("a step of no pass".to_owned());
     Ok(enums::pass(pass).ok_or_else(unknown)?)
 }
 

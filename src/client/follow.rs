@@ -2,11 +2,7 @@
 
 use tonic::{Status, Streaming};
 
-use crate::cli::{
-    client::{connect::Remote, retry::Retry},
-    error::CliError,
-    interrupt::Interrupt,
-};
+use crate::client::{connect::Remote, error::ClientError, retry::Retry};
 use crate::wire::v1::{
     CreateEditJobRequest, EditEvent, EventOptions, WatchEditJobRequest, edit_event::Event,
     edit_job::State,
@@ -14,9 +10,8 @@ use crate::wire::v1::{
 
 /// A job that is followed.
 #[derive(Debug)]
-pub(crate) struct Follow<'a> {
+pub struct Follow<'a> {
     remote: &'a Remote,
-    interrupt: &'a Interrupt,
     /// Creates the job, or finds it by its request id until its name is known.
     start: Option<CreateEditJobRequest>,
     options: Option<EventOptions>,
@@ -31,25 +26,15 @@ pub(crate) struct Follow<'a> {
 
 impl<'a> Follow<'a> {
     /// Creates a job, and follows it.
-    pub(crate) fn start(
-        remote: &'a Remote,
-        interrupt: &'a Interrupt,
-        request: CreateEditJobRequest,
-    ) -> Self {
+    pub fn start(remote: &'a Remote, request: CreateEditJobRequest) -> Self {
         let start = Some(request);
-        Self { start, ..Self::watch(remote, interrupt, String::new(), None) }
+        Self { start, ..Self::watch(remote, String::new(), None) }
     }
 
     /// Follows an existing job.
-    pub(crate) fn watch(
-        remote: &'a Remote,
-        interrupt: &'a Interrupt,
-        job: String,
-        options: Option<EventOptions>,
-    ) -> Self {
+    pub fn watch(remote: &'a Remote, job: String, options: Option<EventOptions>) -> Self {
         Self {
             remote,
-            interrupt,
             start: None,
             options,
             job,
@@ -61,25 +46,20 @@ impl<'a> Follow<'a> {
     }
 
     /// The job's name; empty until the first event.
-    pub(crate) fn job(&self) -> &str {
+    pub fn job(&self) -> &str {
         &self.job
     }
 
     /// Whether the job has ended.
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.is_over
     }
 
     /// The next event; `None` after the terminal state.
     ///
     /// # Errors
-    /// The server's error once a retry can't help; [`crate::editing::EditError::Interrupted`] on Ctrl-C.
-    pub(crate) async fn next(&mut self) -> Result<Option<EditEvent>, CliError> {
-        let interrupt = self.interrupt;
-        interrupt.or(self.read()).await
-    }
-
-    async fn read(&mut self) -> Result<Option<EditEvent>, CliError> {
+    /// The server's error once a retry can't help.
+    pub async fn next(&mut self) -> Result<Option<EditEvent>, ClientError> {
         // After the terminal state the stream only has the job's status, which the error event has already reported.
         while !self.is_over {
             match self.read_once().await {

@@ -3,32 +3,46 @@
 use std::{
     collections::HashMap,
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::error::CliError;
-
 /// File name in the folder of the results.
 const NAME: &str = "batch-state.jsonl";
 
+/// Why the progress of a batch can't be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StateFileError {
+    /// Another process writes to the folder.
+    #[error("another `retouch batch` writes to {0}")]
+    Locked(PathBuf),
+    /// The file can't be read or written.
+    #[error("{path} can't be written: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
 /// Outcome of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Id of the item.
-    pub(crate) id: String,
-    /// Digest of its request, see [`crate::cli::client::manifest::Item::digest`].
-    pub(crate) digest: String,
+    pub id: String,
+    /// Digest of its request, see [`crate::client::manifest::Item::digest`].
+    pub digest: String,
     /// How it ended.
-    pub(crate) outcome: Outcome,
+    pub outcome: Outcome,
 }
 
 /// Success or failure of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// Done; the result is this file in the folder.
     Done(String),
     /// Failed with this reason.
@@ -37,7 +51,7 @@ pub(crate) enum Outcome {
 
 /// The file, locked by one process.
 #[derive(Debug)]
-pub(crate) struct StateFile {
+pub struct StateFile {
     path: PathBuf,
     file: File,
     /// Last entry of each item.
@@ -50,17 +64,16 @@ impl StateFile {
     /// Opens or creates the file of a folder.
     ///
     /// # Errors
-    /// [`CliError::Write`], and [`CliError::Usage`] if another process holds the lock.
-    pub(crate) fn open(folder: &Path) -> Result<Self, CliError> {
+    /// [`StateFileError`].
+    pub fn open(folder: &Path) -> Result<Self, StateFileError> {
         let path = folder.join(NAME);
-        let failed = |source| CliError::Write { path: path.clone(), source };
+        let failed = |source| StateFileError::Io { path: path.clone(), source };
         let mut file =
             OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let message = format!("another `retouch batch` writes to {}", folder.display());
-                return Err(CliError::Usage(message));
+                return Err(StateFileError::Locked(folder.to_owned()));
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
@@ -79,23 +92,23 @@ impl StateFile {
     }
 
     /// Last outcome of an item.
-    pub(crate) fn last(&self, id: &str) -> Option<&Entry> {
+    pub fn last(&self, id: &str) -> Option<&Entry> {
         self.last.get(id)
     }
 
     /// Number of failures of an item with this digest.
-    pub(crate) fn failures(&self, id: &str, digest: &str) -> u32 {
+    pub fn failures(&self, id: &str, digest: &str) -> u32 {
         self.failures.get(&(id.to_owned(), digest.to_owned())).copied().unwrap_or_default()
     }
 
     /// Appends an outcome.
     ///
     /// # Errors
-    /// [`CliError::Write`].
-    pub(crate) fn keep(&mut self, entry: Entry) -> Result<(), CliError> {
+    /// [`StateFileError::Io`].
+    pub fn keep(&mut self, entry: Entry) -> Result<(), StateFileError> {
         let mut line = serde_json::to_string(&entry).expect("texts become JSON");
         line.push('\n');
-        let failed = |source| CliError::Write { path: self.path.clone(), source };
+        let failed = |source| StateFileError::Io { path: self.path.clone(), source };
         self.file.write_all(line.as_bytes()).map_err(failed)?;
         self.file.sync_data().map_err(failed)?;
         self.know(entry);

@@ -6,31 +6,31 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 use tonic::{Response, Status};
 
-use crate::cli::{
-    client::{
-        connect::{Api, Remote},
-        refusal::RemoteError,
-        retry::Retry,
-    },
-    error::CliError,
+use crate::client::{
+    connect::{Api, Remote},
+    error::ClientError,
+    retry::Retry,
 };
 use crate::wire::v1::{self, upload_artifact_request::Data};
 
+/// Largest picture sent inside a request, in bytes; larger ones are uploaded before.
+pub const INLINE: usize = 3 << 20;
 /// Chunk size of an upload, in bytes.
 const PIECE: usize = 256 << 10;
 
 impl Remote {
     /// Retries a call until it succeeds or a retry can't help.
-    ///
-    /// # Errors
-    /// [`RemoteError::Refused`].
-    pub(crate) async fn call<T, F>(&self, call: impl Fn(Api) -> F) -> Result<T, CliError>
+    async fn call<Q: Clone, T, F>(
+        &self,
+        request: Q,
+        call: impl Fn(Api, Q) -> F,
+    ) -> Result<T, ClientError>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let mut retry = Retry::new();
         loop {
-            match call(self.api.clone()).await {
+            match call(self.api.clone(), request.clone()).await {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => retry.after(&status).await?,
             }
@@ -40,74 +40,88 @@ impl Remote {
     /// Gets a job, with small pictures inlined.
     ///
     /// # Errors
-    /// [`RemoteError::Refused`].
-    pub(crate) async fn job(&self, name: &str) -> Result<v1::EditJob, CliError> {
+    /// [`ClientError::Refused`].
+    pub async fn job(&self, name: &str) -> Result<v1::EditJob, ClientError> {
         let request = v1::GetEditJobRequest { name: name.to_owned() };
-        self.call(|mut api| {
-            let request = request.clone();
-            async move { api.get_edit_job(request).await }
-        })
-        .await
+        self.call(request, |mut api, it| async move { api.get_edit_job(it).await }).await
+    }
+
+    /// Lists jobs, a page of them.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`].
+    pub async fn list(
+        &self,
+        request: v1::ListEditJobsRequest,
+    ) -> Result<v1::ListEditJobsResponse, ClientError> {
+        self.call(request, |mut api, it| async move { api.list_edit_jobs(it).await }).await
     }
 
     /// Creates a detached job, which runs without an attached stream.
     ///
     /// # Errors
-    /// [`RemoteError::Refused`].
-    pub(crate) async fn create(
+    /// [`ClientError::Refused`].
+    pub async fn create(
         &self,
         request: v1::CreateEditJobRequest,
-    ) -> Result<v1::EditJob, CliError> {
-        self.call(|mut api| {
-            let request = request.clone();
-            async move { api.create_edit_job(request).await }
-        })
-        .await
+    ) -> Result<v1::EditJob, ClientError> {
+        self.call(request, |mut api, it| async move { api.create_edit_job(it).await }).await
     }
 
     /// Submits the decision on a job's mask.
     ///
     /// # Errors
-    /// [`RemoteError::Refused`].
-    pub(crate) async fn decide(
+    /// [`ClientError::Refused`].
+    pub async fn decide(
         &self,
         name: &str,
         decision: v1::MaskDecision,
-    ) -> Result<v1::EditJob, CliError> {
+    ) -> Result<v1::EditJob, ClientError> {
         let request = v1::SubmitMaskRequest { name: name.to_owned(), decision: Some(decision) };
-        self.call(|mut api| {
-            let request = request.clone();
-            async move { api.submit_mask(request).await }
-        })
-        .await
+        self.call(request, |mut api, it| async move { api.submit_mask(it).await }).await
     }
 
     /// Cancels a job.
     ///
     /// # Errors
-    /// [`RemoteError::Refused`].
-    pub(crate) async fn cancel(&self, name: &str, reason: &str) -> Result<v1::EditJob, CliError> {
+    /// [`ClientError::Refused`].
+    pub async fn cancel(&self, name: &str, reason: &str) -> Result<v1::EditJob, ClientError> {
         let (name, reason) = (name.to_owned(), reason.to_owned());
         let request = v1::CancelEditJobRequest { name, reason };
-        self.call(|mut api| {
-            let request = request.clone();
-            async move { api.cancel_edit_job(request).await }
-        })
-        .await
+        self.call(request, |mut api, it| async move { api.cancel_edit_job(it).await }).await
+    }
+
+    /// Deletes a job that has ended.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`].
+    pub async fn delete(&self, name: &str) -> Result<(), ClientError> {
+        let request = v1::DeleteEditJobRequest { name: name.to_owned() };
+        self.call(request, |mut api, it| async move { api.delete_edit_job(it).await }).await?;
+        Ok(())
+    }
+
+    /// A picture for a request: inlined if small, else uploaded.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it can't be uploaded.
+    pub async fn image(&self, file: Bytes) -> Result<v1::Image, ClientError> {
+        let source = if file.len() <= INLINE {
+            v1::image::Source::Data(file)
+        } else {
+            v1::image::Source::Artifact(self.upload(file).await?.name)
+        };
+        Ok(v1::Image { source: Some(source) })
     }
 
     /// Uploads a picture's file in chunks.
-    ///
-    /// # Errors
-    /// [`RemoteError::Refused`].
-    pub(crate) async fn upload(&self, file: Bytes) -> Result<v1::Artifact, CliError> {
+    async fn upload(&self, file: Bytes) -> Result<v1::Artifact, ClientError> {
         let header = v1::UploadHeader {
             mime_type: String::new(),
             sha256: Bytes::copy_from_slice(&Sha256::digest(&file)),
             size_bytes: file.len() as u64,
         };
-        self.call(|mut api| {
-            let (header, file) = (header.clone(), file.clone());
+        self.call((header, file), |mut api, (header, file)| {
             let pieces = (0..file.len()).step_by(PIECE);
             let chunk = move |at: usize| Data::Chunk(file.slice(at..file.len().min(at + PIECE)));
             let data = std::iter::once(Data::Header(header)).chain(pieces.map(chunk));
@@ -117,11 +131,21 @@ impl Remote {
         .await
     }
 
+    /// The file of a job's result.
+    ///
+    /// # Errors
+    /// [`ClientError::Garbled`] if there is none, or it can't be fetched.
+    pub async fn result(&self, job: &v1::EditJob) -> Result<Bytes, ClientError> {
+        let image = job.result.as_ref().and_then(|it| it.image.as_ref());
+        let none = || ClientError::Garbled(format!("{} has no picture", job.name));
+        self.bytes(image.ok_or_else(none)?).await
+    }
+
     /// The bytes of an artifact: inlined ones, else downloaded in chunks, resuming after a broken connection.
     ///
     /// # Errors
-    /// [`RemoteError::Refused`], [`RemoteError::Garbled`] if they don't match the artifact's digest.
-    pub(crate) async fn bytes(&self, artifact: &v1::Artifact) -> Result<Bytes, CliError> {
+    /// [`ClientError::Refused`], [`ClientError::Garbled`] if they don't match the artifact's digest.
+    pub async fn bytes(&self, artifact: &v1::Artifact) -> Result<Bytes, ClientError> {
         if !artifact.inline.is_empty() {
             return Ok(artifact.inline.clone());
         }
@@ -135,7 +159,7 @@ impl Remote {
         let bytes = bytes.freeze();
         if !artifact.sha256.is_empty() && artifact.sha256 != Sha256::digest(&bytes).as_slice() {
             let message = format!("{} came damaged", artifact.name);
-            return Err(RemoteError::Garbled(message).into());
+            return Err(ClientError::Garbled(message));
         }
         Ok(bytes)
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::cli::{args::MaskArgs, client::connect::ServerArgs};
+use crate::cli::{args::MaskArgs, remote::server_args::ServerArgs};
 use crate::wire::v1::edit_job::State;
 
 #[derive(Debug, Args)]

@@ -1,22 +1,17 @@
 //! Client commands: edits, jobs and batches on a server over gRPC, with the output of local edits.
 
 pub(crate) mod batch;
-mod calls;
-pub(crate) mod connect;
 pub(crate) mod edit;
 mod events;
+pub(crate) mod exit_code;
 #[cfg(test)]
 mod flags;
-mod follow;
 pub(crate) mod jobs;
 pub(crate) mod jobs_args;
 mod jobs_table;
-mod manifest;
-pub(crate) mod refusal;
 mod request;
-mod retry;
 mod run;
-mod state_file;
+pub(crate) mod server_args;
 
 use std::future::Future;
 

@@ -13,20 +13,20 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::cli::{
-    client::{
-        self,
-        connect::{Remote, ServerArgs},
-        follow::Follow,
-        manifest::{self, Item},
-        refusal::{Refusal, RemoteError},
-        request,
-        run::Site,
-        state_file::{Entry, Outcome, StateFile},
-    },
     error::CliError,
     interrupt::Interrupt,
-    outputs, resolve,
+    outputs,
+    remote::{self, exit_code, run::Site, server_args::ServerArgs},
+    resolve,
     screen::Screen,
+};
+use crate::client::{
+    connect::Remote,
+    error::ClientError,
+    follow::Follow,
+    manifest::{self, Item},
+    refusal::Refusal,
+    state_file::{Entry, Outcome, StateFile},
 };
 use crate::picture::{
     error::PictureError,
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &BatchArgs, screen: &mut Screen) -> Result<(), CliError>
     let items = manifest::read(&args.manifest)?;
     outputs::make_folder("--out", &args.out)?;
     let state = RefCell::new(StateFile::open(&args.out)?);
-    client::block_on(async {
+    remote::block_on(async {
         let remote = args.server.connect().await?;
         let site = Site { remote: &remote, interrupt: &interrupt };
         interrupt.stop_cleanly();
@@ -98,7 +98,7 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
     let mut done = 0;
     screen.edits(of);
     loop {
-        let ended = batch.site.interrupt.or(async { Ok(edits.next().await) }).await;
+        let ended = batch.site.interrupt.or(async { Ok::<_, CliError>(edits.next().await) }).await;
         if ended.is_err() {
             let left = "jobs at the server go on; the same command fetches them";
             screen.warning("INTERRUPTED", left);
@@ -138,7 +138,7 @@ async fn run_all(batch: &Batch<'_>, items: &[Item], screen: &mut Screen) -> Resu
 /// Whether an error stops the whole batch: no server, no valid key, or no disk.
 fn stops_all(error: &CliError) -> bool {
     match error {
-        CliError::Remote(error) => error.exit_code() == 8,
+        CliError::Client(error) => exit_code::of(error) == 8,
         CliError::Write { .. }
         | CliError::Output(PictureError::DiskFull { .. } | PictureError::NotWritable { .. }) => {
             true
@@ -182,7 +182,7 @@ impl Batch<'_> {
             Ok(()) => self.keep(item, digest, Outcome::Done(name_of(&path))).map(|()| path),
             Err(error) => {
                 // Only a failed job needs a new request id.
-                if matches!(error, CliError::Remote(RemoteError::Failed(_))) {
+                if matches!(error, CliError::Client(ClientError::Failed(_))) {
                     self.keep(item, digest, Outcome::Failed(error.to_string()))?;
                 }
                 Err(error)
@@ -217,8 +217,8 @@ impl Batch<'_> {
             ..EventOptions::default()
         };
         // A job of an earlier run replays its events.
-        let mut follow = Follow::watch(remote, interrupt, job.name.clone(), Some(options));
-        while let Some(event) = follow.next().await? {
+        let mut follow = Follow::watch(remote, job.name.clone(), Some(options));
+        while let Some(event) = interrupt.or(follow.next()).await? {
             if let Some(Event::Warning(warning)) = event.event {
                 warnings.push(warning);
             }
@@ -226,9 +226,9 @@ impl Batch<'_> {
         let job = remote.job(&job.name).await?;
         if job.state() != State::Succeeded {
             let refusal = Refusal::from(&job.error.unwrap_or_default());
-            return Err(RemoteError::Failed(Box::new(refusal)).into());
+            return Err(ClientError::Failed(Box::new(refusal)).into());
         }
-        self.site.result(&job).await
+        Ok(remote.result(&job).await?)
     }
 
     fn known(&self, item: &Item, digest: &str, path: &Path) -> Known {
@@ -246,7 +246,7 @@ impl Batch<'_> {
 
     fn keep(&self, item: &Item, digest: String, outcome: Outcome) -> Result<(), CliError> {
         let id = item.id.clone();
-        self.state.borrow_mut().keep(Entry { id, digest, outcome })
+        Ok(self.state.borrow_mut().keep(Entry { id, digest, outcome })?)
     }
 }
 
@@ -267,9 +267,9 @@ async fn spec(
     mask: Option<Bytes>,
 ) -> Result<v1::EditSpec, CliError> {
     let mut spec = item.spec.clone();
-    spec.image = Some(request::image(image, remote).await?);
+    spec.image = Some(remote.image(image).await?);
     if let Some(mask) = mask {
-        let image = Some(request::image(mask, remote).await?);
+        let image = Some(remote.image(mask).await?);
         spec.mask = Some(v1::Mask { image, ..v1::Mask::default() });
     }
     spec.events.get_or_insert(EventOptions { preview_every: Some(0), ..EventOptions::default() });
