@@ -69,6 +69,7 @@
 //!
 //! | room | what it is |
 //! |---|---|
+//! | [`address`] | addresses as people write them: where to listen, whom to call; secrets masked |
 //! | [`kernels`] | CPU and GPU kernels, and what reaches into libtorch itself; the only room with `unsafe` |
 //! | [`attention`] | attention layers: sites, guidance branches, Q, K, V, and the hook that sees and changes them |
 //! | [`sampling`] | parameters of a denoising run, validated: steps, guidance scales, sampler, sizes; no tensors |
@@ -85,6 +86,7 @@
 //! | [`editing`] | the editing methods over a model: IAM-Edit and those that it is compared with |
 //! | [`evaluation`] | a data set times methods: scores, tables, a report |
 //! | [`wire`] | the gRPC schema, and conversions between its messages and `edit` |
+//! | [`client`] | the client library of the service: connect, call, retry, follow; without libtorch |
 //! | [`journal`] | jobs and files on disk, durable |
 //! | [`jobs`] | jobs that wait, run, are decided on and followed |
 //! | [`server`] | the gRPC server around the jobs: limits, keys, TLS, telemetry |
