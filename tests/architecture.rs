@@ -286,6 +286,30 @@ fn the_maps_list_the_rooms() {
     assert_eq!(declared, sorted, "modules of src/lib.rs");
 }
 
+/// What the guides for newcomers name as a place is there.
+#[test]
+fn the_places_that_guides_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let decisions = fs::read_dir(root.join("docs/decisions")).expect("there are decisions");
+    let decisions = decisions.map(|it| it.expect("a folder is readable").path());
+    let guides = ["ARCHITECTURE.md", "CONTRIBUTING.md"].map(|it| root.join(it));
+    let mut missing = Vec::new();
+    for guide in guides.into_iter().chain(decisions) {
+        let text = fs::read_to_string(&guide).expect("a guide is readable");
+        for place in text.split('`').skip(1).step_by(2) {
+            let is_path = place.contains('/')
+                && !place.starts_with("//")
+                && !place.contains([' ', '*', ':', '{', '<']);
+            let is_made = place.starts_with("target/") || place.contains("NAME");
+            let there = [root.join(place), root.join("src").join(place)];
+            if is_path && !is_made && !there.iter().any(|it| it.exists()) {
+                missing.push(format!("{}: `{place}`", guide.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not there:\n{}", missing.join("\n"));
+}
+
 /// Callers of the library and of the service know no flags: each door adds its remedy to what the core says.
 #[test]
 fn rooms_below_the_command_line_name_no_flag() {
