@@ -20,7 +20,9 @@ use crate::edit::knobs::StepShare;
 use crate::evaluation::{
     EvaluationError,
     dataset::{Dataset, Item, ItemAction},
-    localization_steps::{self, Case, Line, Outcome, Plan, Setting, TOLERANCE},
+    localization_steps::{
+        self, Case, Setting, SettingMeans, StepsMeasurement, StepsPlan, TOLERANCE,
+    },
 };
 use crate::picture::size::Size;
 use crate::sampling::{SchedulerKind, Steps};
@@ -175,14 +177,14 @@ fn plan(
     loaded: &Loaded,
     cases: &Cases,
     trials: Vec<Setting>,
-) -> Result<Plan, CliError> {
+) -> Result<StepsPlan, CliError> {
     let localization = LocalizationArgs::default();
     let settings = resolve::settings(loaded.settings.clone(), &args.sampling, None, &localization)?;
     let geometry = loaded.editor.pipeline().geometry();
     for size in cases.sizes() {
         resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;
     }
-    Ok(Plan {
+    Ok(StepsPlan {
         settings,
         negative_prompt: args.sampling.negative_prompt.clone(),
         seed: args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
@@ -229,11 +231,11 @@ fn stands(item: &Item) -> bool {
     !matches!(item.action, Some(ItemAction::Add | ItemAction::Global))
 }
 
-fn sampler(line: &Line) -> &'static str {
+fn sampler(line: &SettingMeans) -> &'static str {
     line.setting.sampler.map_or("the model's", SchedulerKind::name)
 }
 
-fn json_line(line: &Line) -> Value {
+fn json_line(line: &SettingMeans) -> Value {
     json!({
         "sampler": line.setting.sampler.map(SchedulerKind::name),
         "steps": line.setting.steps.get(),
@@ -244,7 +246,7 @@ fn json_line(line: &Line) -> Value {
     })
 }
 
-fn table(outcome: &Outcome) -> String {
+fn table(outcome: &StepsMeasurement) -> String {
     let mut rows =
         vec![row(["sampler", "steps", "averaged", "IoU, 100", "IoU, object", "seconds"])];
     for line in outcome.trials.iter().chain([&outcome.reference]) {
@@ -270,7 +272,7 @@ fn table(outcome: &Outcome) -> String {
     rows.join("\n")
 }
 
-fn window(line: &Line) -> String {
+fn window(line: &SettingMeans) -> String {
     let [from, until] = line.setting.averaged.shares();
     format!("{from}-{until}")
 }

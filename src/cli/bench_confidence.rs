@@ -16,7 +16,7 @@ use crate::cli::{
     screen::Screen,
 };
 use crate::evaluation::{
-    confidence::{self, Judged, Outcome},
+    confidence::{self, ConfidenceMeasurement, Judged},
     dataset::{Dataset, Item},
     runner::Plan,
 };
@@ -123,7 +123,7 @@ fn item(judged: &Judged) -> Value {
     })
 }
 
-fn summary(outcome: &Outcome, least: f64) -> Value {
+fn summary(outcome: &ConfidenceMeasurement, least: f64) -> Value {
     let kinds: Vec<Value> = outcome
         .separations(least)
         .into_iter()
@@ -140,7 +140,7 @@ fn summary(outcome: &Outcome, least: f64) -> Value {
     })
 }
 
-fn table(outcome: &Outcome, least: f64) -> String {
+fn table(outcome: &ConfidenceMeasurement, least: f64) -> String {
     let share = |share: f64| format!("{:.0} %", share * 100.0);
     let mut rows =
         vec![format!("{:<12} {:>6} {:>6} {:>10}", "absent", "items", "AUROC", "not warned")];

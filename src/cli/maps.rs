@@ -10,14 +10,14 @@ use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use crate::cli::{error::CliError, outputs, reporter::Record};
 use crate::drawing::{
     Fact,
-    clusters::{Clusters, cluster_map},
-    contact_sheet::{Preview, Sheet, WordMap, contact_sheet},
-    heat::{Field, heat_overlay},
+    clusters::{DrawnClusters, cluster_map},
+    contact_sheet::{Preview, Sheet, WordField, contact_sheet},
+    heat::{ScalarField, heat_overlay},
     mask_overlay::mask_overlay,
 };
 use crate::edit::{
     event::Pass,
-    localization::{Localization, WordMap as LocalizedWord},
+    localization::{Localization, WordMap},
 };
 use crate::picture::{
     size::Size,
@@ -135,7 +135,8 @@ impl MapsFolder {
             };
             rgb(&format!("{pass}{step:04}.png"), preview)?;
         }
-        let found = record.localization.as_deref().map(|it| Found::new(it, subject.source));
+        let found =
+            record.localization.as_deref().map(|it| DrawnLocalization::new(it, subject.source));
         if let Some(found) = &found {
             rgb(CLUSTERS, &cluster_map(&found.clusters(), subject.source.dimensions()))?;
             for (index, word) in found.localization.words.iter().enumerate() {
@@ -170,7 +171,7 @@ impl MapsFolder {
 }
 
 /// A localization prepared for drawing, with labels from 0.
-struct Found<'a> {
+struct DrawnLocalization<'a> {
     localization: &'a Localization,
     labels: Vec<u8>,
     scores: Vec<f32>,
@@ -179,7 +180,7 @@ struct Found<'a> {
     covers: (f32, f32),
 }
 
-impl<'a> Found<'a> {
+impl<'a> DrawnLocalization<'a> {
     fn new(localization: &'a Localization, picture: &RgbImage) -> Self {
         Self {
             localization,
@@ -190,22 +191,22 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn clusters(&self) -> Clusters<'_> {
+    fn clusters(&self) -> DrawnClusters<'_> {
         let grid = self.localization.grid;
         let grid = (grid.width as u32, grid.height as u32);
-        Clusters::new(&self.labels, grid, &self.scores, &self.selected).covering(self.covers)
+        DrawnClusters::new(&self.labels, grid, &self.scores, &self.selected).covering(self.covers)
     }
 
-    fn field<'b>(&self, word: &'b LocalizedWord) -> Field<'b> {
+    fn field<'b>(&self, word: &'b WordMap) -> ScalarField<'b> {
         let grid = (word.grid.width as u32, word.grid.height as u32);
-        Field::new(&word.values, grid).covering(self.covers)
+        ScalarField::new(&word.values, grid).covering(self.covers)
     }
 }
 
 fn sheet<'a>(
     subject: &Subject<'a>,
     record: &'a Record,
-    found: Option<&'a Found<'a>>,
+    found: Option<&'a DrawnLocalization<'a>>,
     mask: Option<&'a GrayImage>,
 ) -> Sheet<'a> {
     let mut reading = vec![];
@@ -221,13 +222,13 @@ fn sheet<'a>(
             ));
         }
     }
-    let of_objects = |it: &'a Found<'a>| {
+    let of_objects = |it: &'a DrawnLocalization<'a>| {
         let words = it.localization.words.iter().filter(|word| word.is_object);
-        words.map(|word| WordMap { words: &word.word, field: it.field(word) })
+        words.map(|word| WordField { words: &word.word, field: it.field(word) })
     };
     Sheet {
         reading,
-        clusters: found.map(Found::clusters),
+        clusters: found.map(DrawnLocalization::clusters),
         word_maps: found.map(of_objects).into_iter().flatten().collect(),
         mask,
         result: subject.result,

@@ -13,7 +13,7 @@ use crate::drawing::{
 
 /// A segmentation, with a score and a selection flag for each cluster.
 #[derive(Debug, Clone, Copy)]
-pub struct Clusters<'a> {
+pub struct DrawnClusters<'a> {
     labels: &'a [u8],
     grid: (u32, u32),
     scores: &'a [f32],
@@ -23,7 +23,7 @@ pub struct Clusters<'a> {
     covers: (f32, f32),
 }
 
-impl<'a> Clusters<'a> {
+impl<'a> DrawnClusters<'a> {
     /// `labels` holds width × height of `grid` labels, row by row; `scores` and `selected` have one entry a label.
     ///
     /// # Panics
@@ -206,7 +206,7 @@ impl<'a> Clusters<'a> {
 
 /// Draws the clusters at `size`, cells as solid blocks, each cluster with its number, and an outline around the
 /// selected ones. Colors follow the numbers, not the labels.
-pub fn cluster_map(clusters: &Clusters, size: (u32, u32)) -> RgbImage {
+pub fn cluster_map(clusters: &DrawnClusters, size: (u32, u32)) -> RgbImage {
     /// Smallest and largest font size of a number, relative to the square root of the map's area.
     const NUMBER: (f32, f32) = (0.05, 0.11);
     /// Largest minimum font size relative to the shorter side, for narrow maps.

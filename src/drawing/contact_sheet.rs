@@ -5,9 +5,9 @@ use image::{GrayImage, RgbImage};
 
 use crate::drawing::{
     Fact,
-    clusters::{Clusters, cluster_map},
+    clusters::{DrawnClusters, cluster_map},
     difference::difference,
-    heat::{Field, heat_map},
+    heat::{ScalarField, heat_map},
     legend::legend,
     mask_overlay::{editable_share, mask_overlay},
     page::{Edge, Page, Tile},
@@ -25,9 +25,9 @@ pub struct Sheet<'a> {
     /// The input picture; its aspect ratio determines the layout.
     pub source: &'a RgbImage,
     /// Clusters found by the localization pass.
-    pub clusters: Option<Clusters<'a>>,
+    pub clusters: Option<DrawnClusters<'a>>,
     /// One heat map per word, in the instruction's order.
-    pub word_maps: Vec<WordMap<'a>>,
+    pub word_maps: Vec<WordField<'a>>,
     /// The edit mask, 255 = may change.
     pub mask: Option<&'a GrayImage>,
     /// The edited picture.
@@ -63,11 +63,11 @@ impl<'a> Sheet<'a> {
 
 /// Attention to one word or phrase.
 #[derive(Debug, Clone, Copy)]
-pub struct WordMap<'a> {
+pub struct WordField<'a> {
     /// The words as written in the instruction.
     pub words: &'a str,
     /// Attention map.
-    pub field: Field<'a>,
+    pub field: ScalarField<'a>,
 }
 
 /// The predicted picture after a step.
@@ -112,7 +112,7 @@ fn tiles(sheet: &Sheet, bounds: (u32, u32)) -> Vec<Tile> {
             ..tile("Scores", "by falling score, ✓ selected".to_owned(), table)
         });
     }
-    for WordMap { words, field } in &sheet.word_maps {
+    for WordField { words, field } in &sheet.word_maps {
         let (columns, rows) = field.grid();
         let (low, high) = field.range();
         tiles.push(Tile {

@@ -6,7 +6,7 @@ use crate::drawing::palette::{heat_color, mix};
 
 /// A scalar field: one value per grid cell, in row-major order.
 #[derive(Debug, Clone, Copy)]
-pub struct Field<'a> {
+pub struct ScalarField<'a> {
     values: &'a [f32],
     grid: (u32, u32),
     /// Size of the grid relative to the picture, at least 1: the model may see the picture with padding on the right
@@ -14,7 +14,7 @@ pub struct Field<'a> {
     covers: (f32, f32),
 }
 
-impl<'a> Field<'a> {
+impl<'a> ScalarField<'a> {
     /// `values` are width × height of `grid`, in any range; NaN and infinity count as the minimum.
     ///
     /// # Panics
@@ -69,13 +69,13 @@ pub(crate) fn covered(size: (u32, u32), times: (f32, f32)) -> (u32, u32) {
 }
 
 /// Draws a field in colors at `size`, from black (minimum) to light yellow (maximum), with bicubic interpolation.
-pub fn heat_map(field: &Field, size: (u32, u32)) -> RgbImage {
+pub fn heat_map(field: &ScalarField, size: (u32, u32)) -> RgbImage {
     let spread = field.spread(size);
     RgbImage::from_fn(size.0, size.1, |x, y| heat_color(spread.get_pixel(x, y)[0]))
 }
 
 /// Overlays a field on the gray picture at the picture's size; the lower the value, the more transparent.
-pub fn heat_overlay(field: &Field, picture: &RgbImage) -> RgbImage {
+pub fn heat_overlay(field: &ScalarField, picture: &RgbImage) -> RgbImage {
     /// Opacity of the color at the maximum.
     const OPAQUE: f32 = 0.85;
     let spread = field.spread(picture.dimensions());

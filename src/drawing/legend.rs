@@ -4,7 +4,7 @@ use image::RgbImage;
 
 use crate::drawing::{
     canvas::Canvas,
-    clusters::Clusters,
+    clusters::DrawnClusters,
     palette::{HAIRLINE, INK, MUTED, PAPER, cluster_color, ink_on, mix},
     text::{Style, Weight, percent},
 };
@@ -29,7 +29,7 @@ const COMFORTABLE_ROW: u32 = 34;
 const GAP: u32 = 22;
 
 /// Draws the legend `width` pixels wide, by decreasing score, at least `height` high.
-pub(super) fn legend(clusters: &Clusters, width: u32, height: u32) -> RgbImage {
+pub(super) fn legend(clusters: &DrawnClusters, width: u32, height: u32) -> RgbImage {
     let count = clusters.count().max(1) as u32;
     let most = ((width + GAP) / (NARROW + GAP)).max(1);
     let comfortable = (height.saturating_sub(HEAD) / COMFORTABLE_ROW).max(1);
@@ -42,7 +42,8 @@ pub(super) fn legend(clusters: &Clusters, width: u32, height: u32) -> RgbImage {
     let mut canvas = Canvas::new(width, HEAD + rows * row_height, PAPER);
     for (place, label) in clusters.ranking().into_iter().enumerate() {
         let (column, row) = (place as u32 / rows, place as u32 % rows);
-        let table = Table { left: column * (column_width + GAP), width: column_width, row_height };
+        let table =
+            LegendColumn { left: column * (column_width + GAP), width: column_width, row_height };
         if row == 0 {
             table.head(&mut canvas);
         }
@@ -52,13 +53,13 @@ pub(super) fn legend(clusters: &Clusters, width: u32, height: u32) -> RgbImage {
 }
 
 /// One column of the legend.
-struct Table {
+struct LegendColumn {
     left: u32,
     width: u32,
     row_height: u32,
 }
 
-impl Table {
+impl LegendColumn {
     /// Right edges of score, area and check mark.
     fn stops(&self) -> [f32; 3] {
         let right = (self.left + self.width) as f32;
@@ -72,7 +73,14 @@ impl Table {
         style.draw_line_to(canvas, area, 0, "area");
     }
 
-    fn row(&self, canvas: &mut Canvas, top: u32, number: usize, clusters: &Clusters, label: usize) {
+    fn row(
+        &self,
+        canvas: &mut Canvas,
+        top: u32,
+        number: usize,
+        clusters: &DrawnClusters,
+        label: usize,
+    ) {
         let selected = clusters.is_selected(label);
         let weight = if selected { Weight::SemiBold } else { Weight::Regular };
         let em = (self.row_height as f32 * 0.62).clamp(18.0, 22.0);

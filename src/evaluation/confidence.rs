@@ -40,7 +40,7 @@ pub struct Separation {
 
 /// Result of the measurement.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct ConfidenceMeasurement {
     /// Every localization that has a confidence.
     pub judged: Vec<Judged>,
     /// Number of items whose localization has none, or whose instruction is about the whole picture.
@@ -55,8 +55,8 @@ pub fn measure(
     editor: &Editor,
     plan: &Plan,
     told: &mut dyn FnMut(Option<&Item>) -> ControlFlow<Interrupted>,
-) -> Result<Outcome, EvaluationError> {
-    let mut outcome = Outcome { judged: Vec::new(), passed_over: 0 };
+) -> Result<ConfidenceMeasurement, EvaluationError> {
+    let mut outcome = ConfidenceMeasurement { judged: Vec::new(), passed_over: 0 };
     for item in &plan.dataset.items {
         let pictures = item.load().map_err(|fault| EvaluationError::Manifest {
             path: plan.dataset.path.clone(),
@@ -86,7 +86,7 @@ fn absence(item: &Item) -> Option<String> {
     kind.filter(|it| !matches!(*it, "no" | "false")).map(str::to_owned)
 }
 
-impl Outcome {
+impl ConfidenceMeasurement {
     /// False warning rate: the fraction of present objects whose confidence is below `least`.
     pub fn warned_for_nothing(&self, least: f64) -> f64 {
         let there = self.there();
@@ -157,7 +157,7 @@ mod tests {
             judged(Some("word"), 0.1),
             judged(Some("word"), 0.4),
         ];
-        let outcome = Outcome { judged, passed_over: 0 };
+        let outcome = ConfidenceMeasurement { judged, passed_over: 0 };
         assert!((outcome.warned_for_nothing(0.5) - 0.5).abs() < 1e-9);
         let found = outcome.separations(0.5);
         assert_eq!(found.keys().copied().collect::<Vec<_>>(), ["all", "noun", "word"]);

@@ -81,7 +81,7 @@ pub enum ItemAction {
 
 /// An item's pictures, all of one size.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub struct LoadedItem {
     /// The input picture.
     pub image: Arc<RgbImage>,
     /// The pixels that the edit has to change.
@@ -172,11 +172,11 @@ impl Item {
     ///
     /// # Errors
     /// [`ManifestFault::Picture`] or [`ManifestFault::Size`], which name the key.
-    pub fn load(&self) -> Result<Loaded, ManifestFault> {
+    pub fn load(&self) -> Result<LoadedItem, ManifestFault> {
         let image = read("image", &self.image)?.rgb;
         let size = Size::new(image.width(), image.height());
         let target = sized("target", self.target.as_deref(), size)?;
-        Ok(Loaded {
+        Ok(LoadedItem {
             mask: mask("mask", self.mask.as_deref(), size)?,
             object_mask: mask("object_mask", self.object_mask.as_deref(), size)?,
             target: target.map(|it| Arc::unwrap_or_clone(it.rgb)),

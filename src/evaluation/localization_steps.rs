@@ -40,7 +40,7 @@ pub struct Setting {
 
 /// What to measure.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct StepsPlan {
     /// Settings of every localization, overridden by each trial's; their scheduler is the reference's, which averages
     /// every step.
     pub settings: EditSettings,
@@ -67,7 +67,7 @@ pub struct Case {
 
 /// Mean results of one setting over the cases.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Line {
+pub struct SettingMeans {
     /// The setting.
     pub setting: Setting,
     /// `IoU` with the reference's mask.
@@ -80,12 +80,12 @@ pub struct Line {
 
 /// Result of the measurement.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct StepsMeasurement {
     /// The reference: 100 steps. Its `reference_iou` compares two seeds, an upper bound on the agreement that other
     /// settings can reach.
-    pub reference: Line,
+    pub reference: SettingMeans,
     /// The trials, in the plan's order.
-    pub trials: Vec<Line>,
+    pub trials: Vec<SettingMeans>,
     /// Number of cases with a localization.
     pub cases: usize,
     /// Number of cases whose instruction is about the whole picture.
@@ -102,7 +102,7 @@ struct Sums {
 }
 
 /// Mask and duration of one localization.
-struct Found {
+struct TimedMask {
     mask: Region,
     seconds: f64,
 }
@@ -113,10 +113,10 @@ struct Found {
 /// [`EvaluationError`] of the first case that can't be read or localized, or if `told` stops the run.
 pub fn measure(
     editor: &Editor,
-    plan: &Plan,
+    plan: &StepsPlan,
     cases: impl Iterator<Item = Result<Case, EvaluationError>>,
     told: &mut dyn FnMut(Option<&Case>) -> ControlFlow<Interrupted>,
-) -> Result<Outcome, EvaluationError> {
+) -> Result<StepsMeasurement, EvaluationError> {
     let steps = Steps::try_from(REFERENCE_STEPS).expect("the paper's steps are in range");
     let own = Setting { sampler: plan.settings.scheduler, steps, averaged: StepShare::ALL };
     let mut reference = Sums::default();
@@ -152,7 +152,7 @@ pub fn measure(
         }
     }
     let lines = plan.trials.iter().zip(sums).map(|(setting, sums)| sums.line(*setting, count));
-    Ok(Outcome {
+    Ok(StepsMeasurement {
         reference: reference.line(own, count),
         trials: lines.collect(),
         cases: count,
@@ -160,11 +160,11 @@ pub fn measure(
     })
 }
 
-impl Outcome {
+impl StepsMeasurement {
     /// The trial with the fewest steps that loses at most [`TOLERANCE`]: of the `IoU` with the true objects if they are
     /// known, else of the agreement with the reference. Ties go to the better `IoU`.
-    pub fn shortest(&self) -> Option<&Line> {
-        let quality = |line: &Line| line.object_iou.unwrap_or(line.reference_iou);
+    pub fn shortest(&self) -> Option<&SettingMeans> {
+        let quality = |line: &SettingMeans| line.object_iou.unwrap_or(line.reference_iou);
         let least = quality(&self.reference) - TOLERANCE;
         let good = self.trials.iter().filter(|line| quality(line) >= least);
         good.min_by(|one, other| {
@@ -182,7 +182,7 @@ impl Setting {
 }
 
 impl Sums {
-    fn add(&mut self, found: &Found, agreement: f64, object: Option<&Region>) {
+    fn add(&mut self, found: &TimedMask, agreement: f64, object: Option<&Region>) {
         self.reference += agreement;
         self.seconds += found.seconds;
         if let Some(object) = object {
@@ -191,9 +191,9 @@ impl Sums {
         }
     }
 
-    fn line(self, setting: Setting, cases: usize) -> Line {
+    fn line(self, setting: Setting, cases: usize) -> SettingMeans {
         let cases = cases.max(1) as f64;
-        Line {
+        SettingMeans {
             setting,
             reference_iou: self.reference / cases,
             object_iou: (self.objects > 0).then(|| self.object / f64::from(self.objects)),
@@ -202,7 +202,7 @@ impl Sums {
     }
 }
 
-fn request(plan: &Plan, case: &Case, setting: Setting, seed: u64) -> EditRequest {
+fn request(plan: &StepsPlan, case: &Case, setting: Setting, seed: u64) -> EditRequest {
     EditRequest {
         image: Arc::clone(&case.image),
         instruction: case.instruction.clone(),
@@ -233,7 +233,7 @@ fn found(
     editor: &Editor,
     request: &EditRequest,
     on_step: &mut dyn FnMut() -> ControlFlow<Interrupted>,
-) -> Result<Option<Found>, EvaluationError> {
+) -> Result<Option<TimedMask>, EvaluationError> {
     let mut sink = |event: EditEvent| match event {
         EditEvent::StepDone(_) => on_step(),
         _ => ControlFlow::Continue(()),
@@ -243,22 +243,22 @@ fn found(
     let seconds = started.elapsed().as_secs_f64();
     let session = EditSession::new(editor.pipeline(), request);
     let mask = EditMask::settle(&session, Some(&localization))?;
-    Ok(mask.map(|it| Found { mask: region(it.found()), seconds }))
+    Ok(mask.map(|it| TimedMask { mask: region(it.found()), seconds }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(steps: u32, reference_iou: f64, object_iou: Option<f64>) -> Line {
+    fn line(steps: u32, reference_iou: f64, object_iou: Option<f64>) -> SettingMeans {
         let steps = steps.try_into().unwrap();
         let setting = Setting { sampler: None, steps, averaged: StepShare::ALL };
-        Line { setting, reference_iou, object_iou, seconds: 1.0 }
+        SettingMeans { setting, reference_iou, object_iou, seconds: 1.0 }
     }
 
-    fn shortest(reference: Line, trials: &[Line]) -> Option<u32> {
+    fn shortest(reference: SettingMeans, trials: &[SettingMeans]) -> Option<u32> {
         let trials = trials.to_vec();
-        let outcome = Outcome { reference, trials, cases: 1, passed_over: 0 };
+        let outcome = StepsMeasurement { reference, trials, cases: 1, passed_over: 0 };
         outcome.shortest().map(|it| it.setting.steps.get())
     }
 

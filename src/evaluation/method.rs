@@ -6,7 +6,7 @@
 use crate::edit::{choices::MethodKind, edit_mask::MaskChoice, request::EditRequest};
 use crate::evaluation::{
     EvaluationError,
-    dataset::{Item, ItemAction, Loaded},
+    dataset::{Item, ItemAction, LoadedItem},
 };
 use crate::measures::placement;
 use crate::picture::mask::Radius;
@@ -98,7 +98,7 @@ impl Method {
     }
 
     /// Sets the method and its given inputs in a request.
-    pub fn prepare(&self, request: &mut EditRequest, item: &Item, pictures: &Loaded) {
+    pub fn prepare(&self, request: &mut EditRequest, item: &Item, pictures: &LoadedItem) {
         request.method = self.kind;
         request.settings.preserve = self.kind.default_preserve();
         if self.object == Origin::Given {

@@ -5,15 +5,15 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageFormat, RgbImage};
 
 use crate::drawing::{
-    clusters::{Clusters, cluster_map},
-    heat::{Field, heat_overlay},
+    clusters::{DrawnClusters, cluster_map},
+    heat::{ScalarField, heat_overlay},
     mask_overlay::mask_overlay,
     scale,
 };
 use crate::edit::localization::Localization;
 use crate::evaluation::{
-    dataset::Loaded,
-    score::{self, Outcome},
+    dataset::LoadedItem,
+    score::{self, EvaluatedEdit},
 };
 use crate::picture::mask::Mask;
 
@@ -52,7 +52,7 @@ pub struct RowPictures {
 
 impl ItemPictures {
     /// Draws an item's thumbnails.
-    pub fn of(pictures: &Loaded) -> Self {
+    pub fn of(pictures: &LoadedItem) -> Self {
         Self {
             source: photo(&pictures.image),
             truth: pictures.mask.as_ref().map(|mask| overlay(&pictures.image, mask)),
@@ -63,12 +63,12 @@ impl ItemPictures {
 
 impl RowPictures {
     /// Draws the thumbnails of a result.
-    pub fn of(pictures: &Loaded, outcome: &Outcome) -> Self {
+    pub fn of(pictures: &LoadedItem, outcome: &EvaluatedEdit) -> Self {
         let localization = outcome.localization.as_deref();
         let ground = drawn(&pictures.image);
         let heat = localization
             .and_then(score::object_heat)
-            .map(|(values, grid)| png(&heat_overlay(&Field::new(&values, grid), &ground)));
+            .map(|(values, grid)| png(&heat_overlay(&ScalarField::new(&values, grid), &ground)));
         Self {
             clusters: localization.map(|it| clusters(it, ground.dimensions())),
             heat,
@@ -100,7 +100,7 @@ fn clusters(localization: &Localization, size: (u32, u32)) -> Png {
     let scores: Vec<f32> = localization.clusters.iter().map(|it| it.score as f32).collect();
     let selected: Vec<bool> = localization.clusters.iter().map(|it| it.selected).collect();
     let grid = (localization.grid.width as u32, localization.grid.height as u32);
-    png(&cluster_map(&Clusters::new(&labels, grid, &scores, &selected), size))
+    png(&cluster_map(&DrawnClusters::new(&labels, grid, &scores, &selected), size))
 }
 
 fn png(image: &RgbImage) -> Png {

@@ -15,10 +15,10 @@ use crate::edit::{
 use crate::editing::{EditError, editor::Editor, session::EditSession};
 use crate::evaluation::{
     EvaluationError,
-    dataset::{Dataset, Item, Loaded},
+    dataset::{Dataset, Item, LoadedItem},
     method::{Method, Origin},
     pictures::{ItemPictures, RowPictures},
-    score::{Outcome, Scores, Truth},
+    score::{EvaluatedEdit, Scores, Truth},
 };
 use crate::instruction::{Action, Instruction, Overrides, Phrase, wording};
 use crate::picture::{
@@ -122,7 +122,7 @@ pub fn run(
         let reconstruction = EditSession::new(editor.pipeline(), &request).reconstruction()?;
         let reconstruction = to_size(reconstruction, &loaded.image);
         let truth = Truth { item, pictures: &loaded, reconstruction: &reconstruction };
-        let mut made: Vec<(Recipe, Outcome)> = Vec::new();
+        let mut made: Vec<(Recipe, EvaluatedEdit)> = Vec::new();
         for &method in plan.methods.iter().filter(|it| it.applies_to(item)) {
             let mut request = request.clone();
             method.prepare(&mut request, item, &loaded);
@@ -167,7 +167,7 @@ pub fn item_seed(seed: u64, id: &str) -> u64 {
 
 /// The request shared by all methods. The result must have the picture's size to be compared with the masks, so a
 /// native size, which rounds the sides, becomes a fit to the longer side.
-pub(super) fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditRequest {
+pub(super) fn request(plan: &Plan, item: &Item, pictures: &LoadedItem) -> EditRequest {
     let resize = match plan.settings.resize {
         Resize::Native => Resize::Fit(Some(pictures.image.width().max(pictures.image.height()))),
         fit @ Resize::Fit(_) => fit,
@@ -192,9 +192,9 @@ pub(super) fn request(plan: &Plan, item: &Item, pictures: &Loaded) -> EditReques
 fn edit(
     editor: &Editor,
     request: &EditRequest,
-    pictures: &Loaded,
+    pictures: &LoadedItem,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<Interrupted>,
-) -> Result<Outcome, EditError> {
+) -> Result<EvaluatedEdit, EditError> {
     let mut warnings =
         wording::notes(&request.instruction, request.object.as_deref(), &request.negative_prompt);
     let (mut parsed, mut is_kept) = (None, false);
@@ -223,7 +223,7 @@ fn edit(
         None => uncomposited.clone(),
     };
     let mask = edited.mask;
-    Ok(Outcome {
+    Ok(EvaluatedEdit {
         result,
         uncomposited,
         mask,
@@ -266,7 +266,7 @@ impl Row {
         method: &'static Method,
         request: &EditRequest,
         truth: &Truth<'_>,
-        outcome: &Outcome,
+        outcome: &EvaluatedEdit,
     ) -> Self {
         let reading = outcome.parsed.as_ref().map(|it| {
             let object = if it.object.is_empty() { "the whole picture" } else { &it.object };

@@ -6,7 +6,7 @@ use image::RgbImage;
 
 use crate::edit::{edit_mask::EditMask, event::InstructionParsed, localization::Localization};
 use crate::evaluation::{
-    dataset::{Item, ItemAction, Loaded},
+    dataset::{Item, ItemAction, LoadedItem},
     figure::Figure,
     method::{Method, Origin},
 };
@@ -15,7 +15,7 @@ use crate::measures::{
     overlap::{self, Overlap},
     region::Region,
     ssim,
-    success::{self, EditKind, Evidence},
+    success::{self, EditKind, JudgedEdit},
 };
 use crate::picture::mask::Mask;
 
@@ -24,7 +24,7 @@ pub type Scores = BTreeMap<Figure, f64>;
 
 /// Result of one edit.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct EvaluatedEdit {
     /// The final result.
     pub result: RgbImage,
     /// The result before compositing.
@@ -49,14 +49,14 @@ pub struct Truth<'a> {
     /// The manifest's item.
     pub item: &'a Item,
     /// Its pictures.
-    pub pictures: &'a Loaded,
+    pub pictures: &'a LoadedItem,
     /// The VAE's reconstruction of the source.
     pub reconstruction: &'a RgbImage,
 }
 
 impl Truth<'_> {
     /// The metrics of an edit.
-    pub fn score(&self, method: &Method, outcome: &Outcome) -> Scores {
+    pub fn score(&self, method: &Method, outcome: &EvaluatedEdit) -> Scores {
         let mut scores = Scores::new();
         scores.insert(Figure::Seconds, outcome.seconds);
         if let Some(seconds) = outcome.localize_seconds {
@@ -81,7 +81,7 @@ impl Truth<'_> {
     }
 
     /// Metrics of mask and heat map; an edit of the whole picture counts as a mask of everything.
-    fn localization(&self, outcome: &Outcome, scores: &mut Scores) {
+    fn localization(&self, outcome: &EvaluatedEdit, scores: &mut Scores) {
         let found = match &outcome.mask {
             Some(mask) => region(mask.found()),
             None => Region::all(self.pictures.image.width(), self.pictures.image.height()),
@@ -111,7 +111,7 @@ impl Truth<'_> {
     }
 
     /// Metrics of the parser.
-    fn reading(&self, outcome: &Outcome, scores: &mut Scores) {
+    fn reading(&self, outcome: &EvaluatedEdit, scores: &mut Scores) {
         let parsed = outcome.parsed.as_ref();
         if let Some(object) = &self.item.object {
             let is_read = parsed.is_some_and(|it| bare(&it.object) == bare(object));
@@ -124,7 +124,7 @@ impl Truth<'_> {
     }
 
     /// Metrics of the changes outside and inside the true mask, and the success criterion.
-    fn changes(&self, mask: &Region, outcome: &Outcome, scores: &mut Scores) {
+    fn changes(&self, mask: &Region, outcome: &EvaluatedEdit, scores: &mut Scores) {
         let (source, result) = (self.pictures.image.as_ref(), &outcome.result);
         let outside = mask.complement();
         if let Some(change) = Change::within(&outside, result, source) {
@@ -149,7 +149,7 @@ impl Truth<'_> {
         let ssim = ssim::ssim_within(mask, result, target);
         scores.extend(ssim.map(|it| (Figure::TargetSsim, it)));
         let reconstruction = Some(self.reconstruction);
-        let evidence = Evidence { kind: self.kind(), source, target, mask, reconstruction };
+        let evidence = JudgedEdit { kind: self.kind(), source, target, mask, reconstruction };
         if let Some(verdict) = evidence.judge(result) {
             let right = [verdict.removed, verdict.color, verdict.shape];
             let right = right.iter().all(|part| part.unwrap_or(true));

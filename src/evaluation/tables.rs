@@ -28,12 +28,12 @@ pub struct Table {
     /// The columns.
     pub figures: Vec<Figure>,
     /// The lines.
-    pub lines: Vec<Line>,
+    pub lines: Vec<TableLine>,
 }
 
 /// A line of a table.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub struct TableLine {
     /// The group.
     pub group: String,
     /// The method.
@@ -159,7 +159,7 @@ fn table(
                 let scores = rows.iter().filter_map(|row| row.scores.as_ref().ok());
                 scores.filter_map(|scores| scores.get(figure).copied()).collect()
             };
-            lines.push(Line {
+            lines.push(TableLine {
                 group: group.clone(),
                 method,
                 edits: rows.len(),

@@ -14,7 +14,7 @@ use crate::jobs::{
     artifacts::NewFile,
     fault::{Fault, Reason},
     job::is_over,
-    runner::{Edited, Found, ModelInfo},
+    runner::{Edited, ModelInfo, Proposal},
     store,
 };
 use crate::wire::{
@@ -249,7 +249,7 @@ impl Draft {
     ///
     /// # Errors
     /// [`Reason::JobTerminal`] if it has ended meanwhile.
-    pub fn localized(&mut self, found: Option<Found>) -> Result<bool, Fault> {
+    pub fn localized(&mut self, found: Option<Proposal>) -> Result<bool, Fault> {
         self.check_live()?;
         let Some(found) = found else {
             if self.spec().mask_policy() == MaskPolicy::LocalizeOnly {

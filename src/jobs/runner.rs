@@ -70,12 +70,12 @@ pub type Listener<'a> = &'a mut dyn FnMut(RunEvent) -> ControlFlow<()>;
 #[derive(Debug)]
 pub struct Localized {
     /// The localization; `None` where the instruction is about the whole picture.
-    pub found: Option<Found>,
+    pub found: Option<Proposal>,
 }
 
 /// A localization with its pictures.
 #[derive(Debug)]
-pub struct Found {
+pub struct Proposal {
     /// A saved localization, in JSON.
     pub json: Bytes,
     /// Whether it was computed, or taken from the cache or another job.

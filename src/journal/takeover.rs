@@ -26,7 +26,7 @@ pub(super) struct Takeover {
 
 /// A file named like an artifact.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct ArtifactFile {
     /// Id of the artifact.
     pub(super) id: Uuid,
     /// Whether it was still being written.
@@ -39,7 +39,7 @@ pub(super) struct Found {
 
 /// Files named like artifacts in a folder, flat or in shards; other files are ignored, since retouch did not write
 /// them.
-pub(super) fn found(folder: &Path) -> io::Result<Vec<Found>> {
+pub(super) fn found(folder: &Path) -> io::Result<Vec<ArtifactFile>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(current) = folders.pop() {
@@ -63,7 +63,7 @@ pub(super) fn found(folder: &Path) -> io::Result<Vec<Found>> {
                 && kind.is_file()
             {
                 let bytes = entry.metadata()?.len();
-                found.push(Found { id, is_partial, path: entry.path(), bytes });
+                found.push(ArtifactFile { id, is_partial, path: entry.path(), bytes });
             }
         }
     }

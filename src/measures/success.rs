@@ -64,7 +64,7 @@ pub enum EditKind {
 
 /// Inputs of the judgment; all pictures have one size.
 #[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
+pub struct JudgedEdit<'a> {
     /// The kind of edit.
     pub kind: EditKind,
     /// The picture before the edit.
@@ -102,7 +102,7 @@ impl Verdict {
     }
 }
 
-impl Evidence<'_> {
+impl JudgedEdit<'_> {
     /// Judges a result; `None` if the mask is empty or source and target are equal in it.
     ///
     /// # Panics

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// Why a `config.json` is invalid.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub enum ConfigJsonError {
     /// Not valid JSON.
     #[error("config.json is not readable as JSON")]
     Json(#[source] serde_json::Error),
@@ -48,30 +48,30 @@ impl ConfigJson {
     /// Parses a `config.json` of the class `class_name`.
     ///
     /// # Errors
-    /// [`ConfigError`] if it is not a JSON object, or belongs to another class.
-    pub fn parse(text: &str, class_name: &str) -> Result<Self, ConfigError> {
-        match serde_json::from_str(text).map_err(ConfigError::Json)? {
+    /// [`ConfigJsonError`] if it is not a JSON object, or belongs to another class.
+    pub fn parse(text: &str, class_name: &str) -> Result<Self, ConfigJsonError> {
+        match serde_json::from_str(text).map_err(ConfigJsonError::Json)? {
             Value::Object(values) => {
                 let config = Self(values);
                 config.only("_class_name", &format!("\"{class_name}\""))?;
                 Ok(config)
             }
-            other => Err(ConfigError::NotAnObject { found: other.to_string() }),
+            other => Err(ConfigJsonError::NotAnObject { found: other.to_string() }),
         }
     }
 
     /// Refuses any value other than `supported`, given as JSON; an absent key is accepted.
     ///
     /// # Errors
-    /// [`ConfigError::Unsupported`].
-    pub fn only(&self, key: &'static str, supported: &str) -> Result<(), ConfigError> {
+    /// [`ConfigJsonError::Unsupported`].
+    pub fn only(&self, key: &'static str, supported: &str) -> Result<(), ConfigJsonError> {
         let Some(found) = self.0.get(key) else { return Ok(()) };
         // 1 and 1.0 are one number, but two values of JSON.
         let same_number = found.as_f64().is_some_and(|found| supported.parse() == Ok(found));
         if same_number || serde_json::from_str(supported).is_ok_and(|it: Value| it == *found) {
             return Ok(());
         }
-        Err(ConfigError::Unsupported {
+        Err(ConfigJsonError::Unsupported {
             key,
             found: found.to_string(),
             supported: supported.to_owned(),
@@ -81,8 +81,8 @@ impl ConfigJson {
     /// An integer of at least `min`.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`].
-    pub fn int(&self, key: &'static str, default: i64, min: i64) -> Result<i64, ConfigError> {
+    /// [`ConfigJsonError::Invalid`].
+    pub fn int(&self, key: &'static str, default: i64, min: i64) -> Result<i64, ConfigJsonError> {
         let Some(found) = self.0.get(key) else { return Ok(default) };
         match found.as_i64() {
             Some(value) if value >= min => Ok(value),
@@ -93,8 +93,8 @@ impl ConfigJson {
     /// A finite number.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`].
-    pub fn number(&self, key: &'static str, default: f64) -> Result<f64, ConfigError> {
+    /// [`ConfigJsonError::Invalid`].
+    pub fn number(&self, key: &'static str, default: f64) -> Result<f64, ConfigJsonError> {
         let Some(found) = self.0.get(key) else { return Ok(default) };
         found.as_f64().ok_or_else(|| invalid(key, found, "a number"))
     }
@@ -102,8 +102,8 @@ impl ConfigJson {
     /// A boolean.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`].
-    pub fn flag(&self, key: &'static str, default: bool) -> Result<bool, ConfigError> {
+    /// [`ConfigJsonError::Invalid`].
+    pub fn flag(&self, key: &'static str, default: bool) -> Result<bool, ConfigJsonError> {
         let Some(found) = self.0.get(key) else { return Ok(default) };
         found.as_bool().ok_or_else(|| invalid(key, found, "true or false"))
     }
@@ -111,8 +111,8 @@ impl ConfigJson {
     /// A string.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`].
-    pub fn text(&self, key: &'static str, default: &str) -> Result<String, ConfigError> {
+    /// [`ConfigJsonError::Invalid`].
+    pub fn text(&self, key: &'static str, default: &str) -> Result<String, ConfigJsonError> {
         let Some(found) = self.0.get(key) else { return Ok(default.to_owned()) };
         found.as_str().map(str::to_owned).ok_or_else(|| invalid(key, found, "a text"))
     }
@@ -120,8 +120,12 @@ impl ConfigJson {
     /// A non-empty list of strings.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`].
-    pub fn texts(&self, key: &'static str, default: &[&str]) -> Result<Vec<String>, ConfigError> {
+    /// [`ConfigJsonError::Invalid`].
+    pub fn texts(
+        &self,
+        key: &'static str,
+        default: &[&str],
+    ) -> Result<Vec<String>, ConfigJsonError> {
         let Some(found) = self.0.get(key) else {
             return Ok(default.iter().map(|&text| text.to_owned()).collect());
         };
@@ -136,8 +140,8 @@ impl ConfigJson {
     /// A non-empty list of integers, each at least 1.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`].
-    pub fn ints(&self, key: &'static str, default: &[i64]) -> Result<Vec<i64>, ConfigError> {
+    /// [`ConfigJsonError::Invalid`].
+    pub fn ints(&self, key: &'static str, default: &[i64]) -> Result<Vec<i64>, ConfigJsonError> {
         let Some(found) = self.0.get(key) else { return Ok(default.to_vec()) };
         positive_ints(found).ok_or_else(|| invalid(key, found, "a list of whole numbers from 1"))
     }
@@ -145,13 +149,13 @@ impl ConfigJson {
     /// One integer for all blocks, or a list with one for each of the `blocks`; each at least 1.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`].
+    /// [`ConfigJsonError::Invalid`].
     pub fn per_block(
         &self,
         key: &'static str,
         default: i64,
         blocks: usize,
-    ) -> Result<Vec<i64>, ConfigError> {
+    ) -> Result<Vec<i64>, ConfigJsonError> {
         let Some(found) = self.0.get(key) else { return Ok(vec![default; blocks]) };
         let values = match found.as_i64() {
             Some(value) if value >= 1 => Some(vec![value; blocks]),
@@ -166,8 +170,8 @@ impl ConfigJson {
     /// Refuses an activation other than `SiLU`, under either of its names.
     ///
     /// # Errors
-    /// [`ConfigError::Unsupported`].
-    pub fn silu(&self, key: &'static str) -> Result<(), ConfigError> {
+    /// [`ConfigJsonError::Unsupported`].
+    pub fn silu(&self, key: &'static str) -> Result<(), ConfigJsonError> {
         match self.text(key, "silu")?.to_lowercase().as_str() {
             "silu" | "swish" => Ok(()),
             _ => self.only(key, "\"silu\""),
@@ -177,12 +181,12 @@ impl ConfigJson {
     /// Height and width, from one side, a pair, or null.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`].
+    /// [`ConfigJsonError::Invalid`].
     pub fn size(
         &self,
         key: &'static str,
         default: Option<(i64, i64)>,
-    ) -> Result<Option<(i64, i64)>, ConfigError> {
+    ) -> Result<Option<(i64, i64)>, ConfigJsonError> {
         let Some(found) = self.0.get(key) else { return Ok(default) };
         match (found.as_i64(), positive_ints(found).as_deref()) {
             _ if found.is_null() => Ok(None),
@@ -193,13 +197,13 @@ impl ConfigJson {
     }
 
     /// The error that `key` is not `expected`, for checks across keys.
-    pub fn fault(&self, key: &'static str, expected: impl Into<String>) -> ConfigError {
+    pub fn fault(&self, key: &'static str, expected: impl Into<String>) -> ConfigJsonError {
         invalid(key, self.0.get(key).unwrap_or(&Value::Null), expected)
     }
 }
 
-fn invalid(key: &'static str, found: &Value, expected: impl Into<String>) -> ConfigError {
-    ConfigError::Invalid { key, found: found.to_string(), expected: expected.into() }
+fn invalid(key: &'static str, found: &Value, expected: impl Into<String>) -> ConfigJsonError {
+    ConfigJsonError::Invalid { key, found: found.to_string(), expected: expected.into() }
 }
 
 fn positive_ints(value: &Value) -> Option<Vec<i64>> {

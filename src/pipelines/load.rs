@@ -3,7 +3,7 @@
 use tch::{Device, Kind};
 
 use crate::models::{
-    config::ConfigError,
+    config::ConfigJsonError,
     snapshot::{Snapshot, error::SnapshotError, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
@@ -24,7 +24,7 @@ pub enum LoadError {
     Snapshot(#[from] SnapshotError),
     /// A `config.json` is invalid.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ConfigJsonError),
     /// The weights are missing or faulty.
     #[error(transparent)]
     Weights(#[from] WeightsError),

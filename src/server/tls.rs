@@ -58,7 +58,7 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
-    tls: Option<Certificates>,
+    tls: Option<ReloadedTls>,
 }
 
 impl Listener {
@@ -67,7 +67,7 @@ impl Listener {
     /// # Errors
     /// [`TlsError`] if the address can't be bound, or the files can't be used.
     pub async fn bind(listen: SocketAddr, tls: Option<TlsFiles>) -> Result<Self, TlsError> {
-        let tls = tls.map(Certificates::open).transpose()?;
+        let tls = tls.map(ReloadedTls::open).transpose()?;
         let tcp =
             TcpListener::bind(listen).await.map_err(|source| TlsError::Bind { listen, source })?;
         Ok(Self { tcp, tls })
@@ -90,7 +90,7 @@ impl Listener {
     }
 
     /// The listener, and its certificates if it has any.
-    pub(super) fn into_parts(self) -> (TcpListener, Option<Certificates>) {
+    pub(super) fn into_parts(self) -> (TcpListener, Option<ReloadedTls>) {
         (self.tcp, self.tls)
     }
 }
@@ -120,12 +120,12 @@ pub(super) fn is_about_certificates(error: &io::Error) -> bool {
 
 /// TLS configuration, with the state of its files when last read.
 #[derive(Debug)]
-pub(super) struct Certificates {
+pub(super) struct ReloadedTls {
     files: TlsFiles,
     read: Mutex<(Stamp, Arc<ServerConfig>)>,
 }
 
-impl Certificates {
+impl ReloadedTls {
     fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let stamp = Stamp::of(&files.paths());
         let read = Mutex::new((stamp, Arc::new(read(&files)?)));

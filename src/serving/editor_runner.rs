@@ -15,7 +15,7 @@ use crate::editing::{
 };
 use crate::jobs::{
     fault::{Fault, Reason},
-    runner::{Edited, Found, Listener, Localized, ModelInfo, RunError, RunEvent, Runner, Task},
+    runner::{Edited, Listener, Localized, ModelInfo, Proposal, RunError, RunEvent, Runner, Task},
 };
 use crate::picture::{
     Picture,
@@ -156,7 +156,7 @@ impl Runner for EditorRunner {
             localization: Localization::clone(&localization),
         });
         Ok(Localized {
-            found: Some(Found {
+            found: Some(Proposal {
                 json: saved.to_json().into(),
                 source,
                 clusters: pictures::clusters(&localization),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, RgbImage};
 use sha2::{Digest, Sha256};
 
-use crate::drawing::clusters::{Clusters, cluster_map};
+use crate::drawing::clusters::{DrawnClusters, cluster_map};
 use crate::edit::localization::{Cluster, Localization, WordMap};
 use crate::picture::{
     format::FileFormat,
@@ -68,7 +68,7 @@ pub fn cluster_picture(localization: &Localization, input: Size) -> PictureFile 
     let selected: Vec<bool> = localization.clusters.iter().map(|it| it.selected).collect();
     let grid = (localization.grid.width as u32, localization.grid.height as u32);
     let covers = localization.times_picture(input);
-    let clusters = Clusters::new(&labels, grid, &scores, &selected).covering(covers);
+    let clusters = DrawnClusters::new(&labels, grid, &scores, &selected).covering(covers);
     let shown = input.fit(input.width.max(input.height).clamp(128, 512), 1);
     PictureFile::png(&DynamicImage::ImageRgb8(cluster_map(&clusters, (shown.width, shown.height))))
 }

@@ -3,10 +3,10 @@
 use image::{GrayImage, Luma, Rgb, RgbImage, imageops};
 use retouch::drawing::{
     Fact,
-    clusters::{Clusters, cluster_map},
-    contact_sheet::{Preview, Sheet, WordMap, contact_sheet},
+    clusters::{DrawnClusters, cluster_map},
+    contact_sheet::{Preview, Sheet, WordField, contact_sheet},
     difference::difference,
-    heat::{Field, heat_map, heat_overlay},
+    heat::{ScalarField, heat_map, heat_overlay},
     mask_overlay::{editable_share, mask_overlay},
     palette::{ACCENT, CLUSTER_COLORS, cluster_color, heat_color},
     scale::{evenly_chosen, fitted_size, preview},
@@ -19,7 +19,7 @@ use crate::palette::luminance;
 #[test]
 fn clusters_are_numbered_by_falling_score() {
     let scores = [0.2, 0.9, f32::NAN, 0.2, 0.5];
-    let clusters = Clusters::new(&[0, 1, 2, 3], (2, 2), &scores, &[false; 5]);
+    let clusters = DrawnClusters::new(&[0, 1, 2, 3], (2, 2), &scores, &[false; 5]);
     assert_eq!(clusters.ranking(), [1, 4, 0, 3, 2]);
     assert_eq!(clusters.numbers(), [3, 1, 5, 4, 2]);
 }
@@ -27,7 +27,7 @@ fn clusters_are_numbered_by_falling_score() {
 #[test]
 fn cluster_map_paints_each_cell_in_the_color_of_its_number() {
     let labels: Vec<u8> = (0..64).map(|cell| cell % 8 / 4 * 2 + cell / 32).collect();
-    let clusters = Clusters::new(&labels, (8, 8), &[0.1, 0.4, 0.3, 0.2], &[false; 4]);
+    let clusters = DrawnClusters::new(&labels, (8, 8), &[0.1, 0.4, 0.3, 0.2], &[false; 4]);
     let map = cluster_map(&clusters, (243, 161));
     assert_eq!(map.dimensions(), (243, 161));
     for (x, y, label) in [(0, 0, 0), (0, 160, 1), (242, 0, 2), (242, 160, 3)] {
@@ -54,7 +54,7 @@ fn number_stands_inside_the_largest_part_of_its_cluster() {
             }
         })
         .collect();
-    let clusters = Clusters::new(&labels, (32, 32), &[0.9, 0.5, 0.1], &[true, false, false]);
+    let clusters = DrawnClusters::new(&labels, (32, 32), &[0.9, 0.5, 0.1], &[true, false, false]);
     for label in 0..3 {
         let (x, y, depth) = clusters.visual_center(label).unwrap();
         assert_eq!(usize::from(labels[y as usize * 32 + x as usize]), label);
@@ -71,7 +71,7 @@ fn number_reads_on_every_cluster_color() {
         let mut scores = vec![1.0; number];
         scores[0] = 0.0;
         let selected = vec![false; number];
-        let clusters = Clusters::new(&[0; 16], (4, 4), &scores, &selected);
+        let clusters = DrawnClusters::new(&[0; 16], (4, 4), &scores, &selected);
         let map = cluster_map(&clusters, (120, 120));
         let ground = luminance(cluster_color(number));
         let best = map
@@ -87,7 +87,8 @@ fn number_reads_on_every_cluster_color() {
 fn a_line_runs_around_selected_clusters_only() {
     let labels: Vec<u8> = (0..64).map(|cell| u8::from(cell % 8 >= 4)).collect();
     let seam = |selected: &[bool]| {
-        let map = cluster_map(&Clusters::new(&labels, (8, 8), &[0.1, 0.9], selected), (200, 200));
+        let map =
+            cluster_map(&DrawnClusters::new(&labels, (8, 8), &[0.1, 0.9], selected), (200, 200));
         *map.get_pixel(100, 20)
     };
     assert_eq!(seam(&[false, true]), Rgb([0; 3]));
@@ -101,7 +102,7 @@ fn a_line_runs_around_selected_clusters_only() {
 fn heat_map_spans_black_to_light_whatever_the_range() {
     let mut values = vec![3.0; 15 * 15];
     values[7 * 15 + 7] = 3.001;
-    let map = heat_map(&Field::new(&values, (15, 15)), (150, 90));
+    let map = heat_map(&ScalarField::new(&values, (15, 15)), (150, 90));
     assert_eq!(map.dimensions(), (150, 90));
     assert_eq!(*map.get_pixel(0, 0), heat_color(0.0));
     assert!(luminance(*map.get_pixel(75, 45)) > 0.8);
@@ -110,16 +111,16 @@ fn heat_map_spans_black_to_light_whatever_the_range() {
 #[test]
 fn flat_or_broken_fields_are_black() {
     for values in [[0.5; 4], [f32::NAN; 4], [f32::INFINITY; 4]] {
-        let map = heat_map(&Field::new(&values, (2, 2)), (9, 9));
+        let map = heat_map(&ScalarField::new(&values, (2, 2)), (9, 9));
         assert!(map.pixels().all(|&pixel| pixel == heat_color(0.0)), "{values:?}");
     }
-    assert_eq!(Field::new(&[f32::NAN, 2.0, -1.0, f32::NAN], (4, 1)).range(), (-1.0, 2.0));
+    assert_eq!(ScalarField::new(&[f32::NAN, 2.0, -1.0, f32::NAN], (4, 1)).range(), (-1.0, 2.0));
 }
 
 #[test]
 fn heat_overlay_shows_the_greyed_picture_where_attention_is_least() {
     let picture = RgbImage::from_pixel(60, 40, Rgb([200, 30, 90]));
-    let overlay = heat_overlay(&Field::new(&[0.0, 0.0, 1.0], (3, 1)), &picture);
+    let overlay = heat_overlay(&ScalarField::new(&[0.0, 0.0, 1.0], (3, 1)), &picture);
     let Rgb([red, green, blue]) = *overlay.get_pixel(2, 20);
     assert!(red == green && green == blue);
     let Rgb([red, _, blue]) = *overlay.get_pixel(58, 20);
@@ -205,8 +206,8 @@ fn contact_sheet_draws_pictures_of_any_shape() {
         let mask = GrayImage::from_fn(8, 4, |x, _| Luma([x as u8 * 36]));
         let small = gradient(1, 1);
         let sheet = Sheet {
-            clusters: Some(Clusters::new(&labels, (8, 4), &scores, &[true; 32])),
-            word_maps: vec![WordMap { words: "sky", field: Field::new(&[1.0], (1, 1)) }],
+            clusters: Some(DrawnClusters::new(&labels, (8, 4), &scores, &[true; 32])),
+            word_maps: vec![WordField { words: "sky", field: ScalarField::new(&[1.0], (1, 1)) }],
             mask: Some(&mask),
             result: Some(&source),
             comparisons: vec![("plain", &small)],
@@ -224,7 +225,7 @@ fn contact_sheet_draws_pictures_of_any_shape() {
 fn contact_sheet_of_one_cell_and_one_cluster_is_drawn() {
     let source = gradient(64, 64);
     let mut sheet = Sheet::new("", &source);
-    sheet.clusters = Some(Clusters::new(&[0], (1, 1), &[f32::NAN], &[false]));
+    sheet.clusters = Some(DrawnClusters::new(&[0], (1, 1), &[f32::NAN], &[false]));
     assert!(margins_are_empty(&contact_sheet(&sheet)));
 }
 
@@ -234,10 +235,10 @@ fn contact_sheet_closes_up_where_parts_are_missing() {
     let bare = contact_sheet(&Sheet::new("make it snow", &source));
     let one_row =
         contact_sheet(&Sheet { result: Some(&source), ..Sheet::new("make it snow", &source) });
-    let field = Field::new(&[0.0, 1.0], (2, 1));
+    let field = ScalarField::new(&[0.0, 1.0], (2, 1));
     let two_rows = contact_sheet(&Sheet {
         result: Some(&source),
-        word_maps: vec![WordMap { words: "it", field }; 3],
+        word_maps: vec![WordField { words: "it", field }; 3],
         ..Sheet::new("make it snow", &source)
     });
     let with_frames = contact_sheet(&Sheet {

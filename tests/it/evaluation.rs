@@ -8,7 +8,7 @@ use retouch::{
     edit::settings::EditSettings,
     editing::editor::Editor,
     evaluation::{
-        dataset::{Dataset, Item, ItemAction, Loaded},
+        dataset::{Dataset, Item, ItemAction, LoadedItem},
         figure::Figure,
         method::{METHODS, Method},
         report::{FILES, Report},
@@ -19,7 +19,7 @@ use retouch::{
         change::Change,
         region::Region,
         ssim::ssim_within,
-        success::{EditKind, Evidence},
+        success::{EditKind, JudgedEdit},
     },
     sampling::Interrupted,
 };
@@ -179,8 +179,8 @@ fn a_paired_difference_is_tighter_than_two_means() {
 
 /// Share of the held-out scenes of each action for which a made-up result passes.
 fn passes(
-    scenes: &[(Item, Loaded)],
-    make: impl Fn(&Loaded) -> RgbImage,
+    scenes: &[(Item, LoadedItem)],
+    make: impl Fn(&LoadedItem) -> RgbImage,
 ) -> BTreeMap<ItemAction, f64> {
     let mut counts: BTreeMap<ItemAction, (usize, usize)> = BTreeMap::new();
     for (item, pictures) in scenes {
@@ -190,7 +190,7 @@ fn passes(
             ItemAction::Remove => EditKind::Remove,
             _ => EditKind::Change,
         };
-        let evidence = Evidence {
+        let evidence = JudgedEdit {
             kind,
             source: &pictures.image,
             target: pictures.target.as_ref().unwrap(),
@@ -205,7 +205,7 @@ fn passes(
     counts.into_iter().map(|(it, (passed, all))| (it, passed as f64 / all as f64)).collect()
 }
 
-fn scenes() -> Vec<(Item, Loaded)> {
+fn scenes() -> Vec<(Item, LoadedItem)> {
     let items = heldout().items.into_iter();
     items.map(|item| (item.clone(), item.load().unwrap())).collect()
 }
@@ -262,7 +262,7 @@ fn a_wrong_edit_passes_seldom() {
 }
 
 /// The target's mean color where it differs from the source.
-fn mean_of_new_pixels(pictures: &Loaded) -> Rgb<u8> {
+fn mean_of_new_pixels(pictures: &LoadedItem) -> Rgb<u8> {
     let target = pictures.target.as_ref().unwrap();
     let pairs = pictures.image.pixels().zip(target.pixels());
     let new: Vec<_> = pairs.filter(|(a, b)| a != b).map(|(_, new)| new).collect();
@@ -272,7 +272,7 @@ fn mean_of_new_pixels(pictures: &Loaded) -> Rgb<u8> {
 }
 
 /// The source with other pixels in the mask, made of source and target.
-fn edited(pictures: &Loaded, make: impl Fn(Rgb<u8>, Rgb<u8>) -> Rgb<u8>) -> RgbImage {
+fn edited(pictures: &LoadedItem, make: impl Fn(Rgb<u8>, Rgb<u8>) -> Rgb<u8>) -> RgbImage {
     let (source, target) = (pictures.image.as_ref(), pictures.target.as_ref().unwrap());
     let mask = pictures.mask.as_ref().unwrap().as_image();
     RgbImage::from_fn(source.width(), source.height(), |x, y| {

@@ -4,7 +4,7 @@
 
 use retouch::{
     attention::{branch::Branch, qkv::Qkv},
-    kernels::cpu::flash_attention::{self, Attended},
+    kernels::cpu::flash_attention::{self, AttentionOutput},
 };
 use tch::{Device, IndexOp, Kind, Tensor};
 
@@ -26,7 +26,7 @@ fn random(length: i64, dim: i64, seed: i64) -> Tensor {
         .to_kind(Kind::BFloat16)
 }
 
-fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Attended {
+fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> AttentionOutput {
     flash_attention::attend(query, key, value, scale).expect("inputs of the kernel's kind")
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use retouch::models::weights::{
     Checkpoint,
-    error::{Fault, WeightsError},
+    error::{TensorFault, WeightsError},
 };
 use safetensors::{Dtype, tensor::TensorView};
 use tch::{Device, Kind, Tensor};
@@ -156,13 +156,13 @@ fn every_fault_is_named_at_once() {
     assert_eq!(
         *faults,
         [
-            Fault::Misshapen { key: key("misshapen"), found: vec![2], expected: vec![2, 1] },
-            Fault::NotFinite { key: key("nan") },
-            Fault::NotFinite { key: key("infinite") },
-            Fault::Overflow { key: key("large"), kind: Kind::Half },
-            Fault::Dtype { key: key("whole"), found: key("I64") },
-            Fault::Missing { key: key("layer.absent"), expected: vec![1 << 30, 1 << 20] },
-            Fault::Unused { key: key("unused") },
+            TensorFault::Misshapen { key: key("misshapen"), found: vec![2], expected: vec![2, 1] },
+            TensorFault::NotFinite { key: key("nan") },
+            TensorFault::NotFinite { key: key("infinite") },
+            TensorFault::Overflow { key: key("large"), kind: Kind::Half },
+            TensorFault::Dtype { key: key("whole"), found: key("I64") },
+            TensorFault::Missing { key: key("layer.absent"), expected: vec![1 << 30, 1 << 20] },
+            TensorFault::Unused { key: key("unused") },
         ]
     );
     let text = error.to_string();
@@ -281,7 +281,7 @@ fn a_file_that_shrinks_after_it_was_opened_is_a_fault() {
     let _ = root(&checkpoint).tensor("a", &[2]);
     let error = checkpoint.finish().unwrap_err();
     let WeightsError::Faults { faults, .. } = &error else { panic!("{error}") };
-    assert!(matches!(faults.as_slice(), [Fault::Unreadable { .. }]), "{error}");
+    assert!(matches!(faults.as_slice(), [TensorFault::Unreadable { .. }]), "{error}");
 }
 
 fn root(checkpoint: &Checkpoint) -> retouch::models::weights::VarPath<'_> {

@@ -5,7 +5,7 @@
 use tch::{Tensor, no_grad};
 
 use crate::models::{
-    config::{ConfigError, ConfigJson},
+    config::{ConfigJson, ConfigJsonError},
     layers::Conv2d,
     stable_diffusion::vae::{Decoder, Encoder, VaeConfig},
     weights::VarPath,
@@ -58,8 +58,8 @@ impl AutoencoderKlConfig {
     /// Reads the text of `vae/config.json`.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the key, if a value is malformed or belongs to another architecture.
-    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+    /// [`ConfigJsonError`], naming the key, if a value is malformed or belongs to another architecture.
+    pub fn from_json(text: &str) -> Result<Self, ConfigJsonError> {
         let json = ConfigJson::parse(text, "AutoencoderKL")?;
         for (key, supported) in SUPPORTED {
             json.only(key, supported)?;

@@ -5,7 +5,7 @@
 //! [`UNet2DConditionModel`]: crate::models::stable_diffusion::unet_2d_condition::UNet2DConditionModel
 
 use crate::attention::site::{AttnKind, AttnSite, Stage};
-use crate::models::config::{ConfigError, ConfigJson};
+use crate::models::config::{ConfigJson, ConfigJsonError};
 
 /// The kind of a block of the down or up path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +62,9 @@ impl UNet2DConditionConfig {
     /// Reads the text of `unet/config.json`.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the key, if a value is malformed or of an architecture other than Stable Diffusion 1.x
-    /// and 2.x.
-    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+    /// [`ConfigJsonError`], naming the key, if a value is malformed or of an architecture other than Stable Diffusion
+    /// 1.x and 2.x.
+    pub fn from_json(text: &str) -> Result<Self, ConfigJsonError> {
         let json = ConfigJson::parse(text, "UNet2DConditionModel")?;
         for (key, supported) in SUPPORTED {
             json.only(key, supported)?;
@@ -113,7 +113,7 @@ impl UNet2DConditionConfig {
     }
 
     /// Refuses inconsistent sizes.
-    fn check(&self, json: &ConfigJson) -> Result<(), ConfigError> {
+    fn check(&self, json: &ConfigJson) -> Result<(), ConfigJsonError> {
         let groups = self.norm_num_groups;
         if self.block_out_channels.iter().any(|channels| channels % groups != 0) {
             return Err(json
@@ -238,7 +238,7 @@ fn block_types(
     names: [&str; 2],
     default: [usize; 4],
     levels: usize,
-) -> Result<Vec<BlockType>, ConfigError> {
+) -> Result<Vec<BlockType>, ConfigJsonError> {
     let [plain, cross_attn] = names;
     let block_types: Option<Vec<_>> = json
         .texts(key, &default.map(|index| names[index]))?

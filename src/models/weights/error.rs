@@ -87,13 +87,13 @@ pub enum WeightsError {
         /// The folder or file.
         path: PathBuf,
         /// Every fault, in the order of the model's layers, unused keys last.
-        faults: Vec<Fault>,
+        faults: Vec<TensorFault>,
     },
 }
 
 /// A tensor that does not match the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum TensorFault {
     /// The tensor is missing.
     Missing {
         /// Its key.
@@ -143,7 +143,7 @@ pub enum Fault {
     },
 }
 
-impl Fault {
+impl TensorFault {
     /// Descriptions of the kinds of fault, in the order of a summary.
     const WORDS: [&str; 7] = [
         "missing",
@@ -168,7 +168,7 @@ impl Fault {
     }
 }
 
-impl Display for Fault {
+impl Display for TensorFault {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { key, .. } | Self::NotFinite { key } | Self::Unused { key } => {
@@ -185,7 +185,7 @@ impl Display for Fault {
 }
 
 /// Displays faults grouped by kind, with counts and the first keys, on one line.
-struct Summary<'a>(&'a [Fault]);
+struct Summary<'a>(&'a [TensorFault]);
 
 /// Number of keys of one kind that a summary lists.
 const SPELLED_OUT: usize = 3;
@@ -193,8 +193,8 @@ const SPELLED_OUT: usize = 3;
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for word in Fault::WORDS {
-            let of_kind: Vec<&Fault> = self.0.iter().filter(|it| it.word() == word).collect();
+        for word in TensorFault::WORDS {
+            let of_kind: Vec<&TensorFault> = self.0.iter().filter(|it| it.word() == word).collect();
             if of_kind.is_empty() {
                 continue;
             }

@@ -85,7 +85,7 @@ impl Stored {
 }
 
 /// A loaded tensor, with the check of its values.
-pub(in crate::models) struct Read {
+pub(in crate::models) struct ReadTensor {
     pub(in crate::models) tensor: Tensor,
     pub(in crate::models) values: Values,
 }
@@ -162,7 +162,7 @@ impl WeightsFile {
         source: Kind,
         shape: &[i64],
         target: (Kind, Device),
-    ) -> io::Result<Read> {
+    ) -> io::Result<ReadTensor> {
         let failed = |it: TchError| first_line(&it);
         let tensor = Tensor::f_empty(shape, target).map_err(failed)?;
         if target.1.is_cuda() {
@@ -193,7 +193,7 @@ impl WeightsFile {
         source: Kind,
         tensor: Tensor,
         mut chunk: impl FnMut(i64, u64) -> io::Result<Tensor>,
-    ) -> io::Result<Read> {
+    ) -> io::Result<ReadTensor> {
         let flat = tensor.view([-1]);
         let width = source.elt_size_in_bytes();
         let mut values = Values::Finite;
@@ -208,7 +208,7 @@ impl WeightsFile {
             flat.narrow(0, done, count).copy_(&cast);
             done += count;
         }
-        Ok(Read { tensor, values })
+        Ok(ReadTensor { tensor, values })
     }
 
     /// Fills a buffer from a tensor's data, from byte `at` on.

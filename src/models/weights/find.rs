@@ -25,27 +25,27 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 const PICKLES: [&str; 4] = ["bin", "ckpt", "pt", "pth"];
 
 /// The safetensors files of a network.
-pub(in crate::models) struct Found {
+pub(in crate::models) struct NetworkFiles {
     pub(in crate::models) files: Vec<PathBuf>,
     /// File name of the shard that holds each key; empty for a single file.
     pub(in crate::models) shard_of: BTreeMap<String, String>,
 }
 
 /// Finds the weights at a path, which is a folder or the file itself.
-pub(in crate::models) fn find(path: &Path) -> Result<Found, WeightsError> {
+pub(in crate::models) fn find(path: &Path) -> Result<NetworkFiles, WeightsError> {
     let named_as_file = path.extension().is_some_and(|ending| ending == "safetensors");
     if path.is_file() || named_as_file {
         return if is_pickle(path) {
             Err(WeightsError::Pickle { path: path.to_owned() })
         } else {
-            Ok(Found { files: vec![path.to_owned()], shard_of: BTreeMap::new() })
+            Ok(NetworkFiles { files: vec![path.to_owned()], shard_of: BTreeMap::new() })
         };
     }
     for variant in VARIANTS {
         for stem in STEMS {
             let file = path.join(format!("{stem}{variant}.safetensors"));
             if file.is_file() {
-                return Ok(Found { files: vec![file], shard_of: BTreeMap::new() });
+                return Ok(NetworkFiles { files: vec![file], shard_of: BTreeMap::new() });
             }
             // Three spellings, by age: today's, diffusers' until 0.30, and one that follows the single file's.
             let indexes = [
@@ -74,7 +74,7 @@ pub(in crate::models) fn is_pickle(path: &Path) -> bool {
 }
 
 /// The shards that an index names, which must be in the same folder.
-fn shards(index: &Path) -> Result<Found, WeightsError> {
+fn shards(index: &Path) -> Result<NetworkFiles, WeightsError> {
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -101,7 +101,7 @@ fn shards(index: &Path) -> Result<Found, WeightsError> {
     if !missing.is_empty() {
         return Err(WeightsError::NoShards { index: index.to_owned(), missing });
     }
-    Ok(Found {
+    Ok(NetworkFiles {
         files: names.iter().map(|it| index.with_file_name(it)).collect(),
         shard_of: weight_map,
     })

@@ -14,7 +14,7 @@ use std::{
 
 use tch::{Device, Kind, Tensor};
 
-use error::{Fault, WeightsError};
+use error::{TensorFault, WeightsError};
 use file::{Stored, Values, WeightsFile};
 
 /// Bytes that a digest reads at each of three positions of a tensor.
@@ -31,7 +31,7 @@ pub struct Checkpoint {
     /// For each key that a model may request, the file's index and the tensor's position in it.
     tensors: BTreeMap<String, (usize, Stored)>,
     taken: RefCell<BTreeSet<String>>,
-    faults: RefCell<Vec<Fault>>,
+    faults: RefCell<Vec<TensorFault>>,
 }
 
 /// A key prefix in a checkpoint, under which a layer finds its tensors; `&vs / "to_out" / 0` gives the checkpoint's
@@ -125,7 +125,7 @@ impl Checkpoint {
         let taken = self.taken.borrow();
         for (key, (_, stored)) in &self.tensors {
             if !taken.contains(key) {
-                faults.push(Fault::Unused { key: stored.key.clone() });
+                faults.push(TensorFault::Unused { key: stored.key.clone() });
             }
         }
         if faults.is_empty() {
@@ -188,33 +188,33 @@ impl Checkpoint {
         shape: &[i64],
         target: (Kind, Device),
         reading: Reading,
-    ) -> Result<Tensor, Fault> {
+    ) -> Result<Tensor, TensorFault> {
         let Some((file, stored)) = self.tensors.get(key) else {
-            return Err(Fault::Missing { key: key.to_owned(), expected: shape.to_vec() });
+            return Err(TensorFault::Missing { key: key.to_owned(), expected: shape.to_vec() });
         };
         self.taken.borrow_mut().insert(key.to_owned());
         let key = stored.key.clone();
         if !names::same_matrix(&stored.shape, shape) {
-            return Err(Fault::Misshapen {
+            return Err(TensorFault::Misshapen {
                 key,
                 found: stored.shape.clone(),
                 expected: shape.to_vec(),
             });
         }
         let Some(source) = stored.kind() else {
-            return Err(Fault::Dtype { key, found: stored.dtype.to_string() });
+            return Err(TensorFault::Dtype { key, found: stored.dtype.to_string() });
         };
         if reading == Reading::Outline {
             return Ok(zeros(shape, target));
         }
         let read = match self.files[*file].read(stored, source, shape, target) {
             Ok(read) => read,
-            Err(error) => return Err(Fault::Unreadable { key, reason: error.to_string() }),
+            Err(error) => return Err(TensorFault::Unreadable { key, reason: error.to_string() }),
         };
         match read.values {
             Values::Finite => Ok(read.tensor),
-            Values::NotFinite => Err(Fault::NotFinite { key }),
-            Values::Overflow => Err(Fault::Overflow { key, kind: target.0 }),
+            Values::NotFinite => Err(TensorFault::NotFinite { key }),
+            Values::Overflow => Err(TensorFault::Overflow { key, kind: target.0 }),
         }
     }
 }

@@ -4,12 +4,12 @@ use crate::picture::jpeg::incomplete::Incomplete;
 
 /// A Huffman lookup table: for each 16-bit prefix the code length and the symbol.
 #[derive(Debug, Clone)]
-pub(super) struct Table(Vec<(u8, u8)>);
+pub(super) struct HuffmanTable(Vec<(u8, u8)>);
 
-impl Table {
+impl HuffmanTable {
     /// Builds a table from the number of codes of each length 1..=16 and the symbols in order; `None` if the counts are
     /// invalid.
-    pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Table> {
+    pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<HuffmanTable> {
         let mut entries = Vec::with_capacity(1 << 16);
         let mut symbols = symbols.iter();
         for (index, &count) in counts.iter().enumerate() {
@@ -23,7 +23,7 @@ impl Table {
             }
         }
         entries.resize(1 << 16, (0, 0));
-        Some(Table(entries))
+        Some(HuffmanTable(entries))
     }
 }
 
@@ -45,7 +45,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Decodes the next symbol.
-    pub(super) fn symbol(&mut self, table: &Table) -> Result<u8, Incomplete> {
+    pub(super) fn symbol(&mut self, table: &HuffmanTable) -> Result<u8, Incomplete> {
         self.fill();
         let (length, symbol) = table.0[(self.ahead >> 48) as usize];
         if length == 0 {

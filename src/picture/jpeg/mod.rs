@@ -13,7 +13,7 @@ use crate::picture::{
     container::{self, segment},
     format::FileFormat,
     jpeg::{
-        bits::Table,
+        bits::HuffmanTable,
         frame::Frame,
         incomplete::Incomplete,
         scan::{Scan, Tables},
@@ -68,7 +68,7 @@ fn define(tables: &mut Tables, mut body: &[u8]) -> Result<(), Incomplete> {
         let (counts, rest) = rest.split_first_chunk::<16>().ok_or(Incomplete)?;
         let total = counts.iter().map(|&it| usize::from(it)).sum();
         let (symbols, rest) = rest.split_at_checked(total).ok_or(Incomplete)?;
-        let table = Table::new(counts, symbols).ok_or(Incomplete)?;
+        let table = HuffmanTable::new(counts, symbols).ok_or(Incomplete)?;
         let of_class = if which >> 4 == 0 { &mut tables.dc } else { &mut tables.ac };
         *of_class.get_mut(usize::from(which & 15)).ok_or(Incomplete)? = Some(table);
         body = rest;

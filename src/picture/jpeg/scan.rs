@@ -1,7 +1,7 @@
 //! Walks one scan of a JPEG file block by block.
 
 use crate::picture::jpeg::{
-    bits::{Bits, Table},
+    bits::{Bits, HuffmanTable},
     frame::{Component, Frame},
     incomplete::Incomplete,
 };
@@ -9,8 +9,8 @@ use crate::picture::jpeg::{
 /// The Huffman tables defined so far.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    pub(super) dc: [Option<Table>; 4],
-    pub(super) ac: [Option<Table>; 4],
+    pub(super) dc: [Option<HuffmanTable>; 4],
+    pub(super) ac: [Option<HuffmanTable>; 4],
 }
 
 /// The header of a scan.
@@ -125,7 +125,7 @@ impl Scan {
         bits: &mut Bits<'_>,
         component: &mut Component,
         at: usize,
-        (dc, ac): (Option<&Table>, Option<&Table>),
+        (dc, ac): (Option<&HuffmanTable>, Option<&HuffmanTable>),
         run: &mut u32,
     ) -> Result<(), Incomplete> {
         let (dc, ac) = (dc.ok_or(Incomplete), ac.ok_or(Incomplete));
@@ -145,7 +145,7 @@ impl Scan {
 }
 
 /// DC difference: its bit length, then its bits.
-fn mean(bits: &mut Bits<'_>, table: &Table) -> Result<(), Incomplete> {
+fn mean(bits: &mut Bits<'_>, table: &HuffmanTable) -> Result<(), Incomplete> {
     let size = bits.symbol(table)?;
     if size > 16 {
         return Err(Incomplete);
@@ -154,7 +154,7 @@ fn mean(bits: &mut Bits<'_>, table: &Table) -> Result<(), Incomplete> {
 }
 
 /// AC coefficients 1 to 63: runs of zeros, each with a bit length and bits.
-fn sequential(bits: &mut Bits<'_>, table: &Table) -> Result<(), Incomplete> {
+fn sequential(bits: &mut Bits<'_>, table: &HuffmanTable) -> Result<(), Incomplete> {
     let mut at = 1;
     while at < 64 {
         let symbol = bits.symbol(table)?;
@@ -174,7 +174,7 @@ fn sequential(bits: &mut Bits<'_>, table: &Table) -> Result<(), Incomplete> {
 /// First scan of a band of AC coefficients.
 fn band(
     bits: &mut Bits<'_>,
-    table: &Table,
+    table: &HuffmanTable,
     (first, last): (usize, usize),
     known: &mut u64,
     run: &mut u32,
@@ -210,7 +210,7 @@ fn band(
 /// Refinement of a band: one bit for each known coefficient, and new coefficients between them.
 fn refined_band(
     bits: &mut Bits<'_>,
-    table: &Table,
+    table: &HuffmanTable,
     (first, last): (usize, usize),
     known: &mut u64,
     run: &mut u32,

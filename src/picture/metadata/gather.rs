@@ -9,7 +9,7 @@ use crate::picture::{
         ColorChunk, Density, Metadata,
         dropped::{self, Dropped},
         exif, iptc,
-        texts::{self, Found, Text},
+        texts::{self, ChunkContent, Text},
         xmp::Xmp,
     },
     settings::JPEG_XMP_HEADER,
@@ -90,10 +90,10 @@ impl Gathered {
                 self.density(Density::new(side(0) * scale, side(4) * scale, is_metric));
             }
             b"tEXt" | b"zTXt" | b"iTXt" => match texts::read(part.tag, part.body) {
-                Found::Text(text) => texts::add(&mut self.metadata.texts, text)?,
-                Found::Xmp(packet) => self.xmp = Some(packet),
-                Found::Dropped(dropped) => return Err(dropped),
-                Found::Own => {}
+                ChunkContent::Text(text) => texts::add(&mut self.metadata.texts, text)?,
+                ChunkContent::Xmp(packet) => self.xmp = Some(packet),
+                ChunkContent::Dropped(dropped) => return Err(dropped),
+                ChunkContent::Own => {}
             },
             b"caBX" => return Err(Dropped::Credentials),
             _ => {}

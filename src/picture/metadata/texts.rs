@@ -34,7 +34,7 @@ pub(super) struct Text {
 }
 
 /// Result of reading a text chunk.
-pub(super) enum Found {
+pub(super) enum ChunkContent {
     Text(Text),
     Xmp(String),
     Dropped(Dropped),
@@ -43,22 +43,24 @@ pub(super) enum Found {
 }
 
 /// Reads the body of a `tEXt`, `zTXt` or `iTXt` chunk.
-pub(super) fn read(tag: [u8; 4], body: &[u8]) -> Found {
+pub(super) fn read(tag: [u8; 4], body: &[u8]) -> ChunkContent {
     let (keyword, text) = match unfold(tag, body) {
         Ok(unfolded) => unfolded,
-        Err(fault) => return Found::Dropped(fault),
+        Err(fault) => return ChunkContent::Dropped(fault),
     };
     match keyword.as_str() {
-        "XML:com.adobe.xmp" => Found::Xmp(text),
-        _ if text.len() > MOST.0 => Found::Dropped(Dropped::TooLarge("text")),
+        "XML:com.adobe.xmp" => ChunkContent::Xmp(text),
+        _ if text.len() > MOST.0 => ChunkContent::Dropped(Dropped::TooLarge("text")),
         // Of the file, not of the picture; and that of an earlier edit.
-        "retouch" | "Software" | "date:create" | "date:modify" | "date:timestamp" => Found::Own,
-        it if it.starts_with("Thumb::") => Found::Dropped(Dropped::Thumbnail),
-        it if it.starts_with("Raw profile type") => Found::Dropped(Dropped::Text(keyword)),
-        it if PROMPTS.contains(&it.to_ascii_lowercase().as_str()) || dropped::is_prompt(&text) => {
-            Found::Dropped(Dropped::OtherPrompt)
+        "retouch" | "Software" | "date:create" | "date:modify" | "date:timestamp" => {
+            ChunkContent::Own
         }
-        _ => Found::Text(Text { keyword, text }),
+        it if it.starts_with("Thumb::") => ChunkContent::Dropped(Dropped::Thumbnail),
+        it if it.starts_with("Raw profile type") => ChunkContent::Dropped(Dropped::Text(keyword)),
+        it if PROMPTS.contains(&it.to_ascii_lowercase().as_str()) || dropped::is_prompt(&text) => {
+            ChunkContent::Dropped(Dropped::OtherPrompt)
+        }
+        _ => ChunkContent::Text(Text { keyword, text }),
     }
 }
 

@@ -58,7 +58,7 @@ where
             let _entered = span.enter();
             self.inner.call(request)
         };
-        let watch = Watch::new(Call { span: span.clone() });
+        let watch = Watch::new(CallSpan { span: span.clone() });
         let within = span.clone();
         let answer = async move {
             let watch = watch;
@@ -88,7 +88,7 @@ fn span(path: &str, headers: &HeaderMap) -> Span {
         key_id = Empty,
     );
     if headers.contains_key("traceparent") {
-        let parent = TraceContextPropagator::new().extract(&Metadata(headers));
+        let parent = TraceContextPropagator::new().extract(&MetadataCarrier(headers));
         // Fails if no spans are exported, and then there is no trace to continue.
         let _ = span.set_parent(parent);
     }
@@ -96,11 +96,11 @@ fn span(path: &str, headers: &HeaderMap) -> Span {
 }
 
 /// Records the final status of a call in its span.
-struct Call {
+struct CallSpan {
     span: Span,
 }
 
-impl Ending for Call {
+impl Ending for CallSpan {
     fn ended(&mut self, code: Code) {
         self.span.record("rpc.grpc.status_code", code as i32);
         // Codes that are server errors by OpenTelemetry's conventions for server spans.
@@ -120,9 +120,9 @@ impl Ending for Call {
 }
 
 /// gRPC metadata as a carrier for the trace context propagator.
-struct Metadata<'a>(&'a HeaderMap);
+struct MetadataCarrier<'a>(&'a HeaderMap);
 
-impl Extractor for Metadata<'_> {
+impl Extractor for MetadataCarrier<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key)?.to_str().ok()
     }

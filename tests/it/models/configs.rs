@@ -1,7 +1,7 @@
 //! Model configurations: how keys are read, and what is refused.
 
 use retouch::models::{
-    config::ConfigError,
+    config::ConfigJsonError,
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
         unet_2d_condition::UNet2DConditionModel,
@@ -9,7 +9,7 @@ use retouch::models::{
     },
     weights::{
         Checkpoint,
-        error::{Fault, WeightsError},
+        error::{TensorFault, WeightsError},
     },
 };
 use tch::{Device, Kind};
@@ -52,7 +52,7 @@ fn asked_for(build: impl FnOnce(&Checkpoint)) -> Vec<(String, Vec<i64>)> {
     faults
         .into_iter()
         .map(|fault| match fault {
-            Fault::Missing { key, expected } => (key, expected),
+            TensorFault::Missing { key, expected } => (key, expected),
             other => panic!("{other:?}"),
         })
         .collect()
@@ -172,7 +172,7 @@ fn a_configuration_of_another_architecture_is_refused_by_key_and_value() {
     ];
     for (text, start) in cases {
         let error = UNet2DConditionConfig::from_json(text).unwrap_err();
-        assert!(matches!(error, ConfigError::Unsupported { .. }), "{error:?}");
+        assert!(matches!(error, ConfigJsonError::Unsupported { .. }), "{error:?}");
         assert!(error.to_string().starts_with(start), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use retouch::{
     edit::settings::EditSettings,
     jobs::runner::{
-        Edited, Found, Listener, Localized, ModelInfo, RunError, RunEvent, Runner, Task,
+        Edited, Listener, Localized, ModelInfo, Proposal, RunError, RunEvent, Runner, Task,
     },
     picture::{format::FileFormat, size::Size},
     wire::{
@@ -109,7 +109,7 @@ impl Runner for Script {
         let word =
             v1::Heatmap { word: "bee".to_owned(), max: 1.0, is_object: true, ..Default::default() };
         Ok(Localized {
-            found: Some(Found {
+            found: Some(Proposal {
                 confidence: Some(0.9),
                 json: task.localization.clone().unwrap_or_else(|| Bytes::from_static(b"{}")),
                 source: v1::LocalizationSource::Pass,

@@ -9,7 +9,7 @@
 
 use std::{arch::x86_64::*, f32::consts::LOG2_E, mem};
 
-use super::pack::{KEY_BLOCK, KEY_TILE, PackedHead, Rows};
+use super::pack::{KEY_BLOCK, KEY_TILE, PackedHead, TensorRows};
 use crate::kernels::cpu::vector::{LANES, exp2, interleave, load, pair, store};
 
 /// Query registers per tile, one query per lane: with [`KEY_TILE`] keys it uses 24 of the 32 registers as accumulators.
@@ -20,7 +20,7 @@ pub(super) const QUERY_BLOCK: usize = LANES * VECTORS;
 
 /// At most [`QUERY_BLOCK`] rows of queries or of their outputs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct QueryBlock(pub(super) Rows);
+pub(super) struct QueryBlock(pub(super) TensorRows);
 
 /// One fp32 value per query of a block.
 pub(super) type Queries = [[f32; LANES]; VECTORS];

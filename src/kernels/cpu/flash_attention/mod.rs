@@ -18,7 +18,7 @@ use crate::kernels::cpu::vector;
 
 /// Result of [`attend`].
 #[derive(Debug)]
-pub struct Attended {
+pub struct AttentionOutput {
     /// (N, H, Q, D) in bf16, stored as (N, Q, H, D), so that heads are concatenated without a copy.
     pub output: Tensor,
     /// ln Σ exp(logit) of each query, (N, H, Q) in fp32; -inf where a query has no finite logit, whose output is 0.
@@ -37,7 +37,7 @@ pub fn is_available() -> bool {
 /// device, in another dtype than bf16, for an odd head size, non-contiguous rows, or an unusable scale.
 ///
 /// `query` is (N, H, Q, D), `key` and `value` are (N, H, K, D), with any strides except the last.
-pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Option<Attended> {
+pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Option<AttentionOutput> {
     #[cfg(target_arch = "x86_64")]
     return native::attend(query, key, value, scale);
     #[cfg(not(target_arch = "x86_64"))]

@@ -6,9 +6,9 @@ use std::{mem::MaybeUninit, slice};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Attended,
+    AttentionOutput,
     avx512::{self, QUERY_BLOCK, QueryBlock, Scratch},
-    pack::{self, PackedHead, Rows},
+    pack::{self, PackedHead, TensorRows},
 };
 use crate::kernels::cpu::{
     openmp::{Shared, share},
@@ -16,7 +16,12 @@ use crate::kernels::cpu::{
 };
 
 /// See [`super::attend`].
-pub(super) fn attend(query: &Tensor, key: &Tensor, value: &Tensor, scale: f64) -> Option<Attended> {
+pub(super) fn attend(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    scale: f64,
+) -> Option<AttentionOutput> {
     let (queries, keys, values) = (Layer::of(query)?, Layer::of(key)?, Layer::of(value)?);
     let shape = |it: &Layer| (it.batch, it.heads, it.dim);
     let fits = shape(&queries) == shape(&keys)
@@ -38,7 +43,7 @@ fn attend_by_tiles<const TILE: usize>(
     key: Layer,
     value: Layer,
     scale: f32,
-) -> Attended {
+) -> AttentionOutput {
     let Layer { batch, heads, rows, dim, .. } = query;
     let [n, h, q, d] = [batch, heads, rows, dim].map(|it| it as i64);
     let output = Tensor::empty([n, q, h, d], (Kind::BFloat16, Device::Cpu)).transpose(1, 2);
@@ -74,7 +79,7 @@ fn attend_by_tiles<const TILE: usize>(
             }
         },
     );
-    Attended { output, log_sum_exp }
+    AttentionOutput { output, log_sum_exp }
 }
 
 /// See [`super::add_mean_probs`].
@@ -160,15 +165,15 @@ impl Layer {
     }
 
     /// The rows of one head of one batch row, by flat index.
-    fn head(&self, at: usize) -> Rows {
+    fn head(&self, at: usize) -> TensorRows {
         let [batch, head, row] = self.strides;
         // SAFETY: a head of the tensor.
         let start = unsafe { self.start.at(at / self.heads * batch + at % self.heads * head) };
-        Rows { start, stride: row, count: self.rows, dim: self.dim }
+        TensorRows { start, stride: row, count: self.rows, dim: self.dim }
     }
 }
 
-impl Rows {
+impl TensorRows {
     /// At most [`QUERY_BLOCK`] rows from `start` on.
     fn block(&self, start: usize) -> QueryBlock {
         // SAFETY: a row of the tensor.

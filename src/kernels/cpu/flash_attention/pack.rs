@@ -13,7 +13,7 @@ pub(super) const KEY_BLOCK: usize = 96;
 
 /// Rows of `dim` bf16 elements, `stride` elements apart.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rows {
+pub(super) struct TensorRows {
     pub(super) start: *mut u16,
     pub(super) stride: usize,
     pub(super) count: usize,
@@ -69,7 +69,7 @@ pub(super) fn value_words(dim: usize, keys: usize, tile: usize) -> usize {
 ///
 /// # Safety
 /// The rows must be valid.
-pub(super) unsafe fn pack_keys(key: Rows, words: &mut [MaybeUninit<i32>]) {
+pub(super) unsafe fn pack_keys(key: TensorRows, words: &mut [MaybeUninit<i32>]) {
     let pairs = key.dim / 2;
     for block in (0..key.count).step_by(KEY_BLOCK) {
         let block_end = (block + KEY_BLOCK).min(key.count);
@@ -93,7 +93,7 @@ pub(super) unsafe fn pack_keys(key: Rows, words: &mut [MaybeUninit<i32>]) {
 ///
 /// # Safety
 /// The rows must be valid.
-pub(super) unsafe fn pack_values(value: Rows, tile: usize, words: &mut [MaybeUninit<i32>]) {
+pub(super) unsafe fn pack_values(value: TensorRows, tile: usize, words: &mut [MaybeUninit<i32>]) {
     let pairs = value.count.div_ceil(2);
     for (at, words) in words.chunks_exact_mut(pairs * tile).enumerate() {
         let channels = at * tile..((at + 1) * tile).min(value.dim);

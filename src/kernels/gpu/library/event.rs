@@ -9,7 +9,7 @@ use std::{
 
 use tch::Device;
 
-use crate::kernels::gpu::library::{self, CudaLibraryError, Outcome, checked, made};
+use crate::kernels::gpu::library::{self, CudaLibraryError, ErrorText, checked, made};
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
 
@@ -20,9 +20,9 @@ pub struct Event(NonNull<c_void>, Functions);
 /// The library's functions; the library is never unloaded.
 #[derive(Debug, Clone, Copy)]
 struct Functions {
-    new: unsafe extern "C" fn(c_int, *mut *mut c_void) -> Outcome,
-    wait: unsafe extern "C" fn(*mut c_void) -> Outcome,
-    free: unsafe extern "C" fn(*mut c_void) -> Outcome,
+    new: unsafe extern "C" fn(c_int, *mut *mut c_void) -> ErrorText,
+    wait: unsafe extern "C" fn(*mut c_void) -> ErrorText,
+    free: unsafe extern "C" fn(*mut c_void) -> ErrorText,
 }
 
 // SAFETY: CUDA ties an event to no thread.

@@ -15,7 +15,7 @@ use tch::{Device, Tensor};
 
 use crate::kernels::{
     cpu::fused::norm::{Activation, GroupNorm},
-    gpu::library::{self, CudaLibraryError, Outcome, checked, made},
+    gpu::library::{self, CudaLibraryError, ErrorText, checked, made},
 };
 
 /// Maximum number of devices of a process.
@@ -37,7 +37,7 @@ type Handle = *mut c_void;
 /// The library's functions; the library is never unloaded.
 #[derive(Debug, Clone, Copy)]
 struct Functions {
-    fused_new: unsafe extern "C" fn(c_int, *const c_char, *mut *mut c_void) -> Outcome,
+    fused_new: unsafe extern "C" fn(c_int, *const c_char, *mut *mut c_void) -> ErrorText,
     group_norm: unsafe extern "C" fn(
         *const c_void,
         Handle,
@@ -49,10 +49,10 @@ struct Functions {
         f64,
         c_int,
         *mut Handle,
-    ) -> Outcome,
-    geglu: unsafe extern "C" fn(*const c_void, Handle, *mut Handle) -> Outcome,
+    ) -> ErrorText,
+    geglu: unsafe extern "C" fn(*const c_void, Handle, *mut Handle) -> ErrorText,
     residual_sum:
-        unsafe extern "C" fn(*const c_void, Handle, Handle, Handle, *mut Handle) -> Outcome,
+        unsafe extern "C" fn(*const c_void, Handle, Handle, Handle, *mut Handle) -> ErrorText,
     layer_norm_of_sum: unsafe extern "C" fn(
         *const c_void,
         Handle,
@@ -62,9 +62,9 @@ struct Functions {
         f64,
         *mut Handle,
         *mut Handle,
-    ) -> Outcome,
-    add_mean_softmax: unsafe extern "C" fn(*const c_void, Handle, Handle, *mut c_int) -> Outcome,
-    first_softmax: unsafe extern "C" fn(*const c_void, Handle, *mut Handle) -> Outcome,
+    ) -> ErrorText,
+    add_mean_softmax: unsafe extern "C" fn(*const c_void, Handle, Handle, *mut c_int) -> ErrorText,
+    first_softmax: unsafe extern "C" fn(*const c_void, Handle, *mut Handle) -> ErrorText,
 }
 
 // SAFETY: the kernels are written once, before anybody sees them, and are launched from any thread.
@@ -204,7 +204,7 @@ pub fn first_softmax(logits: &Tensor) -> Option<Tensor> {
 /// Calls a library function that writes a tensor handle, or null if it has no kernel for these tensors.
 ///
 /// Panics on errors like tch's operators; the only ones are out-of-memory and device failures.
-fn call(what: &'static str, layer: impl FnOnce(*mut Handle) -> Outcome) -> Option<Tensor> {
+fn call(what: &'static str, layer: impl FnOnce(*mut Handle) -> ErrorText) -> Option<Tensor> {
     let mut output: Handle = ptr::null_mut();
     if let Err(error) = checked(what, layer(&raw mut output)) {
         panic!("{error}");

@@ -8,7 +8,7 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use crate::kernels::gpu::library::{CudaLibraryError, Outcome, checked, first_line, made, open};
+use crate::kernels::gpu::library::{CudaLibraryError, ErrorText, checked, first_line, made, open};
 
 /// Records CUDA graphs on one device. The graphs share a memory pool, since only one runs at a time.
 #[derive(Debug)]
@@ -27,11 +27,11 @@ pub struct CudaGraph {
 /// The library's functions; the library is never unloaded.
 #[derive(Debug, Clone, Copy)]
 struct Functions {
-    recorder_new: unsafe extern "C" fn(c_int, *mut *mut c_void) -> Outcome,
-    graph_begin: unsafe extern "C" fn(*mut c_void, *mut *mut c_void) -> Outcome,
-    graph_end: unsafe extern "C" fn(*mut c_void) -> Outcome,
-    graph_replay: unsafe extern "C" fn(*mut c_void) -> Outcome,
-    graph_free: unsafe extern "C" fn(*mut c_void) -> Outcome,
+    recorder_new: unsafe extern "C" fn(c_int, *mut *mut c_void) -> ErrorText,
+    graph_begin: unsafe extern "C" fn(*mut c_void, *mut *mut c_void) -> ErrorText,
+    graph_end: unsafe extern "C" fn(*mut c_void) -> ErrorText,
+    graph_replay: unsafe extern "C" fn(*mut c_void) -> ErrorText,
+    graph_free: unsafe extern "C" fn(*mut c_void) -> ErrorText,
 }
 
 // SAFETY: a recorder is used by one thread at a time, and libtorch ties neither it nor a finished graph to a thread.

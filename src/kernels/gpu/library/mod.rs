@@ -48,7 +48,7 @@ pub enum CudaLibraryError {
 }
 
 /// Null on success, else an error message that is valid until the thread's next call.
-type Outcome = *const c_char;
+type ErrorText = *const c_char;
 
 /// Loads the library from the first of `folders` that has it, for the rest of the process, and looks up functions.
 fn open<T>(
@@ -72,7 +72,7 @@ fn made(handle: *mut c_void) -> NonNull<c_void> {
     NonNull::new(handle).expect("the library writes a handle where nothing went wrong")
 }
 
-fn checked(what: &'static str, outcome: Outcome) -> Result<(), CudaLibraryError> {
+fn checked(what: &'static str, outcome: ErrorText) -> Result<(), CudaLibraryError> {
     if outcome.is_null() {
         return Ok(());
     }

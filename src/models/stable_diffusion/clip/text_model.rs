@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use crate::models::{
-    config::{ConfigError, ConfigJson},
+    config::{ConfigJson, ConfigJsonError},
     layers::{LayerNorm, Linear},
     weights::VarPath,
 };
@@ -27,7 +27,7 @@ pub struct ClipTextConfig {
     /// Maximum prompt length T, in tokens.
     pub max_position_embeddings: i64,
     /// The feed-forward's activation.
-    pub hidden_act: Activation,
+    pub hidden_act: HiddenAct,
     /// Epsilon of the layer norms.
     pub layer_norm_eps: f64,
     /// Id of the end token, whose hidden state is the pooled output.
@@ -36,7 +36,7 @@ pub struct ClipTextConfig {
 
 /// An activation of a feed-forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
+pub enum HiddenAct {
     /// x · sigmoid(1.702 x), as in the original CLIP.
     QuickGelu,
     /// x · Φ(x), as in `OpenCLIP`.
@@ -70,7 +70,7 @@ struct Layer {
     norm2: LayerNorm,
     fc1: Linear,
     fc2: Linear,
-    activation: Activation,
+    activation: HiddenAct,
 }
 
 #[derive(Debug)]
@@ -88,8 +88,8 @@ impl ClipTextConfig {
     /// Reads a `text_encoder/config.json`.
     ///
     /// # Errors
-    /// [`ConfigError`] if it is not that of a CLIP text encoder.
-    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+    /// [`ConfigJsonError`] if it is not that of a CLIP text encoder.
+    pub fn from_json(text: &str) -> Result<Self, ConfigJsonError> {
         // A configuration of transformers names its classes in a list, which diffusers' key is not.
         let json = ConfigJson::parse(text, "CLIPTextModel")?;
         json.only("model_type", "\"clip_text_model\"")?;
@@ -101,8 +101,8 @@ impl ClipTextConfig {
             num_attention_heads: json.int("num_attention_heads", 8, 1)?,
             max_position_embeddings: json.int("max_position_embeddings", 77, 3)?,
             hidden_act: match json.text("hidden_act", "quick_gelu")?.as_str() {
-                "quick_gelu" => Activation::QuickGelu,
-                "gelu" => Activation::Gelu,
+                "quick_gelu" => HiddenAct::QuickGelu,
+                "gelu" => HiddenAct::Gelu,
                 _ => return Err(json.fault("hidden_act", "\"quick_gelu\" or \"gelu\"")),
             },
             layer_norm_eps: json.number("layer_norm_eps", 1e-5)?,
@@ -230,9 +230,9 @@ impl Attention {
     }
 }
 
-// === impl Activation ===
+// === impl HiddenAct ===
 
-impl Activation {
+impl HiddenAct {
     fn apply(self, xs: &Tensor) -> Tensor {
         match self {
             Self::QuickGelu => xs * (xs * 1.702).sigmoid(),
