@@ -1,6 +1,6 @@
 //! `retouch edit`: edits a picture by an instruction.
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use image::RgbImage;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::cli::{
     encoding_args::Format,
     error::CliError,
     interrupt::Interrupt,
-    load::{self, Loaded},
+    load,
     maps::{MapsFolder, Subject},
     outputs, remote,
     replay::Replay,
@@ -22,17 +22,14 @@ use crate::cli::{
 };
 use crate::edit::{
     choices::{MethodKind, Preserve},
-    request::EditRequest,
     settings::EditSettings,
 };
-use crate::editing::editor::Edited;
-use crate::picture::{
-    Picture,
-    decode::Decoded,
-    encode::{self, OutputFormat, Tags},
-    write::Overwrite,
+use crate::editing::{editor::Edited, open_edit::OpenEdit};
+use crate::picture::{encode::OutputFormat, write::Overwrite};
+use crate::wire::{
+    edit_record::{EditRecord, Localized, Made as MadePicture, digests},
+    result_file::ResultFile,
 };
-use crate::wire::edit_record::{EditRecord, Localized, Made as MadePicture, digests};
 
 /// Output files, checked before any work.
 #[derive(Debug)]
@@ -98,16 +95,18 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     // 3. Run pass 1, unless a saved result is given or nothing needs it.
     interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
+    let facts = settings_record::facts(&Made::here(&request, &loaded));
+    let mut edit = loaded.editor.open(request);
     let is_saved = saved.is_some();
-    let localization = edit_steps::localization(&loaded, &request, saved, &mut reporter)?;
-    let localization = localization.as_deref();
+    edit_steps::localize(&mut edit, saved, &mut reporter)?;
+    let localization = edit.localization();
     let name = loaded.name();
     let made = MadePicture {
         origin: loaded.origin(&name),
         preset: args.sampling.preset.map(|args::Preset::Paper| "paper"),
         picture: &picture.picture,
         format: outputs.format,
-        localization: match localization.filter(|_| request.mask.needs_localization()) {
+        localization: match localization.filter(|_| edit.request().mask.needs_localization()) {
             Some(found) if is_saved => Localized::Before(digests::localization_digest(found)),
             Some(_) => Localized::Here,
             None => Localized::No,
@@ -115,40 +114,41 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
         confidence: localization.and_then(|it| it.confidence),
     };
     if let Some(replay) = &replay {
-        replay.tell(&EditRecord::of(&request, &made), reporter.screen());
+        replay.tell(&EditRecord::of(edit.request(), &made), reporter.screen());
     }
+    let file = ResultFile { made, metadata: &picture.metadata, policy };
 
     // 4. Run pass 2 once per variant; each file is written atomically when its variant is done.
     let started = Instant::now();
-    let first_seed = request.seed;
+    let first_seed = edit.request().seed;
     let mut results = Vec::new();
-    let mut write = |request: &EditRequest, index: usize| {
-        let result = loaded.editor.edit_localized(request, localization, &mut reporter)?;
-        let record = EditRecord::of(request, &made).to_json();
-        let tags = Tags { record: &record, metadata: &picture.metadata, policy };
-        let bytes = encode(&picture, &result, outputs.format, &tags)?;
+    let mut write = |edit: &OpenEdit<'_>, index: usize| {
+        let result = edit.edit(&mut reporter)?;
+        let bytes = file.encode(edit.request(), Arc::new(result.image.clone()));
+        let bytes = bytes.map_err(CliError::Output)?;
         outputs::put(&outputs.paths[index], &bytes, outputs.overwrite)?;
         reporter.screen().written("edited", &outputs.paths[index]);
         if let (Some(replay), 0) = (&replay, index) {
             replay.compare(&bytes, reporter.screen())?;
         }
         results.push(result);
-        Ok(())
+        Ok::<_, CliError>(())
     };
     let mut stopped = None;
     for index in 0..outputs.paths.len() {
-        request.seed = first_seed.wrapping_add(index as u64);
-        stopped = write(&request, index).err();
+        edit.reseed(first_seed.wrapping_add(index as u64));
+        stopped = write(&edit, index).err();
         if stopped.is_some() {
             break;
         }
     }
-    request.seed = first_seed;
     let mut compared = None;
-    if stopped.is_none() {
-        match compare(args.compare, &loaded, &request, &interrupt) {
-            Ok(made) => compared = made,
-            Err(error) => stopped = Some(error),
+    if let (Some(method), None) = (args.compare.map(MethodKind::from), &stopped) {
+        edit.reseed(first_seed);
+        edit.switch(method);
+        match edit.run(&mut |_| interrupt.check()) {
+            Ok(edited) => compared = Some((method, edited)),
+            Err(error) => stopped = Some(error.into()),
         }
     }
     let record = reporter.into_record();
@@ -158,11 +158,11 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let maps = outputs.maps.as_ref().filter(|_| !results.is_empty());
     let sheet = maps.map(|folder| {
         let subject = Subject {
-            instruction: &request.instruction,
+            instruction: &edit.request().instruction,
             source: &picture.picture.rgb,
             result: Some(&results[0].image),
             comparisons: comparisons(&results, compared.as_ref()),
-            settings: settings_record::facts(&Made::here(&request, &loaded)),
+            settings: facts,
         };
         folder.write(&subject, &record)
     });
@@ -255,7 +255,7 @@ pub(crate) fn preserve(
         Some(preserve) => Ok(preserve),
         None => {
             let method = MethodKind::from(args.method);
-            let preserve = if has_mask { Preserve::Pixel } else { method.default_preserve() };
+            let preserve = method.default_preserve(has_mask);
             if preserve == Preserve::Pixel && format.is_lossy() {
                 let message = "a JPEG changes every pixel a little; outside the mask they are the input's \
                                only before it is written";
@@ -266,22 +266,6 @@ pub(crate) fn preserve(
     }
 }
 
-/// Runs the same edit by another method, without output.
-fn compare(
-    method: Option<args::Method>,
-    loaded: &Loaded,
-    request: &EditRequest,
-    interrupt: &Interrupt,
-) -> Result<Option<(MethodKind, Edited)>, CliError> {
-    let Some(method) = method.map(MethodKind::from) else { return Ok(None) };
-    let mut request = request.clone();
-    request.method = method;
-    request.settings.preserve = method.default_preserve();
-    request.preview_every = 0;
-    let edited = loaded.editor.edit(&request, &mut |_| interrupt.check())?;
-    Ok(Some((method, edited)))
-}
-
 fn comparisons<'a>(
     results: &'a [Edited],
     compared: Option<&'a (MethodKind, Edited)>,
@@ -289,16 +273,4 @@ fn comparisons<'a>(
     let variants = results.iter().skip(1).map(|result| ("Variant", &result.image));
     let compared = compared.iter().map(|(method, edited)| (method.title(), &edited.image));
     compared.chain(variants).collect()
-}
-
-/// Encodes the result, with the input's alpha channel and ICC profile.
-fn encode(
-    input: &Decoded,
-    result: &Edited,
-    format: OutputFormat,
-    tags: &Tags<'_>,
-) -> Result<Vec<u8>, CliError> {
-    let rgb = std::sync::Arc::new(result.image.clone());
-    let picture = Picture { rgb, ..input.picture.clone() };
-    encode::encode(&picture, format, tags).map_err(CliError::Output)
 }

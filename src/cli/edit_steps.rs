@@ -12,10 +12,8 @@ use crate::cli::{
     resolve, reused,
     screen::Screen,
 };
-use crate::edit::{
-    edit_mask::MaskChoice, localization::Localization, request::EditRequest, settings::EditSettings,
-};
-use crate::editing::editor::check_confidence;
+use crate::edit::{edit_mask::MaskChoice, settings::EditSettings};
+use crate::editing::open_edit::OpenEdit;
 use crate::picture::{
     decode::Decoded,
     encode::{self, OutputFormat},
@@ -114,25 +112,22 @@ pub(super) fn settings(
     Ok(settings)
 }
 
-/// Runs pass 1 or takes a saved result; `None` if nothing needs it.
+/// Runs pass 1 if the mask needs it, or takes up a saved one.
 ///
 /// # Errors
-/// [`CliError`] if the request, the model or the saved localization is invalid.
-pub(super) fn localization(
-    loaded: &Loaded,
-    request: &EditRequest,
+/// [`CliError`] if the request, the model or the saved localization is unusable.
+pub(super) fn localize(
+    edit: &mut OpenEdit<'_>,
     saved: Option<SavedLocalization>,
     reporter: &mut Reporter<'_>,
-) -> Result<Option<Arc<Localization>>, CliError> {
-    let Some(saved) = saved else {
-        resolve::check_clusters(request)?;
-        if !request.needs_localization() {
-            return Ok(None);
-        }
-        return Ok(loaded.editor.localize(request, reporter)?);
-    };
-    if request.needs_localization() {
-        check_confidence(request, &saved.localization, reporter)?;
+) -> Result<(), CliError> {
+    if let Some(saved) = saved {
+        edit.take_up(Arc::new(saved.localization));
+        return Ok(edit.check_confidence(reporter)?);
     }
-    Ok(Some(Arc::new(saved.localization)))
+    resolve::check_clusters(edit.request())?;
+    if edit.request().needs_localization() {
+        edit.localize(reporter)?;
+    }
+    Ok(())
 }

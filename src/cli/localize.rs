@@ -17,13 +17,8 @@ use crate::cli::{
     screen::{Screen, Stream},
     settings_record::{self, Made},
 };
-use crate::edit::edit_mask::EditMask;
-use crate::editing::session::EditSession;
 use crate::picture::write::Overwrite;
-use crate::wire::{
-    edit_record::digests,
-    localization_json::{Asked, SavedLocalization},
-};
+use crate::wire::localization_json::SavedLocalization;
 
 /// Where to print results: on standard error if the mask goes to standard output.
 pub(crate) fn results_stream(args: &LocalizeArgs) -> Stream {
@@ -83,9 +78,9 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     // 3. Run pass 1, and derive the mask.
     interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
-    let session = EditSession::new(pipeline, &request);
-    loaded.editor.warn_of_cut_texts(&session, &mut reporter)?;
-    let localization = loaded.editor.localize(&request, &mut reporter)?;
+    let facts = settings_record::facts(&Made::here(&request, &loaded));
+    let mut edit = loaded.editor.open(request);
+    let localization = edit.localize_only(&mut reporter)?;
     let mut record = reporter.into_record();
     if args.save.is_some() && localization.is_none() {
         return Err(CliError::Usage(
@@ -93,8 +88,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
                 .to_owned(),
         ));
     }
-    let mask = EditMask::settle(&session, localization.as_deref())?;
-    let mask = mask.unwrap_or_else(|| EditMask::whole(&session));
+    let mask = edit.mask()?;
     record.mask = Some(Arc::new(mask.full().as_image().clone()));
 
     // 4. Write all files.
@@ -105,25 +99,18 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     outputs::put(&output, png.get_ref(), overwrite)?;
     screen.written("mask", &output);
     if let (Some(path), Some(localization)) = (&args.save, localization) {
-        let saved = SavedLocalization {
-            image_sha256: digests::picture_digest(&picture.picture.rgb),
-            model_digest: pipeline.digest().to_owned(),
-            asked: Some(Asked {
-                instruction: request.instruction.clone(),
-                pass_one_sha256: digests::pass_one_digest(&request),
-            }),
-            localization: Arc::unwrap_or_clone(localization),
-        };
+        let found = Arc::unwrap_or_clone(localization);
+        let saved = SavedLocalization::of(edit.request(), pipeline.digest(), found);
         outputs::put(path, saved.to_json().as_bytes(), overwrite)?;
         screen.written("localization", path);
     }
     if let Some(folder) = &maps {
         let subject = Subject {
-            instruction: &request.instruction,
-            source: &request.image,
+            instruction: &edit.request().instruction,
+            source: &edit.request().image,
             result: None,
             comparisons: vec![],
-            settings: settings_record::facts(&Made::here(&request, &loaded)),
+            settings: facts,
         };
         let sheet = folder.write(&subject, &record)?;
         screen.written("contact sheet", &sheet);

@@ -193,15 +193,9 @@ pub(crate) fn check_work_size(
     geometry: Geometry,
     max_pixels: u64,
 ) -> Result<(), CliError> {
-    let work = resize.work_size(image, geometry);
-    if work.pixels() > max_pixels {
-        let (width, height) = (work.width, work.height);
-        return Err(CliError::Usage(format!(
-            "the model would work at {width}x{height} pixels, more than {max_pixels}; \
-             choose --size fit:N, or raise --max-pixels"
-        )));
-    }
-    Ok(())
+    resize.check_work_size(image, geometry, max_pixels).map_err(|error| {
+        CliError::Usage(format!("{error}; choose --size fit:N, or raise --max-pixels"))
+    })
 }
 
 /// Refuses cluster numbers that the localization can't have, before it is made.

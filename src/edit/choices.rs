@@ -54,6 +54,16 @@ pub enum Unparsed {
     Refuse,
 }
 
+/// The model would work at more pixels than are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the model would work at {work} pixels, more than {most}")]
+pub struct TooLarge {
+    /// The size that the model would work at.
+    pub work: Size,
+    /// Most pixels that are allowed.
+    pub most: u64,
+}
+
 // === impl Resize ===
 
 impl Resize {
@@ -63,6 +73,20 @@ impl Resize {
             Self::Fit(longer) => input.fit(longer.unwrap_or(geometry.sample_size), geometry.stride),
             Self::Native => input.native(geometry.vae_scale_factor),
         }
+    }
+
+    /// Refuses a size to work at of more than `most` pixels.
+    ///
+    /// # Errors
+    /// [`TooLarge`] with both sizes; callers add what helps.
+    pub fn check_work_size(
+        self,
+        input: Size,
+        geometry: Geometry,
+        most: u64,
+    ) -> Result<(), TooLarge> {
+        let work = self.work_size(input, geometry);
+        if work.pixels() > most { Err(TooLarge { work, most }) } else { Ok(()) }
     }
 }
 
@@ -85,11 +109,11 @@ impl MethodKind {
         }
     }
 
-    /// The default of [`Preserve`] for a method without a given mask; with one the default is [`Preserve::Pixel`].
-    pub fn default_preserve(self) -> Preserve {
+    /// The default of [`Preserve`] for a method, without or with a given mask.
+    pub fn default_preserve(self, has_mask: bool) -> Preserve {
         match self {
-            Self::IamEdit => Preserve::Pixel,
-            Self::InstructPix2Pix => Preserve::None,
+            Self::InstructPix2Pix if !has_mask => Preserve::None,
+            Self::IamEdit | Self::InstructPix2Pix => Preserve::Pixel,
         }
     }
 }

@@ -68,6 +68,12 @@ impl MaskChoice {
 }
 
 impl EditMask {
+    /// A mask at the input's size and at that of the model's picture, neither grown nor softened.
+    pub fn new(full: Mask, gate: Mask, source: MaskSource) -> Self {
+        let (found, attended) = (full.clone(), gate.clone());
+        Self { full, gate, attended, found, feather: Radius::default(), source }
+    }
+
     /// The mask at the input's size.
     pub fn full(&self) -> &Mask {
         &self.full

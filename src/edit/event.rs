@@ -113,6 +113,8 @@ pub enum WarningReason {
     LowConfidence,
     /// A reused localization was made for another wording.
     OtherWording,
+    /// A reused localization was made by the model that the server had before.
+    OtherModel,
     /// Two settings contradict each other, and one is ignored.
     Ignored,
 }
@@ -143,6 +145,7 @@ impl WarningReason {
             Self::FlatAttention => "FLAT_ATTENTION",
             Self::LowConfidence => "LOW_CONFIDENCE",
             Self::OtherWording => "LOCALIZATION_OTHER_WORDING",
+            Self::OtherModel => "LOCALIZATION_OTHER_MODEL",
             Self::Ignored => "IGNORED",
         }
     }

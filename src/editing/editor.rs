@@ -5,31 +5,28 @@ use std::{path::PathBuf, sync::Arc};
 use image::RgbImage;
 
 use crate::edit::{
-    choices::{MethodKind, Preserve, Unparsed},
+    choices::{MethodKind, Unparsed},
     edit_mask::EditMask,
-    event::{
-        EditEvent, EventSink, InstructionParsed, LocalizationSource, Remedy, Warning, WarningReason,
-    },
-    knobs::Tau,
+    event::{EditEvent, EventSink, LocalizationSource, WarningReason},
     localization::Localization,
     localization_instruction::{
         LocalizationInstruction, candidate_nouns, least_related, localization_instruction,
         needs_unrelated_word,
     },
-    localizer::{ClusterScore, Localizer, ScoreSource},
     request::EditRequest,
-    selection::{Fallback, MIN_CONTRAST},
     settings::LocalizationSettings,
 };
 use crate::editing::{
     EditError,
-    baselines::{instruct_pix2pix, watch_your_steps},
+    baselines::instruct_pix2pix,
     iam_edit::{
         self,
         noun_embeddings::{self, NounEmbeddings},
     },
     localization_cache::{Key, LocalizationCache},
     localize,
+    open_edit::OpenEdit,
+    reports::{check_confidence, emit, fallback_message, flat_attention, named, parsed, warn},
     session::EditSession,
 };
 use crate::instruction::{Action, Instruction, Overrides, ParseError, Phrase};
@@ -80,6 +77,11 @@ impl Editor {
         self.pipeline.as_ref()
     }
 
+    /// Opens an edit: its picture is resized and encoded once for both passes.
+    pub fn open(&self, request: EditRequest) -> OpenEdit<'_> {
+        OpenEdit::new(self, request)
+    }
+
     /// Runs both passes: localization, unless the mask is given, and the edit.
     ///
     /// # Errors
@@ -89,59 +91,14 @@ impl Editor {
         request: &EditRequest,
         sink: &mut dyn EventSink,
     ) -> Result<Edited, EditError> {
-        let session = EditSession::new(self.pipeline(), request);
-        let localization =
-            if request.needs_localization() { self.localize_in(&session, sink)? } else { None };
-        Ok(composited(&session, self.edit_in(&session, localization.as_deref(), sink)?))
-    }
-
-    /// Runs pass 1 only; `None` if the instruction is about the whole picture.
-    ///
-    /// # Errors
-    /// [`EditError`] names the fault of the request or the model.
-    pub fn localize(
-        &self,
-        request: &EditRequest,
-        sink: &mut dyn EventSink,
-    ) -> Result<Option<Arc<Localization>>, EditError> {
-        self.localize_in(&EditSession::new(self.pipeline(), request), sink)
-    }
-
-    /// Runs pass 2 only, with the result of an earlier pass 1 on the same picture, if the mask needs it.
-    ///
-    /// # Errors
-    /// [`EditError`] names the fault of the request or the model.
-    pub fn edit_localized(
-        &self,
-        request: &EditRequest,
-        localization: Option<&Localization>,
-        sink: &mut dyn EventSink,
-    ) -> Result<Edited, EditError> {
-        let session = EditSession::new(self.pipeline(), request);
-        Ok(composited(&session, self.edit_in(&session, localization, sink)?))
-    }
-
-    /// [`Self::edit_localized`] without the final composite of [`Preserve::Pixel`], for callers that need both
-    /// pictures.
-    ///
-    /// # Errors
-    /// [`EditError`] names the fault of the request or the model.
-    pub fn edit_uncomposited(
-        &self,
-        request: &EditRequest,
-        localization: Option<&Localization>,
-        sink: &mut dyn EventSink,
-    ) -> Result<Edited, EditError> {
-        self.edit_in(&EditSession::new(self.pipeline(), request), localization, sink)
+        self.open(request.clone()).run(sink)
     }
 
     /// Warns if the instruction or the negative prompt exceeds the model's token limit.
     ///
-    /// Pass 2 does so by itself; this is for callers that run [`Self::localize`] only.
-    ///
     /// # Errors
     /// [`EditError::Pipeline`] if a text can't be tokenized, [`EditError::Interrupted`] if the sink stops the run.
-    pub fn warn_of_cut_texts(
+    pub(super) fn warn_of_cut_texts(
         &self,
         session: &EditSession<'_>,
         sink: &mut dyn EventSink,
@@ -153,12 +110,13 @@ impl Editor {
         self.warn_of_cut("the negative prompt", negative_prompt, reason, sink)
     }
 
-    fn localize_in(
+    /// Runs pass 1; `None` if the instruction is about the whole picture.
+    pub(super) fn localize_in(
         &self,
         session: &EditSession<'_>,
         sink: &mut dyn EventSink,
     ) -> Result<Option<Arc<Localization>>, EditError> {
-        let Target::Object(instruction) = self.target(session.request, sink)? else {
+        let Target::Object(instruction) = self.target(&session.request, sink)? else {
             return Ok(None);
         };
         let (key, asked) = (Key::of(session, &instruction), &session.instruction);
@@ -175,28 +133,29 @@ impl Editor {
             self.localizations.insert(key, asked, &found);
             (found, LocalizationSource::Pass)
         };
-        if let Some(warning) = flat_attention(&localization, session.request) {
+        if let Some(warning) = flat_attention(&localization, &session.request) {
             emit(sink, EditEvent::Warning(warning))?;
         }
         if let Some(fallback) = localization.fallback {
             warn(
                 sink,
                 WarningReason::MaskFallback,
-                fallback_message(fallback, &localization, session.request),
+                fallback_message(fallback, &localization, &session.request),
             )?;
         }
         emit(sink, EditEvent::Localized(Arc::clone(&localization), source))?;
-        check_confidence(session.request, &localization, sink)?;
+        check_confidence(&session.request, &localization, sink)?;
         Ok(Some(localization))
     }
 
-    fn edit_in(
+    /// Runs pass 2 without the final composite of `Preserve::Pixel`.
+    pub(super) fn edit_in(
         &self,
         session: &EditSession<'_>,
         localization: Option<&Localization>,
         sink: &mut dyn EventSink,
     ) -> Result<Edited, EditError> {
-        let request = session.request;
+        let request = &session.request;
         self.warn_of_cut_texts(session, sink)?;
         let mask = EditMask::settle(session, localization)?.map(Arc::new);
         if let Some(mask) = &mask {
@@ -285,103 +244,8 @@ impl Editor {
     }
 }
 
-/// With [`Preserve::Pixel`], replaces the pixels outside the mask by the input's.
-fn composited(session: &EditSession<'_>, edited: Edited) -> Edited {
-    match &edited.mask {
-        Some(mask) if session.request.settings.preserve == Preserve::Pixel => {
-            let image = mask.composite(&edited.image, &session.request.image);
-            Edited { image, ..edited }
-        }
-        _ => edited,
-    }
-}
-
 /// Whether a parse error is fatal: a text without words always is, others if the caller wants no plain edit.
 fn must_refuse(error: &ParseError, request: &EditRequest) -> bool {
     request.unparsed == Unparsed::Refuse
         || matches!(error, ParseError::NotAnObject(_) | ParseError::Empty)
-}
-
-fn parsed(instruction: &Instruction, found: Option<&LocalizationInstruction>) -> InstructionParsed {
-    InstructionParsed {
-        action: instruction.action(),
-        object: named(instruction, Phrase::text),
-        object_span: instruction.objects().first().and_then(Phrase::span),
-        text: instruction.text().to_owned(),
-        localization_instruction: found.map(|it| it.text.clone()).unwrap_or_default(),
-    }
-}
-
-/// The names of all objects, joined.
-fn named(instruction: &Instruction, name: fn(&Phrase) -> &str) -> String {
-    instruction.objects().iter().map(name).collect::<Vec<_>>().join(" and ")
-}
-
-/// The warning for a localization whose attention has no contrast, if that applies.
-fn flat_attention(found: &Localization, request: &EditRequest) -> Option<Warning> {
-    let contrast = found.contrast.filter(|&it| it < MIN_CONTRAST)?;
-    let asked = request.settings.score;
-    let (what, remedy) = match (asked, found.scored_by) {
-        (ClusterScore::NoiseDifference, _) | (_, ScoreSource::PredictedChange) => return None,
-        (_, ScoreSource::NoiseDifference) => {
-            ("clusters are scored by the noise difference instead", None)
-        }
-        (_, ScoreSource::Attention) => ("the mask may be anywhere", Some(Remedy::ScoreAuto)),
-    };
-    let message = format!(
-        "the model's attention to the object is flat, {contrast:.2} times the picture's mean in the best cluster; {what}"
-    );
-    Some(Warning { reason: WarningReason::FlatAttention, message, remedy })
-}
-
-/// Warns if a localization's confidence is below the minimum; cached localizations are treated alike.
-///
-/// # Errors
-/// [`EditError::LowConfidence`] if the caller is strict, [`EditError::Interrupted`] if the sink stops the run.
-pub fn check_confidence(
-    request: &EditRequest,
-    found: &Localization,
-    sink: &mut dyn EventSink,
-) -> Result<(), EditError> {
-    let least = request.settings.min_confidence.get();
-    let Some(confidence) = found.confidence.filter(|&it| it < least) else { return Ok(()) };
-    let words = found.words.iter().filter(|it| it.is_object).map(|it| it.word.as_str());
-    let object = words.collect::<Vec<_>>().join(" ");
-    if request.unparsed == Unparsed::Refuse {
-        return Err(EditError::LowConfidence { object, confidence, least });
-    }
-    let message = format!(
-        "`{object}` was found with a confidence of {confidence:.2}, below {least}: it may not be in the picture"
-    );
-    warn(sink, WarningReason::LowConfidence, message)
-}
-
-fn fallback_message(fallback: Fallback, found: &Localization, request: &EditRequest) -> String {
-    let settings = &request.settings;
-    if settings.localizer != Localizer::Iam || found.scored_by == ScoreSource::PredictedChange {
-        return "no cell is above the threshold; the highest one is taken".to_owned();
-    }
-    let tau = match found.scored_by {
-        ScoreSource::NoiseDifference => {
-            settings.threshold.map_or(watch_your_steps::THRESHOLD, Tau::get)
-        }
-        ScoreSource::Attention | ScoreSource::PredictedChange => settings.tau.get(),
-    };
-    match fallback {
-        Fallback::NonePassed => format!("no cluster scores above {tau}; the best one is taken"),
-        Fallback::AllPassed => {
-            format!("every cluster scores above {tau}; only the best one is taken")
-        }
-    }
-}
-
-fn warn(sink: &mut dyn EventSink, reason: WarningReason, message: String) -> Result<(), EditError> {
-    emit(sink, EditEvent::Warning(Warning { reason, message, remedy: None }))
-}
-
-fn emit(sink: &mut dyn EventSink, event: EditEvent) -> Result<(), EditError> {
-    match sink.emit(event) {
-        std::ops::ControlFlow::Continue(()) => Ok(()),
-        std::ops::ControlFlow::Break(interrupted) => Err(interrupted.into()),
-    }
 }

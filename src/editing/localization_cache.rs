@@ -48,7 +48,7 @@ impl Key {
     /// It covers the picture at the working size. Device and dtype are not part of it, since a cache belongs to one
     /// model in one dtype.
     pub fn of(session: &EditSession<'_>, instruction: &LocalizationInstruction) -> Self {
-        let (request, work) = (session.request, &session.work);
+        let (request, work) = (&session.request, &session.work);
         // Every setting stands here, so that a new one is thought of.
         let EditSettings {
             localize_steps,

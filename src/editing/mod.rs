@@ -2,6 +2,7 @@
 //!
 //! [`editor::Editor`] is the entry point: it takes a request, emits events while it runs, and returns the edited
 //! picture.
+//! Callers that decide between the passes use an [`open_edit::OpenEdit`].
 
 pub mod baselines;
 pub mod editor;
@@ -9,7 +10,9 @@ pub mod iam_edit;
 pub mod localization_cache;
 pub mod localize;
 pub mod noise_difference;
+pub mod open_edit;
 pub mod preserve;
+mod reports;
 pub mod session;
 pub mod settle_mask;
 mod step_reports;

@@ -37,8 +37,8 @@ pub struct EditSession<'a> {
     /// The model.
     #[debug(skip)]
     pub pipeline: &'a dyn EditPipeline,
-    /// The request.
-    pub request: &'a EditRequest,
+    /// The request; its picture and working size must not change while the session lasts.
+    pub request: EditRequest,
     /// The cleaned instruction.
     pub instruction: String,
     /// The cleaned negative prompt.
@@ -61,7 +61,8 @@ pub struct Run {
 
 impl<'a> EditSession<'a> {
     /// Resizes the picture as the request says.
-    pub fn new(pipeline: &'a dyn EditPipeline, request: &'a EditRequest) -> Self {
+    pub fn new(pipeline: &'a dyn EditPipeline, request: EditRequest) -> Self {
+        let _span = tracing::debug_span!("resize").entered();
         let image = &request.image;
         let input = Size::new(image.width(), image.height());
         let work_size = request.settings.resize.work_size(input, pipeline.geometry());
@@ -72,10 +73,10 @@ impl<'a> EditSession<'a> {
         };
         Self {
             pipeline,
-            request,
             instruction: Wording::of(&request.instruction, Use::Instruction).text,
             negative_prompt: Wording::of(&request.negative_prompt, Use::NegativePrompt).text,
             work,
+            request,
             image_latents: OnceCell::new(),
         }
     }
@@ -133,6 +134,7 @@ impl<'a> EditSession<'a> {
         if let Some(latents) = self.image_latents.get() {
             return Ok(latents);
         }
+        let _span = tracing::debug_span!("encode_image").entered();
         let latents = self.pipeline.encode_image(&self.work)?;
         Ok(self.image_latents.get_or_init(|| latents))
     }

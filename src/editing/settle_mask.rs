@@ -91,12 +91,8 @@ impl EditMask {
 
     /// A mask of the whole picture.
     pub fn whole(session: &EditSession<'_>) -> Self {
-        let (full, gate) = (
-            Mask::from_fn(session.input_size(), |_, _| true),
-            Mask::from_fn(session.work_size(), |_, _| true),
-        );
-        let (found, attended) = (full.clone(), gate.clone());
-        Self { full, gate, attended, found, feather: Radius::default(), source: MaskSource::Whole }
+        let all = |size| Mask::from_fn(size, |_, _| true);
+        Self::new(all(session.input_size()), all(session.work_size()), MaskSource::Whole)
     }
 
     /// The mask at the working size, (1, 1, H, W) in fp32, 1 = edit.

@@ -64,7 +64,7 @@ pub fn measure(
             fault,
         })?;
         let request = runner::request(plan, item, &pictures);
-        let found = editor.localize(&request, &mut |_| told(None))?;
+        let found = editor.open(request).localize(&mut |_| told(None))?;
         match found.and_then(|it| it.confidence.zip(it.evidence)) {
             Some((confidence, evidence)) => outcome.judged.push(Judged {
                 id: item.id.clone(),

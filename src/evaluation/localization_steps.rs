@@ -9,13 +9,13 @@ use image::RgbImage;
 
 use crate::edit::{
     choices::{MethodKind, PreviewDecode, Unparsed},
-    edit_mask::{EditMask, MaskChoice},
+    edit_mask::MaskChoice,
     event::EditEvent,
     knobs::StepShare,
     request::EditRequest,
     settings::{EditSettings, LocalizationSettings},
 };
-use crate::editing::{editor::Editor, session::EditSession};
+use crate::editing::editor::Editor;
 use crate::evaluation::{EvaluationError, runner::item_seed, score::region};
 use crate::measures::{overlap::Overlap, region::Region};
 use crate::picture::mask::Mask;
@@ -239,11 +239,12 @@ fn found(
         _ => ControlFlow::Continue(()),
     };
     let started = Instant::now();
-    let Some(localization) = editor.localize(request, &mut sink)? else { return Ok(None) };
+    let mut edit = editor.open(request.clone());
+    if edit.localize(&mut sink)?.is_none() {
+        return Ok(None);
+    }
     let seconds = started.elapsed().as_secs_f64();
-    let session = EditSession::new(editor.pipeline(), request);
-    let mask = EditMask::settle(&session, Some(&localization))?;
-    Ok(mask.map(|it| TimedMask { mask: region(it.found()), seconds }))
+    Ok(Some(TimedMask { mask: region(edit.mask()?.found()), seconds }))
 }
 
 #[cfg(test)]

@@ -100,7 +100,8 @@ impl Method {
     /// Sets the method and its given inputs in a request.
     pub fn prepare(&self, request: &mut EditRequest, item: &Item, pictures: &LoadedItem) {
         request.method = self.kind;
-        request.settings.preserve = self.kind.default_preserve();
+        // A given mask's surroundings are put back where they are scored, so that one run gives both pictures.
+        request.settings.preserve = self.kind.default_preserve(false);
         if self.object == Origin::Given {
             request.object.clone_from(&item.object);
             request.action = item.action.map(ItemAction::action);

@@ -12,7 +12,7 @@ use crate::edit::{
     request::EditRequest,
     settings::EditSettings,
 };
-use crate::editing::{EditError, editor::Editor, session::EditSession};
+use crate::editing::{EditError, editor::Editor};
 use crate::evaluation::{
     EvaluationError,
     dataset::{Dataset, Item, LoadedItem},
@@ -119,7 +119,7 @@ pub fn run(
         let loaded = item.load().map_err(at)?;
         pictures.push(ItemPictures::of(&loaded));
         let request = request(&plan, item, &loaded);
-        let reconstruction = EditSession::new(editor.pipeline(), &request).reconstruction()?;
+        let reconstruction = editor.open(request.clone()).reconstruction()?;
         let reconstruction = to_size(reconstruction, &loaded.image);
         let truth = Truth { item, pictures: &loaded, reconstruction: &reconstruction };
         let mut made: Vec<(Recipe, EvaluatedEdit)> = Vec::new();
@@ -210,11 +210,12 @@ fn edit(
     };
     let started = Instant::now();
     let (mut localization, mut localize_seconds) = (None, None);
+    let mut edit = editor.open(request.clone());
     if request.needs_localization() {
-        localization = editor.localize(request, &mut sink)?;
+        localization = edit.localize(&mut sink)?;
         localize_seconds = Some(started.elapsed().as_secs_f64());
     }
-    let edited = editor.edit_uncomposited(request, localization.as_deref(), &mut sink)?;
+    let edited = edit.edit_uncomposited(&mut sink)?;
     let seconds = started.elapsed().as_secs_f64();
     let uncomposited = to_size(edited.image, &pictures.image);
     // As `Preserve::Pixel` does; so one run gives both pictures.

@@ -23,7 +23,7 @@ use crate::jobs::{
 };
 use crate::picture::note::Note;
 use crate::wire::{
-    enums,
+    enums, events,
     journal::v1::JobRecord,
     localization_json::SavedLocalization,
     spec::{self, Violation},
@@ -137,6 +137,7 @@ impl Store {
             *empty = draft;
             Ok(())
         })?;
+        self.inputs.keep(id, checked.decoded);
         if job.attached {
             job.abandon(); // until its caller's stream is attached
         }
@@ -275,7 +276,7 @@ fn about(saved: &SavedLocalization, spec: &EditSpec) -> Result<Option<v1::Warnin
     };
     let asked = saved.asked.as_ref().map(|it| it.instruction.as_str());
     let warned = reuse::check(&saved.localization, asked, meant)?;
-    Ok(warned.map(|it| v1::Warning { reason: it.reason.code().to_owned(), message: it.message }))
+    Ok(warned.map(events::warning))
 }
 
 fn check_request_id(id: &str) -> Result<(), Fault> {

@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
+use crate::edit::edit_mask::MaskChoice;
 use crate::jobs::{
     artifacts::NewFile,
     fault::{Fault, Reason},
+    job::Job,
     life::Draft,
     store::{self, Store},
 };
@@ -20,6 +23,9 @@ use crate::wire::{
     spec::Violation,
     v1::{self, EditSpec, image::Source},
 };
+
+/// Limits for images of accepted jobs, which were held to the server's when they were accepted.
+const UNLIMITED: InputLimits = InputLimits { bytes: u64::MAX, pixels: u64::MAX };
 
 /// An image of a request: a new file, or an existing artifact.
 #[derive(Debug)]
@@ -43,6 +49,7 @@ pub(super) struct Checked {
     pub(super) kept: Vec<Kept>,
     pub(super) notes: Vec<Note>,
     pub(super) image_sha256: Bytes,
+    pub(super) decoded: Decoded,
 }
 
 impl Store {
@@ -117,7 +124,35 @@ impl Store {
         if let Some(mask) = &mut spec.mask {
             kept.extend(self.settle_mask(tenant, mask, (size.width, size.height))?);
         }
-        Ok(Checked { kept, notes, image_sha256 })
+        Ok(Checked { kept, notes, image_sha256, decoded })
+    }
+
+    /// The decoded input of an accepted job: as admission left it, else decoded again.
+    pub(super) fn decoded_input(&self, job: Uuid, spec: &EditSpec) -> Result<Decoded, Fault> {
+        if let Some(input) = self.inputs.take(job) {
+            return Ok(input);
+        }
+        let name = store::image_name(spec.image.as_ref()).unwrap_or_default();
+        decode("the image", &self.artifacts.read_all(name)?, UNLIMITED, Reason::BadImage)
+    }
+
+    /// The mask of an accepted job, as far as its spec or a decision says it; `size` is that of the input.
+    pub(super) fn decided_mask(&self, job: &Job, size: Size) -> Result<MaskChoice, Fault> {
+        let record = job.read();
+        let mask = match &record.decision {
+            Some(decision) => Some(masks::of_decision(decision)),
+            None => record.job.as_ref().and_then(|it| it.spec.as_ref()?.mask.clone()),
+        };
+        let Some(mask) = mask else { return Ok(MaskChoice::default()) };
+        let file = store::image_name(mask.image.as_ref()).map(|it| self.artifacts.read_all(it));
+        let painted = file
+            .transpose()?
+            .map(|it| decode("the mask", &it, UNLIMITED, Reason::BadImage))
+            .transpose()?;
+        let choice = masks::choice(&mask, painted.as_ref().map(|it| &it.picture), size);
+        choice
+            .map(|(choice, _)| choice)
+            .map_err(|error| Fault::new(Reason::BadMask, error.to_string()))
     }
 
     /// Checks a mask against the input's size, and replaces its image by an artifact name.
@@ -150,18 +185,10 @@ impl Store {
         }
     }
 
-    fn decode(&self, name: &str, bytes: &Bytes, reason: Reason) -> Result<Decoded, Fault> {
+    fn decode(&self, name: &str, bytes: &[u8], reason: Reason) -> Result<Decoded, Fault> {
         let limits =
             InputLimits { bytes: self.limits.max_artifact_bytes, pixels: self.limits.max_pixels };
-        decode::decode(name, bytes, limits).map_err(|error| {
-            let reason = match error {
-                PictureError::TooManyPixels { .. } | PictureError::TooManyBytes { .. } => {
-                    Reason::ImageTooLarge
-                }
-                _ => reason,
-            };
-            Fault::new(reason, error.to_string())
-        })
+        decode(name, bytes, limits, reason)
     }
 
     /// Assigns an artifact name to an image that came inside the request.
@@ -176,6 +203,19 @@ impl Store {
         *image = Some(v1::Image { source });
         Kept::New(file)
     }
+}
+
+fn decode(name: &str, bytes: &[u8], limits: InputLimits, reason: Reason) -> Result<Decoded, Fault> {
+    let _span = tracing::debug_span!("decode", name).entered();
+    decode::decode(name, bytes, limits).map_err(|error| {
+        let reason = match error {
+            PictureError::TooManyPixels { .. } | PictureError::TooManyBytes { .. } => {
+                Reason::ImageTooLarge
+            }
+            _ => reason,
+        };
+        Fault::new(reason, error.to_string())
+    })
 }
 
 impl Draft {

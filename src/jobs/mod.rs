@@ -12,6 +12,7 @@ pub mod admission;
 pub mod artifacts;
 pub mod clock;
 pub mod decision;
+mod decoded;
 pub mod fault;
 pub mod follow;
 pub mod inputs;

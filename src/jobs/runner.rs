@@ -1,15 +1,13 @@
 //! Interface between jobs and the model that runs their passes; tests script it.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::edit::settings::EditSettings;
+use crate::edit::{edit_mask::MaskChoice, event::EventSink, settings::EditSettings};
 use crate::jobs::fault::Fault;
-use crate::wire::{
-    pictures::{LazyPreview, PictureFile},
-    v1,
-};
+use crate::picture::decode::Decoded;
+use crate::wire::{edit_record::Origin, pictures::PictureFile, v1};
 
 /// The loaded model, as reported to callers.
 #[derive(Debug, Clone)]
@@ -28,49 +26,28 @@ pub struct ModelInfo {
     pub recommended: EditSettings,
 }
 
-/// The parts of a job that a runner needs.
-#[derive(Debug, Clone)]
+impl ModelInfo {
+    /// The model as records of results name it.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            model: &self.name,
+            model_digest: &self.digest,
+            device: &self.device,
+            dtype: &self.dtype,
+            libtorch: &self.libtorch,
+        }
+    }
+}
+
+/// The parts of a job that a runner needs to open it.
+#[derive(Debug)]
 pub struct Task {
     /// The normalized spec.
     pub spec: v1::EditSpec,
-    /// The input's encoded file.
-    pub image: Bytes,
+    /// The decoded input.
+    pub input: Decoded,
     /// Saved localization of an earlier pass 1, in JSON.
     pub localization: Option<Bytes>,
-    /// The decided mask, with the file of its image if it has one.
-    pub mask: Option<(v1::Mask, Option<Bytes>)>,
-}
-
-/// Event during a pass.
-#[derive(Debug)]
-pub enum RunEvent {
-    /// The parsed instruction.
-    Parsed(v1::InstructionParsed),
-    /// A warning.
-    Warning(v1::Warning),
-    /// A denoising step has ended.
-    Step(v1::StepProgress),
-    /// Preview after a denoising step (from 1) of a pass.
-    Preview(v1::Pass, u32, LazyPreview),
-    /// The mask that the edit uses is known.
-    MaskSettled {
-        /// The mask as a picture.
-        file: PictureFile,
-        /// Its share of the picture, 0 to 1.
-        area: f64,
-        /// Whether it is the whole picture because the instruction names no object.
-        whole: bool,
-    },
-}
-
-/// Callback for a pass's events; `Break` stops the pass within one denoising step.
-pub type Listener<'a> = &'a mut dyn FnMut(RunEvent) -> ControlFlow<()>;
-
-/// Result of pass 1.
-#[derive(Debug)]
-pub struct Localized {
-    /// The localization; `None` where the instruction is about the whole picture.
-    pub found: Option<Proposal>,
 }
 
 /// A localization with its pictures.
@@ -116,20 +93,30 @@ pub enum RunError {
     DeviceLost(String),
 }
 
-/// Runs the passes of jobs on one thread.
+/// Runs jobs on one thread.
 pub trait Runner {
     /// The loaded model.
     fn model(&self) -> &ModelInfo;
 
-    /// Runs pass 1, or only renders its pictures where the task has a localization already.
+    /// Opens a job: prepares its picture once for both passes.
     ///
     /// # Errors
-    /// [`RunError`].
-    fn localize(&mut self, task: &Task, listener: Listener<'_>) -> Result<Localized, RunError>;
+    /// [`RunError::Fault`] if the model can't take the job.
+    fn open(&self, task: Task) -> Result<Box<dyn OpenJob + '_>, RunError>;
+}
 
-    /// Runs pass 2.
+/// A job on the model, with what its passes share.
+pub trait OpenJob {
+    /// Runs pass 1, or only renders its pictures where the task has a localization already; `None` where the instruction
+    /// is about the whole picture.
     ///
     /// # Errors
     /// [`RunError`].
-    fn edit(&mut self, task: &Task, listener: Listener<'_>) -> Result<Edited, RunError>;
+    fn localize(&mut self, sink: &mut dyn EventSink) -> Result<Option<Proposal>, RunError>;
+
+    /// Runs pass 2 with the decided part of the mask.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<Edited, RunError>;
 }

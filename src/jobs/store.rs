@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::jobs::{
     artifacts::Artifacts,
+    decoded::DecodedInputs,
     fault::{Fault, Reason},
     job::{self, Job},
     life::{Draft, Sealed},
@@ -64,6 +65,8 @@ pub struct Store {
     /// Files of jobs and uploads.
     pub artifacts: Artifacts,
     pub(super) journal: Arc<Journal>,
+    /// Decoded inputs of waiting jobs.
+    pub(super) inputs: DecodedInputs,
     pub(super) jobs: DashMap<Uuid, Arc<Job>>,
     pub(super) requests: Requests,
     /// Reviews reserved by jobs that are being accepted, by tenant.
@@ -95,6 +98,7 @@ impl Store {
             limits,
             queue: Queue::new(limits.queue),
             artifacts: Artifacts::open(Arc::clone(&journal))?,
+            inputs: DecodedInputs::default(),
             jobs: DashMap::new(),
             requests: Requests::default(),
             reviews: DashMap::new(),
@@ -241,6 +245,7 @@ impl Store {
             self.show_queue();
         }
         if job::is_over(after) {
+            self.inputs.take(job.id);
             let reason =
                 job.read().job.as_ref().and_then(|it| it.error.as_ref().map(|e| e.reason.clone()));
             let state = after.as_str_name().trim_start_matches("STATE_").to_lowercase();

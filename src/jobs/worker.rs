@@ -9,16 +9,24 @@ use std::{
 
 use bytes::Bytes;
 
+use crate::edit::{
+    edit_mask::MaskSource,
+    event::{EditEvent, EventSink},
+};
 use crate::jobs::{
     fault::{Fault, Reason},
     job::Job,
     latest::Shot,
+    life::Draft,
     panics::{Cause, Panic},
-    runner::{RunError, RunEvent, Runner, Task},
+    runner::{RunError, Runner, Task},
     store::{self, Store},
 };
+use crate::sampling::Interrupted;
 use crate::wire::{
-    masks, spec,
+    events,
+    pictures::{self, LazyPreview},
+    spec,
     v1::{self, Pass, edit_event::Event},
 };
 
@@ -32,7 +40,7 @@ pub enum WorkerEnd {
 }
 
 /// Runs jobs on a device until the queue is closed; `device` is its index among those of all workers.
-pub fn run(store: &Store, runner: &mut dyn Runner, name: &str, device: usize) -> WorkerEnd {
+pub fn run(store: &Store, runner: &dyn Runner, name: &str, device: usize) -> WorkerEnd {
     let mut slot = Slot::new();
     while let Some(taken) = store.queue.pop(device) {
         let id = taken.job;
@@ -88,63 +96,55 @@ impl Drop for Slot {
 /// One worker running one job.
 struct Worker<'a> {
     store: &'a Store,
-    runner: &'a mut dyn Runner,
+    runner: &'a dyn Runner,
     name: &'a str,
     job: &'a Arc<Job>,
 }
 
 impl Worker<'_> {
     /// Runs the job as far as it can go; returns whether the device was lost.
-    fn run(&mut self) -> bool {
+    fn run(&self) -> bool {
         let _span = self.job.span().entered();
         let waited = self.job.waited();
-        let Ok(mut pass) = self.store.change(self.job, |draft| draft.start(self.name)) else {
+        let Ok(first) = self.store.change(self.job, |draft| draft.start(self.name)) else {
             return false; // it ended while it waited
         };
         metrics::histogram!("retouch_queue_wait_seconds").record(waited.as_secs_f64());
-        loop {
-            match self.pass(pass) {
-                Ok(Some(next)) => pass = next,
-                Ok(None) => return false,
-                Err(error) => return self.failed(error),
+        self.passes(first).is_err_and(|error| self.failed(error))
+    }
+
+    /// Opens the job once, and runs its passes from `first` until it ends or has to wait for a decision.
+    fn passes(&self, first: Pass) -> Result<(), RunError> {
+        let task = self.task().map_err(RunError::Fault)?;
+        let size = task.input.picture.size();
+        let mut opened = self.guarded(|_| self.runner.open(task))?;
+        if first == Pass::Localize {
+            let goes_on = timed("localize", || {
+                let found = self.guarded(|sink| opened.localize(sink))?;
+                self.change(|draft| draft.localized(found))
+            })?;
+            if !goes_on {
+                return Ok(());
             }
         }
-    }
-
-    /// Runs one pass; returns the next one if this worker continues with it.
-    fn pass(&mut self, pass: Pass) -> Result<Option<Pass>, RunError> {
-        let name = if pass == Pass::Edit { "edit" } else { "localize" };
-        let _span = tracing::info_span!("pass", pass = name).entered();
-        let started = Instant::now();
-        let task = self.task(pass).map_err(RunError::Fault)?;
-        let next = if pass == Pass::Edit {
-            let edited = self.guarded(|runner, listen| runner.edit(&task, listen))?;
+        timed("edit", || {
+            let mask = self.store.decided_mask(self.job, size).map_err(RunError::Fault)?;
+            let edited = self.guarded(|sink| opened.edit(mask, sink))?;
             let input = self.input_sha256();
-            let model = self.runner.model().clone();
             self.change(|draft| {
-                draft.provenance(&model, input);
+                draft.provenance(self.runner.model(), input);
                 draft.edited(edited)
-            })?;
-            None
-        } else {
-            let localized = self.guarded(|runner, listen| runner.localize(&task, listen))?;
-            let goes_on = self.change(|draft| draft.localized(localized.found))?;
-            goes_on.then_some(Pass::Edit)
-        };
-        metrics::histogram!("retouch_pass_seconds", "pass" => name)
-            .record(started.elapsed().as_secs_f64());
-        Ok(next)
+            })
+        })
     }
 
-    /// Runs a pass and catches panics, through which libtorch reports errors, so that they fail only this job.
+    /// Runs work on the model and catches panics, through which libtorch reports errors, so that they fail only this job.
     fn guarded<T>(
-        &mut self,
-        run: impl FnOnce(&mut dyn Runner, crate::jobs::runner::Listener<'_>) -> Result<T, RunError>,
+        &self,
+        run: impl FnOnce(&mut dyn EventSink) -> Result<T, RunError>,
     ) -> Result<T, RunError> {
         let mut pass = Listening::new(self.store, self.job);
-        let mut listen = |event: RunEvent| pass.hear(event);
-        let runner = &mut *self.runner;
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(runner, &mut listen)));
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(&mut pass)));
         let outcome = outcome.unwrap_or_else(|payload| Err(of_panic(payload.as_ref())));
         match pass.fault.take() {
             Some(fault) => Err(RunError::Fault(fault)),
@@ -154,32 +154,18 @@ impl Worker<'_> {
 
     fn change<T>(
         &self,
-        change: impl FnOnce(&mut crate::jobs::life::Draft) -> Result<T, Fault>,
+        change: impl FnOnce(&mut Draft) -> Result<T, Fault>,
     ) -> Result<T, RunError> {
         self.store.change(self.job, change).map_err(RunError::Fault)
     }
 
     /// Builds the runner's task from the job.
-    fn task(&self, pass: Pass) -> Result<Task, Fault> {
+    fn task(&self) -> Result<Task, Fault> {
         let record = self.job.record();
         let spec = record.job.as_ref().map(store::spec).unwrap_or_default();
-        let name = store::image_name(spec.image.as_ref()).unwrap_or_default();
-        let image = self.store.artifacts.read_all(name)?;
+        let input = self.store.decoded_input(self.job.id, &spec)?;
         let found = !record.localization.is_empty();
-        let mask = match (&record.decision, &spec.mask) {
-            (Some(decision), _) => Some(masks::of_decision(decision)),
-            (None, Some(mask)) => Some(mask.clone()),
-            (None, None) => None,
-        };
-        let mask = match mask.filter(|_| pass == Pass::Edit) {
-            Some(mask) => {
-                let name = store::image_name(mask.image.as_ref());
-                let file = name.map(|it| self.store.artifacts.read_all(it)).transpose()?;
-                Some((mask, file))
-            }
-            None => None,
-        };
-        Ok(Task { spec, image, localization: found.then_some(record.localization), mask })
+        Ok(Task { spec, input, localization: found.then_some(record.localization) })
     }
 
     fn input_sha256(&self) -> Bytes {
@@ -216,7 +202,7 @@ impl Worker<'_> {
         }
     }
 
-    fn put_back(&self, change: impl FnOnce(&mut crate::jobs::life::Draft)) {
+    fn put_back(&self, change: impl FnOnce(&mut Draft)) {
         let put = self.store.change(self.job, |draft| {
             change(draft);
             Ok(())
@@ -227,24 +213,31 @@ impl Worker<'_> {
     }
 }
 
+/// Runs one pass in a span of its own, and measures it.
+fn timed<T>(pass: &'static str, run: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
+    let _span = tracing::info_span!("pass", pass).entered();
+    let started = Instant::now();
+    let made = run()?;
+    metrics::histogram!("retouch_pass_seconds", "pass" => pass)
+        .record(started.elapsed().as_secs_f64());
+    Ok(made)
+}
+
 /// Listener of a pass: publishes progress, commits events, and stops the pass on a timeout or the job's end.
 struct Listening<'a> {
     store: &'a Store,
     job: &'a Job,
+    /// Longer side of previews, in pixels.
+    preview_max_px: Option<u32>,
     started: Instant,
     last: Instant,
     fault: Option<Fault>,
 }
 
-impl<'a> Listening<'a> {
-    fn new(store: &'a Store, job: &'a Job) -> Self {
-        let now = Instant::now();
-        Self { store, job, started: now, last: now, fault: None }
-    }
-
-    fn hear(&mut self, event: RunEvent) -> ControlFlow<()> {
+impl EventSink for Listening<'_> {
+    fn emit(&mut self, event: EditEvent) -> ControlFlow<Interrupted> {
         if self.job.is_over() || self.store.halt.load(Ordering::Acquire) {
-            return ControlFlow::Break(());
+            return ControlFlow::Break(Interrupted);
         }
         if self.started.elapsed() > self.store.limits.run_timeout {
             let seconds = self.store.limits.run_timeout.as_secs();
@@ -252,26 +245,38 @@ impl<'a> Listening<'a> {
             return self.break_with(Fault::new(Reason::RunTimeout, message));
         }
         match event {
-            RunEvent::Step(step) => {
+            EditEvent::StepDone(report) => {
+                let step = events::step(&report);
+                if let Some(image) = report.preview {
+                    let picture = LazyPreview::new(image, self.preview_max_px);
+                    self.job.show_preview(Shot::new(step.pass(), step.step, picture));
+                }
                 self.step(step);
                 ControlFlow::Continue(())
             }
-            RunEvent::Preview(pass, step, picture) => {
-                self.job.show_preview(Shot::new(pass, step, picture));
-                ControlFlow::Continue(())
+            EditEvent::InstructionParsed(parsed) => {
+                self.keep_event(Event::Instruction(events::instruction(parsed)))
             }
-            RunEvent::Parsed(parsed) => self.keep(|draft| {
-                draft.event(Event::Instruction(parsed));
-                Ok(())
-            }),
-            RunEvent::Warning(warning) => self.keep(|draft| {
-                draft.event(Event::Warning(warning));
-                Ok(())
-            }),
-            RunEvent::MaskSettled { file, area, whole } => {
-                self.keep(|draft| draft.mask_settled(file, area, whole))
+            EditEvent::Warning(warning) => {
+                self.keep_event(Event::Warning(events::warning(warning)))
+            }
+            // Its pictures are committed with the end of the pass.
+            EditEvent::Localized(..) => ControlFlow::Continue(()),
+            EditEvent::MaskSettled(mask) => {
+                let file = pictures::mask(mask.full().as_image());
+                let is_whole = mask.source() == MaskSource::Whole;
+                self.keep(|draft| draft.mask_settled(file, mask.area(), is_whole))
             }
         }
+    }
+}
+
+impl<'a> Listening<'a> {
+    fn new(store: &'a Store, job: &'a Job) -> Self {
+        let now = Instant::now();
+        let events = job.read().job.as_ref().and_then(|it| it.spec.as_ref()?.events);
+        let preview_max_px = events.and_then(|it| it.preview_max_px);
+        Self { store, job, preview_max_px, started: now, last: now, fault: None }
     }
 
     fn step(&mut self, step: v1::StepProgress) {
@@ -284,10 +289,17 @@ impl<'a> Listening<'a> {
         self.job.show_step(v1::StepProgress { eta: Some(spec::duration(left)), ..step });
     }
 
+    fn keep_event(&mut self, event: Event) -> ControlFlow<Interrupted> {
+        self.keep(|draft| {
+            draft.event(event);
+            Ok(())
+        })
+    }
+
     fn keep(
         &mut self,
-        change: impl FnOnce(&mut crate::jobs::life::Draft) -> Result<(), Fault>,
-    ) -> ControlFlow<()> {
+        change: impl FnOnce(&mut Draft) -> Result<(), Fault>,
+    ) -> ControlFlow<Interrupted> {
         let kept = self.store.change(self.job, |draft| {
             draft.check_live()?;
             change(draft)
@@ -298,9 +310,9 @@ impl<'a> Listening<'a> {
         }
     }
 
-    fn break_with(&mut self, fault: Fault) -> ControlFlow<()> {
+    fn break_with(&mut self, fault: Fault) -> ControlFlow<Interrupted> {
         self.fault = Some(fault);
-        ControlFlow::Break(())
+        ControlFlow::Break(Interrupted)
     }
 }
 

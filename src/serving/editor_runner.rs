@@ -1,35 +1,28 @@
-//! [`Runner`] over a loaded model: converts tasks to the editor's requests, and the editor's events to run events.
+//! [`Runner`] over a loaded model: converts tasks to the editor's requests, and its results to files.
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
+use bytes::Bytes;
+
 use crate::edit::{
-    edit_mask::{EditMask, MaskChoice, MaskSource},
-    event::{EditEvent, LocalizationSource, Remedy, StepReport, Warning},
+    edit_mask::MaskChoice,
+    event::{EditEvent, EventSink, Warning, WarningReason},
     localization::{Localization, WordMap},
-    request::EditRequest,
 };
-use crate::editing::{
-    EditError,
-    editor::{Editor, check_confidence},
-    session::EditSession,
-};
+use crate::editing::{EditError, editor::Editor, open_edit::OpenEdit};
 use crate::jobs::{
     fault::{Fault, Reason},
-    runner::{Edited, Listener, Localized, ModelInfo, Proposal, RunError, RunEvent, Runner, Task},
+    runner::{Edited, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
 };
-use crate::picture::{
-    Picture,
-    decode::{self, Decoded, InputLimits},
-    encode::{self, Tags},
-};
-use crate::sampling::Interrupted;
+use crate::picture::decode::Decoded;
 use crate::serving::edit_faults::failed;
 use crate::wire::{
-    edit_record::{EditRecord, Localized as MadeBy, Made, Origin, digests},
-    edit_request, enums,
-    localization_json::{Asked, SavedLocalization},
-    masks, pictures,
-    pictures::{LazyPreview, PictureFile},
+    edit_record::{Localized as MadeBy, Made, digests},
+    edit_request, events,
+    localization_json::SavedLocalization,
+    pictures::{self, PictureFile},
+    result_file::ResultFile,
+    spec::Violation,
     v1,
 };
 
@@ -42,10 +35,22 @@ pub struct EditorRunner {
     max_work_pixels: u64,
 }
 
-/// A task with its decoded picture.
-struct Opened {
-    request: EditRequest,
+/// A job that is open on the model.
+struct EditorJob<'a> {
+    model: &'a ModelInfo,
+    spec: v1::EditSpec,
     input: Decoded,
+    edit: OpenEdit<'a>,
+    /// Saved localization of an earlier pass 1, in JSON.
+    saved: Option<Bytes>,
+    /// Facts about it, once it was read.
+    before: Option<Before>,
+}
+
+/// Facts about the saved localization.
+struct Before {
+    made_by: MadeBy,
+    is_of_other_model: bool,
 }
 
 impl EditorRunner {
@@ -72,38 +77,6 @@ impl EditorRunner {
         let request = request.expect("the spec is sound");
         self.editor.edit(&request, &mut |_| ControlFlow::Continue(())).map(|_| ())
     }
-
-    fn open(&self, task: &Task) -> Result<Opened, Fault> {
-        // The limits were checked when the job was accepted.
-        let limits = InputLimits { bytes: u64::MAX, pixels: u64::MAX };
-        let picture = |name, bytes| {
-            decode::decode(name, bytes, limits)
-                .map_err(|error| Fault::new(Reason::BadImage, error.to_string()))
-        };
-        let input = picture("the image", &task.image)?;
-        let size = input.picture.size();
-        let choice = match &task.mask {
-            Some((mask, file)) => {
-                let painted = file.as_ref().map(|file| picture("the mask", file)).transpose()?;
-                let painted = painted.as_ref().map(|it| &it.picture);
-                let choice = masks::choice(mask, painted, size);
-                choice.map_err(|error| Fault::new(Reason::BadMask, error.to_string()))?.0
-            }
-            None => MaskChoice::default(),
-        };
-        let rgb = Arc::clone(&input.picture.rgb);
-        let request = edit_request::request(&task.spec, &self.model.recommended, rgb, choice)
-            .map_err(|fault| Fault::invalid(vec![fault]))?;
-        let work = EditSession::new(self.editor.pipeline(), &request).work_size();
-        if work.pixels() > self.max_work_pixels {
-            let limit = self.max_work_pixels;
-            let message = format!(
-                "the model would work at {work} pixels, more than {limit}; choose a smaller resize.fit"
-            );
-            return Err(Fault::new(Reason::ImageTooLarge, message));
-        }
-        Ok(Opened { request, input })
-    }
 }
 
 impl Runner for EditorRunner {
@@ -111,206 +84,155 @@ impl Runner for EditorRunner {
         &self.model
     }
 
-    fn localize(&mut self, task: &Task, listener: Listener<'_>) -> Result<Localized, RunError> {
-        let opened = self.open(task).map_err(RunError::Fault)?;
+    fn open(&self, task: Task) -> Result<Box<dyn OpenJob + '_>, RunError> {
+        let Task { spec, input, localization: saved } = task;
+        let rgb = Arc::clone(&input.picture.rgb);
+        let mask = MaskChoice::default();
+        let request = edit_request::request(&spec, &self.model.recommended, rgb, mask);
+        let request = request.map_err(invalid)?;
+        let geometry = self.editor.pipeline().geometry();
+        let resize = request.settings.resize;
+        resize.check_work_size(input.picture.size(), geometry, self.max_work_pixels).map_err(
+            |error| {
+                let message = format!("{error}; choose a smaller resize.fit");
+                RunError::Fault(Fault::new(Reason::ImageTooLarge, message))
+            },
+        )?;
+        let edit = self.editor.open(request);
+        Ok(Box::new(EditorJob { model: &self.model, spec, input, edit, saved, before: None }))
+    }
+}
+
+impl OpenJob for EditorJob<'_> {
+    fn localize(&mut self, sink: &mut dyn EventSink) -> Result<Option<Proposal>, RunError> {
         let mut source = v1::LocalizationSource::Job;
-        let mut sink = |event| {
-            if let EditEvent::Localized(_, from) = &event {
-                source = to_source(*from);
-            }
-            hear(event, task, listener)
-        };
-        let session = EditSession::new(self.editor.pipeline(), &opened.request);
-        let kept = task.localization.as_ref().map(read).transpose()?;
-        let localization = if let Some(kept) = &kept {
-            let checked = check_confidence(&opened.request, &kept.localization, &mut sink);
-            checked.map_err(|error| failed(&error))?;
-            Some(Arc::new(kept.localization.clone()))
+        if self.take_up_saved()? {
+            self.edit.check_confidence(sink).map_err(|it| failed(&it))?;
         } else {
-            if task.spec.mask_policy() == v1::MaskPolicy::LocalizeOnly {
-                let warned = self.editor.warn_of_cut_texts(&session, &mut sink);
-                warned.map_err(|error| failed(&error))?;
-            }
-            self.editor.localize(&opened.request, &mut sink).map_err(|error| failed(&error))?
-        };
-        let Some(localization) = localization else { return Ok(Localized { found: None }) };
-        let mask = EditMask::settle(&session, Some(&localization)).map_err(|it| failed(&it))?;
-        let mask = mask.unwrap_or_else(|| EditMask::whole(&session));
-        let events = task.spec.events.unwrap_or_default();
-        let input = opened.input.picture.size();
-        let cluster_map = events.cluster_map.unwrap_or(true).then(|| {
-            (
-                pictures::cluster_picture(&localization, input),
-                pictures::cluster_labels(&localization),
-            )
+            let mut heard = |event: EditEvent| {
+                if let EditEvent::Localized(_, from) = &event {
+                    source = events::localization_source(*from);
+                }
+                sink.emit(event)
+            };
+            let found = match self.spec.mask_policy() {
+                v1::MaskPolicy::LocalizeOnly => self.edit.localize_only(&mut heard),
+                _ => self.edit.localize(&mut heard),
+            };
+            found.map_err(|it| failed(&it))?;
+        }
+        let Some(localization) = self.edit.localization() else { return Ok(None) };
+        let mask = self.edit.mask().map_err(|it| failed(&it))?;
+        let options = self.spec.events.unwrap_or_default();
+        let input = self.input.picture.size();
+        let cluster_map = options.cluster_map.unwrap_or(true).then(|| {
+            let colors = pictures::cluster_picture(localization, input);
+            (colors, pictures::cluster_labels(localization))
         });
         let words =
-            if events.heatmaps.unwrap_or(true) { localization.words.as_slice() } else { &[] };
-        let saved = kept.unwrap_or_else(|| SavedLocalization {
-            image_sha256: digests::picture_digest(&opened.request.image),
-            model_digest: self.model.digest.clone(),
-            asked: Some(Asked {
-                instruction: opened.request.instruction.clone(),
-                pass_one_sha256: digests::pass_one_digest(&opened.request),
-            }),
-            localization: Localization::clone(&localization),
+            if options.heatmaps.unwrap_or(true) { localization.words.as_slice() } else { &[] };
+        let json = self.saved.clone().unwrap_or_else(|| {
+            let found = Localization::clone(localization);
+            let saved = SavedLocalization::of(self.edit.request(), &self.model.digest, found);
+            saved.to_json().into()
         });
-        Ok(Localized {
-            found: Some(Proposal {
-                json: saved.to_json().into(),
-                source,
-                clusters: pictures::clusters(&localization),
-                cluster_map,
-                heatmaps: words.iter().map(heatmap).collect(),
-                mask: pictures::mask(mask.full().as_image()),
-                area: mask.area(),
-                covered: localization
-                    .covers
-                    .map(|it| v1::CoveredArea { width: it.width, height: it.height }),
-                confidence: localization.confidence,
-            }),
-        })
+        Ok(Some(Proposal {
+            json,
+            source,
+            clusters: pictures::clusters(localization),
+            cluster_map,
+            heatmaps: words.iter().map(heatmap).collect(),
+            mask: pictures::mask(mask.full().as_image()),
+            area: mask.area(),
+            covered: localization
+                .covers
+                .map(|it| v1::CoveredArea { width: it.width, height: it.height }),
+            confidence: localization.confidence,
+        }))
     }
 
-    fn edit(&mut self, task: &Task, listener: Listener<'_>) -> Result<Edited, RunError> {
-        let opened = self.open(task).map_err(RunError::Fault)?;
-        let kept = task.localization.as_ref().map(read).transpose()?;
-        let localization = kept.as_ref().map(|it| &it.localization);
-        if localization.is_none()
-            && opened.request.needs_localization()
-            && listener(whole(&opened)).is_break()
-        {
-            return Err(RunError::Interrupted);
+    fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<Edited, RunError> {
+        self.edit.settle(mask);
+        if self.edit.localization().is_none() {
+            self.take_up_saved()?;
         }
-        if kept.as_ref().is_some_and(|it| it.model_digest != self.model.digest)
-            && listener(other_model()).is_break()
-        {
-            return Err(RunError::Interrupted);
+        if self.edit.localization().is_none() && self.edit.request().needs_localization() {
+            let whole = self.edit.mask().map_err(|it| failed(&it))?;
+            tell(sink, EditEvent::MaskSettled(Arc::new(whole)))?;
         }
-        let edited = self
-            .editor
-            .edit_localized(&opened.request, localization, &mut |event| hear(event, task, listener))
-            .map_err(|error| failed(&error))?;
+        if self.before.as_ref().is_some_and(|it| it.is_of_other_model) {
+            tell(sink, EditEvent::Warning(other_model()))?;
+        }
+        let edited = self.edit.edit(sink).map_err(|it| failed(&it))?;
         let started = Instant::now();
-        let confidence = localization.and_then(|it| it.confidence);
-        let made_by = made_by(kept.as_ref(), &opened.request);
-        let image = self.encode(&opened, task, edited.image, (made_by, confidence))?;
+        let image = self.encode(edited.image)?;
         Ok(Edited { image, decode: started.elapsed() })
     }
 }
 
-impl EditorRunner {
-    /// Encodes the result, with the input's alpha channel and ICC profile, and the record of how it was made.
-    fn encode(
-        &self,
-        opened: &Opened,
-        task: &Task,
-        image: image::RgbImage,
-        (localization, confidence): (MadeBy, Option<f64>),
-    ) -> Result<PictureFile, RunError> {
-        let format = edit_request::output(&task.spec)
-            .map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
-        let picture = Picture { rgb: Arc::new(image), ..opened.input.picture.clone() };
-        let origin = Origin {
-            model: &self.model.name,
-            model_digest: &self.model.digest,
-            device: &self.model.device,
-            dtype: &self.model.dtype,
-            libtorch: &self.model.libtorch,
+impl EditorJob<'_> {
+    /// Reads and uses the saved localization; `false` if there is none.
+    fn take_up_saved(&mut self) -> Result<bool, RunError> {
+        let Some(json) = &self.saved else { return Ok(false) };
+        let text = std::str::from_utf8(json).unwrap_or_default();
+        let saved = SavedLocalization::from_json(text).map_err(|error| {
+            RunError::Fault(Fault::new(Reason::Internal, format!("the kept localization: {error}")))
+        })?;
+        let own = digests::pass_one_digest(self.edit.request());
+        let made_by = match &saved.asked {
+            Some(asked) if asked.pass_one_sha256 == own => MadeBy::Here,
+            _ => MadeBy::Before(digests::localization_digest(&saved.localization)),
         };
-        let preset = (task.spec.preset() == v1::Preset::Paper).then_some("paper");
-        let made = Made {
-            origin,
-            preset,
-            picture: &opened.input.picture,
-            format,
-            localization,
-            confidence,
+        let is_of_other_model = saved.model_digest != self.model.digest;
+        self.before = Some(Before { made_by, is_of_other_model });
+        self.edit.take_up(Arc::new(saved.localization));
+        Ok(true)
+    }
+
+    /// Encodes the result with the input's alpha channel, color profile and metadata.
+    fn encode(&self, image: image::RgbImage) -> Result<PictureFile, RunError> {
+        let request = self.edit.request();
+        let localization = self.edit.localization();
+        let made_by = match (localization, &self.before) {
+            (Some(_), Some(before)) => before.made_by.clone(),
+            (Some(_), None) => MadeBy::Here,
+            (None, _) => MadeBy::No,
         };
-        let record = EditRecord::of(&opened.request, &made).to_json();
-        let policy = edit_request::metadata_policy(&task.spec)
-            .map_err(|it| RunError::Fault(Fault::invalid(vec![it])))?;
-        let tags = Tags { record: &record, metadata: &opened.input.metadata, policy };
-        let bytes = encode::encode(&picture, format, &tags).map_err(|error| {
+        let format = edit_request::output(&self.spec).map_err(invalid)?;
+        let file = ResultFile {
+            made: Made {
+                origin: self.model.origin(),
+                preset: (self.spec.preset() == v1::Preset::Paper).then_some("paper"),
+                picture: &self.input.picture,
+                format,
+                localization: if request.mask.needs_localization() { made_by } else { MadeBy::No },
+                confidence: localization.and_then(|it| it.confidence),
+            },
+            metadata: &self.input.metadata,
+            policy: edit_request::metadata_policy(&self.spec).map_err(invalid)?,
+        };
+        let bytes = file.encode(request, Arc::new(image)).map_err(|error| {
             RunError::Fault(Fault::new(Reason::InvalidArgument, error.to_string()))
         })?;
-        Ok(PictureFile::new(format.file_format(), picture.size(), bytes))
+        Ok(PictureFile::new(format.file_format(), self.input.picture.size(), bytes))
     }
 }
 
-/// Passes an event of the editor to the job's listener.
-fn hear(
-    event: EditEvent,
-    task: &Task,
-    listener: &mut dyn FnMut(RunEvent) -> ControlFlow<()>,
-) -> ControlFlow<Interrupted> {
-    let stop = |flow: ControlFlow<()>| flow.map_break(|()| Interrupted);
-    match event {
-        EditEvent::InstructionParsed(parsed) => {
-            let span = parsed.object_span.unwrap_or_default();
-            stop(listener(RunEvent::Parsed(v1::InstructionParsed {
-                action: enums::to_action(parsed.action) as i32,
-                object: parsed.object,
-                object_start: span.start as u32,
-                object_end: span.end as u32,
-                localization_instruction: parsed.localization_instruction,
-                text: parsed.text,
-            })))
-        }
-        EditEvent::Warning(Warning { reason, message, remedy }) => {
-            let message = match remedy {
-                Some(Remedy::ScoreAuto) => format!("{message}; `spec.score` AUTO may help"),
-                None => message,
-            };
-            let reason = reason.code().to_owned();
-            stop(listener(RunEvent::Warning(v1::Warning { reason, message })))
-        }
-        EditEvent::StepDone(report) => {
-            let StepReport { pass, step, of, timestep, preview } = report;
-            let pass = enums::to_pass(pass);
-            if let Some(image) = preview {
-                let longer = task.spec.events.and_then(|it| it.preview_max_px);
-                let picture = LazyPreview::new(image, longer);
-                stop(listener(RunEvent::Preview(pass, step as u32, picture)))?;
-            }
-            stop(listener(RunEvent::Step(v1::StepProgress {
-                pass: pass as i32,
-                step: step as u32,
-                total: of as u32,
-                timestep,
-                eta: None,
-            })))
-        }
-        // Its pictures are reported when the pass ends.
-        EditEvent::Localized(..) => ControlFlow::Continue(()),
-        EditEvent::MaskSettled(mask) => stop(listener(RunEvent::MaskSettled {
-            file: pictures::mask(mask.full().as_image()),
-            area: mask.area(),
-            whole: mask.source() == MaskSource::Whole,
-        })),
-    }
+fn invalid(violation: Violation) -> RunError {
+    RunError::Fault(Fault::invalid(vec![violation]))
 }
 
-fn to_source(source: LocalizationSource) -> v1::LocalizationSource {
-    match source {
-        LocalizationSource::Pass => v1::LocalizationSource::Pass,
-        LocalizationSource::Cache => v1::LocalizationSource::Cache,
-    }
+fn tell(sink: &mut dyn EventSink, event: EditEvent) -> Result<(), RunError> {
+    if sink.emit(event).is_break() { Err(RunError::Interrupted) } else { Ok(()) }
 }
 
-/// The mask of an instruction without an object: the whole picture.
-fn whole(opened: &Opened) -> RunEvent {
-    let size = opened.input.picture.size();
-    let mask = crate::picture::mask::Mask::from_fn(size, |_, _| true);
-    RunEvent::MaskSettled { file: pictures::mask(mask.as_image()), area: 1.0, whole: true }
-}
-
-/// Warning for a job whose mask was found by a model that the server has since replaced.
-fn other_model() -> RunEvent {
-    RunEvent::Warning(v1::Warning {
-        reason: "LOCALIZATION_OTHER_MODEL".to_owned(),
+/// The warning for a job whose mask was found before the server's model was changed.
+fn other_model() -> Warning {
+    Warning {
+        reason: WarningReason::OtherModel,
         message: "the mask was found by the model that the server had before".to_owned(),
-    })
+        remedy: None,
+    }
 }
 
 fn heatmap(word: &WordMap) -> (v1::Heatmap, PictureFile) {
@@ -323,21 +245,4 @@ fn heatmap(word: &WordMap) -> (v1::Heatmap, PictureFile) {
         is_object: word.is_object,
     };
     (heatmap, pictures::heatmap(word))
-}
-
-fn read(json: &bytes::Bytes) -> Result<SavedLocalization, RunError> {
-    let text = std::str::from_utf8(json).unwrap_or_default();
-    SavedLocalization::from_json(text).map_err(|error| {
-        RunError::Fault(Fault::new(Reason::Internal, format!("the kept localization: {error}")))
-    })
-}
-
-/// Where the localization that an edit's mask comes from was made, for the picture's record.
-fn made_by(kept: Option<&SavedLocalization>, request: &EditRequest) -> MadeBy {
-    let Some(kept) = kept.filter(|_| request.mask.needs_localization()) else { return MadeBy::No };
-    let own = digests::pass_one_digest(request);
-    match &kept.asked {
-        Some(asked) if asked.pass_one_sha256 == own => MadeBy::Here,
-        _ => MadeBy::Before(digests::localization_digest(&kept.localization)),
-    }
 }

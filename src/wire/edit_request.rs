@@ -5,7 +5,7 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::edit::{
-    choices::{MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
+    choices::{MethodKind, PreviewDecode, Resize, Unparsed},
     edit_mask::MaskChoice,
     knobs::Tau,
     request::EditRequest,
@@ -75,8 +75,8 @@ pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSetti
     settings.score = enums::score(known("score", spec.score)?).unwrap_or(settings.score);
     let method = enums::method(known("method", spec.method)?).unwrap_or(MethodKind::IamEdit);
     let has_mask = spec.mask.is_some() || !spec.reuse_localization_of.is_empty();
-    let default = if has_mask { Preserve::Pixel } else { method.default_preserve() };
-    settings.preserve = enums::preserve(known("preserve", spec.preserve)?).unwrap_or(default);
+    settings.preserve = enums::preserve(known("preserve", spec.preserve)?)
+        .unwrap_or(method.default_preserve(has_mask));
     if let Some(size) = spec.resize.as_ref().and_then(|it| it.size) {
         settings.resize = match size {
             resize::Size::Fit(longer) if !FIT.contains(&longer) => {

@@ -6,10 +6,11 @@ use crate::edit::{
     grid::Grid,
     localization::{Cluster, Localization, WordMap},
     localizer::ScoreSource,
+    request::EditRequest,
     selection::Fallback,
 };
 use crate::picture::size::Size;
-use crate::wire::spec::MAX_TEXT;
+use crate::wire::{edit_record::digests, spec::MAX_TEXT};
 
 /// Version of the file's layout. Version 1 had neither the edit's instruction nor the settings of pass 1.
 const VERSION: u32 = 2;
@@ -123,6 +124,19 @@ enum ScoreRecord {
 }
 
 impl SavedLocalization {
+    /// A localization that was made for a request with the model of this digest.
+    pub fn of(request: &EditRequest, model_digest: &str, localization: Localization) -> Self {
+        Self {
+            image_sha256: digests::picture_digest(&request.image),
+            model_digest: model_digest.to_owned(),
+            asked: Some(Asked {
+                instruction: request.instruction.clone(),
+                pass_one_sha256: digests::pass_one_digest(request),
+            }),
+            localization,
+        }
+    }
+
     /// Serializes it to the file's text.
     pub fn to_json(&self) -> String {
         let Localization { instruction, grid, resolution, labels, clusters, words, .. } =

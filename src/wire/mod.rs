@@ -5,10 +5,12 @@ pub mod edit_record;
 pub mod edit_request;
 pub mod enums;
 pub mod event_json;
+pub mod events;
 pub mod localization_json;
 pub mod masks;
 pub mod message_json;
 pub mod pictures;
+pub mod result_file;
 pub mod spec;
 
 /// The messages and services of `retouch.v1`.

@@ -79,7 +79,7 @@ fn a_picture_takes_its_own_localization_whatever_its_proportions() {
         let image = RgbImage::new(width * cell, height * cell);
         let settings = EditSettings { resize: Resize::Native, ..EditSettings::paper() };
         let request = edit_request(&image, "change the red circle to a blue star", settings);
-        let session = EditSession::new(&pipeline, &request);
+        let session = EditSession::new(&pipeline, request.clone());
         let is_left = |cell: i64| f32::from(2 * (cell % grid.width) < grid.width);
         let values = (0..grid.width * grid.height).map(is_left).collect();
         let found = Localization::from_threshold("", &Field { grid, values }, 0.5, vec![]);

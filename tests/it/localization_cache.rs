@@ -146,7 +146,7 @@ fn the_bound_holds_and_new_localizations_are_kept() {
     };
     let key = |seed| {
         let request = EditRequest { seed, ..request() };
-        Key::of(&EditSession::new(editor.pipeline(), &request), &instruction)
+        Key::of(&EditSession::new(editor.pipeline(), request.clone()), &instruction)
     };
     let one = LocalizationCache::bounded(u64::MAX >> 1);
     one.insert(key(0), "", &found);

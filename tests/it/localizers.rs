@@ -78,7 +78,7 @@ fn ignorant() -> (InstructPix2PixPipeline, RgbImage) {
 /// Pass 1 with the warnings that it gave.
 fn localize(editor: &Editor, request: &EditRequest) -> (Arc<Localization>, Vec<WarningReason>) {
     let mut warnings = vec![];
-    let found = editor.localize(request, &mut |event: EditEvent| {
+    let found = editor.open(request.clone()).localize(&mut |event: EditEvent| {
         if let EditEvent::Warning(warning) = event {
             warnings.push(warning.reason);
         }
@@ -91,7 +91,7 @@ fn localize(editor: &Editor, request: &EditRequest) -> (Arc<Localization>, Vec<W
 fn iou(editor: &Editor, scene: &Scene, settings: EditSettings) -> f64 {
     let request = scene.request(settings);
     let (found, _) = localize(editor, &request);
-    let session = EditSession::new(editor.pipeline(), &request);
+    let session = EditSession::new(editor.pipeline(), request.clone());
     let mask = EditMask::settle(&session, Some(&found)).unwrap().unwrap();
     let pairs = mask.found().as_image().iter().map(|&it| it > 0).zip(scene.object.iter().copied());
     let both = pairs.clone().filter(|&(a, b)| a && b).count();
@@ -190,7 +190,7 @@ fn noise_differences_depend_on_the_instruction_alone() {
     let (editor, settings) = demo();
     let scene = Scene::held_out("remove-108");
     let request = scene.request(settings);
-    let session = EditSession::new(editor.pipeline(), &request);
+    let session = EditSession::new(editor.pipeline(), request.clone());
     let fields = noise_differences(&session, &scene.instruction, 800, 2).unwrap();
     assert_eq!(fields.len(), 2);
     assert_ne!(fields[0], fields[1], "each noise is another");
@@ -206,7 +206,7 @@ fn noise_differences_are_those_of_the_training_timestep_whatever_the_spacing() {
     let scene = Scene::held_out("remove-108");
     let request = scene.request(EditSettings::paper());
     let fields = |pipeline: &InstructPix2PixPipeline| {
-        let session = EditSession::new(pipeline, &request);
+        let session = EditSession::new(pipeline, request.clone());
         noise_differences(&session, &scene.instruction, 800, 2).unwrap()
     };
     let own = fields(&pipeline);

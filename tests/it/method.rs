@@ -296,7 +296,7 @@ fn preserved_latents_end_as_the_source_where_the_mask_is_closed() {
     let case = Case::all().next().unwrap();
     let mut request = case.request(Modulation::Gate);
     request.settings.preserve = Preserve::Latent;
-    let session = EditSession::new(&case.pipeline, &request);
+    let session = EditSession::new(&case.pipeline, request.clone());
     let mask = EditMask::settle(&session, None).unwrap().unwrap();
     let latents =
         iam_edit::edit(&session, &mask, &mut |_: EditEvent| ControlFlow::Continue(())).unwrap();
@@ -315,7 +315,7 @@ fn attention_goes_beyond_a_given_mask_where_the_rest_is_put_back() {
     let mut request = case.request(Modulation::Gate);
     request.settings.grow = 0.25.try_into().unwrap();
     let open = |request: &EditRequest| {
-        let session = EditSession::new(&case.pipeline, request);
+        let session = EditSession::new(&case.pipeline, request.clone());
         let mask = EditMask::settle(&session, None).unwrap().unwrap();
         let cells = |it: Tensor| it.sum(Kind::Int64).int64_value(&[]);
         (cells(mask.gate_tensor(Device::Cpu)), cells(mask.attended_tensor(Device::Cpu)))

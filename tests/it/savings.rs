@@ -64,7 +64,7 @@ fn request(text: f64, image: f64) -> EditRequest {
 
 /// Latents of an edit with all branches, or with those that have a share, under each modulation.
 fn latents(model: &InstructPix2PixPipeline, request: &EditRequest, all: bool) -> Vec<Tensor> {
-    let session = EditSession::new(model, request);
+    let session = EditSession::new(model, request.clone());
     let run = session.run(Pass::Edit, &request.instruction).unwrap();
     let conditioning =
         if all { session.conditioning(&request.instruction).unwrap() } else { run.conditioning };
@@ -164,7 +164,7 @@ fn the_localization_ends_with_the_last_step_that_is_averaged() {
         request.settings.localization.averaged = StepShare::new("averaged", averaged).unwrap();
         calls.lock().unwrap().clear();
         let mut told = vec![];
-        let found = editor.localize(&request, &mut |event: EditEvent| {
+        let found = editor.open(request.clone()).localize(&mut |event: EditEvent| {
             if let EditEvent::StepDone(report) = event {
                 told.push((report.step, report.of));
             }
@@ -185,7 +185,7 @@ fn a_noise_difference_needs_the_two_branches_that_it_compares() {
     let calls = Calls::default();
     let noting = noting(&calls);
     let request = request(4.0, 1.3);
-    let session = EditSession::new(&noting, &request);
+    let session = EditSession::new(&noting, request.clone());
     noise_difference::noise_differences(&session, &request.instruction, 500, 2).unwrap();
     assert_eq!(*calls.lock().unwrap(), vec![vec![Branch::Text, Branch::Image]; 2]);
 }
@@ -195,7 +195,7 @@ fn a_picture_is_encoded_once_for_all_edits_of_it() {
     let model = model();
     let request = request(4.0, 1.3);
     let latents = |request: &EditRequest| {
-        EditSession::new(&model, request).image_latents().unwrap().shallow_clone()
+        EditSession::new(&model, request.clone()).image_latents().unwrap().shallow_clone()
     };
     let first = latents(&request);
     assert_eq!(first.data_ptr(), latents(&request).data_ptr());

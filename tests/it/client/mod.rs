@@ -83,10 +83,10 @@ impl Site {
         let worker = std::thread::spawn({
             let store = Arc::clone(&store);
             move || {
-                let mut runner = runner();
+                let runner = runner();
                 store.set_model(retouch::jobs::runner::Runner::model(&runner).clone());
                 store.set_ready(Ok(()));
-                worker::run(&store, &mut runner, "test-0", 0);
+                worker::run(&store, &runner, "test-0", 0);
             }
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -67,9 +67,9 @@ async fn jobs_of_two_devices_run_side_by_side_and_name_theirs() {
     let server = Harness::with(Limits { slots: 2, ..LIMITS }).await;
     let store = Arc::clone(&server.store);
     let second = thread::spawn(move || {
-        let mut script = Script::on("cuda:1");
+        let script = Script::on("cuda:1");
         store.set_model(script.model().clone());
-        worker::run(&store, &mut script, "model-1-0", 1)
+        worker::run(&store, &script, "model-1-0", 1)
     });
     let info = || async {
         let asked = server.client.clone().get_server_info(GetServerInfoRequest {}).await;

@@ -49,7 +49,7 @@ impl Process {
         store.set_model(script.model().clone());
         let of_worker = Arc::clone(&store);
         let worker = thread::spawn(move || {
-            worker::run(&of_worker, &mut script, "script-0", 0);
+            worker::run(&of_worker, &script, "script-0", 0);
         });
         Self { store, worker, localize_steps }
     }

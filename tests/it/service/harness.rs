@@ -290,10 +290,10 @@ fn work(
 ) -> JoinHandle<WorkerEnd> {
     let store = Arc::clone(store);
     thread::spawn(move || {
-        let mut runner = load();
+        let runner = load();
         store.set_model(runner.model().clone());
         store.set_ready(Ok(()));
-        worker::run(&store, runner.as_mut(), "model-0", 0)
+        worker::run(&store, runner.as_ref(), "model-0", 0)
     })
 }
 

@@ -12,6 +12,7 @@ mod harness;
 mod kills;
 mod life;
 mod masks;
+mod once;
 mod pictures;
 mod process;
 mod real;

@@ -142,7 +142,7 @@ async fn a_disk_below_its_reserve_takes_no_job_and_lets_those_end_and_go_that_ar
     let [done, running] = [done, running].map(|it| store.job("local", &it.name).unwrap());
     let working = std::thread::spawn({
         let store = Arc::clone(&store);
-        move || worker::run(&store, &mut script, "model-0", 0)
+        move || worker::run(&store, &script, "model-0", 0)
     });
     let over = async {
         while !running.is_over() {

@@ -1,7 +1,6 @@
 //! A scripted model.
 
 use std::{
-    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,15 +11,15 @@ use std::{
 
 use bytes::Bytes;
 use retouch::{
-    edit::settings::EditSettings,
-    jobs::runner::{
-        Edited, Listener, Localized, ModelInfo, Proposal, RunError, RunEvent, Runner, Task,
+    edit::{
+        edit_mask::{EditMask, MaskChoice, MaskSource},
+        event::{EditEvent, EventSink, InstructionParsed, Pass, StepReport},
+        settings::EditSettings,
     },
-    picture::{format::FileFormat, size::Size},
-    wire::{
-        pictures::{LazyPreview, PictureFile},
-        v1::{self, Pass},
-    },
+    instruction::Action,
+    jobs::runner::{Edited, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
+    picture::{format::FileFormat, mask::Mask, size::Size},
+    wire::{pictures::PictureFile, v1},
 };
 
 /// How long a scripted step takes.
@@ -53,32 +52,32 @@ impl Script {
         };
         Self { model, step: STEP, localize_steps: Arc::default() }
     }
+}
 
-    fn steps(
-        &self,
-        task: &Task,
-        pass: Pass,
-        total: u32,
-        listener: Listener<'_>,
-    ) -> Result<(), RunError> {
-        for step in 1..=total {
-            thread::sleep(self.step);
+/// A job on the script.
+struct ScriptedJob<'a> {
+    script: &'a Script,
+    task: Task,
+}
+
+impl ScriptedJob<'_> {
+    fn steps(&self, pass: Pass, of: u32, sink: &mut dyn EventSink) -> Result<(), RunError> {
+        for step in 1..=of {
+            thread::sleep(self.script.step);
             if pass == Pass::Localize {
-                self.localize_steps.fetch_add(1, Ordering::Relaxed);
+                self.script.localize_steps.fetch_add(1, Ordering::Relaxed);
             }
-            let image = image::RgbImage::from_pixel(8, 8, image::Rgb([step as u8, 0, 0]));
-            let preview = LazyPreview::new(Arc::new(image), None);
-            let progress = v1::StepProgress {
-                pass: pass as i32,
-                step,
-                total,
-                timestep: f64::from(total - step),
-                eta: None,
+            let preview = image::RgbImage::from_pixel(8, 8, image::Rgb([step as u8, 0, 0]));
+            let report = StepReport {
+                pass,
+                step: step as usize,
+                of: of as usize,
+                timestep: f64::from(of - step),
+                preview: Some(Arc::new(preview)),
             };
-            go(listener(RunEvent::Preview(pass, step, preview)))?;
-            go(listener(RunEvent::Step(progress)))?;
+            tell(sink, EditEvent::StepDone(report))?;
         }
-        match task.spec.instruction.as_str() {
+        match self.task.spec.instruction.as_str() {
             "panic" => panic!("as asked"),
             "no memory" => panic!("DefaultCPUAllocator: can't allocate memory"),
             "lose the device" => Err(RunError::DeviceLost("CUDA error: as asked".to_owned())),
@@ -87,8 +86,8 @@ impl Script {
     }
 }
 
-fn go(flow: ControlFlow<()>) -> Result<(), RunError> {
-    if flow.is_break() { Err(RunError::Interrupted) } else { Ok(()) }
+fn tell(sink: &mut dyn EventSink, event: EditEvent) -> Result<(), RunError> {
+    if sink.emit(event).is_break() { Err(RunError::Interrupted) } else { Ok(()) }
 }
 
 impl Runner for Script {
@@ -96,43 +95,58 @@ impl Runner for Script {
         &self.model
     }
 
-    fn localize(&mut self, task: &Task, listener: Listener<'_>) -> Result<Localized, RunError> {
-        if task.localization.is_none() {
-            let parsed = v1::InstructionParsed { object: "bee".to_owned(), ..Default::default() };
-            go(listener(RunEvent::Parsed(parsed)))?;
-            self.steps(task, Pass::Localize, task.spec.localize_steps.unwrap_or(3), listener)?;
+    fn open(&self, task: Task) -> Result<Box<dyn OpenJob + '_>, RunError> {
+        Ok(Box::new(ScriptedJob { script: self, task }))
+    }
+}
+
+impl OpenJob for ScriptedJob<'_> {
+    fn localize(&mut self, sink: &mut dyn EventSink) -> Result<Option<Proposal>, RunError> {
+        let Task { spec, localization, .. } = &self.task;
+        if localization.is_none() {
+            let parsed = InstructionParsed {
+                action: Action::Change,
+                object: "bee".to_owned(),
+                object_span: None,
+                text: spec.instruction.clone(),
+                localization_instruction: String::new(),
+            };
+            tell(sink, EditEvent::InstructionParsed(parsed))?;
+            self.steps(Pass::Localize, spec.localize_steps.unwrap_or(3), sink)?;
         }
-        if task.spec.instruction == "everything" {
-            return Ok(Localized { found: None });
+        if spec.instruction == "everything" {
+            return Ok(None);
         }
         let cluster = |id, score, selected| v1::Cluster { id, score, area: 0.5, selected };
         let word =
             v1::Heatmap { word: "bee".to_owned(), max: 1.0, is_object: true, ..Default::default() };
-        Ok(Localized {
-            found: Some(Proposal {
-                confidence: Some(0.9),
-                json: task.localization.clone().unwrap_or_else(|| Bytes::from_static(b"{}")),
-                source: v1::LocalizationSource::Pass,
-                clusters: vec![cluster(1, 0.9, true), cluster(2, 0.1, false)],
-                cluster_map: Some((gray(7), gray(1))),
-                heatmaps: vec![(word, gray(9))],
-                mask: gray(255),
-                area: 0.5,
-                covered: None,
-            }),
-        })
+        let json = localization.clone().unwrap_or_else(|| Bytes::from_static(b"{}"));
+        self.task.localization = Some(json.clone());
+        Ok(Some(Proposal {
+            confidence: Some(0.9),
+            json,
+            source: v1::LocalizationSource::Pass,
+            clusters: vec![cluster(1, 0.9, true), cluster(2, 0.1, false)],
+            cluster_map: Some((gray(7), gray(1))),
+            heatmaps: vec![(word, gray(9))],
+            mask: gray(255),
+            area: 0.5,
+            covered: None,
+        }))
     }
 
-    fn edit(&mut self, task: &Task, listener: Listener<'_>) -> Result<Edited, RunError> {
-        let whole = task.mask.is_none() && task.localization.is_none();
-        go(listener(RunEvent::MaskSettled { file: gray(255), area: 0.5, whole }))?;
-        self.steps(task, Pass::Edit, task.spec.steps.unwrap_or(3), listener)?;
+    fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<Edited, RunError> {
+        let Task { spec, localization, .. } = &self.task;
+        let is_given = mask.shapes.is_some() || !mask.clusters.is_empty();
+        let is_whole = !is_given && localization.is_none();
+        let source = if is_whole { MaskSource::Whole } else { MaskSource::Chosen };
+        let used = Mask::from_fn(Size::new(16, 16), |x, _| is_whole || x < 8);
+        let settled = EditMask::new(used.clone(), used, source);
+        tell(sink, EditEvent::MaskSettled(Arc::new(settled)))?;
+        self.steps(Pass::Edit, spec.steps.unwrap_or(3), sink)?;
         // The result tells what it was made of.
-        let mask = task.mask.as_ref().map_or(0, |(mask, file)| {
-            mask.clusters.iter().flat_map(|it| &it.ids).sum::<u32>() as u8
-                + u8::from(file.is_some())
-        });
-        Ok(Edited { image: gray(100 + mask), decode: Duration::from_millis(1) })
+        let made_of = mask.clusters.iter().sum::<u8>() + u8::from(mask.shapes.is_some());
+        Ok(Edited { image: gray(100 + made_of), decode: Duration::from_millis(1) })
     }
 }
 

@@ -1,0 +1,45 @@
+//! Events of an edit as messages of the schema.
+
+use crate::edit::event::{InstructionParsed, LocalizationSource, Remedy, StepReport, Warning};
+use crate::wire::{enums, v1};
+
+/// How the instruction was parsed.
+pub fn instruction(parsed: InstructionParsed) -> v1::InstructionParsed {
+    let span = parsed.object_span.unwrap_or_default();
+    v1::InstructionParsed {
+        action: enums::to_action(parsed.action) as i32,
+        object: parsed.object,
+        object_start: span.start as u32,
+        object_end: span.end as u32,
+        localization_instruction: parsed.localization_instruction,
+        text: parsed.text,
+    }
+}
+
+/// A warning, with its remedy as a field of the spec.
+pub fn warning(Warning { reason, message, remedy }: Warning) -> v1::Warning {
+    let message = match remedy {
+        Some(Remedy::ScoreAuto) => format!("{message}; `spec.score` AUTO may help"),
+        None => message,
+    };
+    v1::Warning { reason: reason.code().to_owned(), message }
+}
+
+/// A finished denoising step, without the time that is left.
+pub fn step(report: &StepReport) -> v1::StepProgress {
+    v1::StepProgress {
+        pass: enums::to_pass(report.pass) as i32,
+        step: report.step as u32,
+        total: report.of as u32,
+        timestep: report.timestep,
+        eta: None,
+    }
+}
+
+/// Where a localization came from.
+pub fn localization_source(source: LocalizationSource) -> v1::LocalizationSource {
+    match source {
+        LocalizationSource::Pass => v1::LocalizationSource::Pass,
+        LocalizationSource::Cache => v1::LocalizationSource::Cache,
+    }
+}
