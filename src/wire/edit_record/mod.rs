@@ -5,6 +5,7 @@
 //! referred to by digest and must be supplied again.
 
 pub mod digests;
+pub mod earlier;
 pub mod exact;
 pub mod read;
 pub mod shapes;
