@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::picture::FileFormat;
+use crate::picture::format::FileFormat;
 use crate::wire::edit_record::{EditRecord, LAYOUT};
 
 /// Keys of which a record of layout 1 says nothing.
