@@ -55,7 +55,7 @@ fn a_batch_that_was_stopped_then_goes_on_now() {
 /// `retouch edit` of the scene with the demo model as it was then.
 fn edit(desk: &Desk, model: &Path, args: &[&str]) -> Command {
     let mut edit = desk.retouch(["edit"]);
-    edit.arg(scene()).args(["--dtype", "fp32", "--force", "-o", "out.png", "--model"]);
+    edit.arg(scene()).args(["--dtype", "fp32", "--force", "--model"]);
     edit.arg(model).args(args);
     edit
 }
@@ -65,7 +65,7 @@ fn a_localization_that_was_saved_then_is_taken_now() {
     let (desk, model) = (Desk::new(), model());
     let file = earlier("localization.json").display().to_string();
     let args = [INSTRUCTION, "--seed", "8", "--steps", "4", "--localization", &file];
-    let run = edit(&desk, model.path(), &args).assert().success();
+    let run = edit(&desk, model.path(), &args).args(["-o", "out.png"]).assert().success();
     run.stderr(contains("warning").not());
     let then = image::open(earlier("saved.png")).unwrap().to_rgb8();
     assert_eq!(desk.picture("out.png"), then);

@@ -11,6 +11,7 @@ use std::{
 use image::RgbImage;
 use retouch::{
     jobs::{
+        admission::Attachment,
         job::{self, Job},
         runner::Runner,
         store::{Limits, Store},
@@ -18,13 +19,15 @@ use retouch::{
     },
     journal::{Journal, examine},
     wire::v1::{
-        AcceptMask, EditEvent, EditJob, MaskDecision, edit_job::State, mask_decision::Decision,
+        AcceptMask, CreateEditJobRequest, EditEvent, EditJob, EditSpec, EventOptions, Image,
+        MaskDecision, Priority, edit_job::State, image::Source, mask_decision::Decision,
     },
 };
 use sha2::{Digest, Sha256};
 
 use super::{data, model};
 use crate::{
+    cli::{INSTRUCTION, scene},
     client::runner,
     service::harness::{LIMITS, SPACE, kinds, numbers},
 };
@@ -50,7 +53,8 @@ fn label(job: &EditJob) -> String {
 
 /// A store over a folder, without the clock, by which jobs that ended long ago would expire and reviews time out.
 fn open(folder: &Path) -> Arc<Store> {
-    Store::open(Journal::open(folder, SPACE).unwrap(), LIMITS).unwrap()
+    let limits = Limits { run_timeout: Duration::from_secs(600), ..LIMITS };
+    Store::open(Journal::open(folder, SPACE).unwrap(), limits).unwrap()
 }
 
 fn jobs(store: &Store) -> BTreeMap<String, Arc<Job>> {
@@ -159,6 +163,46 @@ fn live_jobs_go_on_and_end_right() {
     }
     store.halt();
     worker.join().unwrap();
+}
+
+#[test]
+fn a_request_of_then_is_known_and_another_of_its_id_is_refused() {
+    let (folder, model) = (data(), model());
+    let store = open(folder.path());
+    store.set_model(runner(model.path()).model().clone());
+    let scene = std::fs::read(scene()).unwrap();
+    for (case, job) in jobs(&store).into_iter().filter(|(case, _)| case.starts_with("batch-")) {
+        // As the list of the batch has it.
+        let failed = case == "batch-failed";
+        let spec = EditSpec {
+            image: Some(Image { source: Some(Source::Data(scene.clone().into())) }),
+            instruction: if failed { "colorless green ideas" } else { INSTRUCTION }.to_owned(),
+            strict: failed,
+            seed: Some(7),
+            steps: Some(if case == "batch-editing" { 400 } else { 4 }),
+            labels: [("case".to_owned(), case.clone())].into(),
+            priority: Priority::Batch as i32,
+            events: Some(EventOptions { preview_every: Some(0), ..EventOptions::default() }),
+            ..EditSpec::default()
+        };
+        let ask = |spec: EditSpec| {
+            let request_id = job.view().request_id;
+            let spec = Some(spec);
+            let request = CreateEditJobRequest { request_id, spec, ..Default::default() };
+            store.create("local", request, Attachment::Detached)
+        };
+        assert_eq!(ask(spec.clone()).unwrap().id, job.id, "{case}");
+        for other in [
+            EditSpec { steps: Some(5), ..spec.clone() },
+            EditSpec { seed: Some(8), ..spec.clone() },
+            EditSpec { min_confidence: Some(0.9), ..spec.clone() },
+            EditSpec { labels: [].into(), ..spec },
+        ] {
+            let fault = ask(other).unwrap_err();
+            assert_eq!(fault.reason.name(), "REQUEST_ID_REUSED", "{case}: {fault}");
+        }
+    }
+    assert_eq!(store.all().len(), STATES.len());
 }
 
 #[test]

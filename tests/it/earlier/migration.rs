@@ -131,7 +131,7 @@ fn a_layout_is_migrated_whole_or_not_at_all_whatever_the_storage_does() {
             break;
         }
     }
-    assert!(seen[&1] > 1 && seen[&2] > 1, "{seen:?}");
+    assert!(seen[&1] > 10 && seen[&2] > 0, "{seen:?}");
 }
 
 #[test]
