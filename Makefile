@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build demo eval test bench bench-service cuda-library chart check libtorch needs
+.PHONY: build demo eval quick test bench bench-service cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -34,6 +34,14 @@ demo: build
 # Runs every method over the held-out scenes with the demo model, and writes tables, plots and a gallery.
 eval: build
 	@$(target)/release/retouch eval $(EVAL_MANIFEST) --out $(EVAL_OUT) --seed $(EVAL_SEED) --force $(EVAL_OPTIONS)
+
+# Modules of tests/it that start processes or servers, or wait for a clock; tests/it/quick.rs checks that no other does.
+SLOW := batcher cli client earlier libtorch loading_memory needs neighbours server_edges service
+
+# Runs the quick tests: all that start no process and wait for no clock.
+quick: needs
+	@$(cargo) test --locked --lib --test architecture
+	@$(cargo) test --locked --test it -- $(SLOW:%=--skip %::)
 
 # Builds and passes every test, doc tests too.
 test: needs

@@ -102,3 +102,42 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
     }));
     outcome.unwrap_or_else(|payload| Err(panics::error(payload.as_ref())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every command under a path, its arguments and flags, and the values that they name.
+    fn names(command: &clap::Command, path: &str, found: &mut BTreeSet<String>) {
+        for arg in command.get_arguments() {
+            let names: Vec<String> = if arg.is_positional() {
+                vec![arg.get_value_names().unwrap_or_default()[0].to_string()]
+            } else {
+                let aliases = arg.get_all_aliases().into_iter().flatten();
+                arg.get_long().into_iter().chain(aliases).map(|it| format!("--{it}")).collect()
+            };
+            for name in names {
+                let values = arg.get_possible_values();
+                let values = values.iter().map(|it| format!("{path}{name} {}", it.get_name()));
+                found.extend(values.chain([format!("{path}{name}")]));
+            }
+        }
+        for command in command.get_subcommands() {
+            found.insert(format!("{path}{}", command.get_name()));
+            names(command, &format!("{path}{} ", command.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn whatever_could_be_typed_in_an_earlier_version_can_be_typed() {
+        let mut found = BTreeSet::new();
+        let mut command = Cli::command();
+        command.build();
+        names(&command, "", &mut found);
+        let earlier = include_str!("../../tests/fixtures/earlier/flags.txt");
+        let lost: Vec<&str> = earlier.lines().filter(|it| !found.contains(*it)).collect();
+        assert!(earlier.lines().count() > 300 && lost.is_empty(), "{lost:?}");
+    }
+}

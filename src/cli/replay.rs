@@ -96,7 +96,8 @@ impl Replay {
         let text = settings::read_settings(&name, &file).map_err(CliError::Picture)?;
         let none = "it holds no record of an edit; --metadata strip leaves it out, and editors and websites may drop it";
         let record = EditRecord::from_json(&text.ok_or_else(|| refuse(none.to_owned()))?);
-        let record = record.map_err(|error| refuse(error.to_string()))?;
+        let mut record = record.map_err(|error| refuse(error.to_string()))?;
+        record.complete(made.format, typed.localization_file.is_some());
         let args = args(typed, &record).map_err(|reason| refuse(reason.to_string()))?;
         let is_variant = typed.sampling.seed.is_some_and(|it| it != record.seed);
         let replay = Self { path, record, made, is_variant, args };
@@ -109,7 +110,7 @@ impl Replay {
     /// # Errors
     /// [`CliError::Record`].
     pub(crate) fn check_picture(&self, picture: &Picture) -> Result<(), CliError> {
-        if digest_with_alpha(picture) == self.record.picture_sha256 {
+        if !self.record.is_whole() || digest_with_alpha(picture) == self.record.picture_sha256 {
             return Ok(());
         }
         Err(self.refuse(
@@ -137,7 +138,7 @@ impl Replay {
     /// [`CliError::Record`].
     pub(crate) fn check_localization(&self, saved: &SavedLocalization) -> Result<(), CliError> {
         let digest = localization_digest(&saved.localization);
-        if self.record.localization_sha256.as_ref() == Some(&digest) {
+        if !self.record.is_whole() || self.record.localization_sha256.as_ref() == Some(&digest) {
             return Ok(());
         }
         Err(self.refuse("it was made with another localization than that of --localization"))
@@ -164,7 +165,8 @@ impl Replay {
                 ));
             }
             (Shapes::Here(_) | Shapes::Elsewhere, Some(given)) => {
-                if self.record.mask.sha256.as_ref() != Some(&shapes::digest(&given)) {
+                let digest = shapes::digest(&given);
+                if self.record.is_whole() && self.record.mask.sha256.as_ref() != Some(&digest) {
                     return Err(
                         self.refuse("it was made with another mask than that of --mask and --box")
                     );
@@ -177,8 +179,12 @@ impl Replay {
 
     /// Reports differences between the edit and the recorded one.
     pub(crate) fn tell(&self, now: &EditRecord, screen: &mut Screen) {
-        let untold = if self.is_variant { [UNTOLD, &["seed"]].concat() } else { UNTOLD.to_vec() };
-        let differences = self.record.differences(now, &untold);
+        let (seed, unknown) = (["seed"], self.record.unknown());
+        let seed = if self.is_variant { &seed[..] } else { &[] };
+        let mut differences = self.record.differences(now, &[UNTOLD, unknown, seed].concat());
+        if !unknown.is_empty() {
+            differences.push(format!("an older retouch did not record {}", unknown.join(", ")));
+        }
         if !differences.is_empty() {
             let (path, differences) = (self.path.display(), differences.join(", "));
             let message =
@@ -244,10 +250,10 @@ impl Replay {
             (Some(_), None) => Err(self.refuse(
                 "it was made with a localization, which its record does not hold; give that one again with --localization",
             )),
-            (None, Some(_)) => {
+            (None, Some(_)) if self.record.is_whole() => {
                 Err(self.refuse("it was made without a saved localization; leave --localization out"))
             }
-            (Some(_), Some(_)) | (None, None) => Ok(()),
+            (Some(_), Some(_)) | (None, _) => Ok(()),
         }
     }
 

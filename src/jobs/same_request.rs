@@ -10,9 +10,10 @@ use crate::jobs::{
     fault::{Fault, Reason},
     job::Job,
     requests::Claim,
-    store::Store,
+    store::{self, Store},
 };
 use crate::wire::{
+    journal::v1::JobRecord,
     spec,
     v1::{self, EditSpec, image::Source},
 };
@@ -52,13 +53,28 @@ impl Store {
         as_asked: &Bytes,
     ) -> Result<Arc<Job>, Fault> {
         let record = job.read();
-        if record.asked_digest == *as_asked || record.spec_digest == self.settled(asked, images)?.1
-        {
+        if record.asked_digest == *as_asked {
+            return Ok(job);
+        }
+        let has_seed = asked.seed.is_some();
+        let settled = self.settled(asked, images)?.1;
+        if record.spec_digest == settled || self.settled_again(&record, has_seed) == Some(settled) {
             return Ok(job);
         }
         let message = "this request_id was used for another request; choose a new one";
         let name = format!("jobs/{}", job.id);
         Err(Fault::new(Reason::RequestIdReused, message).with("job", &name))
+    }
+
+    /// Digest of a spec that an earlier version accepted, with the defaults that it did not know yet; `None` for others.
+    fn settled_again(&self, record: &JobRecord, has_seed: bool) -> Option<Bytes> {
+        if !record.asked_digest.is_empty() {
+            return None;
+        }
+        let spec = store::spec(record.job.as_ref()?);
+        let spec = EditSpec { seed: spec.seed.filter(|_| has_seed), ..spec };
+        let images = self.images(&record.tenant, &spec).ok()?;
+        Some(self.settled(spec, &images).ok()?.1)
     }
 
     /// Normalizes a spec and computes its digest, which leaves out a seed that the server drew.

@@ -77,7 +77,7 @@ impl Journal {
         let path = folder.join(STORE);
         refuse_emptied(folder, &path)?;
         let db = tables::create(&path)?;
-        Self::over(db, path, folder, space)?.settled(folder, space)
+        Self::settled(Self::over(db, path, folder, space)?, folder, space)
     }
 
     /// Opens a journal over another storage backend, to inject faults in tests.
@@ -91,7 +91,7 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let path = folder.join(STORE);
         let db = tables::create_over(backend, &path)?;
-        Self::over(db, path, folder, space)?.settled(folder, space)
+        Self::settled(Self::over(db, path, folder, space)?, folder, space)
     }
 
     /// Opens a folder's journal read-only: nothing on disk is changed, not even to repair it.
@@ -99,33 +99,43 @@ impl Journal {
         let path = folder.join(STORE);
         refuse_emptied(folder, &path)?;
         let db = tables::create_over(Overlay::open(&path)?, &path)?;
-        Self::over(db, path, folder, Space { quota: u64::MAX, min_free: 0 })
+        let (journal, _) = Self::over(db, path, folder, Space { quota: u64::MAX, min_free: 0 })?;
+        Ok(journal)
     }
 
+    /// The journal of a database, and the layout that it had if that was an earlier one.
     fn over(
         db: Database,
         path: PathBuf,
         folder: &Path,
         space: Space,
-    ) -> Result<Self, JournalError> {
-        guarded(&path, || tables::prepare(&db, &path))?;
-        Ok(Self { db, path, files: Files::new(folder, space, HashMap::new()) })
+    ) -> Result<(Self, Option<u64>), JournalError> {
+        let earlier = guarded(&path, || tables::prepare(&db, &path))?;
+        Ok((Self { db, path, files: Files::new(folder, space, HashMap::new()) }, earlier))
     }
 
     /// Reconciles the artifact files with the records.
-    fn settled(mut self, folder: &Path, space: Space) -> Result<Self, JournalError> {
+    fn settled(
+        (mut journal, earlier): (Self, Option<u64>),
+        folder: &Path,
+        space: Space,
+    ) -> Result<Self, JournalError> {
+        if let Some(earlier) = earlier {
+            let (path, now) = (journal.path.display(), tables::VERSION);
+            tracing::info!("{path} was migrated from layout {earlier} to layout {now}");
+        }
         let mut known = HashMap::new();
-        self.each_artifact(|record| {
+        journal.each_artifact(|record| {
             let artifact = record.artifact.unwrap_or_default();
             known.extend(id_of(&artifact.name).map(|id| (id, artifact.size_bytes)));
         })?;
-        self.files = Files::new(folder, space, known);
-        let takeover = self.files.settle(self.going()?)?;
-        let bytes = tables::bytes(&self.db).map_err(|source| self.store_error(source))?;
-        self.files.count_records(bytes as i64);
-        self.tidy()?;
-        self.tell(&takeover);
-        Ok(self)
+        journal.files = Files::new(folder, space, known);
+        let takeover = journal.files.settle(journal.going()?)?;
+        let bytes = tables::bytes(&journal.db).map_err(|source| journal.store_error(source))?;
+        journal.files.count_records(bytes as i64);
+        journal.tidy()?;
+        journal.tell(&takeover);
+        Ok(journal)
     }
 
     fn tell(&self, takeover: &Takeover) {

@@ -82,24 +82,26 @@ pub(super) fn guarded<T>(
     })
 }
 
-/// Creates the tables of a new database, or migrates an earlier layout.
+/// Creates the tables of a new database, or migrates an earlier layout, in one commit; returns that layout.
 ///
 /// # Errors
 /// [`JournalError::Version`] for a later layout; [`JournalError::Corrupt`], [`JournalError::Store`].
-pub(super) fn prepare(db: &Database, path: &Path) -> Result<(), JournalError> {
-    let upgraded = || -> Result<u64, redb::Error> {
+pub(super) fn prepare(db: &Database, path: &Path) -> Result<Option<u64>, JournalError> {
+    let upgraded = || -> Result<Option<u64>, redb::Error> {
         let found = layout(db)?;
         if matches!(found, None | Some(1)) {
             let write = db.begin_write()?;
             make(&write)?;
             write.commit()?;
-            return Ok(VERSION);
         }
-        Ok(found.unwrap_or(VERSION))
+        Ok(found)
     };
     match upgraded() {
-        Ok(VERSION) => Ok(()),
-        Ok(found) => Err(JournalError::Version { path: path.to_owned(), found, known: VERSION }),
+        Ok(found @ (None | Some(1))) => Ok(found),
+        Ok(Some(VERSION)) => Ok(None),
+        Ok(Some(found)) => {
+            Err(JournalError::Version { path: path.to_owned(), found, known: VERSION })
+        }
         Err(source) => Err(JournalError::store(path, source)),
     }
 }

@@ -120,6 +120,11 @@ where
                     let said = format!("the request's body can't be read: {}", status.message());
                     return end(&this.hold, Refusal::invalid_message(said));
                 }
+                // tonic reads a cancelled body as one that has ended, as if what came were the whole.
+                Some(Err(status)) if status.code() == Code::Cancelled => {
+                    let said = "the caller cancelled the call before the body's end";
+                    return end(&this.hold, Refusal::new(Code::Cancelled, "CLIENT_GONE", said));
+                }
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
                 None => {
                     return match this.messages.end() {

@@ -53,9 +53,15 @@ mod batcher;
 mod captured;
 // Localizations that are kept for the next edit.
 mod localization_cache;
+// What an earlier version left.
+mod earlier;
 // The gRPC service: jobs, streams, masks, restarts.
 mod service;
 // What is around the service: configuration, keys, the gate, TLS, the ops port, traces.
 mod server_edges;
+// What is missing to build.
+mod needs;
+// Which of these run quickly.
+mod quick;
 // Fixtures and measures that several of these share.
 mod support;

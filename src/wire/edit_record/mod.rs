@@ -5,6 +5,7 @@
 //! referred to by digest and must be supplied again.
 
 pub mod digests;
+pub mod earlier;
 pub mod exact;
 pub mod read;
 pub mod shapes;
@@ -21,7 +22,7 @@ use crate::picture::{Picture, encode::OutputFormat};
 use crate::sampling::SchedulerKind;
 use crate::wire::edit_record::{digests::digest_with_alpha, exact::Exact, shapes::MaskRecord};
 
-/// Version of the record's layout. Version 1 had no key `record`, and no masks or localizations.
+/// Version of the record's layout. Version 1 had no key `record`; see [`earlier`].
 const LAYOUT: u32 = 2;
 
 /// Largest record in bytes; it has to fit into a JPEG segment of 64 KiB.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::wire::edit_record::{EditRecord, LAYOUT, MAX_BYTES, digests::shown};
+use crate::wire::edit_record::{EditRecord, LAYOUT, MAX_BYTES, digests::shown, earlier};
 
 /// Why a record is refused.
 #[derive(Debug, thiserror::Error)]
@@ -41,22 +41,22 @@ impl EditRecord {
         let malformed =
             |error: serde_json::Error| RecordError::Malformed(shown(&error.to_string()));
         let value: Value = serde_json::from_str(text).map_err(malformed)?;
-        match value.get("record").map(Value::as_u64) {
-            Some(Some(layout)) if layout == u64::from(LAYOUT) => {}
-            Some(Some(layout)) if layout > u64::from(LAYOUT) => {
-                return Err(RecordError::Newer(layout));
-            }
-            None if value.get("retouch").is_some() => return Err(RecordError::Older),
+        let is_earlier = value.get("record").is_none() && value.get("retouch").is_some();
+        let value = match value.get("record").and_then(Value::as_u64) {
+            _ if is_earlier => earlier::upgraded(value),
+            Some(layout) if layout == u64::from(LAYOUT) => value,
+            Some(layout) if layout > u64::from(LAYOUT) => return Err(RecordError::Newer(layout)),
             _ => {
                 return Err(RecordError::Malformed(
                     "it has no layout that was ever written".to_owned(),
                 ));
             }
-        }
+        };
         if let Some(loras @ 1..) = value.get("loras").and_then(Value::as_array).map(Vec::len) {
             return Err(RecordError::Loras(loras));
         }
-        let record: Self = serde_json::from_value(value.clone()).map_err(malformed)?;
+        let record: Self = serde_json::from_value(value.clone())
+            .map_err(|error| if is_earlier { RecordError::Older } else { malformed(error) })?;
         match record.unknown_key(&value) {
             Some(key) => {
                 Err(RecordError::Malformed(format!("unknown or misplaced key `{}`", shown(&key))))

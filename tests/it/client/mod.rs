@@ -65,7 +65,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// A server with the demo model, in fp32 on one thread.
-struct Site {
+pub(crate) struct Site {
     address: SocketAddr,
     store: Arc<Store>,
     runtime: Runtime,
@@ -73,7 +73,7 @@ struct Site {
 }
 
 impl Site {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         Self::start_at(folder, "127.0.0.1:0".parse().unwrap())
     }
 
@@ -83,7 +83,8 @@ impl Site {
         let worker = std::thread::spawn({
             let store = Arc::clone(&store);
             move || {
-                let runner = runner();
+                let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+                let runner = runner(&root.join("assets/demo-model"));
                 store.set_model(retouch::jobs::runner::Runner::model(&runner).clone());
                 store.set_ready(Ok(()));
                 worker::run(&store, &runner, "test-0", 0);
@@ -101,12 +102,12 @@ impl Site {
         Self { address, store, runtime, worker }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// All jobs, newest last.
-    fn jobs(&self) -> Vec<EditJob> {
+    pub(crate) fn jobs(&self) -> Vec<EditJob> {
         let mut jobs: Vec<EditJob> = self.store.all().iter().map(|it| it.view()).collect();
         jobs.sort_by(|a, b| a.name.cmp(&b.name));
         jobs
@@ -132,11 +133,11 @@ impl Site {
     }
 }
 
-fn runner() -> EditorRunner {
+/// The demo model, or one of its kind, in fp32 on one thread.
+pub(crate) fn runner(path: &Path) -> EditorRunner {
     tch::set_num_threads(1);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-model");
-    let pipeline = load_pipeline(&path, Kind::Float);
-    let snapshot = Snapshot::open(&path).unwrap();
+    let pipeline = load_pipeline(path, Kind::Float);
+    let snapshot = Snapshot::open(path).unwrap();
     let model = ModelInfo {
         name: "demo-model".to_owned(),
         digest: pipeline.digest().to_owned(),

@@ -80,7 +80,7 @@ async fn a_call_without_time_makes_no_job() {
 }
 
 /// A server on which bodies may stop for so long, and a stream on it that awaits its mask.
-const STALL: Duration = Duration::from_millis(500);
+const STALL: Duration = Duration::from_secs(1);
 
 async fn reviewing() -> (Harness, Raw, Bytes) {
     let mut config = Config::default();

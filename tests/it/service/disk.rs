@@ -25,6 +25,12 @@ struct Contents {
 }
 
 impl Disk {
+    /// A disk that holds a file.
+    pub(crate) fn holding(synced: Vec<u8>) -> Self {
+        let length = synced.len() as u64;
+        Self(Arc::new(Mutex::new(Contents { length, synced, ..Contents::default() })))
+    }
+
     /// How often it was synced.
     pub(crate) fn syncs(&self) -> usize {
         self.0.lock().unwrap().syncs
@@ -37,9 +43,7 @@ impl Disk {
 
     /// What a crash leaves.
     pub(crate) fn after_a_crash(&self) -> Self {
-        let synced = self.0.lock().unwrap().synced.clone();
-        let length = synced.len() as u64;
-        Self(Arc::new(Mutex::new(Contents { length, synced, ..Contents::default() })))
+        Self::holding(self.0.lock().unwrap().synced.clone())
     }
 }
 

@@ -13,7 +13,7 @@ use retouch::{
     },
 };
 
-use super::harness::{Harness, LIMITS, numbers, request, spec};
+use super::harness::{Harness, LIMITS, numbers, request, spec, until};
 
 /// Calls of each method that are hung up.
 const HANGUPS: usize = 32;
@@ -51,14 +51,6 @@ fn moment(rng: &mut StdRng) -> Duration {
     LATEST.mul_f64(rng.random::<f64>().powi(3))
 }
 
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// Every job ends because its client is gone, and the model is free for the next.
 async fn all_end_as_gone(server: &Harness) -> Vec<Arc<Job>> {
     // A call whose handler was dropped may still be making its job.
@@ -80,12 +72,14 @@ async fn all_end_as_gone(server: &Harness) -> Vec<Arc<Job>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_in_one_call_ends_after_the_grace_and_not_before() {
     let server = server().await;
-    let hung_up =
-        hang_up(&server, 5 * LATEST, |mut client| async move { client.run_edit(endless()).await });
-    hung_up.await;
+    let mut client = EditServiceClient::connect(server.url.clone()).await.unwrap();
+    let call = tokio::spawn(async move { client.run_edit(endless()).await });
+    let localizing = |it: &Arc<Job>| it.state() == State::Localizing;
+    until("it begins", || server.store.all().iter().any(localizing)).await;
+    call.abort();
     let gone = Instant::now();
     let jobs = server.store.all();
-    assert_eq!((jobs.len(), jobs[0].state()), (1, State::Localizing));
+    assert_eq!(jobs.len(), 1);
     until("it ends", || jobs[0].is_over()).await;
     // The client is seen to leave a little before or after it does.
     assert!(gone.elapsed() + Duration::from_millis(50) > GRACE, "{:?}", gone.elapsed());

@@ -249,6 +249,15 @@ impl Harness {
     }
 }
 
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}: not in a minute");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// The folder's journal, once the connections of a server before have let it go.
 pub(crate) async fn open(folder: &Path, space: Space) -> Journal {
     for _ in 0..500 {
