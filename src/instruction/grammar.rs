@@ -20,6 +20,12 @@ pub(super) struct Reading {
     pub(super) objects: Vec<Found>,
     /// What the object becomes, as bytes of the instruction.
     pub(super) replacement: Option<Range<usize>>,
+    /// A landmark that the verb implies, with its relation: `to` and `the dog` of `give the dog a hat`.
+    pub(super) implied: Option<(&'static str, Found)>,
+    /// Whether it says where an addition is to come.
+    pub(super) placed: bool,
+    /// Whether it only says that something is not liked.
+    pub(super) complains: bool,
 }
 
 impl Reading {
@@ -29,14 +35,24 @@ impl Reading {
         let (whole, named): (Vec<Found>, Vec<Found>) =
             objects.into_iter().partition(Found::is_whole);
         if named.iter().all(Found::is_attribute) && (!whole.is_empty() || !named.is_empty()) {
-            return Some(Self { action: Action::Global, objects: Vec::new(), replacement });
+            return Some(Self::new(Action::Global, Vec::new(), replacement));
         }
-        (!named.is_empty()).then_some(Self { action, objects: named, replacement })
+        (!named.is_empty()).then(|| Self::new(action, named, replacement))
+    }
+
+    fn new(action: Action, objects: Vec<Found>, replacement: Option<Range<usize>>) -> Self {
+        Self { action, objects, replacement, implied: None, placed: false, complains: false }
+    }
+
+    /// The same, with a landmark that the verb implies.
+    pub(super) fn at(self, relation: &'static str, landmark: &[Token]) -> Self {
+        let implied = phrase(landmark).filter(|it| !it.is_whole()).map(|it| (relation, it));
+        Self { implied: implied.or(self.implied), ..self }
     }
 
     /// An edit of the picture as a whole.
     pub(super) fn global(becomes: &[Token]) -> Self {
-        Self { action: Action::Global, objects: Vec::new(), replacement: bytes(becomes) }
+        Self::new(Action::Global, Vec::new(), bytes(becomes))
     }
 }
 
@@ -61,7 +77,8 @@ const UNWANTED: [&str; 14] = [
 /// Reads a clause; `None` if it says nothing that the grammar knows.
 pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if let Some(n) = UNWANTED.iter().find_map(|it| prefix_len(clause, it)) {
-        return Reading::of(Action::Remove, phrases(&clause[n..]), &[]);
+        let reading = Reading::of(Action::Remove, phrases(&clause[n..]), &[])?;
+        return Some(Reading { complains: true, ..reading });
     }
     let (clause, framed) = unwrap_wish(clause);
     if clause.is_empty() || has("what who which where when why how", &clause[0].lower) {

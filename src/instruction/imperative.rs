@@ -6,30 +6,12 @@ use super::Action;
 use super::complement;
 use super::grammar::Reading;
 use super::lexicon::{
-    ADDING, CHANGING, COLORING, DETERMINERS, DRESSING, GIVING, HAVING, LETTING, MAKING, PERSONS,
+    ADDING, CHANGING, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING, HAVING, LETTING, MAKING, PERSONS,
     PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has, is_adjective, verb_in,
 };
 use super::phrase::{Definiteness, Found, phrase, phrases, starts_definite, starts_indefinite};
 use super::predicate;
 use super::words::{Token, find, prefix_len, starts_with};
-
-/// Verbs with which a clause can be a command.
-const COMMANDS: [&str; 14] = [
-    CHANGING,
-    REPLACING,
-    REMOVING,
-    TAKING,
-    ADDING,
-    GIVING,
-    COLORING,
-    MAKING,
-    LETTING,
-    DRESSING,
-    WORKING,
-    "do",
-    "wear hold carry",
-    "focus zoom",
-];
 
 /// Whether a clause begins with a verb that commands an edit.
 pub(super) fn is_command(clause: &[Token]) -> bool {
@@ -197,8 +179,10 @@ fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
     if given {
         objects.extend(given_behind(at));
     }
+    let placed = !at.is_empty();
     Reading::of(Action::Add, objects, &[])
         .map(|it| if it.action == Action::Global { Reading::global(rest) } else { it })
+        .map(|it| Reading { placed, ..it })
 }
 
 /// Where the word stands that says where the things before it are put.

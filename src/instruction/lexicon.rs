@@ -63,8 +63,40 @@ pub(super) const ED_NOUNS: &str = "bed shed seed weed sled moped steed reed red 
 /// Colors.
 pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink brown black white gray grey gold \
     golden silver bronze teal cyan magenta turquoise maroon navy beige tan ivory crimson scarlet lavender indigo \
-    blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored colorful \
+    blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored rainbow-colored aqua azure taupe fuchsia ochre cobalt colorful \
     colourful transparent translucent neon pastel monochrome";
+
+/// Words that shade a color: `light blue`, `emerald green`.
+pub(super) const SHADES: &str = "light dark bright pale deep vivid rich soft neon pastel hot baby sky royal navy \
+    emerald forest lime mint olive sea steel midnight blood ruby cherry rose rust brick chocolate lemon canary sunny \
+    shiny matte metallic electric dusty muted warm cool cream creamy off off-white jet snow milky slate ash brilliant \
+    intense faded lighter darker brighter paler deeper bluish reddish greenish yellowish pinkish";
+
+/// Nouns that are colors where an object becomes them: `make the wall cream`.
+pub(super) const COLOR_NOUNS: &str = "rose peach plum cream tangerine rust mustard emerald ruby sapphire amber copper \
+    lime mint chocolate apricot lemon denim brass sand skin camel mahogany ebony jade lilac wine rainbow";
+
+/// Materials: what is made of another one stays what it is.
+pub(super) const MATERIALS: &str = "wood stone glass gold silver metal steel leather plastic paper marble brick ice \
+    chocolate concrete bronze copper crystal fabric silk velvet denim wool clay porcelain oak bamboo lego rock";
+
+/// Words for a size.
+pub(super) const SIZES: &str = "big large huge giant gigantic tiny small little tall short long wide narrow thick \
+    thin bigger larger smaller taller shorter longer biggest largest smallest tallest shortest medium medium-sized \
+    mini miniature enormous massive great wee";
+
+/// Nouns for the picture itself: what is in it is not placed by that.
+pub(super) const PICTURES: &str = "image images picture pictures photo photos photograph pic scene shot frame canvas \
+    view composition screen";
+
+/// Clothes and what else is worn: `the man in the red coat` is not in a place.
+pub(super) const CLOTHES: &str = "coat jacket shirt t-shirt dress suit hat cap sweater pants jeans shorts skirt shoes \
+    uniform costume robe hoodie blouse vest gown kimono tuxedo armor armour scarf gloves boots sneakers clothes \
+    clothing outfit bikini swimsuit sunglasses glasses apron raincoat overalls jumper cardigan helmet tie veil";
+
+/// Parts of a body, of which there is a left and a right one wherever they are.
+pub(super) const BODY_PARTS: &str = "eye eyes hand hands arm arms leg legs foot feet ear ears wing wings paw paws \
+    cheek shoulder knee elbow wrist ankle thumb finger eyebrow horn sleeve shoe glove sock boot nostril lip tooth";
 
 /// Adjectives, beyond the colors and the comparatives in -er, that follow an object as what it becomes.
 pub(super) const ADJECTIVES: &str = "big large huge giant gigantic tiny small little tall short long wide narrow \
@@ -196,8 +228,23 @@ pub(super) const WORKING: &str = "blur brighten darken shrink enlarge rotate fli
     increase decrease reduce boost soften focus defocus stylize cartoonize animate swap cook bake roast slice peel \
     ignite extinguish flood zombify transform simplify thicken tan whiten";
 
-/// Verbs that ask for no edit.
-pub(super) const KEEPING: &str = "keep leave preserve maintain retain ensure don't dont";
+/// Verbs with which a clause can be a command.
+pub(super) const COMMANDS: [&str; 14] = [
+    CHANGING,
+    REPLACING,
+    REMOVING,
+    TAKING,
+    ADDING,
+    GIVING,
+    COLORING,
+    MAKING,
+    LETTING,
+    DRESSING,
+    WORKING,
+    "do",
+    "wear hold carry",
+    "focus zoom",
+];
 
 /// Verbs after `and` that surely begin a second edit; others need a determiner after them.
 pub(super) const SURE_VERBS: &str =

@@ -7,10 +7,11 @@ use std::ops::Range;
 
 use super::lexicon::{
     ATTRIBUTES, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES,
-    PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, THINGS, WHOLES, has, is_adjective,
+    PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, THINGS, WHOLES, has, is_adjective,
 };
 use super::nouns::is_plural;
-use super::words::{Token, bytes, prefix_len, starts_with};
+use super::place::{self, Opening, PlaceKind};
+use super::words::{Token, bytes, matched, prefix_len, starts_with};
 
 /// A noun phrase, as bytes of the instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub(super) struct Found {
     pub(super) name: Range<usize>,
     /// Its main noun: `cup`.
     pub(super) head: Range<usize>,
+    /// The words of place before the name.
+    pub(super) opening: Option<Opening>,
+    /// The adjectives of a relative clause: `red` of `the star that is red`.
+    pub(super) qualifier: Option<Range<usize>>,
     /// The main noun in lower case.
     pub(super) noun: String,
     pub(super) plural: bool,
@@ -84,15 +89,55 @@ pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
     let plural = is_plural(&head.lower)
         || determiner.iter().any(|it| has(PLURAL_DETERMINERS, &it.lower))
             && !determiner.iter().any(|it| it.is("one") || it.is("each"));
+    let (opening, kind) = opening(tokens, &parts).unzip();
+    let name = parts.determiner + opening.unwrap_or(0);
+    let described = described(tokens, parts.end).filter(|it| !it.is_empty());
     Some(Found {
         all: bytes(tokens)?,
         noun_phrase: bytes(&tokens[..parts.end])?,
-        name: bytes(&tokens[parts.determiner..parts.end])?,
+        name: bytes(&tokens[name..parts.end])?,
+        opening: bytes(&tokens[parts.determiner..name])
+            .and_then(|span| Some(Opening { span, kind: kind? })),
+        qualifier: described.and_then(|it| bytes(&tokens[it])),
         head: head.span.clone(),
         noun: head.lower.clone(),
         plural,
         definiteness: definiteness(determiner, head),
     })
+}
+
+/// The words of place before the name: `left` in `the left house`, not in `a second moon`, which is a new one.
+fn opening(tokens: &[Token], parts: &Anatomy) -> Option<(usize, PlaceKind)> {
+    if tokens[..parts.determiner].iter().any(|it| has(INDEFINITE, &it.lower)) {
+        return None;
+    }
+    place::opening(&tokens[parts.determiner..parts.end])
+}
+
+/// The adjectives of a relative clause that stands at a token: `red` of `that is red`, and of `that is red blue`.
+pub(super) fn described(tokens: &[Token], at: usize) -> Option<Range<usize>> {
+    let rest = tokens.get(at..)?;
+    let lead = matched(rest, "that/which/who is/are/was/were/look/looks")
+        .or_else(|| matched(rest, "that/who 's"))?;
+    let from = at + lead;
+    let mut end = from;
+    while let Some(token) = tokens.get(end) {
+        let joint = end > from
+            && token.is("and")
+            && tokens.get(end + 1).is_some_and(|it| is_adjective(&it.lower));
+        let shade = has(SHADES, &token.lower) || has("very so not the", &token.lower);
+        let more = end == from || shaded(&tokens[from..end]) || tokens[end - 1].is("and");
+        if !joint && !(more && (shade || is_adjective(&token.lower))) {
+            break;
+        }
+        end += 1;
+    }
+    (end > from).then_some(from..end)
+}
+
+/// Whether the last word only shades what follows it: `dark`, `very`.
+fn shaded(tokens: &[Token]) -> bool {
+    tokens.last().is_some_and(|it| has(SHADES, &it.lower) || has("very so not the", &it.lower))
 }
 
 /// How many tokens the noun phrase at the start of a stretch takes, without what follows its head.
@@ -109,6 +154,14 @@ pub(super) fn starts_definite(tokens: &[Token]) -> bool {
 /// Whether a stretch begins with a determiner that brings something new.
 pub(super) fn starts_indefinite(tokens: &[Token]) -> bool {
     tokens.first().is_some_and(|it| has(INDEFINITE, &it.lower))
+}
+
+/// Whether a stretch begins with no determiner, though a noun phrase could have one.
+pub(super) fn starts_bare(tokens: &[Token]) -> bool {
+    let owned = tokens.iter().take(3).any(|it| it.is("'s"));
+    tokens.first().is_some_and(|it| {
+        !has(DETERMINERS, &it.lower) && !has(PERSONS, &it.lower) && !owned
+    })
 }
 
 /// Whether a token closes the noun phrase that stands before it.

@@ -1,0 +1,60 @@
+//! What kind of change an object undergoes: another color, another thing, another look.
+
+use super::lexicon::{COLORS, COLOR_NOUNS, MATERIALS, SHADES, has};
+use super::nouns::is_plural;
+use super::words::{Token, find, matched};
+
+/// What kind of change it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// The object takes another color: `make the star blue`, `the same color as the roof`.
+    Recolor,
+    /// Another thing stands in its place: `change the bee to a bird`.
+    Replace,
+    /// It looks or stands otherwise: `make the dog bigger`, `make her smile`.
+    Alter,
+}
+
+/// The kind of change by the words for what the object becomes; `swaps` if the verb puts another thing in its place.
+pub(super) fn kind(becomes: &[Token], swaps: bool) -> Option<Change> {
+    let last = becomes.last()?;
+    if is_color(becomes) {
+        return Some(Change::Recolor);
+    }
+    let article = has("a an another some one two three four five several many", &becomes[0].lower);
+    let compared = find(becomes, "shade of").is_some() || find(becomes, "bit").is_some();
+    let plural = becomes.len() < 4 && is_plural(&last.lower) && !has("years times", &last.lower);
+    let thing = swaps || article && !compared || plural;
+    Some(if thing && !has(MATERIALS, &last.lower) { Change::Replace } else { Change::Alter })
+}
+
+/// Whether words name a color and nothing else: `dark red`, `a darker shade of blue`, `the color of the roof`.
+pub(super) fn is_color(words: &[Token]) -> bool {
+    const COMPARED: [&str; 4] = [
+        "the? same? color/colour/shade/hue as/of",
+        "the? same as",
+        "match/matching/matches? the color/colour of",
+        "the? color/colour/hue the",
+    ];
+    let by_other = matched(words, COMPARED[0]).is_some_and(|n| n > 2)
+        || COMPARED[2..].iter().any(|it| matched(words, it).is_some());
+    if by_other {
+        return true;
+    }
+    const OTHERS: &str = "a an the and or with very more less slightly bit of shade tone color colour hue all completely \
+        solid pure plain really much in entirely totally fully bright , - colored coloured again instead";
+    let color = |it: &Token| {
+        has(COLORS, &it.lower)
+            || it.lower.split_once('-').is_some_and(|(one, other)| {
+                (has(COLORS, one) || has(SHADES, one)) && has(COLORS, other)
+                    || has(COLORS, one) && has("colored coloured ish", other)
+            })
+    };
+    let named = words.iter().any(color);
+    let only = words.iter().all(|it| color(it) || has(SHADES, &it.lower) || has(OTHERS, &it.lower));
+    let noun = words.last().is_some_and(|it| has(COLOR_NOUNS, &it.lower));
+    let shaded = words.iter().rev().skip(1).all(|it| has(SHADES, &it.lower) || color(it));
+    // `an orange` is a fruit, `a red` is not said of things.
+    let article = words.len() == 2 && has("a an", &words[0].lower);
+    only && named && !article || noun && shaded
+}
