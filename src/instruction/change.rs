@@ -28,8 +28,26 @@ pub(super) fn kind(becomes: &[Token], swaps: bool) -> Option<Change> {
     Some(if thing && !has(MATERIALS, &last.lower) { Change::Replace } else { Change::Alter })
 }
 
+/// What an object becomes, without words that add nothing: `blue` of `a blue color`, `white` of `a coat of white paint`.
+pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
+    const LEADS: [&str; 3] =
+        ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
+    let end = becomes.len();
+    let noun = becomes.last().is_some_and(|it| has("color colour colors colours paint one ones", &it.lower));
+    let lead = |words: &[Token]| LEADS.iter().find_map(|it| matched(words, it)).unwrap_or(0);
+    let start = if noun || matched(becomes, LEADS[1]).is_some() { lead(becomes) } else { 0 };
+    let inner = &becomes[start..end - usize::from(noun)];
+    if !inner.is_empty() && start < end && is_color(inner) && inner.len() < end {
+        return inner;
+    }
+    becomes
+}
+
 /// Whether words name a color and nothing else: `dark red`, `a darker shade of blue`, `the color of the roof`.
 pub(super) fn is_color(words: &[Token]) -> bool {
+    if words.is_empty() {
+        return false;
+    }
     const COMPARED: [&str; 4] = [
         "the? same? color/colour/shade/hue as/of",
         "the? same as",

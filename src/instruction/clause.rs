@@ -3,7 +3,7 @@
 use super::courtesy::{bare, keeps};
 use super::lexicon::{
     ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING,
-    SURE_VERBS, TAKING, WORKING, has, verb_in,
+    SURE_VERBS, TAKING, WORKING, has, is_adjective, verb_in,
 };
 use super::place;
 use super::words::{Token, find, matched};
@@ -53,7 +53,19 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
     if body.is_empty() || keeps(body) {
         return None;
     }
-    Some(Clause { tokens: body.to_vec(), place: place.to_vec(), instead: cut.is_some() })
+    Some(Clause { tokens: without_denials(body), place: place.to_vec(), instead: cut.is_some() })
+}
+
+/// The words without looks that are only named to be denied: `not red but` of `not red but yellow`.
+fn without_denials(tokens: &[Token]) -> Vec<Token> {
+    let denied = || {
+        let not = (1..tokens.len()).find(|&at| tokens[at].is("not"))?;
+        let looks = tokens[not + 1..].iter().take_while(|it| is_adjective(&it.lower) || it.is(","));
+        let but = not + 1 + looks.count();
+        (but > not + 1 && tokens.get(but)?.is("but")).then_some(not..but + 1)
+    };
+    let denied = denied().unwrap_or(0..0);
+    tokens.iter().enumerate().filter(|it| !denied.contains(&it.0)).map(|it| it.1.clone()).collect()
 }
 
 /// The place that a command begins with, and the command: `on the left, add a tree`.
@@ -67,7 +79,9 @@ fn place_first(tokens: &[Token]) -> (&[Token], &[Token]) {
     let comma = (1..tokens.len()).find(|&at| tokens[at].is(","));
     let start = match comma {
         Some(at) if at + 1 < tokens.len() && commands(at + 1) => Some((at, at + 1)),
-        _ => (2..tokens.len().min(8)).find(|&at| commands(at)).map(|at| (at, at)),
+        _ => (2..tokens.len().min(8))
+            .find(|&at| commands(at) && !has(DETERMINERS, &tokens[at - 1].lower))
+            .map(|at| (at, at)),
     };
     match start {
         Some((end, rest)) if opens => (&tokens[..end], &tokens[rest..]),
@@ -119,7 +133,7 @@ fn begins_clause(tokens: &[Token], at: usize) -> bool {
     if joint.is("then") && at + 1 < tokens.len() {
         return true;
     }
-    if !has("and , but or", &joint.lower) {
+    if !has("and , but or", &joint.lower) || is_place_alone(&tokens[..at - 1]) {
         return false;
     }
     let rest = bare_opening(&tokens[at..]);
@@ -127,6 +141,9 @@ fn begins_clause(tokens: &[Token], at: usize) -> bool {
     let next = rest.get(1);
     if has(SURE_VERBS, &first.lower) {
         return next.is_some_and(|it| !has(", and or is are", &it.lower));
+    }
+    if joint.is("but") && matched(rest, "without/with/minus/no").is_some() {
+        return true;
     }
     let polite = matched(rest, "i'd/we'd/i/we like/want/need/would/love").is_some()
         || matched(rest, "could/can/would you/we").is_some();
@@ -143,9 +160,17 @@ fn begins_clause(tokens: &[Token], at: usize) -> bool {
     (plain(&LISTS) || plain(&takes) || first.is("do")) && opens_object
 }
 
+/// Whether a stretch says where and nothing else: `on the left`.
+fn is_place_alone(tokens: &[Token]) -> bool {
+    let verb = |it: &Token| verb_in(&LISTS, &it.lower).is_some_and(|verb| verb == it.lower);
+    tokens.first().is_some_and(|it| place::opens_place(&it.lower) || it.is("where"))
+        && tokens.len() < 8
+        && !tokens[1..].iter().any(verb)
+}
+
 /// What follows `and also`, `and then please`.
 fn bare_opening(mut tokens: &[Token]) -> &[Token] {
-    const WORDS: &str = "also then please now and finally next afterwards just , lastly but pls maybe perhaps";
+    const WORDS: &str = "also then please now and finally next afterwards just , lastly but pls maybe perhaps only simply";
     loop {
         let n = usize::from(tokens.first().is_some_and(|it| has(WORDS, &it.lower)));
         let n = n.max(matched(tokens, "after that").unwrap_or(0));

@@ -20,6 +20,7 @@ const OPENINGS: &[&str] = &[
     "could/can/would/will you be able to",
     "are/were you able to",
     "could/can/may/might/should/shall i/we ask for",
+    "could/can/may/might i/we please/maybe/possibly/just?",
     "should/shall/can/could i/we please/just/maybe/try/possibly? to?",
     "be so kind as? to/and",
     "be a dear/darling/star/friend/sweetheart and",

@@ -11,6 +11,7 @@ pub(super) fn has(list: &str, word: &str) -> bool {
 /// Words that open a noun phrase and say which or how many, not what.
 pub(super) const DETERMINERS: &str = "the a an this that these those my your his her its our their whose some any \
     all both each every no another other several many few most more enough either neither half rest whole entire \
+    couple lot lots dozens plenty \
     one two three four five six seven eight nine ten eleven twelve dozen only just 1 2 3 4 5 6 7 8 9 10 11 12";
 
 /// Determiners that point at something that is there.
@@ -21,7 +22,7 @@ pub(super) const INDEFINITE: &str = "a an some another more several";
 
 /// Determiners after which `of` belongs to the determiner: `all of the`, `one of the`.
 pub(super) const QUANTIFIERS: &str = "all some one each both most many none any few several two three four five \
-    every half rest either neither more";
+    every half rest either neither more couple lot lots dozens plenty";
 
 /// Determiners that say that there are several.
 pub(super) const PLURAL_DETERMINERS: &str = "these those all both several many few most two three four five six \
@@ -40,6 +41,10 @@ pub(super) const PREPOSITIONS: &str = "on in at with by near behind under undern
     besides between among amongst against around inside outside over along across through from to into onto \
     upon off out for without within toward towards next next-to as like during beyond past via alongside atop \
     opposite except instead than until after before about";
+
+/// Pronouns that open a clause about the noun before them: `the bag she is carrying`.
+pub(super) const SUBJECTS: &str =
+    "he she they i we you he's she's they're you're i'm we're i've they've you've we've he'd she'd";
 
 /// Words that open a relative clause.
 pub(super) const RELATIVES: &str = "who which that whom whose where";
@@ -118,7 +123,8 @@ pub(super) const NOUN_ADJECTIVES: &str = "square oval orange gold silver bronze 
     ginger lavender brunette blonde blond cartoon plastic leather marble plaid";
 
 /// Adverbs that strengthen an adjective and so open or extend what an object becomes.
-pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally fully partially somewhat extremely";
+pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally fully partially \
+    somewhat extremely half partly almost nearly halfway entirely fairly quite rather noticeably significantly";
 
 /// Nouns for those to whom something is given.
 pub(super) const RECIPIENTS: &str = "man woman boy girl person people lady guy kid kids child children baby men women \
@@ -201,8 +207,8 @@ pub(super) const TAKING: &str = "take cut crop edit photoshop wipe peel rip chop
 /// Verbs that bring something in.
 pub(super) const ADDING: &str = "add put place insert include attach draw paste stick hang install introduce bring \
     create generate spawn plant sprinkle append write overlay superimpose pin mount photoshop incorporate lay drop \
-    stamp tuck throw scatter equip grow sketch doodle embed set slap pop apply position build float engrave inscribe \
-    type use provide";
+    stamp tuck throw scatter grow sketch doodle embed set slap pop apply position build float engrave inscribe \
+    type use";
 
 /// Verbs that give one object to another.
 pub(super) const GIVING: &str = "give hand offer lend grant";
@@ -216,12 +222,16 @@ pub(super) const MAKING: &str = "make render turn get";
 /// Verbs whose object is a small scene: `have the man wear a hat`.
 pub(super) const LETTING: &str = "have let show depict portray see picture";
 
+/// Verbs that bring something to their object with `with`, as `verb:relation`.
+pub(super) const ENDOWING: &str = "equip:to crown:to provide:to furnish:to supply:to arm:to adorn:on garnish:on top:on \
+    surround:around encircle:around ring:around";
+
 /// Verbs that dress their object.
-pub(super) const DRESSING: &str = "dress clothe outfit adorn";
+pub(super) const DRESSING: &str = "dress clothe outfit";
 
 /// Other verbs that work on what is there.
 pub(super) const WORKING: &str = "blur brighten darken shrink enlarge rotate flip move crop zoom sharpen lighten \
-    desaturate saturate open close light burn melt freeze break age fill cover decorate wrap surround cut trim grow \
+    desaturate saturate open close light burn melt freeze break age fill cover decorate wrap cut trim grow \
     lengthen shorten widen narrow resize scale tilt bend straighten curl braid raise lower lift clean wash polish \
     fix repair restore enhance improve beautify modernize renovate destroy smash crush fold unfold tie untie style \
     smooth texture pixelate mirror reflect invert duplicate double multiply extend expand stretch illuminate dim \
@@ -229,7 +239,7 @@ pub(super) const WORKING: &str = "blur brighten darken shrink enlarge rotate fli
     ignite extinguish flood zombify transform simplify thicken tan whiten";
 
 /// Verbs with which a clause can be a command.
-pub(super) const COMMANDS: [&str; 14] = [
+pub(super) const COMMANDS: [&str; 15] = [
     CHANGING,
     REPLACING,
     REMOVING,
@@ -242,9 +252,22 @@ pub(super) const COMMANDS: [&str; 14] = [
     DRESSING,
     WORKING,
     "do",
+    "equip crown provide furnish supply arm adorn garnish top surround encircle ring clear rid empty",
     "wear hold carry",
     "focus zoom",
 ];
+
+/// Small words that a typo may hide.
+pub(super) const SMALL_WORDS: &str = "please thanks thank could would should can you want need like have the that this \
+    these those with into from instead there and not then also just only where which who what rid something \
+    everything nothing let make remove replace";
+
+/// Nouns that are edited often, beyond those that can be the unrelated word.
+pub(super) const COMMON_NOUNS: &str = "circle square triangle cross heart star rectangle oval diamond house tree car \
+    background sky grass wall floor ceiling roof person picture image photo hair shirt dress jacket hat balloon \
+    window door street road building mountain river lake ocean beach table chair lamp glasses sunglasses man woman \
+    girl boy people child children dog cat bird flower cloud sun moon rainbow mustache moustache beard scarf \
+    necklace watermark shadow reflection text";
 
 /// Verbs after `and` that surely begin a second edit; others need a determiner after them.
 pub(super) const SURE_VERBS: &str =

@@ -40,6 +40,7 @@ mod predicate;
 mod reading;
 mod sharing;
 mod spelling;
+pub mod templates;
 pub mod wording;
 mod words;
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::lexicon::{
     ATTRIBUTES, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES,
-    PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, THINGS, WHOLES, has, is_adjective,
+    PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS, WHOLES, has, is_adjective,
 };
 use super::nouns::is_plural;
 use super::place::{self, Opening, PlaceKind};
@@ -172,6 +172,8 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
         || has(PLACES, word)
         || tokens[at].is("->")
         || tokens[at].is(";")
+        || at > 0 && has(SUBJECTS, word)
+        || has("up down", word) && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || is_participle(tokens, at)
 }
 
@@ -190,6 +192,13 @@ fn anatomy(tokens: &[Token]) -> Option<Anatomy> {
     if determiner >= tokens.len() {
         // Only `this`, `her`, `the other one`: the last word is the phrase.
         determiner = tokens.len().checked_sub(1)?;
+    }
+    if determiner > 0
+        && has("one ones other others both these those this that all each couple", &tokens[determiner - 1].lower)
+        && closes(tokens, determiner)
+    {
+        // `the one at the bottom`.
+        determiner -= 1;
     }
     let mut end = determiner + 1;
     if !tokens[determiner].is_word() || has("the a an", &tokens[determiner].lower) {

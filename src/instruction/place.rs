@@ -117,6 +117,7 @@ pub enum PlaceKind {
 pub struct Place {
     text: String,
     words: String,
+    opening: String,
     kind: PlaceKind,
 }
 
@@ -144,8 +145,15 @@ impl Place {
         }
     }
 
-    pub(super) fn of_kind(self, kind: PlaceKind) -> Self {
-        Self { kind, ..self }
+    /// The number in a row as it is written before a name: `second`.
+    pub(super) fn opening_text(&self) -> &str {
+        &self.opening
+    }
+
+    /// The same place with the number before the name, counted from the side behind it.
+    pub(super) fn counted(self, source: &str, opening: &Opening, nth: usize, side: Area) -> Self {
+        let kind = PlaceKind::Nth { nth, from: CountedFrom::Side(side) };
+        Self { kind, opening: source[opening.span.clone()].to_owned(), ..self }
     }
 
     /// A landmark that the sentence implies: `the dog` of `give the dog a hat`.
@@ -155,6 +163,7 @@ impl Place {
         Some(Self {
             text: format!("{words} {}", landmark.text()),
             words: words.to_owned(),
+            opening: String::new(),
             kind: PlaceKind::Landmark { relation, landmark },
         })
     }
@@ -162,7 +171,7 @@ impl Place {
     /// The place that words before a name say: `left` of `the left house`.
     pub(super) fn opening(source: &str, opening: &Opening) -> Self {
         let text = source[opening.span.clone()].to_owned();
-        Self { text, words: String::new(), kind: opening.kind.clone() }
+        Self { opening: text.clone(), text, words: String::new(), kind: opening.kind.clone() }
     }
 }
 
@@ -333,7 +342,7 @@ fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
     let worn = relation == Relation::In && action != Action::Add
         && (has(CLOTHES, &found.noun) || has(COLORS, &found.noun));
     let whole = has(PICTURES, &found.noun);
-    !worn && !whole && !has(STATES, &found.noun)
+    !worn && !whole && !has(STATES, &found.noun) && !has("me us you camera viewer", &found.noun)
 }
 
 /// The place that words behind a name say: `parked next to the tree`, `on the left`, `who sits in the corner`.
@@ -345,7 +354,7 @@ pub(super) fn behind(source: &str, tokens: &[Token], action: Action) -> Option<P
         let rest = &tokens[at..];
         if let Some((n, area)) = area_at(rest) {
             let text = source[bytes(&rest[..n])?].to_owned();
-            return Some(Place { text, words: String::new(), kind: PlaceKind::Area(area) });
+            return Some(Place { text, words: String::new(), opening: String::new(), kind: PlaceKind::Area(area) });
         }
         if !nested && let Some(place) = landmark_at(source, rest, action) {
             return Some(place);
@@ -371,7 +380,7 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
     let landmark = Phrase::new(source, &found, Stands::InInstruction);
     let text = source[tokens[0].span.start..found.all.end].to_owned();
     let words = tokens[..n].iter().map(|it| it.lower.as_str()).collect::<Vec<_>>().join(" ");
-    Some(Place { text, words, kind: PlaceKind::Landmark { relation, landmark } })
+    Some(Place { text, words, opening: String::new(), kind: PlaceKind::Landmark { relation, landmark } })
 }
 
 /// Whether a word between a name and its place says nothing of another thing: `that is parked right by the tree`.

@@ -8,7 +8,7 @@ use super::lexicon::{
     SEEMING, TAKING, THINGS, VANISHING, has, is_adjective, verb_in,
 };
 use super::phrase::{Definiteness, Found, phrases, starts_indefinite};
-use super::words::{Token, prefix_len};
+use super::words::{Token, matched, prefix_len};
 
 /// Lists of the verbs that part a subject from what is said of it.
 const VERBS: [&str; 6] = [HAVING, BECOMING, SEEMING, VANISHING, DOING, "be been lose remove take"];
@@ -37,7 +37,7 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
     if verb_of(BECOMING).is_some() {
         return change(subject, after(rest, "into to a"));
     }
-    if verb.is("go") && rest.first().is_some_and(|it| it.is("away")) {
+    if verb.is("go") && rest.first().is_none_or(|it| it.is("away")) {
         return Reading::of(Action::Remove, phrases(subject), &[]);
     }
     if verb_of(SEEMING).is_some() {
@@ -156,6 +156,7 @@ fn having(subject: &[Token], rest: &[Token], negated: bool) -> Option<Reading> {
         return change(subject, rest);
     }
     Reading::of(if denied || negated { Action::Remove } else { Action::Add }, objects, &[])
+        .map(|it| it.at("to", subject))
 }
 
 /// What a subject is or shall be.
@@ -172,6 +173,14 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
         );
     }
     let Some(first) = rest.first() else { return absence(subject, negated) };
+    let better = matched(rest, "much/far/so? better/nicer/prettier/cleaner/cooler with");
+    if let Some(n) = better {
+        return Reading::of(Action::Add, phrases(&rest[n..]), &[]);
+    }
+    let worse = matched(rest, "much/far/so? better/nicer/prettier/cleaner/cooler without/minus");
+    if let Some(n) = worse {
+        return Reading::of(Action::Remove, phrases(&rest[n..]), &[]);
+    }
     let placed = has(PREPOSITIONS, &first.lower) || has(PLACES, &first.lower);
     let alone = rest.get(1).is_none_or(|it| has(PREPOSITIONS, &it.lower));
     if has(GONE, &first.lower) && alone

@@ -8,7 +8,7 @@ use super::grammar::{self, Reading};
 use super::lexicon::{REMOVING, SETTINGS, has, is_adjective, verb_in};
 use super::object::{Phrase, Stands};
 use super::phrase::{self, Found};
-use super::place::{self, CountedFrom, Place, PlaceKind};
+use super::place::{self, Place, PlaceKind};
 use super::sharing;
 use super::spelling::Correction;
 use super::words::{self, Token, find, matched};
@@ -133,8 +133,7 @@ fn place_of(text: &str, tokens: &[Token], reading: &Reading, at: usize) -> Optio
     let before = found.opening.as_ref();
     match (before.map(|it| &it.kind), behind.as_ref().map(Place::kind)) {
         (Some(&PlaceKind::Nth { nth, .. }), Some(&PlaceKind::Area(side))) => {
-            let kind = PlaceKind::Nth { nth, from: CountedFrom::Side(side) };
-            behind.map(|it| it.of_kind(kind))
+            behind.zip(before).map(|it| it.0.counted(text, it.1, nth, side))
         }
         (Some(_), _) => before.map(|it| Place::opening(text, it)),
         (None, _) => behind,
@@ -171,7 +170,8 @@ fn link(before: &Edit, next: &Edit) -> Link {
     if !has_object {
         return Link::Apart;
     }
-    if removed && next.reading.action == Action::Add && (next.clause.instead || put) {
+    let wished = before.reading.complains && matched(tokens, "i/we/i'd/we'd want/like/need/prefer/love/would/rather").is_some();
+    if removed && next.reading.action == Action::Add && (next.clause.instead || put || wished) {
         return Link::InItsPlace;
     }
     let global = next.reading.replacement.as_ref().is_some_and(|it| {

@@ -3,7 +3,7 @@
 use super::Action;
 use super::clause::Clause;
 use super::grammar::{self, Reading};
-use super::lexicon::{PERSONS, has};
+use super::lexicon::{PERSONS, PREPOSITIONS, has};
 use super::phrase::{starts_definite, starts_indefinite};
 use super::words::Token;
 
@@ -28,6 +28,9 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
         }
         let left = joined(&prefix, &tokens[start..joint]);
         let Some(reading) = grammar::read(&left).filter(is_complete) else { continue };
+        if reading.action == Action::Add && !starts_definite(&tokens[next..]) && !is_received(&left) {
+            continue;
+        }
         if start == 0 {
             prefix = shared(&left, &reading).to_vec();
         }
@@ -35,7 +38,8 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
         let stands = |end: usize| {
             let right = joined(&prefix, &tokens[next..end]);
             grammar::read(&right).is_some_and(|it| {
-                is_complete(&it) && it.action == reading.action && is_first(&it, &tokens[next])
+                let alike = it.action == reading.action && is_complete(&it);
+                (alike || it.action == Action::Remove && prefix.len() > 1) && is_first(&it, &tokens[next])
             })
         };
         if ends.into_iter().any(stands) {
@@ -61,10 +65,25 @@ fn joined(prefix: &[Token], tokens: &[Token]) -> Vec<Token> {
 
 /// Whether a stretch may begin with an object of its own.
 fn opens(tokens: &[Token]) -> bool {
+    let aside = has("also a", &tokens[0].lower)
+        && tokens.get(1).is_none_or(|it| has("bit little touch to on in", &it.lower));
+    if aside || has(PREPOSITIONS, &tokens[0].lower) {
+        return false;
+    }
     let moves_on = || tokens.iter().any(|it| has("to into with for on in to by ->", &it.lower));
     starts_definite(tokens)
         || has(PERSONS, &tokens[0].lower)
         || (starts_indefinite(tokens) || tokens[0].is_word()) && moves_on()
+}
+
+/// Whether something comes to a thing that is there: in `a hat to a man and a woman on the left` both receive.
+fn is_received(left: &[Token]) -> bool {
+    let place = left.iter().rposition(|it| has(PREPOSITIONS, &it.lower));
+    place.is_some_and(|at| {
+        let receiver = &left[at + 1..];
+        starts_definite(receiver)
+            || receiver.first().is_none_or(|it| has(PERSONS, &it.lower) || !starts_indefinite(receiver))
+    })
 }
 
 /// Whether a reading says all that an edit needs, so that a joint behind it may begin another one.

@@ -138,13 +138,6 @@ pub(super) fn matched(tokens: &[Token], pattern: &str) -> Option<usize> {
     Some(n)
 }
 
-/// The number of words, if the tokens end with them.
-pub(super) fn suffix_len(tokens: &[Token], words: &str) -> Option<usize> {
-    let n = words.split(' ').count();
-    let from = tokens.len().checked_sub(n)?;
-    prefix_len(&tokens[from..], words)
-}
-
 /// Where these words first stand, as a range of tokens.
 pub(super) fn find(tokens: &[Token], words: &str) -> Option<Range<usize>> {
     (0..tokens.len()).find_map(|i| prefix_len(&tokens[i..], words).map(|n| i..i + n))
