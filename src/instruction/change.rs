@@ -33,11 +33,14 @@ pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
     const LEADS: [&str; 3] =
         ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
     let end = becomes.len();
-    let noun = becomes.last().is_some_and(|it| has("color colour colors colours paint one ones", &it.lower));
+    const NOUNS: &str = "color colour colors colours hue tint tone paint finish one ones";
+    let job = usize::from(becomes.last().is_some_and(|it| has("job coat scheme", &it.lower)));
+    let end = end - job;
+    let noun = becomes[..end].last().is_some_and(|it| has(NOUNS, &it.lower));
     let lead = |words: &[Token]| LEADS.iter().find_map(|it| matched(words, it)).unwrap_or(0);
     let start = if noun || matched(becomes, LEADS[1]).is_some() { lead(becomes) } else { 0 };
-    let inner = &becomes[start..end - usize::from(noun)];
-    if !inner.is_empty() && start < end && is_color(inner) && inner.len() < end {
+    let inner = &becomes[start.min(end)..(end - usize::from(noun)).max(start.min(end))];
+    if !inner.is_empty() && is_color(inner) {
         return inner;
     }
     becomes
@@ -63,6 +66,9 @@ pub(super) fn is_color(words: &[Token]) -> bool {
         solid pure plain really much in entirely totally fully bright , - colored coloured again instead";
     let color = |it: &Token| {
         has(COLORS, &it.lower)
+            || ["er", "r", "est"].iter().any(|end| {
+                it.lower.strip_suffix(end).is_some_and(|stem| has(COLORS, stem))
+            })
             || it.lower.split_once('-').is_some_and(|(one, other)| {
                 (has(COLORS, one) || has(SHADES, one)) && has(COLORS, other)
                     || has(COLORS, one) && has("colored coloured ish", other)
@@ -70,8 +76,10 @@ pub(super) fn is_color(words: &[Token]) -> bool {
     };
     let named = words.iter().any(color);
     let only = words.iter().all(|it| color(it) || has(SHADES, &it.lower) || has(OTHERS, &it.lower));
-    let noun = words.last().is_some_and(|it| has(COLOR_NOUNS, &it.lower));
-    let shaded = words.iter().rev().skip(1).all(|it| has(SHADES, &it.lower) || color(it));
+    let colored = words.last().is_some_and(|it| has("colored coloured", &it.lower));
+    let bare = &words[..words.len() - usize::from(colored)];
+    let noun = bare.last().is_some_and(|it| has(COLOR_NOUNS, &it.lower));
+    let shaded = bare.iter().rev().skip(1).all(|it| has(SHADES, &it.lower) || color(it));
     // `an orange` is a fruit, `a red` is not said of things.
     let article = words.len() == 2 && has("a an", &words[0].lower);
     only && named && !article || noun && shaded

@@ -43,11 +43,18 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
         "where it is/was",
         "where they are/were",
     ];
+    let ahead = IN_ITS_PLACE[1..].iter().find_map(|it| matched(bare(tokens), it));
+    if let Some(n) = ahead.filter(|&n| n < bare(tokens).len()) {
+        return clause(&bare(tokens)[n..]).map(|it| Clause { instead: true, ..it });
+    }
     let at = |it: &&str| (1..tokens.len()).find(|&at| matched(&tokens[at..], it).is_some());
     let said = IN_ITS_PLACE.iter().filter_map(at).min();
     let last = |at: &usize| find(&tokens[*at..], "of").is_none();
     let cut = said.filter(last);
-    let body = bare(&tokens[..cut.unwrap_or(tokens.len())]);
+    let tokens = &tokens[..cut.unwrap_or(tokens.len())];
+    let opened = tokens.iter().position(|it| verb_in(&[CHANGING], &it.lower).is_some());
+    let shaped = shaped(&tokens[opened.unwrap_or(0)..]);
+    let body = bare(shaped.as_deref().unwrap_or(tokens));
     let (place, body) = place_first(body);
     let body = bare(body);
     if body.is_empty() || keeps(body) {
@@ -56,13 +63,24 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
     Some(Clause { tokens: without_denials(body), place: place.to_vec(), instead: cut.is_some() })
 }
 
+/// `change the hut so that it is a castle` as `change the hut to a castle`.
+fn shaped(tokens: &[Token]) -> Option<Vec<Token>> {
+    const SO: &str = "so/until/till that? it/they/he/she is/are/becomes/become/looks/turns/'s like/into?";
+    verb_in(&[CHANGING], &tokens.first()?.lower)?;
+    let (at, n) = (2..tokens.len()).find_map(|at| Some((at, matched(&tokens[at..], SO)?)))?;
+    let to = Token { lower: "to".to_owned(), ..tokens[at].clone() };
+    (at + n < tokens.len()).then(|| [&tokens[..at], &[to], &tokens[at + n..]].concat())
+}
+
 /// The words without looks that are only named to be denied: `not red but` of `not red but yellow`.
 fn without_denials(tokens: &[Token]) -> Vec<Token> {
     let denied = || {
         let not = (1..tokens.len()).find(|&at| tokens[at].is("not"))?;
         let looks = tokens[not + 1..].iter().take_while(|it| is_adjective(&it.lower) || it.is(","));
         let but = not + 1 + looks.count();
-        (but > not + 1 && tokens.get(but)?.is("but")).then_some(not..but + 1)
+        let closes = tokens.get(but).is_none_or(|it| it.is("but"));
+        let pause = usize::from(closes && tokens[not - 1].is(","));
+        (but > not + 1 && closes && not > pause).then(|| not - pause..(but + 1).min(tokens.len()))
     };
     let denied = denied().unwrap_or(0..0);
     tokens.iter().enumerate().filter(|it| !denied.contains(&it.0)).map(|it| it.1.clone()).collect()
@@ -163,9 +181,12 @@ fn begins_clause(tokens: &[Token], at: usize) -> bool {
 /// Whether a stretch says where and nothing else: `on the left`.
 fn is_place_alone(tokens: &[Token]) -> bool {
     let verb = |it: &Token| verb_in(&LISTS, &it.lower).is_some_and(|verb| verb == it.lower);
-    tokens.first().is_some_and(|it| place::opens_place(&it.lower) || it.is("where"))
+    let leads = |it: &Token| place::opens_place(&it.lower) || has("where instead rather", &it.lower);
+    tokens.first().is_some_and(leads)
         && tokens.len() < 8
-        && !tokens[1..].iter().any(verb)
+        && !(1..tokens.len()).any(|at| {
+            verb(&tokens[at]) && !has(DETERMINERS, &tokens[at - 1].lower)
+        })
 }
 
 /// What follows `and also`, `and then please`.

@@ -4,7 +4,7 @@
 //! that no list of nouns is needed.
 
 use super::Action;
-use super::change::is_color;
+use super::change::{is_color, trimmed};
 use super::grammar::Reading;
 use super::imperative;
 use super::lexicon::{
@@ -80,6 +80,15 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     if first.is("no") {
         return Reading::of(Action::Remove, phrases(&rest[1..]), &[]);
     }
+    if let Some(reading) = done(rest) {
+        return Some(reading);
+    }
+    if starts_definite(rest) {
+        let out = find(rest, "out of").or_else(|| find(rest, "out")).or_else(|| find(rest, "away"));
+        if let Some(out) = out.filter(|it| it.start > 0 && phrases(&rest[it.end..]).iter().all(Found::is_whole)) {
+            return Reading::of(Action::Remove, phrases(&rest[..out.start]), &[]);
+        }
+    }
     if let Some(verb) = predicate::verb_at(rest) {
         return predicate::read(&rest[..verb], &rest[verb..], false);
     }
@@ -99,6 +108,13 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     }
 }
 
+/// What is wished to be done to something: `the fence painted white`, `the bench replaced with a sofa`.
+pub(super) fn done(rest: &[Token]) -> Option<Reading> {
+    let done = |at: usize| predicate::passive(&rest[..at], &rest[at..]);
+    let at = |at: &usize| starts_definite(rest) && follows_noun(rest, *at);
+    (1..rest.len()).filter(at).find_map(done)
+}
+
 /// A wish for more of what is there: `a bigger window`.
 pub(super) fn compared(rest: &[Token]) -> Option<Reading> {
     let article = rest.first().is_some_and(|it| has("a an", &it.lower));
@@ -115,13 +131,13 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
         return Some(reading);
     }
     let counted = rest.first().is_some_and(|it| has("a an some another two three four five several more", &it.lower));
-    let placed = (1..rest.len()).any(|at| has("on in at over under above", &rest[at].lower));
+    let placed = (1..rest.len()).any(|at| has("on in at over under above for", &rest[at].lower));
     let new = |it: &Token| is_noun(it) && !has(THINGS, &it.lower);
     if counted || placed && rest.first().is_some_and(new) {
         let objects = phrases(rest);
         return Reading::of(Action::Add, objects, &[]).map(|it| Reading { placed, ..it });
     }
-    let split = start(rest).filter(|_| starts_definite(rest))?;
+    let split = start(rest).filter(|&at| starts_definite(rest) || is_color(&rest[at..]))?;
     if has(GONE, &rest[split].lower) {
         return Reading::of(Action::Remove, phrases(&rest[..split]), &[]);
     }
@@ -132,7 +148,10 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
 
 /// `give X Y`, `give Y to X`.
 pub(super) fn give(rest: &[Token]) -> Option<Reading> {
-    let split = given_at(rest);
+    let hers = rest.first().is_some_and(|it| it.is("her"))
+        && rest.len() > 2
+        && find(rest, "to").is_none();
+    let split = given_at(rest).or(hers.then_some(1));
     let Some(at) = split else {
         let to = find(rest, "to").unwrap_or(rest.len()..rest.len());
         let mut gifts = phrases(&rest[..to.start]);
@@ -145,7 +164,7 @@ pub(super) fn give(rest: &[Token]) -> Option<Reading> {
     if receivers.iter().any(|it| it.is_whole() && !has("it this that", &it.noun)) {
         return Some(Reading::global(&rest[at..]));
     }
-    let coated = find(&rest[at..], "paint").is_some() && find(&rest[at..], "of").is_some();
+    let coated = find(&rest[at..], "paint").is_some() && is_color(trimmed(&rest[at..]));
     if coated || !gifts.is_empty() && gifts.iter().all(Found::is_attribute) {
         return Reading::of(Action::Change, receivers, &rest[at..]);
     }
@@ -186,7 +205,7 @@ fn given_at(rest: &[Token]) -> Option<usize> {
 pub(super) fn start(tokens: &[Token]) -> Option<usize> {
     let find_at = |test: &dyn Fn(usize) -> bool| (1..tokens.len()).find(|&at| test(at));
     let leads = [
-        "into", "out of", "to be", "as", "like", "to look", "in the style", "in the shape", "the same",
+        "into", "out of", "twice as", "half as", "times as", "to be", "as", "like", "to look", "in the style", "in the shape", "the same",
         "the color of", "the colour of", "the size of", "the shape of", "the height of", "same color", "same colour",
     ];
     let described = (1..tokens.len()).find_map(|at| described(tokens, at));

@@ -9,6 +9,7 @@ use super::words::{Token, find, matched, prefix_len};
 const OPENINGS: &[&str] = &[
     "please/pls/plz/kindly/just/simply/now/also/then/and/but/or/so/ok/okay/hey/hi/hello/maybe/perhaps/next/first",
     "firstly/second/secondly/third/thirdly/finally/lastly/last/afterwards/afterward/additionally/plus/besides/to/see",
+    "after/once",
     "somehow/quickly/carefully/completely/digitally/well/um/uh/oh/yes/yeah/actually/basically/alternatively",
     ",/;/dear/greetings/sorry/alright/right/only/again/furthermore/moreover/btw/really/ideally/preferably/pleases",
     "good morning/day/afternoon/evening",
@@ -25,9 +26,10 @@ const OPENINGS: &[&str] = &[
     "be so kind as? to/and",
     "be a dear/darling/star/friend/sweetheart and",
     "do you think/suppose you/we could/can/might",
-    "do/would you mind if i/we asked? you? to?",
+    "do/would you mind if i/we asked/ask? you? to?",
     "would/do you mind",
     "you/u mind",
+    "mind if i/we asked/ask? you? to?",
     "mind",
     "any chance/way of",
     "is/are there? any/a chance/way/possibility of",
@@ -40,13 +42,16 @@ const OPENINGS: &[&str] = &[
     "i/we was/were/am/are wondering/hoping/thinking if/whether/that? you/we could/can/might/would",
     "i'm/we're wondering/hoping/thinking if/whether/that? you/we could/can/might/would",
     "i'm/we're hoping/looking/trying/going to",
+    "i/we am/are hoping/looking/trying/going to",
     "i'd/we'd like/love/want/need/prefer/appreciate/rather for? you? to",
     "i/we would like/love/want/need/prefer/appreciate for? you to",
     "i/we would like/love/want/need/prefer to",
     "i/we want/need/wish/hope/prefer for? you to",
     "i/we want/need/wish/prefer/have/am/hope to",
-    "i'd/we'd like/love/appreciate it if",
-    "i/we would really? like/love/appreciate it if",
+    "i'd/we'd really? like/love/appreciate/prefer it if",
+    "i/we would really? like/love/appreciate/prefer it if",
+    "without touching/changing/altering/affecting _ _? _? ,",
+    "don't/do you think/believe/feel/agree that?",
     "i'd/we'd be happy/grateful/glad if",
     "i/we would be happy/grateful/glad if",
     "i'd/we'd really like/love/want/need for? you? to",
@@ -133,7 +138,7 @@ const CLOSINGS: &[&str] = &[
     "if that 's/is possible/ok/okay/alright",
     "if it is/'s possible/ok/okay/not",
     "if that works",
-    "would/will/could/can you",
+    "would/will/could/can/won't you/ya/u please?",
     "would you mind",
     "is that ok/okay/possible/alright",
     "don't you think",
@@ -185,7 +190,8 @@ const ASIDES: &[&str] = &[
     "but not the/anything/everything",
     "keeping the rest",
     "keeping everything",
-    ", making/giving/so",
+    ", making/giving/so/as/like",
+    ", just/exactly as/like",
     "as though",
     "so it/the/they/he/she/we/i/you/this/there/people/everyone",
     "and nothing else",
@@ -231,8 +237,11 @@ fn is_joint(token: &Token) -> bool {
 
 /// Whether an opening's word begins a noun phrase after all: `right eye bigger`, `second car to a bus`, `last …`.
 fn opens_phrase(tokens: &[Token], n: usize) -> bool {
-    let ambiguous = n == 1 && has("second third last right only first plus so see to", &tokens[0].lower);
+    let ambiguous = n == 1 && has("second third last right only first plus so see to next after once", &tokens[0].lower);
     let Some(next) = tokens.get(n) else { return false };
+    if tokens[0].is("after") || tokens[0].is("once") {
+        return n == 1 && !next.lower.ends_with("ing") && !has("the this that", &next.lower);
+    }
     if tokens[0].is("to") || tokens[0].is("see") {
         return next.is("the") && tokens[0].is("to");
     }
@@ -272,6 +281,7 @@ fn is_word_before(token: &Token) -> bool {
 pub(super) fn keeps(clause: &[Token]) -> bool {
     const KEPT: &[&str] = &[
         "keep/leave/preserve/maintain/retain/ensure",
+        "without touching/changing/altering/affecting/modifying/moving",
         "do not touch/change/alter/modify/edit/affect/remove/delete/move/mess/add/make/do",
         "don't/dont touch/change/alter/modify/edit/affect/remove/delete/move/mess/add/make/do/worry",
         "everything/nothing/all else should/must/can/to/has",

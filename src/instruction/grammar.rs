@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Action;
 use super::change;
 use super::complement;
+use super::courtesy::bare;
 use super::imperative;
 use super::lexicon::{
     ATTRIBUTES, BEING, COLORS, DETERMINERS, HAVING, MODALS, NEGATED, PERSONS, SETTINGS, THINGS,
@@ -95,7 +96,9 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         return None;
     }
     if framed == Frame::Want {
-        return contrast(clause).or_else(|| statement(clause)).or_else(|| complement::have(clause));
+        return contrast(clause)
+            .or_else(|| complement::done(clause))
+            .or_else(|| statement(clause)).or_else(|| complement::have(clause));
     }
     contrast(clause)
         .or_else(|| style(clause))
@@ -182,7 +185,8 @@ fn contrast(clause: &[Token]) -> Option<Reading> {
         let comma = clause.iter().position(|it| it.is(","));
         let end = comma.unwrap_or(n + noun_phrase_len(&clause[n..]));
         let new = &clause[(end + usize::from(comma.is_some())).min(clause.len())..];
-        return Reading::of(Action::Change, phrases(&clause[n..end]), brought(new));
+        let new = brought(unwrap_wish(bare(new)).0);
+        return Reading::of(Action::Change, phrases(&clause[n..end]), new);
     }
     if starts_with(clause, "not")
         && let Some(but) = find(clause, "but")

@@ -7,7 +7,7 @@ use super::change::is_color;
 use super::complement;
 use super::grammar::Reading;
 use super::lexicon::{
-    ADDING, ATTRIBUTES, CHANGING, COLORING, COMMANDS, DETERMINERS, DRESSING, ENDOWING, GIVING, HAVING, LETTING, MATERIALS, PERSONS,
+    ADDING, ATTRIBUTES, CHANGING, CLOTHES, COLORING, COMMANDS, DETERMINERS, DRESSING, ENDOWING, GIVING, HAVING, LETTING, MATERIALS, PERSONS,
     PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has, is_adjective, pairs, verb_in,
 };
 use super::phrase::{Definiteness, Found, phrase, phrases, starts_definite, starts_indefinite};
@@ -68,6 +68,14 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         && let Some(reading) = take(verb, rest)
     {
         return Some(reading);
+    }
+    let hides = is("paint cover draw") && rest[0].is("over") || is("cover") && rest[0].is("up");
+    if hides && starts_definite(&rest[1..]) && find(rest, "with").is_none() {
+        return remove(&rest[1..]);
+    }
+    let around = |it: Range<usize>| has("around on over under in inside next", &rest[it.start].lower);
+    if is(WORKING) && starts_indefinite(rest) && place(rest).is_some_and(around) {
+        return add(verb, rest);
     }
     match () {
         () if is(REMOVING) => remove(rest),
@@ -147,7 +155,10 @@ fn remove(rest: &[Token]) -> Option<Reading> {
 
 /// `take away X`, `cut X out`, `take X from Z`; `None` without a word that says that the object goes.
 fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
-    let goes = |it: &Token| has("away off out", &it.lower);
+    let goes = |it: &Token| {
+        has("away off out", &it.lower)
+            || it.is("down") && verb_in(&["chop tear knock take pull cut saw"], &verb.lower).is_some()
+    };
     if goes(rest.first()?) {
         return remove(&rest[1..]);
     }
@@ -180,8 +191,10 @@ fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
         return Some(Reading::global(place.map_or(&rest[1..], |it| &rest[it.start..])));
     }
     if moves && (known || person) {
-        if starts_indefinite(at) || person && !at.is_empty() {
-            return Reading::of(Action::Add, phrases(at), &[]);
+        let worn = phrase(at).is_some_and(|it| has(CLOTHES, &it.noun));
+        if starts_indefinite(at) || worn || person && !at.is_empty() {
+            return Reading::of(Action::Add, phrases(at), &[])
+                .map(|it| if worn { it.at("on", what) } else { it });
         }
         let onto = place.clone().map_or(&rest[..0], |it| &rest[it.start..]);
         if at.len() == 1 && !has(PERSONS, &at[0].lower)
@@ -338,6 +351,10 @@ fn unknown(clause: &[Token]) -> Option<Reading> {
         || has(THINGS, &verb.lower);
     if odd || predicate::verb_at(clause).is_some() && !starts_definite(rest) {
         return None;
+    }
+    let acts = !is_adjective(&verb.lower) && starts_indefinite(rest) && !has("no with", &verb.lower);
+    if acts && place(rest).is_some() {
+        return add(verb, rest);
     }
     let points = starts_definite(rest) || has(PERSONS, &next.lower) || next.is("it");
     points.then(|| work(rest)).flatten()

@@ -44,7 +44,7 @@ pub(super) const PREPOSITIONS: &str = "on in at with by near behind under undern
 
 /// Pronouns that open a clause about the noun before them: `the bag she is carrying`.
 pub(super) const SUBJECTS: &str =
-    "he she they i we you he's she's they're you're i'm we're i've they've you've we've he'd she'd";
+    "he she they i we you he's she's they're you're i'm we're i've they've you've we've he'd she'd i'd we'd you'd they'd";
 
 /// Words that open a relative clause.
 pub(super) const RELATIVES: &str = "who which that whom whose where";
@@ -124,7 +124,7 @@ pub(super) const NOUN_ADJECTIVES: &str = "square oval orange gold silver bronze 
 
 /// Adverbs that strengthen an adjective and so open or extend what an object becomes.
 pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally fully partially \
-    somewhat extremely half partly almost nearly halfway entirely fairly quite rather noticeably significantly";
+    somewhat extremely half partly almost nearly halfway entirely fairly quite rather even twice noticeably significantly";
 
 /// Nouns for those to whom something is given.
 pub(super) const RECIPIENTS: &str = "man woman boy girl person people lady guy kid kids child children baby men women \
@@ -190,14 +190,15 @@ pub(super) const COME: &str = "added inserted included placed";
 /// Verbs that put another thing or look in the place of their object.
 pub(super) const CHANGING: &str = "change alter turn transform convert morph modify adjust edit redo restyle \
     transmute transfigure shift vary customize style reshape update fashion evolve upgrade redesign reimagine \
-    reinvent switch";
+    reinvent switch remodel rework rebuild refashion";
 
 /// Verbs that replace their object `with` another.
-pub(super) const REPLACING: &str = "replace swap exchange substitute trade interchange supplant";
+pub(super) const REPLACING: &str = "replace swap exchange substitute sub trade interchange supplant";
 
 /// Verbs that take their object away.
 pub(super) const REMOVING: &str = "remove delete erase eliminate clear omit discard exclude hide subtract strip \
-    vanish banish dispose eradicate lose shave uninstall scrap ditch";
+    vanish banish dispose eradicate lose shave uninstall scrap ditch dump nuke zap \
+    obliterate evict expel axe trash annihilate conceal withdraw";
 
 /// Verbs that take their object away when `away`, `off` or `out` goes with them.
 pub(super) const TAKING: &str = "take cut crop edit photoshop wipe peel rip chop pull knock filter throw scrub rub \
@@ -223,7 +224,7 @@ pub(super) const MAKING: &str = "make render turn get";
 pub(super) const LETTING: &str = "have let show depict portray see picture";
 
 /// Verbs that bring something to their object with `with`, as `verb:relation`.
-pub(super) const ENDOWING: &str = "equip:to crown:to provide:to furnish:to supply:to arm:to adorn:on garnish:on top:on \
+pub(super) const ENDOWING: &str = "equip:to fit:to crown:to provide:to furnish:to supply:to arm:to adorn:on garnish:on top:on \
     surround:around encircle:around ring:around";
 
 /// Verbs that dress their object.
@@ -252,7 +253,7 @@ pub(super) const COMMANDS: [&str; 15] = [
     DRESSING,
     WORKING,
     "do",
-    "equip crown provide furnish supply arm adorn garnish top surround encircle ring clear rid empty",
+    "equip fit crown provide furnish supply arm adorn garnish top surround encircle ring clear rid empty",
     "wear hold carry",
     "focus zoom",
 ];

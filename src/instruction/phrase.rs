@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::lexicon::{
-    ATTRIBUTES, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES,
+    ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES,
     PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS, WHOLES, has, is_adjective,
 };
 use super::nouns::is_plural;
@@ -28,6 +28,8 @@ pub(super) struct Found {
     pub(super) opening: Option<Opening>,
     /// The adjectives of a relative clause: `red` of `the star that is red`.
     pub(super) qualifier: Option<Range<usize>>,
+    /// Whether it is said where it is, so that a picture is one in the picture: `the picture on the wall`.
+    pub(super) hung: bool,
     /// The main noun in lower case.
     pub(super) noun: String,
     pub(super) plural: bool,
@@ -48,7 +50,7 @@ pub(super) enum Definiteness {
 impl Found {
     /// Whether it names no object but the picture, what belongs to all of it, or `it`.
     pub(super) fn is_whole(&self) -> bool {
-        has(WHOLES, &self.noun) || has(THINGS, &self.noun)
+        !self.hung && has(WHOLES, &self.noun) || has(THINGS, &self.noun)
     }
 
     /// Whether it names a property that nothing in the phrase has: `a red color`.
@@ -98,9 +100,17 @@ pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
         name: bytes(&tokens[name..parts.end])?,
         opening: bytes(&tokens[parts.determiner..name])
             .and_then(|span| Some(Opening { span, kind: kind? })),
+        hung: opening.is_some()
+            || tokens.get(parts.end).is_some_and(|it| {
+                has("on above behind beside next under hanging over", &it.lower)
+            }),
         qualifier: described.and_then(|it| bytes(&tokens[it])),
         head: head.span.clone(),
-        noun: head.lower.clone(),
+        noun: if head.is("thing") && determiner.iter().any(|it| has("whole entire", &it.lower)) {
+            "everything".to_owned()
+        } else {
+            head.lower.clone()
+        },
         plural,
         definiteness: definiteness(determiner, head),
     })
@@ -173,6 +183,7 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
         || tokens[at].is("->")
         || tokens[at].is(";")
         || at > 0 && has(SUBJECTS, word)
+        || at > 0 && has(BEING, word) && has("whatever everything anything something", &tokens[at - 1].lower)
         || has("up down", word) && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || is_participle(tokens, at)
 }
@@ -213,7 +224,7 @@ fn anatomy(tokens: &[Token]) -> Option<Anatomy> {
             || tokens[end].is("'s")
             || tokens[end].is(",") && !is_adjective(&tokens[end - 1].lower)
             || tokens[end].quoted && !tokens[end - 1].quoted
-            || has("a an", &tokens[end].lower)
+            || has("a an the his her my their", &tokens[end].lower)
         {
             break;
         }

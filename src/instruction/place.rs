@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::Action;
 use super::lexicon::{
-    BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, PICTURES, RELATIVES, has,
+    BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, MODALS, PICTURES, RELATIVES, has,
 };
 use super::object::{Phrase, Stands};
 use super::phrase::{Found, closes, noun_phrase_len, phrase};
@@ -211,7 +211,7 @@ const RELATIONS: &[(&str, Relation)] = &[
     ("behind", Relation::Behind),
     ("between", Relation::Between),
     ("around/round", Relation::Around),
-    ("to", Relation::Of),
+    ("to/for", Relation::Of),
 ];
 
 /// The relation that some words name.
@@ -231,7 +231,7 @@ const AREAS: &[(&str, Area)] = &[
 /// Where in the picture a stretch of words says that something is, and the length of what says it.
 fn area_at(tokens: &[Token]) -> Option<(usize, Area)> {
     if let Some(found) = AREAS.iter().find_map(|it| Some((matched(tokens, it.0)?, it.1))) {
-        return outside_of_things(tokens, found);
+        return outside_of_things(tokens, found).filter(|it| ends_at(tokens, it.0));
     }
     if let Some(n) = matched(tokens, "up/down? in? center/centre/centered/centred stage?") {
         return (n == 1 && !tokens[0].is("up")).then_some((n, Area::Middle));
@@ -246,7 +246,15 @@ fn area_at(tokens: &[Token]) -> Option<(usize, Area)> {
     if !determined && (opening == 0 || more == 0) && tokens.len() > opening + n + more {
         return None;
     }
-    outside_of_things(tokens, (opening + n + more, area))
+    outside_of_things(tokens, (opening + n + more, area)).filter(|it| ends_at(tokens, it.0))
+}
+
+/// Whether no name stands behind words of place, of which they would be a part: `on the left table`.
+fn ends_at(tokens: &[Token], n: usize) -> bool {
+    tokens.get(n).is_none_or(|it| {
+        !it.is_word() || has("and or who that which", &it.lower) || closes(tokens, n) || has(BEING, &it.lower)
+            || has(MODALS, &it.lower)
+    })
 }
 
 /// An area with `of the picture` behind it, and none if `of` leads to something else.
@@ -322,10 +330,13 @@ pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
             (far + n + more, PlaceKind::Area(area))
         }
     };
+    let counts = |it: &&Token| has("two three four five six seven eight nine ten few couple", &it.lower);
+    let n = n + tokens[n..].iter().take_while(counts).count();
     let name = tokens.get(n)?;
     let compound = has(BODY_PARTS, &name.lower) || name.is("hat") && tokens[0].is("top");
     let noun = name.is_word() && !name.is("of") && !closes(tokens, n);
-    (noun && !compound && !has(DETERMINERS, &name.lower)).then_some((n, kind))
+    let counted = has(DETERMINERS, &name.lower) && !name.is("one");
+    (noun && !compound && !counted).then_some((n, kind))
 }
 
 /// Whether a word may open a place.
@@ -342,7 +353,7 @@ fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
     let worn = relation == Relation::In && action != Action::Add
         && (has(CLOTHES, &found.noun) || has(COLORS, &found.noun));
     let whole = has(PICTURES, &found.noun);
-    !worn && !whole && !has(STATES, &found.noun) && !has("me us you camera viewer", &found.noun)
+    !worn && !whole && !has(STATES, &found.noun) && !has("me us you it camera viewer", &found.noun)
 }
 
 /// The place that words behind a name say: `parked next to the tree`, `on the left`, `who sits in the corner`.
@@ -376,7 +387,9 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
     if !fits || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some() {
         return None;
     }
-    let found = phrase(&tokens[n..]).filter(|it| is_landmark(it, relation, action))?;
+    let ends = |it: &&Token| has(BEING, &it.lower) || has("should would could must needs has", &it.lower);
+    let len = tokens[n..].iter().take_while(|it| !ends(it)).count();
+    let found = phrase(&tokens[n..n + len]).filter(|it| is_landmark(it, relation, action))?;
     let landmark = Phrase::new(source, &found, Stands::InInstruction);
     let text = source[tokens[0].span.start..found.all.end].to_owned();
     let words = tokens[..n].iter().map(|it| it.lower.as_str()).collect::<Vec<_>>().join(" ");
@@ -387,7 +400,7 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
 fn is_passed_over(token: &Token) -> bool {
     let word = token.lower.as_str();
     const ADVERBS: &str = "just right directly somewhere only also all still currently up down over out sits stands \
-        lies sat stood lay hangs flies grows sits lives is seen shown found placed one and , there here you see we i \
+        lies sat stood lay hangs flies grows sits lives is seen shown found placed one and , 's there here you see we i \
         can exactly straight slightly further farther open closed";
     has(RELATIVES, word)
         || has(BEING, word)

@@ -100,8 +100,9 @@ fn built(text: &str, edit: &Edit) -> Instruction {
         .collect();
     let implied = reading.implied.as_ref().and_then(|it| Place::implied(text, it.0, &it.1));
     let first = || place::behind(text, &edit.clause.place, reading.action);
-    let place = implied
-        .or_else(|| objects.iter().find_map(Phrase::place).cloned())
+    let own = objects.iter().find_map(Phrase::place).cloned();
+    let place = own
+        .or(implied)
         .or_else(first)
         .filter(|_| reading.action != Action::Global);
     Instruction {
@@ -124,7 +125,7 @@ fn place_of(text: &str, tokens: &[Token], reading: &Reading, at: usize) -> Optio
     let stop = others.chain(becomes).min().unwrap_or(usize::MAX);
     let moved = tokens
         .first()
-        .is_some_and(|it| verb_in(&["move shift slide drag push turn"], &it.lower).is_some());
+        .is_some_and(|it| verb_in(&["move shift slide drag push"], &it.lower).is_some());
     let onward = tokens.iter().find(|it| moved && it.is("to") && it.span.start >= from);
     let stop = onward.map_or(stop, |it| stop.min(it.span.start));
     let begin = tokens.iter().position(|it| it.span.start >= from).unwrap_or(tokens.len());
@@ -277,6 +278,9 @@ pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>,
         let merged = match (link, before) {
             (Link::InItsPlace, Some(before)) => replaced(text, before, edit),
             (Link::Pronoun | Link::Remedy, Some(before)) => Some(named(text, before, edit)),
+            (Link::Apart, Some(before)) if !before.reading.objects.is_empty() => {
+                Some(placed_by(text, before, edit))
+            }
             _ => Some(own_text(text, edit)),
         };
         let Some(step) = merged else { continue };
@@ -316,6 +320,17 @@ fn named(text: &str, before: &Edit, edit: &Edit) -> String {
         written(text, &tokens[at + 1..])
     };
     [head, object, tail].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The text of an edit with the object before it where a pronoun says where: `… and put a cushion on it`.
+fn placed_by(text: &str, before: &Edit, edit: &Edit) -> String {
+    let tokens = &edit.clause.tokens;
+    let placed = (2..tokens.len()).find(|&at| {
+        (tokens[at].is("it") || tokens[at].is("them")) && place::opens_place(&tokens[at - 1].lower)
+    });
+    let Some(at) = placed else { return own_text(text, edit) };
+    let own = [written(text, &tokens[..at]), definite(text, before), written(text, &tokens[at + 1..])];
+    own.join(" ").trim_end().to_owned()
 }
 
 /// A removal and an addition in the same place as one change.
