@@ -1,262 +1,148 @@
 //! Splits an instruction into clauses of one edit each, and strips polite phrases.
 
+use super::courtesy::{bare, keeps};
 use super::lexicon::{
-    ADDING, CHANGING, COLORING, DETERMINERS, GIVING, KEEPING, MAKING, PERSONS, REMOVING, REPLACING,
-    SURE_VERBS, WORKING, has, verb_in,
+    ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING,
+    SURE_VERBS, TAKING, WORKING, has, is_adjective, verb_in,
 };
-use super::words::{Token, find, prefix_len, suffix_len};
+use super::place;
+use super::words::{Token, find, matched};
 
-/// Openings without meaning for the edit; if one is a prefix of another, the longer comes first.
-const OPENINGS: &[&str] = &[
-    "could you",
-    "can you",
-    "would you",
-    "will you",
-    "i want you to",
-    "i need you to",
-    "i would like you to",
-    "i'd like you to",
-    "i would like to",
-    "i'd like to",
-    "i want to",
-    "i'd love to",
-    "i would love to",
-    "i would love it if",
-    "i'd love it if",
-    "i'd like it if",
-    "it would be nice if",
-    "it would be great if",
-    "we want to",
-    "would it be possible to",
-    "is it possible to",
-    "please",
-    "pls",
-    "plz",
-    "kindly",
-    "just",
-    "simply",
-    "now",
-    "also",
-    "then",
-    "and",
-    "but",
-    "or",
-    "so",
-    "ok",
-    "okay",
-    "hey",
-    "hi",
-    "hello",
-    "let 's",
-    "lets",
-    "let us",
-    "try to",
-    "go ahead and",
-    "help me to",
-    "help me",
-    "you should",
-    "you could",
-    "why don't you",
-    "why not",
-    "how about",
-    "what about",
-    "maybe",
-    "perhaps",
-    "next",
-    "first",
-    "finally",
-    "instead ,",
-    "to",
-    "see",
-    "be sure to",
-    "make sure to",
-    "make sure that",
-    "make sure",
-    "ensure that",
-    "edit the image to",
-    "edit the photo to",
-    "edit the picture to",
-    "edit this image to",
-    "edit this photo to",
-    "edit it to",
-    "edit the image so that",
-    "edit the photo so that",
-    "make it so that",
-    "make it so",
-    "make it such that",
-    "in the image",
-    "in the picture",
-    "in the photo",
-    "in this image",
-    "in this picture",
-    "in this photo",
-    "in the scene",
-    "in the background",
-    "in the foreground",
-    "do you mind",
-    "would you mind",
-    "somehow",
-    "quickly",
-    "carefully",
-    "completely",
-    "digitally",
-    ",",
-    ";",
-];
-
-/// Closings without meaning for the edit.
-const CLOSINGS: &[&str] = &[
-    "please",
-    "pls",
-    "plz",
-    "thanks",
-    "thank you",
-    "for me",
-    "now",
-    "too",
-    "as well",
-    "also",
-    "again",
-    "entirely",
-    "completely",
-    "if possible",
-    "if you can",
-    "instead",
-    "altogether",
-    "in the image",
-    "in the picture",
-    "in the photo",
-    "in this image",
-    "in this picture",
-    "in this photo",
-    "in the scene",
-    "in the photograph",
-    "of the image",
-    "of the picture",
-    "of the photo",
-    "of the scene",
-    "from the image",
-    "from the picture",
-    "from the photo",
-    "from the scene",
-    "from this image",
-    "from this picture",
-    "from this photo",
-    "from here",
-    "to the image",
-    "to the picture",
-    "to the photo",
-    "to the scene",
-    "to this image",
-    "to this photo",
-    "to this picture",
-    "into the scene",
-    "into the picture",
-    "into the image",
-    "into the photo",
-    "in here",
-    "from the photograph",
-    "to the photograph",
-    "in it",
-    "right now",
-    "for a change",
-    "somewhere",
-    "and",
-    ",",
-    ";",
-    "in the pic",
-    "from the pic",
-    "to the pic",
-    "though",
-    "then",
-];
-
-/// Beginnings of phrases that give a reason or name what is to be kept, not an edit.
-const ASIDES: &[&str] = &[
-    "so that",
-    "such that",
-    "because",
-    "in order to",
-    "to make",
-    "to match",
-    "to give",
-    "to fit",
-    "while keeping",
-    "while leaving",
-    "while preserving",
-    "while maintaining",
-    "without changing",
-    "without altering",
-    "without affecting",
-    "without touching",
-    "without modifying",
-    "but keep",
-    "but leave",
-    "and keep",
-    "and leave",
-    ", keep",
-    ", leave",
-    ", keeping",
-    ", leaving",
-    "keeping the rest",
-    "keeping everything",
-    ", making",
-    "as though",
-    "so it",
-    "so the",
-    "so they",
-    "so he",
-    "so she",
-    "and nothing else",
-    ", nothing else",
-    "and preserve",
-    ", preserving",
-    "but not the rest",
-];
+/// A part of an instruction that asks for one edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Clause {
+    /// Its words, without courtesies; of two that share words, all of each.
+    pub(super) tokens: Vec<Token>,
+    /// The place that it begins with: `on the left, add a tree`.
+    pub(super) place: Vec<Token>,
+    /// Whether it says `instead`, or `in its place`.
+    pub(super) instead: bool,
+}
 
 /// The clauses of an instruction, each with one edit; none is empty.
-pub(super) fn clauses(tokens: &[Token]) -> Vec<&[Token]> {
+pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
+    let tokens = without_numbers(tokens);
     let mut found = Vec::new();
     for sentence in tokens.split(|it| it.is(";")) {
         let mut rest = sentence;
         while let Some(cut) = (1..rest.len()).find(|&at| begins_clause(rest, at)) {
-            found.push(&rest[..cut]);
+            found.extend(clause(&rest[..cut]));
             rest = &rest[cut..];
         }
-        found.push(rest);
+        found.extend(clause(rest));
     }
-    found.retain_mut(|it| {
-        *it = bare(it);
-        let kept = |first: &Token| {
-            has(KEEPING, &first.lower)
-                || first.is("do") && it[1..].first().is_some_and(|it| it.is("not"))
-        };
-        let unwanted = it
-            .get(1..)
-            .is_some_and(|it| it.iter().take(2).any(|it| has("show include have", &it.lower)));
-        it.first().is_some_and(|first| !kept(first) || unwanted)
-    });
     found
 }
 
-/// A clause without polite phrases and asides.
-pub(super) fn bare(mut tokens: &[Token]) -> &[Token] {
-    loop {
-        let opening = OPENINGS.iter().filter_map(|it| prefix_len(tokens, it)).max();
-        let closing = CLOSINGS.iter().filter_map(|it| suffix_len(tokens, it)).max();
-        let aside = ASIDES
-            .iter()
-            .filter_map(|it| find(tokens, it))
-            .map(|it| it.start)
-            .filter(|&it| it > 1)
-            .min();
-        tokens = match (opening, closing, aside) {
-            (Some(n), _, _) => &tokens[n..],
-            (_, Some(n), _) if n < tokens.len() => &tokens[..tokens.len() - n],
-            (_, _, Some(at)) => &tokens[..at],
-            _ => return tokens,
-        };
+/// A clause that asks for something.
+fn clause(tokens: &[Token]) -> Option<Clause> {
+    const IN_ITS_PLACE: &[&str] = &[
+        "instead",
+        "in its/his/her/their/that place/stead/spot",
+        "there instead",
+        "where it is/was",
+        "where they are/were",
+    ];
+    let ahead = IN_ITS_PLACE[1..].iter().find_map(|it| matched(bare(tokens), it));
+    if let Some(n) = ahead.filter(|&n| n < bare(tokens).len()) {
+        return clause(&bare(tokens)[n..]).map(|it| Clause { instead: true, ..it });
     }
+    let at = |it: &&str| (1..tokens.len()).find(|&at| matched(&tokens[at..], it).is_some());
+    let said = IN_ITS_PLACE.iter().filter_map(at).min();
+    let last = |at: &usize| find(&tokens[*at..], "of").is_none();
+    let cut = said.filter(last);
+    let tokens = &tokens[..cut.unwrap_or(tokens.len())];
+    let opened = tokens.iter().position(|it| verb_in(&[CHANGING], &it.lower).is_some());
+    let shaped = shaped(&tokens[opened.unwrap_or(0)..]);
+    let body = bare(shaped.as_deref().unwrap_or(tokens));
+    let (place, body) = place_first(body);
+    let body = bare(body);
+    if body.is_empty() || keeps(body) {
+        return None;
+    }
+    Some(Clause { tokens: without_denials(body), place: place.to_vec(), instead: cut.is_some() })
+}
+
+/// `change the hut so that it is a castle` as `change the hut to a castle`.
+fn shaped(tokens: &[Token]) -> Option<Vec<Token>> {
+    const SO: &str = "so/until/till that? it/they/he/she is/are/becomes/become/looks/turns/'s like/into?";
+    verb_in(&[CHANGING], &tokens.first()?.lower)?;
+    let (at, n) = (2..tokens.len()).find_map(|at| Some((at, matched(&tokens[at..], SO)?)))?;
+    let to = Token { lower: "to".to_owned(), ..tokens[at].clone() };
+    (at + n < tokens.len()).then(|| [&tokens[..at], &[to], &tokens[at + n..]].concat())
+}
+
+/// The words without looks that are only named to be denied: `not red but` of `not red but yellow`.
+fn without_denials(tokens: &[Token]) -> Vec<Token> {
+    let denied = || {
+        let not = (1..tokens.len()).find(|&at| tokens[at].is("not"))?;
+        let looks = tokens[not + 1..].iter().take_while(|it| is_adjective(&it.lower) || it.is(","));
+        let but = not + 1 + looks.count();
+        let closes = tokens.get(but).is_none_or(|it| it.is("but"));
+        let pause = usize::from(closes && tokens[not - 1].is(","));
+        (but > not + 1 && closes && not > pause).then(|| not - pause..(but + 1).min(tokens.len()))
+    };
+    let denied = denied().unwrap_or(0..0);
+    tokens.iter().enumerate().filter(|it| !denied.contains(&it.0)).map(|it| it.1.clone()).collect()
+}
+
+/// The place that a command begins with, and the command: `on the left, add a tree`.
+fn place_first(tokens: &[Token]) -> (&[Token], &[Token]) {
+    let commands = |at: usize| {
+        let verb = tokens.get(at).is_some_and(|it| verb_in(&LISTS, &it.lower) == Some(&it.lower));
+        let there = matched(&tokens[at.min(tokens.len())..], "there should/must/could/is/are/has");
+        verb || there.is_some() || matched(&tokens[at..], "i/we/please/could/can/you").is_some()
+    };
+    let opens = tokens.first().is_some_and(|it| place::opens_place(&it.lower));
+    let comma = (1..tokens.len()).find(|&at| tokens[at].is(","));
+    let start = match comma {
+        Some(at) if at + 1 < tokens.len() && commands(at + 1) => Some((at, at + 1)),
+        _ => (2..tokens.len().min(8))
+            .find(|&at| commands(at) && !has(DETERMINERS, &tokens[at - 1].lower))
+            .map(|at| (at, at)),
+    };
+    match start {
+        Some((end, rest)) if opens => (&tokens[..end], &tokens[rest..]),
+        _ => (&[], tokens),
+    }
+}
+
+/// The verbs that may begin a clause.
+const LISTS: [&str; 9] = [
+    ADDING,
+    CHANGING,
+    REPLACING,
+    REMOVING,
+    GIVING,
+    COLORING,
+    MAKING,
+    WORKING,
+    "have let take get wipe cut throw move",
+];
+
+/// Takes the numbers out of a list: `1. remove the cup 2. make the sky blue`.
+fn without_numbers(tokens: &[Token]) -> Vec<Token> {
+    let numbered = |at: usize, nth: usize| {
+        tokens[at].is(&nth.to_string())
+            && tokens.get(at + 1).is_some_and(|it| it.is(";") || it.is(","))
+    };
+    if tokens.is_empty() || !numbered(0, 1) {
+        return tokens.to_vec();
+    }
+    let mut nth = 1;
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        if numbered(at, nth) {
+            kept.push(Token { lower: ";".to_owned(), ..tokens[at].clone() });
+            nth += 1;
+            at += 2;
+        } else {
+            kept.push(tokens[at].clone());
+            at += 1;
+        }
+    }
+    kept
 }
 
 /// Whether a second edit begins at a token: `… and make the sky blue`, `…, then add a bird`.
@@ -265,22 +151,61 @@ fn begins_clause(tokens: &[Token], at: usize) -> bool {
     if joint.is("then") && at + 1 < tokens.len() {
         return true;
     }
-    if !(joint.is("and") || joint.is(",") || joint.is("but") || joint.is("or")) {
+    if !has("and , but or", &joint.lower) || is_place_alone(&tokens[..at - 1]) {
         return false;
     }
-    let word = tokens[at].lower.as_str();
-    if has(SURE_VERBS, word) {
-        return at + 1 < tokens.len();
+    let rest = bare_opening(&tokens[at..]);
+    let Some(first) = rest.first() else { return false };
+    let next = rest.get(1);
+    if has(SURE_VERBS, &first.lower) {
+        return next.is_some_and(|it| !has(", and or is are", &it.lower));
     }
-    let lists =
-        [ADDING, CHANGING, REPLACING, REMOVING, GIVING, COLORING, MAKING, WORKING, "have let take"];
-    let opens_object = tokens.get(at + 1).is_some_and(|it| {
+    if joint.is("but") && matched(rest, "without/with/minus/no").is_some() {
+        return true;
+    }
+    let polite = matched(rest, "i'd/we'd/i/we like/want/need/would/love").is_some()
+        || matched(rest, "could/can/would you/we").is_some();
+    if polite || states(&tokens[..at - 1], rest) {
+        return true;
+    }
+    let opens_object = next.is_some_and(|it| {
         has(DETERMINERS, &it.lower)
             || has(PERSONS, &it.lower)
-            || it.is("it")
-            || it.is("out")
-            || it.is("off")
+            || has("it out off in rid away them", &it.lower)
     });
-    let plain_form = verb_in(&lists, word).is_some_and(|verb| verb == word);
-    plain_form && opens_object
+    let takes = [TAKING];
+    let plain = |lists: &[&'static str]| verb_in(lists, &first.lower).is_some_and(|it| it == first.lower);
+    (plain(&LISTS) || plain(&takes) || first.is("do")) && opens_object
+}
+
+/// Whether a stretch says where and nothing else: `on the left`.
+fn is_place_alone(tokens: &[Token]) -> bool {
+    let verb = |it: &Token| verb_in(&LISTS, &it.lower).is_some_and(|verb| verb == it.lower);
+    let leads = |it: &Token| place::opens_place(&it.lower) || has("where instead rather", &it.lower);
+    tokens.first().is_some_and(leads)
+        && tokens.len() < 8
+        && !(1..tokens.len()).any(|at| {
+            verb(&tokens[at]) && !has(DETERMINERS, &tokens[at - 1].lower)
+        })
+}
+
+/// What follows `and also`, `and then please`.
+fn bare_opening(mut tokens: &[Token]) -> &[Token] {
+    const WORDS: &str = "also then please now and finally next afterwards just , lastly but pls maybe perhaps only simply";
+    loop {
+        let n = usize::from(tokens.first().is_some_and(|it| has(WORDS, &it.lower)));
+        let n = n.max(matched(tokens, "after that").unwrap_or(0));
+        if n == 0 {
+            return tokens;
+        }
+        tokens = &tokens[n..];
+    }
+}
+
+/// Whether two statements stand side by side: `the cat should be white and the dog should be black`.
+fn states(before: &[Token], rest: &[Token]) -> bool {
+    let modal = |it: &Token| has(MODALS, &it.lower) || has("needs has must is are", &it.lower);
+    let definite = rest.first().is_some_and(|it| has("the this that his her my there", &it.lower));
+    let own = rest.iter().take(7).take_while(|it| !has("and , who which that", &it.lower));
+    definite && own.skip(1).any(modal) && before.iter().skip(1).any(modal)
 }

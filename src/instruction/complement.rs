@@ -4,13 +4,14 @@
 //! that no list of nouns is needed.
 
 use super::Action;
+use super::change::{is_color, trimmed};
 use super::grammar::Reading;
 use super::imperative;
 use super::lexicon::{
-    DETERMINERS, GONE, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, RECIPIENTS,
-    STRENGTHENING, THINGS, has, is_adjective, is_comparative,
+    COLORS, DETERMINERS, GONE, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, RECIPIENTS,
+    SHADES, STRENGTHENING, THINGS, has, is_adjective, is_comparative,
 };
-use super::phrase::{Definiteness, Found, phrases, starts_definite};
+use super::phrase::{Definiteness, Found, described, phrases, starts_definite, starts_indefinite};
 use super::predicate;
 use super::words::{Token, find, prefix_len};
 
@@ -29,6 +30,11 @@ pub(super) fn make(rest: &[Token]) -> Option<Reading> {
             return Some(Reading::global(said));
         }
         return Reading::of(Action::Change, phrases(&rest[..pronoun]), said);
+    }
+    if starts_indefinite(rest)
+        && let Some(of) = find(rest, "out of").or_else(|| find(rest, "from")).filter(|it| starts_definite(&rest[it.end..]))
+    {
+        return Reading::of(Action::Change, phrases(&rest[of.end..]), &rest[..of.start]);
     }
     if let Some(reading) = each(rest) {
         return Some(reading);
@@ -74,12 +80,24 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     if first.is("no") {
         return Reading::of(Action::Remove, phrases(&rest[1..]), &[]);
     }
+    if let Some(reading) = done(rest) {
+        return Some(reading);
+    }
+    if starts_definite(rest) {
+        let out = find(rest, "out of").or_else(|| find(rest, "out")).or_else(|| find(rest, "away"));
+        if let Some(out) = out.filter(|it| it.start > 0 && phrases(&rest[it.end..]).iter().all(Found::is_whole)) {
+            return Reading::of(Action::Remove, phrases(&rest[..out.start]), &[]);
+        }
+    }
     if let Some(verb) = predicate::verb_at(rest) {
         return predicate::read(&rest[..verb], &rest[verb..], false);
     }
+    if let Some(reading) = compared(rest) {
+        return Some(reading);
+    }
     let objects = phrases(rest);
     if objects.first()?.definiteness != Definiteness::Definite {
-        return Reading::of(Action::Add, objects, &[]);
+        return Reading::of(Action::Add, objects, &[]).map(|it| Reading { placed: true, ..it });
     }
     match start(rest) {
         Some(split) if has(GONE, &rest[split].lower) => {
@@ -90,24 +108,71 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     }
 }
 
+/// What is wished to be done to something: `the fence painted white`, `the bench replaced with a sofa`.
+pub(super) fn done(rest: &[Token]) -> Option<Reading> {
+    let done = |at: usize| predicate::passive(&rest[..at], &rest[at..]);
+    let at = |at: &usize| starts_definite(rest) && follows_noun(rest, *at);
+    (1..rest.len()).filter(at).find_map(done)
+}
+
+/// A wish for more of what is there: `a bigger window`.
+pub(super) fn compared(rest: &[Token]) -> Option<Reading> {
+    let article = rest.first().is_some_and(|it| has("a an", &it.lower));
+    let at = usize::from(article);
+    let more = rest.get(at).is_some_and(|it| is_comparative(&it.lower));
+    (more && rest.len() > at + 1)
+        .then(|| Reading::of(Action::Change, phrases(&rest[at + 1..]), &rest[at..=at]))
+        .flatten()
+}
+
+/// A phrase without a verb, with what it becomes: `the sofa in red`; or a new thing: `a red hat on the dog`.
+pub(super) fn named(rest: &[Token]) -> Option<Reading> {
+    if let Some(reading) = compared(rest) {
+        return Some(reading);
+    }
+    let counted = rest.first().is_some_and(|it| has("a an some another two three four five several more", &it.lower));
+    let placed = (1..rest.len()).any(|at| has("on in at over under above for", &rest[at].lower));
+    let new = |it: &Token| is_noun(it) && !has(THINGS, &it.lower);
+    if counted || placed && rest.first().is_some_and(new) {
+        let objects = phrases(rest);
+        return Reading::of(Action::Add, objects, &[]).map(|it| Reading { placed, ..it });
+    }
+    let split = start(rest).filter(|&at| starts_definite(rest) || is_color(&rest[at..]))?;
+    if has(GONE, &rest[split].lower) {
+        return Reading::of(Action::Remove, phrases(&rest[..split]), &[]);
+    }
+    let becomes = lead(&rest[split..]);
+    let looks = is_color(becomes) || becomes.iter().all(|it| is_adjective(&it.lower));
+    looks.then(|| Reading::of(Action::Change, phrases(&rest[..split]), becomes)).flatten()
+}
+
 /// `give X Y`, `give Y to X`.
 pub(super) fn give(rest: &[Token]) -> Option<Reading> {
-    let split = given_at(rest);
+    let hers = rest.first().is_some_and(|it| it.is("her"))
+        && rest.len() > 2
+        && find(rest, "to").is_none();
+    let split = given_at(rest).or(hers.then_some(1));
     let Some(at) = split else {
         let to = find(rest, "to").unwrap_or(rest.len()..rest.len());
         let mut gifts = phrases(&rest[..to.start]);
-        gifts.extend(imperative::given_behind(&rest[to.end..]));
-        return Reading::of(Action::Add, gifts, &[]);
+        let receivers = &rest[to.end..];
+        gifts.extend(imperative::given_behind(receivers));
+        return Reading::of(Action::Add, gifts, &[]).map(|it| it.at("to", receivers));
     };
     let receivers = phrases(&rest[..at]);
     let gifts = phrases(&rest[at..]);
     if receivers.iter().any(|it| it.is_whole() && !has("it this that", &it.noun)) {
         return Some(Reading::global(&rest[at..]));
     }
-    if !gifts.is_empty() && gifts.iter().all(Found::is_attribute) {
+    let coated = find(&rest[at..], "paint").is_some() && is_color(trimmed(&rest[at..]));
+    if coated || !gifts.is_empty() && gifts.iter().all(Found::is_attribute) {
         return Reading::of(Action::Change, receivers, &rest[at..]);
     }
+    if rest[0].is("me") || rest[0].is("us") {
+        return have(&rest[1..]);
+    }
     let reading = Reading::of(Action::Add, gifts, &[])?;
+    let reading = reading.at("to", &rest[..at]);
     Some(if reading.action == Action::Global { Reading::global(&rest[at..]) } else { reading })
 }
 
@@ -139,8 +204,20 @@ fn given_at(rest: &[Token]) -> Option<usize> {
 /// Index where the result begins in a token sequence that starts with the object: 2 in `the house blue`.
 pub(super) fn start(tokens: &[Token]) -> Option<usize> {
     let find_at = |test: &dyn Fn(usize) -> bool| (1..tokens.len()).find(|&at| test(at));
-    let leads =
-        ["into", "out of", "to be", "as", "like", "to look", "in the style", "in the shape"];
+    let leads = [
+        "into", "out of", "twice as", "half as", "times as", "to be", "as", "like", "to look", "in the style", "in the shape", "the same",
+        "the color of", "the colour of", "the size of", "the shape of", "the height of", "same color", "same colour",
+    ];
+    let described = (1..tokens.len()).find_map(|at| described(tokens, at));
+    if let Some(clause) = described.filter(|it| it.end < tokens.len())
+        && !has(PREPOSITIONS, &tokens[clause.end].lower)
+    {
+        return Some(clause.end);
+    }
+    let colored = find_at(&|at| tokens[at].is("in") && is_color(&tokens[at + 1..]));
+    if colored.is_some() {
+        return colored;
+    }
     find_at(&|at| leads.iter().any(|it| prefix_len(&tokens[at..], it).is_some()))
         .or_else(|| {
             find_at(&|at| has(STRENGTHENING, &tokens[at].lower) && follows_noun(tokens, at))
@@ -186,9 +263,19 @@ fn last_phrase(tokens: &[Token]) -> Option<usize> {
             || has("colored coloured shaped themed styled covered", &tokens[at + 1].lower)
             || at > 0 && has("and ,", &tokens[at].lower) && is_adjective(&tokens[at - 1].lower)
     };
+    let shades = |at: usize| {
+        has(SHADES, &tokens[at].lower)
+            && has(COLORS, &tokens[at + 1].lower)
+            && tokens[..at].iter().any(is_noun)
+    };
+    let extends = |at: usize| shades(at) || extends(at);
     let mut at = last;
     while at > 1 && extends(at - 1) {
         at -= 1;
+    }
+    while at > 1 && at <= last && has("the a an this that my his her its their", &tokens[at - 1].lower) {
+        // `the circle and the square yellow`: what stands behind a determiner is a noun.
+        at += 1;
     }
     let noun = |end: usize| tokens[..end].iter().any(is_noun);
     let subject = |end: usize| {
@@ -258,6 +345,12 @@ fn is_her_alone(next: &[Token]) -> bool {
 
 /// The result without its introductory word.
 fn lead(said: &[Token]) -> &[Token] {
+    if said.len() > 2 && said[0].is("as") && said[2..].iter().any(|it| it.is("as")) {
+        return said;
+    }
+    if said.first().is_some_and(|it| it.is("in")) && is_color(&said[1..]) {
+        return &said[1..];
+    }
     let n = ["out of", "to be", "to look like", "into", "as", "like"]
         .iter()
         .find_map(|it| prefix_len(said, it));

@@ -3,40 +3,58 @@
 use std::ops::Range;
 
 use super::Action;
+use super::change;
 use super::complement;
+use super::courtesy::bare;
 use super::imperative;
 use super::lexicon::{
     ATTRIBUTES, BEING, COLORS, DETERMINERS, HAVING, MODALS, NEGATED, PERSONS, SETTINGS, THINGS,
     WHOLES, has, is_adjective, verb_in,
 };
-use super::phrase::{Found, closes, noun_phrase_len, phrase, phrases};
+use super::phrase::{Definiteness, Found, closes, noun_phrase_len, phrase, phrases};
 use super::predicate;
-use super::words::{Token, bytes, find, prefix_len, starts_with};
+use super::words::{Token, bytes, find, matched, prefix_len, starts_with};
 
-/// Result of parsing one clause.
+/// What one clause asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) action: Action,
     pub(super) objects: Vec<Found>,
     /// Byte range of what the object becomes.
     pub(super) replacement: Option<Range<usize>>,
+    /// A landmark that the verb implies, with its relation: `to` and `the dog` of `give the dog a hat`.
+    pub(super) implied: Option<(&'static str, Found)>,
+    /// Whether it says where an addition is to come.
+    pub(super) placed: bool,
+    /// Whether it only says that something is not liked.
+    pub(super) complains: bool,
 }
 
 impl Reading {
     /// A reading with these objects; global if they denote the picture as a whole.
     pub(super) fn of(action: Action, objects: Vec<Found>, replacement: &[Token]) -> Option<Self> {
-        let replacement = bytes(replacement);
+        let replacement = bytes(change::trimmed(replacement));
         let (whole, named): (Vec<Found>, Vec<Found>) =
             objects.into_iter().partition(Found::is_whole);
         if named.iter().all(Found::is_attribute) && (!whole.is_empty() || !named.is_empty()) {
-            return Some(Self { action: Action::Global, objects: Vec::new(), replacement });
+            return Some(Self::new(Action::Global, Vec::new(), replacement));
         }
-        (!named.is_empty()).then_some(Self { action, objects: named, replacement })
+        (!named.is_empty()).then(|| Self::new(action, named, replacement))
+    }
+
+    fn new(action: Action, objects: Vec<Found>, replacement: Option<Range<usize>>) -> Self {
+        Self { action, objects, replacement, implied: None, placed: false, complains: false }
+    }
+
+    /// The same, with a landmark that the verb implies.
+    pub(super) fn at(self, relation: &'static str, landmark: &[Token]) -> Self {
+        let implied = phrase(landmark).filter(|it| !it.is_whole()).map(|it| (relation, it));
+        Self { implied: implied.or(self.implied), ..self }
     }
 
     /// An edit of the whole picture.
     pub(super) fn global(becomes: &[Token]) -> Self {
-        Self { action: Action::Global, objects: Vec::new(), replacement: bytes(becomes) }
+        Self::new(Action::Global, Vec::new(), bytes(becomes))
     }
 }
 
@@ -60,15 +78,27 @@ const UNWANTED: [&str; 14] = [
 
 /// Parses a clause; `None` if no rule matches.
 pub(super) fn read(clause: &[Token]) -> Option<Reading> {
+    if has("everything all", &clause[0].lower)
+        && let Some(mark) = find(clause, "except").or_else(|| find(clause, "but"))
+    {
+        let reading = Reading::of(Action::Remove, phrases(after_for(&clause[mark.end..])), &[])?;
+        return Some(Reading { complains: true, ..reading });
+    }
     if let Some(n) = UNWANTED.iter().find_map(|it| prefix_len(clause, it)) {
-        return Reading::of(Action::Remove, phrases(&clause[n..]), &[]);
+        let reading = Reading::of(Action::Remove, phrases(&clause[n..]), &[])?;
+        return Some(Reading { complains: true, ..reading });
     }
     let (clause, framed) = unwrap_wish(clause);
+    if let Some(reading) = whereabouts(clause) {
+        return Some(reading);
+    }
     if clause.is_empty() || has("what who which where when why how", &clause[0].lower) {
         return None;
     }
     if framed == Frame::Want {
-        return contrast(clause).or_else(|| statement(clause)).or_else(|| complement::have(clause));
+        return contrast(clause)
+            .or_else(|| complement::done(clause))
+            .or_else(|| statement(clause)).or_else(|| complement::have(clause));
     }
     contrast(clause)
         .or_else(|| style(clause))
@@ -78,9 +108,14 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         .or_else(|| imperative::read(clause))
         .or_else(|| becoming(clause))
         .or_else(|| setting(clause))
+        .or_else(|| complement::named(clause))
 }
 
-/// The frame around a clause.
+fn after_for(tokens: &[Token]) -> &[Token] {
+    &tokens[prefix_len(tokens, "for").unwrap_or(0)..]
+}
+
+/// What a clause stood in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Frame {
     /// None, or `what if …`, `imagine …`, with a statement.
@@ -104,23 +139,14 @@ fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
         "i wish",
         "i think",
     ];
-    const WANT: [&str; 16] = [
-        "i want to see",
-        "i'd like to see",
-        "i would like to see",
-        "i would love to see",
-        "i'd love to see",
-        "i want",
-        "i need",
-        "i'd like",
-        "i would like",
-        "i'd prefer",
-        "i would prefer",
-        "i prefer",
-        "we want",
-        "we need",
-        "i'd love",
-        "i would love",
+    const WANT: [&str; 7] = [
+        "i/we really? want/need/prefer/like/love to? see?",
+        "i/we would love/like it if",
+        "i'd/we'd really? like/love/prefer/want/rather to? have/see?",
+        "i/we would really? like/love/prefer/want/rather to? have/see?",
+        "i'm/we're after/wanting/missing",
+        "i/we could/can/should do/have/use with?",
+        "i/we must/should/could/can/would have/see",
     ];
     if clause.first().is_some_and(|it| has(OPENERS, &it.lower))
         && let Some(mark) = find(clause, "if")
@@ -135,7 +161,7 @@ fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
     if let Some(n) = SUPPOSE.iter().filter_map(|it| prefix_len(clause, it)).max() {
         return (&clause[n..], Frame::Plain);
     }
-    match WANT.iter().filter_map(|it| prefix_len(clause, it)).max() {
+    match WANT.iter().filter_map(|it| matched(clause, it)).max() {
         Some(n) => (&clause[n..], Frame::Want),
         None => (clause, Frame::Plain),
     }
@@ -156,12 +182,11 @@ fn contrast(clause: &[Token]) -> Option<Reading> {
     }
     if let Some(n) = prefix_len(clause, "instead of").or_else(|| prefix_len(clause, "rather than"))
     {
-        let comma = clause.iter().position(|it| it.is(","))?;
-        return Reading::of(
-            Action::Change,
-            phrases(&clause[n..comma]),
-            brought(&clause[comma + 1..]),
-        );
+        let comma = clause.iter().position(|it| it.is(","));
+        let end = comma.unwrap_or(n + noun_phrase_len(&clause[n..]));
+        let new = &clause[(end + usize::from(comma.is_some())).min(clause.len())..];
+        let new = brought(unwrap_wish(bare(new)).0);
+        return Reading::of(Action::Change, phrases(&clause[n..end]), new);
     }
     if starts_with(clause, "not")
         && let Some(but) = find(clause, "but")
@@ -184,11 +209,34 @@ fn contrast(clause: &[Token]) -> Option<Reading> {
     if objects.is_empty() || new.is_empty() {
         return None;
     }
-    if old.len() == 1 && is_adjective(&old[0].lower) {
-        // `make the car red, not blue` contrasts two looks of one object.
-        return read(&clause[..mark.start]);
+    if old.len() == 1 && !has(PERSONS, &old[0].lower) {
+        // `make the car red, not blue`, `the wall should be brick instead of wood`: two looks of one object.
+        let one = read(&clause[..mark.start]).filter(|it| {
+            it.replacement.is_some()
+                && it.objects.iter().all(|it| it.definiteness == Definiteness::Definite)
+        });
+        if one.is_some() || is_adjective(&old[0].lower) {
+            return one.or_else(|| read(&clause[..mark.start]));
+        }
     }
     Reading::of(Action::Change, objects, new)
+}
+
+/// `put a wolf where the dog is`, `where the dog is, put a wolf`.
+fn whereabouts(clause: &[Token]) -> Option<Reading> {
+    let at = clause.iter().position(|it| it.is("where"))?;
+    let is = at + clause[at..].iter().position(|it| has("is was are were stands sits stood sat", &it.lower))?;
+    let new = if at == 0 {
+        &clause[is + 1..]
+    } else if is + 1 == clause.len() {
+        &clause[..at]
+    } else {
+        return None;
+    };
+    let new = &new[new.iter().take_while(|it| it.is(",")).count()..];
+    let brings = imperative::is_command(new) || statement_verb(new).is_some();
+    let old = phrases(&clause[at + 1..is]);
+    brings.then(|| Reading::of(Action::Change, old, brought(new))).flatten()
 }
 
 /// The new object in `make it a bird`, `there should be a bird`, `use a bird`, `a bird`.
@@ -202,7 +250,10 @@ fn brought(clause: &[Token]) -> &[Token] {
     let after_verb = after_verb
         .or_else(|| clause.iter().rposition(|it| verb_in(&[HAVING], &it.lower).is_some()));
     if let Some(at) = after_verb {
-        return &clause[at + 1..];
+        let having = clause.get(at + 1).is_some_and(|it| {
+            it.lower.ends_with("ing") && verb_in(&[HAVING], &it.lower).is_some()
+        });
+        return &clause[at + 1 + usize::from(having)..];
     }
     let start = usize::from(imperative::is_command(clause));
     let rest = &clause[start..];
@@ -255,6 +306,9 @@ fn without_more(rest: &[Token]) -> &[Token] {
 
 /// `can the dog be black`, `could there be a bird`.
 fn question(clause: &[Token]) -> Option<Reading> {
+    if starts_with(clause, "do away") {
+        return None;
+    }
     if !has(MODALS, &clause[0].lower) && !has("is are does do did was were", &clause[0].lower)
         || clause.len() < 3
     {
@@ -295,8 +349,14 @@ fn statement(clause: &[Token]) -> Option<Reading> {
     } else {
         &clause[verb..]
     };
-    predicate::read(subject, rest, negated)
+    let reading = predicate::read(subject, rest, negated)?;
+    let is = has("is are 's looks look seems seem was", &clause[verb].lower);
+    let complains = is && rest.get(1).is_some_and(|it| has(FAULTS, &it.lower));
+    Some(Reading { complains, ..reading })
 }
+
+/// Words by which somebody says that a thing is not liked.
+const FAULTS: &str = "too ugly weird wrong boring distracting annoying bad terrible awful odd dull strange horrible off so";
 
 /// Verbs that express obligation together with `to`.
 const OUGHT: &str = "needs need has have ought wants want is are supposed got meant going";

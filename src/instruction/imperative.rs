@@ -3,33 +3,16 @@
 use std::ops::Range;
 
 use super::Action;
+use super::change::is_color;
 use super::complement;
 use super::grammar::Reading;
 use super::lexicon::{
-    ADDING, CHANGING, COLORING, DETERMINERS, DRESSING, GIVING, HAVING, LETTING, MAKING, PERSONS,
-    PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has, is_adjective, verb_in,
+    ADDING, ATTRIBUTES, CHANGING, CLOTHES, COLORING, COMMANDS, DETERMINERS, DRESSING, ENDOWING, GIVING, HAVING, LETTING, MATERIALS, PERSONS,
+    PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has, is_adjective, pairs, verb_in,
 };
 use super::phrase::{Definiteness, Found, phrase, phrases, starts_definite, starts_indefinite};
 use super::predicate;
-use super::words::{Token, find, prefix_len, starts_with};
-
-/// Verbs that can begin a command.
-const COMMANDS: [&str; 14] = [
-    CHANGING,
-    REPLACING,
-    REMOVING,
-    TAKING,
-    ADDING,
-    GIVING,
-    COLORING,
-    MAKING,
-    LETTING,
-    DRESSING,
-    WORKING,
-    "do",
-    "wear hold carry",
-    "focus zoom",
-];
+use super::words::{Token, find, matched, prefix_len, starts_with};
 
 /// Whether a clause begins with a verb that commands an edit.
 pub(super) fn is_command(clause: &[Token]) -> bool {
@@ -60,10 +43,39 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         return unknown(clause);
     }
     let is = |list: &'static str| verb_in(&[list], &verb.lower).is_some();
+    if is("get give show bring find") && has("me us", &rest[0].lower) && rest.len() > 1 {
+        return complement::have(&rest[1..]);
+    }
+    if is("get have") && !starts_definite(rest) && !has(THINGS, &rest[0].lower) && split(rest, &["to", "into"]).is_none() {
+        return complement::have(rest);
+    }
+    if is("drop lose skip leave") && starts_definite(skip_particle(rest)) && place(rest).is_none() {
+        return remove(rest);
+    }
+    if is("set") && rest.iter().any(|it| has(ATTRIBUTES, &it.lower)) {
+        return change(rest);
+    }
+    if is("clear rid empty strip clean free")
+        && let Some(of) = find(rest, "of").filter(|it| it.start > 0 && !starts_definite(&rest[it.end..]))
+    {
+        return Reading::of(Action::Remove, phrases(&rest[of.end..]), &[])
+            .map(|it| it.at("from", &rest[..of.start]));
+    }
+    if let Some(reading) = endow(verb, rest) {
+        return Some(reading);
+    }
     if is(TAKING)
         && let Some(reading) = take(verb, rest)
     {
         return Some(reading);
+    }
+    let hides = is("paint cover draw") && rest[0].is("over") || is("cover") && rest[0].is("up");
+    if hides && starts_definite(&rest[1..]) && find(rest, "with").is_none() {
+        return remove(&rest[1..]);
+    }
+    let around = |it: Range<usize>| has("around on over under in inside next", &rest[it.start].lower);
+    if is(WORKING) && starts_indefinite(rest) && place(rest).is_some_and(around) {
+        return add(verb, rest);
     }
     match () {
         () if is(REMOVING) => remove(rest),
@@ -86,10 +98,21 @@ fn is_turned(rest: &[Token]) -> bool {
     has("off on into to", &rest[0].lower) || split(rest, &["into", "to"]).is_some()
 }
 
+/// `crown X with Y`, `surround X with Y`.
+fn endow(verb: &Token, rest: &[Token]) -> Option<Reading> {
+    let (_, relation) = pairs(ENDOWING).find(|it| verb_in(&[it.0], &verb.lower).is_some())?;
+    let (receiver, gift) = split(rest, &["with", "by"])?;
+    Reading::of(Action::Add, phrases(gift), &[]).map(|it| it.at(relation, receiver))
+}
+
 /// `change X to Y`, `turn X into Y`, `change to Y`.
 fn change(rest: &[Token]) -> Option<Reading> {
     let rest = skip_particle(rest);
     let Some((old, new)) = split(rest, &["into", "to", "for", "with", "by", "as"]) else {
+        let material = |at: &usize| rest[*at].is("in") && is_material(&rest[at + 1..]);
+        if let Some(at) = (1..rest.len()).find(material) {
+            return Reading::of(Action::Change, phrases(&rest[..at]), &rest[at + 1..]);
+        }
         return whole(rest, &[]).or_else(|| Reading::of(Action::Change, phrases(rest), &[]));
     };
     let old = find(old, "from").map_or(old, |it| &old[..it.start]);
@@ -132,14 +155,17 @@ fn remove(rest: &[Token]) -> Option<Reading> {
 
 /// `take away X`, `cut X out`, `take X from Z`; `None` without a word that expresses removal.
 fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
-    let goes = |it: &Token| has("away off out", &it.lower);
+    let goes = |it: &Token| {
+        has("away off out", &it.lower)
+            || it.is("down") && verb_in(&["chop tear knock take pull cut saw"], &verb.lower).is_some()
+    };
     if goes(rest.first()?) {
         return remove(&rest[1..]);
     }
     let off = find(rest, "off").is_some() && !verb.is("move");
     let from = find(rest, "from").or_else(|| find(rest, "out of")).is_some();
     let taken = off
-        || from && verb_in(&["take cut tear rip pull wipe peel scrub wash"], &verb.lower).is_some();
+        || from && verb_in(&["take cut tear rip pull wipe peel scrub wash get clean pick fish sweep move throw"], &verb.lower).is_some();
     (rest.last().is_some_and(goes) || taken).then(|| remove(rest)).flatten()
 }
 
@@ -165,8 +191,10 @@ fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
         return Some(Reading::global(place.map_or(&rest[1..], |it| &rest[it.start..])));
     }
     if moves && (known || person) {
-        if starts_indefinite(at) || person && !at.is_empty() {
-            return Reading::of(Action::Add, phrases(at), &[]);
+        let worn = phrase(at).is_some_and(|it| has(CLOTHES, &it.noun));
+        if starts_indefinite(at) || worn || person && !at.is_empty() {
+            return Reading::of(Action::Add, phrases(at), &[])
+                .map(|it| if worn { it.at("on", what) } else { it });
         }
         let onto = place.clone().map_or(&rest[..0], |it| &rest[it.start..]);
         if at.len() == 1 && !has(PERSONS, &at[0].lower)
@@ -197,8 +225,10 @@ fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
     if given {
         objects.extend(given_behind(at));
     }
+    let placed = !at.is_empty();
     Reading::of(Action::Add, objects, &[])
         .map(|it| if it.action == Action::Global { Reading::global(rest) } else { it })
+        .map(|it| Reading { placed, ..it })
 }
 
 /// Where the preposition stands that says where the things before it are put.
@@ -254,6 +284,7 @@ fn next_gifts(receivers: &[Token]) -> Option<(Vec<Found>, &[Token])> {
 fn color(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let paints = verb_in(&["paint spray"], &verb.lower).is_some();
     let rest = skip_particle(rest);
+    let rest = if starts_with(rest, "paint") { &rest[1..] } else { rest };
     if paints && starts_indefinite(rest) {
         return add(verb, rest);
     }
@@ -263,6 +294,10 @@ fn color(verb: &Token, rest: &[Token]) -> Option<Reading> {
         return whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new));
     }
     complement::make(rest)
+}
+
+fn is_material(tokens: &[Token]) -> bool {
+    is_color(tokens) || tokens.last().is_some_and(|it| tokens.len() < 3 && has(MATERIALS, &it.lower))
 }
 
 /// `dress X in Y`, `dress X as Y`.
@@ -275,10 +310,10 @@ fn dress(rest: &[Token]) -> Option<Reading> {
             role,
         );
     }
-    let Some((_, dress)) = split(rest, &["in", "with"]) else {
+    let Some((person, dress)) = split(rest, &["in", "with"]) else {
         return Reading::of(Action::Change, phrases(rest), &[]);
     };
-    Reading::of(Action::Add, phrases(dress), &[])
+    Reading::of(Action::Add, phrases(dress), &[]).map(|it| it.at("on", person))
 }
 
 /// `blur X`, `cover X with Y`, `rotate X`, `zoom in`.
@@ -317,6 +352,10 @@ fn unknown(clause: &[Token]) -> Option<Reading> {
     if odd || predicate::verb_at(clause).is_some() && !starts_definite(rest) {
         return None;
     }
+    let acts = !is_adjective(&verb.lower) && starts_indefinite(rest) && !has("no with", &verb.lower);
+    if acts && place(rest).is_some() {
+        return add(verb, rest);
+    }
     let points = starts_definite(rest) || has(PERSONS, &next.lower) || next.is("it");
     points.then(|| work(rest)).flatten()
 }
@@ -344,6 +383,9 @@ fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token], &'a [Tok
 /// Whether a preposition can split: those in `next to` and `from left to right` cannot.
 pub(super) fn is_mark(rest: &[Token], at: usize) -> bool {
     let before = at.checked_sub(1).map(|it| rest[it].lower.as_str());
+    if matched(&rest[at..], "to the far? left/right/side").is_some() {
+        return false;
+    }
     !rest[at].is("to")
         || before
             .is_none_or(|it| !has("next close closest adjacent attached due similar closer", it))

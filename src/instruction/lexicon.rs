@@ -11,6 +11,7 @@ pub(super) fn has(list: &str, word: &str) -> bool {
 /// Determiners: words that begin a noun phrase and say which or how many.
 pub(super) const DETERMINERS: &str = "the a an this that these those my your his her its our their whose some any \
     all both each every no another other several many few most more enough either neither half rest whole entire \
+    couple lot lots dozens plenty \
     one two three four five six seven eight nine ten eleven twelve dozen only just 1 2 3 4 5 6 7 8 9 10 11 12";
 
 /// Definite determiners: the thing is already in the picture.
@@ -21,7 +22,7 @@ pub(super) const INDEFINITE: &str = "a an some another more several";
 
 /// Determiners after which `of` belongs to the determiner: `all of the`, `one of the`.
 pub(super) const QUANTIFIERS: &str = "all some one each both most many none any few several two three four five \
-    every half rest either neither more";
+    every half rest either neither more couple lot lots dozens plenty";
 
 /// Determiners of plural nouns.
 pub(super) const PLURAL_DETERMINERS: &str = "these those all both several many few most two three four five six \
@@ -41,7 +42,11 @@ pub(super) const PREPOSITIONS: &str = "on in at with by near behind under undern
     upon off out for without within toward towards next next-to as like during beyond past via alongside atop \
     opposite except instead than until after before about";
 
-/// Words that begin a relative clause.
+/// Pronouns that open a clause about the noun before them: `the bag she is carrying`.
+pub(super) const SUBJECTS: &str =
+    "he she they i we you he's she's they're you're i'm we're i've they've you've we've he'd she'd i'd we'd you'd they'd";
+
+/// Words that open a relative clause.
 pub(super) const RELATIVES: &str = "who which that whom whose where";
 
 /// Adverbs of place that may follow a noun.
@@ -63,8 +68,40 @@ pub(super) const ED_NOUNS: &str = "bed shed seed weed sled moped steed reed red 
 /// Colors.
 pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink brown black white gray grey gold \
     golden silver bronze teal cyan magenta turquoise maroon navy beige tan ivory crimson scarlet lavender indigo \
-    blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored colorful \
+    blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored rainbow-colored aqua azure taupe fuchsia ochre cobalt colorful \
     colourful transparent translucent neon pastel monochrome";
+
+/// Words that shade a color: `light blue`, `emerald green`.
+pub(super) const SHADES: &str = "light dark bright pale deep vivid rich soft neon pastel hot baby sky royal navy \
+    emerald forest lime mint olive sea steel midnight blood ruby cherry rose rust brick chocolate lemon canary sunny \
+    shiny matte metallic electric dusty muted warm cool cream creamy off off-white jet snow milky slate ash brilliant \
+    intense faded lighter darker brighter paler deeper bluish reddish greenish yellowish pinkish";
+
+/// Nouns that are colors where an object becomes them: `make the wall cream`.
+pub(super) const COLOR_NOUNS: &str = "rose peach plum cream tangerine rust mustard emerald ruby sapphire amber copper \
+    lime mint chocolate apricot lemon denim brass sand skin camel mahogany ebony jade lilac wine rainbow";
+
+/// Materials: what is made of another one stays what it is.
+pub(super) const MATERIALS: &str = "wood stone glass gold silver metal steel leather plastic paper marble brick ice \
+    chocolate concrete bronze copper crystal fabric silk velvet denim wool clay porcelain oak bamboo lego rock";
+
+/// Words for a size.
+pub(super) const SIZES: &str = "big large huge giant gigantic tiny small little tall short long wide narrow thick \
+    thin bigger larger smaller taller shorter longer biggest largest smallest tallest shortest medium medium-sized \
+    mini miniature enormous massive great wee";
+
+/// Nouns for the picture itself: what is in it is not placed by that.
+pub(super) const PICTURES: &str = "image images picture pictures photo photos photograph pic scene shot frame canvas \
+    view composition screen";
+
+/// Clothes and what else is worn: `the man in the red coat` is not in a place.
+pub(super) const CLOTHES: &str = "coat jacket shirt t-shirt dress suit hat cap sweater pants jeans shorts skirt shoes \
+    uniform costume robe hoodie blouse vest gown kimono tuxedo armor armour scarf gloves boots sneakers clothes \
+    clothing outfit bikini swimsuit sunglasses glasses apron raincoat overalls jumper cardigan helmet tie veil";
+
+/// Parts of a body, of which there is a left and a right one wherever they are.
+pub(super) const BODY_PARTS: &str = "eye eyes hand hands arm arms leg legs foot feet ear ears wing wings paw paws \
+    cheek shoulder knee elbow wrist ankle thumb finger eyebrow horn sleeve shoe glove sock boot nostril lip tooth";
 
 /// Adjectives, beyond the colors and the comparatives in -er, that can follow an object as its result.
 pub(super) const ADJECTIVES: &str = "big large huge giant gigantic tiny small little tall short long wide narrow \
@@ -86,7 +123,8 @@ pub(super) const NOUN_ADJECTIVES: &str = "square oval orange gold silver bronze 
     ginger lavender brunette blonde blond cartoon plastic leather marble plaid";
 
 /// Adverbs that modify an adjective, and so can begin a result.
-pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally fully partially somewhat extremely";
+pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally fully partially \
+    somewhat extremely half partly almost nearly halfway entirely fairly quite rather even twice noticeably significantly";
 
 /// Nouns for recipients of given things.
 pub(super) const RECIPIENTS: &str = "man woman boy girl person people lady guy kid kids child children baby men women \
@@ -142,35 +180,36 @@ pub(super) const DOING: &str = "smile sit stand jump run fly dance sleep walk li
     crawl surround match rotate shrink sparkle drip breathe emit spit cast celebrate stretch hop march salute hover glide perform listen dig knit pour \
     serve attack sail travel levitate";
 
-/// Participles for something removed.
+/// States of what is not there.
 pub(super) const GONE: &str =
     "gone removed deleted erased missing absent invisible hidden eliminated omitted";
 
-/// Participles for something added.
+/// States of what has come.
 pub(super) const COME: &str = "added inserted included placed";
 
 /// Verbs that change their object into something else or alter its look.
 pub(super) const CHANGING: &str = "change alter turn transform convert morph modify adjust edit redo restyle \
     transmute transfigure shift vary customize style reshape update fashion evolve upgrade redesign reimagine \
-    reinvent switch";
+    reinvent switch remodel rework rebuild refashion";
 
 /// Verbs that replace their object `with` another.
-pub(super) const REPLACING: &str = "replace swap exchange substitute trade interchange supplant";
+pub(super) const REPLACING: &str = "replace swap exchange substitute sub trade interchange supplant";
 
-/// Verbs that remove their object.
+/// Verbs that take their object away.
 pub(super) const REMOVING: &str = "remove delete erase eliminate clear omit discard exclude hide subtract strip \
-    vanish banish dispose eradicate lose shave uninstall scrap ditch";
+    vanish banish dispose eradicate lose shave uninstall scrap ditch dump nuke zap \
+    obliterate evict expel axe trash annihilate conceal withdraw";
 
 /// Verbs that remove their object together with `away`, `off` or `out`.
 pub(super) const TAKING: &str = "take cut crop edit photoshop wipe peel rip chop pull knock filter throw scrub rub \
     airbrush get move tear drop brush scratch wash pluck clean leave kick toss rule cross blot blow slice saw trim \
     pick paint clone retouch mask";
 
-/// Verbs that add something.
+/// Verbs that bring something in.
 pub(super) const ADDING: &str = "add put place insert include attach draw paste stick hang install introduce bring \
     create generate spawn plant sprinkle append write overlay superimpose pin mount photoshop incorporate lay drop \
-    stamp tuck throw scatter equip grow sketch doodle embed set slap pop apply position build float engrave inscribe \
-    type use provide";
+    stamp tuck throw scatter grow sketch doodle embed set slap pop apply position build float engrave inscribe \
+    type use";
 
 /// Verbs that give one object to another.
 pub(super) const GIVING: &str = "give hand offer lend grant";
@@ -184,20 +223,52 @@ pub(super) const MAKING: &str = "make render turn get";
 /// Verbs whose object is a clause: `have the man wear a hat`.
 pub(super) const LETTING: &str = "have let show depict portray see picture";
 
+/// Verbs that bring something to their object with `with`, as `verb:relation`.
+pub(super) const ENDOWING: &str = "equip:to fit:to crown:to provide:to furnish:to supply:to arm:to adorn:on garnish:on top:on \
+    surround:around encircle:around ring:around";
+
 /// Verbs that dress their object.
-pub(super) const DRESSING: &str = "dress clothe outfit adorn";
+pub(super) const DRESSING: &str = "dress clothe outfit";
 
 /// Other verbs that alter an existing object.
 pub(super) const WORKING: &str = "blur brighten darken shrink enlarge rotate flip move crop zoom sharpen lighten \
-    desaturate saturate open close light burn melt freeze break age fill cover decorate wrap surround cut trim grow \
+    desaturate saturate open close light burn melt freeze break age fill cover decorate wrap cut trim grow \
     lengthen shorten widen narrow resize scale tilt bend straighten curl braid raise lower lift clean wash polish \
     fix repair restore enhance improve beautify modernize renovate destroy smash crush fold unfold tie untie style \
     smooth texture pixelate mirror reflect invert duplicate double multiply extend expand stretch illuminate dim \
     increase decrease reduce boost soften focus defocus stylize cartoonize animate swap cook bake roast slice peel \
     ignite extinguish flood zombify transform simplify thicken tan whiten";
 
-/// Verbs that ask for no edit.
-pub(super) const KEEPING: &str = "keep leave preserve maintain retain ensure don't dont";
+/// Verbs that can begin a command.
+pub(super) const COMMANDS: [&str; 15] = [
+    CHANGING,
+    REPLACING,
+    REMOVING,
+    TAKING,
+    ADDING,
+    GIVING,
+    COLORING,
+    MAKING,
+    LETTING,
+    DRESSING,
+    WORKING,
+    "do",
+    "equip fit crown provide furnish supply arm adorn garnish top surround encircle ring clear rid empty",
+    "wear hold carry",
+    "focus zoom",
+];
+
+/// Small words that a typo may hide.
+pub(super) const SMALL_WORDS: &str = "please thanks thank could would should can you want need like have the that this \
+    these those with into from instead there and not then also just only where which who what rid something \
+    everything nothing let make remove replace";
+
+/// Nouns that are edited often, beyond those that can be the unrelated word.
+pub(super) const COMMON_NOUNS: &str = "circle square triangle cross heart star rectangle oval diamond house tree car \
+    background sky grass wall floor ceiling roof person picture image photo hair shirt dress jacket hat balloon \
+    window door street road building mountain river lake ocean beach table chair lamp glasses sunglasses man woman \
+    girl boy people child children dog cat bird flower cloud sun moon rainbow mustache moustache beard scarf \
+    necklace watermark shadow reflection text";
 
 /// Verbs that always begin a second edit after `and`; others need a determiner after them.
 pub(super) const SURE_VERBS: &str =
@@ -211,7 +282,7 @@ pub(super) const BEING: &str =
 pub(super) const MODALS: &str = "should would could must can may might will shall shouldn't wouldn't couldn't can't \
     mustn't won't shouldnt cannot";
 
-/// Contracted negations.
+/// Verbs negated in one word.
 pub(super) const NEGATED: &str = "isn't aren't wasn't weren't isnt arent wasnt shouldn't wouldn't couldn't can't \
     mustn't won't shouldnt cannot doesn't don't didn't";
 
@@ -271,7 +342,7 @@ pub(super) fn is_comparative(word: &str) -> bool {
         || stem.strip_suffix('i').is_some_and(|it| known(&format!("{it}y")))
 }
 
-/// The pairs of a list of `one:other` entries.
+/// The pairs of a list of `one:other`.
 pub(super) fn pairs(list: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
     list.split_ascii_whitespace().filter_map(|it| it.split_once(':'))
 }

@@ -4,7 +4,7 @@
 //! instructions into change, add and remove by a classifier (sections "Instruction attention maps" and "Localization
 //! instruction"); here a small grammar reads both from the text.
 //!
-//! # Why not an existing parser
+//! # Why a grammar of its own
 //! The object must be a span of the text, and an instruction is a narrow kind of English: a command, a wish, a
 //! statement or a bare phrase. harper-core 3.0.0, a maintained crate with part-of-speech tags and noun chunks, was
 //! tried: it has 266 dependencies (a neural network framework among them), takes minutes to compile and 14 MB in the
@@ -12,23 +12,35 @@
 //! change, swap and color) and splits the chunk `the black and white dog`. Here the verb, on which everything depends,
 //! is found by a list, and the rest by prepositions and determiners, which are closed classes.
 //!
-//! # Interpretation
-//! - **change** (replace, turn, recolor, resize, pose): an existing object will look different.
-//! - **add**: the object is what is added; also what somebody is given, wears or holds.
-//! - **remove**: the object is what is removed, not what it is removed from.
-//! - **global**: the object is the whole picture, its style, season or light, or `it`; nothing is localized.
-//! - The owner of a property is the object: in `the color of the car` and `the car's color` it is the car.
-//! - Several commands are one edit of all their objects; it is an addition if one of them adds, since then the
-//!   instruction itself is the localization instruction.
+//! # What is read as what
+//! - **change**: replace, turn, recolor, resize, pose: something that is there will look different.
+//! - **add**: what is added is the object, also what somebody is given, wears or holds.
+//! - **remove**: what goes is the object, not what it is taken from.
+//! - **global**: the object is the picture as a whole, its style, season, light, or `it`: nothing to localize.
+//! - The property of a thing is the thing: in `the color of the car` and `the car's color` the object is the car.
+//! - Two commands in one instruction are one edit of all their objects for [`Instruction::parse`]: an addition if one
+//!   of them adds, since then the instruction itself has to localize. [`Instruction::parse_all`] tells them apart.
+//! - Where an object is ([`Place`]) is no part of its name, neither behind it (`the house on the left`) nor before it
+//!   (`the left house`).
+//! - A misspelled word that the grammar turns on is read as the right one, and told: [`Instruction::corrections`].
 
+mod change;
 mod clause;
 mod complement;
+mod courtesy;
 mod grammar;
 mod imperative;
 mod lexicon;
 pub mod nouns;
+mod object;
+mod overriding;
 mod phrase;
+mod place;
 mod predicate;
+mod reading;
+mod sharing;
+mod spelling;
+pub mod templates;
 pub mod wording;
 mod words;
 
@@ -37,8 +49,12 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use grammar::Reading;
-use phrase::{Definiteness, Found};
+pub use change::Change;
+pub use object::Phrase;
+pub use place::{Area, CountedFrom, Place, PlaceKind, Relation};
+pub use reading::Step;
+pub use spelling::Correction;
+
 use wording::{Use, Wording, has_words};
 
 /// What kind of edit an instruction asks for.
@@ -46,9 +62,9 @@ use wording::{Use, Wording, has_words};
 pub enum Action {
     /// An existing object becomes another one, or looks or stands differently.
     Change,
-    /// A new object appears.
+    /// Something new comes in.
     Add,
-    /// An existing object disappears.
+    /// Something that is there goes.
     Remove,
     /// The picture as a whole changes (style, season, filter); there is no object.
     Global,
@@ -65,93 +81,6 @@ impl fmt::Display for Action {
     }
 }
 
-/// A noun phrase that names an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Phrase {
-    text: String,
-    /// Byte offset of `text` in the instruction; `None` for an object that only the caller named.
-    start: Option<usize>,
-    // Bytes of `text`.
-    to_head: Range<usize>,
-    name: Range<usize>,
-    head: Range<usize>,
-    plural: bool,
-    definite: bool,
-}
-
-impl Phrase {
-    /// The whole phrase, with its modifiers: `the red cup on the table`.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The phrase up to its head noun: `the red cup`.
-    pub fn noun_phrase(&self) -> &str {
-        &self.text[self.to_head.clone()]
-    }
-
-    /// The noun phrase without determiner or possessive: `red cup`, and `shirt` of `the man's shirt`.
-    pub fn name(&self) -> &str {
-        &self.text[self.name.clone()]
-    }
-
-    /// The head noun: `cup`.
-    pub fn head(&self) -> &str {
-        &self.text[self.head.clone()]
-    }
-
-    /// The determiner or possessive, trimmed: `the`, `her`, `the man's`, or empty.
-    pub fn determiner(&self) -> &str {
-        self.text[self.to_head.start..self.name.start].trim_end()
-    }
-
-    /// Whether it denotes several things; `clothes` and `glasses` count as one.
-    pub fn is_plural(&self) -> bool {
-        self.plural
-    }
-
-    /// Whether it is definite, so refers to something in the picture: `the dog`, `her dog`, `him`.
-    pub fn is_definite(&self) -> bool {
-        self.definite
-    }
-
-    /// Byte range of the whole phrase in the instruction; `None` if it does not occur there.
-    pub fn span(&self) -> Option<Range<usize>> {
-        self.start.map(|start| start..start + self.text.len())
-    }
-
-    /// Byte range of the name in the instruction; `None` if it does not occur there.
-    pub fn name_span(&self) -> Option<Range<usize>> {
-        self.start.map(|start| start + self.name.start..start + self.name.end)
-    }
-
-    /// Byte range of the name in [`Phrase::text`].
-    pub fn name_in_text(&self) -> Range<usize> {
-        self.name.clone()
-    }
-
-    fn new(source: &str, found: &Found, stands: Stands) -> Self {
-        let at = found.all.start;
-        let within = |it: &Range<usize>| it.start - at..it.end - at;
-        Self {
-            text: source[found.all.clone()].to_owned(),
-            start: (stands == Stands::InInstruction).then_some(at),
-            to_head: within(&found.noun_phrase),
-            name: within(&found.name),
-            head: within(&found.head),
-            plural: found.plural,
-            definite: found.definiteness == Definiteness::Definite,
-        }
-    }
-}
-
-/// Where the words of a phrase come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stands {
-    InInstruction,
-    Elsewhere,
-}
-
 /// What the caller specifies instead of the parser.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Overrides<'a> {
@@ -164,19 +93,22 @@ pub struct Overrides<'a> {
     pub action: Option<Action>,
 }
 
-/// A parsed instruction.
+/// An instruction, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instruction {
     text: String,
     action: Action,
     objects: Vec<Phrase>,
     replacement: Option<Range<usize>>,
+    change: Option<Change>,
+    place: Option<Place>,
+    corrections: Vec<Correction>,
 }
 
-/// Why an instruction can't be parsed.
+/// Why an instruction cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseError {
-    /// It has no words.
+    /// There is no word in it.
     #[error("the instruction has no word in it; say what to edit, as in `make the dog black`")]
     Empty,
     /// It has no word in Latin letters.
@@ -229,36 +161,40 @@ impl Instruction {
     /// # Errors
     /// As [`Instruction::parse`], and [`ParseError::NoObject`], [`ParseError::NotAnObject`].
     pub fn parse_with(text: &str, overrides: Overrides<'_>) -> Result<Self, ParseError> {
-        let text = &Wording::of(text, Use::Instruction).text;
-        if !has_words(text) {
+        let cleaned = Wording::of(text, Use::Instruction).text;
+        if !has_words(&cleaned) {
             return Err(ParseError::Empty);
         }
-        let read = read(text);
-        let instruction = match (overrides.object, overrides.action, read) {
-            (None, None, read) => return read,
-            (None, Some(Action::Global), read) => {
-                let replacement = read.ok().and_then(|it| it.replacement);
-                Self {
-                    text: text.to_owned(),
-                    action: Action::Global,
-                    objects: Vec::new(),
-                    replacement,
-                }
-            }
-            (None, Some(action), read) => Self { action, ..read? },
-            (Some(object), action, read) => {
-                let objects = named(text, object)?;
-                let (found, replacement) =
-                    read.map_or((None, None), |it| (Some(it.action), it.replacement));
-                let found = found.filter(|it| *it != Action::Global);
-                let action = action.or(found).unwrap_or(Action::Change);
-                Self { text: text.to_owned(), action, objects, replacement }
-            }
-        };
-        if instruction.action != Action::Global && instruction.objects.is_empty() {
-            return Err(ParseError::NoObject { text: text.to_owned(), action: instruction.action });
+        let (text, corrections) = spelling::corrected(&cleaned);
+        let read = reading::joined(&text).map(|it| Self { corrections, ..it });
+        overriding::overridden(&text, read, overrides)
+    }
+
+    /// Reads the edits that an instruction asks for one after the other: two for `make the star blue and remove the
+    /// circle`, one for most.
+    ///
+    /// Each has a text of its own, which says the whole of it and reads the same alone: a verb that two share is in both
+    /// (`paint the car red and the house blue`), a pronoun is what it stands for. With one edit the text is that of
+    /// [`Instruction::parse`].
+    ///
+    /// ```
+    /// use retouch::instruction::Instruction;
+    ///
+    /// let steps = Instruction::parse_all("First paint the car red and the house blue, then remove the tree.")?;
+    /// let texts: Vec<&str> = steps.iter().map(|it| it.instruction.text()).collect();
+    /// assert_eq!(texts, ["paint the car red", "paint the house blue", "remove the tree"]);
+    /// # Ok::<(), retouch::instruction::ParseError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Instruction::parse`].
+    pub fn parse_all(text: &str) -> Result<Vec<Step>, ParseError> {
+        let cleaned = Wording::of(text, Use::Instruction).text;
+        if !has_words(&cleaned) {
+            return Err(ParseError::Empty);
         }
-        Ok(instruction)
+        let (text, corrections) = spelling::corrected(&cleaned);
+        reading::steps(&text, &corrections)
     }
 
     /// The instruction after [cleaning](wording); all spans are byte ranges of it.
@@ -287,92 +223,24 @@ impl Instruction {
     pub fn replacement_span(&self) -> Option<Range<usize>> {
         self.replacement.clone()
     }
-}
 
-/// Parses all clauses and merges the results.
-fn read(text: &str) -> Result<Instruction, ParseError> {
-    let tokens = words::tokens(text);
-    if !text.chars().any(|c| c.is_alphabetic() && c < '\u{250}') {
-        return Err(ParseError::NotLatin(text.to_owned()));
+    /// What kind of change it is; `None` for another action, and where nothing is said of what the object becomes.
+    pub fn change(&self) -> Option<Change> {
+        self.change
     }
-    let mut whole: Option<Reading> = None;
-    for clause in clause::clauses(&tokens) {
-        let Some(reading) = grammar::read(clause) else { continue };
-        whole = Some(match whole {
-            None => reading,
-            Some(before) if refers_back(clause) && !before.objects.is_empty() => {
-                again(before, clause, reading)
-            }
-            Some(before) => join(before, reading),
-        });
+
+    /// The new color, as written, of a change that recolors: `red`, `emerald green`, `the same color as the star`.
+    pub fn color(&self) -> Option<&str> {
+        self.replacement().filter(|_| self.change == Some(Change::Recolor))
     }
-    let Some(Reading { action, objects, replacement }) = whole else {
-        return Err(ParseError::NotUnderstood(text.to_owned()));
-    };
-    let objects = objects.iter().map(|it| Phrase::new(text, it, Stands::InInstruction)).collect();
-    Ok(Instruction { text: text.to_owned(), action, objects, replacement })
-}
 
-/// Whether a clause's object is the previous clause's: `… and replace it with a cat`, `… and make them red`.
-fn refers_back(clause: &[words::Token]) -> bool {
-    clause
-        .get(1)
-        .is_some_and(|it| ["it", "them", "with", "by", "into", "to"].iter().any(|word| it.is(word)))
-}
-
-/// Merges a second command about the first one's objects: `the tie is ugly, remove it`, `remove the cup, put a vase
-/// there`.
-fn again(before: Reading, clause: &[words::Token], next: Reading) -> Reading {
-    let removes = lexicon::verb_in(&[lexicon::REMOVING], &clause[0].lower).is_some();
-    match (before.action, &next.replacement) {
-        (_, None) if removes => Reading { action: Action::Remove, replacement: None, ..before },
-        (Action::Remove, Some(_)) => {
-            Reading { action: Action::Change, replacement: next.replacement, ..before }
-        }
-        (_, None) if next.action == Action::Add => join(before, next),
-        _ => Reading { replacement: before.replacement.or(next.replacement), ..before },
+    /// Where the edit is: where an addition is to come, or the place of the first object that has one.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref().or_else(|| self.objects.iter().find_map(Phrase::place))
     }
-}
 
-/// Merges two commands into one edit.
-fn join(before: Reading, next: Reading) -> Reading {
-    let action = match (before.action, next.action) {
-        (Action::Global, _) | (_, Action::Global) => Action::Global,
-        (Action::Add, _) | (_, Action::Add) => Action::Add,
-        (one, other) if one == other => one,
-        _ => Action::Change,
-    };
-    let objects =
-        if action == Action::Global { Vec::new() } else { [before.objects, next.objects].concat() };
-    Reading { action, objects, replacement: before.replacement.or(next.replacement) }
-}
-
-/// The objects that the caller named, each located in the instruction if it occurs there.
-fn named(text: &str, object: &str) -> Result<Vec<Phrase>, ParseError> {
-    let cleaned = Wording::of(object, Use::Object).text;
-    let found = phrase::phrases(&words::tokens(&cleaned));
-    if found.is_empty() || !has_words(&cleaned) {
-        return Err(ParseError::NotAnObject(object.to_owned()));
-    }
-    let tokens = words::tokens(text);
-    Ok(found.iter().map(|it| locate(text, &tokens, &cleaned, it)).collect())
-}
-
-/// A phrase as it occurs in the instruction, with its determiner there, else as the caller wrote it.
-fn locate(text: &str, tokens: &[words::Token], object: &str, found: &Found) -> Phrase {
-    let name: Vec<String> =
-        words::tokens(&object[found.name.clone()]).into_iter().map(|it| it.lower).collect();
-    let at = tokens.windows(name.len()).position(|it| it.iter().map(|it| &it.lower).eq(&name));
-    let standing = at.and_then(|at| {
-        let end = at + name.len();
-        let opening = (0..=at).find(|&from| {
-            phrase::phrase(&tokens[from..end])
-                .is_some_and(|it| it.name.start == tokens[at].span.start)
-        })?;
-        phrase::phrase(&tokens[opening..end])
-    });
-    match standing {
-        Some(standing) => Phrase::new(text, &standing, Stands::InInstruction),
-        None => Phrase::new(object, found, Stands::Elsewhere),
+    /// The words that were misspelled, with what they were read as; [`Instruction::text`] has them corrected.
+    pub fn corrections(&self) -> &[Correction] {
+        &self.corrections
     }
 }

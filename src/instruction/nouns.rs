@@ -41,6 +41,20 @@ pub fn plural_of(noun: &str) -> String {
     format!("{noun}{}", if hissing { "es" } else { "s" })
 }
 
+/// A personal pronoun as an object: `him` for `he`; `None` for another word.
+pub fn oblique(pronoun: &str) -> Option<&'static str> {
+    Some(match pronoun.to_lowercase().as_str() {
+        "he" | "him" => "him",
+        "she" | "her" => "her",
+        "they" | "them" => "them",
+        "everyone" | "everybody" => "everyone",
+        "someone" | "somebody" => "someone",
+        "me" => "me",
+        "us" => "us",
+        _ => return None,
+    })
+}
+
 /// The indefinite article of a word, `a` or `an` by its sound.
 pub fn article(word: &str) -> &'static str {
     let lower = word.to_lowercase();

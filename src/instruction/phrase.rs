@@ -6,11 +6,12 @@
 use std::ops::Range;
 
 use super::lexicon::{
-    ATTRIBUTES, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES,
-    PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, THINGS, WHOLES, has, is_adjective,
+    ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES,
+    PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS, WHOLES, has, is_adjective,
 };
 use super::nouns::is_plural;
-use super::words::{Token, bytes, prefix_len, starts_with};
+use super::place::{self, Opening, PlaceKind};
+use super::words::{Token, bytes, matched, prefix_len, starts_with};
 
 /// A noun phrase, as byte ranges of the instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +22,15 @@ pub(super) struct Found {
     pub(super) noun_phrase: Range<usize>,
     /// Without its determiner: `red cup`.
     pub(super) name: Range<usize>,
-    /// The head noun: `cup`.
+    /// Its main noun: `cup`.
     pub(super) head: Range<usize>,
-    /// The head noun in lower case.
+    /// The words of place before the name.
+    pub(super) opening: Option<Opening>,
+    /// The adjectives of a relative clause: `red` of `the star that is red`.
+    pub(super) qualifier: Option<Range<usize>>,
+    /// Whether it is said where it is, so that a picture is one in the picture: `the picture on the wall`.
+    pub(super) hung: bool,
+    /// The main noun in lower case.
     pub(super) noun: String,
     pub(super) plural: bool,
     pub(super) definiteness: Definiteness,
@@ -43,7 +50,7 @@ pub(super) enum Definiteness {
 impl Found {
     /// Whether it denotes the picture, a property of all of it, or `it`, instead of an object.
     pub(super) fn is_whole(&self) -> bool {
-        has(WHOLES, &self.noun) || has(THINGS, &self.noun)
+        !self.hung && has(WHOLES, &self.noun) || has(THINGS, &self.noun)
     }
 
     /// Whether it names a property without an owner: `a red color`.
@@ -84,15 +91,63 @@ pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
     let plural = is_plural(&head.lower)
         || determiner.iter().any(|it| has(PLURAL_DETERMINERS, &it.lower))
             && !determiner.iter().any(|it| it.is("one") || it.is("each"));
+    let (opening, kind) = opening(tokens, &parts).unzip();
+    let name = parts.determiner + opening.unwrap_or(0);
+    let described = described(tokens, parts.end).filter(|it| !it.is_empty());
     Some(Found {
         all: bytes(tokens)?,
         noun_phrase: bytes(&tokens[..parts.end])?,
-        name: bytes(&tokens[parts.determiner..parts.end])?,
+        name: bytes(&tokens[name..parts.end])?,
+        opening: bytes(&tokens[parts.determiner..name])
+            .and_then(|span| Some(Opening { span, kind: kind? })),
+        hung: opening.is_some()
+            || tokens.get(parts.end).is_some_and(|it| {
+                has("on above behind beside next under hanging over", &it.lower)
+            }),
+        qualifier: described.and_then(|it| bytes(&tokens[it])),
         head: head.span.clone(),
-        noun: head.lower.clone(),
+        noun: if head.is("thing") && determiner.iter().any(|it| has("whole entire", &it.lower)) {
+            "everything".to_owned()
+        } else {
+            head.lower.clone()
+        },
         plural,
         definiteness: definiteness(determiner, head),
     })
+}
+
+/// The words of place before the name: `left` in `the left house`, not in `a second moon`, which is a new one.
+fn opening(tokens: &[Token], parts: &Anatomy) -> Option<(usize, PlaceKind)> {
+    if tokens[..parts.determiner].iter().any(|it| has(INDEFINITE, &it.lower)) {
+        return None;
+    }
+    place::opening(&tokens[parts.determiner..parts.end])
+}
+
+/// The adjectives of a relative clause that stands at a token: `red` of `that is red`, and of `that is red blue`.
+pub(super) fn described(tokens: &[Token], at: usize) -> Option<Range<usize>> {
+    let rest = tokens.get(at..)?;
+    let lead = matched(rest, "that/which/who is/are/was/were/look/looks")
+        .or_else(|| matched(rest, "that/who 's"))?;
+    let from = at + lead;
+    let mut end = from;
+    while let Some(token) = tokens.get(end) {
+        let joint = end > from
+            && token.is("and")
+            && tokens.get(end + 1).is_some_and(|it| is_adjective(&it.lower));
+        let shade = has(SHADES, &token.lower) || has("very so not the", &token.lower);
+        let more = end == from || shaded(&tokens[from..end]) || tokens[end - 1].is("and");
+        if !joint && !(more && (shade || is_adjective(&token.lower))) {
+            break;
+        }
+        end += 1;
+    }
+    (end > from).then_some(from..end)
+}
+
+/// Whether the last word only shades what follows it: `dark`, `very`.
+fn shaded(tokens: &[Token]) -> bool {
+    tokens.last().is_some_and(|it| has(SHADES, &it.lower) || has("very so not the", &it.lower))
 }
 
 /// Number of tokens of the initial noun phrase, without modifiers after its head.
@@ -111,6 +166,14 @@ pub(super) fn starts_indefinite(tokens: &[Token]) -> bool {
     tokens.first().is_some_and(|it| has(INDEFINITE, &it.lower))
 }
 
+/// Whether a stretch begins with no determiner, though a noun phrase could have one.
+pub(super) fn starts_bare(tokens: &[Token]) -> bool {
+    let owned = tokens.iter().take(3).any(|it| it.is("'s"));
+    tokens.first().is_some_and(|it| {
+        !has(DETERMINERS, &it.lower) && !has(PERSONS, &it.lower) && !owned
+    })
+}
+
 /// Whether a token ends the noun phrase before it.
 pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
     let word = tokens[at].lower.as_str();
@@ -119,6 +182,9 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
         || has(PLACES, word)
         || tokens[at].is("->")
         || tokens[at].is(";")
+        || at > 0 && has(SUBJECTS, word)
+        || at > 0 && has(BEING, word) && has("whatever everything anything something", &tokens[at - 1].lower)
+        || has("up down", word) && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || is_participle(tokens, at)
 }
 
@@ -138,6 +204,13 @@ fn anatomy(tokens: &[Token]) -> Option<Anatomy> {
         // Only `this`, `her`, `the other one`: the last word is the phrase.
         determiner = tokens.len().checked_sub(1)?;
     }
+    if determiner > 0
+        && has("one ones other others both these those this that all each couple", &tokens[determiner - 1].lower)
+        && closes(tokens, determiner)
+    {
+        // `the one at the bottom`.
+        determiner -= 1;
+    }
     let mut end = determiner + 1;
     if !tokens[determiner].is_word() || has("the a an", &tokens[determiner].lower) {
         return None;
@@ -151,7 +224,7 @@ fn anatomy(tokens: &[Token]) -> Option<Anatomy> {
             || tokens[end].is("'s")
             || tokens[end].is(",") && !is_adjective(&tokens[end - 1].lower)
             || tokens[end].quoted && !tokens[end - 1].quoted
-            || has("a an", &tokens[end].lower)
+            || has("a an the his her my their", &tokens[end].lower)
         {
             break;
         }

@@ -4,11 +4,11 @@ use super::Action;
 use super::grammar::Reading;
 use super::imperative;
 use super::lexicon::{
-    BECOMING, BEING, COME, DETERMINERS, DOING, GONE, HAVING, PLACES, PREPOSITIONS, REMOVING,
+    BECOMING, BEING, CHANGING, COLORING, COME, DETERMINERS, DOING, GONE, HAVING, PLACES, PREPOSITIONS, REMOVING, REPLACING,
     SEEMING, TAKING, THINGS, VANISHING, has, is_adjective, verb_in,
 };
-use super::phrase::{Definiteness, Found, phrases, starts_indefinite};
-use super::words::{Token, prefix_len};
+use super::phrase::{Definiteness, Found, phrase, phrases, starts_indefinite};
+use super::words::{Token, matched, prefix_len};
 
 /// Lists of verbs that can begin a predicate.
 const VERBS: [&str; 6] = [HAVING, BECOMING, SEEMING, VANISHING, DOING, "be been lose remove take"];
@@ -24,6 +24,9 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
     let (said, negated) = skip_adverbs(said, negated || denied);
     let Some(verb) = said.first() else { return absence(subject, negated) };
     let rest = &said[1..];
+    if let Some(reading) = missed(subject, said) {
+        return Some(reading);
+    }
     if has(BEING, &verb.lower) || verb.is("'s") && !subject.is_empty() {
         return complement(subject, rest, negated);
     }
@@ -35,9 +38,11 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
         return change(subject, said);
     }
     if verb_of(BECOMING).is_some() {
-        return change(subject, after(rest, "into to a"));
+        let from = rest.first().is_some_and(|it| it.is("from"));
+        let to = rest.iter().position(|it| from && it.is("to")).unwrap_or(0);
+        return change(subject, after(&rest[to..], "into to a"));
     }
-    if verb.is("go") && rest.first().is_some_and(|it| it.is("away")) {
+    if verb.is("go") && rest.first().is_none_or(|it| it.is("away")) {
         return Reading::of(Action::Remove, phrases(subject), &[]);
     }
     if verb_of(SEEMING).is_some() {
@@ -70,6 +75,41 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
         return Reading::of(Action::Add, phrases(rest), &[]);
     }
     change(subject, said)
+}
+
+/// What is said of things that would do a picture good.
+const APPROVED: &str = "really/very/so? nice/great/good/cool/lovely/awesome/perfect/fun/better/wonderful/amazing there?";
+
+/// What a picture would look better with or without, or lacks: `… would look better without the sign`.
+fn missed(subject: &[Token], said: &[Token]) -> Option<Reading> {
+    const BETTER: &str = "better/nicer/prettier/cleaner/cooler/good/great/perfect/complete/nice";
+    let better = |with: &str| {
+        let pattern = format!("{BETTER} {with}");
+        (0..said.len().min(4)).find_map(|at| matched(&said[at..], &pattern).map(|n| at + n))
+    };
+    let add = |n: usize| Reading::of(Action::Add, phrases(&said[n..]), &[]);
+    if let Some(n) = better("without/minus").filter(|&n| n < said.len()) {
+        return Reading::of(Action::Remove, phrases(&said[n..]), &[]);
+    }
+    if let Some(n) = better("with").or_else(|| matched(said, "do/be/go well/nicely? with")) {
+        return add(n).map(|it| it.at("to", subject));
+    }
+    let whole = || phrase(subject).is_some_and(|it| it.is_whole());
+    matched(said, "is? missing/lacking/lacks/misses").filter(|_| whole()).and_then(add)
+}
+
+/// What is to be done to a subject, as the command for it: `painted white`, `replaced with a sofa`, `taken out`.
+pub(super) fn passive(subject: &[Token], said: &[Token]) -> Option<Reading> {
+    let participle = said.first()?;
+    if subject.len() == 1 && has(THINGS, &subject[0].lower) {
+        return None;
+    }
+    let verb = verb_in(&[CHANGING, REPLACING, REMOVING, COLORING, "take cut"], &participle.lower)?;
+    if verb == participle.lower && !has("cut", verb) || participle.lower.ends_with("ing") || is_adjective(&participle.lower) {
+        return None;
+    }
+    let verb = Token { lower: verb.to_owned(), ..participle.clone() };
+    imperative::read(&[&[verb], subject, &said[1..]].concat())
 }
 
 /// Whether the tokens begin with a verb of a predicate.
@@ -148,6 +188,16 @@ fn having(subject: &[Token], rest: &[Token], negated: bool) -> Option<Reading> {
     let rest = &rest[usize::from(denied)..];
     let place =
         rest.first().is_none_or(|it| has(PREPOSITIONS, &it.lower) || has(PLACES, &it.lower));
+    // `wear a hat and hold an umbrella`.
+    let more = (1..rest.len().saturating_sub(1)).find(|&at| {
+        rest[at].is("and") && verb_in(&[HAVING], &rest[at + 1].lower).is_some()
+    });
+    if let Some(and) = more {
+        let one = having(subject, &rest[..and], negated)?;
+        let other = having(subject, &rest[and + 2..], negated)?;
+        return (one.action == other.action)
+            .then(|| Reading { objects: [one.objects.clone(), other.objects].concat(), ..one });
+    }
     let objects = phrases(rest);
     if place || objects.is_empty() {
         return None;
@@ -156,6 +206,7 @@ fn having(subject: &[Token], rest: &[Token], negated: bool) -> Option<Reading> {
         return change(subject, rest);
     }
     Reading::of(if denied || negated { Action::Remove } else { Action::Add }, objects, &[])
+        .map(|it| it.at("to", subject))
 }
 
 /// What a subject is or shall be.
@@ -163,7 +214,7 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     let (rest, negated) = skip_adverbs(rest, negated);
     let existential = subject.last().is_some_and(|it| it.is("there"));
     if existential {
-        let denied = rest.first().is_some_and(|it| it.is("no"));
+        let denied = rest.first().is_some_and(|it| has("no fewer less", &it.lower));
         let rest = &rest[usize::from(denied)..];
         return Reading::of(
             if denied || negated { Action::Remove } else { Action::Add },
@@ -172,6 +223,12 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
         );
     }
     let Some(first) = rest.first() else { return absence(subject, negated) };
+    if starts_indefinite(subject) && matched(rest, APPROVED) == Some(rest.len()) {
+        return Reading::of(Action::Add, phrases(subject), &[]).map(|it| Reading { placed: true, ..it });
+    }
+    if let Some(reading) = passive(subject, rest) {
+        return Some(reading);
+    }
     let placed = has(PREPOSITIONS, &first.lower) || has(PLACES, &first.lower);
     let alone = rest.get(1).is_none_or(|it| has(PREPOSITIONS, &it.lower));
     if has(GONE, &first.lower) && alone

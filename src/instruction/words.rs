@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A word or punctuation mark of an instruction.
+/// A word or a mark of an instruction.
 ///
 /// Marks are `,` and `;` (pause, stop), `->` (any arrow) and `'s` (a possessive, split from its word).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,11 +119,23 @@ pub(super) fn prefix_len(tokens: &[Token], words: &str) -> Option<usize> {
     Some(n)
 }
 
-/// The number of words if the tokens end with them.
-pub(super) fn suffix_len(tokens: &[Token], words: &str) -> Option<usize> {
-    let n = words.split(' ').count();
-    let from = tokens.len().checked_sub(n)?;
-    prefix_len(&tokens[from..], words)
+/// The number of tokens at the start that a pattern takes: words parted by spaces, `a/b` for one of several, `?` at the
+/// end of a word that may be missing, `_` for any word.
+pub(super) fn matched(tokens: &[Token], pattern: &str) -> Option<usize> {
+    let mut n = 0;
+    for part in pattern.split(' ') {
+        let (choices, optional) =
+            part.strip_suffix('?').map_or((part, false), |choices| (choices, true));
+        let fits = tokens.get(n).is_some_and(|token| {
+            choices == "_" && token.is_word() || choices.split('/').any(|word| token.is(word))
+        });
+        match (fits, optional) {
+            (true, _) => n += 1,
+            (false, true) => {}
+            (false, false) => return None,
+        }
+    }
+    Some(n)
 }
 
 /// First occurrence of these words, as a range of tokens.

@@ -1,6 +1,6 @@
-//! The instruction parser on a table of phrasings, and the localization instructions made from its results.
+//! What the parser finds in an instruction, and the localization instructions worded from its reading.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -10,27 +10,7 @@ use retouch::edit::localization_instruction::{
     Template, candidate_nouns, least_related, localization_instruction, needs_unrelated_word,
     shipped_nouns,
 };
-use retouch::instruction::{Action, Instruction, Overrides, ParseError, Phrase, nouns};
-
-/// Phrasings with what they say: instruction, action, objects, replacement.
-const TABLE: &str = include_str!("../fixtures/instructions.tsv");
-
-/// Phrasings by somebody who had not seen the parser or its table, in the same form.
-const UNSEEN: &str = include_str!("../fixtures/instructions_unseen.tsv");
-
-/// How many of [`UNSEEN`] were read right, action and objects, when they were first tried.
-const UNSEEN_AT_FIRST: usize = 51;
-
-fn rows() -> impl Iterator<Item = [&'static str; 4]> {
-    rows_of(TABLE)
-}
-
-fn rows_of(table: &'static str) -> impl Iterator<Item = [&'static str; 4]> {
-    table.lines().filter(|it| !it.starts_with('#')).map(|line| {
-        let fields: Vec<&str> = line.split('\t').collect();
-        fields.try_into().unwrap_or_else(|_| panic!("`{line}` has not four fields"))
-    })
-}
+use retouch::instruction::{Action, Instruction, Overrides, ParseError, nouns};
 
 fn parse(text: &str) -> Instruction {
     Instruction::parse(text).unwrap_or_else(|error| panic!("{error}"))
@@ -41,51 +21,6 @@ fn localize(text: &str, word: &str) -> String {
 }
 
 // === reading ===
-
-#[test]
-fn every_phrasing_of_the_table_is_read_as_it_says() {
-    let mut faults = Vec::new();
-    for [text, action, objects, replacement] in rows() {
-        let found = match Instruction::parse(text) {
-            Ok(it) => [
-                it.action().to_string(),
-                it.objects().iter().map(Phrase::name).collect::<Vec<_>>().join(" | "),
-                it.replacement().unwrap_or_default().to_owned(),
-            ],
-            Err(_) => ["error".to_owned(), String::new(), String::new()],
-        };
-        let expected = [action, objects, replacement].map(|it| if it == "-" { "" } else { it });
-        if found != expected {
-            faults.push(format!("{text}: expected {expected:?}, found {found:?}"));
-        }
-    }
-    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
-}
-
-#[test]
-fn unseen_phrasings_are_read_no_worse_than_at_first() {
-    let right = |text: &str, action: &str, objects: &str| match Instruction::parse(text) {
-        Ok(it) => {
-            let names = it.objects().iter().map(Phrase::name).collect::<Vec<_>>().join(" | ");
-            it.action().to_string() == action && names == objects.trim_matches('-')
-        }
-        Err(_) => action == "error",
-    };
-    let wrong: Vec<&str> = rows_of(UNSEEN)
-        .filter(|[text, action, objects, _]| !right(text, action, objects))
-        .map(|[text, ..]| text)
-        .collect();
-    let read = rows_of(UNSEEN).count() - wrong.len();
-    println!("{read} of {} read right; not these: {wrong:#?}", rows_of(UNSEEN).count());
-    assert!(read >= UNSEEN_AT_FIRST, "{wrong:#?}");
-}
-
-#[test]
-fn the_table_is_large_and_has_no_phrasing_twice() {
-    let texts: Vec<&str> = rows().map(|it| it[0]).collect();
-    assert!(texts.len() >= 500, "{}", texts.len());
-    assert_eq!(texts.iter().collect::<BTreeSet<_>>().len(), texts.len());
-}
 
 #[test]
 fn a_phrase_knows_its_parts_and_where_they_stand() {
@@ -205,8 +140,11 @@ fn no_text_makes_the_parser_panic_and_all_spans_are_on_characters() {
     assert!(read > 1_500, "only {read} of 6000 were read, so that spans were hardly tried");
 }
 
-/// Parses a text and words its localization instruction; whether it could be read.
+/// Parses a text, also as steps, and words its localization instruction; whether it could be read.
 fn check(text: &str) -> bool {
+    let steps = Instruction::parse_all(text);
+    assert_eq!(steps.is_ok(), Instruction::parse(text).is_ok(), "{text}");
+    assert!(steps.is_ok_and(|it| !it.is_empty()) || Instruction::parse(text).is_err(), "{text}");
     let Ok(instruction) = Instruction::parse(text) else { return false };
     let text = instruction.text();
     assert_eq!(instruction.action() == Action::Global, instruction.objects().is_empty(), "{text}");

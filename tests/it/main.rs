@@ -9,6 +9,8 @@ mod cli;
 mod client;
 // The parser of instructions against a table of phrasings.
 mod instruction;
+mod phrasings;
+mod steps;
 // Image files in and out.
 mod picture;
 // Samplers against recorded diffusers trajectories.

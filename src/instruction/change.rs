@@ -1,0 +1,86 @@
+//! What kind of change an object undergoes: another color, another thing, another look.
+
+use super::lexicon::{COLORS, COLOR_NOUNS, MATERIALS, SHADES, has};
+use super::nouns::is_plural;
+use super::words::{Token, find, matched};
+
+/// What kind of change it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// The object takes another color: `make the star blue`, `the same color as the roof`.
+    Recolor,
+    /// Another thing stands in its place: `change the bee to a bird`.
+    Replace,
+    /// It looks or stands otherwise: `make the dog bigger`, `make her smile`.
+    Alter,
+}
+
+/// The kind of change by the words for what the object becomes; `swaps` if the verb puts another thing in its place.
+pub(super) fn kind(becomes: &[Token], swaps: bool) -> Option<Change> {
+    let last = becomes.last()?;
+    if is_color(becomes) {
+        return Some(Change::Recolor);
+    }
+    let article = has("a an another some one two three four five several many", &becomes[0].lower);
+    let compared = find(becomes, "shade of").is_some() || find(becomes, "bit").is_some();
+    let plural = becomes.len() < 4 && is_plural(&last.lower) && !has("years times", &last.lower);
+    let thing = swaps || article && !compared || plural;
+    Some(if thing && !has(MATERIALS, &last.lower) { Change::Replace } else { Change::Alter })
+}
+
+/// What an object becomes, without words that add nothing: `blue` of `a blue color`, `white` of `a coat of white paint`.
+pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
+    const LEADS: [&str; 3] =
+        ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
+    let end = becomes.len();
+    const NOUNS: &str = "color colour colors colours hue tint tone paint finish one ones";
+    let job = usize::from(becomes.last().is_some_and(|it| has("job coat scheme", &it.lower)));
+    let end = end - job;
+    let noun = becomes[..end].last().is_some_and(|it| has(NOUNS, &it.lower));
+    let lead = |words: &[Token]| LEADS.iter().find_map(|it| matched(words, it)).unwrap_or(0);
+    let start = if noun || matched(becomes, LEADS[1]).is_some() { lead(becomes) } else { 0 };
+    let inner = &becomes[start.min(end)..(end - usize::from(noun)).max(start.min(end))];
+    if !inner.is_empty() && is_color(inner) {
+        return inner;
+    }
+    becomes
+}
+
+/// Whether words name a color and nothing else: `dark red`, `a darker shade of blue`, `the color of the roof`.
+pub(super) fn is_color(words: &[Token]) -> bool {
+    if words.is_empty() {
+        return false;
+    }
+    const COMPARED: [&str; 4] = [
+        "the? same? color/colour/shade/hue as/of",
+        "the? same as",
+        "match/matching/matches? the color/colour of",
+        "the? color/colour/hue the",
+    ];
+    let by_other = matched(words, COMPARED[0]).is_some_and(|n| n > 2)
+        || COMPARED[2..].iter().any(|it| matched(words, it).is_some());
+    if by_other {
+        return true;
+    }
+    const OTHERS: &str = "a an the and or with very more less slightly bit of shade tone color colour hue all completely \
+        solid pure plain really much in entirely totally fully bright , - colored coloured again instead";
+    let color = |it: &Token| {
+        has(COLORS, &it.lower)
+            || ["er", "r", "est"].iter().any(|end| {
+                it.lower.strip_suffix(end).is_some_and(|stem| has(COLORS, stem))
+            })
+            || it.lower.split_once('-').is_some_and(|(one, other)| {
+                (has(COLORS, one) || has(SHADES, one)) && has(COLORS, other)
+                    || has(COLORS, one) && has("colored coloured ish", other)
+            })
+    };
+    let named = words.iter().any(color);
+    let only = words.iter().all(|it| color(it) || has(SHADES, &it.lower) || has(OTHERS, &it.lower));
+    let colored = words.last().is_some_and(|it| has("colored coloured", &it.lower));
+    let bare = &words[..words.len() - usize::from(colored)];
+    let noun = bare.last().is_some_and(|it| has(COLOR_NOUNS, &it.lower));
+    let shaded = bare.iter().rev().skip(1).all(|it| has(SHADES, &it.lower) || color(it));
+    // `an orange` is a fruit, `a red` is not said of things.
+    let article = words.len() == 2 && has("a an", &words[0].lower);
+    only && named && !article || noun && shaded
+}

@@ -1,0 +1,295 @@
+//! Leaves out of a clause what only makes it polite, gives a reason or says what is to stay.
+//!
+//! The phrases are patterns ([`matched`]), so that a line stands for a family: `could/can/would you please?`.
+
+use super::lexicon::{COMMANDS, has, is_adjective, verb_in};
+use super::words::{Token, find, matched, prefix_len};
+
+/// Openings that say nothing of the edit.
+const OPENINGS: &[&str] = &[
+    "please/pls/plz/kindly/just/simply/now/also/then/and/but/or/so/ok/okay/hey/hi/hello/maybe/perhaps/next/first",
+    "firstly/second/secondly/third/thirdly/finally/lastly/last/afterwards/afterward/additionally/plus/besides/to/see",
+    "after/once",
+    "somehow/quickly/carefully/completely/digitally/well/um/uh/oh/yes/yeah/actually/basically/alternatively",
+    ",/;/dear/greetings/sorry/alright/right/only/again/furthermore/moreover/btw/really/ideally/preferably/pleases",
+    "good morning/day/afternoon/evening",
+    "thanks/thank you? ,",
+    "hey/hi/hello/dear/ok/okay there/buddy/bot/ai/assistant/team/friend/all/everyone/computer/guys",
+    "could/can/would/will/might/may/cant/can't/couldn't/won't/wouldn't u/you/ya",
+    "could/can/would/should/shall/may/might i/we ask/trouble/bother/beg/request/have/get you to/for",
+    "could/can/would you be so kind as? to/and",
+    "could/can/would/will you be able to",
+    "are/were you able to",
+    "could/can/may/might/should/shall i/we ask for",
+    "could/can/may/might i/we please/maybe/possibly/just?",
+    "should/shall/can/could i/we please/just/maybe/try/possibly? to?",
+    "be so kind as? to/and",
+    "be a dear/darling/star/friend/sweetheart and",
+    "do you think/suppose you/we could/can/might",
+    "do/would you mind if i/we asked/ask? you? to?",
+    "would/do you mind",
+    "you/u mind",
+    "mind if i/we asked/ask? you? to?",
+    "mind",
+    "any chance/way of",
+    "is/are there? any/a chance/way/possibility of",
+    "is/are there? any/a chance/way/possibility that? you/we/i? could/can/to",
+    "any chance/way that? you/we could/can/to",
+    "would/will/is it be? possible/okay/ok/alright/feasible for? you? to",
+    "would/will/is it be? possible/okay/ok/alright/feasible if you/we could?",
+    "would it be too much to ask? to",
+    "i/we wonder/wondered if/whether you/we could/can/would",
+    "i/we was/were/am/are wondering/hoping/thinking if/whether/that? you/we could/can/might/would",
+    "i'm/we're wondering/hoping/thinking if/whether/that? you/we could/can/might/would",
+    "i'm/we're hoping/looking/trying/going to",
+    "i/we am/are hoping/looking/trying/going to",
+    "i'd/we'd like/love/want/need/prefer/appreciate/rather for? you? to",
+    "i/we would like/love/want/need/prefer/appreciate for? you to",
+    "i/we would like/love/want/need/prefer to",
+    "i/we want/need/wish/hope/prefer for? you to",
+    "i/we want/need/wish/prefer/have/am/hope to",
+    "i'd/we'd really? like/love/appreciate/prefer it if",
+    "i/we would really? like/love/appreciate/prefer it if",
+    "without touching/changing/altering/affecting _ _? _? ,",
+    "don't/do you think/believe/feel/agree that?",
+    "i'd/we'd be happy/grateful/glad if",
+    "i/we would be happy/grateful/glad if",
+    "i'd/we'd really like/love/want/need for? you? to",
+    "i really like/love/want/need for? you? to",
+    "i would really like/love/want/need for? you? to",
+    "it would/will be nice/great/cool/good/lovely/awesome/perfect/better/best/fun/wonderful/amazing if",
+    "it'd/itd be nice/great/cool/good/lovely/awesome/perfect/better/best/fun/wonderful/amazing if",
+    "wouldn't it be nice/great/cool/good/better/fun if",
+    "it would/will be nice/great/cool/good/better/best/fun to",
+    "it'd be nice/great/cool/good/better/best/fun to",
+    "you could/can/would/should/must/might/may/will",
+    "you have/need/ought to",
+    "your task/job/goal/mission is to",
+    "the task/goal/idea/plan is to",
+    "my request/wish is to",
+    "all/what i/we want/need/ask is for/to",
+    "all/what i/we want/need/ask for? is",
+    "feel free to",
+    "go ahead and/to?",
+    "go and",
+    "try to? and?",
+    "let 's just? try? to?",
+    "lets/let'z just? try?",
+    "let us",
+    "help me/us? to? to?",
+    "why don't you/we just?",
+    "why do not you/we",
+    "why not",
+    "how/what about you? if? we?",
+    "be sure/careful to",
+    "make sure to/that?",
+    "ensure that?",
+    "what i want is for/to",
+    "edit/modify/change/alter/update/retouch this/the/my image/photo/picture/pic/it? to/so/and that/and?",
+    "edit it to/so/and that?",
+    "photoshop this/the/my image/photo/picture/pic/it? to/so/and that/and?",
+    "make it so/such that?",
+    "make it so/such",
+    "in this/the/my/that image/picture/photo/pic/scene/shot/photograph/drawing/painting/one/here ,?",
+    "for/from/on this/the/my image/picture/photo/pic/photograph ,?",
+    "if possible/you ,",
+    "if you can/could/would/please/may ,?",
+    "if you don't/wouldn't mind ,?",
+    "if it is/'s possible ,?",
+    "when/whenever you have/get a chance/moment/minute ,?",
+    "after/following that/this ,?",
+    "and? once/when that 's/is done ,?",
+    "as a first/second/next/last/final step ,?",
+    "in the end ,",
+    "in addition ,?",
+    "on top of that ,?",
+    "at the same time ,?",
+    "while you are/'re at it ,?",
+    "instead ,",
+    "i/we think/believe/guess/feel/reckon that? we/you should/could",
+    "i/we think/believe/guess/feel/reckon that?",
+    "is it possible that",
+    "do me a favor/favour and",
+    "just? go",
+    "can/could/may/might/shall i/we just? please? see",
+    "remember to",
+    "don't forget to",
+];
+
+/// Closings without meaning for the edit.
+const CLOSINGS: &[&str] = &[
+    "please/pls/plz/thanks/thx/ty/cheers/now/too/also/again/entirely/completely/altogether/somewhere/and/,/;/though/then/asap",
+    "instead/immediately/quickly/mate/buddy/dude/pal/sir/ok/okay/alright/right/yeah/here/everywhere/totally/forever/pretty",
+    "thank you so?",
+    "thank you very? much",
+    "many/lots/much of? thanks",
+    "thanks in advance",
+    "thanks a lot/bunch/million",
+    "thanks so? very? much",
+    "thank you in advance",
+    "cheers mate/buddy",
+    "pretty please",
+    "for me/us",
+    "as well",
+    "if possible",
+    "if you can/could/please/may/like/want/would",
+    "if you don't/wouldn't/dont mind",
+    "if you would be so kind",
+    "if that 's/is possible/ok/okay/alright",
+    "if it is/'s possible/ok/okay/not",
+    "if that works",
+    "would/will/could/can/won't you/ya/u please?",
+    "would you mind",
+    "is that ok/okay/possible/alright",
+    "don't you think",
+    "when you can",
+    "when you get/have a chance/moment/minute",
+    "as soon as possible",
+    "once and for all",
+    "and nothing else",
+    "nothing else",
+    "or something like? that?",
+    "or so",
+    "and so on",
+    "in/from/to/into/of/on/for/within the/this/that/my/our image/picture/photo/scene/photograph/pic/shot/view/frame",
+    "in here/it",
+    "from here/view/sight",
+    "over there/here",
+    "right now/away",
+    "for a change",
+    "at all",
+    "at once",
+    "straight away",
+    "a bit/little/touch",
+    "a little bit",
+    "so much",
+    "just like that",
+    "this time",
+    "than it is/was now/currently?",
+    "than they are now?",
+    "as it is",
+    "i think/guess/suppose",
+    "what do you think",
+    "how about that",
+    "or not",
+    "no matter what",
+];
+
+/// Beginnings of phrases that give a reason or name what is to be kept, not an edit.
+const ASIDES: &[&str] = &[
+    "so/such that/as",
+    "because/cause/cuz/cos",
+    "in order to",
+    "to make/match/give/fit/let/help/get/create/improve/achieve/show/look/emphasize/avoid/balance/complete/keep the/it/them/him/her/a/everything/things/this/my/room/an/some/more",
+    "to match/fit/suit/blend",
+    "while/by keeping/leaving/preserving/maintaining",
+    "without changing/altering/affecting/touching/modifying/changes/damaging/harming/losing/messing/disturbing",
+    "but/and/, keep/leave/preserve/keeping/leaving/preserving/maintain/retain",
+    "but/and/, do not touch/change/alter/modify/edit/affect",
+    "but/and/, don't/dont touch/change/alter/modify/edit/affect/do/mess",
+    "but not the/anything/everything",
+    "keeping the rest",
+    "keeping everything",
+    ", making/giving/so/as/like",
+    ", just/exactly as/like",
+    "as though",
+    "so it/the/they/he/she/we/i/you/this/there/people/everyone",
+    "and nothing else",
+    ", nothing else",
+    ", not the other/others/rest",
+    "since/as/for it/they/he/she/that/this/i/we is/was/are/were/'s/looks/look/ruins/ruin/distracts/distract/does/doesn't/do/don't/has/have/makes/spoils/really/just/clashes/want/need/think/like/prefer/seems/feels/hate/kind/would",
+    "since/as it's/they're/that's/i'm/he's/she's/i'd",
+    "since the/this/that/my/it/they/we",
+    ", it's/that's/they're/it'll/that'll/i'm/i'll/he's/she's/it'd/that'd/i/we",
+    ", it/that/this/they/he/she looks/look/is/'s/was/will/would/ruins/spoils/distracts/doesn't/does/makes/clashes/seems/feels/'ll/just/really/bothers/annoys/are/has/have/don't/kind/isn't/blocks",
+    "; ; ;",
+    "when/if you get/have/find/are/feel/can/could/want",
+    "whenever/where you can/get/like",
+    "before/after i/we",
+    ", as in the",
+    "for/to my/our/his/her/the/a taste/presentation/mom/client/boss/wife/husband/project/blog/website/friend",
+];
+
+/// A clause without polite phrases and asides.
+pub(super) fn bare(mut tokens: &[Token]) -> &[Token] {
+    loop {
+        let opening = OPENINGS
+            .iter()
+            .filter_map(|it| matched(tokens, it))
+            .filter(|&n| n < tokens.len() || n == 1 && is_joint(&tokens[0]))
+            .filter(|&n| !opens_phrase(tokens, n))
+            .max();
+        let closing = CLOSINGS.iter().filter_map(|it| ending(tokens, it)).max();
+        let aside = (2..tokens.len())
+            .find(|&at| ASIDES.iter().any(|it| matched(&tokens[at..], it).is_some()));
+        tokens = match (opening, closing, aside) {
+            (Some(n), _, _) => &tokens[n..],
+            (_, Some(n), _) if n < tokens.len() => &tokens[..tokens.len() - n],
+            (_, _, Some(at)) => &tokens[..at],
+            _ => return tokens,
+        };
+    }
+}
+
+fn is_joint(token: &Token) -> bool {
+    has(", ; and or but then", &token.lower)
+}
+
+/// Whether an opening's word begins a noun phrase after all: `right eye bigger`, `second car to a bus`, `last …`.
+fn opens_phrase(tokens: &[Token], n: usize) -> bool {
+    let ambiguous = n == 1 && has("second third last right only first plus so see to next after once", &tokens[0].lower);
+    let Some(next) = tokens.get(n) else { return false };
+    if tokens[0].is("after") || tokens[0].is("once") {
+        return n == 1 && !next.lower.ends_with("ing") && !has("the this that", &next.lower);
+    }
+    if tokens[0].is("to") || tokens[0].is("see") {
+        return next.is("the") && tokens[0].is("to");
+    }
+    ambiguous
+        && !next.is(",")
+        && !has("the a an please can could i i'd we let", &next.lower)
+        && verb_in(&COMMANDS, &next.lower).is_none()
+}
+
+/// The number of tokens at the end that a pattern takes.
+fn ending(tokens: &[Token], pattern: &str) -> Option<usize> {
+    let most = pattern.split(' ').count();
+    (1..=most.min(tokens.len()))
+        .rev()
+        .find(|&n| matched(&tokens[tokens.len() - n..], pattern) == Some(n))
+        .filter(|&n| !completes(&tokens[..tokens.len() - n], &tokens[tokens.len() - n..]))
+}
+
+/// Whether an ending is a part of what is said: `make it pretty`, `the house on the right`.
+fn completes(before: &[Token], end: &[Token]) -> bool {
+    if end[0].is("right") {
+        return !before.last().is_some_and(|it| it.is(","));
+    }
+    if end[0].is("pretty") {
+        return end.len() == 1 && !before.last().is_some_and(|it| it.is(","));
+    }
+    // `make it a little bit` says nothing, `make the house over there` neither.
+    end[0].is("a") && before.last().is_some_and(|it| has("by with to", &it.lower))
+        || end[0].is("so") && before.last().is_some_and(is_word_before)
+}
+
+fn is_word_before(token: &Token) -> bool {
+    is_adjective(&token.lower)
+}
+
+/// Whether a clause asks for nothing to be done: what it names is to stay.
+pub(super) fn keeps(clause: &[Token]) -> bool {
+    const KEPT: &[&str] = &[
+        "keep/leave/preserve/maintain/retain/ensure",
+        "without touching/changing/altering/affecting/modifying/moving",
+        "do not touch/change/alter/modify/edit/affect/remove/delete/move/mess/add/make/do",
+        "don't/dont touch/change/alter/modify/edit/affect/remove/delete/move/mess/add/make/do/worry",
+        "everything/nothing/all else should/must/can/to/has",
+        "the rest should/must/can/stays/has/of",
+        "nothing else",
+        "no other changes/change/edits",
+    ];
+    KEPT.iter().any(|it| matched(clause, it).is_some())
+        && find(clause, "instead of").is_none()
+        && prefix_len(clause, "leave out").is_none()
+}

@@ -1,0 +1,409 @@
+//! Where an object is, or where it is to come: a part of the picture, a number in a row, or a landmark.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::Action;
+use super::lexicon::{
+    BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, MODALS, PICTURES, RELATIVES, has,
+};
+use super::object::{Phrase, Stands};
+use super::phrase::{Found, closes, noun_phrase_len, phrase};
+use super::words::{Token, bytes, matched, prefix_len};
+
+/// A part of the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Area {
+    Left,
+    Right,
+    Top,
+    Bottom,
+    Middle,
+    TopLeft,
+    TopRight,
+    BottomLeft,
+    BottomRight,
+    /// Any corner.
+    Corner,
+    Background,
+    Foreground,
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Left => "left",
+            Self::Right => "right",
+            Self::Top => "top",
+            Self::Bottom => "bottom",
+            Self::Middle => "middle",
+            Self::TopLeft => "top left",
+            Self::TopRight => "top right",
+            Self::BottomLeft => "bottom left",
+            Self::BottomRight => "bottom right",
+            Self::Corner => "corner",
+            Self::Background => "background",
+            Self::Foreground => "foreground",
+        })
+    }
+}
+
+/// From where things in a row are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CountedFrom {
+    /// Where one begins to read: the second house.
+    Start,
+    /// The other end: the last house.
+    End,
+    /// A side that is named: the second house from the right.
+    Side(Area),
+}
+
+/// How an object stands to its landmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// On it, on top of it, worn by it.
+    On,
+    /// In it, inside it, among them.
+    In,
+    /// Over it, without touching it.
+    Above,
+    /// Under it.
+    Below,
+    /// Next to it, near it, at it.
+    Beside,
+    /// To the left of it.
+    LeftOf,
+    /// To the right of it.
+    RightOf,
+    /// Hidden by it.
+    Behind,
+    /// Before it, facing the viewer.
+    InFrontOf,
+    /// Between two or more.
+    Between,
+    /// On all sides of it.
+    Around,
+    /// Given to it, for it to wear or have.
+    Of,
+    /// What it is taken from.
+    From,
+}
+
+/// What kind of place it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// A part of the picture: `on the left`, `in the top right corner`.
+    Area(Area),
+    /// A number in a row of like things, from 1: `the second house from the left`.
+    Nth {
+        /// Which one.
+        nth: usize,
+        /// Counted from where.
+        from: CountedFrom,
+    },
+    /// By something else: `under the coffee table`.
+    Landmark {
+        /// How it stands to the landmark.
+        relation: Relation,
+        /// The landmark.
+        landmark: Phrase,
+    },
+}
+
+/// A place, as it is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    text: String,
+    words: String,
+    opening: String,
+    kind: PlaceKind,
+}
+
+impl Place {
+    /// The place as a phrase: `on the left`, `left`, `next to the star`; `to the dog` of `give the dog a hat`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What kind of place it is.
+    pub fn kind(&self) -> &PlaceKind {
+        &self.kind
+    }
+
+    /// The words of the relation to a landmark: `next to`.
+    pub fn relation_words(&self) -> &str {
+        &self.words
+    }
+
+    /// The landmark, if there is one.
+    pub fn landmark(&self) -> Option<&Phrase> {
+        match &self.kind {
+            PlaceKind::Landmark { landmark, .. } => Some(landmark),
+            _ => None,
+        }
+    }
+
+    /// The number in a row as it is written before a name: `second`.
+    pub(super) fn opening_text(&self) -> &str {
+        &self.opening
+    }
+
+    /// The same place with the number before the name, counted from the side behind it.
+    pub(super) fn counted(self, source: &str, opening: &Opening, nth: usize, side: Area) -> Self {
+        let kind = PlaceKind::Nth { nth, from: CountedFrom::Side(side) };
+        Self { kind, opening: source[opening.span.clone()].to_owned(), ..self }
+    }
+
+    /// A landmark that the sentence implies: `the dog` of `give the dog a hat`.
+    pub(super) fn implied(source: &str, words: &str, landmark: &Found) -> Option<Self> {
+        let relation = relation_at(words)?;
+        let landmark = Phrase::new(source, landmark, Stands::InInstruction);
+        Some(Self {
+            text: format!("{words} {}", landmark.text()),
+            words: words.to_owned(),
+            opening: String::new(),
+            kind: PlaceKind::Landmark { relation, landmark },
+        })
+    }
+
+    /// The place that words before a name say: `left` of `the left house`.
+    pub(super) fn opening(source: &str, opening: &Opening) -> Self {
+        let text = source[opening.span.clone()].to_owned();
+        Self { opening: text.clone(), text, words: String::new(), kind: opening.kind.clone() }
+    }
+}
+
+/// Words of place before a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Opening {
+    pub(super) span: Range<usize>,
+    pub(super) kind: PlaceKind,
+}
+
+/// Relations to a landmark by the words for them, longer ones before those that they begin with.
+const RELATIONS: &[(&str, Relation)] = &[
+    ("to/on/at the left/left-hand side? of", Relation::LeftOf),
+    ("to/on/at the right/right-hand side? of", Relation::RightOf),
+    ("left of", Relation::LeftOf),
+    ("right of", Relation::RightOf),
+    ("on top of", Relation::On),
+    ("on/at/in the top/side/surface/front/edge of", Relation::On),
+    ("at/on the bottom/foot/base of", Relation::Below),
+    ("in/at/to the middle/center/centre/corner/inside of", Relation::In),
+    ("in/at the front of", Relation::InFrontOf),
+    ("in/at the back of", Relation::Behind),
+    ("in between", Relation::Between),
+    ("in front of", Relation::InFrontOf),
+    ("in/into", Relation::In),
+    ("out of", Relation::From),
+    ("next to", Relation::Beside),
+    ("right? next to", Relation::Beside),
+    ("close/closest/closer/nearest/adjacent/near to", Relation::Beside),
+    ("across from", Relation::Beside),
+    ("away? from/off", Relation::From),
+    ("onto/on/upon/atop/across/along", Relation::On),
+    ("inside/within/among/amongst/through", Relation::In),
+    ("above/over", Relation::Above),
+    ("below/under/underneath/beneath", Relation::Below),
+    ("beside/by/near/nearest/against/at/opposite/alongside/beyond/outside/facing/towards/toward", Relation::Beside),
+    ("behind", Relation::Behind),
+    ("between", Relation::Between),
+    ("around/round", Relation::Around),
+    ("to/for", Relation::Of),
+];
+
+/// The relation that some words name.
+fn relation_at(words: &str) -> Option<Relation> {
+    let tokens = super::words::tokens(words);
+    RELATIONS.iter().find(|it| matched(&tokens, it.0) == Some(tokens.len())).map(|it| it.1)
+}
+
+/// Parts of the picture, as they follow a name.
+const AREAS: &[(&str, Area)] = &[
+    ("in/on/at/to/into/from? the far/very? back", Area::Background),
+    ("in/on/at/to/into/from? the background/distance/backdrop", Area::Background),
+    ("in/on/at/to/into/from? the very? front/foreground", Area::Foreground),
+    ("on/to/in? both/all sides", Area::Corner),
+];
+
+/// Where in the picture a stretch of words says that something is, and the length of what says it.
+fn area_at(tokens: &[Token]) -> Option<(usize, Area)> {
+    if let Some(found) = AREAS.iter().find_map(|it| Some((matched(tokens, it.0)?, it.1))) {
+        return outside_of_things(tokens, found).filter(|it| ends_at(tokens, it.0));
+    }
+    if let Some(n) = matched(tokens, "up/down? in? center/centre/centered/centred stage?") {
+        return (n == 1 && !tokens[0].is("up")).then_some((n, Area::Middle));
+    }
+    let leads = "up/down? on/in/at/to/into/towards/near/from/along? the/its/my/your? far/very/extreme? ";
+    let opening = matched(tokens, leads.trim_end())?;
+    let (n, area) = corner_of(&tokens[opening..])?;
+    let determined = tokens[..opening].iter().any(|it| it.is("the"));
+    let rest = &tokens[opening + n..];
+    let more = matched(rest, "hand/most? side/corner/edge/part/half/end/portion/third?").unwrap_or(0);
+    // `left` alone says where only at the end: `the house left of the tree`, `the house further left`.
+    if !determined && (opening == 0 || more == 0) && tokens.len() > opening + n + more {
+        return None;
+    }
+    outside_of_things(tokens, (opening + n + more, area)).filter(|it| ends_at(tokens, it.0))
+}
+
+/// Whether no name stands behind words of place, of which they would be a part: `on the left table`.
+fn ends_at(tokens: &[Token], n: usize) -> bool {
+    tokens.get(n).is_none_or(|it| {
+        !it.is_word() || has("and or who that which", &it.lower) || closes(tokens, n) || has(BEING, &it.lower)
+            || has(MODALS, &it.lower)
+    })
+}
+
+/// An area with `of the picture` behind it, and none if `of` leads to something else.
+fn outside_of_things(tokens: &[Token], (n, area): (usize, Area)) -> Option<(usize, Area)> {
+    let Some(of) = tokens.get(n).filter(|it| it.is("of") || it.is("in")) else {
+        return Some((n, area));
+    };
+    let rest = &tokens[n + 1..];
+    let len = noun_phrase_len(rest);
+    let head = len.checked_sub(1).map(|at| &rest[at].lower);
+    if head.is_some_and(|it| has(PICTURES, it)) {
+        return Some((n + 1 + len, area));
+    }
+    of.is("in").then_some((n, area))
+}
+
+/// One or two words for a side or a corner.
+fn corner_of(tokens: &[Token]) -> Option<(usize, Area)> {
+    let word = |at: usize| tokens.get(at).map_or("", |it| it.lower.as_str());
+    let side = |word: &str| match word {
+        "left" | "left-hand" | "leftmost" | "left-most" => Some(Area::Left),
+        "right" | "right-hand" | "rightmost" | "right-most" => Some(Area::Right),
+        "top" | "upper" | "topmost" | "top-most" | "uppermost" | "highest" => Some(Area::Top),
+        "bottom" | "lower" | "lowest" | "bottommost" | "bottom-most" | "lowermost" => Some(Area::Bottom),
+        "middle" | "center" | "centre" | "central" | "midpoint" => Some(Area::Middle),
+        "corner" => Some(Area::Corner),
+        _ => None,
+    };
+    let both = |one: Area, other: Area| match (one, other) {
+        (Area::Top, Area::Left) | (Area::Left, Area::Top) => Some(Area::TopLeft),
+        (Area::Top, Area::Right) | (Area::Right, Area::Top) => Some(Area::TopRight),
+        (Area::Bottom, Area::Left) | (Area::Left, Area::Bottom) => Some(Area::BottomLeft),
+        (Area::Bottom, Area::Right) | (Area::Right, Area::Bottom) => Some(Area::BottomRight),
+        _ => None,
+    };
+    if let Some((one, other)) = word(0).split_once('-')
+        && let (Some(one), Some(other)) = (side(one), side(other))
+    {
+        return both(one, other).map(|it| (1, it));
+    }
+    let first = side(word(0))?;
+    if let Some(area) = side(word(1)).and_then(|it| both(first, it)) {
+        return Some((2, area));
+    }
+    Some((1, first))
+}
+
+/// A number in a row: `second`, `3rd`, `last`.
+fn ordinal(tokens: &[Token]) -> Option<(usize, usize, CountedFrom)> {
+    const ORDINALS: [&str; 10] =
+        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
+    let word = tokens.first()?.lower.as_str();
+    if word == "last" {
+        return Some((1, 1, CountedFrom::End));
+    }
+    let named = ORDINALS.iter().position(|it| *it == word).map(|it| it + 1);
+    let figure = || ["st", "nd", "rd", "th"].iter().find_map(|it| word.strip_suffix(it)?.parse().ok());
+    let nth = named.or_else(figure).filter(|it| (1..=99).contains(it))?;
+    match matched(&tokens[1..], "to last") {
+        Some(n) => Some((1 + n, nth, CountedFrom::End)),
+        None => Some((1, nth, CountedFrom::Start)),
+    }
+}
+
+/// The words of place that stand before a name, and how many there are: `left` in `left house`.
+pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
+    let (n, kind) = match ordinal(tokens) {
+        Some((n, nth, from)) => (n, PlaceKind::Nth { nth, from }),
+        None => {
+            let far = usize::from(matched(tokens, "far").is_some());
+            let (n, area) = corner_of(&tokens[far..])?;
+            let more = matched(&tokens[far + n..], "hand/most? side/corner?").unwrap_or(0);
+            (far + n + more, PlaceKind::Area(area))
+        }
+    };
+    let counts = |it: &&Token| has("two three four five six seven eight nine ten few couple", &it.lower);
+    let n = n + tokens[n..].iter().take_while(counts).count();
+    let name = tokens.get(n)?;
+    let compound = has(BODY_PARTS, &name.lower) || name.is("hat") && tokens[0].is("top");
+    let noun = name.is_word() && !name.is("of") && !closes(tokens, n);
+    let counted = has(DETERMINERS, &name.lower) && !name.is("one");
+    (noun && !compound && !counted).then_some((n, kind))
+}
+
+/// Whether a word may open a place.
+pub(super) fn opens_place(word: &str) -> bool {
+    const WORDS: &str = "on in at to near next above below under beneath behind beside between over inside around by left \
+        right top somewhere";
+    has(WORDS, word)
+}
+
+/// Which landmark a relation may have.
+fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
+    const STATES: &str = "fire night noon day color colour style front front general motion flight love half bloom mind \
+        danger trouble way total fact particular addition";
+    let worn = relation == Relation::In && action != Action::Add
+        && (has(CLOTHES, &found.noun) || has(COLORS, &found.noun));
+    let whole = has(PICTURES, &found.noun);
+    !worn && !whole && !has(STATES, &found.noun) && !has("me us you it camera viewer", &found.noun)
+}
+
+/// The place that words behind a name say: `parked next to the tree`, `on the left`, `who sits in the corner`.
+pub(super) fn behind(source: &str, tokens: &[Token], action: Action) -> Option<Place> {
+    // Behind another phrase, a relation may belong to that: `the man with a hat on his head`.
+    let mut nested = false;
+    let mut at = 0;
+    while at < tokens.len() {
+        let rest = &tokens[at..];
+        if let Some((n, area)) = area_at(rest) {
+            let text = source[bytes(&rest[..n])?].to_owned();
+            return Some(Place { text, words: String::new(), opening: String::new(), kind: PlaceKind::Area(area) });
+        }
+        if !nested && let Some(place) = landmark_at(source, rest, action) {
+            return Some(place);
+        }
+        nested |= !is_passed_over(&rest[0]);
+        at += 1;
+    }
+    None
+}
+
+/// A relation and its landmark at the start of a stretch.
+fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> {
+    let (n, relation) = RELATIONS.iter().find_map(|it| Some((matched(tokens, it.0)?, it.1)))?;
+    let fits = match relation {
+        Relation::Of => action == Action::Add,
+        Relation::From => action == Action::Remove,
+        _ => true,
+    };
+    if !fits || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some() {
+        return None;
+    }
+    let ends = |it: &&Token| has(BEING, &it.lower) || has("should would could must needs has", &it.lower);
+    let len = tokens[n..].iter().take_while(|it| !ends(it)).count();
+    let found = phrase(&tokens[n..n + len]).filter(|it| is_landmark(it, relation, action))?;
+    let landmark = Phrase::new(source, &found, Stands::InInstruction);
+    let text = source[tokens[0].span.start..found.all.end].to_owned();
+    let words = tokens[..n].iter().map(|it| it.lower.as_str()).collect::<Vec<_>>().join(" ");
+    Some(Place { text, words, opening: String::new(), kind: PlaceKind::Landmark { relation, landmark } })
+}
+
+/// Whether a word between a name and its place says nothing of another thing: `that is parked right by the tree`.
+fn is_passed_over(token: &Token) -> bool {
+    let word = token.lower.as_str();
+    const ADVERBS: &str = "just right directly somewhere only also all still currently up down over out sits stands \
+        lies sat stood lay hangs flies grows sits lives is seen shown found placed one and , 's there here you see we i \
+        can exactly straight slightly further farther open closed";
+    has(RELATIVES, word)
+        || has(BEING, word)
+        || has(ADVERBS, word)
+        || word.len() > 4 && (word.ends_with("ing") || word.ends_with("ed"))
+}

@@ -1,0 +1,373 @@
+//! Reads the clauses of an instruction: joined as one edit, or as steps that follow each other.
+
+use std::ops::Range;
+
+use super::change::{self, Change};
+use super::clause::{self, Clause};
+use super::grammar::{self, Reading};
+use super::lexicon::{REMOVING, SETTINGS, has, is_adjective, verb_in};
+use super::object::{Phrase, Stands};
+use super::phrase::{self, Found};
+use super::place::{self, Place, PlaceKind};
+use super::sharing;
+use super::spelling::Correction;
+use super::words::{self, Token, find, matched};
+use super::{Action, Instruction, ParseError};
+
+/// One edit of an instruction that asks for several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The edit, with a text of its own that says the whole of it.
+    pub instruction: Instruction,
+    /// Bytes of the whole instruction, cleaned and corrected, that it comes from.
+    pub span: Range<usize>,
+}
+
+/// A clause and what it says.
+struct Edit {
+    clause: Clause,
+    reading: Reading,
+}
+
+/// How a clause goes on from the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// It speaks of other things.
+    Apart,
+    /// It speaks of the object before it by a pronoun: `… and paint it red`.
+    Pronoun,
+    /// It puts something in the place of what has been removed: `… and put a dog in its place`.
+    InItsPlace,
+    /// It says what to do about what was only complained of: `I don't like the tie, remove it`.
+    Remedy,
+}
+
+// === one edit ===
+
+/// Parses all clauses and merges the results.
+pub(super) fn joined(text: &str) -> Result<Instruction, ParseError> {
+    let mut whole: Option<(Edit, Instruction)> = None;
+    for edit in edits(text)? {
+        let built = built(text, &edit);
+        let joined = match &whole {
+            None => built,
+            Some((before, whole)) => match link(before, &edit) {
+                Link::Apart => join(whole.clone(), built),
+                link => again(whole.clone(), link, &edit, built),
+            },
+        };
+        whole = Some((edit, joined));
+    }
+    whole.map(|it| it.1).ok_or_else(|| ParseError::NotUnderstood(text.to_owned()))
+}
+
+/// The clauses that say something, with what they say.
+fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
+    let tokens = words::tokens(text);
+    if !text.chars().any(|c| c.is_alphabetic() && c < '\u{250}') {
+        return Err(ParseError::NotLatin(text.to_owned()));
+    }
+    let mut found: Vec<Edit> = Vec::new();
+    for clause in clause::clauses(&tokens) {
+        if !found.is_empty() && comments(&clause.tokens) {
+            continue;
+        }
+        for clause in sharing::parts(clause) {
+            if let Some(reading) = grammar::read(&clause.tokens) {
+                found.push(Edit { clause, reading });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a clause only says something about the edit before it: `it looks odd`, `that will be fun`.
+fn comments(clause: &[Token]) -> bool {
+    const SAID: &str =
+        "it/that/this/they/these/those/he/she is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
+    matched(clause, SAID).is_some()
+        || matched(clause, "it's/that's/they're/it'll/that'll/i'm/he's/she's").is_some()
+}
+
+/// An edit as an instruction.
+fn built(text: &str, edit: &Edit) -> Instruction {
+    let (tokens, reading) = (&edit.clause.tokens, &edit.reading);
+    let objects: Vec<Phrase> = (0..reading.objects.len())
+        .map(|at| {
+            let place = place_of(text, tokens, reading, at);
+            Phrase::new(text, &reading.objects[at], Stands::InInstruction).with_place(place)
+        })
+        .collect();
+    let implied = reading.implied.as_ref().and_then(|it| Place::implied(text, it.0, &it.1));
+    let first = || place::behind(text, &edit.clause.place, reading.action);
+    let own = objects.iter().find_map(Phrase::place).cloned();
+    let place = own
+        .or(implied)
+        .or_else(first)
+        .filter(|_| reading.action != Action::Global);
+    Instruction {
+        text: text.to_owned(),
+        action: reading.action,
+        objects,
+        replacement: reading.replacement.clone(),
+        change: changes(tokens, reading),
+        place,
+        corrections: Vec::new(),
+    }
+}
+
+/// Where an object is, by the words before its name and those behind it.
+fn place_of(text: &str, tokens: &[Token], reading: &Reading, at: usize) -> Option<Place> {
+    let found = &reading.objects[at];
+    let from = found.noun_phrase.end;
+    let others = reading.objects.iter().map(|it| it.noun_phrase.start).filter(|&it| it >= from);
+    let becomes = reading.replacement.iter().map(|it| it.start).filter(|&it| it >= from);
+    let stop = others.chain(becomes).min().unwrap_or(usize::MAX);
+    let moved = tokens
+        .first()
+        .is_some_and(|it| verb_in(&["move shift slide drag push"], &it.lower).is_some());
+    let onward = tokens.iter().find(|it| moved && it.is("to") && it.span.start >= from);
+    let stop = onward.map_or(stop, |it| stop.min(it.span.start));
+    let begin = tokens.iter().position(|it| it.span.start >= from).unwrap_or(tokens.len());
+    let len = tokens[begin..].iter().take_while(|it| it.span.start < stop).count();
+    let behind = place::behind(text, &tokens[begin..begin + len], reading.action);
+    let before = found.opening.as_ref();
+    match (before.map(|it| &it.kind), behind.as_ref().map(Place::kind)) {
+        (Some(&PlaceKind::Nth { nth, .. }), Some(&PlaceKind::Area(side))) => {
+            behind.zip(before).map(|it| it.0.counted(text, it.1, nth, side))
+        }
+        (Some(_), _) => before.map(|it| Place::opening(text, it)),
+        (None, _) => behind,
+    }
+}
+
+/// The kind of change that a reading asks for.
+fn changes(tokens: &[Token], reading: &Reading) -> Option<Change> {
+    let span = reading.replacement.clone().filter(|_| reading.action == Action::Change)?;
+    let becomes = inside(tokens, &span);
+    let before = tokens.iter().rfind(|it| it.span.end <= span.start);
+    let leads = before.is_some_and(|it| has("into to with by for -> as", &it.lower));
+    let contrasts = ["instead of", "in place of", "rather than", "not", "where"]
+        .iter()
+        .any(|it| find(tokens, it).is_some());
+    let noun = becomes.last().is_some_and(|it| !is_adjective(&it.lower));
+    change::kind(becomes, (leads || contrasts) && noun)
+}
+
+/// The tokens of a span.
+fn inside<'a>(tokens: &'a [Token], span: &Range<usize>) -> &'a [Token] {
+    let start = tokens.iter().position(|it| it.span.start >= span.start).unwrap_or(tokens.len());
+    let len = tokens[start..].iter().take_while(|it| it.span.end <= span.end).count();
+    &tokens[start..start + len]
+}
+
+/// How a clause goes on from the one before it.
+fn link(before: &Edit, next: &Edit) -> Link {
+    let has_object = !before.reading.objects.is_empty();
+    let tokens = &next.clause.tokens;
+    let removed = before.reading.action == Action::Remove;
+    let put = tokens.len() > 2 && tokens[tokens.len() - 1].is("there")
+        || matched(tokens, "replace/substitute/swap/exchange with/by/for").is_some();
+    if !has_object {
+        return Link::Apart;
+    }
+    let wished = before.reading.complains && matched(tokens, "i/we/i'd/we'd want/like/need/prefer/love/would/rather").is_some();
+    if removed && next.reading.action == Action::Add && (next.clause.instead || put || wished) {
+        return Link::InItsPlace;
+    }
+    let global = next.reading.replacement.as_ref().is_some_and(|it| {
+        next.reading.action == Action::Global
+            && inside(tokens, it).iter().all(|it| has(SETTINGS, &it.lower))
+    });
+    if global || pronoun(tokens).is_none() && !put {
+        return Link::Apart;
+    }
+    if removed && verb_in(&["replace swap exchange substitute"], &tokens[0].lower).is_some() {
+        return Link::InItsPlace;
+    }
+    if before.reading.complains { Link::Remedy } else { Link::Pronoun }
+}
+
+/// Where a pronoun stands for the object: 1 in `paint it red`.
+fn pronoun(clause: &[Token]) -> Option<usize> {
+    const VERBS: &str = "make/paint/turn/give/remove/move/replace/color/colour/put/change/delete/erase/have/let/dye/get/swap";
+    let stands = |at: usize| {
+        clause.get(at).is_some_and(|it| has("it them that this those these one", &it.lower))
+    };
+    let alone = |at: usize| {
+        clause[at].is("it")
+            || clause[at].is("them")
+            || clause.get(at + 1).is_none_or(|it| is_adjective(&it.lower) || it.is("to") || it.is("into"))
+                && !clause[at].is("one")
+    };
+    let by_verb = (1..3).find(|&at| stands(at) && alone(at));
+    let subject = matched(clause, "it/they should/must/could/needs/need").map(|_| 0);
+    let rid = matched(clause, "get rid of it/them").map(|it| it - 1);
+    let bare = matched(clause, VERBS)
+        .filter(|_| clause.get(1).is_some_and(|it| has("with by into to", &it.lower)))
+        .filter(|_| verb_in(&["replace swap substitute exchange"], &clause[0].lower).is_some());
+    by_verb.or(subject).or(rid).or(bare)
+}
+
+/// Merges a second command about the first one's objects: `the tie is ugly, remove it`, `remove the cup, put a vase
+/// there`.
+fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Instruction {
+    let removes = verb_in(&[REMOVING], &edit.clause.tokens[0].lower).is_some()
+        || matched(&edit.clause.tokens, "get rid of").is_some();
+    let becomes = next.replacement.clone().or_else(|| {
+        let objects = next.objects.first().zip(next.objects.last());
+        objects.and_then(|(one, other)| Some(one.span()?.start..noun_phrase_end(other)?))
+    });
+    match (link, becomes) {
+        (Link::InItsPlace, Some(becomes)) => Instruction {
+            action: Action::Change,
+            replacement: Some(becomes),
+            change: Some(Change::Replace),
+            ..before
+        },
+        (Link::Remedy, _) if removes => Instruction { replacement: None, ..before },
+        (Link::Remedy, _) => Instruction {
+            action: Action::Change,
+            replacement: next.replacement,
+            change: next.change,
+            ..before
+        },
+        _ if removes => Instruction { action: Action::Remove, replacement: None, ..before },
+        _ if next.action == Action::Add => join(before, next),
+        _ => {
+            let change = before.change.or(next.change);
+            Instruction { replacement: before.replacement.or(next.replacement), change, ..before }
+        }
+    }
+}
+
+fn noun_phrase_end(phrase: &Phrase) -> Option<usize> {
+    Some(phrase.span()?.start + phrase.noun_phrase().len())
+}
+
+/// Two commands as one edit.
+fn join(before: Instruction, next: Instruction) -> Instruction {
+    let action = match (before.action, next.action) {
+        (Action::Global, _) | (_, Action::Global) => Action::Global,
+        (Action::Add, _) | (_, Action::Add) => Action::Add,
+        (one, other) if one == other => one,
+        _ => Action::Change,
+    };
+    let objects =
+        if action == Action::Global { Vec::new() } else { [before.objects, next.objects].concat() };
+    Instruction {
+        action,
+        objects,
+        replacement: before.replacement.or(next.replacement),
+        change: before.change.or(next.change),
+        place: before.place.or(next.place),
+        ..before
+    }
+}
+
+// === steps ===
+
+/// Reads the edits as steps.
+pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>, ParseError> {
+    let whole = joined(text)?;
+    let edits = edits(text)?;
+    let mut found: Vec<(String, Range<usize>)> = Vec::new();
+    for (at, edit) in edits.iter().enumerate() {
+        let span = span_of(&edit.clause.tokens);
+        let before = at.checked_sub(1).map(|it| &edits[it]);
+        let link = before.map_or(Link::Apart, |before| link(before, edit));
+        let merged = match (link, before) {
+            (Link::InItsPlace, Some(before)) => replaced(text, before, edit),
+            (Link::Pronoun | Link::Remedy, Some(before)) => Some(named(text, before, edit)),
+            (Link::Apart, Some(before)) if !before.reading.objects.is_empty() => {
+                Some(placed_by(text, before, edit))
+            }
+            _ => Some(own_text(text, edit)),
+        };
+        let Some(step) = merged else { continue };
+        match found.last_mut() {
+            Some(last) if matches!(link, Link::InItsPlace | Link::Remedy) => {
+                *last = (step, last.1.start.min(span.start)..last.1.end.max(span.end));
+            }
+            _ => found.push((step, span)),
+        }
+    }
+    let corrected = |it: Instruction| Instruction { corrections: corrections.to_vec(), ..it };
+    if found.len() < 2 {
+        return Ok(vec![Step { instruction: corrected(whole), span: 0..text.len() }]);
+    }
+    let read = |(text, span): (String, Range<usize>)| {
+        Some(Step { instruction: corrected(joined(&text).ok()?), span })
+    };
+    Ok(found.into_iter().filter_map(read).collect())
+}
+
+/// The text of an edit alone.
+fn own_text(text: &str, edit: &Edit) -> String {
+    let own = written(text, &edit.clause.tokens);
+    let place = written(text, &edit.clause.place);
+    if place.is_empty() { own } else { format!("{place}, {own}") }
+}
+
+/// The text of an edit with the object before it in the place of its pronoun.
+fn named(text: &str, before: &Edit, edit: &Edit) -> String {
+    let tokens = &edit.clause.tokens;
+    let object = definite(text, before);
+    let Some(at) = pronoun(tokens) else { return own_text(text, edit) };
+    let (head, tail) = (written(text, &tokens[..at]), written(text, &tokens[at..]));
+    let tail = if has("with by into to", &tokens[at].lower) {
+        tail
+    } else {
+        written(text, &tokens[at + 1..])
+    };
+    [head, object, tail].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The text of an edit with the object before it where a pronoun says where: `… and put a cushion on it`.
+fn placed_by(text: &str, before: &Edit, edit: &Edit) -> String {
+    let tokens = &edit.clause.tokens;
+    let placed = (2..tokens.len()).find(|&at| {
+        (tokens[at].is("it") || tokens[at].is("them")) && place::opens_place(&tokens[at - 1].lower)
+    });
+    let Some(at) = placed else { return own_text(text, edit) };
+    let own = [written(text, &tokens[..at]), definite(text, before), written(text, &tokens[at + 1..])];
+    own.join(" ").trim_end().to_owned()
+}
+
+/// A removal and an addition in the same place as one change.
+fn replaced(text: &str, before: &Edit, edit: &Edit) -> Option<String> {
+    let new = edit.reading.replacement.clone().or_else(|| {
+        let (one, other) = (edit.reading.objects.first()?, edit.reading.objects.last()?);
+        Some(one.all.start..other.noun_phrase.end)
+    })?;
+    Some(format!("replace {} with {}", definite(text, before), &text[new]))
+}
+
+/// The objects of an edit, as a later one names them: `the red hat` for `a red hat`.
+fn definite(text: &str, edit: &Edit) -> String {
+    let one = |it: &Found| {
+        let new = edit.reading.action == Action::Add;
+        let all = &text[if new { it.name.clone() } else { it.all.clone() }];
+        if new || phrase::starts_bare(&words::tokens(all)) { format!("the {all}") } else { all.to_owned() }
+    };
+    edit.reading.objects.iter().map(one).collect::<Vec<_>>().join(" and ")
+}
+
+/// Words as they are written, those that do not stand side by side parted by a space.
+fn written(text: &str, tokens: &[Token]) -> String {
+    let mut out = String::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let gap = at.checked_sub(1).map(|it| tokens[it].span.end).map(|end| {
+            let between = (end <= token.span.start).then(|| &text[end..token.span.start]);
+            between.filter(|it| !it.contains(char::is_alphanumeric)).unwrap_or(" ")
+        });
+        out.push_str(gap.unwrap_or_default());
+        out.push_str(&text[token.span.clone()]);
+    }
+    out.trim_matches(|c: char| c.is_whitespace() || ",;.".contains(c)).to_owned()
+}
+
+fn span_of(tokens: &[Token]) -> Range<usize> {
+    let start = tokens.iter().map(|it| it.span.start).min().unwrap_or(0);
+    start..tokens.iter().map(|it| it.span.end).max().unwrap_or(start)
+}

@@ -1,0 +1,248 @@
+//! Words an edit in a model's own phrasing, from what the parser read of an instruction.
+//!
+//! A model that was taught `make the star blue` need not know `could you please paint that star in blue?`. Its templates
+//! say how it was taught to be told: one for each kind of edit that it knows.
+
+use thiserror::Error;
+
+use super::change::Change;
+use super::nouns::{article, oblique};
+use super::object::Phrase;
+use super::place::{Area, CountedFrom, Place, PlaceKind};
+use super::lexicon::has;
+use super::{Action, Instruction};
+
+/// The templates of a model as they are written, each with the kind of edit that it words.
+///
+/// `{object}` stands for the objects, each with its determiner, `{replacement}` for what they become, `{color}` for their
+/// new color, `{place}` for where the edit is. A place that is not said drops out with the space before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TemplateTexts<'a> {
+    /// Another thing in the object's place: `change {object} to {replacement}`.
+    pub change: Option<&'a str>,
+    /// Another color: `make {object} {color}`.
+    pub recolor: Option<&'a str>,
+    /// Something new: `add {object} {place}`.
+    pub add: Option<&'a str>,
+    /// Something goes: `remove {object}`.
+    pub remove: Option<&'a str>,
+}
+
+/// How a model was taught to be told of edits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EditTemplates {
+    change: Option<Vec<Piece>>,
+    recolor: Option<Vec<Piece>>,
+    add: Option<Vec<Piece>>,
+    remove: Option<Vec<Piece>>,
+}
+
+/// A template that cannot word an edit.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EditTemplateError {
+    /// It has braces around something that no edit has.
+    #[error("template `{template}` holds `{{{part}}}`; an edit has {{object}}, {{replacement}}, {{color}} and {{place}}")]
+    UnknownPart {
+        /// The template.
+        template: String,
+        /// What stands between the braces.
+        part: String,
+    },
+    /// It lacks a part without which the edit is not said.
+    #[error("template `{template}` for {kind} must hold `{{{part}}}`")]
+    MissingPart {
+        /// The template.
+        template: String,
+        /// The kind of edit.
+        kind: &'static str,
+        /// The part.
+        part: &'static str,
+    },
+    /// It has a brace without its fellow.
+    #[error("template `{template}` has a brace without its fellow")]
+    LoneBrace {
+        /// The template.
+        template: String,
+    },
+}
+
+/// A part of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Words(String),
+    Object,
+    Replacement,
+    Color,
+    Place,
+}
+
+impl TryFrom<TemplateTexts<'_>> for EditTemplates {
+    type Error = EditTemplateError;
+
+    fn try_from(texts: TemplateTexts<'_>) -> Result<Self, EditTemplateError> {
+        use Piece::{Color, Object, Replacement};
+        let read = |text: Option<&str>, kind, needed: &[(Piece, &'static str)]| {
+            text.map(|it| pieces(it, kind, needed)).transpose()
+        };
+        let object = || (Object, "object");
+        Ok(Self {
+            change: read(texts.change, "change", &[object(), (Replacement, "replacement")])?,
+            recolor: read(texts.recolor, "recolor", &[object(), (Color, "color")])?,
+            add: read(texts.add, "add", &[object()])?,
+            remove: read(texts.remove, "remove", &[object()])?,
+        })
+    }
+}
+
+/// The parts of a template, with those that its kind needs.
+fn pieces(
+    template: &str,
+    kind: &'static str,
+    needed: &[(Piece, &'static str)],
+) -> Result<Vec<Piece>, EditTemplateError> {
+    let lone = || EditTemplateError::LoneBrace { template: template.to_owned() };
+    let mut found = Vec::new();
+    let mut rest = template;
+    while let Some((words, behind)) = rest.split_once('{') {
+        let (part, after) = behind.split_once('}').ok_or_else(lone)?;
+        if words.contains('}') || part.contains('{') {
+            return Err(lone());
+        }
+        found.push(Piece::Words(words.to_owned()));
+        found.push(match part {
+            "object" => Piece::Object,
+            "replacement" => Piece::Replacement,
+            "color" => Piece::Color,
+            "place" => Piece::Place,
+            _ => {
+                let (template, part) = (template.to_owned(), part.to_owned());
+                return Err(EditTemplateError::UnknownPart { template, part });
+            }
+        });
+        rest = after;
+    }
+    if rest.contains('}') {
+        return Err(lone());
+    }
+    found.push(Piece::Words(rest.to_owned()));
+    match needed.iter().find(|it| !found.contains(&it.0)) {
+        Some(&(_, part)) => {
+            Err(EditTemplateError::MissingPart { template: template.to_owned(), kind, part })
+        }
+        None => Ok(found),
+    }
+}
+
+/// Words an edit as a model was taught to be told; `None` if it knows no such edit, or the instruction lacks a part.
+///
+/// ```
+/// use retouch::instruction::Instruction;
+/// use retouch::instruction::templates::{EditTemplates, TemplateTexts, edit_instruction};
+///
+/// let recolor = Some("make {object} {color}");
+/// let templates = EditTemplates::try_from(TemplateTexts { recolor, ..TemplateTexts::default() })?;
+/// let read = Instruction::parse("Could you please paint that star which is red in blue?")?;
+/// assert_eq!(edit_instruction(&read, &templates).as_deref(), Some("make the red star blue"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A place that the template has no room for stays with the object, which may be one of several alike: `remove the house
+/// on the left`.
+pub fn edit_instruction(instruction: &Instruction, templates: &EditTemplates) -> Option<String> {
+    let pieces = match (instruction.action(), instruction.change()) {
+        (Action::Change, Some(Change::Recolor)) => &templates.recolor,
+        (Action::Change, Some(Change::Replace)) => &templates.change,
+        (Action::Add, _) => &templates.add,
+        (Action::Remove, _) => &templates.remove,
+        (Action::Change | Action::Global, _) => return None,
+    };
+    let pieces = pieces.as_ref()?;
+    let apart = pieces.contains(&Piece::Place);
+    let mut text = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Words(words) => text.push_str(words),
+            Piece::Object => text.push_str(&objects(instruction, apart)?),
+            Piece::Replacement => text.push_str(instruction.replacement()?),
+            Piece::Color => text.push_str(plain_color(instruction)?),
+            Piece::Place => match instruction.place().and_then(placed) {
+                Some(place) => text.push_str(&place),
+                None => text.truncate(text.trim_end().len()),
+            },
+        }
+    }
+    Some(text)
+}
+
+/// The new color; `None` for one that only a comparison says.
+fn plain_color(instruction: &Instruction) -> Option<&str> {
+    let compared = |it: &&str| it.split(' ').any(|word| has("same as of match matching", word));
+    instruction.color().filter(|it| !compared(it) || it.contains("shade of"))
+}
+
+/// The objects as a list, each with its place unless that stands apart.
+fn objects(instruction: &Instruction, apart: bool) -> Option<String> {
+    let objects = instruction.objects();
+    let shared = instruction.place().filter(|_| objects.iter().all(|it| it.place().is_none()));
+    let new = instruction.action() == Action::Add;
+    let one = |it: &Phrase| named(it, new, apart);
+    let mut text = objects.iter().map(one).collect::<Vec<_>>().join(" and ");
+    if let Some(place) = shared.filter(|_| !apart).and_then(placed) {
+        text = format!("{text} {place}");
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// An object with its determiner and what describes it: `the red star` for `that star which is red`.
+fn named(object: &Phrase, new: bool, apart: bool) -> String {
+    if let Some(pronoun) = oblique(object.name()) {
+        return pronoun.to_owned();
+    }
+    let described = object.qualifier().map_or_else(String::new, |it| format!("{it} "));
+    let counted = match object.place().map(Place::kind) {
+        Some(PlaceKind::Nth { .. }) => format!("{} ", object.place().map_or("", Place::opening_text)),
+        _ => String::new(),
+    };
+    let name = format!("{counted}{described}{}", object.name());
+    let determiner = object.plain_determiner();
+    let pointing = has("this that these those", &determiner.to_lowercase());
+    let text = match determiner {
+        "" if new && object.is_plural() => name,
+        "" if new => format!("{} {name}", article(&name)),
+        "" if object.head().starts_with(char::is_uppercase) => name,
+        "" => format!("the {name}"),
+        _ if pointing => format!("the {name}"),
+        determiner => format!("{} {name}", lowered(determiner)),
+    };
+    match object.place().and_then(placed).filter(|_| !apart) {
+        Some(place) => format!("{text} {place}"),
+        None => text,
+    }
+}
+
+/// A determiner that began a sentence, as it stands inside one.
+fn lowered(determiner: &str) -> String {
+    match determiner.split_once(' ') {
+        Some((first, rest)) if first.eq_ignore_ascii_case("the") => format!("the {rest}"),
+        None => determiner.to_lowercase(),
+        Some(_) => determiner.to_owned(),
+    }
+}
+
+/// A place as it stands behind a noun: `on the left`, `next to the star`.
+fn placed(place: &Place) -> Option<String> {
+    let area = |it: Area| match it {
+        Area::Left | Area::Right => format!("on the {it}"),
+        Area::Top | Area::Bottom => format!("at the {it}"),
+        Area::TopLeft | Area::TopRight | Area::BottomLeft | Area::BottomRight => {
+            format!("in the {it} corner")
+        }
+        Area::Middle | Area::Corner | Area::Background | Area::Foreground => format!("in the {it}"),
+    };
+    match place.kind() {
+        PlaceKind::Area(it) => Some(area(*it)),
+        PlaceKind::Landmark { .. } => Some(place.text().to_owned()),
+        PlaceKind::Nth { from: CountedFrom::Side(side), .. } => Some(format!("from the {side}")),
+        PlaceKind::Nth { .. } => None,
+    }
+}
