@@ -18,8 +18,8 @@ use std::{
 
 use retouch::{
     attention::{
-        branch::Branch,
         processor::{AttnProcessor, Unwatched},
+        role::Role,
     },
     kernels::cpu::flash_attention,
     models::{
@@ -146,7 +146,7 @@ impl Engine {
         guest: &mut dyn AttnProcessor,
     ) -> Tensor {
         let timesteps = Tensor::full([3], timestep, (Kind::Float, Device::Cpu));
-        self.unet.forward(sample, &timesteps, prompts, &Branch::TRIPLE, guest)
+        self.unet.forward(sample, &timesteps, prompts, &Role::TRIPLE, guest)
     }
 }
 

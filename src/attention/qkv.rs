@@ -7,7 +7,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::attention::branch::Branch;
+use crate::attention::role::Role;
 use crate::kernels::{cpu::flash_attention, gpu::library::fused};
 
 /// Queries, keys and values of one layer, for every row of the batch.
@@ -21,8 +21,8 @@ pub struct Qkv<'a> {
     pub value: Tensor,
     /// Scale of the logits, D^-1/2.
     pub scale: f64,
-    /// Guidance branch of each of the N rows; a batch of samples repeats the triple.
-    pub branches: &'a [Branch],
+    /// What each of the N rows is; a batch of samples repeats a guidance's roles.
+    pub roles: &'a [Role],
 }
 
 /// A layer's output, and what is needed to compute single attention probabilities.
@@ -68,30 +68,27 @@ impl<'a> Qkv<'a> {
             key: of(&self.key),
             value: of(&self.value),
             scale: self.scale,
-            branches: &self.branches[start..start + length],
+            roles: &self.roles[start..start + length],
         }
     }
 
-    /// Index of the first batch row of a branch.
-    ///
-    /// # Panics
-    /// If the batch has no such row.
-    pub fn row_of(&self, branch: Branch) -> i64 {
-        let row = self.branches.iter().position(|&it| it == branch);
-        row.expect("an edit's batch has the branches that its guest looks at") as i64
+    /// The first batch row of a role, which the batch must have.
+    pub fn row_of(&self, role: Role) -> i64 {
+        let row = self.roles.iter().position(|&it| it == role);
+        row.expect("an edit's batch has the roles that its guest looks at") as i64
     }
 
     /// Index of the first batch row without the instruction, whose prompt is the null prompt.
     pub fn null_row(&self) -> i64 {
-        let row = self.branches.iter().position(|&it| it != Branch::Text);
-        row.expect("guidance keeps a branch without the instruction") as i64
+        let row = self.roles.iter().position(|&it| it != Role::Text);
+        row.expect("guidance keeps a role without the instruction") as i64
     }
 
     /// Attention of one row's queries over another row's keys and values: (H, Q, D).
     pub fn attend_across(&self, queries: i64, keys: i64) -> Tensor {
         let query = self.query.narrow(0, queries, 1);
         let [key, value] = [&self.key, &self.value].map(|it| it.narrow(0, keys, 1));
-        let row = Qkv { query, key, value, scale: self.scale, branches: &[] };
+        let row = Qkv { query, key, value, scale: self.scale, roles: &[] };
         row.attend().output.squeeze_dim(0)
     }
 

@@ -102,7 +102,7 @@ impl Inspection {
 /// and networks that do not fit each other as [`Inspection::misfit`].
 pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     let snapshot = Snapshot::open(path)?;
-    let scheduler = SchedulerConfig::from_json(&snapshot.scheduler_config().to_string())?;
+    let scheduler = load::scheduler_config(&snapshot)?;
     let own = scheduler.own_sampler()?;
     let text = ClipTextConfig::from_json(&snapshot.text_config().to_string())?;
     let unet = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string())?;

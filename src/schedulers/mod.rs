@@ -35,7 +35,7 @@ pub struct Step {
     pub sigma: f64,
 }
 
-/// Result of one step; both tensors are (B, 4, h, w), fp32, on the sample's device.
+/// What one step yields, both (B, C, h, w), fp32, on the sample's device.
 #[derive(Debug)]
 pub struct StepOutput {
     /// The sample at the next, lower noise level (diffusers: `prev_sample`).
@@ -65,8 +65,8 @@ pub trait Scheduler: Debug + Send + Sync {
 
     /// Computes the sample after one step.
     ///
-    /// `model_output` and `sample` are (B, 4, h, w). So is `noise`, unit noise on any device; it is `Some` exactly if
-    /// the scheduler [uses it](Self::draws_noise).
+    /// `model_output` and `sample` are (B, C, h, w); so is `noise`, unit noise on any device, which is there if and only if
+    /// the sampler [draws it](Self::draws_noise).
     fn step(
         &self,
         step: Step,

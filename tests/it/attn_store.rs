@@ -8,9 +8,9 @@ use std::{
 use image::RgbImage;
 use retouch::{
     attention::{
-        branch::Branch,
         processor::{Attempt, AttnProcessor, CallShape},
         qkv::Qkv,
+        role::Role,
         site::{AttnKind, AttnSite, Stage},
     },
     edit::{
@@ -39,7 +39,7 @@ fn qkv(site: &AttnSite) -> Qkv<'static> {
         waves.sin().view([1, 2, cells, 4])
     };
     let [query, key, value] = [0.7, 1.3, 2.9].map(waves);
-    Qkv { query, key, value, scale: 0.5, branches: &[Branch::Text] }
+    Qkv { query, key, value, scale: 0.5, roles: &[Role::Text] }
 }
 
 /// The averaged self-attention, with its grid.

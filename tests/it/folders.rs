@@ -59,7 +59,7 @@ fn parts_of_different_models_are_refused_by_key_and_value() {
         copy(&model("sd1"), folder.path());
         change(folder.path());
         let snapshot = Snapshot::open(folder.path()).unwrap();
-        let error = load::load(&snapshot, Kind::Float, Device::Cpu).unwrap_err();
+        let error = load::load(&snapshot, Kind::Float, Device::Cpu).err().unwrap();
         assert!(matches!(error, LoadError::Parts { .. }), "{error}");
         error.to_string()
     };

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 
 use crate::attention::{
-    branch::Branch,
     processor::{AttnProcessor, CallShape, GuestTensors, Replayable},
     qkv::{Attended, Qkv},
+    role::Role,
     site::{AttnKind, AttnSite},
 };
 use crate::edit::settings::Modulation;
@@ -49,7 +49,7 @@ impl AttnProcessor for AttnModulator {
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
         let mask = self.at(site);
-        let row = qkv.row_of(Branch::Text);
+        let row = qkv.row_of(Role::Text);
         let mut text = attended.output.select(0, row); // (H, Q, D), a view
         let outside = match self.modulation {
             Modulation::Gate => first_value(qkv, row) * qkv.first_probs(attended, row),

@@ -11,9 +11,9 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::{
-    branch::Branch,
     processor::{Attempt, AttnProcessor, CallShape, GuestTensors, Replayable},
     qkv::{Attended, Qkv},
+    role::Role,
     site::{AttnKind, AttnSite, Stage},
 };
 use crate::edit::grid::Grid;
@@ -137,7 +137,7 @@ impl AttnProcessor for AttnStore {
             self.added += 1;
             return;
         }
-        let row = qkv.row_of(Branch::Text);
+        let row = qkv.row_of(Role::Text);
         let mut maps = self.lock();
         let (tokens, device) = (qkv.key.size()[2], qkv.key.device());
         maps.of(site, tokens, device).add(qkv, attended, row);
@@ -341,7 +341,7 @@ mod tests {
         tch::manual_seed(7);
         let shape = [3, 2, site.height * site.width, 4];
         let [query, key, value] = [0; 3].map(|_| Tensor::randn(shape, (Kind::Float, Device::Cpu)));
-        let qkv = Qkv { query, key, value, scale: 0.5, branches: &Branch::TRIPLE };
+        let qkv = Qkv { query, key, value, scale: 0.5, roles: &Role::TRIPLE };
         let mut store = AttnStore::new(WatchedLevels { isam: 1, icam: 1 }, 0..1);
         let maps = store.maps();
         assert!(store.watches(site));

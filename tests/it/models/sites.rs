@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use retouch::{
     attention::{
-        branch::Branch,
         processor::AttnProcessor,
         qkv::{Attended, Qkv},
+        role::Role,
         site::{AttnKind, AttnSite, Stage},
     },
     models::stable_diffusion::unet_2d_condition_config::{BlockType, UNet2DConditionConfig},
@@ -18,7 +18,7 @@ use super::{configs::IP2P_UNET, unet_with};
 /// Notes each site with its queries, keys and branches.
 #[derive(Default)]
 struct Recorder {
-    seen: Vec<(AttnSite, i64, i64, Vec<Branch>)>,
+    seen: Vec<(AttnSite, i64, i64, Vec<Role>)>,
     heads: Vec<i64>,
 }
 
@@ -29,7 +29,7 @@ impl AttnProcessor for Recorder {
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, _attended: &Attended) {
         let (_, heads, queries, _) = qkv.query.size4().unwrap();
-        self.seen.push((*site, queries, qkv.key.size()[2], qkv.branches.to_vec()));
+        self.seen.push((*site, queries, qkv.key.size()[2], qkv.roles.to_vec()));
         self.heads.push(heads);
     }
 }
@@ -46,7 +46,7 @@ fn sites_are_those_that_a_guest_sees_at_their_true_sizes() {
         let config = unet.config();
         for (height, width) in [(16, 16), (16, 8), (13, 9), (9, 23), (8, 8)] {
             let mut recorder = Recorder::default();
-            let branches = [Branch::Uncond, Branch::Text];
+            let roles = [Role::Uncond, Role::Text];
             let out = unet.forward(
                 &Tensor::randn(
                     [2, config.in_channels, height, width],
@@ -57,7 +57,7 @@ fn sites_are_those_that_a_guest_sees_at_their_true_sizes() {
                     [2, TOKENS, config.cross_attention_dim],
                     (Kind::Float, tch::Device::Cpu),
                 ),
-                &branches,
+                &roles,
                 &mut recorder,
             );
             assert_eq!(out.size(), [2, config.out_channels, height, width]);
@@ -72,7 +72,7 @@ fn sites_are_those_that_a_guest_sees_at_their_true_sizes() {
                     if site.kind == AttnKind::SelfAttn { *queries } else { TOKENS },
                     "{site}"
                 );
-                assert_eq!(*seen_branches, branches, "{site}");
+                assert_eq!(*seen_branches, roles, "{site}");
                 assert_eq!(*heads, config.num_attention_heads[site.level], "{site}");
             }
         }
