@@ -64,11 +64,12 @@ struct Engine {
 impl Engine {
     fn load(model: &Path, kind: Kind) -> Self {
         let snapshot = Snapshot::open(model).unwrap();
-        let config = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string()).unwrap();
+        let config =
+            UNet2DConditionConfig::from_json(&snapshot.config("unet").to_string()).unwrap();
         let weights = snapshot.weights(Part::UNet).unwrap();
         let unet = UNet2DConditionModel::new(&weights.root(kind, Device::Cpu), &config);
         weights.finish().unwrap();
-        let config = AutoencoderKlConfig::from_json(&snapshot.vae_config().to_string()).unwrap();
+        let config = AutoencoderKlConfig::from_json(&snapshot.config("vae").to_string()).unwrap();
         let weights = snapshot.weights(Part::Vae).unwrap();
         let vae = AutoencoderKl::new(&weights.root(kind, Device::Cpu), &config);
         weights.finish().unwrap();

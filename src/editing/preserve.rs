@@ -54,7 +54,7 @@ impl LatentPreserve {
 
     /// The latents after a step: unchanged inside the mask, the source at the same noise level outside.
     pub fn apply(&self, scheduler: &dyn Scheduler, step: Step, latents: &Tensor) -> Tensor {
-        let source = scheduler.renoise(&self.source, &self.noise, step);
+        let source = scheduler.add_noise(&self.source, &self.noise, step.index + 1);
         latents * &self.mask + source * (1.0 - &self.mask)
     }
 }

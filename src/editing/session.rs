@@ -221,7 +221,7 @@ impl<'a> EditSession<'a> {
         let plan = DenoisePlan {
             guided,
             unguided: &run.conditioning.only(self.unguided_roles(pass, &run.conditioning)),
-            made,
+            made: 0..made,
             ..DenoisePlan::whole(
                 self.pipeline,
                 run.scheduler.as_ref(),

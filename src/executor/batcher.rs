@@ -80,13 +80,7 @@ struct Waiting {
     reply: Sender<Served>,
 }
 
-impl Waiting {
-    fn size(&self) -> LatentSize {
-        LatentSize::of(&self.call.latents)
-    }
-}
-
-/// The reply: the prediction, or the panic of the call, and the call itself with its attention processor.
+/// What comes back: the prediction, or what the call panicked with, and the call with its guest.
 type Served = (Result<Result<NoisePrediction, PipelineError>, Panic>, NoiseCall);
 
 type Panic = Box<dyn Any + Send>;
@@ -147,13 +141,12 @@ struct Model<'a> {
 
 impl<'a> Model<'a> {
     fn new(pipeline: &'a dyn BatchPipeline, max_batch: usize, received: Receiver<Message>) -> Self {
-        let (noise, others) = Default::default();
         Self {
             pipeline,
             max_batch,
             received,
-            noise,
-            others,
+            noise: VecDeque::new(),
+            others: VecDeque::new(),
             expected: BTreeMap::new(),
             last_step: Duration::ZERO,
             between: Duration::ZERO,
@@ -189,13 +182,9 @@ impl<'a> Model<'a> {
             } else if may_wait {
                 // From when there is work: a GPU may be at the last step long after that was asked for.
                 let until = *patient_until.get_or_insert_with(|| Instant::now() + PATIENCE);
-                let left = until.saturating_duration_since(Instant::now());
-                self.received.recv_timeout(left)
+                self.received.recv_timeout(until.saturating_duration_since(Instant::now()))
             } else {
-                self.received.try_recv().map_err(|it| match it {
-                    mpsc::TryRecvError::Empty => RecvTimeoutError::Timeout,
-                    mpsc::TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
-                })
+                self.received.recv_timeout(Duration::ZERO)
             };
             match message {
                 Ok(message) => self.take(message),
@@ -207,8 +196,8 @@ impl<'a> Model<'a> {
 
     /// Whether a job that is expected back could join the next batch.
     fn may_grow(&self) -> bool {
-        let Some(first) = self.noise.front().map(Waiting::size) else { return false };
-        let waiting = self.noise.iter().filter(|it| it.size() == first).count();
+        let Some(first) = self.noise.front().map(|it| it.call.size()) else { return false };
+        let waiting = self.noise.iter().filter(|it| it.call.size() == first).count();
         let mut expected = self.expected.values();
         waiting < self.max_batch && expected.any(|it| it.is_none_or(|size| size == first))
     }
@@ -229,12 +218,12 @@ impl<'a> Model<'a> {
 
     /// Runs the call that has waited longest, together with others of its size up to the batch limit.
     fn step(&mut self) {
-        let size = self.noise[0].size();
+        let size = self.noise[0].call.size();
         let mut batch = Vec::new();
         let mut rest = VecDeque::new();
         for waiting in self.noise.drain(..) {
             let fits = batch.len() < self.max_batch;
-            if fits && waiting.size() == size {
+            if fits && waiting.call.size() == size {
                 batch.push(waiting);
             } else {
                 rest.push_back(waiting);

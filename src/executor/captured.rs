@@ -137,7 +137,7 @@ impl Captured {
     /// first sight of their kind, with a guest that must be asked at each site, or where recording failed, which is warned of.
     fn play(&self, calls: &mut [NoiseCall]) -> Option<Vec<NoisePrediction>> {
         let model = self.model.as_ref();
-        let latent = LatentSize::of(&calls[0].latents);
+        let latent = calls[0].size();
         let sites = model.sites(latent);
         let of_sample = |it: &Tensor| it.size()[1..].to_vec();
         let prompt = of_sample(calls[0].conditioning.prompts());

@@ -26,9 +26,11 @@ pub struct DenoisePlan<'a> {
     pub guided: Range<usize>,
     /// Prompt and picture for the others, where the prediction with both is taken as it is, so that fewer roles may do.
     pub unguided: &'a Conditioning,
-    /// Number of steps to run; all of the scheduler's lead to clean latents.
-    pub made: usize,
-    /// The noise of the run, in diffusers' order.
+    /// Indices of the steps that are made: those to the sampler's last lead to the clean latents.
+    pub made: Range<usize>,
+    /// The latents that the first of them starts from, (1, C, h, w) in fp32: pure noise, or a picture's with noise added.
+    pub initial: Tensor,
+    /// The noise, drawn in diffusers' order.
     pub tape: &'a NoiseTape,
 }
 
@@ -55,7 +57,7 @@ pub enum DenoiseError {
 }
 
 impl<'a> DenoisePlan<'a> {
-    /// A full run with guidance at every step.
+    /// A run from pure noise to the clean latents whose every step is guided.
     pub fn whole(
         predictor: &'a dyn Predictor,
         scheduler: &'a dyn Scheduler,
@@ -63,13 +65,22 @@ impl<'a> DenoisePlan<'a> {
         guidance: GuidanceScales,
         tape: &'a NoiseTape,
     ) -> Self {
-        let made = scheduler.steps().len();
-        let unguided = conditioning;
-        Self { predictor, scheduler, conditioning, guidance, guided: 0..made, unguided, made, tape }
+        let all = 0..scheduler.steps().len();
+        Self {
+            predictor,
+            scheduler,
+            conditioning,
+            guidance,
+            guided: all.clone(),
+            unguided: conditioning,
+            made: all,
+            initial: tape.initial() * scheduler.init_noise_sigma(),
+            tape,
+        }
     }
 }
 
-/// Denoises from pure noise and returns the clean latents, (1, C, h, w) in fp32; those of an earlier step if the plan ends there.
+/// Denoises and returns the clean latents, (1, C, h, w) in fp32; those of an earlier step if the plan ends there.
 ///
 /// `attn` is called in every attention layer. `on_step` gets each step's result and returns the latents to go on with,
 /// or stops the run. Latents and the scheduler's arithmetic stay in fp32 whatever the model's dtype. Differs: diffusers
@@ -84,14 +95,11 @@ pub fn denoise(
 ) -> Result<Tensor, DenoiseError> {
     let _no_grad = tch::no_grad_guard();
     let (scheduler, guidance) = (plan.scheduler, plan.predictor.guidance());
-    let steps = &scheduler.steps()[..plan.made];
     let mut history = History::default();
+    let mut latents = plan.initial.shallow_clone(); // (1, C, h, w)
 
-    // 1. Pure noise.
-    let mut latents = plan.tape.initial() * scheduler.init_noise_sigma(); // (1, C, h, w)
-
-    for &step in steps {
-        // 2. Predict the noise of each role.
+    for &step in &scheduler.steps()[plan.made.clone()] {
+        // 1. Predict the noise of each role.
         let model_input = scheduler.scale_model_input(&latents, step);
         let is_guided = plan.guided.contains(&step.index);
         let conditioning = if is_guided { plan.conditioning } else { plan.unguided };
@@ -99,7 +107,7 @@ pub fn denoise(
             plan.predictor.predict_noise(&model_input, step.timestep, conditioning, attn);
         attn = guest;
 
-        // 3. Guide, and step.
+        // 2. Guide, and step.
         let prediction = prediction?;
         let noise_pred = if is_guided {
             guidance.combine(&prediction, plan.guidance)
@@ -109,9 +117,9 @@ pub fn denoise(
         let noise = plan.tape.step(step);
         let output = scheduler.step(step, &noise_pred, &latents, noise, &mut history);
 
-        // 4. Tell the caller.
-        let done =
-            StepDone { step, of: steps.len(), pred_original_sample: &output.pred_original_sample };
+        // 3. Tell the caller.
+        let pred_original_sample = &output.pred_original_sample;
+        let done = StepDone { step, of: plan.made.end, pred_original_sample };
         latents = match on_step(&done, output.prev_sample) {
             ControlFlow::Continue(latents) => latents,
             ControlFlow::Break(interrupted) => return Err(interrupted.into()),

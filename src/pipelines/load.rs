@@ -3,8 +3,8 @@
 use tch::{Device, Kind};
 
 use crate::models::{
-    config::ConfigJsonError,
-    snapshot::{Snapshot, error::SnapshotError, part::Part},
+    config::ConfigError,
+    snapshot::{Snapshot, error::SnapshotError, family::Family, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
         clip::text_model::{ClipTextConfig, ClipTextModel},
@@ -66,7 +66,9 @@ pub fn load(
     kind: Kind,
     device: Device,
 ) -> Result<Box<dyn RowModel>, LoadError> {
-    Ok(Box::new(instruct_pix2pix(snapshot, kind, device)?))
+    match snapshot.family() {
+        Family::InstructPix2Pix => Ok(Box::new(instruct_pix2pix(snapshot, kind, device)?)),
+    }
 }
 
 /// The sampler that a snapshot comes with.
@@ -78,7 +80,7 @@ pub fn own_sampler(snapshot: &Snapshot) -> Result<OwnSampler, LoadError> {
 }
 
 pub(super) fn scheduler_config(snapshot: &Snapshot) -> Result<SchedulerConfig, LoadError> {
-    Ok(SchedulerConfig::from_json(&snapshot.scheduler_config().to_string())?)
+    Ok(SchedulerConfig::from_json(&snapshot.config("scheduler").to_string())?)
 }
 
 /// Loads InstructPix2Pix.
@@ -91,9 +93,9 @@ pub fn instruct_pix2pix(
     device: Device,
 ) -> Result<InstructPix2PixPipeline, LoadError> {
     let scheduler = scheduler_config(snapshot)?;
-    let text_config = ClipTextConfig::from_json(&snapshot.text_config().to_string())?;
-    let unet_config = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string())?;
-    let vae_config = AutoencoderKlConfig::from_json(&snapshot.vae_config().to_string())?;
+    let text_config = ClipTextConfig::from_json(&snapshot.config("text_encoder").to_string())?;
+    let unet_config = UNet2DConditionConfig::from_json(&snapshot.config("unet").to_string())?;
+    let vae_config = AutoencoderKlConfig::from_json(&snapshot.config("vae").to_string())?;
     check_parts(&text_config, &unet_config, &vae_config)?;
 
     let weights = snapshot.weights(Part::TextEncoder)?;

@@ -223,6 +223,11 @@ impl NoiseCall {
         let (latents, conditioning) = (latents.shallow_clone(), conditioning.shallow_clone());
         Self { latents, timestep, conditioning, attn, attempt: Attempt::First }
     }
+
+    /// The size of the latents.
+    pub fn size(&self) -> LatentSize {
+        LatentSize::of(&self.latents)
+    }
 }
 
 // === impl NoisePrediction ===

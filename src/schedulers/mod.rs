@@ -79,8 +79,9 @@ pub trait Scheduler: Debug + Send + Sync {
     /// Whether a step uses a tensor of noise; as in diffusers, the last step draws one too.
     fn draws_noise(&self) -> bool;
 
-    /// Adds unit noise to clean latents up to the noise level that `step` arrives at; after the last step that is none.
-    fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor;
+    /// Brings clean latents by unit noise to the level that the step of this index starts from; behind the last one that is
+    /// no noise at all (diffusers: `add_noise`).
+    fn add_noise(&self, clean: &Tensor, noise: &Tensor, index: usize) -> Tensor;
 }
 
 /// What the U-Net was trained to predict.

@@ -3,7 +3,7 @@
 #![expect(clippy::print_stderr, reason = "a run says what it skipped")]
 
 use retouch::{
-    attention::{qkv::Qkv, role::Role},
+    attention::{qkv::Qkv, role::Role, site::Span},
     kernels::cpu::flash_attention::{self, Attended},
 };
 use tch::{Device, IndexOp, Kind, Tensor};
@@ -198,7 +198,8 @@ fn guests_read_the_same_probabilities_from_either_kernel() {
         let qkv = Qkv { query, key, value, scale: 0.158, roles: &roles };
         let (attended, row) = (qkv.attend(), qkv.row_of(Role::Text));
         let mut mean = Tensor::zeros([50, 77], (Kind::Float, Device::Cpu));
-        qkv.add_mean_probs(&attended, row, 9, &mut mean);
+        let parts = [Span { start: 9, length: 50 }, Span::first(77)];
+        qkv.add_mean_probs(&attended, row, parts, &mut mean);
         (qkv.first_probs(&attended, row), mean)
     };
     let (own, libtorchs) = (layer(Kind::BFloat16), layer(Kind::Float));

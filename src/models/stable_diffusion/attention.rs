@@ -10,7 +10,7 @@ use crate::attention::{
     processor::AttnProcessor,
     qkv::Qkv,
     role::Role,
-    site::{AttnKind, AttnSite},
+    site::{AttnSite, Keys},
 };
 use crate::models::{
     layers::{Linear, Sum},
@@ -84,9 +84,10 @@ impl Attention {
         context: &mut AttnContext<'_>,
     ) -> Sum {
         let query = self.split_heads(&self.to_q.forward(hidden_states)); // (N, H, Q, D)
-        let (key, value) = match self.site.kind {
-            AttnKind::SelfAttn => self.keys_and_values(hidden_states),
-            AttnKind::CrossAttn => self.keys_and_values_of_prompts(context.encoder_hidden_states),
+        let (key, value) = if self.site.keys == Keys::Text {
+            self.keys_and_values_of_prompts(context.encoder_hidden_states)
+        } else {
+            self.keys_and_values(hidden_states)
         };
 
         let scale = (query.size()[3] as f64).powf(-0.5);

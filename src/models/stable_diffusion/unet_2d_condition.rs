@@ -7,7 +7,7 @@ use tch::{Tensor, no_grad};
 use crate::attention::{
     processor::AttnProcessor,
     role::Role,
-    site::{AttnKind, AttnSite, Stage},
+    site::{AttnSite, Keys, Stage},
 };
 use crate::models::{
     layers::{Conv2d, GroupNorm, channels_last},
@@ -199,8 +199,8 @@ fn block_config(
             block,
             attention: 0,
             transformer: 0,
-            kind: AttnKind::SelfAttn,
-            level,
+            keys: Keys::Image,
+            level: Some(level),
             height: 0,
             width: 0,
         },

@@ -5,7 +5,7 @@ use retouch::{
         processor::{AttnProcessor, Unwatched},
         qkv::{Attended, Qkv},
         role::Role,
-        site::AttnSite,
+        site::{AttnSite, Span},
     },
     models::stable_diffusion::{attention::AttnContext, unet_2d_condition::UNet2DConditionModel},
 };
@@ -185,7 +185,7 @@ impl AttnProcessor for Explicit {
             let chunks: Vec<_> = (0..queries)
                 .step_by(CHUNK as usize)
                 .map(|start| {
-                    let probs = qkv.probs(row, start, CHUNK.min(queries - start));
+                    let probs = qkv.probs(row, Span { start, length: CHUNK.min(queries - start) });
                     probs.matmul(&qkv.value.select(0, row)) // (H, q, D)
                 })
                 .collect();
