@@ -16,19 +16,21 @@ use std::{
     time::Instant,
 };
 
+use image::RgbImage;
 use retouch::{
-    attention::processor::Unwatched,
+    attention::{processor::Unwatched, role::Role},
+    executor::captured::Captured,
     kernels::gpu::{
         cuda,
         library::{fused, graph::CudaRecorder},
     },
     models::snapshot::Snapshot,
     pipelines::{
-        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall,
-        captured::CapturedCalls,
+        BatchPipeline, LatentSize, NoiseCall,
+        conditioning::Conditioning,
         denoise::{DenoisePlan, StepDone, denoise},
-        instruct_pix2pix::InstructPix2PixPipeline,
         load,
+        rows::RowModel,
     },
     sampling::GuidanceScales,
     schedulers::noise::NoiseTape,
@@ -61,12 +63,14 @@ enum Request {
 }
 
 struct Engine {
-    pipeline: InstructPix2PixPipeline,
+    pipeline: Box<dyn BatchPipeline>,
+    device: Device,
+    kind: Kind,
 }
 
 impl Engine {
     fn random(&self, shape: &[i64]) -> Tensor {
-        Tensor::randn(shape, (Kind::Float, self.pipeline.device)).to_kind(self.pipeline.kind)
+        Tensor::randn(shape, (Kind::Float, self.device)).to_kind(self.kind)
     }
 
     fn answer(&self, request: &Request) -> Value {
@@ -75,13 +79,13 @@ impl Engine {
                 let (conditioning, side) = self.conditioning(*pixels);
                 let mut latents = self.random(&[1, 4, side, side]).to_kind(Kind::Float);
                 let sites = self.pipeline.sites(LatentSize { height: side, width: side });
-                let mut guest = guest.processor(&sites, *pixels, self.pipeline.device);
+                let mut guest = guest.processor(&sites, *pixels, self.device);
                 self.wait();
                 let start = Instant::now();
                 for _ in 0..*count {
                     let call = NoiseCall::new(&latents, 500.0, &conditioning, guest);
                     let (prediction, given_back) = self.pipeline.predict_alone(call);
-                    (latents, guest) = (prediction.unwrap().text, given_back);
+                    (latents, guest) = (prediction.unwrap().text(), given_back);
                 }
                 self.wait();
                 json!({ "seconds": start.elapsed().as_secs_f64() / *count as f64 })
@@ -92,16 +96,16 @@ impl Engine {
                 let noise = (0..find("latents").size()[0]).map(|case| {
                     let of = |name| {
                         let tensor = find(name).select(0, case);
-                        tensor.to_device(self.pipeline.device).to_kind(self.pipeline.kind)
+                        tensor.to_device(self.device).to_kind(self.kind)
                     };
                     let conditioning =
-                        Conditioning::new(&of("prompts"), &of("negatives"), &of("pictures"));
+                        conditioning(&of("prompts"), &of("negatives"), &of("pictures"));
                     let latents = find("latents").select(0, case);
                     let timestep = find("timesteps").double_value(&[case]);
                     let call =
                         NoiseCall::new(&latents, timestep, &conditioning, Box::new(Unwatched));
                     let noise = self.pipeline.predict_alone(call).0.unwrap();
-                    Tensor::cat(&[noise.text, noise.image.unwrap(), noise.uncond.unwrap()], 0)
+                    Tensor::cat(&Role::TRIPLE.map(|it| noise.of(it).unwrap()), 0)
                 });
                 let noise: Vec<Tensor> = noise.map(|it| it.to_device(Device::Cpu)).collect();
                 let noise = Tensor::stack(&noise, 0).contiguous();
@@ -120,7 +124,7 @@ impl Engine {
                 json!({ "seconds": seconds })
             }
             Request::FusedLayers => {
-                json!({ "layers": gpu_checks::fused_layers(self.pipeline.device) })
+                json!({ "layers": gpu_checks::fused_layers(self.device) })
             }
         }
     }
@@ -128,9 +132,10 @@ impl Engine {
     /// Conditioning on a random picture, and the side of its latents.
     fn conditioning(&self, pixels: i64) -> (Conditioning, i64) {
         let side = pixels / i64::from(self.pipeline.geometry().vae_scale_factor);
-        let prompt = self.pipeline.encode_prompt(&self.pipeline.tokenize("a red circle").unwrap());
+        let picture = RgbImage::new(pixels as u32, pixels as u32);
+        let given = self.pipeline.condition("a red circle", "", &picture, &[Role::Text]).unwrap();
         let picture = self.random(&[1, 4, side, side]);
-        (Conditioning::new(&prompt, &prompt, &picture), side)
+        (conditioning(given.prompts(), given.prompts(), &picture), side)
     }
 
     /// Seconds per step.
@@ -140,24 +145,35 @@ impl Engine {
         let tape = NoiseTape::draw(1, &[1, 4, side, side], scheduler.as_ref());
         let guidance =
             GuidanceScales { text: 7.5.try_into().unwrap(), image: 1.5.try_into().unwrap() };
-        let tape = tape.to_device(self.pipeline.device);
-        let plan = DenoisePlan::whole(scheduler.as_ref(), &conditioning, guidance, &tape);
+        let tape = tape.to_device(self.device);
+        let (model, scheduler) = (self.pipeline.as_ref(), scheduler.as_ref());
+        let plan = DenoisePlan::whole(model, scheduler, &conditioning, guidance, &tape);
         self.wait();
         let start = Instant::now();
         let mut on_step = |_: &StepDone<'_>, latents| ControlFlow::Continue(latents);
-        let _ = denoise(&self.pipeline, &plan, Box::new(Unwatched), &mut on_step).unwrap();
+        let _ = denoise(&plan, Box::new(Unwatched), &mut on_step).unwrap();
         self.wait();
         start.elapsed().as_secs_f64() / f64::from(steps)
     }
 
     fn wait(&self) {
-        if let Device::Cuda(index) = self.pipeline.device {
+        if let Device::Cuda(index) = self.device {
             tch::Cuda::synchronize(index as i64);
         }
     }
 }
 
-/// Seconds per step of an edit on a server, as seen by its first watcher.
+/// All three rows of prompts, (1, T, C) each, and a picture's latents, (1, 4, h, w).
+fn conditioning(prompt: &Tensor, negative: &Tensor, picture: &Tensor) -> Conditioning {
+    Conditioning::new(
+        &Role::TRIPLE,
+        LatentSize::of(picture),
+        Tensor::cat(&[prompt, negative, negative], 0),
+        Tensor::cat(&[picture, picture, &picture.zeros_like()], 0),
+    )
+}
+
+/// Seconds of a step of an edit at a server, as its first watcher sees them.
 async fn service(url: &str, image: &Path, steps: u32, watchers: usize) -> f64 {
     let mut client = client(url).await;
     let asked = edit_of(image, steps, 1, 1);
@@ -277,13 +293,15 @@ fn main() {
     // cuDNN times its ways to convolve at each size that is new, instead of guessing.
     tch::Cuda::cudnn_set_benchmark(lever("searched"));
     let snapshot = Snapshot::open(Path::new(&model)).unwrap();
-    let mut pipeline = load::load(&snapshot, kind, device).unwrap();
+    let model: Box<dyn RowModel> = load::load(&snapshot, kind, device).unwrap();
     done("networks");
-    if lever("recorded") {
+    let pipeline: Box<dyn BatchPipeline> = if lever("recorded") {
         let recorder = CudaRecorder::open(0, &beside).unwrap();
-        pipeline.captured = Some(CapturedCalls::new(Box::new(recorder)));
-    }
-    let engine = Engine { pipeline };
+        Box::new(Captured::new(model, Box::new(recorder)))
+    } else {
+        model
+    };
+    let engine = Engine { pipeline, device, kind };
     done("recorder");
     println!("{}", Value::from(phases));
     for line in stdin().lock().lines() {

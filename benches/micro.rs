@@ -143,7 +143,7 @@ fn preview(bencher: Bencher<'_, '_>, side: u32) {
     let pixel = |x: u32, y: u32| Rgb([(x % 256) as u8, (y % 256) as u8, ((x * y) % 256) as u8]);
     let image = RgbImage::from_fn(8 * side, 8 * side, pixel);
     let latents = random(&[1, 4, i64::from(side), i64::from(side)], Kind::Float);
-    let preview = LatentPreview::fit(&image, &latents, 0.18215);
+    let preview = LatentPreview::fit(&image, &latents);
     bencher.bench_local(|| preview.render(black_box(&latents)));
 }
 

@@ -29,7 +29,7 @@
 //! let mut settings = EditSettings::recommended(snapshot.retouch_json().unwrap_or("{}"))?;
 //! settings.localize_steps = 8.try_into()?;
 //! settings.steps = 8.try_into()?;
-//! let editor = Editor::new(Box::new(load::load(&snapshot, Kind::Float, Device::Cpu)?), None);
+//! let editor = Editor::new(load::load(&snapshot, Kind::Float, Device::Cpu)?, None);
 //!
 //! // 2. A picture and an instruction.
 //! let input = decode::read(Path::new("assets/example.png"), InputLimits::default())?;

@@ -26,7 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("models", &["attention", "kernels"]),
     ("schedulers", &["sampling"]),
     ("pipelines", &["attention", "sampling", "picture", "kernels", "models", "schedulers"]),
-    ("executor", &["attention", "sampling", "schedulers", "pipelines"]),
+    ("executor", &["attention", "kernels", "sampling", "schedulers", "pipelines"]),
     (
         "editing",
         &[
@@ -106,7 +106,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Restricted paths, with the modules, or parts of modules, that may name them.
 const DOORS: &[(&str, &[&str])] = &[
     ("models", &["models", "pipelines", "cli/load"]),
-    ("pipelines::instruct_pix2pix", &["pipelines", "cli/load"]),
+    ("pipelines::instruct_pix2pix", &["pipelines"]),
 ];
 
 /// External crates, with the modules, or parts of modules, that may use them. A crate that is not listed may be used
@@ -147,7 +147,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["server/telemetry"]),
     ("prost", &["wire", "journal", "jobs"]),
     ("puruspe", &["schedulers"]),
-    ("quick_cache", &["editing", "pipelines"]),
+    ("quick_cache", &["editing", "pipelines", "executor"]),
     ("redb", &["journal"]),
     ("roxmltree", &["picture/metadata"]),
     ("rustls", &["server", "cli"]),

@@ -18,8 +18,8 @@ use std::{
 
 use retouch::{
     attention::{
-        branch::Branch,
         processor::{AttnProcessor, Unwatched},
+        role::Role,
     },
     kernels::cpu::flash_attention,
     models::{
@@ -64,11 +64,12 @@ struct Engine {
 impl Engine {
     fn load(model: &Path, kind: Kind) -> Self {
         let snapshot = Snapshot::open(model).unwrap();
-        let config = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string()).unwrap();
+        let config =
+            UNet2DConditionConfig::from_json(&snapshot.config("unet").to_string()).unwrap();
         let weights = snapshot.weights(Part::UNet).unwrap();
         let unet = UNet2DConditionModel::new(&weights.root(kind, Device::Cpu), &config);
         weights.finish().unwrap();
-        let config = AutoencoderKlConfig::from_json(&snapshot.vae_config().to_string()).unwrap();
+        let config = AutoencoderKlConfig::from_json(&snapshot.config("vae").to_string()).unwrap();
         let weights = snapshot.weights(Part::Vae).unwrap();
         let vae = AutoencoderKl::new(&weights.root(kind, Device::Cpu), &config);
         weights.finish().unwrap();
@@ -146,7 +147,7 @@ impl Engine {
         guest: &mut dyn AttnProcessor,
     ) -> Tensor {
         let timesteps = Tensor::full([3], timestep, (Kind::Float, Device::Cpu));
-        self.unet.forward(sample, &timesteps, prompts, &Branch::TRIPLE, guest)
+        self.unet.forward(sample, &timesteps, prompts, &Role::TRIPLE, guest)
     }
 }
 

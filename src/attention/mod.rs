@@ -1,7 +1,7 @@
-//! Attention layers as networks and methods both name them: sites, guidance branches, Q, K and V, and the hook that sees
-//! them. Sites and branches are types instead of diffusers' names and indices.
+//! Attention layers as networks and methods both name them: sites, roles of rows, Q, K and V, and the hook that sees
+//! them. Sites and roles are types instead of diffusers' names and indices.
 
-pub mod branch;
 pub mod processor;
 pub mod qkv;
+pub mod role;
 pub mod site;

@@ -7,7 +7,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::attention::branch::Branch;
+use crate::attention::{role::Role, site::Span};
 use crate::kernels::{cpu::flash_attention, gpu::library::fused};
 
 /// Queries, keys and values of one layer, for every row of the batch.
@@ -21,8 +21,8 @@ pub struct Qkv<'a> {
     pub value: Tensor,
     /// Scale of the logits, D^-1/2.
     pub scale: f64,
-    /// Guidance branch of each of the N rows; a batch of samples repeats the triple.
-    pub branches: &'a [Branch],
+    /// What each of the N rows is; a batch of samples repeats a guidance's roles.
+    pub roles: &'a [Role],
 }
 
 /// A layer's output, and what is needed to compute single attention probabilities.
@@ -68,62 +68,81 @@ impl<'a> Qkv<'a> {
             key: of(&self.key),
             value: of(&self.value),
             scale: self.scale,
-            branches: &self.branches[start..start + length],
+            roles: &self.roles[start..start + length],
         }
     }
 
-    /// Index of the first batch row of a branch.
-    ///
-    /// # Panics
-    /// If the batch has no such row.
-    pub fn row_of(&self, branch: Branch) -> i64 {
-        let row = self.branches.iter().position(|&it| it == branch);
-        row.expect("an edit's batch has the branches that its guest looks at") as i64
+    /// The first batch row of a role, which the batch must have.
+    pub fn row_of(&self, role: Role) -> i64 {
+        let row = self.roles.iter().position(|&it| it == role);
+        row.expect("an edit's batch has the roles that its guest looks at") as i64
     }
 
     /// Index of the first batch row without the instruction, whose prompt is the null prompt.
     pub fn null_row(&self) -> i64 {
-        let row = self.branches.iter().position(|&it| it != Branch::Text);
-        row.expect("guidance keeps a branch without the instruction") as i64
+        let row = self.roles.iter().position(|&it| it != Role::Text);
+        row.expect("guidance keeps a role without the instruction") as i64
     }
 
     /// Attention of one row's queries over another row's keys and values: (H, Q, D).
     pub fn attend_across(&self, queries: i64, keys: i64) -> Tensor {
         let query = self.query.narrow(0, queries, 1);
         let [key, value] = [&self.key, &self.value].map(|it| it.narrow(0, keys, 1));
-        let row = Qkv { query, key, value, scale: self.scale, branches: &[] };
+        let row = Qkv { query, key, value, scale: self.scale, roles: &[] };
         row.attend().output.squeeze_dim(0)
     }
 
     /// Probabilities of the first key for one batch row, (H, Q, 1) in fp32.
     pub fn first_probs(&self, attended: &Attended, row: i64) -> Tensor {
-        let queries = self.query.size()[2];
-        if let Some(log_sum_exp) = &attended.log_sum_exp {
-            let logits = self.logits(row, 0, queries, 1); // (H, Q, 1)
-            return (logits - log_sum_exp.select(0, row).unsqueeze(-1)).exp();
-        }
-        let fused = self.half_logits(row, 0, queries).and_then(|it| fused::first_softmax(&it));
-        fused.unwrap_or_else(|| self.probs(row, 0, queries).narrow(2, 0, 1))
+        let queries = Span::first(self.query.size()[2]);
+        let fused = match &attended.log_sum_exp {
+            Some(_) => None,
+            None => self.half_logits(row, queries).and_then(|it| fused::first_softmax(&it)),
+        };
+        fused.unwrap_or_else(|| self.probs_of(attended, row, queries, Span::first(1)))
     }
 
-    /// Adds one batch row's head-averaged probabilities for the queries from `start` on to `sum`, (queries, K) in fp32.
-    pub fn add_mean_probs(&self, attended: &Attended, row: i64, start: i64, sum: &mut Tensor) {
-        let length = sum.size()[0];
+    /// Probabilities (H, queries, keys) in fp32 of one batch row, as shares of all keys.
+    pub fn probs_of(&self, attended: &Attended, row: i64, queries: Span, keys: Span) -> Tensor {
+        match &attended.log_sum_exp {
+            Some(log_sum_exp) => {
+                let log_sum_exp = of(&log_sum_exp.select(0, row), queries).unsqueeze(-1);
+                (self.logits(row, queries, keys) - log_sum_exp).exp()
+            }
+            None => self.probs(row, queries).narrow(2, keys.start, keys.length),
+        }
+    }
+
+    /// Adds the head mean of [`Self::probs_of`] to `sum`, (queries, keys) in fp32.
+    pub fn add_mean_probs(
+        &self,
+        attended: &Attended,
+        row: i64,
+        [queries, keys]: [Span; 2],
+        sum: &mut Tensor,
+    ) {
         if let Some(log_sum_exp) = &attended.log_sum_exp {
-            let query = self.query.select(0, row).narrow(1, start, length);
-            let log_sum_exp = log_sum_exp.select(0, row).narrow(1, start, length);
-            let key = self.key.select(0, row);
+            let query = of(&self.query.select(0, row), queries);
+            let key = of(&self.key.select(0, row), keys);
+            let log_sum_exp = of(&log_sum_exp.select(0, row), queries);
             flash_attention::add_mean_probs(&query, &key, &log_sum_exp, self.scale, sum);
-        } else if self.add_mean_softmax(row, start, sum).is_none() {
-            let probs = self.probs(row, start, length); // (H, q, K)
+        } else if self.add_mean_softmax(row, [queries, keys], sum).is_none() {
+            let probs = self.probs_of(attended, row, queries, keys); // (H, q, k)
             let mean = probs.mean_dim([0i64].as_slice(), false, Kind::Float);
             let _ = sum.g_add_(&mean.to_device(sum.device()));
         }
     }
 
-    /// [`Self::add_mean_probs`] in one pass over fp16 logits; `None` if the device has no such kernel.
-    fn add_mean_softmax(&self, row: i64, start: i64, sum: &mut Tensor) -> Option<()> {
-        fused::add_mean_softmax(&self.half_logits(row, start, sum.size()[0])?, sum)
+    /// [`Self::add_mean_probs`] of all keys in one pass over logits in fp16, where the device has it.
+    fn add_mean_softmax(
+        &self,
+        row: i64,
+        [queries, keys]: [Span; 2],
+        sum: &mut Tensor,
+    ) -> Option<()> {
+        let is_whole = keys == Span::first(self.key.size()[2]);
+        let logits = is_whole.then(|| self.half_logits(row, queries)).flatten()?;
+        fused::add_mean_softmax(&logits, sum)
     }
 
     /// Whether [`Self::add_mean_probs`] handles all queries at once, without fp32 copies of their logits.
@@ -131,11 +150,10 @@ impl<'a> Qkv<'a> {
         self.query.kind() == Kind::Half && fused::is_open(self.query.device())
     }
 
-    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`); `None` unless the networks run in fp16 and
-    /// fused kernels are loaded.
-    fn half_logits(&self, row: i64, start: i64, length: i64) -> Option<Tensor> {
+    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`), where the networks are so and fused layers take them.
+    fn half_logits(&self, row: i64, queries: Span) -> Option<Tensor> {
         self.adds_at_once().then(|| {
-            let query = self.query.select(0, row).narrow(1, start, length); // (H, q, D)
+            let query = of(&self.query.select(0, row), queries); // (H, q, D)
             let key = self.key.select(0, row).transpose(-1, -2); // (H, D, K)
             // Nothing of it is read, as its factor is 0.
             let none = Tensor::empty([1, 1, 1], (Kind::Half, query.device()));
@@ -143,18 +161,22 @@ impl<'a> Qkv<'a> {
         })
     }
 
-    /// Probabilities (H, length, K) in fp32 of one batch row, for the queries `start..start + length`.
-    pub fn probs(&self, row: i64, start: i64, length: i64) -> Tensor {
-        self.logits(row, start, length, self.key.size()[2]).softmax(-1, Kind::Float)
+    /// Probabilities (H, queries, K) in fp32 of one batch row.
+    pub fn probs(&self, row: i64, queries: Span) -> Tensor {
+        self.logits(row, queries, Span::first(self.key.size()[2])).softmax(-1, Kind::Float)
     }
 
-    /// Logits (H, length, keys) in fp32 of one batch row, for the queries `start..start + length` and the first `keys`
-    /// keys.
-    fn logits(&self, row: i64, start: i64, length: i64, keys: i64) -> Tensor {
-        let query = self.query.select(0, row).narrow(1, start, length).to_kind(Kind::Float); // (H, q, D)
-        let key = self.key.select(0, row).narrow(1, 0, keys).to_kind(Kind::Float); // (H, K, D)
-        query.matmul(&key.transpose(-1, -2)) * self.scale // (H, q, K)
+    /// Logits (H, queries, keys) in fp32 of one batch row.
+    fn logits(&self, row: i64, queries: Span, keys: Span) -> Tensor {
+        let query = of(&self.query.select(0, row), queries).to_kind(Kind::Float); // (H, q, D)
+        let key = of(&self.key.select(0, row), keys).to_kind(Kind::Float); // (H, k, D)
+        query.matmul(&key.transpose(-1, -2)) * self.scale // (H, q, k)
     }
+}
+
+/// A part of a batch row's sequence, (H, L, …), as a view.
+fn of(row: &Tensor, span: Span) -> Tensor {
+    row.narrow(1, span.start, span.length)
 }
 
 impl Attended {

@@ -14,7 +14,10 @@ use crate::cli::{
 };
 use crate::edit::settings::EditSettings;
 use crate::editing::editor::Editor;
-use crate::executor::batcher;
+use crate::executor::{
+    batcher,
+    captured::{Captured, Recorder},
+};
 use crate::kernels::{
     cpu::{self, spin},
     gpu::{
@@ -24,10 +27,9 @@ use crate::kernels::{
 };
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
-    EditPipeline, PipelineError,
-    captured::CapturedCalls,
-    instruct_pix2pix::InstructPix2PixPipeline,
+    BatchPipeline, EditPipeline, PipelineError,
     load::{self, LoadError},
+    rows::RowModel,
 };
 use crate::sampling::SchedulerKind;
 use crate::schedulers::SchedulerError;
@@ -136,7 +138,7 @@ pub(crate) fn model_path(arg: &ModelPathArg) -> Result<PathBuf, CliError> {
 /// [`CliError`], naming the file, key or device.
 pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     let (pipeline, facts) = pipeline(args)?;
-    Ok(facts.over(Box::new(pipeline)))
+    Ok(facts.over(pipeline))
 }
 
 /// Loads a model once for `jobs` concurrent jobs, each with its own editor; the model runs on its own thread.
@@ -174,7 +176,7 @@ impl Facts {
     }
 }
 
-fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliError> {
+fn pipeline(args: &ModelArgs) -> Result<(Box<dyn BatchPipeline>, Facts), CliError> {
     let path = model_path(&args.path)?;
     let device = device(args.device())?;
     let threads = args.threads.map_or_else(cpu::default_threads, |it| it as usize);
@@ -184,8 +186,9 @@ fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliErr
     }
     let (kind, dtype) = dtype(args.dtype, device);
     let loaded = open(&path, kind, device);
-    let (mut pipeline, settings, mut notes) = loaded
+    let (model, settings, mut notes) = loaded
         .map_err(|source| CliError::Model { path: path.clone(), source: Box::new(source) })?;
+    let mut recorder: Option<Box<dyn Recorder>> = None;
     if let Device::Cuda(index) = device {
         let folders = cuda_library_folders();
         if let Err(error) = event::open(&folders) {
@@ -195,10 +198,14 @@ fn pipeline(args: &ModelArgs) -> Result<(InstructPix2PixPipeline, Facts), CliErr
             notes.push(format!("steps are slower without fused layers: {error}"));
         }
         match CudaRecorder::open(index, &folders) {
-            Ok(recorder) => pipeline.captured = Some(CapturedCalls::new(Box::new(recorder))),
+            Ok(found) => recorder = Some(Box::new(found)),
             Err(error) => notes.push(format!("steps are slower without CUDA graphs: {error}")),
         }
     }
+    let pipeline: Box<dyn BatchPipeline> = match recorder {
+        Some(recorder) => Box::new(Captured::new(model, recorder)),
+        None => model,
+    };
     Ok((pipeline, Facts { settings, path, device: args.device().to_owned(), dtype, notes }))
 }
 
@@ -206,20 +213,20 @@ fn open(
     path: &Path,
     kind: Kind,
     device: Device,
-) -> Result<(InstructPix2PixPipeline, EditSettings, Vec<String>), ModelError> {
+) -> Result<(Box<dyn RowModel>, EditSettings, Vec<String>), ModelError> {
     let snapshot = Snapshot::open(path).map_err(LoadError::from)?;
     let settings = match snapshot.retouch_json() {
         Some(json) => EditSettings::recommended(json)?,
         None => EditSettings::paper(),
     };
-    let pipeline = load::load(&snapshot, kind, device)?;
+    let model = load::load(&snapshot, kind, device)?;
     let mut notes: Vec<String> = snapshot.notes().iter().map(ToString::to_string).collect();
-    if let Some(replaced) = pipeline.scheduler.own_sampler().map_err(LoadError::from)?.replaces {
+    if let Some(replaced) = load::own_sampler(&snapshot)?.replaces {
         notes.push(format!(
             "the model's sampler {replaced} is not built in; Euler ancestral stands in for it"
         ));
     }
-    Ok((pipeline, settings, notes))
+    Ok((model, settings, notes))
 }
 
 /// Names of every visible GPU.

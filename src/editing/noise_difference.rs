@@ -4,7 +4,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::attention::{branch::Branch, processor::Unwatched};
+use crate::attention::{processor::Unwatched, role::Role};
 use crate::edit::grid::{Field, Grid};
 use crate::editing::{EditError, session::EditSession};
 use crate::schedulers::noise::NoiseTape;
@@ -45,20 +45,20 @@ pub fn noise_differences(
     let _no_grad = tch::no_grad_guard();
     let pipeline = session.pipeline;
     let level = pipeline.noise_level(timestep)?;
-    let source = session.image_latents()?.to_kind(Kind::Float);
-    let source = source * pipeline.geometry().scaling_factor; // (1, 4, h, w)
-    let conditioning = session.conditioning(prompt)?.only(&[Branch::Text, Branch::Image]);
+    let source = session.image_latents()?; // (1, C, h, w)
+    let conditioning = session.conditioning(prompt, &[Role::Text, Role::Image])?;
 
     let mut fields = Vec::with_capacity(noises as usize);
     for index in 0..noises {
         let seed = session.request.localize_seed().wrapping_add(index);
         let noise = NoiseTape::draw_initial(seed, &source.size());
-        let noisy = level.add_noise(&source, &noise);
+        let noisy = level.add_noise(source, &noise);
         let (prediction, _) =
             pipeline.predict_noise(&noisy, f64::from(timestep), &conditioning, Box::new(Unwatched));
         let prediction = prediction?;
-        let image = prediction.image.expect("a call predicts the branches of its conditioning");
-        let difference = (prediction.text - image).abs(); // (1, 4, h, w)
+        let image = prediction.of(Role::Image);
+        let image = image.expect("a call predicts the roles of its conditioning");
+        let difference = (prediction.text() - image).abs(); // (1, C, h, w)
         let sum = difference.sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Float); // (h, w)
         let size = sum.size();
         let values = Vec::<f32>::try_from(sum.to_device(Device::Cpu).view(-1));

@@ -17,15 +17,15 @@ use crate::schedulers::{Scheduler, Step};
 pub struct LatentPreserve {
     /// (1, 1, h, w), 1 = edit.
     mask: Tensor,
-    /// The source's latents, times the scaling factor.
+    /// The source's latents.
     source: Tensor,
     /// The unit noise of the run's start.
     noise: Tensor,
 }
 
 impl LatentPreserve {
-    /// `mask` is (1, 1, H, W) at the working size, `source` the picture's latents times the scaling factor, `noise` the
-    /// run's initial unit noise, both (1, 4, h, w).
+    /// `mask` is (1, 1, H, W) at the picture's size, `source` the picture's latents, `noise` the unit noise of the
+    /// start, both (1, C, h, w).
     pub fn new(mask: &Tensor, source: Tensor, noise: &Tensor) -> Self {
         let size = source.size();
         let mask = mask.adaptive_max_pool2d([size[2], size[3]]).0.to_kind(Kind::Float);
@@ -47,14 +47,14 @@ impl LatentPreserve {
             Preserve::Pixel if settings.blend => {}
             Preserve::None | Preserve::Pixel => return Ok(None),
         }
-        let latents = session.image_latents()?;
-        let source = latents.to_kind(Kind::Float) * session.pipeline.geometry().scaling_factor;
-        Ok(Some(Self::new(&mask.gate_tensor(latents.device()), source, run.tape.initial())))
+        let source = session.image_latents()?;
+        let mask = mask.gate_tensor(source.device());
+        Ok(Some(Self::new(&mask, source.shallow_clone(), run.tape.initial())))
     }
 
     /// The latents after a step: unchanged inside the mask, the source at the same noise level outside.
     pub fn apply(&self, scheduler: &dyn Scheduler, step: Step, latents: &Tensor) -> Tensor {
-        let source = scheduler.renoise(&self.source, &self.noise, step);
+        let source = scheduler.add_noise(&self.source, &self.noise, step.index + 1);
         latents * &self.mask + source * (1.0 - &self.mask)
     }
 }

@@ -5,7 +5,7 @@ use std::{cell::OnceCell, ops::ControlFlow, sync::Arc, thread};
 use image::RgbImage;
 use tch::Tensor;
 
-use crate::attention::{branch::Branch, processor::AttnProcessor};
+use crate::attention::{processor::AttnProcessor, role::Role};
 use crate::edit::{
     choices::{MethodKind, PreviewDecode, Resize},
     event::{EventSink, Pass, StepReport},
@@ -24,9 +24,9 @@ use crate::picture::{
     size::Size,
 };
 use crate::pipelines::{
-    Conditioning, EditPipeline,
+    EditPipeline,
+    conditioning::Conditioning,
     denoise::{self, DenoisePlan, StepDone},
-    guidance,
     preview::LatentPreview,
 };
 use crate::schedulers::{Scheduler, noise::NoiseTape};
@@ -126,7 +126,7 @@ impl<'a> EditSession<'a> {
         Size::new(self.work.width(), self.work.height())
     }
 
-    /// The picture's latents z, (1, 4, h, w), encoded at most once.
+    /// The picture's latents, (1, C, h, w) in fp32, encoded once.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
@@ -144,9 +144,7 @@ impl<'a> EditSession<'a> {
     /// # Errors
     /// [`EditError::Pipeline`].
     pub fn reconstruction(&self) -> Result<RgbImage, EditError> {
-        let scaling_factor = self.pipeline.geometry().scaling_factor;
-        let decoded = self.pipeline.decode(&(self.image_latents()? * scaling_factor))?;
-        Ok(self.at_input(decoded))
+        Ok(self.at_input(self.pipeline.decode(self.image_latents()?)?))
     }
 
     /// Scheduler, noise and conditioning of a pass with this prompt.
@@ -165,30 +163,26 @@ impl<'a> EditSession<'a> {
             ),
             Pass::Edit => (settings.steps, settings.scheduler, self.request.seed),
         };
-        let branches = guidance::branches(self.request.guidance());
-        let conditioning = self.conditioning(prompt)?.only(branches);
-        let scheduler = self.pipeline.scheduler(scheduler, steps)?;
         let latents = self.image_latents()?;
+        let roles = self.pipeline.guidance().roles(self.request.guidance());
+        let conditioning = self.conditioning(prompt, roles)?;
+        let scheduler = self.pipeline.scheduler(scheduler, steps)?;
         let tape = NoiseTape::draw(seed, &latents.size(), scheduler.as_ref());
         Ok(Run { scheduler, tape: tape.to_device(latents.device()), conditioning })
     }
 
-    /// Conditioning on this prompt, the request's negative prompt and the picture.
+    /// What the model sees of this prompt, the request's negative prompt and the picture, in the rows of these roles.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
-    pub fn conditioning(&self, prompt: &str) -> Result<Conditioning, EditError> {
-        let pipeline = self.pipeline;
-        let embed = |text: &str| pipeline.tokenize(text).map(|it| pipeline.encode_prompt(&it));
-        let negative = embed(&self.negative_prompt)?;
-        Ok(Conditioning::new(&embed(prompt)?, &negative, self.image_latents()?))
+    pub fn conditioning(&self, prompt: &str, roles: &[Role]) -> Result<Conditioning, EditError> {
+        Ok(self.pipeline.condition(prompt, &self.negative_prompt, &self.work, roles)?)
     }
 
-    /// Branches of a step without guidance: the one with the instruction, and the one that the attention processor
-    /// compares it with, if it does.
-    fn unguided_branches<'b>(&self, pass: Pass, conditioning: &'b Conditioning) -> &'b [Branch] {
+    /// The roles of a step without guidance: beside that with the instruction the one that a guest compares it with, if it does.
+    fn unguided_roles<'b>(&self, pass: Pass, conditioning: &'b Conditioning) -> &'b [Role] {
         match (pass, self.request.settings.modulation) {
-            (Pass::Edit, Modulation::Null) => &conditioning.branches[1..2],
+            (Pass::Edit, Modulation::Null) => conditioning.roles().get(1..2).unwrap_or_default(),
             _ => &[],
         }
     }
@@ -208,17 +202,14 @@ impl<'a> EditSession<'a> {
         let every = self.request.preview_every;
         let preview = match (every, self.request.preview_decode) {
             (0, _) | (_, PreviewDecode::Vae) => None,
-            (_, PreviewDecode::Linear) => Some(LatentPreview::fit(
-                &self.work,
-                self.image_latents()?,
-                self.pipeline.geometry().scaling_factor,
-            )),
+            (_, PreviewDecode::Linear) => {
+                Some(LatentPreview::fit(&self.work, self.image_latents()?))
+            }
         };
         let settings = &self.request.settings;
         let all = run.scheduler.steps().len();
         let (guided, made) = match pass {
-            // Pass 1 ends with its last averaged call, of which only one branch is used: its prediction has no later
-            // step.
+            // It ends with its last call that is averaged, of which one role is looked at: what that predicts leads nowhere.
             Pass::Localize => {
                 let made = settings.localization.averaged.of(all).end;
                 (0..made - 1, made)
@@ -231,9 +222,10 @@ impl<'a> EditSession<'a> {
         };
         let plan = DenoisePlan {
             guided,
-            unguided: &run.conditioning.only(self.unguided_branches(pass, &run.conditioning)),
-            made,
+            unguided: &run.conditioning.only(self.unguided_roles(pass, &run.conditioning)),
+            made: 0..made,
             ..DenoisePlan::whole(
+                self.pipeline,
                 run.scheduler.as_ref(),
                 &run.conditioning,
                 settings.guidance,
@@ -266,7 +258,7 @@ impl<'a> EditSession<'a> {
                 reports.step(Asked { report, predicted, shown }, sink)?;
                 ControlFlow::Continue(latents)
             };
-            let latents = denoise::denoise(self.pipeline, &plan, attn, &mut on_step)?;
+            let latents = denoise::denoise(&plan, attn, &mut on_step)?;
             match reports.finish(sink) {
                 ControlFlow::Continue(()) => Ok(latents),
                 ControlFlow::Break(interrupted) => Err(interrupted.into()),

@@ -39,7 +39,7 @@ pub(crate) enum StepReports {
 pub(crate) struct Asked {
     /// The values known when the step was launched.
     pub(crate) report: StepReport,
-    /// Its predicted clean latents, (1, 4, h, w).
+    /// Its clean latents, (1, C, h, w).
     pub(crate) predicted: Tensor,
     /// Whether to make a preview of them, if there is a [`LatentPreview`].
     pub(crate) shown: bool,
@@ -150,7 +150,7 @@ mod tests {
     fn preview() -> LatentPreview {
         let picture = image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([x as u8, y as u8, 9]));
         let latents = Tensor::arange(16, (Kind::Float, Device::Cpu)).view([1, 4, 2, 2]);
-        LatentPreview::fit(&picture, &latents, 1.0)
+        LatentPreview::fit(&picture, &latents)
     }
 
     /// Each report, and at which step it was told; 6 is after the last.

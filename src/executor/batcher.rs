@@ -1,5 +1,4 @@
-//! Dynamic batching: several jobs share one model, and their waiting U-Net calls run as one batch; jobs join and leave
-//! at any step.
+//! One model for several jobs at once: predictions of noise that wait for it run as one, jobs join and leave at any step.
 //!
 //! The model lives on a thread of its own; each job runs its own denoising loop over a [`Batched`] handle, a pipeline
 //! like any other. Between two steps the thread runs other calls (text encoding, image encoding, decode stages) for as
@@ -25,12 +24,13 @@ use tch::Tensor;
 
 use crate::attention::{
     processor::{Attempt, AttnProcessor},
+    role::Role,
     site::AttnSite,
 };
 use crate::executor::memory_probe;
 use crate::pipelines::{
-    BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
-    PipelineError, TokenizedPrompt,
+    BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction, PipelineError, Predictor,
+    TokenizedPrompt, conditioning::Conditioning, guidance::Guidance,
 };
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, training::NoiseLevel};
@@ -51,6 +51,7 @@ pub struct Batched {
 #[derive(Debug)]
 struct Shared {
     geometry: Geometry,
+    guidance: Guidance,
     digest: String,
     decode_stages: usize,
     next_id: AtomicU64,
@@ -79,13 +80,7 @@ struct Waiting {
     reply: Sender<Served>,
 }
 
-impl Waiting {
-    fn size(&self) -> LatentSize {
-        LatentSize::of(&self.call.latents)
-    }
-}
-
-/// The reply: the prediction, or the panic of the call, and the call itself with its attention processor.
+/// What comes back: the prediction, or what the call panicked with, and the call with its guest.
 type Served = (Result<Result<NoisePrediction, PipelineError>, Panic>, NoiseCall);
 
 type Panic = Box<dyn Any + Send>;
@@ -96,36 +91,36 @@ type Panic = Box<dyn Any + Send>;
 /// is tried at start. The thread ends when the last handle is dropped.
 ///
 /// # Errors
-/// The error of `load`.
-pub fn start<P, E>(
+/// What `load` gives.
+pub fn start<E: Send + 'static>(
     max_batch: usize,
-    load: impl FnOnce() -> Result<P, E> + Send + 'static,
-) -> Result<(Batched, JoinHandle<()>), E>
-where
-    P: BatchPipeline + 'static,
-    E: Send + 'static,
-{
+    load: impl FnOnce() -> Result<Box<dyn BatchPipeline>, E> + Send + 'static,
+) -> Result<(Batched, JoinHandle<()>), E> {
     let (calls, received) = mpsc::channel();
     let (told, loaded) = mpsc::channel();
     let run = move || match load() {
         Ok(pipeline) => {
-            let digest = pipeline.digest().to_owned();
-            let facts = (pipeline.geometry(), digest, pipeline.decode_stages());
-            let max_batch = memory_probe::fitting(&pipeline, max_batch.max(1));
-            if told.send(Ok(facts)).is_ok() {
-                Model::new(&pipeline, max_batch, received).run();
+            let shared = Shared {
+                geometry: pipeline.geometry(),
+                guidance: pipeline.guidance(),
+                digest: pipeline.digest().to_owned(),
+                decode_stages: pipeline.decode_stages(),
+                next_id: AtomicU64::new(1),
+            };
+            let max_batch = memory_probe::fitting(pipeline.as_ref(), max_batch.max(1));
+            if told.send(Ok(shared)).is_ok() {
+                Model::new(pipeline.as_ref(), max_batch, received).run();
             }
         }
         Err(error) => drop(told.send(Err(error))),
     };
     let thread = thread::Builder::new().name("retouch-model".to_owned()).spawn(run);
     let thread = thread.expect("a process can start a thread");
-    let (geometry, digest, decode_stages) = match loaded.recv() {
-        Ok(facts) => facts?,
+    let shared = match loaded.recv() {
+        Ok(shared) => Arc::new(shared?),
         // It ended without a word: loading panicked, and so does this thread.
         Err(_) => panic::resume_unwind(thread.join().expect_err("it told nothing")),
     };
-    let shared = Arc::new(Shared { geometry, digest, decode_stages, next_id: AtomicU64::new(1) });
     Ok((Batched { id: 0, shared, calls }, thread))
 }
 
@@ -146,13 +141,12 @@ struct Model<'a> {
 
 impl<'a> Model<'a> {
     fn new(pipeline: &'a dyn BatchPipeline, max_batch: usize, received: Receiver<Message>) -> Self {
-        let (noise, others) = Default::default();
         Self {
             pipeline,
             max_batch,
             received,
-            noise,
-            others,
+            noise: VecDeque::new(),
+            others: VecDeque::new(),
             expected: BTreeMap::new(),
             last_step: Duration::ZERO,
             between: Duration::ZERO,
@@ -188,13 +182,9 @@ impl<'a> Model<'a> {
             } else if may_wait {
                 // From when there is work: a GPU may be at the last step long after that was asked for.
                 let until = *patient_until.get_or_insert_with(|| Instant::now() + PATIENCE);
-                let left = until.saturating_duration_since(Instant::now());
-                self.received.recv_timeout(left)
+                self.received.recv_timeout(until.saturating_duration_since(Instant::now()))
             } else {
-                self.received.try_recv().map_err(|it| match it {
-                    mpsc::TryRecvError::Empty => RecvTimeoutError::Timeout,
-                    mpsc::TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
-                })
+                self.received.recv_timeout(Duration::ZERO)
             };
             match message {
                 Ok(message) => self.take(message),
@@ -206,8 +196,8 @@ impl<'a> Model<'a> {
 
     /// Whether a job that is expected back could join the next batch.
     fn may_grow(&self) -> bool {
-        let Some(first) = self.noise.front().map(Waiting::size) else { return false };
-        let waiting = self.noise.iter().filter(|it| it.size() == first).count();
+        let Some(first) = self.noise.front().map(|it| it.call.size()) else { return false };
+        let waiting = self.noise.iter().filter(|it| it.call.size() == first).count();
         let mut expected = self.expected.values();
         waiting < self.max_batch && expected.any(|it| it.is_none_or(|size| size == first))
     }
@@ -228,12 +218,12 @@ impl<'a> Model<'a> {
 
     /// Runs the call that has waited longest, together with others of its size up to the batch limit.
     fn step(&mut self) {
-        let size = self.noise[0].size();
+        let size = self.noise[0].call.size();
         let mut batch = Vec::new();
         let mut rest = VecDeque::new();
         for waiting in self.noise.drain(..) {
             let fits = batch.len() < self.max_batch;
-            if fits && waiting.size() == size {
+            if fits && waiting.call.size() == size {
                 batch.push(waiting);
             } else {
                 rest.push_back(waiting);
@@ -323,6 +313,26 @@ impl Drop for Batched {
     }
 }
 
+impl Predictor for Batched {
+    fn guidance(&self) -> Guidance {
+        self.shared.guidance
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        attn: Box<dyn AttnProcessor>,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
+        let (reply, served) = mpsc::channel();
+        let call = NoiseCall::new(latents, timestep, conditioning, attn);
+        self.send(Message::Noise(Waiting { handle: self.id, call, reply }));
+        let (outcome, call) = served.recv().expect(THREAD_LIVES);
+        (outcome.unwrap_or_else(|panic| panic::resume_unwind(panic)), call.attn)
+    }
+}
+
 impl EditPipeline for Batched {
     fn geometry(&self) -> Geometry {
         self.shared.geometry
@@ -347,9 +357,16 @@ impl EditPipeline for Batched {
         self.on_model(move |it| it.encode_image(&image))
     }
 
-    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
-        let prompt = prompt.clone();
-        self.on_model(move |it| it.encode_prompt(&prompt))
+    fn condition(
+        &self,
+        prompt: &str,
+        negative: &str,
+        picture: &RgbImage,
+        roles: &[Role],
+    ) -> Result<Conditioning, PipelineError> {
+        let (prompt, negative) = (prompt.to_owned(), negative.to_owned());
+        let (picture, roles) = (picture.clone(), roles.to_vec());
+        self.on_model(move |it| it.condition(&prompt, &negative, &picture, &roles))
     }
 
     fn scheduler(
@@ -366,20 +383,6 @@ impl EditPipeline for Batched {
 
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
         self.on_model(move |it| it.sites(latent))
-    }
-
-    fn predict_noise(
-        &self,
-        latents: &Tensor,
-        timestep: f64,
-        conditioning: &Conditioning,
-        attn: Box<dyn AttnProcessor>,
-    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
-        let (reply, served) = mpsc::channel();
-        let call = NoiseCall::new(latents, timestep, conditioning, attn);
-        self.send(Message::Noise(Waiting { handle: self.id, call, reply }));
-        let (outcome, call) = served.recv().expect(THREAD_LIVES);
-        (outcome.unwrap_or_else(|panic| panic::resume_unwind(panic)), call.attn)
     }
 
     fn decode_stages(&self) -> usize {

@@ -1,13 +1,11 @@
-//! Finds the largest batch that fits in device memory by trying it, since libtorch's C interface has no call for free
-//! memory.
+//! How many samples one call of a model holds: libtorch's C interface does not say how much memory there is, so it is tried out.
 
 use std::panic::{self, AssertUnwindSafe};
 
-use tch::{Device, Kind, Tensor};
+use image::RgbImage;
 
 use crate::attention::processor::Unwatched;
-use crate::pipelines::{BatchPipeline, Conditioning, NoiseCall};
-use crate::sampling::geometry::Geometry;
+use crate::pipelines::{BatchPipeline, NoiseCall};
 
 /// The largest batch at the model's native size that succeeds, of `most`, `most / 2` and so on down to 1, which is not
 /// tried.
@@ -21,14 +19,13 @@ pub(crate) fn fitting(pipeline: &dyn BatchPipeline, most: usize) -> usize {
 }
 
 fn fits(pipeline: &dyn BatchPipeline, size: usize) -> bool {
-    let Geometry { sample_size, vae_scale_factor, .. } = pipeline.geometry();
-    let side = i64::from(sample_size / vae_scale_factor);
+    let side = pipeline.geometry().sample_size;
     let tried = panic::catch_unwind(AssertUnwindSafe(|| {
         let _no_grad = tch::no_grad_guard();
-        let latents = Tensor::zeros([1, 4, side, side], (Kind::Float, Device::Cpu));
-        let prompt = pipeline.encode_prompt(&pipeline.tokenize("")?);
-        let image_latents = latents.to_device(prompt.device()).to_kind(prompt.kind());
-        let conditioning = Conditioning::new(&prompt, &prompt, &image_latents);
+        let picture = RgbImage::new(side, side);
+        let latents = pipeline.encode_image(&picture)?;
+        let roles = pipeline.guidance().all_roles();
+        let conditioning = pipeline.condition("", "", &picture, roles)?;
         let call = || NoiseCall::new(&latents, 1.0, &conditioning, Box::new(Unwatched));
         let mut calls: Vec<NoiseCall> = (0..size).map(|_| call()).collect();
         pipeline.predict_noises(&mut calls)

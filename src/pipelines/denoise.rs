@@ -1,18 +1,21 @@
-//! The denoising loop of InstructPix2Pix, shared by every method (diffusers:
-//! `StableDiffusionInstructPix2PixPipeline.__call__`, step 8).
+//! The denoising loop, once, for every model and method
+//! (diffusers: `StableDiffusionInstructPix2PixPipeline.__call__`, step 8).
 
 use std::ops::{ControlFlow, Range};
 
 use tch::Tensor;
 
 use crate::attention::processor::AttnProcessor;
-use crate::pipelines::{Conditioning, EditPipeline, PipelineError, guidance};
+use crate::pipelines::{PipelineError, Predictor, conditioning::Conditioning};
 use crate::sampling::{GuidanceScales, Interrupted};
 use crate::schedulers::{History, Scheduler, Step, noise::NoiseTape};
 
-/// Parameters of a denoising run.
-#[derive(Debug)]
+/// What a run is made of.
+#[derive(derive_more::Debug)]
 pub struct DenoisePlan<'a> {
+    /// What predicts the noise: a model, or a method's own way to ask one.
+    #[debug(skip)]
+    pub predictor: &'a dyn Predictor,
     /// The sampler.
     pub scheduler: &'a dyn Scheduler,
     /// Conditioning of the guided steps: prompt and picture.
@@ -21,12 +24,13 @@ pub struct DenoisePlan<'a> {
     pub guidance: GuidanceScales,
     /// Indices of the steps that use classifier-free guidance.
     pub guided: Range<usize>,
-    /// Conditioning of the other steps, where the prediction with prompt and picture is used as it is, so that fewer
-    /// branches are needed.
+    /// Prompt and picture for the others, where the prediction with both is taken as it is, so that fewer roles may do.
     pub unguided: &'a Conditioning,
-    /// Number of steps to run; all of the scheduler's lead to clean latents.
-    pub made: usize,
-    /// The noise of the run, in diffusers' order.
+    /// Indices of the steps that are made: those to the sampler's last lead to the clean latents.
+    pub made: Range<usize>,
+    /// The latents that the first of them starts from, (1, C, h, w) in fp32: pure noise, or a picture's with noise added.
+    pub initial: Tensor,
+    /// The noise, drawn in diffusers' order.
     pub tape: &'a NoiseTape,
 }
 
@@ -37,7 +41,7 @@ pub struct StepDone<'a> {
     pub step: Step,
     /// Total number of steps.
     pub of: usize,
-    /// The clean latents predicted at this step, (1, 4, h, w).
+    /// The clean latents as predicted at this step, (1, C, h, w).
     pub pred_original_sample: &'a Tensor,
 }
 
@@ -53,21 +57,30 @@ pub enum DenoiseError {
 }
 
 impl<'a> DenoisePlan<'a> {
-    /// A full run with guidance at every step.
+    /// A run from pure noise to the clean latents whose every step is guided.
     pub fn whole(
+        predictor: &'a dyn Predictor,
         scheduler: &'a dyn Scheduler,
         conditioning: &'a Conditioning,
         guidance: GuidanceScales,
         tape: &'a NoiseTape,
     ) -> Self {
-        let made = scheduler.steps().len();
-        let unguided = conditioning;
-        Self { scheduler, conditioning, guidance, guided: 0..made, unguided, made, tape }
+        let all = 0..scheduler.steps().len();
+        Self {
+            predictor,
+            scheduler,
+            conditioning,
+            guidance,
+            guided: all.clone(),
+            unguided: conditioning,
+            made: all,
+            initial: tape.initial() * scheduler.init_noise_sigma(),
+            tape,
+        }
     }
 }
 
-/// Denoises from pure noise and returns the clean latents, (1, 4, h, w) in fp32, or those of an earlier step if the
-/// plan ends there.
+/// Denoises and returns the clean latents, (1, C, h, w) in fp32; those of an earlier step if the plan ends there.
 ///
 /// `attn` is called in every attention layer. `on_step` gets each step's result and returns the latents to go on with,
 /// or stops the run. Latents and the scheduler's arithmetic stay in fp32 whatever the model's dtype. Differs: diffusers
@@ -76,38 +89,37 @@ impl<'a> DenoisePlan<'a> {
 /// # Errors
 /// [`DenoiseError::Interrupted`] if `on_step` breaks, within one step of the wish.
 pub fn denoise(
-    pipeline: &dyn EditPipeline,
     plan: &DenoisePlan<'_>,
     mut attn: Box<dyn AttnProcessor>,
     on_step: &mut dyn FnMut(&StepDone<'_>, Tensor) -> ControlFlow<Interrupted, Tensor>,
 ) -> Result<Tensor, DenoiseError> {
     let _no_grad = tch::no_grad_guard();
-    let scheduler = plan.scheduler;
-    let steps = &scheduler.steps()[..plan.made];
+    let (scheduler, guidance) = (plan.scheduler, plan.predictor.guidance());
     let mut history = History::default();
+    let mut latents = plan.initial.shallow_clone(); // (1, C, h, w)
 
-    // 1. Pure noise.
-    let mut latents = plan.tape.initial() * scheduler.init_noise_sigma(); // (1, 4, h, w)
-
-    for &step in steps {
-        // 2. Predict the noise of the branches.
+    for &step in &scheduler.steps()[plan.made.clone()] {
+        // 1. Predict the noise of each role.
         let model_input = scheduler.scale_model_input(&latents, step);
         let is_guided = plan.guided.contains(&step.index);
         let conditioning = if is_guided { plan.conditioning } else { plan.unguided };
         let (prediction, guest) =
-            pipeline.predict_noise(&model_input, step.timestep, conditioning, attn);
+            plan.predictor.predict_noise(&model_input, step.timestep, conditioning, attn);
         attn = guest;
 
-        // 3. Guide, and step.
+        // 2. Guide, and step.
         let prediction = prediction?;
-        let noise_pred =
-            if is_guided { guidance::combine(&prediction, plan.guidance) } else { prediction.text };
+        let noise_pred = if is_guided {
+            guidance.combine(&prediction, plan.guidance)
+        } else {
+            prediction.text()
+        };
         let noise = plan.tape.step(step);
         let output = scheduler.step(step, &noise_pred, &latents, noise, &mut history);
 
-        // 4. Tell the caller.
-        let done =
-            StepDone { step, of: steps.len(), pred_original_sample: &output.pred_original_sample };
+        // 3. Tell the caller.
+        let pred_original_sample = &output.pred_original_sample;
+        let done = StepDone { step, of: plan.made.end, pred_original_sample };
         latents = match on_step(&done, output.prev_sample) {
             ControlFlow::Continue(latents) => latents,
             ControlFlow::Break(interrupted) => return Err(interrupted.into()),

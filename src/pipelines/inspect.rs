@@ -1,10 +1,12 @@
 //! Inspects a model without reading its weights: architecture, size, and every fault.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
-use crate::attention::site::AttnKind;
 use crate::models::{
-    snapshot::{Snapshot, part::Part},
+    snapshot::{Snapshot, family::Family, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
         clip::text_model::{ClipTextConfig, ClipTextModel},
@@ -102,11 +104,12 @@ impl Inspection {
 /// and networks that do not fit each other as [`Inspection::misfit`].
 pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     let snapshot = Snapshot::open(path)?;
-    let scheduler = SchedulerConfig::from_json(&snapshot.scheduler_config().to_string())?;
+    let Family::InstructPix2Pix = snapshot.family();
+    let scheduler = load::scheduler_config(&snapshot)?;
     let own = scheduler.own_sampler()?;
-    let text = ClipTextConfig::from_json(&snapshot.text_config().to_string())?;
-    let unet = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string())?;
-    let vae = AutoencoderKlConfig::from_json(&snapshot.vae_config().to_string())?;
+    let text = ClipTextConfig::from_json(&snapshot.config("text_encoder").to_string())?;
+    let unet = UNet2DConditionConfig::from_json(&snapshot.config("unet").to_string())?;
+    let vae = AutoencoderKlConfig::from_json(&snapshot.config("vae").to_string())?;
     let tokenizer = snapshot.tokenizer()?;
 
     let parts = Part::ALL.map(|part| {
@@ -162,23 +165,14 @@ fn look_at(
 }
 
 fn attention(unet: &UNet2DConditionConfig, side: i64) -> Vec<AttentionLevel> {
-    let mut levels: Vec<AttentionLevel> = Vec::new();
+    let mut levels: BTreeMap<usize, AttentionLevel> = BTreeMap::new();
     for site in unet.sites(side, side) {
-        let index = levels.iter().position(|it| it.level == site.level).unwrap_or_else(|| {
-            let grid = (site.height, site.width);
-            levels.push(AttentionLevel {
-                level: site.level,
-                grid,
-                self_attention: 0,
-                cross_attention: 0,
-            });
-            levels.len() - 1
-        });
-        match site.kind {
-            AttnKind::SelfAttn => levels[index].self_attention += 1,
-            AttnKind::CrossAttn => levels[index].cross_attention += 1,
-        }
+        let Some(level) = site.level else { continue };
+        let grid = (site.height, site.width);
+        let empty = AttentionLevel { level, grid, self_attention: 0, cross_attention: 0 };
+        let layers = levels.entry(level).or_insert(empty);
+        layers.self_attention += usize::from(site.keys.has_image());
+        layers.cross_attention += usize::from(site.keys.has_text());
     }
-    levels.sort_by_key(|it| it.level);
-    levels
+    levels.into_values().collect()
 }

@@ -5,10 +5,7 @@
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::attention::{
-    processor::{AttnProcessor, RowGuests},
-    site::AttnSite,
-};
+use crate::attention::{processor::AttnProcessor, role::Role, site::AttnSite};
 use crate::kernels::gpu::transfer;
 use crate::models::stable_diffusion::{
     autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
@@ -17,9 +14,13 @@ use crate::models::stable_diffusion::{
     unet_2d_condition_config::UNet2DConditionConfig,
 };
 use crate::pipelines::{
-    BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
-    PipelineError, TokenizedPrompt, captured::CapturedCalls, encoded_images::EncodedImages,
-    image_processor, rows::Rows,
+    BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction, PipelineError, Predictor,
+    TokenizedPrompt,
+    conditioning::Conditioning,
+    encoded_images::EncodedImages,
+    guidance::Guidance,
+    image_processor,
+    rows::{RowModel, Rows},
 };
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, build, config::SchedulerConfig, training::NoiseLevel};
@@ -48,8 +49,6 @@ pub struct InstructPix2PixPipeline {
     pub digest: String,
     /// Cache of encoded pictures.
     pub encoded: EncodedImages,
-    /// Recorded U-Net calls; `None` on devices without CUDA graphs.
-    pub captured: Option<CapturedCalls>,
 }
 
 impl InstructPix2PixPipeline {
@@ -57,10 +56,54 @@ impl InstructPix2PixPipeline {
         transfer::to_device(&Tensor::from_slice(&prompt.ids).unsqueeze(0), self.device) // (1, T)
     }
 
-    /// The predicted noise of the rows, (N, 4, h, w) in the networks' dtype.
-    pub(crate) fn noise(&self, rows: &Rows, guests: &mut dyn AttnProcessor) -> Tensor {
-        let Rows { sample, timesteps, prompts, branches } = rows;
-        self.unet.forward(sample, timesteps, prompts, branches, guests)
+    /// The hidden states of a prompt, (1, T, C).
+    fn encode_prompt(&self, text: &str) -> Result<Tensor, PipelineError> {
+        let ids = self.ids(&self.tokenize(text)?);
+        Ok(tch::no_grad(|| self.text_encoder.forward(&ids).last_hidden_state))
+    }
+
+    /// The latents z of a picture, (1, 4, h, w): the VAE's mode, not scaled. They may be shared with other edits of the
+    /// picture, so that nobody changes them in place.
+    fn encode(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
+        let (width, height) = image.dimensions();
+        let multiple = self.geometry().vae_scale_factor;
+        if width % multiple != 0 || height % multiple != 0 || width == 0 || height == 0 {
+            return Err(PipelineError::ImageSize { width, height, multiple });
+        }
+        let pixels = || image_processor::to_tensor(image, self.device).to_kind(self.kind);
+        Ok(self.encoded.get_or_encode(image, || self.vae.encode(&pixels())))
+    }
+}
+
+impl Predictor for InstructPix2PixPipeline {
+    fn guidance(&self) -> Guidance {
+        Guidance::TextImage
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        attn: Box<dyn AttnProcessor>,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
+        self.predict_alone(NoiseCall::new(latents, timestep, conditioning, attn))
+    }
+}
+
+impl RowModel for InstructPix2PixPipeline {
+    fn device(&self) -> Device {
+        self.device
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn noise(&self, rows: &Rows, guest: &mut dyn AttnProcessor) -> Tensor {
+        let Rows { latents, timesteps, prompts, pictures, roles } = rows;
+        let sample = Tensor::cat(&[latents, pictures], 1); // (N, 8, h, w)
+        self.unet.forward(&sample, timesteps, prompts, roles, guest)
     }
 }
 
@@ -91,17 +134,26 @@ impl EditPipeline for InstructPix2PixPipeline {
     }
 
     fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
-        let (width, height) = image.dimensions();
-        let multiple = self.geometry().vae_scale_factor;
-        if width % multiple != 0 || height % multiple != 0 || width == 0 || height == 0 {
-            return Err(PipelineError::ImageSize { width, height, multiple });
-        }
-        let pixels = || image_processor::to_tensor(image, self.device).to_kind(self.kind);
-        Ok(self.encoded.get_or_encode(image, || self.vae.encode(&pixels())))
+        Ok(self.encode(image)?.to_kind(Kind::Float) * self.vae.config().scaling_factor)
     }
 
-    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
-        tch::no_grad(|| self.text_encoder.forward(&self.ids(prompt)).last_hidden_state) // (1, T, C)
+    /// The instruction, and in roles without it the negative prompt; z, which is not scaled, and in the role without the
+    /// image 0.
+    fn condition(
+        &self,
+        prompt: &str,
+        negative: &str,
+        picture: &RgbImage,
+        roles: &[Role],
+    ) -> Result<Conditioning, PipelineError> {
+        let (prompt, negative) = (self.encode_prompt(prompt)?, self.encode_prompt(negative)?);
+        let image = self.encode(picture)?;
+        let nothing = image.zeros_like();
+        let prompts = roles.iter().map(|it| if *it == Role::Text { &prompt } else { &negative });
+        let pictures = roles.iter().map(|it| if *it == Role::Uncond { &nothing } else { &image });
+        let [prompts, pictures] =
+            [prompts.collect::<Vec<_>>(), pictures.collect()].map(|it| Tensor::cat(&it, 0));
+        Ok(Conditioning::new(roles, LatentSize::of(&image), prompts, pictures))
     }
 
     fn scheduler(
@@ -124,16 +176,6 @@ impl EditPipeline for InstructPix2PixPipeline {
         self.unet.sites(latent.height, latent.width)
     }
 
-    fn predict_noise(
-        &self,
-        latents: &Tensor,
-        timestep: f64,
-        conditioning: &Conditioning,
-        attn: Box<dyn AttnProcessor>,
-    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
-        self.predict_alone(NoiseCall::new(latents, timestep, conditioning, attn))
-    }
-
     fn decode_stages(&self) -> usize {
         self.vae.decode_stages()
     }
@@ -147,35 +189,7 @@ impl EditPipeline for InstructPix2PixPipeline {
     }
 }
 
-impl BatchPipeline for InstructPix2PixPipeline {
-    fn predict_noises(
-        &self,
-        calls: &mut [NoiseCall],
-    ) -> Result<Vec<NoisePrediction>, PipelineError> {
-        for call in calls.iter_mut() {
-            call.attn.begin(call.attempt);
-        }
-        let played = self.captured.as_ref().and_then(|it| it.predict(self, calls));
-        if let Some(predictions) = played {
-            return Ok(predictions);
-        }
-
-        // 1. The rows of each sample
-        let rows = Rows::of(calls.iter(), self.device, self.kind);
-
-        // 2. One call, a guest for each sample's rows
-        let guests = calls.iter_mut().map(|it| {
-            let guest: &mut dyn AttnProcessor = it.attn.as_mut();
-            (guest, it.conditioning.branches.len())
-        });
-        let noise = self.noise(&rows, &mut RowGuests { guests: guests.collect() });
-
-        // 3. Each sample its own
-        Ok(Rows::predictions(&noise.to_kind(Kind::Float), calls.iter()))
-    }
-}
-
-/// Sizes and factors of a U-Net with its VAE.
+/// The sizes that a U-Net and an autoencoder work in.
 pub fn geometry(unet: &UNet2DConditionConfig, vae: &AutoencoderKlConfig) -> Geometry {
     let vae_scale_factor = vae.scale_factor() as u32;
     let sample_side =
@@ -184,6 +198,5 @@ pub fn geometry(unet: &UNet2DConditionConfig, vae: &AutoencoderKlConfig) -> Geom
         vae_scale_factor,
         stride: vae_scale_factor << (unet.levels() - 1),
         sample_size: sample_side as u32 * vae_scale_factor,
-        scaling_factor: vae.scaling_factor,
     }
 }

@@ -3,8 +3,8 @@
 use tch::{Device, Kind};
 
 use crate::models::{
-    config::ConfigJsonError,
-    snapshot::{Snapshot, error::SnapshotError, part::Part},
+    config::ConfigError,
+    snapshot::{Snapshot, error::SnapshotError, family::Family, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
         clip::text_model::{ClipTextConfig, ClipTextModel},
@@ -13,8 +13,13 @@ use crate::models::{
     },
     weights::error::WeightsError,
 };
-use crate::pipelines::{encoded_images::EncodedImages, instruct_pix2pix::InstructPix2PixPipeline};
-use crate::schedulers::{SchedulerError, config::SchedulerConfig};
+use crate::pipelines::{
+    encoded_images::EncodedImages, instruct_pix2pix::InstructPix2PixPipeline, rows::RowModel,
+};
+use crate::schedulers::{
+    SchedulerError,
+    config::{OwnSampler, SchedulerConfig},
+};
 
 /// Why a snapshot can't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -60,11 +65,37 @@ pub fn load(
     snapshot: &Snapshot,
     kind: Kind,
     device: Device,
+) -> Result<Box<dyn RowModel>, LoadError> {
+    match snapshot.family() {
+        Family::InstructPix2Pix => Ok(Box::new(instruct_pix2pix(snapshot, kind, device)?)),
+    }
+}
+
+/// The sampler that a snapshot comes with.
+///
+/// # Errors
+/// [`LoadError::Scheduler`].
+pub fn own_sampler(snapshot: &Snapshot) -> Result<OwnSampler, LoadError> {
+    Ok(scheduler_config(snapshot)?.own_sampler()?)
+}
+
+pub(super) fn scheduler_config(snapshot: &Snapshot) -> Result<SchedulerConfig, LoadError> {
+    Ok(SchedulerConfig::from_json(&snapshot.config("scheduler").to_string())?)
+}
+
+/// Loads InstructPix2Pix.
+///
+/// # Errors
+/// [`LoadError`] names the file, key or value.
+pub fn instruct_pix2pix(
+    snapshot: &Snapshot,
+    kind: Kind,
+    device: Device,
 ) -> Result<InstructPix2PixPipeline, LoadError> {
-    let scheduler = SchedulerConfig::from_json(&snapshot.scheduler_config().to_string())?;
-    let text_config = ClipTextConfig::from_json(&snapshot.text_config().to_string())?;
-    let unet_config = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string())?;
-    let vae_config = AutoencoderKlConfig::from_json(&snapshot.vae_config().to_string())?;
+    let scheduler = scheduler_config(snapshot)?;
+    let text_config = ClipTextConfig::from_json(&snapshot.config("text_encoder").to_string())?;
+    let unet_config = UNet2DConditionConfig::from_json(&snapshot.config("unet").to_string())?;
+    let vae_config = AutoencoderKlConfig::from_json(&snapshot.config("vae").to_string())?;
     check_parts(&text_config, &unet_config, &vae_config)?;
 
     let weights = snapshot.weights(Part::TextEncoder)?;
@@ -89,7 +120,6 @@ pub fn load(
         kind,
         digest,
         encoded: EncodedImages::default(),
-        captured: None,
     })
 }
 

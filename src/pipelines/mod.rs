@@ -1,9 +1,9 @@
-//! The pipeline trait that methods see of a model, classifier-free guidance, and the denoising loop.
+//! Loaded models behind one trait, the guidance over their predictions, and the denoising loop.
 //!
 //! Methods use a model through [`EditPipeline`] alone, so that they also run on a scripted pipeline in tests and on a
 //! batcher that several jobs share.
 
-pub mod captured;
+pub mod conditioning;
 pub mod denoise;
 pub mod encoded_images;
 pub mod guidance;
@@ -13,19 +13,18 @@ pub mod instruct_pix2pix;
 pub mod load;
 pub mod preview;
 pub mod read_back;
-mod rows;
+pub mod rows;
 
 use image::RgbImage;
 use tch::Tensor;
 
 use crate::attention::{
-    branch::Branch,
     processor::{Attempt, AttnProcessor},
+    role::Role,
     site::AttnSite,
 };
-use crate::kernels::gpu::transfer;
 use crate::models::stable_diffusion::clip::tokenizer::TokenizerError;
-use crate::pipelines::read_back::ReadBack;
+use crate::pipelines::{conditioning::Conditioning, guidance::Guidance, read_back::ReadBack};
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, SchedulerError, training::NoiseLevel};
 
@@ -41,32 +40,18 @@ pub struct LatentSize {
     pub width: i64,
 }
 
-/// Conditioning of a U-Net call, one row per branch to predict.
-#[derive(Debug)]
-pub struct Conditioning {
-    /// Branch of each of the N rows; the first is always [`Branch::Text`].
-    pub branches: Vec<Branch>,
-    /// (N, T, C): hidden states of the instruction, or of the negative prompt in branches without the instruction.
-    pub prompt_embeds: Tensor,
-    /// (N, 4, h, w), the VAE's latents z without scaling; 0 in the branch without the image.
-    pub image_latents: Tensor,
-}
-
-/// The U-Net's predictions for one sample, each (1, 4, h, w) in fp32; branches that were not asked for are `None`.
+/// What a model predicts for one sample, a row for each role that was asked for.
 #[derive(Debug)]
 pub struct NoisePrediction {
-    /// With instruction and image.
-    pub text: Tensor,
-    /// With the image alone.
-    pub image: Option<Tensor>,
-    /// With neither.
-    pub uncond: Option<Tensor>,
+    /// (N, C, h, w) in fp32.
+    rows: Tensor,
+    roles: Vec<Role>,
 }
 
-/// One sample of a U-Net call.
+/// One sample's part in a model's call.
 #[derive(derive_more::Debug)]
 pub struct NoiseCall {
-    /// (1, 4, h, w), already scaled by the scheduler.
+    /// (1, C, h, w), already scaled by the sampler.
     pub latents: Tensor,
     /// The diffusion timestep.
     pub timestep: f64,
@@ -105,9 +90,27 @@ pub enum PipelineError {
     NotFinite,
 }
 
-/// Everything that a method may use of a model.
-pub trait EditPipeline: Send {
-    /// Sizes and factors of the model.
+/// What predicts the noise of one sample.
+pub trait Predictor: Send {
+    /// How its predictions become the one that a step takes.
+    fn guidance(&self) -> Guidance;
+
+    /// One call over the roles of `conditioning`, with a guest in its attention.
+    ///
+    /// `latents` is (1, C, h, w), already scaled by the sampler. The guest is given back, so that it may travel to the
+    /// thread that owns the model.
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        attn: Box<dyn AttnProcessor>,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>);
+}
+
+/// All that a method may ask of a model.
+pub trait EditPipeline: Predictor {
+    /// The sizes that the model works in.
     fn geometry(&self) -> Geometry;
 
     /// Digest of the weights: equal digests give equal results.
@@ -125,15 +128,23 @@ pub trait EditPipeline: Send {
     /// [`PipelineError::Tokenizer`], [`PipelineError::NotFinite`].
     fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError>;
 
-    /// The VAE latents z of a picture, (1, 4, h, w): the mode of the distribution, not scaled. The picture's sides must
-    /// be multiples of `vae_scale_factor`. The tensor may be shared, so callers must not change it in place.
+    /// The latents of a picture whose sides are multiples of `vae_scale_factor`, (1, C, h, w) in fp32, as they are denoised.
     ///
     /// # Errors
     /// [`PipelineError::ImageSize`].
     fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError>;
 
-    /// Hidden states of a prompt, (1, T, C).
-    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor;
+    /// What the model reads of a prompt, a negative prompt and a picture, in the rows of these roles.
+    ///
+    /// # Errors
+    /// [`PipelineError::Tokenizer`], [`PipelineError::ImageSize`].
+    fn condition(
+        &self,
+        prompt: &str,
+        negative: &str,
+        picture: &RgbImage,
+        roles: &[Role],
+    ) -> Result<Conditioning, PipelineError>;
 
     /// A scheduler over the model's noise schedule; `None` selects the model's own kind.
     ///
@@ -154,26 +165,14 @@ pub trait EditPipeline: Send {
     /// The attention layers that a call on latents of this size visits, in execution order.
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite>;
 
-    /// One U-Net call over the branches of `conditioning`, with an attention processor.
-    ///
-    /// `latents` is (1, 4, h, w), already scaled by the scheduler. The processor is moved in and returned, so that it
-    /// can be sent to the thread that owns the model.
-    fn predict_noise(
-        &self,
-        latents: &Tensor,
-        timestep: f64,
-        conditioning: &Conditioning,
-        attn: Box<dyn AttnProcessor>,
-    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>);
-
-    /// Number of stages that decoding is split into, so that other jobs' steps can run in between.
+    /// In how many stages a picture is decoded, so that other jobs' steps may come between them.
     fn decode_stages(&self) -> usize;
 
-    /// Runs one decode stage: the first takes denoised latents (1, 4, h, w), each further one the output of the one
-    /// before, and the last returns pixels (1, 3, H, W), nominally in -1..=1.
+    /// One of them: the first takes denoised latents (1, C, h, w), each other what the one before it gave, the last gives
+    /// pixels (1, 3, H, W) around -1..=1.
     fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor;
 
-    /// Decodes denoised latents (1, 4, h, w) to a picture.
+    /// The picture of denoised latents (1, C, h, w).
     ///
     /// # Errors
     /// [`PipelineError::NotFinite`].
@@ -190,10 +189,9 @@ pub trait EditPipeline: Send {
     }
 }
 
-/// A pipeline whose U-Net handles several samples in one call.
+/// A pipeline whose model serves several samples in one call.
 pub trait BatchPipeline: EditPipeline {
-    /// [`EditPipeline::predict_noise`] for several samples of one latent size, each with its own timestep, prompt and
-    /// attention processor.
+    /// As [`Predictor::predict_noise`] for samples of one latent size, each with a timestep, a prompt and a guest of its own.
     ///
     /// # Errors
     /// As [`EditPipeline::predict_noise`]; an error concerns all samples.
@@ -202,7 +200,7 @@ pub trait BatchPipeline: EditPipeline {
         calls: &mut [NoiseCall],
     ) -> Result<Vec<NoisePrediction>, PipelineError>;
 
-    /// [`EditPipeline::predict_noise`] as a batch of one.
+    /// [`Predictor::predict_noise`] as a batch of one.
     fn predict_alone(
         &self,
         mut call: NoiseCall,
@@ -225,68 +223,30 @@ impl NoiseCall {
         let (latents, conditioning) = (latents.shallow_clone(), conditioning.shallow_clone());
         Self { latents, timestep, conditioning, attn, attempt: Attempt::First }
     }
-}
-
-// === impl Conditioning ===
-
-impl Conditioning {
-    /// All three branches of InstructPix2Pix, from a prompt and a negative prompt, (1, T, C) each, and a picture's
-    /// latents (1, 4, h, w).
-    pub fn new(prompt: &Tensor, negative: &Tensor, image_latents: &Tensor) -> Self {
-        Self {
-            branches: Branch::TRIPLE.to_vec(),
-            prompt_embeds: Tensor::cat(&[prompt, negative, negative], 0),
-            image_latents: Tensor::cat(
-                &[image_latents, image_latents, &image_latents.zeros_like()],
-                0,
-            ),
-        }
-    }
-
-    /// A shallow clone: the same tensors.
-    #[must_use]
-    pub fn shallow_clone(&self) -> Self {
-        Self {
-            branches: self.branches.clone(),
-            prompt_embeds: self.prompt_embeds.shallow_clone(),
-            image_latents: self.image_latents.shallow_clone(),
-        }
-    }
-
-    /// The rows of the given branches that it has; the branch with the instruction is always kept.
-    #[must_use]
-    pub fn only(&self, branches: &[Branch]) -> Self {
-        let is_wanted = |branch: &Branch| *branch == Branch::Text || branches.contains(branch);
-        let rows = (0..).zip(&self.branches).filter(|(_, branch)| is_wanted(branch));
-        let (rows, branches): (Vec<i64>, Vec<Branch>) = rows.unzip();
-        let rows = transfer::to_device(&Tensor::from_slice(&rows), self.prompt_embeds.device());
-        Self {
-            branches,
-            prompt_embeds: self.prompt_embeds.index_select(0, &rows),
-            image_latents: self.image_latents.index_select(0, &rows),
-        }
-    }
 
     /// The size of the latents.
-    pub fn latent_size(&self) -> LatentSize {
-        LatentSize::of(&self.image_latents)
+    pub fn size(&self) -> LatentSize {
+        LatentSize::of(&self.latents)
     }
 }
 
 // === impl NoisePrediction ===
 
 impl NoisePrediction {
-    /// Splits a call's prediction (N, 4, h, w) by branch.
-    pub fn of_rows(noise: &Tensor, branches: &[Branch]) -> Self {
-        let row = |wanted: Branch| {
-            let row = branches.iter().position(|&branch| branch == wanted);
-            row.map(|row| noise.narrow(0, row as i64, 1))
-        };
-        Self {
-            text: row(Branch::Text).expect("a call predicts the branch with the instruction"),
-            image: row(Branch::Image),
-            uncond: row(Branch::Uncond),
-        }
+    /// Rows (N, C, h, w) in fp32, each of a role; one is [`Role::Text`]'s.
+    pub fn new(rows: Tensor, roles: &[Role]) -> Self {
+        Self { rows, roles: roles.to_vec() }
+    }
+
+    /// That of a role, (1, C, h, w), if it was asked for.
+    pub fn of(&self, role: Role) -> Option<Tensor> {
+        let row = self.roles.iter().position(|&it| it == role);
+        row.map(|row| self.rows.narrow(0, row as i64, 1))
+    }
+
+    /// That with instruction and image, (1, C, h, w).
+    pub fn text(&self) -> Tensor {
+        self.of(Role::Text).expect("a call predicts the row with the instruction")
     }
 }
 

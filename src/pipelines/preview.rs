@@ -16,15 +16,15 @@ pub struct LatentPreview {
 }
 
 impl LatentPreview {
-    /// Fits the map by least squares on a picture at the model's size and its VAE latents (1, C, h, w).
-    pub fn fit(image: &RgbImage, image_latents: &Tensor, scaling_factor: f64) -> Self {
+    /// Fits the map by least squares on a picture, at the model's size, and its latents (1, C, h, w) as they are denoised.
+    pub fn fit(image: &RgbImage, image_latents: &Tensor) -> Self {
         let _no_grad = tch::no_grad_guard();
         let latent = LatentSize::of(image_latents);
         let small = imageops::thumbnail(image, latent.width as u32, latent.height as u32);
         let colors =
             image_processor::to_tensor(&small, Device::Cpu).flatten(2, 3).squeeze_dim(0).tr(); // (P, 3)
         let latents = image_latents.to_device(Device::Cpu).to_kind(Kind::Float);
-        let rows = with_offset(&(latents * scaling_factor)).to_kind(Kind::Double); // (P, C + 1)
+        let rows = with_offset(&latents).to_kind(Kind::Double); // (P, C + 1)
 
         // The ridge keeps a picture of one colour solvable.
         let ridge = Tensor::eye(rows.size()[1], (Kind::Double, Device::Cpu))

@@ -1,21 +1,69 @@
-//! The batch of a U-Net call: the rows of all samples, concatenated.
+//! Calls as rows: those of one sample below those of the next, for models that take any number of them at once.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::attention::branch::Branch;
-use crate::pipelines::{NoiseCall, NoisePrediction};
+use crate::attention::{
+    processor::{AttnProcessor, RowGuests},
+    role::Role,
+};
+use crate::pipelines::{BatchPipeline, NoiseCall, NoisePrediction, PipelineError};
 
-/// Inputs of one U-Net call.
+/// A model whose call is rows of tensors.
+pub trait RowModel: BatchPipeline {
+    /// Where the networks are.
+    fn device(&self) -> Device;
+
+    /// The networks' dtype.
+    fn kind(&self) -> Kind;
+
+    /// The noise of each row, (N, C, h, w) in the networks' dtype, with a guest in the attention of all.
+    fn noise(&self, rows: &Rows, guest: &mut dyn AttnProcessor) -> Tensor;
+}
+
+/// What one call takes.
 #[derive(Debug)]
-pub(crate) struct Rows {
-    /// (N, 8, h, w): noisy latents and the picture's latents.
-    pub(crate) sample: Tensor,
+pub struct Rows {
+    /// (N, C, h, w), already scaled by the sampler.
+    pub latents: Tensor,
     /// (N,) in fp32.
-    pub(crate) timesteps: Tensor,
+    pub timesteps: Tensor,
     /// (N, T, C).
-    pub(crate) prompts: Tensor,
-    /// Branch of each row.
-    pub(crate) branches: Vec<Branch>,
+    pub prompts: Tensor,
+    /// (N, …), what the model is told of the pictures.
+    pub pictures: Tensor,
+    /// Of each row.
+    pub roles: Vec<Role>,
+}
+
+impl<M: RowModel + ?Sized> BatchPipeline for M {
+    fn predict_noises(
+        &self,
+        calls: &mut [NoiseCall],
+    ) -> Result<Vec<NoisePrediction>, PipelineError> {
+        for call in calls.iter_mut() {
+            call.attn.begin(call.attempt);
+        }
+        Ok(predict(self, calls))
+    }
+}
+
+/// The predictions of calls that have begun.
+pub(crate) fn predict<M: RowModel + ?Sized>(
+    model: &M,
+    calls: &mut [NoiseCall],
+) -> Vec<NoisePrediction> {
+    // 1. The rows of each sample
+    let rows = Rows::of(calls.iter(), model.device(), model.kind());
+
+    // 2. One call, a guest for each sample's rows
+    let guests = calls.iter_mut().map(|it| {
+        let guest: &mut dyn AttnProcessor = it.attn.as_mut();
+        (guest, it.conditioning.roles().len())
+    });
+    let noise = model.noise(&rows, &mut RowGuests { guests: guests.collect() });
+
+    // 3. Each sample its own
+    Rows::predictions(&noise.to_kind(Kind::Float), calls.iter())
 }
 
 impl Rows {
@@ -25,43 +73,54 @@ impl Rows {
         device: Device,
         kind: Kind,
     ) -> Self {
-        let rows = |it: &NoiseCall| it.conditioning.branches.len() as i64;
-        let samples = calls.clone().map(|it| {
+        let rows = |it: &NoiseCall| it.conditioning.roles().len() as i64;
+        let latents = calls.clone().map(|it| {
             let latents = it.latents.to_device(device).to_kind(kind);
-            let latents = latents.repeat([rows(it), 1, 1, 1]);
-            Tensor::cat(&[&latents, &it.conditioning.image_latents], 1) // (n, 8, h, w)
+            latents.repeat([rows(it), 1, 1, 1])
         });
         let timesteps =
             calls.clone().map(|it| Tensor::full([rows(it)], it.timestep, (Kind::Float, device)));
-        let prompts = calls.clone().map(|it| it.conditioning.prompt_embeds.shallow_clone());
+        let prompts = calls.clone().map(|it| it.conditioning.prompts().shallow_clone());
+        let pictures = calls.clone().map(|it| it.conditioning.pictures().shallow_clone());
         Self {
-            sample: joined(samples.collect()),
+            latents: joined(latents.collect()),
             timesteps: joined(timesteps.collect()),
             prompts: joined(prompts.collect()),
-            branches: calls.flat_map(|it| it.conditioning.branches.iter().copied()).collect(),
+            pictures: joined(pictures.collect()),
+            roles: calls.flat_map(|it| it.conditioning.roles().iter().copied()).collect(),
         }
     }
 
     /// A deep copy.
     pub(crate) fn copy(&self) -> Self {
-        let Self { sample, timesteps, prompts, branches } = self;
-        let [sample, timesteps, prompts] = [sample, timesteps, prompts].map(Tensor::copy);
-        Self { sample, timesteps, prompts, branches: branches.clone() }
+        let [latents, timesteps, prompts, pictures] = self.tensors().map(Tensor::copy);
+        Self { latents, timesteps, prompts, pictures, roles: self.roles.clone() }
     }
 
-    /// Splits the rows' noise, (N, 4, h, w) in fp32, by call.
+    /// Takes over the numbers of rows of the same shapes.
+    pub(crate) fn copy_from(&self, from: &Self) {
+        for (to, from) in self.tensors().into_iter().zip(from.tensors()) {
+            to.shallow_clone().copy_(from);
+        }
+    }
+
+    /// Each call its own of the rows' noise, (N, C, h, w) in fp32.
     pub(crate) fn predictions<'a>(
         noise: &Tensor,
         calls: impl Iterator<Item = &'a NoiseCall>,
     ) -> Vec<NoisePrediction> {
         let mut start = 0;
         let of = |call: &NoiseCall| {
-            let branches = &call.conditioning.branches;
-            let rows = noise.narrow(0, start, branches.len() as i64);
-            start += branches.len() as i64;
-            NoisePrediction::of_rows(&rows, branches)
+            let roles = call.conditioning.roles();
+            let rows = noise.narrow(0, start, roles.len() as i64);
+            start += roles.len() as i64;
+            NoisePrediction::new(rows, roles)
         };
         calls.map(of).collect()
+    }
+
+    fn tensors(&self) -> [&Tensor; 4] {
+        [&self.latents, &self.timesteps, &self.prompts, &self.pictures]
     }
 }
 

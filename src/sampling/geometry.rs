@@ -1,7 +1,7 @@
 //! The sizes that a model works in.
 
 /// The sizes that a model works in.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     /// Pixels per latent cell along a side (diffusers: `vae_scale_factor`).
     pub vae_scale_factor: u32,
@@ -9,6 +9,4 @@ pub struct Geometry {
     pub stride: u32,
     /// Native side length in pixels: `sample_size` × `vae_scale_factor`.
     pub sample_size: u32,
-    /// Factor from the VAE's latents to those that are denoised (diffusers: `scaling_factor`).
-    pub scaling_factor: f64,
 }

@@ -110,11 +110,13 @@ impl Scheduler for DdimScheduler {
         false
     }
 
-    fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor {
-        if step.index + 1 == self.steps.len() {
+    fn add_noise(&self, clean: &Tensor, noise: &Tensor, index: usize) -> Tensor {
+        if index == self.steps.len() {
             return clean.shallow_clone();
         }
-        let (_, alpha_cumprod) = self.alpha_prods[step.index];
+        // What the step before arrives at.
+        let before = index.checked_sub(1).map(|it| self.alpha_prods[it].1);
+        let alpha_cumprod = before.unwrap_or(self.alpha_prods[index].0);
         NoiseLevel { alpha_cumprod }.add_noise(clean, noise)
     }
 }

@@ -113,11 +113,11 @@ impl Scheduler for DpmSolverMultistepScheduler {
         false
     }
 
-    fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor {
-        if self.ladder.ends_at(step) {
+    fn add_noise(&self, clean: &Tensor, noise: &Tensor, index: usize) -> Tensor {
+        if index == self.ladder.steps.len() {
             return clean.shallow_clone();
         }
-        let level = Level::of(self.ladder.around(step).1);
+        let level = Level::of(self.ladder.sigmas[index]);
         clean * f64::from(level.alpha) + noise.to_device(clean.device()) * f64::from(level.sigma)
     }
 }

@@ -64,7 +64,7 @@ impl Scheduler for EulerAncestralDiscreteScheduler {
         true
     }
 
-    fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor {
-        self.ladder.renoise(clean, noise, step)
+    fn add_noise(&self, clean: &Tensor, noise: &Tensor, index: usize) -> Tensor {
+        self.ladder.add_noise(clean, noise, index)
     }
 }

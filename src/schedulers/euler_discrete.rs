@@ -63,7 +63,7 @@ impl Scheduler for EulerDiscreteScheduler {
         false
     }
 
-    fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor {
-        self.ladder.renoise(clean, noise, step)
+    fn add_noise(&self, clean: &Tensor, noise: &Tensor, index: usize) -> Tensor {
+        self.ladder.add_noise(clean, noise, index)
     }
 }

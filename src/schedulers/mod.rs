@@ -35,7 +35,7 @@ pub struct Step {
     pub sigma: f64,
 }
 
-/// Result of one step; both tensors are (B, 4, h, w), fp32, on the sample's device.
+/// What one step yields, both (B, C, h, w), fp32, on the sample's device.
 #[derive(Debug)]
 pub struct StepOutput {
     /// The sample at the next, lower noise level (diffusers: `prev_sample`).
@@ -65,8 +65,8 @@ pub trait Scheduler: Debug + Send + Sync {
 
     /// Computes the sample after one step.
     ///
-    /// `model_output` and `sample` are (B, 4, h, w). So is `noise`, unit noise on any device; it is `Some` exactly if
-    /// the scheduler [uses it](Self::draws_noise).
+    /// `model_output` and `sample` are (B, C, h, w); so is `noise`, unit noise on any device, which is there if and only if
+    /// the sampler [draws it](Self::draws_noise).
     fn step(
         &self,
         step: Step,
@@ -79,8 +79,9 @@ pub trait Scheduler: Debug + Send + Sync {
     /// Whether a step uses a tensor of noise; as in diffusers, the last step draws one too.
     fn draws_noise(&self) -> bool;
 
-    /// Adds unit noise to clean latents up to the noise level that `step` arrives at; after the last step that is none.
-    fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor;
+    /// Brings clean latents by unit noise to the level that the step of this index starts from; behind the last one that is
+    /// no noise at all (diffusers: `add_noise`).
+    fn add_noise(&self, clean: &Tensor, noise: &Tensor, index: usize) -> Tensor;
 }
 
 /// What the U-Net was trained to predict.

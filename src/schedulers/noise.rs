@@ -22,7 +22,7 @@ pub struct NoiseTape {
 }
 
 impl NoiseTape {
-    /// Draws the noise of a run with `scheduler`; each tensor has `shape`, (B, 4, h, w).
+    /// Draws the noise of a run with `scheduler`, each tensor of `shape`, (B, C, h, w).
     ///
     /// Equal bit for bit to `torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))`, called once per
     /// tensor, on the same kind of CPU (libtorch's vector and scalar paths differ in the last place).

@@ -224,13 +224,12 @@ impl SigmaLadder {
         }
     }
 
-    /// Clean latents plus noise times the σ after `step`.
-    pub(super) fn renoise(&self, clean: &Tensor, noise: &Tensor, step: Step) -> Tensor {
-        if self.ends_at(step) {
+    /// Clean latents plus the σ before the step of this index times noise.
+    pub(super) fn add_noise(&self, clean: &Tensor, noise: &Tensor, index: usize) -> Tensor {
+        if index == self.steps.len() {
             return clean.shallow_clone();
         }
-        let (_, sigma) = self.around(step);
-        clean + noise.to_device(clean.device()) * f64::from(sigma)
+        clean + noise.to_device(clean.device()) * f64::from(self.sigmas[index])
     }
 }
 

@@ -8,10 +8,10 @@ use std::{
 use image::RgbImage;
 use retouch::{
     attention::{
-        branch::Branch,
         processor::{Attempt, AttnProcessor, CallShape},
         qkv::Qkv,
-        site::{AttnKind, AttnSite, Stage},
+        role::Role,
+        site::{AttnSite, Keys, Stage},
     },
     edit::{
         choices::Resize,
@@ -39,7 +39,7 @@ fn qkv(site: &AttnSite) -> Qkv<'static> {
         waves.sin().view([1, 2, cells, 4])
     };
     let [query, key, value] = [0.7, 1.3, 2.9].map(waves);
-    Qkv { query, key, value, scale: 0.5, branches: &[Branch::Text] }
+    Qkv { query, key, value, scale: 0.5, roles: &[Role::Text] }
 }
 
 /// The averaged self-attention, with its grid.
@@ -66,7 +66,7 @@ fn a_picture_takes_its_own_localization_whatever_its_proportions() {
         let latent = LatentSize { height: 2 * i64::from(height), width: 2 * i64::from(width) };
         let sites = pipeline.sites(latent);
         let mut store = AttnStore::new(WatchedLevels::nearest(&sites, 1, 2).unwrap(), 0..1);
-        let is_isam = |it: &&AttnSite| it.kind == AttnKind::SelfAttn && store.watches(it);
+        let is_isam = |it: &&AttnSite| it.keys == Keys::Image && store.watches(it);
         let site = *sites.iter().find(is_isam).unwrap();
         assert_eq!((site.width, site.height), (i64::from(width), i64::from(height)));
         let qkv = qkv(&site);
@@ -92,21 +92,21 @@ fn a_picture_takes_its_own_localization_whatever_its_proportions() {
 fn what_a_visit_added_before_it_failed_does_not_count_twice() {
     // Both are added in chunks; the second level is pooled.
     for (height, width) in [(40, 40), (45, 80)] {
-        let (stage, kind) = (Stage::Up, AttnKind::SelfAttn);
+        let (stage, keys) = (Stage::Up, Keys::Image);
         let site = AttnSite {
             stage,
             block: 0,
             attention: 0,
             transformer: 0,
-            kind,
-            level: 1,
+            keys,
+            level: Some(1),
             height,
             width,
         };
         let qkv = qkv(&site);
         let attended = qkv.attend();
         let store = || {
-            let mut store = AttnStore::new(WatchedLevels { isam: 1, icam: 1 }, 0..1);
+            let mut store = AttnStore::new(WatchedLevels { isam: Some(1), icam: Some(1) }, 0..1);
             store.begin(Attempt::First);
             store
         };

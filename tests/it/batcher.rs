@@ -12,7 +12,10 @@ use std::{
 
 use image::RgbImage;
 use retouch::{
-    attention::processor::{AttnProcessor, Unwatched},
+    attention::{
+        processor::{AttnProcessor, Unwatched},
+        role::Role,
+    },
     edit::settings::Modulation,
     editing::iam_edit::{
         attn_modulator::AttnModulator,
@@ -20,7 +23,8 @@ use retouch::{
     },
     executor::batcher::{self, Batched},
     pipelines::{
-        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
+        BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
+        conditioning::Conditioning,
         denoise::{DenoisePlan, denoise},
         instruct_pix2pix::InstructPix2PixPipeline,
     },
@@ -69,7 +73,7 @@ fn cells(samples: &[NoiseCall]) -> i64 {
 }
 
 fn is_bad(prediction: &NoisePrediction) -> bool {
-    prediction.text.isnan().any().int64_value(&[]) == 1
+    prediction.text().isnan().any().int64_value(&[]) == 1
 }
 
 fn model() -> InstructPix2PixPipeline {
@@ -79,7 +83,7 @@ fn model() -> InstructPix2PixPipeline {
 fn start(max_batch: usize, fault: Fault) -> (Batched, Calls) {
     let calls = Calls::default();
     let noted = Arc::clone(&calls);
-    let load = move || Ok::<_, ()>(watched(noted, fault));
+    let load = move || Ok::<Box<dyn BatchPipeline>, ()>(Box::new(watched(noted, fault)));
     let batched = batcher::start(max_batch, load).unwrap().0;
     // What the start tries out is no job's call.
     calls.lock().unwrap().clear();
@@ -123,19 +127,20 @@ impl Job {
         let level = |it: u32| (it % 256) as u8;
         let pixel = |x, y| image::Rgb([level(3 * x), level(2 * y), level(9 * self.steps)]);
         let picture = RgbImage::from_fn(self.side, self.side, pixel);
-        let embed = |text| pipeline.encode_prompt(&pipeline.tokenize(text).unwrap());
-        let prompt = embed(self.instruction) * if self.bad_prompt { f64::NAN } else { 1.0 };
         let latents = pipeline.encode_image(&picture).unwrap();
-        let conditioning = Conditioning::new(&prompt, &embed(""), &latents);
+        let given = pipeline.condition(self.instruction, "", &picture, &Role::TRIPLE).unwrap();
+        let prompts = given.prompts() * if self.bad_prompt { f64::NAN } else { 1.0 };
+        let pictures = given.pictures().shallow_clone();
+        let conditioning = Conditioning::new(given.roles(), given.latent_size(), prompts, pictures);
 
         let scheduler = pipeline.scheduler(None, self.steps.try_into().unwrap()).unwrap();
         let tape = NoiseTape::draw(u64::from(self.steps), &latents.size(), scheduler.as_ref());
         let guidance =
             GuidanceScales { text: 4.0.try_into().unwrap(), image: 1.3.try_into().unwrap() };
-        let plan = DenoisePlan::whole(scheduler.as_ref(), &conditioning, guidance, &tape);
+        let plan = DenoisePlan::whole(pipeline, scheduler.as_ref(), &conditioning, guidance, &tape);
         let (guest, maps) = self.guest(pipeline, conditioning.latent_size());
         let mut done = 0;
-        let result = denoise(pipeline, &plan, guest, &mut |_, latents| {
+        let result = denoise(&plan, guest, &mut |_, latents| {
             done += 1;
             match self.leaves_after {
                 Some(after) if after == done => ControlFlow::Break(Interrupted),
@@ -293,7 +298,8 @@ fn the_start_finds_out_how_large_a_batch_may_be() {
     let calls = Calls::default();
     let noted = Arc::clone(&calls);
     // Two pictures of the model's own size.
-    let load = move || Ok::<_, ()>(watched(noted, Fault::Memory(2 * 16 * 16)));
+    let watched = move || watched(noted, Fault::Memory(2 * 16 * 16));
+    let load = move || Ok::<Box<dyn BatchPipeline>, ()>(Box::new(watched()));
     let (batched, _) = batcher::start(8, load).unwrap();
     assert_eq!(*calls.lock().unwrap(), [8, 4, 2]);
     for found in together(&batched, &[Job { side: 128, ..PLAIN }; 4]) {
@@ -313,7 +319,7 @@ fn a_picture_is_decoded_between_the_steps_of_other_jobs() {
             // Longer than a step of this model, so that the next one is due.
             thread::sleep(Duration::from_millis(200));
         });
-        Ok::<_, ()>(model)
+        Ok::<Box<dyn BatchPipeline>, ()>(Box::new(model))
     })
     .unwrap();
     let latents = Tensor::randn([1, 4, 16, 16], (Kind::Float, Device::Cpu));
@@ -356,6 +362,6 @@ fn a_job_that_fails_takes_no_other_with_it() {
 
 #[test]
 fn a_model_that_cannot_be_loaded_says_why() {
-    let failed = batcher::start(2, || Err::<Spied, _>("no such file"));
+    let failed = batcher::start(2, || Err::<Box<dyn BatchPipeline>, _>("no such file"));
     assert_eq!(failed.err(), Some("no such file"));
 }

@@ -12,11 +12,12 @@ use std::{
     },
 };
 
+use image::RgbImage;
 use retouch::{
     attention::{
-        branch::Branch,
         processor::{Attempt, AttnProcessor, Unwatched},
         qkv::{Attended, Qkv},
+        role::Role,
         site::AttnSite,
     },
     edit::settings::Modulation,
@@ -24,11 +25,11 @@ use retouch::{
         attn_modulator::AttnModulator,
         attn_store::{AttnStore, SharedMaps, WatchedLevels},
     },
+    executor::captured::{Captured, Recorder, Replay},
     kernels::gpu::library::CudaLibraryError,
     pipelines::{
-        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
-        captured::{CapturedCalls, Recorder, Replay},
-        instruct_pix2pix::InstructPix2PixPipeline,
+        BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
+        conditioning::Conditioning, instruct_pix2pix::InstructPix2PixPipeline,
     },
 };
 use tch::{Device, Kind, Tensor};
@@ -94,17 +95,15 @@ fn model() -> InstructPix2PixPipeline {
 }
 
 /// A model that computes and one that records, with its counts.
-fn models() -> (InstructPix2PixPipeline, InstructPix2PixPipeline, Counts) {
+fn models() -> (InstructPix2PixPipeline, Captured, Counts) {
     let counts = Counts::default();
-    let recorder = Box::new(Rerunning(counts.clone()));
-    let recording =
-        InstructPix2PixPipeline { captured: Some(CapturedCalls::new(recorder)), ..model() };
+    let recording = Captured::new(Box::new(model()), Box::new(Rerunning(counts.clone())));
     (model(), recording, counts)
 }
 
 /// A call of its own latents, picture, prompt and timestep, eight cells high.
 fn call(
-    model: &InstructPix2PixPipeline,
+    model: &dyn BatchPipeline,
     seed: i64,
     width: i64,
     guest: Box<dyn AttnProcessor>,
@@ -113,9 +112,13 @@ fn call(
     let waves = |frequency: f64| Tensor::arange(4 * 8 * width, OPTIONS) * frequency;
     let [latents, picture] =
         [0.7, 1.3].map(|it| waves(it + seed as f64).sin().view([1, 4, 8, width]));
-    let embed = |text: &str| model.encode_prompt(&model.tokenize(text).unwrap());
-    let prompt = embed(["make the sky green", "a red circle"][seed as usize % 2]) * (seed + 1);
-    let conditioning = Conditioning::new(&prompt, &embed(""), &picture);
+    let text = ["make the sky green", "a red circle"][seed as usize % 2];
+    let given = model.condition(text, "", &RgbImage::new(64, 64), &Role::TRIPLE).unwrap();
+    let strengths = Tensor::from_slice(&[seed + 1, 1, 1]).to_kind(Kind::Float).view([3, 1, 1]);
+    let pictures = Tensor::cat(&[&picture, &picture, &picture.zeros_like()], 0);
+    let size = LatentSize { height: 8, width };
+    let conditioning =
+        Conditioning::new(&Role::TRIPLE, size, given.prompts() * strengths, pictures);
     NoiseCall::new(&latents, 900.0 - 50.5 * seed as f64, &conditioning, guest)
 }
 
@@ -130,7 +133,7 @@ fn gate(modulation: Modulation, start: i64) -> Box<dyn AttnProcessor> {
     Box::new(AttnModulator::new(modulation, mask))
 }
 
-fn store(model: &InstructPix2PixPipeline, width: i64, averaged: Range<usize>) -> AttnStore {
+fn store(model: &dyn BatchPipeline, width: i64, averaged: Range<usize>) -> AttnStore {
     let sites = model.sites(LatentSize { height: 8, width });
     AttnStore::new(WatchedLevels::nearest(&sites, 0, 1).unwrap(), averaged)
 }
@@ -141,16 +144,16 @@ fn means(maps: &SharedMaps) -> [Tensor; 2] {
     [&maps.isam, &maps.icam].map(|it| it.as_ref().unwrap().mean())
 }
 
-fn predict(model: &InstructPix2PixPipeline, mut calls: Vec<NoiseCall>) -> Vec<NoisePrediction> {
+fn predict(model: &dyn BatchPipeline, mut calls: Vec<NoiseCall>) -> Vec<NoisePrediction> {
     model.predict_noises(&mut calls).unwrap()
 }
 
 fn assert_equal(found: &[NoisePrediction], expected: &[NoisePrediction]) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
-        assert_eq!(found.text, expected.text);
-        assert_eq!(found.image, expected.image);
-        assert_eq!(found.uncond, expected.uncond);
+        for role in Role::TRIPLE {
+            assert_eq!(found.of(role), expected.of(role));
+        }
     }
 }
 
@@ -178,19 +181,18 @@ fn what_a_call_gave_stays_when_the_next_one_is_played() {
 #[test]
 fn samples_and_branches_of_any_number_have_recordings_of_their_own() {
     let (model, recording, counts) = models();
-    let calls = |model: &InstructPix2PixPipeline, samples: i64, branches: &[Branch]| {
+    let calls = |model: &dyn BatchPipeline, samples: i64, roles: &[Role]| {
         let call = |seed| {
             let call = call(model, seed, 8, plain());
-            NoiseCall { conditioning: call.conditioning.only(branches), ..call }
+            NoiseCall { conditioning: call.conditioning.only(roles), ..call }
         };
         (0..samples).map(call).collect::<Vec<_>>()
     };
-    let kinds: [(i64, &[Branch]); 3] =
-        [(1, &Branch::TRIPLE), (2, &Branch::TRIPLE), (2, &[Branch::Text])];
+    let kinds: [(i64, &[Role]); 3] = [(1, &Role::TRIPLE), (2, &Role::TRIPLE), (2, &[Role::Text])];
     for round in 0..2 {
-        for (samples, branches) in kinds {
-            let found = predict(&recording, calls(&recording, samples, branches));
-            assert_equal(&found, &predict(&model, calls(&model, samples, branches)));
+        for (samples, roles) in kinds {
+            let found = predict(&recording, calls(&recording, samples, roles));
+            assert_equal(&found, &predict(&model, calls(&model, samples, roles)));
         }
         assert_eq!(counts.get(), (3 * round, 3 * round));
     }
@@ -201,7 +203,7 @@ fn maps_are_those_that_visits_gather_in_the_averaged_calls_alone() {
     // Level 0 of the second size is above the grid's bound, so that it is pooled.
     for (width, calls) in [(8, 5), (72, 3)] {
         let (model, recording, counts) = models();
-        let run = |model: &InstructPix2PixPipeline| {
+        let run = |model: &dyn BatchPipeline| {
             let store = store(model, width, 1..calls - 1);
             let maps = store.maps();
             let mut guest: Box<dyn AttnProcessor> = Box::new(store);
@@ -272,11 +274,8 @@ fn a_call_that_can_not_be_recorded_or_played_runs_as_before_and_is_not_tried_aga
     for records in [false, true] {
         let counts = Counts::default();
         let recorder = Box::new(Failing { counts: counts.clone(), records });
-        let recording = InstructPix2PixPipeline {
-            captured: Some(CapturedCalls::new(recorder)),
-            ..self::model()
-        };
-        let run = |model: &InstructPix2PixPipeline| {
+        let recording = Captured::new(Box::new(self::model()), recorder);
+        let run = |model: &dyn BatchPipeline| {
             let store = store(model, 8, 0..9);
             let maps = store.maps();
             let mut guest: Box<dyn AttnProcessor> = Box::new(store);
@@ -298,14 +297,14 @@ fn a_call_that_can_not_be_recorded_or_played_runs_as_before_and_is_not_tried_aga
 #[test]
 fn no_more_kinds_than_the_bound_are_remembered() {
     let counts = Counts::default();
-    let captured = CapturedCalls::bounded(Box::new(Rerunning(counts.clone())), 3);
-    let recording = InstructPix2PixPipeline { captured: Some(captured), ..model() };
+    let recorder = Box::new(Rerunning(counts.clone()));
+    let recording = Captured::bounded(Box::new(model()), recorder, 3);
     let model = model();
     for round in 0..2 {
         for width in [8, 10, 12, 14, 16] {
             let found = predict(&recording, vec![call(&recording, round, width, plain())]);
             assert_equal(&found, &predict(&model, vec![call(&model, round, width, plain())]));
-            assert!(recording.captured.as_ref().unwrap().kinds() <= 3);
+            assert!(recording.kinds() <= 3);
         }
     }
 }

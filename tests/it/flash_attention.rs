@@ -3,8 +3,8 @@
 #![expect(clippy::print_stderr, reason = "a run says what it skipped")]
 
 use retouch::{
-    attention::{branch::Branch, qkv::Qkv},
-    kernels::cpu::flash_attention::{self, AttentionOutput},
+    attention::{qkv::Qkv, role::Role, site::Span},
+    kernels::cpu::flash_attention::{self, Attended},
 };
 use tch::{Device, IndexOp, Kind, Tensor};
 
@@ -192,13 +192,14 @@ fn mean_probabilities_are_those_of_a_softmax() {
 #[test]
 fn guests_read_the_same_probabilities_from_either_kernel() {
     let [query, key, value] = [(96, 22), (77, 23), (77, 24)].map(|(n, seed)| random(n, 40, seed));
-    let branches = [Branch::Uncond, Branch::Text];
+    let roles = [Role::Uncond, Role::Text];
     let layer = |kind: Kind| {
         let [query, key, value] = [&query, &key, &value].map(|it| it.to_kind(kind));
-        let qkv = Qkv { query, key, value, scale: 0.158, branches: &branches };
-        let (attended, row) = (qkv.attend(), qkv.row_of(Branch::Text));
+        let qkv = Qkv { query, key, value, scale: 0.158, roles: &roles };
+        let (attended, row) = (qkv.attend(), qkv.row_of(Role::Text));
         let mut mean = Tensor::zeros([50, 77], (Kind::Float, Device::Cpu));
-        qkv.add_mean_probs(&attended, row, 9, &mut mean);
+        let parts = [Span { start: 9, length: 50 }, Span::first(77)];
+        qkv.add_mean_probs(&attended, row, parts, &mut mean);
         (qkv.first_probs(&attended, row), mean)
     };
     let (own, libtorchs) = (layer(Kind::BFloat16), layer(Kind::Float));

@@ -4,7 +4,10 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use image::RgbImage;
 use retouch::{
-    attention::processor::{AttnProcessor, Unwatched},
+    attention::{
+        processor::{AttnProcessor, Unwatched},
+        role::Role,
+    },
     edit::{
         choices::{MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
         edit_mask::{EditMask, MaskChoice},
@@ -27,7 +30,8 @@ use retouch::{
     },
     picture::{mask::Mask, size::Size},
     pipelines::{
-        Conditioning, EditPipeline, NoisePrediction,
+        EditPipeline, NoisePrediction, Predictor,
+        conditioning::Conditioning,
         denoise::{DenoisePlan, denoise},
         instruct_pix2pix::InstructPix2PixPipeline,
     },
@@ -68,10 +72,7 @@ impl Case {
     }
 
     fn conditioning(&self) -> Conditioning {
-        let pipeline = &self.pipeline;
-        let embed = |text| pipeline.encode_prompt(&pipeline.tokenize(text).unwrap());
-        let latents = pipeline.encode_image(&self.picture()).unwrap();
-        Conditioning::new(&embed(INSTRUCTION), &embed(""), &latents)
+        self.pipeline.condition(INSTRUCTION, "", &self.picture(), &Role::TRIPLE).unwrap()
     }
 
     fn guidance() -> GuidanceScales {
@@ -86,11 +87,11 @@ impl Case {
     fn denoised(&self, attn: Box<dyn AttnProcessor>) -> Tensor {
         let conditioning = self.conditioning();
         let scheduler = self.pipeline.scheduler(None, Self::steps()).unwrap();
-        let shape = conditioning.image_latents.narrow(0, 0, 1).size();
+        let shape = self.pipeline.encode_image(&self.picture()).unwrap().size();
         let tape = NoiseTape::draw(SEED, &shape, scheduler.as_ref());
-        let plan = DenoisePlan::whole(scheduler.as_ref(), &conditioning, Self::guidance(), &tape);
-        denoise(&self.pipeline, &plan, attn, &mut |_, latents| ControlFlow::Continue(latents))
-            .unwrap()
+        let (model, scheduler) = (&self.pipeline, scheduler.as_ref());
+        let plan = DenoisePlan::whole(model, scheduler, &conditioning, Self::guidance(), &tape);
+        denoise(&plan, attn, &mut |_, latents| ControlFlow::Continue(latents)).unwrap()
     }
 
     /// Averaged maps of a whole run, with a store that watches halves and quarters.
@@ -206,8 +207,7 @@ fn the_noise_under_each_modulation_equals_the_reference() {
             let latents = case.recorded.tensor("latents");
             let (noise, _) = case.pipeline.predict_noise(&latents, 500.0, &conditioning, guest);
             let noise = noise.unwrap();
-            let rows = [noise.text, noise.image.unwrap(), noise.uncond.unwrap()];
-            let rows = Tensor::cat(&rows, 0);
+            let rows = Tensor::cat(&Role::TRIPLE.map(|it| noise.of(it).unwrap()), 0);
             let error = relative_error(&rows, &case.recorded.tensor(&format!("noise_{name}")));
             println!("{}: {name} {error:.1e}", case.name);
             assert!(error < TOLERANCE, "{}: {name} {error}", case.name);
@@ -229,11 +229,11 @@ fn a_mask_of_ones_changes_nothing_and_the_other_branches_never_change() {
     for modulation in [Modulation::Gate, Modulation::Mask, Modulation::Null] {
         let ones = Tensor::ones(shape, (Kind::Float, Device::Cpu));
         let open = predict(Box::new(AttnModulator::new(modulation, ones.shallow_clone())));
-        assert!(relative_error(&open.text, &plain.text) < 1e-5, "{modulation:?}");
+        assert!(relative_error(&open.text(), &plain.text()) < 1e-5, "{modulation:?}");
         let closed = predict(Box::new(AttnModulator::new(modulation, ones.zeros_like())));
-        assert!(relative_error(&closed.text, &plain.text) > 1e-3, "{modulation:?}");
+        assert!(relative_error(&closed.text(), &plain.text()) > 1e-3, "{modulation:?}");
         let others =
-            |it: &NoisePrediction| [&it.image, &it.uncond].map(|it| it.as_ref().unwrap().copy());
+            |it: &NoisePrediction| [Role::Image, Role::Uncond].map(|role| it.of(role).unwrap());
         for (closed, plain) in others(&closed).iter().zip(&others(&plain)) {
             assert!(relative_error(closed, plain) < 1e-6, "{modulation:?}");
         }
@@ -300,7 +300,7 @@ fn preserved_latents_end_as_the_source_where_the_mask_is_closed() {
     let mask = EditMask::settle(&session, None).unwrap().unwrap();
     let latents =
         iam_edit::edit(&session, &mask, &mut |_: EditEvent| ControlFlow::Continue(())).unwrap();
-    let source = session.image_latents().unwrap() * case.pipeline.geometry().scaling_factor;
+    let source = session.image_latents().unwrap();
     let size = latents.size();
     let open = mask.gate_tensor(Device::Cpu).adaptive_max_pool2d([size[2], size[3]]).0;
     let change = (latents - source).abs();

@@ -8,8 +8,8 @@ use std::{
 use image::RgbImage;
 use retouch::{
     attention::{
-        branch::Branch,
         processor::{AttnProcessor, Unwatched},
+        role::Role,
     },
     edit::{
         choices::{MethodKind, Preserve, Resize},
@@ -32,15 +32,15 @@ use tch::{Kind, Tensor};
 
 use crate::support::{Spied, edit_request, fixtures, load_pipeline, psnr, relative_error};
 
-/// The branches of each call that was made.
-type Calls = Arc<Mutex<Vec<Vec<Branch>>>>;
+/// The roles of each call that was made.
+type Calls = Arc<Mutex<Vec<Vec<Role>>>>;
 
-/// A model that notes the branches of every call.
+/// A model that notes the roles of every call.
 fn noting(calls: &Calls) -> Spied {
     let calls = Arc::clone(calls);
     Spied::new(model(), move |model, samples| {
-        let branches = samples.iter().map(|it| it.conditioning.branches.clone());
-        calls.lock().unwrap().extend(branches);
+        let roles = samples.iter().map(|it| it.conditioning.roles().to_vec());
+        calls.lock().unwrap().extend(roles);
         model.predict_noises(samples)
     })
 }
@@ -66,10 +66,13 @@ fn request(text: f64, image: f64) -> EditRequest {
 fn latents(model: &InstructPix2PixPipeline, request: &EditRequest, all: bool) -> Vec<Tensor> {
     let session = EditSession::new(model, request.clone());
     let run = session.run(Pass::Edit, &request.instruction).unwrap();
-    let conditioning =
-        if all { session.conditioning(&request.instruction).unwrap() } else { run.conditioning };
-    let plan =
-        DenoisePlan::whole(run.scheduler.as_ref(), &conditioning, request.guidance(), &run.tape);
+    let conditioning = if all {
+        session.conditioning(&request.instruction, &Role::TRIPLE).unwrap()
+    } else {
+        run.conditioning
+    };
+    let (scheduler, guidance) = (run.scheduler.as_ref(), request.guidance());
+    let plan = DenoisePlan::whole(model, scheduler, &conditioning, guidance, &run.tape);
     // Its left half is edited.
     let mask = Tensor::zeros([1, 1, 32, 32], (Kind::Float, tch::Device::Cpu));
     let _ = mask.narrow(3, 0, 16).fill_(1.0);
@@ -78,9 +81,8 @@ fn latents(model: &InstructPix2PixPipeline, request: &EditRequest, all: bool) ->
         Box::new(AttnModulator::new(Modulation::Gate, mask.shallow_clone())),
         Box::new(AttnModulator::new(Modulation::Null, mask)),
     ];
-    let run = |guest| {
-        denoise(model, &plan, guest, &mut |_, latents| ControlFlow::Continue(latents)).unwrap()
-    };
+    let run =
+        |guest| denoise(&plan, guest, &mut |_, latents| ControlFlow::Continue(latents)).unwrap();
     guests.into_iter().map(run).collect()
 }
 
@@ -100,8 +102,8 @@ fn an_edit_without_a_branch_that_has_no_share_is_that_of_all_three() {
 
 #[test]
 fn a_branch_is_computed_only_where_something_comes_of_it() {
-    use Branch::{Image, Text, Uncond};
-    for ((text, image), branches) in [
+    use Role::{Image, Text, Uncond};
+    for ((text, image), roles) in [
         ((4.0, 1.3), vec![Text, Image, Uncond]),
         ((4.0, 1.0), vec![Text, Image]),
         ((4.0, 4.0), vec![Text, Uncond]),
@@ -113,7 +115,7 @@ fn a_branch_is_computed_only_where_something_comes_of_it() {
         request.settings.localization.nouns = vec!["square".to_owned(), "house".to_owned()];
         editor.edit(&request, &mut |_: EditEvent| ControlFlow::Continue(())).unwrap();
         // Of pass 1's last call only the attention of the branch with the instruction is looked at.
-        let mut expected = vec![branches; 7];
+        let mut expected = vec![roles; 7];
         expected[2] = vec![Text];
         assert_eq!(*calls.lock().unwrap(), expected, "guidance {text}, {image}");
     }
@@ -121,7 +123,7 @@ fn a_branch_is_computed_only_where_something_comes_of_it() {
 
 #[test]
 fn steps_without_guidance_take_the_branch_with_the_instruction_alone() {
-    use Branch::{Image, Text, Uncond};
+    use Role::{Image, Text, Uncond};
     let edited = |method, (text, image), modulation, guided: [f64; 2]| {
         let calls = Calls::default();
         let editor = Editor::new(Box::new(noting(&calls)), None);
@@ -187,7 +189,7 @@ fn a_noise_difference_needs_the_two_branches_that_it_compares() {
     let request = request(4.0, 1.3);
     let session = EditSession::new(&noting, request.clone());
     noise_difference::noise_differences(&session, &request.instruction, 500, 2).unwrap();
-    assert_eq!(*calls.lock().unwrap(), vec![vec![Branch::Text, Branch::Image]; 2]);
+    assert_eq!(*calls.lock().unwrap(), vec![vec![Role::Text, Role::Image]; 2]);
 }
 
 #[test]
@@ -195,11 +197,17 @@ fn a_picture_is_encoded_once_for_all_edits_of_it() {
     let model = model();
     let request = request(4.0, 1.3);
     let latents = |request: &EditRequest| {
-        EditSession::new(&model, request.clone()).image_latents().unwrap().shallow_clone()
+        let session = EditSession::new(&model, request.clone());
+        let _ = session.run(Pass::Edit, &request.instruction).unwrap();
+        session.image_latents().unwrap().shallow_clone()
     };
     let first = latents(&request);
-    assert_eq!(first.data_ptr(), latents(&request).data_ptr());
+    // What is kept is what every later edit takes, in the loop as in the rows.
+    let kept = model.encoded.get_or_encode(&request.image, || panic!("it was not kept"));
+    assert_eq!(first, &kept * model.vae.config().scaling_factor);
+    let _ = kept.shallow_clone().fill_(0.5);
+    assert_eq!(latents(&request), kept.full_like(0.5) * model.vae.config().scaling_factor);
     let other = RgbImage::from_pixel(32, 32, image::Rgb([9; 3]));
     let other = EditRequest { image: Arc::new(other), ..request };
-    assert_ne!(first.data_ptr(), latents(&other).data_ptr());
+    assert_ne!(latents(&other), kept * model.vae.config().scaling_factor);
 }

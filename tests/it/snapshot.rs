@@ -74,15 +74,15 @@ fn configurations_follow_from_the_shapes_of_a_single_file() {
         write_header(&file, &original(&layouts));
         let snapshot = Snapshot::open(&file).unwrap();
         for (part, found) in [
-            ("unet", snapshot.unet_config()),
-            ("vae", snapshot.vae_config()),
-            ("text_encoder", snapshot.text_config()),
+            ("unet", snapshot.config("unet")),
+            ("vae", snapshot.config("vae")),
+            ("text_encoder", snapshot.config("text_encoder")),
         ] {
             for (key, expected) in layouts.configs[part].as_object().unwrap() {
                 assert_eq!(found.get(key), Some(expected), "{name}: {part} {key}");
             }
         }
-        let scheduler = snapshot.scheduler_config();
+        let scheduler = snapshot.config("scheduler");
         assert_eq!(scheduler["_class_name"], "EulerAncestralDiscreteScheduler");
         assert_eq!(scheduler["timestep_spacing"], "linspace");
         for part in Part::ALL {
@@ -108,15 +108,17 @@ fn the_networks_of_a_single_file_take_every_tensor() {
         write_header(&file, &original(&layouts(name)));
         let snapshot = Snapshot::open(&file).unwrap();
         let checkpoint = snapshot.weights(Part::UNet).unwrap();
-        let config = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string()).unwrap();
+        let config =
+            UNet2DConditionConfig::from_json(&snapshot.config("unet").to_string()).unwrap();
         let _ = UNet2DConditionModel::new(&root(&checkpoint), &config);
         checkpoint.finish().unwrap();
         let checkpoint = snapshot.weights(Part::Vae).unwrap();
-        let config = AutoencoderKlConfig::from_json(&snapshot.vae_config().to_string()).unwrap();
+        let config = AutoencoderKlConfig::from_json(&snapshot.config("vae").to_string()).unwrap();
         let _ = AutoencoderKl::new(&root(&checkpoint), &config);
         checkpoint.finish().unwrap();
         let checkpoint = snapshot.weights(Part::TextEncoder).unwrap();
-        let config = ClipTextConfig::from_json(&snapshot.text_config().to_string()).unwrap();
+        let config =
+            ClipTextConfig::from_json(&snapshot.config("text_encoder").to_string()).unwrap();
         let _ = ClipTextModel::new(&root(&checkpoint), &config);
         checkpoint.finish().unwrap();
     }
@@ -145,7 +147,7 @@ fn what_a_single_file_holds_beside_the_model_is_said() {
     let error = snapshot.weights(Part::UNet).unwrap().finish().unwrap_err().to_string();
     assert!(error.contains("unused"), "{error}");
     let checkpoint = snapshot.weights(Part::UNet).unwrap();
-    let config = UNet2DConditionConfig::from_json(&snapshot.unet_config().to_string()).unwrap();
+    let config = UNet2DConditionConfig::from_json(&snapshot.config("unet").to_string()).unwrap();
     let _ = UNet2DConditionModel::new(&root(&checkpoint), &config);
     let error = checkpoint.finish().unwrap_err().to_string();
     assert!(error.ends_with("1 unused: `model.diffusion_model.label_emb.0.0.weight`"), "{error}");
@@ -207,6 +209,8 @@ fn models_of_another_kind_are_called_by_their_name() {
             text.contains(expected) && text.contains("needed is an InstructPix2Pix model"),
             "{text}"
         );
+        // What is supported is said by the name that a model calls itself.
+        assert!(text.ends_with("(StableDiffusionInstructPix2PixPipeline)"), "{text}");
     }
 }
 
@@ -314,10 +318,10 @@ fn original(layouts: &Layouts) -> Tensors {
 /// Writes the same model as a snapshot of diffusers.
 fn write_folder(folder: &Path, layouts: &Layouts, snapshot: &Snapshot) {
     write_json(folder, "model_index.json", &index());
-    write_json(folder, "unet/config.json", snapshot.unet_config());
-    write_json(folder, "vae/config.json", snapshot.vae_config());
-    write_json(folder, "text_encoder/config.json", snapshot.text_config());
-    write_json(folder, "scheduler/scheduler_config.json", snapshot.scheduler_config());
+    write_json(folder, "unet/config.json", snapshot.config("unet"));
+    write_json(folder, "vae/config.json", snapshot.config("vae"));
+    write_json(folder, "text_encoder/config.json", snapshot.config("text_encoder"));
+    write_json(folder, "scheduler/scheduler_config.json", snapshot.config("scheduler"));
     let source = fixtures().join("text/tokenizer/tokenizer.json");
     fs::create_dir_all(folder.join("tokenizer")).unwrap();
     fs::copy(source, folder.join("tokenizer/tokenizer.json")).unwrap();

@@ -8,7 +8,7 @@ use std::{
 
 use image::RgbImage;
 use retouch::{
-    attention::{processor::AttnProcessor, site::AttnSite},
+    attention::{processor::AttnProcessor, role::Role, site::AttnSite},
     edit::{
         choices::{MethodKind, PreviewDecode, Unparsed},
         edit_mask::MaskChoice,
@@ -18,8 +18,9 @@ use retouch::{
     },
     models::snapshot::Snapshot,
     pipelines::{
-        BatchPipeline, Conditioning, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
-        PipelineError, TokenizedPrompt, instruct_pix2pix::InstructPix2PixPipeline, load,
+        BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction, PipelineError,
+        Predictor, TokenizedPrompt, conditioning::Conditioning, guidance::Guidance,
+        instruct_pix2pix::InstructPix2PixPipeline, load,
     },
     sampling::{SchedulerKind, Steps, geometry::Geometry},
     schedulers::{Scheduler, training::NoiseLevel},
@@ -106,7 +107,7 @@ pub(crate) fn psnr(found: &RgbImage, expected: &RgbImage) -> f64 {
 
 /// A snapshot's networks, on the CPU.
 pub(crate) fn load_pipeline(path: &Path, kind: Kind) -> InstructPix2PixPipeline {
-    load::load(&Snapshot::open(path).unwrap(), kind, Device::Cpu).unwrap()
+    load::instruct_pix2pix(&Snapshot::open(path).unwrap(), kind, Device::Cpu).unwrap()
 }
 
 /// What stands in for a model's U-Net calls.
@@ -144,6 +145,22 @@ impl BatchPipeline for Spied {
     }
 }
 
+impl Predictor for Spied {
+    fn guidance(&self) -> Guidance {
+        self.model.guidance()
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        attn: Box<dyn AttnProcessor>,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
+        self.predict_alone(NoiseCall::new(latents, timestep, conditioning, attn))
+    }
+}
+
 impl EditPipeline for Spied {
     fn geometry(&self) -> Geometry {
         self.model.geometry()
@@ -165,8 +182,14 @@ impl EditPipeline for Spied {
         self.model.encode_image(image)
     }
 
-    fn encode_prompt(&self, prompt: &TokenizedPrompt) -> Tensor {
-        self.model.encode_prompt(prompt)
+    fn condition(
+        &self,
+        prompt: &str,
+        negative: &str,
+        picture: &RgbImage,
+        roles: &[Role],
+    ) -> Result<Conditioning, PipelineError> {
+        self.model.condition(prompt, negative, picture, roles)
     }
 
     fn scheduler(
@@ -183,16 +206,6 @@ impl EditPipeline for Spied {
 
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
         self.model.sites(latent)
-    }
-
-    fn predict_noise(
-        &self,
-        latents: &Tensor,
-        timestep: f64,
-        conditioning: &Conditioning,
-        attn: Box<dyn AttnProcessor>,
-    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
-        self.predict_alone(NoiseCall::new(latents, timestep, conditioning, attn))
     }
 
     fn decode_stages(&self) -> usize {

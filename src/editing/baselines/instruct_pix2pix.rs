@@ -9,7 +9,7 @@ use crate::edit::{
 };
 use crate::editing::{EditError, preserve::LatentPreserve, session::EditSession};
 
-/// Denoises with the instruction and returns the clean latents (1, 4, h, w).
+/// Denoises with the instruction and returns the clean latents (1, C, h, w).
 ///
 /// Attention is not modified; the mask is used only by [`crate::edit::choices::Preserve::Latent`].
 ///

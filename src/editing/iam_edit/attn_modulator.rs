@@ -1,19 +1,18 @@
 //! Attention modulation of pass 2: every token's cross-attention is restricted to the mask, at every layer and step.
 //!
-//! Paper, "Attention Modulation". The available text of the paper lacks its formula, so the most literal reading of the
-//! text is the default ([`Modulation::Gate`]). Only the branch with the instruction is changed, and never its first
-//! token: with a causal text encoder that token is the same for every prompt, and it absorbs attention that belongs to
-//! no other token.
+//! Paper, "Attention Modulation"; its formula was lost, so the most literal reading of its text is the default
+//! ([`Modulation::Gate`]). Only the row with the instruction is touched, and never the first token: with a causal text
+//! encoder it is the same for every prompt, and attention goes there that has no other place.
 
 use std::collections::BTreeMap;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::attention::{
-    branch::Branch,
     processor::{AttnProcessor, CallShape, GuestTensors, Replayable},
     qkv::{Attended, Qkv},
-    site::{AttnKind, AttnSite},
+    role::Role,
+    site::{AttnSite, Keys, Span},
 };
 use crate::edit::settings::Modulation;
 
@@ -44,23 +43,35 @@ impl AttnModulator {
 
 impl AttnProcessor for AttnModulator {
     fn watches(&self, site: &AttnSite) -> bool {
-        site.kind == AttnKind::CrossAttn
+        site.keys.has_text()
     }
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
         let mask = self.at(site);
-        let row = qkv.row_of(Branch::Text);
-        let mut text = attended.output.select(0, row); // (H, Q, D), a view
-        let outside = match self.modulation {
-            Modulation::Gate => first_value(qkv, row) * qkv.first_probs(attended, row),
-            Modulation::Mask => first_value(qkv, row),
-            Modulation::Null => qkv.attend_across(row, qkv.null_row()),
+        let row = qkv.row_of(Role::Text);
+        let cells = site.cells();
+        let output = attended.output.select(0, row); // (H, Q, D), a view
+        let mut inside = output.narrow(1, cells.start, cells.length);
+        let outside = match (site.keys, self.modulation) {
+            (Keys::Joint { text, latents, .. }, Modulation::Null) => {
+                attend_to_null_text(qkv, row, latents, text)
+            }
+            (Keys::Joint { text, latents, .. }, modulation) => {
+                let rest = Span { start: text.start + 1, length: text.length - 1 };
+                let probs = qkv.probs_of(attended, row, latents, rest); // (H, n, T - 1)
+                without(&inside, &probs, &values(qkv, row, rest), modulation)
+            }
+            (_, Modulation::Gate) => {
+                values(qkv, row, Span::first(1)) * qkv.first_probs(attended, row)
+            }
+            (_, Modulation::Mask) => values(qkv, row, Span::first(1)),
+            (_, Modulation::Null) => qkv.attend_across(row, qkv.null_row()),
         };
-        text.copy_(&text.where_self(&mask, &outside));
+        inside.copy_(&inside.where_self(&mask, &outside));
     }
 
     fn replayable(&mut self, call: &CallShape<'_>) -> Option<&mut dyn Replayable> {
-        for site in call.sites.iter().filter(|site| site.kind == AttnKind::CrossAttn) {
+        for site in call.sites.iter().filter(|site| site.keys.has_text()) {
             let _ = self.at(site);
         }
         Some(self)
@@ -92,7 +103,35 @@ impl Replayable for AttnModulator {
     fn replayed(&mut self, _visited: &[AttnSite]) {}
 }
 
-/// The first token's value, (H, 1, D).
-fn first_value(qkv: &Qkv<'_>, row: i64) -> Tensor {
-    qkv.value.select(0, row).narrow(1, 0, 1)
+/// A row's values of some keys, (H, K, D).
+fn values(qkv: &Qkv<'_>, row: i64, keys: Span) -> Tensor {
+    qkv.value.select(0, row).narrow(1, keys.start, keys.length)
+}
+
+/// A layer's output (H, n, D) without what came of keys with these probabilities (H, n, K) and values (H, K, D): their share
+/// is gone, or goes to the other keys.
+fn without(output: &Tensor, probs: &Tensor, values: &Tensor, modulation: Modulation) -> Tensor {
+    let rest = output.to_kind(Kind::Float) - probs.matmul(&values.to_kind(Kind::Float));
+    let rest = match modulation {
+        Modulation::Mask => {
+            let kept: Tensor = 1.0 - probs.sum_dim_intlist([-1i64].as_slice(), true, Kind::Float);
+            rest / kept
+        }
+        Modulation::Gate | Modulation::Null => rest,
+    };
+    rest.to_kind(output.kind())
+}
+
+/// The output of cells (H, n, D) that attend to the null prompt in the place of their own, and else as they do.
+fn attend_to_null_text(qkv: &Qkv<'_>, row: i64, cells: Span, text: Span) -> Tensor {
+    let null = qkv.null_row();
+    let replaced = |all: &Tensor| {
+        let own = all.narrow(0, row, 1).copy();
+        let of_null = all.narrow(0, null, 1).narrow(2, text.start, text.length);
+        own.narrow(2, text.start, text.length).copy_(&of_null);
+        own
+    };
+    let query = qkv.query.narrow(0, row, 1).narrow(2, cells.start, cells.length);
+    let (key, value) = (replaced(&qkv.key), replaced(&qkv.value));
+    Qkv { query, key, value, scale: qkv.scale, roles: &[] }.attend().output.squeeze_dim(0)
 }

@@ -1,7 +1,8 @@
 //! ISAM and ICAM: the self- and cross-attention maps of the localization run, averaged while it runs.
 //!
-//! Paper, "Instruction Attention Maps": averages over layers, heads and timesteps. One running sum in fp32 per map,
-//! nothing is kept per step or layer. Of the three guidance branches only the one with instruction and image counts.
+//! Paper, "Instruction Attention Maps": maps averaged over layers, heads and timesteps. One running sum in fp32 per map,
+//! nothing kept per step or layer; of a sample's rows only the one with instruction and picture is watched. Where prompt and
+//! image share one sequence, a layer gives both: from the latents' cells to each other, and to the prompt's tokens.
 
 use std::{
     ops::Range,
@@ -11,10 +12,10 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::{
-    branch::Branch,
     processor::{Attempt, AttnProcessor, CallShape, GuestTensors, Replayable},
     qkv::{Attended, Qkv},
-    site::{AttnKind, AttnSite, Stage},
+    role::Role,
+    site::{AttnSite, Keys, Span, Stage},
 };
 use crate::edit::grid::Grid;
 
@@ -27,13 +28,13 @@ const CHUNK: i64 = 4 << 20;
 /// Maximum number of 16-bit probabilities if one kernel handles all queries at once: 256 MiB.
 const ONCE: i64 = 128 << 20;
 
-/// The U-Net levels whose attention is averaged; only the down and up blocks are used.
+/// Which levels are watched; in a U-Net only its down and up stages are. A diffusion transformer has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchedLevels {
-    /// Level of self-attention.
-    pub isam: usize,
-    /// Level of cross-attention.
-    pub icam: usize,
+    /// Of self-attention.
+    pub isam: Option<usize>,
+    /// Of cross-attention.
+    pub icam: Option<usize>,
 }
 
 /// The attention processor that averages maps; [`AttnStore::maps`] gives access to them.
@@ -45,9 +46,9 @@ pub struct AttnStore {
     maps: SharedMaps,
     /// Number of calls begun.
     begun: usize,
-    /// Number of sites added in this call.
+    /// How often a site was added to a map in this call.
     added: usize,
-    /// Number of sites that a failed attempt of this call had already added.
+    /// How often a failed try of this call did so already.
     added_before: usize,
 }
 
@@ -70,26 +71,33 @@ pub struct AttnMap {
     pub grid: Grid,
     /// Pooling, if the grid is coarser than the level.
     pooling: Option<Pooling>,
+    /// Whether rows are brought to a sum of 1, since their keys are not all that the layers attend to.
+    is_part: bool,
     sum: Tensor,
     calls: u32,
     /// Number of queries of a site that were added before its visit failed.
     added: i64,
 }
 
+/// One of the two maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Isam,
+    Icam,
+}
+
 impl WatchedLevels {
     /// The given levels, or for a level without such attention in the down and up blocks the nearest one that has it,
     /// preferring the finer of two.
     ///
-    /// `None` if the U-Net has no such attention at all.
+    /// `None` if the network has no such attention at all.
     pub fn nearest(sites: &[AttnSite], isam: usize, icam: usize) -> Option<Self> {
-        let nearest = |kind: AttnKind, wanted: usize| {
-            let watched = sites.iter().filter(|site| site.kind == kind && site.stage != Stage::Mid);
-            watched.map(|site| site.level).min_by_key(|&level| (level.abs_diff(wanted), level))
+        let nearest = |wanted: usize, sees: fn(Keys) -> bool| {
+            let watched = sites.iter().filter(|it| sees(it.keys) && it.stage != Stage::Mid);
+            let apart = |level: &Option<usize>| level.map(|it| it.abs_diff(wanted));
+            watched.map(|it| it.level).min_by_key(|level| (apart(level), *level))
         };
-        Some(Self {
-            isam: nearest(AttnKind::SelfAttn, isam)?,
-            icam: nearest(AttnKind::CrossAttn, icam)?,
-        })
+        Some(Self { isam: nearest(isam, Keys::has_image)?, icam: nearest(icam, Keys::has_text)? })
     }
 }
 
@@ -103,6 +111,15 @@ impl AttnStore {
     /// A handle to the maps, to read them after the store was moved into a call.
     pub fn maps(&self) -> SharedMaps {
         Arc::clone(&self.maps)
+    }
+
+    /// The maps that a site adds to in this call.
+    fn fed_by(&self, site: &AttnSite) -> impl Iterator<Item = Which> + use<> {
+        let call = self.begun.saturating_sub(1);
+        let watched = self.averaged.contains(&call) && site.stage != Stage::Mid;
+        let isam = watched && site.keys.has_image() && site.level == self.levels.isam;
+        let icam = watched && site.keys.has_text() && site.level == self.levels.icam;
+        [isam.then_some(Which::Isam), icam.then_some(Which::Icam)].into_iter().flatten()
     }
 
     fn lock(&self) -> MutexGuard<'_, AttnMaps> {
@@ -124,25 +141,19 @@ impl AttnProcessor for AttnStore {
     }
 
     fn watches(&self, site: &AttnSite) -> bool {
-        let level = match site.kind {
-            AttnKind::SelfAttn => self.levels.isam,
-            AttnKind::CrossAttn => self.levels.icam,
-        };
-        let call = self.begun.saturating_sub(1);
-        self.averaged.contains(&call) && site.stage != Stage::Mid && site.level == level
+        self.fed_by(site).next().is_some()
     }
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
-        if self.added < self.added_before {
+        let row = qkv.row_of(Role::Text);
+        let (keys, device) = (qkv.key.size()[2], qkv.key.device());
+        for which in self.fed_by(site) {
+            if self.added >= self.added_before {
+                let parts = [site.cells(), which.keys(site.keys, keys)];
+                self.lock().of(which, site, keys, device).add(qkv, attended, row, parts);
+            }
             self.added += 1;
-            return;
         }
-        let row = qkv.row_of(Branch::Text);
-        let mut maps = self.lock();
-        let (tokens, device) = (qkv.key.size()[2], qkv.key.device());
-        maps.of(site, tokens, device).add(qkv, attended, row);
-        drop(maps);
-        self.added += 1;
     }
 
     fn replayable(&mut self, call: &CallShape<'_>) -> Option<&mut dyn Replayable> {
@@ -151,8 +162,10 @@ impl AttnProcessor for AttnStore {
         if self.added_before > 0 || maps.are_within_a_site() {
             return None;
         }
-        for site in call.sites.iter().filter(|site| self.watches(site)) {
-            maps.of(site, call.tokens, call.device);
+        for site in call.sites {
+            for which in self.fed_by(site) {
+                maps.of(which, site, call.tokens, call.device);
+            }
         }
         drop(maps);
         Some(self)
@@ -183,21 +196,31 @@ impl Replayable for AttnStore {
     }
 
     fn replayed(&mut self, visited: &[AttnSite]) {
-        let mut maps = self.lock();
-        for site in visited {
-            let map = maps.slot(site.kind).as_mut();
+        for which in visited.iter().flat_map(|it| self.fed_by(it)).collect::<Vec<_>>() {
+            let mut maps = self.lock();
+            let map = maps.slot(which).as_mut();
             map.expect("a map was made for each site before the call").calls += 1;
+            drop(maps);
+            self.added += 1;
         }
-        drop(maps);
-        self.added += visited.len();
+    }
+}
+
+impl Which {
+    /// The keys that it has of a layer with `all`.
+    fn keys(self, keys: Keys, all: i64) -> Span {
+        match self {
+            Self::Isam => keys.image(all),
+            Self::Icam => keys.text(all),
+        }
     }
 }
 
 impl AttnMaps {
-    fn slot(&mut self, kind: AttnKind) -> &mut Option<AttnMap> {
-        match kind {
-            AttnKind::SelfAttn => &mut self.isam,
-            AttnKind::CrossAttn => &mut self.icam,
+    fn slot(&mut self, which: Which) -> &mut Option<AttnMap> {
+        match which {
+            Which::Isam => &mut self.isam,
+            Which::Icam => &mut self.icam,
         }
     }
 
@@ -206,52 +229,64 @@ impl AttnMaps {
         [&self.isam, &self.icam].into_iter().flatten().any(|it| it.added > 0)
     }
 
-    /// The map for a site, created if it does not exist yet.
-    fn of(&mut self, site: &AttnSite, tokens: i64, device: Device) -> &mut AttnMap {
-        self.slot(site.kind).get_or_insert_with(|| AttnMap::new(site, tokens, device))
+    /// The map that a site with so many keys adds to, made where there is none yet.
+    fn of(&mut self, which: Which, site: &AttnSite, keys: i64, device: Device) -> &mut AttnMap {
+        self.slot(which).get_or_insert_with(|| AttnMap::new(which, site, keys, device))
     }
 }
 
 impl AttnMap {
-    fn new(site: &AttnSite, tokens: i64, device: Device) -> Self {
-        let grid = pooled_grid(site);
-        let cells = grid.height * grid.width;
-        let columns = match site.kind {
-            AttnKind::SelfAttn => cells,
-            AttnKind::CrossAttn => tokens,
+    fn new(which: Which, site: &AttnSite, keys: i64, device: Device) -> Self {
+        let (grid, columns) = match which {
+            Which::Isam => {
+                let grid = pooled_grid(site);
+                (grid, grid.height * grid.width)
+            }
+            Which::Icam => {
+                let grid = Grid { height: site.height, width: site.width };
+                (grid, which.keys(site.keys, keys).length)
+            }
         };
-        let sum = Tensor::zeros([cells, columns], (Kind::Float, device));
-        Self { grid, pooling: Pooling::new(site, grid, device), sum, calls: 0, added: 0 }
+        let sum = Tensor::zeros([grid.height * grid.width, columns], (Kind::Float, device));
+        let pooling = Pooling::new(site, grid, device);
+        let is_part = which == Which::Isam && site.keys.has_text();
+        Self { grid, pooling, is_part, sum, calls: 0, added: 0 }
     }
 
     /// An empty map like this one, over another sum tensor.
     fn over(&self, sum: Tensor) -> Self {
         let pooling = self.pooling.as_ref().map(Pooling::shallow_clone);
-        Self { grid: self.grid, pooling, sum, calls: 0, added: 0 }
+        Self { grid: self.grid, pooling, is_part: self.is_part, sum, calls: 0, added: 0 }
     }
 
-    /// The average, (rows of the grid, keys) in fp32 on the CPU; each row sums to 1.
+    /// The average, (rows of the grid, keys) in fp32 on the CPU; each row sums to 1, but for ICAM where tokens are a part of
+    /// the layers' keys.
     pub fn mean(&self) -> Tensor {
-        (&self.sum / f64::from(self.calls.max(1))).to_device(Device::Cpu)
+        let mean = (&self.sum / f64::from(self.calls.max(1))).to_device(Device::Cpu);
+        if self.is_part {
+            return &mean / mean.sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
+        }
+        mean
     }
 
-    /// Adds one layer's head-averaged probabilities, in chunks of queries, and continues where a failed visit stopped.
-    fn add(&mut self, qkv: &Qkv<'_>, attended: &Attended, row: i64) {
-        let (heads, queries, keys) = (qkv.query.size()[1], qkv.query.size()[2], qkv.key.size()[2]);
+    /// Adds one layer's head mean, a chunk of queries at a time, from where a visit of it that failed left off.
+    fn add(&mut self, qkv: &Qkv<'_>, attended: &Attended, row: i64, [queries, keys]: [Span; 2]) {
+        let heads = qkv.query.size()[1];
         let options = (Kind::Float, self.sum.device());
         let chunk = if qkv.adds_at_once() { ONCE } else { CHUNK };
-        let chunk = (chunk / (heads * keys)).clamp(1, queries);
-        while self.added < queries {
+        let chunk = (chunk / (heads * qkv.key.size()[2])).clamp(1, queries.length);
+        while self.added < queries.length {
             let start = self.added;
-            let length = chunk.min(queries - start);
+            let length = chunk.min(queries.length - start);
+            let parts = [Span { start: queries.start + start, length }, keys];
             match &self.pooling {
                 None => {
                     let mut sum = self.sum.narrow(0, start, length);
-                    qkv.add_mean_probs(attended, row, start, &mut sum);
+                    qkv.add_mean_probs(attended, row, parts, &mut sum);
                 }
                 Some(pooling) => {
-                    let mut probs = Tensor::zeros([length, keys], options);
-                    qkv.add_mean_probs(attended, row, start, &mut probs);
+                    let mut probs = Tensor::zeros([length, keys.length], options);
+                    qkv.add_mean_probs(attended, row, parts, &mut probs);
                     pooling.add(&mut self.sum, &probs, start);
                 }
             }
@@ -314,17 +349,12 @@ impl Pooling {
     }
 }
 
-/// The grid of a site's map: the site's own; for self-attention scaled down to at most [`MAX_GRID_SIDE`].
+/// ISAM's grid of a site: the site's own, or one of its proportions within [`MAX_GRID_SIDE`].
 fn pooled_grid(site: &AttnSite) -> Grid {
     let &AttnSite { height, width, .. } = site;
-    match site.kind {
-        AttnKind::SelfAttn => {
-            let longer = height.max(width).max(MAX_GRID_SIDE);
-            let side = |cells: i64| ((cells * MAX_GRID_SIDE + longer / 2) / longer).max(1);
-            Grid { height: side(height), width: side(width) }
-        }
-        AttnKind::CrossAttn => Grid { height, width },
-    }
+    let longer = height.max(width).max(MAX_GRID_SIDE);
+    let side = |cells: i64| ((cells * MAX_GRID_SIDE + longer / 2) / longer).max(1);
+    Grid { height: side(height), width: side(width) }
 }
 
 #[cfg(test)]
@@ -332,8 +362,8 @@ mod tests {
     use super::*;
 
     fn site(height: i64, width: i64) -> AttnSite {
-        let (stage, kind) = (Stage::Up, AttnKind::SelfAttn);
-        AttnSite { stage, block: 0, attention: 0, transformer: 0, kind, level: 1, height, width }
+        let (stage, keys, level) = (Stage::Up, Keys::Image, Some(1));
+        AttnSite { stage, block: 0, attention: 0, transformer: 0, keys, level, height, width }
     }
 
     /// One call over random Q, K, V of `cells` cells.
@@ -341,12 +371,13 @@ mod tests {
         tch::manual_seed(7);
         let shape = [3, 2, site.height * site.width, 4];
         let [query, key, value] = [0; 3].map(|_| Tensor::randn(shape, (Kind::Float, Device::Cpu)));
-        let qkv = Qkv { query, key, value, scale: 0.5, branches: &Branch::TRIPLE };
-        let mut store = AttnStore::new(WatchedLevels { isam: 1, icam: 1 }, 0..1);
+        let qkv = Qkv { query, key, value, scale: 0.5, roles: &Role::TRIPLE };
+        let mut store = AttnStore::new(WatchedLevels { isam: Some(1), icam: Some(1) }, 0..1);
         let maps = store.maps();
         assert!(store.watches(site));
         store.visit(site, &qkv, &qkv.attend());
-        let probs = qkv.probs(0, 0, shape[2]).mean_dim([0i64].as_slice(), false, Kind::Float);
+        let probs =
+            qkv.probs(0, Span::first(shape[2])).mean_dim([0i64].as_slice(), false, Kind::Float);
         (maps.lock().unwrap().isam.as_ref().unwrap().mean(), probs)
     }
 

@@ -13,7 +13,7 @@ pub mod segmentation;
 
 use std::{cell::RefCell, sync::PoisonError};
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::edit::{
     confidence::Evidence,
@@ -48,7 +48,7 @@ pub struct InstructionAttention {
     isam_grid: Grid,
     icam: Tensor,
     icam_grid: Grid,
-    /// The clean latents predicted at the run's last step, (1, 4, h, w).
+    /// The clean latents that the run was heading for before its last call, (1, C, h, w).
     predicted: Tensor,
 }
 
@@ -126,9 +126,7 @@ pub fn localize(
     let attention = InstructionAttention::gather(session, instruction, sink)?;
     let (prompt, maps) = (attention.prompt(instruction), attention.maps());
 
-    let source = session.image_latents()?.to_kind(Kind::Float);
-    let source = source * session.pipeline.geometry().scaling_factor;
-    let change = predicted_change(&source, &attention.predicted);
+    let change = predicted_change(session.image_latents()?, &attention.predicted);
 
     // 2. What is added stands where the run draws it, if that is to be followed.
     if !instruction.stands && settings.localization.added_by == AddedBy::PredictedChange {
@@ -168,7 +166,7 @@ pub fn localize(
     Ok(Localization { confidence, evidence, ..found })
 }
 
-/// Pass 2: edits inside the mask and returns the clean latents (1, 4, h, w).
+/// Pass 2: edits inside the mask and returns the clean latents (1, C, h, w).
 ///
 /// # Errors
 /// [`EditError`] if the model fails or the sink stops the run.

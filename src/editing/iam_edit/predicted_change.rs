@@ -12,7 +12,7 @@ use crate::pipelines::LatentSize;
 /// Threshold as a fraction of the maximum change.
 pub const THRESHOLD: f64 = 0.1;
 
-/// Distance of `predicted` from `source`, both (1, 4, h, w): mean over channels and 3×3 cells, in units of latents.
+/// How far `predicted` is from `source`, both (1, C, h, w): mean over channels and 3x3 cells, in units of latents.
 pub fn predicted_change(source: &Tensor, predicted: &Tensor) -> Field {
     let apart = (predicted - source).abs();
     let apart = apart.mean_dim([1i64].as_slice(), true, Kind::Float); // (1, 1, h, w)

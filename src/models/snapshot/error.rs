@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf};
 
 use crate::models::{
-    stable_diffusion::clip::tokenizer::TokenizerError, weights::error::WeightsError,
+    snapshot::family::Family, stable_diffusion::clip::tokenizer::TokenizerError,
+    weights::error::WeightsError,
 };
 
 /// Why a path is not a usable model.
@@ -42,12 +43,8 @@ pub enum SnapshotError {
         /// What is wrong.
         reason: String,
     },
-    /// A model of another kind.
-    #[error(
-        "{} is {found}; needed is an InstructPix2Pix model: a U-Net with 8 input channels, an AutoencoderKL and one \
-         CLIP text encoder",
-        path.display()
-    )]
+    /// It is a model, but of another kind.
+    #[error("{} is {found}; needed is {}", path.display(), Family::supported())]
     WrongArchitecture {
         /// The folder or file.
         path: PathBuf,

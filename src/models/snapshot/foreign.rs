@@ -2,13 +2,21 @@
 
 use serde_json::Value;
 
-use crate::models::snapshot::ldm::LdmLayout;
+use crate::models::snapshot::{family::Family, ldm::LdmLayout};
 
 /// Input channels of InstructPix2Pix's U-Net: noisy latents and image latents.
 const IN_CHANNELS: u64 = 8;
 
-/// The kind of a pipeline whose networks are not those of Stable Diffusion 1.x and 2.x.
-pub(super) fn pipeline(index: &Value, class: &str) -> Option<String> {
+/// The family of a pipeline, or what it is if its components are of none.
+pub(super) fn family(index: &Value, class: &str) -> Result<Family, String> {
+    let named = Family::ALL.into_iter().find(|it| it.class() == class);
+    // Pipelines of other names that are made of the same components are the same model.
+    let family = named.unwrap_or(Family::InstructPix2Pix);
+    other_components(index, class, family).map_or(Ok(family), Err)
+}
+
+/// What a pipeline is, if its components are not those of a family.
+fn other_components(index: &Value, class: &str, family: Family) -> Option<String> {
     let part = |name: &str| index.get(name)?.get(1)?.as_str();
     if let Some(transformer) = part("transformer") {
         return Some(format!("{class}, a diffusion transformer ({transformer})"));
@@ -18,15 +26,11 @@ pub(super) fn pipeline(index: &Value, class: &str) -> Option<String> {
             "{class}, with a second text encoder ({second}) as Stable Diffusion XL has"
         ));
     }
-    let expected = [
-        ("unet", "UNet2DConditionModel"),
-        ("vae", "AutoencoderKL"),
-        ("text_encoder", "CLIPTextModel"),
-    ];
-    expected.iter().find_map(|(name, wanted)| match part(name) {
-        Some(found) if found == *wanted || found == "CLIPTextModelWithProjection" => None,
-        Some(found) => Some(format!("{class}, whose {name} is {found}")),
-        None => Some(format!("{class}, without a {name}")),
+    let wanted = family.components().iter().filter(|it| !it.classes.is_empty());
+    wanted.into_iter().find_map(|it| match part(it.name) {
+        Some(found) if it.classes.contains(&found) => None,
+        Some(found) => Some(format!("{class}, whose {} is {found}", it.name)),
+        None => Some(format!("{class}, without a {}", it.name)),
     })
 }
 

@@ -3,6 +3,8 @@
 //! What shapes can't tell is taken from Stable Diffusion 1.x and 2.x: group norms with 32 groups, 8 attention heads
 //! (1.x) or heads of 64 channels (2.x), the latents' scaling factor, the noise schedule.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::models::snapshot::ldm::LdmLayout;
@@ -13,23 +15,15 @@ const HEAD_DIM: i64 = 64;
 /// Attention heads in the U-Net of Stable Diffusion 1.x.
 const HEADS: i64 = 8;
 
-/// The configurations, in the form of a snapshot folder's JSON files.
-#[derive(Debug)]
-pub(super) struct LdmConfigs {
-    pub(super) unet: Value,
-    pub(super) vae: Value,
-    pub(super) text: Value,
-    pub(super) scheduler: Value,
-}
-
-/// Infers the configurations; the error names a missing tensor.
-pub(super) fn infer(layout: &LdmLayout) -> Result<LdmConfigs, String> {
-    Ok(LdmConfigs {
-        unet: unet(layout)?,
-        vae: vae(layout)?,
-        text: text(layout)?,
-        scheduler: scheduler(layout),
-    })
+/// Infers the configurations by component, in the form of the JSON files that a snapshot folder has, or names a tensor without
+/// which that cannot be.
+pub(super) fn infer(layout: &LdmLayout) -> Result<BTreeMap<&'static str, Value>, String> {
+    Ok(BTreeMap::from([
+        ("unet", unet(layout)?),
+        ("vae", vae(layout)?),
+        ("text_encoder", text(layout)?),
+        ("scheduler", scheduler(layout)),
+    ]))
 }
 
 fn unet(layout: &LdmLayout) -> Result<Value, String> {

@@ -2,6 +2,7 @@
 //! its configurations, and access to its weights and tokenizer.
 
 pub mod error;
+pub mod family;
 pub mod part;
 
 mod elsewhere;
@@ -10,6 +11,7 @@ mod ldm;
 mod ldm_config;
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Display, Formatter},
     fs,
     path::{Path, PathBuf},
@@ -23,6 +25,7 @@ use crate::models::{
     weights::{Checkpoint, error::WeightsError, find},
 };
 use error::SnapshotError;
+use family::Family;
 use ldm::LdmLayout;
 use part::Part;
 
@@ -35,17 +38,16 @@ const TOKENIZER: [&str; 5] = [
     "special_tokens_map.json",
 ];
 
-/// An InstructPix2Pix model, by its configurations, with no file missing.
+/// A model whose files are all there, and which is of a family that can be loaded.
 ///
 /// No weights are read before [`Snapshot::weights`] is called.
 #[derive(Debug)]
 pub struct Snapshot {
     path: PathBuf,
     layout: Layout,
-    unet: Value,
-    vae: Value,
-    text: Value,
-    scheduler: Value,
+    family: Family,
+    /// The configurations of its components, by their names.
+    configs: BTreeMap<&'static str, Value>,
     retouch: Option<String>,
     notes: Vec<Note>,
 }
@@ -106,24 +108,17 @@ impl Snapshot {
         }
     }
 
-    /// The U-Net's configuration.
-    pub fn unet_config(&self) -> &Value {
-        &self.unet
+    /// How it is loaded.
+    pub fn family(&self) -> Family {
+        self.family
     }
 
-    /// The autoencoder's configuration.
-    pub fn vae_config(&self) -> &Value {
-        &self.vae
-    }
-
-    /// The text encoder's configuration.
-    pub fn text_config(&self) -> &Value {
-        &self.text
-    }
-
-    /// The scheduler's configuration.
-    pub fn scheduler_config(&self) -> &Value {
-        &self.scheduler
+    /// The configuration of a component of its family, such as `unet` or `scheduler`.
+    ///
+    /// # Panics
+    /// If the family has no such component.
+    pub fn config(&self, component: &str) -> &Value {
+        &self.configs[component]
     }
 
     /// The text of `retouch.json`, if the folder has one.
@@ -152,8 +147,9 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError`] if its files are invalid, or if its vocabulary exceeds the text encoder's.
     pub fn tokenizer(&self) -> Result<ClipTokenizer, SnapshotError> {
+        let text = self.config("text_encoder");
         let positions =
-            self.text.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(77) as usize;
+            text.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(77) as usize;
         let tokenizer = match &self.layout {
             Layout::Diffusers { .. } => {
                 ClipTokenizer::open(&self.path.join("tokenizer"), positions)?
@@ -163,7 +159,7 @@ impl Snapshot {
             Layout::Ldm(_) => ClipTokenizer::clip(ClipTokenizer::EOS, positions)?,
         };
         let tokens = tokenizer.vocab_size();
-        match self.text.get("vocab_size").and_then(Value::as_u64) {
+        match text.get("vocab_size").and_then(Value::as_u64) {
             Some(known) if known < tokens as u64 => {
                 Err(SnapshotError::Vocabulary { tokens, known })
             }
@@ -180,8 +176,8 @@ impl Snapshot {
     /// [`SnapshotError`] if a file cannot be read.
     pub fn digest(&self) -> Result<String, SnapshotError> {
         let mut digest = Sha256::new();
-        for config in [&self.unet, &self.vae, &self.text, &self.scheduler] {
-            digest.update(config.to_string());
+        for component in self.family.components() {
+            digest.update(self.config(component.name).to_string());
         }
         digest.update(self.retouch.as_deref().unwrap_or_default());
         for path in TOKENIZER
@@ -208,37 +204,28 @@ impl Snapshot {
         let index = read_json(&index_path)?;
         let class =
             index.get("_class_name").and_then(Value::as_str).unwrap_or("unnamed").to_owned();
-        if let Some(found) = foreign::pipeline(&index, &class) {
-            return Err(SnapshotError::WrongArchitecture { path: path.to_owned(), found });
-        }
-        let unet = config(path, "unet/config.json")?;
-        if let Some(found) = unet.as_ref().and_then(foreign::unet) {
-            let found = format!("{class}, {found}");
-            return Err(SnapshotError::WrongArchitecture { path: path.to_owned(), found });
+        let wrong = |found| SnapshotError::WrongArchitecture { path: path.to_owned(), found };
+        let family = foreign::family(&index, &class).map_err(wrong)?;
+        let mut configs = BTreeMap::new();
+        for component in family.components() {
+            let Some(config) = config(path, &component.path())? else { continue };
+            if component.name == "unet"
+                && let Some(found) = foreign::unet(&config)
+            {
+                return Err(wrong(format!("{class}, {found}")));
+            }
+            let is_text = component.name == "text_encoder";
+            configs.insert(component.name, if is_text { text_config(config) } else { config });
         }
         // 2. Whether it is whole.
-        let vae = config(path, "vae/config.json")?;
-        let text = config(path, "text_encoder/config.json")?.map(text_config);
-        let scheduler = config(path, "scheduler/scheduler_config.json")?;
-        let (files, hint) = missing(path)?;
-        let (Some(unet), Some(vae), Some(text), Some(scheduler), []) =
-            (unet, vae, text, scheduler, &*files)
-        else {
+        let (files, hint) = missing(path, family)?;
+        if !files.is_empty() {
             return Err(SnapshotError::Missing { path: path.to_owned(), files, hint });
-        };
+        }
         let retouch = path.join("retouch.json");
         let retouch = if retouch.is_file() { Some(read(&retouch)?) } else { None };
         let layout = Layout::Diffusers { class };
-        Ok(Self {
-            path: path.to_owned(),
-            layout,
-            unet,
-            vae,
-            text,
-            scheduler,
-            retouch,
-            notes: Vec::new(),
-        })
+        Ok(Self { path: path.to_owned(), layout, family, configs, retouch, notes: Vec::new() })
     }
 
     fn open_file(path: &Path) -> Result<Self, SnapshotError> {
@@ -251,7 +238,7 @@ impl Snapshot {
         }
         let configs = ldm_config::infer(&layout)
             .map_err(|reason| SnapshotError::Malformed { path: path.to_owned(), reason })?;
-        if let Some(found) = foreign::unet(&configs.unet) {
+        if let Some(found) = foreign::unet(&configs["unet"]) {
             return Err(SnapshotError::WrongArchitecture { path: path.to_owned(), found });
         }
         let mut notes = Vec::new();
@@ -268,10 +255,8 @@ impl Snapshot {
         Ok(Self {
             path: path.to_owned(),
             layout: Layout::Ldm(layout),
-            unet: configs.unet,
-            vae: configs.vae,
-            text: configs.text,
-            scheduler: configs.scheduler,
+            family: Family::InstructPix2Pix,
+            configs,
             retouch: None,
             notes,
         })
@@ -303,16 +288,10 @@ impl Display for Note {
     }
 }
 
-/// The names of all files missing from a snapshot folder, and the remedy.
-fn missing(path: &Path) -> Result<(Vec<String>, String), SnapshotError> {
-    let configs = [
-        "unet/config.json",
-        "vae/config.json",
-        "text_encoder/config.json",
-        "scheduler/scheduler_config.json",
-    ];
-    let mut files: Vec<String> =
-        configs.iter().filter(|it| !path.join(it).is_file()).map(ToString::to_string).collect();
+/// The file names that a snapshot folder lacks, all of them, and what to do about it.
+fn missing(path: &Path, family: Family) -> Result<(Vec<String>, String), SnapshotError> {
+    let configs = family.components().iter().map(family::Component::path);
+    let mut files: Vec<String> = configs.filter(|it| !path.join(it).is_file()).collect();
     let mut hints = Vec::new();
     for part in Part::ALL {
         match find::find(&path.join(part.folder())) {

@@ -7,10 +7,10 @@ use std::{cell::RefCell, fmt};
 use tch::Tensor;
 
 use crate::attention::{
-    branch::Branch,
     processor::AttnProcessor,
     qkv::Qkv,
-    site::{AttnKind, AttnSite},
+    role::Role,
+    site::{AttnSite, Keys},
 };
 use crate::models::{
     layers::{Linear, Sum},
@@ -21,9 +21,9 @@ use crate::models::{
 pub struct AttnContext<'a> {
     /// Hidden states of the prompts, (N, K, E).
     pub encoder_hidden_states: &'a Tensor,
-    /// Guidance branch of each of the N rows.
-    pub branches: &'a [Branch],
-    /// The attention processor (hook).
+    /// What each of the N rows is.
+    pub roles: &'a [Role],
+    /// The guest in the layers.
     pub processor: &'a mut dyn AttnProcessor,
 }
 
@@ -84,13 +84,14 @@ impl Attention {
         context: &mut AttnContext<'_>,
     ) -> Sum {
         let query = self.split_heads(&self.to_q.forward(hidden_states)); // (N, H, Q, D)
-        let (key, value) = match self.site.kind {
-            AttnKind::SelfAttn => self.keys_and_values(hidden_states),
-            AttnKind::CrossAttn => self.keys_and_values_of_prompts(context.encoder_hidden_states),
+        let (key, value) = if self.site.keys == Keys::Text {
+            self.keys_and_values_of_prompts(context.encoder_hidden_states)
+        } else {
+            self.keys_and_values(hidden_states)
         };
 
         let scale = (query.size()[3] as f64).powf(-0.5);
-        let qkv = Qkv { query, key, value, scale, branches: context.branches };
+        let qkv = Qkv { query, key, value, scale, roles: context.roles };
         let attended = qkv.attend();
         let site = AttnSite { height, width, ..self.site };
         if context.processor.watches(&site) {
@@ -142,6 +143,6 @@ fn is_same(one: &Tensor, other: &Tensor) -> bool {
 
 impl fmt::Debug for AttnContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttnContext").field("branches", &self.branches).finish_non_exhaustive()
+        f.debug_struct("AttnContext").field("roles", &self.roles).finish_non_exhaustive()
     }
 }

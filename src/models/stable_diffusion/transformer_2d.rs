@@ -5,7 +5,7 @@
 
 use tch::Tensor;
 
-use crate::attention::site::{AttnKind, AttnSite};
+use crate::attention::site::{AttnSite, Keys};
 use crate::models::{
     layers::{GroupNorm, LayerNorm, Linear, Sum, geglu, rows_of},
     stable_diffusion::attention::{Attention, AttnContext},
@@ -116,8 +116,8 @@ impl Transformer2DModel {
 impl BasicTransformerBlock {
     fn new(vs: &VarPath<'_>, site: AttnSite, config: &Transformer2DConfig) -> Self {
         let Transformer2DConfig { channels, heads, cross_attention_dim, .. } = *config;
-        let self_attn = AttnSite { kind: AttnKind::SelfAttn, ..site };
-        let cross_attn = AttnSite { kind: AttnKind::CrossAttn, ..site };
+        let self_attn = AttnSite { keys: Keys::Image, ..site };
+        let cross_attn = AttnSite { keys: Keys::Text, ..site };
         Self {
             norm1: LayerNorm::new(&(vs / "norm1"), channels, LAYER_NORM_EPS),
             attn1: Attention::new(&(vs / "attn1"), self_attn, heads, channels, channels),

@@ -5,9 +5,9 @@
 use tch::{Tensor, no_grad};
 
 use crate::attention::{
-    branch::Branch,
     processor::AttnProcessor,
-    site::{AttnKind, AttnSite, Stage},
+    role::Role,
+    site::{AttnSite, Keys, Stage},
 };
 use crate::models::{
     layers::{Conv2d, GroupNorm, channels_last},
@@ -105,23 +105,22 @@ impl UNet2DConditionModel {
 
     /// Predicts the noise (or velocity) of each row, (N, out, h, w).
     ///
-    /// `sample` is (N, in, h, w) and `encoder_hidden_states` (N, K, E), both of the weights' dtype and device;
-    /// `timesteps` is (N,) of any dtype; `branches` has the guidance branch of each row. Keys and values of the last
-    /// prompts are cached.
+    /// `sample` is (N, in, h, w) and `encoder_hidden_states` (N, K, E), both of the weights' kind and device;
+    /// `timesteps` is (N,) of any kind; `roles` says what each row is. Keys and values of the last prompts are kept.
     ///
     /// # Panics
-    /// If the shapes do not match, or `branches` does not have one entry per row.
+    /// If the shapes do not fit each other, or `roles` has not one entry for each row.
     pub fn forward(
         &self,
         sample: &Tensor,
         timesteps: &Tensor,
         encoder_hidden_states: &Tensor,
-        branches: &[Branch],
+        roles: &[Role],
         processor: &mut dyn AttnProcessor,
     ) -> Tensor {
-        assert_eq!(branches.len() as i64, sample.size()[0], "each row of a batch is of one branch");
+        assert_eq!(roles.len() as i64, sample.size()[0], "each row of a batch has a role");
         no_grad(|| {
-            let mut context = AttnContext { encoder_hidden_states, branches, processor };
+            let mut context = AttnContext { encoder_hidden_states, roles, processor };
             // 1. and 2. time, pre-process
             let mut state = self.pre_process(sample, timesteps);
             // 3. down
@@ -200,8 +199,8 @@ fn block_config(
             block,
             attention: 0,
             transformer: 0,
-            kind: AttnKind::SelfAttn,
-            level,
+            keys: Keys::Image,
+            level: Some(level),
             height: 0,
             width: 0,
         },

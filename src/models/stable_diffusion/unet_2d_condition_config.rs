@@ -4,8 +4,8 @@
 //!
 //! [`UNet2DConditionModel`]: crate::models::stable_diffusion::unet_2d_condition::UNet2DConditionModel
 
-use crate::attention::site::{AttnKind, AttnSite, Stage};
-use crate::models::config::{ConfigJson, ConfigJsonError};
+use crate::attention::site::{AttnSite, Keys, Stage};
+use crate::models::config::{ConfigError, ConfigJson};
 
 /// The kind of a block of the down or up path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,14 +166,14 @@ impl UNet2DConditionConfig {
             let (height, width) = sizes[level];
             for attention in 0..attentions as usize {
                 for transformer in 0..self.transformer_layers_per_block[level] as usize {
-                    for kind in [AttnKind::SelfAttn, AttnKind::CrossAttn] {
+                    for keys in [Keys::Image, Keys::Text] {
                         sites.push(AttnSite {
                             stage,
                             block,
                             attention,
                             transformer,
-                            kind,
-                            level,
+                            keys,
+                            level: Some(level),
                             height,
                             width,
                         });

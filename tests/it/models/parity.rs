@@ -2,10 +2,10 @@
 
 use retouch::{
     attention::{
-        branch::Branch,
         processor::{AttnProcessor, Unwatched},
         qkv::{Attended, Qkv},
-        site::AttnSite,
+        role::Role,
+        site::{AttnSite, Span},
     },
     models::stable_diffusion::{attention::AttnContext, unet_2d_condition::UNet2DConditionModel},
 };
@@ -32,7 +32,7 @@ fn unet_matches_diffusers_stage_by_stage() {
         let mut guest = Unwatched;
         let mut context = AttnContext {
             encoder_hidden_states: record.prompts(),
-            branches: &Branch::TRIPLE,
+            roles: &Role::TRIPLE,
             processor: &mut guest,
         };
 
@@ -103,7 +103,7 @@ fn half_precision_stays_near_full_precision() {
                 &record.get(size, "sample").to_kind(kind),
                 record.get(size, "timesteps"),
                 &record.prompts().to_kind(kind),
-                &Branch::TRIPLE,
+                &Role::TRIPLE,
                 &mut Unwatched,
             );
             let latents = record.get(size, "vae.latents");
@@ -134,7 +134,7 @@ fn rows_of_a_batch_do_not_touch_each_other() {
             &record.get("odd", "sample").narrow(0, row, 1),
             &record.get("odd", "timesteps").narrow(0, row, 1),
             &record.prompts().narrow(0, row, 1),
-            &Branch::TRIPLE[row as usize..][..1],
+            &Role::TRIPLE[row as usize..][..1],
             &mut Unwatched,
         );
         let error = error(&alone, &together.narrow(0, row, 1));
@@ -149,7 +149,7 @@ fn whole_timesteps_are_the_same_as_fractional_ones() {
     let sample = record.get("odd", "sample");
     let [float, int] = [Kind::Double, Kind::Int64].map(|kind| {
         let timesteps = Tensor::from_slice(&[999_i64, 500, 0]).to_kind(kind);
-        unet.forward(sample, &timesteps, record.prompts(), &Branch::TRIPLE, &mut Unwatched)
+        unet.forward(sample, &timesteps, record.prompts(), &Role::TRIPLE, &mut Unwatched)
     });
     assert_eq!(float, int);
 }
@@ -163,7 +163,7 @@ fn a_centered_sample_is_taken_from_zero_to_one_to_plus_minus_one() {
         &((sample + 1.0) / 2.0),
         record.get("even", "timesteps"),
         record.prompts(),
-        &Branch::TRIPLE,
+        &Role::TRIPLE,
         &mut Unwatched,
     );
     let error = error(&found, record.get("even", "noise_pred"));
@@ -185,7 +185,7 @@ impl AttnProcessor for Explicit {
             let chunks: Vec<_> = (0..queries)
                 .step_by(CHUNK as usize)
                 .map(|start| {
-                    let probs = qkv.probs(row, start, CHUNK.min(queries - start));
+                    let probs = qkv.probs(row, Span { start, length: CHUNK.min(queries - start) });
                     probs.matmul(&qkv.value.select(0, row)) // (H, q, D)
                 })
                 .collect();
@@ -213,7 +213,7 @@ fn forward(
     guest: &mut dyn AttnProcessor,
 ) -> Tensor {
     let (sample, timesteps) = (record.get(size, "sample"), record.get(size, "timesteps"));
-    unet.forward(sample, timesteps, record.prompts(), &Branch::TRIPLE, guest)
+    unet.forward(sample, timesteps, record.prompts(), &Role::TRIPLE, guest)
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn prompts_that_change_between_calls_are_seen() {
     let unet = unet("sd1", Kind::Float);
     let predict = |prompts: &Tensor| {
         let (sample, timesteps) = (record.get("even", "sample"), record.get("even", "timesteps"));
-        unet.forward(sample, timesteps, prompts, &Branch::TRIPLE, &mut Unwatched)
+        unet.forward(sample, timesteps, prompts, &Role::TRIPLE, &mut Unwatched)
     };
     let first = record.prompts();
     let expected = predict(first);

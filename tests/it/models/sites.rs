@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use retouch::{
     attention::{
-        branch::Branch,
         processor::AttnProcessor,
         qkv::{Attended, Qkv},
-        site::{AttnKind, AttnSite, Stage},
+        role::Role,
+        site::{AttnSite, Keys, Stage},
     },
     models::stable_diffusion::unet_2d_condition_config::{BlockType, UNet2DConditionConfig},
 };
@@ -15,10 +15,10 @@ use tch::{Kind, Tensor};
 
 use super::{configs::IP2P_UNET, unet_with};
 
-/// Notes each site with its queries, keys and branches.
+/// Notes each site with its queries, keys and roles.
 #[derive(Default)]
 struct Recorder {
-    seen: Vec<(AttnSite, i64, i64, Vec<Branch>)>,
+    seen: Vec<(AttnSite, i64, i64, Vec<Role>)>,
     heads: Vec<i64>,
 }
 
@@ -29,7 +29,7 @@ impl AttnProcessor for Recorder {
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, _attended: &Attended) {
         let (_, heads, queries, _) = qkv.query.size4().unwrap();
-        self.seen.push((*site, queries, qkv.key.size()[2], qkv.branches.to_vec()));
+        self.seen.push((*site, queries, qkv.key.size()[2], qkv.roles.to_vec()));
         self.heads.push(heads);
     }
 }
@@ -46,7 +46,7 @@ fn sites_are_those_that_a_guest_sees_at_their_true_sizes() {
         let config = unet.config();
         for (height, width) in [(16, 16), (16, 8), (13, 9), (9, 23), (8, 8)] {
             let mut recorder = Recorder::default();
-            let branches = [Branch::Uncond, Branch::Text];
+            let roles = [Role::Uncond, Role::Text];
             let out = unet.forward(
                 &Tensor::randn(
                     [2, config.in_channels, height, width],
@@ -57,23 +57,23 @@ fn sites_are_those_that_a_guest_sees_at_their_true_sizes() {
                     [2, TOKENS, config.cross_attention_dim],
                     (Kind::Float, tch::Device::Cpu),
                 ),
-                &branches,
+                &roles,
                 &mut recorder,
             );
             assert_eq!(out.size(), [2, config.out_channels, height, width]);
             let seen: Vec<_> = recorder.seen.iter().map(|(site, ..)| *site).collect();
             assert_eq!(unet.sites(height, width), seen, "{name} at {height}x{width}");
-            for ((site, queries, keys, seen_branches), heads) in
+            for ((site, queries, keys, seen_roles), heads) in
                 recorder.seen.iter().zip(&recorder.heads)
             {
                 assert_eq!(*queries, site.height * site.width, "{site}");
                 assert_eq!(
                     *keys,
-                    if site.kind == AttnKind::SelfAttn { *queries } else { TOKENS },
+                    if site.keys == Keys::Image { *queries } else { TOKENS },
                     "{site}"
                 );
-                assert_eq!(*seen_branches, branches, "{site}");
-                assert_eq!(*heads, config.num_attention_heads[site.level], "{site}");
+                assert_eq!(*seen_roles, roles, "{site}");
+                assert_eq!(*heads, config.num_attention_heads[site.level.unwrap()], "{site}");
             }
         }
     }
@@ -87,7 +87,7 @@ fn instruct_pix2pix_has_32_attention_layers_at_the_published_sizes() {
     assert!(config.num_attention_heads.iter().all(|heads| *heads == 8));
 
     let mut self_attn = BTreeMap::new();
-    for site in sites.iter().filter(|site| site.kind == AttnKind::SelfAttn) {
+    for site in sites.iter().filter(|site| site.keys == Keys::Image) {
         assert_eq!(site.height, site.width);
         *self_attn.entry((site.stage, site.block, site.height)).or_insert(0) += 1;
     }
@@ -103,7 +103,7 @@ fn instruct_pix2pix_has_32_attention_layers_at_the_published_sizes() {
     assert_eq!(self_attn, BTreeMap::from(expected));
     // Each self-attention is followed by the cross-attention of the same transformer block.
     for pair in sites.chunks(2) {
-        assert_eq!(AttnSite { kind: AttnKind::CrossAttn, ..pair[0] }, pair[1]);
+        assert_eq!(AttnSite { keys: Keys::Text, ..pair[0] }, pair[1]);
     }
     assert_eq!(sites[0].to_string(), "down_blocks.0.attentions.0.transformer_blocks.0.attn1");
     assert_eq!(sites[31].to_string(), "up_blocks.3.attentions.2.transformer_blocks.0.attn2");

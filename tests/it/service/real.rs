@@ -34,7 +34,7 @@ fn editor() -> (Editor, EditSettings) {
     let snapshot = Snapshot::open(&root().join("assets/demo-model")).unwrap();
     let settings = EditSettings::recommended(snapshot.retouch_json().unwrap()).unwrap();
     let pipeline = load::load(&snapshot, Kind::Float, Device::Cpu).unwrap();
-    (Editor::new(Box::new(pipeline), None), settings)
+    (Editor::new(pipeline, None), settings)
 }
 
 pub(super) fn runner() -> Box<dyn Runner> {

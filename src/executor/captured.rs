@@ -1,28 +1,33 @@
-//! U-Net calls captured as CUDA graphs and replayed, since launching a call's thousand kernels takes longer than
-//! running them.
+//! A model's calls, recorded once and played again, since launching a call's thousand kernels takes longer than running them.
 //!
-//! A recording is bound to the tensors that it was made over: inputs are copied into them, and outputs out of them.
-//! Timesteps, prompts, pictures, masks and attention sums are such tensors, so that one recording serves every job of a
-//! kind. Only the key is fixed: the size of the latents, the branches of the rows, and which attention processors work
-//! at which sites.
+//! A recording is bound to the tensors that it was made over: calls copy what they are given into them and what came of it out.
+//! Timesteps, prompts, pictures, masks and sums are such tensors, so that one recording serves every job of a kind. What is
+//! fixed is the key: the sizes of the tensors, the roles of the rows, and what the guests do at which sites.
 
 use std::cell::RefCell;
 
+use image::RgbImage;
 use quick_cache::unsync::Cache;
 use tch::{Kind, Tensor};
 
 use crate::attention::{
-    branch::Branch,
     processor::{AttnProcessor, CallShape, GuestTensors, Replayable, RowGuests, Unwatched},
+    role::Role,
     site::AttnSite,
 };
 use crate::kernels::gpu::library::{CudaLibraryError, graph::CudaRecorder};
 use crate::pipelines::{
-    LatentSize, NoiseCall, NoisePrediction, instruct_pix2pix::InstructPix2PixPipeline, rows::Rows,
+    BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction, PipelineError, Predictor,
+    TokenizedPrompt,
+    conditioning::Conditioning,
+    guidance::Guidance,
+    rows::{self, RowModel, Rows},
 };
+use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
+use crate::schedulers::{Scheduler, training::NoiseLevel};
 
-/// Maximum number of recordings. Samples of a batch differ by processor and by branches, so batches of eight could need
-/// a thousand; only frequent ones are worth keeping.
+/// Most kinds of calls that are remembered. Samples differ by guest and by roles, so that mixtures of eight could be a thousand; those that
+/// come often are few.
 const BOUND: usize = 64;
 
 /// Records the work that a closure launches on a device.
@@ -37,9 +42,11 @@ pub trait Recorder: Send {
 /// Replays recorded work. It is passed the closure again, for recorders that can only execute it anew (those of tests).
 pub type Replay = Box<dyn FnMut(&mut dyn FnMut()) -> Result<(), CudaLibraryError> + Send>;
 
-/// A model's recorded calls; the least used are evicted first.
+/// A model with its recorded calls; those that are made least are forgotten first.
 #[derive(derive_more::Debug)]
-pub struct CapturedCalls {
+pub struct Captured {
+    #[debug(skip)]
+    model: Box<dyn RowModel>,
     #[debug(skip)]
     recorder: Box<dyn Recorder>,
     #[debug(skip)]
@@ -52,8 +59,10 @@ struct Key {
     latent: LatentSize,
     /// Shape of a prompt's hidden states, (T, C).
     prompt: Vec<i64>,
-    /// For each sample its branches, and the work of its attention processor.
-    samples: Vec<(Vec<Branch>, Option<Work>)>,
+    /// Of what the model is told of a picture.
+    picture: Vec<i64>,
+    /// Each sample's roles, and what its guest does.
+    samples: Vec<(Vec<Role>, Option<Work>)>,
 }
 
 /// The work of an attention processor.
@@ -69,14 +78,14 @@ enum Kept {
     /// Seen once, not recorded yet.
     Seen,
     /// It is recorded.
-    Captured(Box<Captured>),
-    /// Can't be recorded.
+    Recorded(Box<Recorded>),
+    /// It can't be.
     Refused,
 }
 
 /// A recorded call.
-struct Captured {
-    /// Declared first, so that it is dropped before the tensors that it may still be using.
+struct Recorded {
+    /// Goes first: it may still be at work on the tensors.
     replay: Replay,
     call: Static,
 }
@@ -84,7 +93,7 @@ struct Captured {
 /// The tensors that a recording reads and writes.
 struct Static {
     rows: Rows,
-    /// Predicted noise, (N, 4, h, w) in fp32.
+    /// (N, C, h, w) in fp32.
     noise: Tensor,
     guests: Vec<StandIn>,
 }
@@ -106,17 +115,17 @@ struct Part<'a> {
     tensors: GuestTensors,
 }
 
-// === impl CapturedCalls ===
+// === impl Captured ===
 
-impl CapturedCalls {
-    /// An empty store.
-    pub fn new(recorder: Box<dyn Recorder>) -> Self {
-        Self::bounded(recorder, BOUND)
+impl Captured {
+    /// A model none of whose calls is recorded yet.
+    pub fn new(model: Box<dyn RowModel>, recorder: Box<dyn Recorder>) -> Self {
+        Self::bounded(model, recorder, BOUND)
     }
 
-    /// An empty store of at most `kinds` recordings.
-    pub fn bounded(recorder: Box<dyn Recorder>, kinds: usize) -> Self {
-        Self { recorder, kept: RefCell::new(Cache::new(kinds)) }
+    /// The same, and so many kinds of calls at most.
+    pub fn bounded(model: Box<dyn RowModel>, recorder: Box<dyn Recorder>, kinds: usize) -> Self {
+        Self { model, recorder, kept: RefCell::new(Cache::new(kinds)) }
     }
 
     /// Number of keys that are remembered.
@@ -124,25 +133,24 @@ impl CapturedCalls {
         self.kept.borrow().len()
     }
 
-    /// The predictions of calls that have begun, or `None` if they are to run without a recording: the first call of a
-    /// key, a processor that must be called at each site, or after a failed recording (which is logged as a warning).
-    pub(crate) fn predict(
-        &self,
-        model: &InstructPix2PixPipeline,
-        calls: &mut [NoiseCall],
-    ) -> Option<Vec<NoisePrediction>> {
-        let latent = LatentSize::of(&calls[0].latents);
-        let sites = model.unet.sites(latent.height, latent.width);
-        let prompt = calls[0].conditioning.prompt_embeds.size()[1..].to_vec();
-        let shape = CallShape { sites: &sites, tokens: prompt[0], device: model.device };
+    /// The predictions of calls that have begun, or `None` where they are to be computed one kernel after the other: at the
+    /// first sight of their kind, with a guest that must be asked at each site, or where recording failed, which is warned of.
+    fn play(&self, calls: &mut [NoiseCall]) -> Option<Vec<NoisePrediction>> {
+        let model = self.model.as_ref();
+        let latent = calls[0].size();
+        let sites = model.sites(latent);
+        let of_sample = |it: &Tensor| it.size()[1..].to_vec();
+        let prompt = of_sample(calls[0].conditioning.prompts());
+        let picture = of_sample(calls[0].conditioning.pictures());
+        let shape = CallShape { sites: &sites, tokens: prompt[0], device: model.device() };
 
         // 1. What kind of call it is; equal samples in another order are no other kind
         let parts = calls.iter_mut().enumerate();
         let parts = parts.map(|(index, call)| Part::new(index, call, &shape));
         let mut parts = parts.collect::<Option<Vec<_>>>()?;
         parts.sort_by_key(Part::rank);
-        let samples = parts.iter().map(|it| (it.branches().to_vec(), it.work.clone())).collect();
-        let key = Key { latent, prompt, samples };
+        let samples = parts.iter().map(|it| (it.roles().to_vec(), it.work.clone())).collect();
+        let key = Key { latent, prompt, picture, samples };
 
         // 2. Its recording, made at the second sight, when libtorch has set up all that the kernels need
         let mut kept = self.kept.borrow_mut();
@@ -153,14 +161,14 @@ impl CapturedCalls {
         if matches!(*known, Kept::Refused) {
             return None;
         }
-        let rows = Rows::of(parts.iter().map(|it| &*it.call), model.device, model.kind);
+        let rows = Rows::of(parts.iter().map(|it| &*it.call), model.device(), model.kind());
         if matches!(*known, Kept::Seen) {
-            *known = self.capture(model, &rows, &mut parts, &shape);
+            *known = self.record(&rows, &mut parts, &shape);
         }
-        let Kept::Captured(captured) = &mut *known else { return None };
+        let Kept::Recorded(recorded) = &mut *known else { return None };
 
         // 3. Played, and each sample its own in the caller's order
-        let noise = match captured.play(model, &rows, &parts) {
+        let noise = match recorded.play(model, &rows, &parts) {
             Ok(noise) => noise,
             Err(error) => {
                 *known = Kept::refused(&error);
@@ -176,25 +184,103 @@ impl CapturedCalls {
         Some(predictions.into_iter().map(|(_, prediction)| prediction).collect())
     }
 
-    fn capture(
-        &self,
-        model: &InstructPix2PixPipeline,
-        rows: &Rows,
-        parts: &mut [Part<'_>],
-        shape: &CallShape<'_>,
-    ) -> Kept {
+    fn record(&self, rows: &Rows, parts: &mut [Part<'_>], shape: &CallShape<'_>) -> Kept {
         let _no_grad = tch::no_grad_guard();
-        let size = parts[0].call.latents.size();
-        let noise = [rows.branches.len() as i64, size[1], size[2], size[3]];
+        let model = self.model.as_ref();
         let mut call = Static {
             rows: rows.copy(),
-            noise: Tensor::zeros(noise, (Kind::Float, model.device)),
+            noise: Tensor::zeros(rows.latents.size(), (Kind::Float, model.device())),
             guests: parts.iter_mut().map(|it| it.stand_in(shape)).collect(),
         };
         match self.recorder.record(&mut || call.run(model)) {
-            Ok(replay) => Kept::Captured(Box::new(Captured { replay, call })),
+            Ok(replay) => Kept::Recorded(Box::new(Recorded { replay, call })),
             Err(error) => Kept::refused(&error),
         }
+    }
+}
+
+impl BatchPipeline for Captured {
+    fn predict_noises(
+        &self,
+        calls: &mut [NoiseCall],
+    ) -> Result<Vec<NoisePrediction>, PipelineError> {
+        for call in calls.iter_mut() {
+            call.attn.begin(call.attempt);
+        }
+        let played = self.play(calls);
+        Ok(played.unwrap_or_else(|| rows::predict(self.model.as_ref(), calls)))
+    }
+}
+
+impl Predictor for Captured {
+    fn guidance(&self) -> Guidance {
+        self.model.guidance()
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning,
+        attn: Box<dyn AttnProcessor>,
+    ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
+        self.predict_alone(NoiseCall::new(latents, timestep, conditioning, attn))
+    }
+}
+
+impl EditPipeline for Captured {
+    fn geometry(&self) -> Geometry {
+        self.model.geometry()
+    }
+
+    fn digest(&self) -> &str {
+        self.model.digest()
+    }
+
+    fn tokenize(&self, text: &str) -> Result<TokenizedPrompt, PipelineError> {
+        self.model.tokenize(text)
+    }
+
+    fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError> {
+        self.model.embed_text(text)
+    }
+
+    fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
+        self.model.encode_image(image)
+    }
+
+    fn condition(
+        &self,
+        prompt: &str,
+        negative: &str,
+        picture: &RgbImage,
+        roles: &[Role],
+    ) -> Result<Conditioning, PipelineError> {
+        self.model.condition(prompt, negative, picture, roles)
+    }
+
+    fn scheduler(
+        &self,
+        kind: Option<SchedulerKind>,
+        steps: Steps,
+    ) -> Result<Box<dyn Scheduler>, PipelineError> {
+        self.model.scheduler(kind, steps)
+    }
+
+    fn noise_level(&self, timestep: u32) -> Result<NoiseLevel, PipelineError> {
+        self.model.noise_level(timestep)
+    }
+
+    fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
+        self.model.sites(latent)
+    }
+
+    fn decode_stages(&self) -> usize {
+        self.model.decode_stages()
+    }
+
+    fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor {
+        self.model.decode_stage(stage, hidden)
     }
 }
 
@@ -208,21 +294,19 @@ impl Kept {
     }
 }
 
-// === impl Captured ===
+// === impl Recorded ===
 
-impl Captured {
-    /// Replays the call with these rows and processors; returns their noise, (N, 4, h, w) in fp32.
+impl Recorded {
+    /// Does the call to what these rows and guests hold; their noise, (N, C, h, w) in fp32.
     fn play(
         &mut self,
-        model: &InstructPix2PixPipeline,
+        model: &dyn RowModel,
         rows: &Rows,
         parts: &[Part<'_>],
     ) -> Result<Tensor, CudaLibraryError> {
         let _no_grad = tch::no_grad_guard();
         let Self { replay, call } = self;
-        call.rows.sample.copy_(&rows.sample);
-        call.rows.timesteps.copy_(&rows.timesteps);
-        call.rows.prompts.copy_(&rows.prompts);
+        call.rows.copy_from(rows);
         for (stand_in, part) in call.guests.iter_mut().zip(parts) {
             copy(&mut stand_in.tensors.read, &part.tensors.read);
             copy(&mut stand_in.tensors.changed, &part.tensors.changed);
@@ -240,9 +324,8 @@ impl Captured {
 impl Static {
     /// The work that is recorded.
     ///
-    /// The prompts are a tensor of the recording's own, so that no layer reuses cached keys and values of an earlier
-    /// call.
-    fn run(&mut self, model: &InstructPix2PixPipeline) {
+    /// The prompts are a tensor of its own, so that no layer has kept their keys and values from an earlier call.
+    fn run(&mut self, model: &dyn RowModel) {
         let guests = self.guests.iter_mut().map(|it| {
             let guest: &mut dyn AttnProcessor = it.guest.as_mut();
             (guest, it.rows)
@@ -268,13 +351,13 @@ impl<'a> Part<'a> {
         Some(Self { call, index, work: Some(Work { name, sites, shapes }), tensors })
     }
 
-    fn branches(&self) -> &[Branch] {
-        &self.call.conditioning.branches
+    fn roles(&self) -> &[Role] {
+        self.call.conditioning.roles()
     }
 
     /// Sort key of the samples in a call, so that equal mixtures share a recording.
     fn rank(&self) -> (Option<&'static str>, usize) {
-        (self.work.as_ref().map(|it| it.name), self.branches().len())
+        (self.work.as_ref().map(|it| it.name), self.roles().len())
     }
 
     fn stand_in(&mut self, shape: &CallShape<'_>) -> StandIn {
@@ -285,7 +368,7 @@ impl<'a> Part<'a> {
             None => Box::new(Unwatched),
             Some(_) => replayable(self.call, shape).over(own),
         };
-        StandIn { guest, tensors: GuestTensors { read, changed }, rows: self.branches().len() }
+        StandIn { guest, tensors: GuestTensors { read, changed }, rows: self.roles().len() }
     }
 
     /// Tells the processor that its part was replayed.

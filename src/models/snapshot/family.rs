@@ -1,0 +1,70 @@
+//! The families of models that can be loaded, and the components that make a model one of them.
+
+/// A family of models: one way to load them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// `StableDiffusionInstructPix2PixPipeline`.
+    InstructPix2Pix,
+}
+
+/// An entry of `model_index.json` that has a configuration.
+#[derive(Debug)]
+pub(super) struct Component {
+    /// The name of its folder.
+    pub(super) name: &'static str,
+    /// The configuration's file in that folder.
+    file: &'static str,
+    /// The classes that it may be; any, if none is named.
+    pub(super) classes: &'static [&'static str],
+}
+
+// === impl Family ===
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::InstructPix2Pix];
+
+    /// The pipeline's class in diffusers, which `model_index.json` calls `_class_name`.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::InstructPix2Pix => "StableDiffusionInstructPix2PixPipeline",
+        }
+    }
+
+    /// What a model must be to be one of them, in words.
+    fn described(self) -> &'static str {
+        match self {
+            Self::InstructPix2Pix => {
+                "an InstructPix2Pix model: a U-Net with 8 input channels, an AutoencoderKL and one CLIP text encoder"
+            }
+        }
+    }
+
+    /// What is supported, for whoever has another model.
+    pub(super) fn supported() -> String {
+        Self::ALL.map(|it| format!("{} ({})", it.described(), it.class())).join("; or ")
+    }
+
+    /// The components with a configuration.
+    pub(super) fn components(self) -> &'static [Component] {
+        match self {
+            Self::InstructPix2Pix => &[
+                Component { name: "unet", file: "config.json", classes: &["UNet2DConditionModel"] },
+                Component { name: "vae", file: "config.json", classes: &["AutoencoderKL"] },
+                Component {
+                    name: "text_encoder",
+                    file: "config.json",
+                    classes: &["CLIPTextModel", "CLIPTextModelWithProjection"],
+                },
+                Component { name: "scheduler", file: "scheduler_config.json", classes: &[] },
+            ],
+        }
+    }
+}
+
+impl Component {
+    /// The configuration's path in a model's folder.
+    pub(super) fn path(&self) -> String {
+        format!("{}/{}", self.name, self.file)
+    }
+}
