@@ -26,8 +26,8 @@ use retouch::{
     },
     models::snapshot::Snapshot,
     pipelines::{
-        BatchPipeline, LatentSize, NoiseCall,
-        conditioning::Conditioning,
+        BatchPipeline, NoiseCall,
+        conditioning::{Conditioning, LatentSize},
         denoise::{DenoisePlan, StepDone, denoise},
         load,
         rows::RowModel,

@@ -18,12 +18,12 @@ use std::{
 
 use retouch::{
     attention::{
-        branch::Branch,
         processor::AttnProcessor,
         qkv::{Attended, Qkv},
-        site::{AttnKind, AttnSite, Stage},
+        role::Role,
+        site::{AttnSite, Stage},
     },
-    drawing::heat::{Field, heat_overlay},
+    drawing::heat::{ScalarField, heat_overlay},
     edit::settings::EditSettings,
     editing::iam_edit::attn_store::WatchedLevels,
     models::snapshot::Snapshot,
@@ -32,7 +32,7 @@ use retouch::{
         resample::{self, Filter},
     },
     pipelines::{
-        Conditioning, EditPipeline, TokenizedPrompt,
+        TokenizedPrompt,
         denoise::{DenoisePlan, denoise},
         load,
     },
@@ -61,21 +61,22 @@ struct WordWatcher {
     /// Indices of the word's tokens in the prompt.
     tokens: Tensor,
     /// How often the latent was halved before the layers that are watched.
-    level: usize,
+    level: Option<usize>,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl AttnProcessor for WordWatcher {
     // A layer is one fused call whether it is watched or not; what a guest wants to know is computed beside it.
     fn watches(&self, site: &AttnSite) -> bool {
-        site.kind == AttnKind::CrossAttn && site.stage != Stage::Mid && site.level == self.level
+        site.keys.has_text() && site.stage != Stage::Mid && site.level == self.level
     }
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv, attended: &Attended) {
-        // 1. Probabilities of the branch that reads the instruction, mean over the heads: (Q, K) in fp32.
-        let (queries, keys) = (qkv.query.size()[2], qkv.key.size()[2]);
-        let mut probs = Tensor::zeros([queries, keys], (Kind::Float, qkv.query.device()));
-        qkv.add_mean_probs(attended, qkv.row_of(Branch::Text), 0, &mut probs);
+        // 1. Probabilities of the row that reads the instruction, mean over the heads: (cells, tokens) in fp32.
+        let (cells, tokens) = (site.cells(), site.keys.text(qkv.key.size()[2]));
+        let shape = [cells.length, tokens.length];
+        let mut probs = Tensor::zeros(shape, (Kind::Float, qkv.query.device()));
+        qkv.add_mean_probs(attended, qkv.row_of(Role::Text), [cells, tokens], &mut probs);
 
         // 2. The mean over the word's tokens, (Q,), on the CPU.
         let word = probs.index_select(1, &self.tokens.to_device(probs.device()));
@@ -105,11 +106,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let size = input.size().fit(geometry.sample_size, geometry.stride);
     let work = resample::resize_rgb(&input.rgb, size, Filter::Lanczos);
 
-    // 2. What the U-Net is conditioned on: the instruction, the empty prompt, the picture.
+    // 2. What the model is conditioned on: the instruction, the empty prompt, the picture.
     let tokens = pipeline.tokenize(instruction)?;
-    let (prompt, empty) = (pipeline.encode_prompt(&tokens), pipeline.tokenize("")?);
     let latents = pipeline.encode_image(&work)?;
-    let conditioning = Conditioning::new(&prompt, &pipeline.encode_prompt(&empty), &latents);
+    let roles = pipeline.guidance().roles(settings.guidance);
+    let conditioning = pipeline.condition(instruction, "", &work, roles)?;
 
     // 3. The guest, at the level that the model recommends.
     let sites = pipeline.sites(conditioning.latent_size());
@@ -123,8 +124,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // 4. The run. A step's map is read between two steps.
     let scheduler = pipeline.scheduler(settings.scheduler, settings.steps)?;
     let tape = NoiseTape::draw(SEED, &latents.size(), scheduler.as_ref());
-    let plan = DenoisePlan::whole(scheduler.as_ref(), &conditioning, settings.guidance, &tape);
-    let clean = denoise(&pipeline, &plan, Box::new(watcher), &mut |done, latents| {
+    let (model, scheduler) = (pipeline.as_ref(), scheduler.as_ref());
+    let plan = DenoisePlan::whole(model, scheduler, &conditioning, settings.guidance, &tape);
+    let clean = denoise(&plan, Box::new(watcher), &mut |done, latents| {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(map) = seen.step.take() {
             let peak = map.argmax(None::<i64>, false).int64_value(&[]);
@@ -146,7 +148,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let all = seen.all.as_ref().ok_or("no layer was watched")?;
     let values = Vec::<f32>::try_from(all)?;
-    let field = Field::new(&values, (seen.grid.1 as u32, seen.grid.0 as u32));
+    let field = ScalarField::new(&values, (seen.grid.1 as u32, seen.grid.0 as u32));
     heat_overlay(&field, &work).save("attention.png")?;
     pipeline.decode(&clean)?.save("edited.png")?;
     Ok(())

@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = env::var_os("RETOUCH_MODEL").map_or_else(|| DEMO_MODEL.into(), PathBuf::from);
     let snapshot = Snapshot::open(&model)?;
     let settings = EditSettings::recommended(snapshot.retouch_json().unwrap_or("{}"))?;
-    let editor = Editor::new(Box::new(load::load(&snapshot, Kind::Float, Device::Cpu)?), None);
+    let editor = Editor::new(load::load(&snapshot, Kind::Float, Device::Cpu)?, None);
 
     // 3. What is asked. A mask of the caller's own would stand in `mask`.
     let request = EditRequest {

@@ -204,7 +204,11 @@ impl CliError {
             | Self::Manifest(_)
             | Self::Localization { .. }
             | Self::Record { .. } => 3,
-            Self::Edit(EditError::NoAttention | EditError::NoUnrelatedWord { .. })
+            Self::Edit(
+                EditError::NoAttention
+                | EditError::Distilled { .. }
+                | EditError::NoUnrelatedWord { .. },
+            )
             | Self::Model { .. } => 5,
             Self::UnknownDevice(_) | Self::Cuda(_) | Self::DeviceFailed(_) => 6,
             Self::Output(_) | Self::Write { .. } | Self::Evaluation(EvaluationError::Write(_)) => 7,
@@ -246,7 +250,11 @@ impl CliError {
             }
             Self::Edit(EditError::EmptyMask) => Reason::EmptyMask,
             Self::Edit(EditError::NotParsed(_)) => Reason::ObjectNotFound,
-            Self::Edit(EditError::NoAttention | EditError::NoUnrelatedWord { .. })
+            Self::Edit(
+                EditError::NoAttention
+                | EditError::Distilled { .. }
+                | EditError::NoUnrelatedWord { .. },
+            )
             | Self::Model { .. } => Reason::ModelUnusable,
             Self::Output(PictureError::DiskFull { .. }) => Reason::DiskFull,
             Self::Edit(EditError::Pipeline(_))

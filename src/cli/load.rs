@@ -14,10 +14,7 @@ use crate::cli::{
 };
 use crate::edit::settings::EditSettings;
 use crate::editing::editor::Editor;
-use crate::executor::{
-    batcher,
-    captured::{Captured, Recorder},
-};
+use crate::executor::{batcher, captured::Captured, recorder::Recorder};
 use crate::kernels::{
     cpu::{self, spin},
     gpu::{

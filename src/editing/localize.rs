@@ -17,7 +17,7 @@ use crate::editing::{
     },
     session::EditSession,
 };
-use crate::pipelines::LatentSize;
+use crate::pipelines::conditioning::LatentSize;
 
 /// Finds the region that the instruction edits, with the request's localizer.
 ///

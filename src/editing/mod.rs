@@ -70,6 +70,14 @@ pub enum EditError {
         "the model's U-Net has no attention in its down and up blocks, so it can't be localized with"
     )]
     NoAttention,
+    /// A distilled model predicts nothing without the instruction.
+    #[error(
+        "the model is distilled: it has no prediction without the instruction, as {what} needs"
+    )]
+    Distilled {
+        /// What needs one.
+        what: &'static str,
+    },
     /// No noun of the pool can be used.
     #[error(
         "no noun of the pool may stand for `{object}`; give the model's retouch.json more nouns"

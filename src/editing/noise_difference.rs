@@ -35,7 +35,7 @@ impl Field {
 /// that predicts velocity the difference of velocities is used, which is proportional at a timestep; callers normalize.
 ///
 /// # Errors
-/// [`EditError::Pipeline`] if the model fails or was trained on fewer timesteps.
+/// [`EditError::Pipeline`] if the model fails or was trained on fewer timesteps, [`EditError::Distilled`].
 pub fn noise_differences(
     session: &EditSession<'_>,
     prompt: &str,
@@ -44,6 +44,9 @@ pub fn noise_differences(
 ) -> Result<Vec<Field>, EditError> {
     let _no_grad = tch::no_grad_guard();
     let pipeline = session.pipeline;
+    if pipeline.guidance().is_distilled() {
+        return Err(EditError::Distilled { what: "the noise difference" });
+    }
     let level = pipeline.noise_level(timestep)?;
     let source = session.image_latents()?; // (1, C, h, w)
     let conditioning = session.conditioning(prompt, &[Role::Text, Role::Image])?;

@@ -29,8 +29,9 @@ use crate::attention::{
 };
 use crate::executor::memory_probe;
 use crate::pipelines::{
-    BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction, PipelineError, Predictor,
-    TokenizedPrompt, conditioning::Conditioning, guidance::Guidance,
+    BatchPipeline, EditPipeline, NoiseCall, PipelineError, Predictor, TokenizedPrompt,
+    conditioning::{Conditioning, LatentSize},
+    guidance::{Guidance, NoisePrediction},
 };
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, training::NoiseLevel};

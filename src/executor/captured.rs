@@ -1,8 +1,9 @@
-//! A model's calls, recorded once and played again, since launching a call's thousand kernels takes longer than running them.
+//! Recorded calls (CUDA graphs) of a model: launching the thousand kernels of a call takes longer than running them.
 //!
-//! A recording is bound to the tensors that it was made over: calls copy what they are given into them and what came of it out.
-//! Timesteps, prompts, pictures, masks and sums are such tensors, so that one recording serves every job of a kind. What is
-//! fixed is the key: the sizes of the tensors, the roles of the rows, and what the guests do at which sites.
+//! A recording is tied to the tensors that it was made with: a call copies its inputs into them and its results out.
+//! Timesteps, prompts, pictures, masks and running sums are such tensors, so that one recording serves every job of a kind.
+//! The key is what is fixed: the sizes of the tensors, the roles of the rows, and what each attention processor does at
+//! which sites.
 
 use std::cell::RefCell;
 
@@ -15,34 +16,22 @@ use crate::attention::{
     role::Role,
     site::AttnSite,
 };
-use crate::kernels::gpu::library::{CudaLibraryError, graph::CudaRecorder};
+use crate::executor::recorder::{Recorder, Replay};
+use crate::kernels::gpu::library::CudaLibraryError;
 use crate::pipelines::{
-    BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction, PipelineError, Predictor,
-    TokenizedPrompt,
-    conditioning::Conditioning,
-    guidance::Guidance,
+    BatchPipeline, EditPipeline, NoiseCall, PipelineError, Predictor, TokenizedPrompt,
+    conditioning::{Conditioning, LatentSize},
+    guidance::{Guidance, NoisePrediction},
     rows::{self, RowModel, Rows},
 };
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, training::NoiseLevel};
 
-/// Most kinds of calls that are remembered. Samples differ by guest and by roles, so that mixtures of eight could be a thousand; those that
-/// come often are few.
+/// Most keys that are remembered. Samples differ by attention processor and by roles, so that batches of eight could have a
+/// thousand keys; few of them are frequent.
 const BOUND: usize = 64;
 
-/// Records the work that a closure launches on a device.
-pub trait Recorder: Send {
-    /// Records `work`; whether the work has also been executed when this returns is left to the recorder.
-    ///
-    /// # Errors
-    /// [`CudaLibraryError`] if the work can't be recorded.
-    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaLibraryError>;
-}
-
-/// Replays recorded work. It is passed the closure again, for recorders that can only execute it anew (those of tests).
-pub type Replay = Box<dyn FnMut(&mut dyn FnMut()) -> Result<(), CudaLibraryError> + Send>;
-
-/// A model with its recorded calls; those that are made least are forgotten first.
+/// A model with its recorded calls; the least used are dropped first.
 #[derive(derive_more::Debug)]
 pub struct Captured {
     #[debug(skip)]
@@ -59,9 +48,9 @@ struct Key {
     latent: LatentSize,
     /// Shape of a prompt's hidden states, (T, C).
     prompt: Vec<i64>,
-    /// Of what the model is told of a picture.
+    /// Shape of a picture's conditioning.
     picture: Vec<i64>,
-    /// Each sample's roles, and what its guest does.
+    /// Each sample's roles, and the work of its attention processor.
     samples: Vec<(Vec<Role>, Option<Work>)>,
 }
 
@@ -118,12 +107,12 @@ struct Part<'a> {
 // === impl Captured ===
 
 impl Captured {
-    /// A model none of whose calls is recorded yet.
+    /// Wraps a model, without recordings yet.
     pub fn new(model: Box<dyn RowModel>, recorder: Box<dyn Recorder>) -> Self {
         Self::bounded(model, recorder, BOUND)
     }
 
-    /// The same, and so many kinds of calls at most.
+    /// [`Self::new`] with another bound on the number of keys.
     pub fn bounded(model: Box<dyn RowModel>, recorder: Box<dyn Recorder>, kinds: usize) -> Self {
         Self { model, recorder, kept: RefCell::new(Cache::new(kinds)) }
     }
@@ -133,8 +122,8 @@ impl Captured {
         self.kept.borrow().len()
     }
 
-    /// The predictions of calls that have begun, or `None` where they are to be computed one kernel after the other: at the
-    /// first sight of their kind, with a guest that must be asked at each site, or where recording failed, which is warned of.
+    /// Predictions of calls that have begun; `None` if they must be computed without a recording: the first call of a key,
+    /// an attention processor that must be called at each site, or a recording that failed, which is logged.
     fn play(&self, calls: &mut [NoiseCall]) -> Option<Vec<NoisePrediction>> {
         let model = self.model.as_ref();
         let latent = calls[0].size();
@@ -397,11 +386,4 @@ fn copy(to: &mut [Tensor], from: &[Tensor]) {
 /// Shallow clones.
 fn shallow(tensors: &[Tensor]) -> Vec<Tensor> {
     tensors.iter().map(Tensor::shallow_clone).collect()
-}
-
-impl Recorder for CudaRecorder {
-    fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaLibraryError> {
-        let mut graph = CudaRecorder::record(self, work)?;
-        Ok(Box::new(move |_| graph.replay()))
-    }
 }

@@ -4,7 +4,15 @@ use tch::Tensor;
 
 use crate::attention::role::Role;
 use crate::kernels::gpu::transfer;
-use crate::pipelines::LatentSize;
+
+/// Height and width of a latent, in cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LatentSize {
+    /// Rows.
+    pub height: i64,
+    /// Columns.
+    pub width: i64,
+}
 
 /// Prompt and picture as one model reads them, a row for each role that is to be predicted.
 ///
@@ -69,5 +77,13 @@ impl Conditioning {
             prompts: self.prompts.index_select(0, &rows),
             pictures: self.pictures.index_select(0, &rows),
         }
+    }
+}
+
+impl LatentSize {
+    /// Size of latents (N, C, h, w).
+    pub fn of(latents: &Tensor) -> Self {
+        let size = latents.size();
+        Self { height: size[2], width: size[3] }
     }
 }

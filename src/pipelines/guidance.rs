@@ -6,8 +6,15 @@
 use tch::Tensor;
 
 use crate::attention::role::Role;
-use crate::pipelines::NoisePrediction;
 use crate::sampling::GuidanceScales;
+
+/// What a model predicts for one sample, a row for each role that was asked for.
+#[derive(Debug)]
+pub struct NoisePrediction {
+    /// (N, C, h, w) in fp32.
+    rows: Tensor,
+    roles: Vec<Role>,
+}
 
 /// The guidance that a model was made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +35,11 @@ impl Guidance {
             Self::Cfg => &[Role::Text, Role::Image],
             Self::Distilled => &[Role::Text],
         }
+    }
+
+    /// Whether no prediction is made without the instruction.
+    pub fn is_distilled(self) -> bool {
+        self == Self::Distilled
     }
 
     /// The roles whose predictions have a share in the guided one.
@@ -60,6 +72,26 @@ impl Guidance {
             Self::Cfg => &image + (text - &image) * scales.text.get(),
             Self::Distilled => text,
         }
+    }
+}
+
+// === impl NoisePrediction ===
+
+impl NoisePrediction {
+    /// Rows (N, C, h, w) in fp32, each of a role; one is [`Role::Text`]'s.
+    pub fn new(rows: Tensor, roles: &[Role]) -> Self {
+        Self { rows, roles: roles.to_vec() }
+    }
+
+    /// That of a role, (1, C, h, w), if it was asked for.
+    pub fn of(&self, role: Role) -> Option<Tensor> {
+        let row = self.roles.iter().position(|&it| it == role);
+        row.map(|row| self.rows.narrow(0, row as i64, 1))
+    }
+
+    /// That with instruction and image, (1, C, h, w).
+    pub fn text(&self) -> Tensor {
+        self.of(Role::Text).expect("a call predicts the row with the instruction")
     }
 }
 

@@ -14,11 +14,10 @@ use crate::models::stable_diffusion::{
     unet_2d_condition_config::UNet2DConditionConfig,
 };
 use crate::pipelines::{
-    BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction, PipelineError, Predictor,
-    TokenizedPrompt,
-    conditioning::Conditioning,
+    BatchPipeline, EditPipeline, NoiseCall, PipelineError, Predictor, TokenizedPrompt,
+    conditioning::{Conditioning, LatentSize},
     encoded_images::EncodedImages,
-    guidance::Guidance,
+    guidance::{Guidance, NoisePrediction},
     image_processor,
     rows::{RowModel, Rows},
 };

@@ -3,7 +3,7 @@
 use tch::{Device, Kind};
 
 use crate::models::{
-    config::ConfigError,
+    config::ConfigJsonError,
     snapshot::{Snapshot, error::SnapshotError, family::Family, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},

@@ -24,29 +24,16 @@ use crate::attention::{
     site::AttnSite,
 };
 use crate::models::stable_diffusion::clip::tokenizer::TokenizerError;
-use crate::pipelines::{conditioning::Conditioning, guidance::Guidance, read_back::ReadBack};
+use crate::pipelines::{
+    conditioning::{Conditioning, LatentSize},
+    guidance::{Guidance, NoisePrediction},
+    read_back::ReadBack,
+};
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, SchedulerError, training::NoiseLevel};
 
 /// A tokenized prompt.
 pub type TokenizedPrompt = crate::models::stable_diffusion::clip::tokenizer::TokenizedPrompt;
-
-/// Height and width of a latent, in cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LatentSize {
-    /// Rows.
-    pub height: i64,
-    /// Columns.
-    pub width: i64,
-}
-
-/// What a model predicts for one sample, a row for each role that was asked for.
-#[derive(Debug)]
-pub struct NoisePrediction {
-    /// (N, C, h, w) in fp32.
-    rows: Tensor,
-    roles: Vec<Role>,
-}
 
 /// One sample's part in a model's call.
 #[derive(derive_more::Debug)]
@@ -227,33 +214,5 @@ impl NoiseCall {
     /// The size of the latents.
     pub fn size(&self) -> LatentSize {
         LatentSize::of(&self.latents)
-    }
-}
-
-// === impl NoisePrediction ===
-
-impl NoisePrediction {
-    /// Rows (N, C, h, w) in fp32, each of a role; one is [`Role::Text`]'s.
-    pub fn new(rows: Tensor, roles: &[Role]) -> Self {
-        Self { rows, roles: roles.to_vec() }
-    }
-
-    /// That of a role, (1, C, h, w), if it was asked for.
-    pub fn of(&self, role: Role) -> Option<Tensor> {
-        let row = self.roles.iter().position(|&it| it == role);
-        row.map(|row| self.rows.narrow(0, row as i64, 1))
-    }
-
-    /// That with instruction and image, (1, C, h, w).
-    pub fn text(&self) -> Tensor {
-        self.of(Role::Text).expect("a call predicts the row with the instruction")
-    }
-}
-
-impl LatentSize {
-    /// Size of latents (N, C, h, w).
-    pub fn of(latents: &Tensor) -> Self {
-        let size = latents.size();
-        Self { height: size[2], width: size[3] }
     }
 }

@@ -6,7 +6,7 @@
 use image::{RgbImage, imageops};
 use tch::{Device, Kind, Tensor};
 
-use crate::pipelines::{LatentSize, image_processor};
+use crate::pipelines::{conditioning::LatentSize, image_processor};
 
 /// Linear map from denoised latents to RGB.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use crate::attention::{
     processor::{AttnProcessor, RowGuests},
     role::Role,
 };
-use crate::pipelines::{BatchPipeline, NoiseCall, NoisePrediction, PipelineError};
+use crate::pipelines::{BatchPipeline, NoiseCall, PipelineError, guidance::NoisePrediction};
 
 /// A model whose call is rows of tensors.
 pub trait RowModel: BatchPipeline {

@@ -117,6 +117,6 @@ impl Scheduler for DdimScheduler {
         // What the step before arrives at.
         let before = index.checked_sub(1).map(|it| self.alpha_prods[it].1);
         let alpha_cumprod = before.unwrap_or(self.alpha_prods[index].0);
-        NoiseLevel { alpha_cumprod }.add_noise(clean, noise)
+        NoiseLevel::of_alpha_cumprod(alpha_cumprod).add_noise(clean, noise)
     }
 }

@@ -28,11 +28,13 @@ pub(super) enum Terminal {
     Least,
 }
 
-/// The noise level of a training timestep, independent of any scheduler.
+/// A noise level, independent of any scheduler: `signal` times clean latents plus `noise` times unit noise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NoiseLevel {
-    /// ᾱ.
-    pub(super) alpha_cumprod: f32,
+    /// Factor of the clean latents.
+    pub signal: f64,
+    /// Factor of the noise.
+    pub noise: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -53,13 +55,18 @@ impl NoiseLevel {
         let n_train = alphas_cumprod.len();
         let found = alphas_cumprod.get(timestep as usize);
         let alpha_cumprod = *found.ok_or(SchedulerError::NoTimestep { timestep, n_train })?;
-        Ok(Self { alpha_cumprod })
+        Ok(Self::of_alpha_cumprod(alpha_cumprod))
     }
 
-    /// Adds unit noise to clean latents (diffusers: `add_noise`); the result keeps unit variance, as the U-Net expects.
+    /// The level of unit variance at one ᾱ.
+    pub(super) fn of_alpha_cumprod(alpha_cumprod: f32) -> Self {
+        let (signal, noise) = (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt());
+        Self { signal: f64::from(signal), noise: f64::from(noise) }
+    }
+
+    /// Adds unit noise to clean latents (diffusers: `add_noise`).
     pub fn add_noise(self, clean: &Tensor, noise: &Tensor) -> Tensor {
-        clean * f64::from(self.alpha_cumprod.sqrt())
-            + noise.to_device(clean.device()) * f64::from((1.0 - self.alpha_cumprod).sqrt())
+        clean * self.signal + noise.to_device(clean.device()) * self.noise
     }
 }
 

@@ -22,7 +22,9 @@ pub(super) fn failed(error: &EditError) -> RunError {
         EditError::EmptyMask => Reason::EmptyMask,
         EditError::Picture(_) | EditError::OtherGrid { .. } => Reason::BadMask,
         EditError::UnknownCluster { .. } | EditError::NothingFound => Reason::InvalidArgument,
-        EditError::NoAttention | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
+        EditError::NoAttention
+        | EditError::Distilled { .. }
+        | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
         EditError::Pipeline(_) => {
             tracing::error!(%error, "the model failed; `model.dtype = \"fp32\"` may help");
             Reason::Internal

@@ -24,7 +24,7 @@ use retouch::{
         iam_edit::attn_store::{AttnStore, SharedMaps, WatchedLevels},
         session::EditSession,
     },
-    pipelines::{EditPipeline, LatentSize},
+    pipelines::{EditPipeline, conditioning::LatentSize},
 };
 use tch::{Device, Kind, Tensor};
 

@@ -23,9 +23,10 @@ use retouch::{
     },
     executor::batcher::{self, Batched},
     pipelines::{
-        BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
-        conditioning::Conditioning,
+        BatchPipeline, EditPipeline, NoiseCall,
+        conditioning::{Conditioning, LatentSize},
         denoise::{DenoisePlan, denoise},
+        guidance::NoisePrediction,
         instruct_pix2pix::InstructPix2PixPipeline,
     },
     sampling::{GuidanceScales, Interrupted},

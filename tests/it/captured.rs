@@ -25,11 +25,16 @@ use retouch::{
         attn_modulator::AttnModulator,
         attn_store::{AttnStore, SharedMaps, WatchedLevels},
     },
-    executor::captured::{Captured, Recorder, Replay},
+    executor::{
+        captured::Captured,
+        recorder::{Recorder, Replay},
+    },
     kernels::gpu::library::CudaLibraryError,
     pipelines::{
-        BatchPipeline, EditPipeline, LatentSize, NoiseCall, NoisePrediction,
-        conditioning::Conditioning, instruct_pix2pix::InstructPix2PixPipeline,
+        BatchPipeline, EditPipeline, NoiseCall,
+        conditioning::{Conditioning, LatentSize},
+        guidance::NoisePrediction,
+        instruct_pix2pix::InstructPix2PixPipeline,
     },
 };
 use tch::{Device, Kind, Tensor};

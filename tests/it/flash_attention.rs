@@ -4,7 +4,7 @@
 
 use retouch::{
     attention::{qkv::Qkv, role::Role, site::Span},
-    kernels::cpu::flash_attention::{self, Attended},
+    kernels::cpu::flash_attention::{self, AttentionOutput},
 };
 use tch::{Device, IndexOp, Kind, Tensor};
 

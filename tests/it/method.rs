@@ -30,9 +30,10 @@ use retouch::{
     },
     picture::{mask::Mask, size::Size},
     pipelines::{
-        EditPipeline, NoisePrediction, Predictor,
+        EditPipeline, Predictor,
         conditioning::Conditioning,
         denoise::{DenoisePlan, denoise},
+        guidance::NoisePrediction,
         instruct_pix2pix::InstructPix2PixPipeline,
     },
     sampling::{GuidanceScales, Steps},

@@ -8,6 +8,7 @@ pub mod attn_store;
 pub mod confidence;
 pub mod localization_map;
 pub mod noun_embeddings;
+mod pooling;
 pub mod predicted_change;
 pub mod segmentation;
 
@@ -25,6 +26,7 @@ use crate::edit::{
     localization_instruction::LocalizationInstruction,
     localizer::{AddedBy, ClusterScore, ScoreSource},
     selection::MIN_CONTRAST,
+    settings::Modulation,
 };
 use crate::editing::{
     EditError,
@@ -143,7 +145,10 @@ pub fn localize(
     let by_difference = match settings.score {
         ClusterScore::Attention => false,
         ClusterScore::NoiseDifference => true,
-        ClusterScore::Auto => localization_map::contrast(prompt, maps, &labels) < MIN_CONTRAST,
+        ClusterScore::Auto => {
+            let flat = localization_map::contrast(prompt, maps, &labels) < MIN_CONTRAST;
+            flat && !session.pipeline.guidance().is_distilled()
+        }
     };
     let found = if by_difference {
         let relevance = watch_your_steps::relevance(session)?;
@@ -176,6 +181,9 @@ pub fn edit(
     sink: &mut dyn EventSink,
 ) -> Result<Tensor, EditError> {
     let settings = &session.request.settings;
+    if settings.modulation == Modulation::Null && session.pipeline.guidance().is_distilled() {
+        return Err(EditError::Distilled { what: "the modulation `null`" });
+    }
     let run = session.run(Pass::Edit, &session.instruction)?;
     let gate = mask.attended_tensor(session.image_latents()?.device());
     let preserve = LatentPreserve::of(session, mask, &run)?;

@@ -7,7 +7,7 @@
 use tch::{Kind, Tensor};
 
 use crate::edit::grid::{Field, Grid};
-use crate::pipelines::LatentSize;
+use crate::pipelines::conditioning::LatentSize;
 
 /// Threshold as a fraction of the maximum change.
 pub const THRESHOLD: f64 = 0.1;

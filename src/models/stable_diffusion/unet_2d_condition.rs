@@ -187,10 +187,14 @@ fn block_config(
     in_channels: i64,
 ) -> BlockConfig {
     let last = config.levels() - 1;
-    let (level, block_type) = match stage {
-        Stage::Down => (block, config.down_block_types[block]),
-        Stage::Mid => (last, BlockType::CrossAttn),
-        Stage::Up => (config.up_level(block), config.up_block_types[block]),
+    let (level, block_type, layers) = match stage {
+        Stage::Mid => (last, BlockType::CrossAttn, 1),
+        Stage::Up => {
+            let level = config.up_level(block);
+            (level, config.up_block_types[block], config.layers_per_block[level] + 1)
+        }
+        // The down path: a U-Net has no other stages.
+        _ => (block, config.down_block_types[block], config.layers_per_block[block]),
     };
     let channels = config.block_out_channels[level];
     BlockConfig {
@@ -204,11 +208,7 @@ fn block_config(
             height: 0,
             width: 0,
         },
-        layers: match stage {
-            Stage::Down => config.layers_per_block[level],
-            Stage::Mid => 1,
-            Stage::Up => config.layers_per_block[level] + 1,
-        },
+        layers,
         resnet: ResnetConfig {
             in_channels,
             out_channels: channels,

@@ -5,7 +5,7 @@
 //! [`UNet2DConditionModel`]: crate::models::stable_diffusion::unet_2d_condition::UNet2DConditionModel
 
 use crate::attention::site::{AttnSite, Keys, Stage};
-use crate::models::config::{ConfigError, ConfigJson};
+use crate::models::config::{ConfigJson, ConfigJsonError};
 
 /// The kind of a block of the down or up path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
