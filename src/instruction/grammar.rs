@@ -98,7 +98,8 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if framed == Frame::Want {
         return contrast(clause)
             .or_else(|| complement::done(clause))
-            .or_else(|| statement(clause)).or_else(|| complement::have(clause));
+            .or_else(|| statement(clause))
+            .or_else(|| complement::have(clause));
     }
     contrast(clause)
         .or_else(|| style(clause))
@@ -225,7 +226,10 @@ fn contrast(clause: &[Token]) -> Option<Reading> {
 /// `put a wolf where the dog is`, `where the dog is, put a wolf`.
 fn whereabouts(clause: &[Token]) -> Option<Reading> {
     let at = clause.iter().position(|it| it.is("where"))?;
-    let is = at + clause[at..].iter().position(|it| has("is was are were stands sits stood sat", &it.lower))?;
+    let is = at
+        + clause[at..]
+            .iter()
+            .position(|it| has("is was are were stands sits stood sat", &it.lower))?;
     let new = if at == 0 {
         &clause[is + 1..]
     } else if is + 1 == clause.len() {
@@ -250,9 +254,9 @@ fn brought(clause: &[Token]) -> &[Token] {
     let after_verb = after_verb
         .or_else(|| clause.iter().rposition(|it| verb_in(&[HAVING], &it.lower).is_some()));
     if let Some(at) = after_verb {
-        let having = clause.get(at + 1).is_some_and(|it| {
-            it.lower.ends_with("ing") && verb_in(&[HAVING], &it.lower).is_some()
-        });
+        let having = clause
+            .get(at + 1)
+            .is_some_and(|it| it.lower.ends_with("ing") && verb_in(&[HAVING], &it.lower).is_some());
         return &clause[at + 1 + usize::from(having)..];
     }
     let start = usize::from(imperative::is_command(clause));

@@ -7,8 +7,9 @@ use super::change::is_color;
 use super::complement;
 use super::grammar::Reading;
 use super::lexicon::{
-    ADDING, ATTRIBUTES, CHANGING, CLOTHES, COLORING, COMMANDS, DETERMINERS, DRESSING, ENDOWING, GIVING, HAVING, LETTING, MATERIALS, PERSONS,
-    PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has, is_adjective, pairs, verb_in,
+    ADDING, ATTRIBUTES, CHANGING, CLOTHES, COLORING, COMMANDS, DETERMINERS, DRESSING, ENDOWING,
+    GIVING, HAVING, LETTING, MATERIALS, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS,
+    WORKING, has, is_adjective, pairs, verb_in,
 };
 use super::phrase::{Definiteness, Found, phrase, phrases, starts_definite, starts_indefinite};
 use super::predicate;
@@ -46,7 +47,11 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if is("get give show bring find") && has("me us", &rest[0].lower) && rest.len() > 1 {
         return complement::have(&rest[1..]);
     }
-    if is("get have") && !starts_definite(rest) && !has(THINGS, &rest[0].lower) && split(rest, &["to", "into"]).is_none() {
+    if is("get have")
+        && !starts_definite(rest)
+        && !has(THINGS, &rest[0].lower)
+        && split(rest, &["to", "into"]).is_none()
+    {
         return complement::have(rest);
     }
     if is("drop lose skip leave") && starts_definite(skip_particle(rest)) && place(rest).is_none() {
@@ -56,7 +61,8 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         return change(rest);
     }
     if is("clear rid empty strip clean free")
-        && let Some(of) = find(rest, "of").filter(|it| it.start > 0 && !starts_definite(&rest[it.end..]))
+        && let Some(of) =
+            find(rest, "of").filter(|it| it.start > 0 && !starts_definite(&rest[it.end..]))
     {
         return Reading::of(Action::Remove, phrases(&rest[of.end..]), &[])
             .map(|it| it.at("from", &rest[..of.start]));
@@ -73,7 +79,8 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if hides && starts_definite(&rest[1..]) && find(rest, "with").is_none() {
         return remove(&rest[1..]);
     }
-    let around = |it: Range<usize>| has("around on over under in inside next", &rest[it.start].lower);
+    let around =
+        |it: Range<usize>| has("around on over under in inside next", &rest[it.start].lower);
     if is(WORKING) && starts_indefinite(rest) && place(rest).is_some_and(around) {
         return add(verb, rest);
     }
@@ -157,7 +164,8 @@ fn remove(rest: &[Token]) -> Option<Reading> {
 fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let goes = |it: &Token| {
         has("away off out", &it.lower)
-            || it.is("down") && verb_in(&["chop tear knock take pull cut saw"], &verb.lower).is_some()
+            || it.is("down")
+                && verb_in(&["chop tear knock take pull cut saw"], &verb.lower).is_some()
     };
     if goes(rest.first()?) {
         return remove(&rest[1..]);
@@ -165,7 +173,11 @@ fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let off = find(rest, "off").is_some() && !verb.is("move");
     let from = find(rest, "from").or_else(|| find(rest, "out of")).is_some();
     let taken = off
-        || from && verb_in(&["take cut tear rip pull wipe peel scrub wash get clean pick fish sweep move throw"], &verb.lower).is_some();
+        || from && verb_in(
+            &["take cut tear rip pull wipe peel scrub wash get clean pick fish sweep move throw"],
+            &verb.lower,
+        )
+        .is_some();
     (rest.last().is_some_and(goes) || taken).then(|| remove(rest)).flatten()
 }
 
@@ -297,7 +309,8 @@ fn color(verb: &Token, rest: &[Token]) -> Option<Reading> {
 }
 
 fn is_material(tokens: &[Token]) -> bool {
-    is_color(tokens) || tokens.last().is_some_and(|it| tokens.len() < 3 && has(MATERIALS, &it.lower))
+    is_color(tokens)
+        || tokens.last().is_some_and(|it| tokens.len() < 3 && has(MATERIALS, &it.lower))
 }
 
 /// `dress X in Y`, `dress X as Y`.
@@ -352,7 +365,8 @@ fn unknown(clause: &[Token]) -> Option<Reading> {
     if odd || predicate::verb_at(clause).is_some() && !starts_definite(rest) {
         return None;
     }
-    let acts = !is_adjective(&verb.lower) && starts_indefinite(rest) && !has("no with", &verb.lower);
+    let acts =
+        !is_adjective(&verb.lower) && starts_indefinite(rest) && !has("no with", &verb.lower);
     if acts && place(rest).is_some() {
         return add(verb, rest);
     }

@@ -207,7 +207,10 @@ const RELATIONS: &[(&str, Relation)] = &[
     ("inside/within/among/amongst/through", Relation::In),
     ("above/over", Relation::Above),
     ("below/under/underneath/beneath", Relation::Below),
-    ("beside/by/near/nearest/against/at/opposite/alongside/beyond/outside/facing/towards/toward", Relation::Beside),
+    (
+        "beside/by/near/nearest/against/at/opposite/alongside/beyond/outside/facing/towards/toward",
+        Relation::Beside,
+    ),
     ("behind", Relation::Behind),
     ("between", Relation::Between),
     ("around/round", Relation::Around),
@@ -236,12 +239,14 @@ fn area_at(tokens: &[Token]) -> Option<(usize, Area)> {
     if let Some(n) = matched(tokens, "up/down? in? center/centre/centered/centred stage?") {
         return (n == 1 && !tokens[0].is("up")).then_some((n, Area::Middle));
     }
-    let leads = "up/down? on/in/at/to/into/towards/near/from/along? the/its/my/your? far/very/extreme? ";
+    let leads =
+        "up/down? on/in/at/to/into/towards/near/from/along? the/its/my/your? far/very/extreme? ";
     let opening = matched(tokens, leads.trim_end())?;
     let (n, area) = corner_of(&tokens[opening..])?;
     let determined = tokens[..opening].iter().any(|it| it.is("the"));
     let rest = &tokens[opening + n..];
-    let more = matched(rest, "hand/most? side/corner/edge/part/half/end/portion/third?").unwrap_or(0);
+    let more =
+        matched(rest, "hand/most? side/corner/edge/part/half/end/portion/third?").unwrap_or(0);
     // `left` alone says where only at the end: `the house left of the tree`, `the house further left`.
     if !determined && (opening == 0 || more == 0) && tokens.len() > opening + n + more {
         return None;
@@ -252,7 +257,10 @@ fn area_at(tokens: &[Token]) -> Option<(usize, Area)> {
 /// Whether no name stands behind words of place, of which they would be a part: `on the left table`.
 fn ends_at(tokens: &[Token], n: usize) -> bool {
     tokens.get(n).is_none_or(|it| {
-        !it.is_word() || has("and or who that which", &it.lower) || closes(tokens, n) || has(BEING, &it.lower)
+        !it.is_word()
+            || has("and or who that which", &it.lower)
+            || closes(tokens, n)
+            || has(BEING, &it.lower)
             || has(MODALS, &it.lower)
     })
 }
@@ -278,7 +286,9 @@ fn corner_of(tokens: &[Token]) -> Option<(usize, Area)> {
         "left" | "left-hand" | "leftmost" | "left-most" => Some(Area::Left),
         "right" | "right-hand" | "rightmost" | "right-most" => Some(Area::Right),
         "top" | "upper" | "topmost" | "top-most" | "uppermost" | "highest" => Some(Area::Top),
-        "bottom" | "lower" | "lowest" | "bottommost" | "bottom-most" | "lowermost" => Some(Area::Bottom),
+        "bottom" | "lower" | "lowest" | "bottommost" | "bottom-most" | "lowermost" => {
+            Some(Area::Bottom)
+        }
         "middle" | "center" | "centre" | "central" | "midpoint" => Some(Area::Middle),
         "corner" => Some(Area::Corner),
         _ => None,
@@ -304,14 +314,17 @@ fn corner_of(tokens: &[Token]) -> Option<(usize, Area)> {
 
 /// A number in a row: `second`, `3rd`, `last`.
 fn ordinal(tokens: &[Token]) -> Option<(usize, usize, CountedFrom)> {
-    const ORDINALS: [&str; 10] =
-        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
+    const ORDINALS: [&str; 10] = [
+        "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth",
+        "tenth",
+    ];
     let word = tokens.first()?.lower.as_str();
     if word == "last" {
         return Some((1, 1, CountedFrom::End));
     }
     let named = ORDINALS.iter().position(|it| *it == word).map(|it| it + 1);
-    let figure = || ["st", "nd", "rd", "th"].iter().find_map(|it| word.strip_suffix(it)?.parse().ok());
+    let figure =
+        || ["st", "nd", "rd", "th"].iter().find_map(|it| word.strip_suffix(it)?.parse().ok());
     let nth = named.or_else(figure).filter(|it| (1..=99).contains(it))?;
     match matched(&tokens[1..], "to last") {
         Some(n) => Some((1 + n, nth, CountedFrom::End)),
@@ -330,7 +343,8 @@ pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
             (far + n + more, PlaceKind::Area(area))
         }
     };
-    let counts = |it: &&Token| has("two three four five six seven eight nine ten few couple", &it.lower);
+    let counts =
+        |it: &&Token| has("two three four five six seven eight nine ten few couple", &it.lower);
     let n = n + tokens[n..].iter().take_while(counts).count();
     let name = tokens.get(n)?;
     let compound = has(BODY_PARTS, &name.lower) || name.is("hat") && tokens[0].is("top");
@@ -350,7 +364,8 @@ pub(super) fn opens_place(word: &str) -> bool {
 fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
     const STATES: &str = "fire night noon day color colour style front front general motion flight love half bloom mind \
         danger trouble way total fact particular addition";
-    let worn = relation == Relation::In && action != Action::Add
+    let worn = relation == Relation::In
+        && action != Action::Add
         && (has(CLOTHES, &found.noun) || has(COLORS, &found.noun));
     let whole = has(PICTURES, &found.noun);
     !worn && !whole && !has(STATES, &found.noun) && !has("me us you it camera viewer", &found.noun)
@@ -365,7 +380,12 @@ pub(super) fn behind(source: &str, tokens: &[Token], action: Action) -> Option<P
         let rest = &tokens[at..];
         if let Some((n, area)) = area_at(rest) {
             let text = source[bytes(&rest[..n])?].to_owned();
-            return Some(Place { text, words: String::new(), opening: String::new(), kind: PlaceKind::Area(area) });
+            return Some(Place {
+                text,
+                words: String::new(),
+                opening: String::new(),
+                kind: PlaceKind::Area(area),
+            });
         }
         if !nested && let Some(place) = landmark_at(source, rest, action) {
             return Some(place);
@@ -384,16 +404,24 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
         Relation::From => action == Action::Remove,
         _ => true,
     };
-    if !fits || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some() {
+    if !fits
+        || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some()
+    {
         return None;
     }
-    let ends = |it: &&Token| has(BEING, &it.lower) || has("should would could must needs has", &it.lower);
+    let ends =
+        |it: &&Token| has(BEING, &it.lower) || has("should would could must needs has", &it.lower);
     let len = tokens[n..].iter().take_while(|it| !ends(it)).count();
     let found = phrase(&tokens[n..n + len]).filter(|it| is_landmark(it, relation, action))?;
     let landmark = Phrase::new(source, &found, Stands::InInstruction);
     let text = source[tokens[0].span.start..found.all.end].to_owned();
     let words = tokens[..n].iter().map(|it| it.lower.as_str()).collect::<Vec<_>>().join(" ");
-    Some(Place { text, words, opening: String::new(), kind: PlaceKind::Landmark { relation, landmark } })
+    Some(Place {
+        text,
+        words,
+        opening: String::new(),
+        kind: PlaceKind::Landmark { relation, landmark },
+    })
 }
 
 /// Whether a word between a name and its place says nothing of another thing: `that is parked right by the tree`.

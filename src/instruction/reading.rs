@@ -83,8 +83,7 @@ fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
 
 /// Whether a clause only says something about the edit before it: `it looks odd`, `that will be fun`.
 fn comments(clause: &[Token]) -> bool {
-    const SAID: &str =
-        "it/that/this/they/these/those/he/she is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
+    const SAID: &str = "it/that/this/they/these/those/he/she is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
     matched(clause, SAID).is_some()
         || matched(clause, "it's/that's/they're/it'll/that'll/i'm/he's/she's").is_some()
 }
@@ -101,10 +100,7 @@ fn built(text: &str, edit: &Edit) -> Instruction {
     let implied = reading.implied.as_ref().and_then(|it| Place::implied(text, it.0, &it.1));
     let first = || place::behind(text, &edit.clause.place, reading.action);
     let own = objects.iter().find_map(Phrase::place).cloned();
-    let place = own
-        .or(implied)
-        .or_else(first)
-        .filter(|_| reading.action != Action::Global);
+    let place = own.or(implied).or_else(first).filter(|_| reading.action != Action::Global);
     Instruction {
         text: text.to_owned(),
         action: reading.action,
@@ -171,7 +167,8 @@ fn link(before: &Edit, next: &Edit) -> Link {
     if !has_object {
         return Link::Apart;
     }
-    let wished = before.reading.complains && matched(tokens, "i/we/i'd/we'd want/like/need/prefer/love/would/rather").is_some();
+    let wished = before.reading.complains
+        && matched(tokens, "i/we/i'd/we'd want/like/need/prefer/love/would/rather").is_some();
     if removed && next.reading.action == Action::Add && (next.clause.instead || put || wished) {
         return Link::InItsPlace;
     }
@@ -197,7 +194,9 @@ fn pronoun(clause: &[Token]) -> Option<usize> {
     let alone = |at: usize| {
         clause[at].is("it")
             || clause[at].is("them")
-            || clause.get(at + 1).is_none_or(|it| is_adjective(&it.lower) || it.is("to") || it.is("into"))
+            || clause
+                .get(at + 1)
+                .is_none_or(|it| is_adjective(&it.lower) || it.is("to") || it.is("into"))
                 && !clause[at].is("one")
     };
     let by_verb = (1..3).find(|&at| stands(at) && alone(at));
@@ -330,7 +329,8 @@ fn placed_by(text: &str, before: &Edit, edit: &Edit) -> String {
         (tokens[at].is("it") || tokens[at].is("them")) && place::opens_place(&tokens[at - 1].lower)
     });
     let Some(at) = placed else { return own_text(text, edit) };
-    let own = [written(text, &tokens[..at]), definite(text, before), written(text, &tokens[at + 1..])];
+    let own =
+        [written(text, &tokens[..at]), definite(text, before), written(text, &tokens[at + 1..])];
     own.join(" ").trim_end().to_owned()
 }
 
@@ -348,7 +348,11 @@ fn definite(text: &str, edit: &Edit) -> String {
     let one = |it: &Found| {
         let new = edit.reading.action == Action::Add;
         let all = &text[if new { it.name.clone() } else { it.all.clone() }];
-        if new || phrase::starts_bare(&words::tokens(all)) { format!("the {all}") } else { all.to_owned() }
+        if new || phrase::starts_bare(&words::tokens(all)) {
+            format!("the {all}")
+        } else {
+            all.to_owned()
+        }
     };
     edit.reading.objects.iter().map(one).collect::<Vec<_>>().join(" and ")
 }

@@ -42,7 +42,15 @@ struct Known {
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let closed = [
-        SMALL_WORDS, DETERMINERS, PREPOSITIONS, PERSONS, COLORS, SHADES, SIZES, ADJECTIVES, ATTRIBUTES,
+        SMALL_WORDS,
+        DETERMINERS,
+        PREPOSITIONS,
+        PERSONS,
+        COLORS,
+        SHADES,
+        SIZES,
+        ADJECTIVES,
+        ATTRIBUTES,
     ];
     let lists = COMMANDS.iter().chain(&closed).copied();
     let mut words: Vec<String> =
@@ -53,7 +61,13 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     }
     let mut set = HashSet::new();
     words.retain(|it| it.len() > 2 && !it.contains('-') && set.insert(it.clone()));
-    let words = words.into_iter().map(|it| { let bits = letters(&it); (it, bits) }).collect();
+    let words = words
+        .into_iter()
+        .map(|it| {
+            let bits = letters(&it);
+            (it, bits)
+        })
+        .collect();
     Known { words, set, real: REAL_WORDS.split_ascii_whitespace().collect() }
 });
 
@@ -176,7 +190,10 @@ mod tests {
             near.extend(plain.filter(|it| !super::corrected(it).1.is_empty()));
         }
         let lines: Vec<String> = near.into_iter().collect();
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/instruction/real_words.txt"), lines.join("\n") + "\n")
-            .expect("the file can be written");
+        std::fs::write(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src/instruction/real_words.txt"),
+            lines.join("\n") + "\n",
+        )
+        .expect("the file can be written");
     }
 }

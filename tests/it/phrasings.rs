@@ -70,7 +70,9 @@ fn place(place: &Place) -> String {
         PlaceKind::Nth { nth: 1, from: CountedFrom::End } => "last".to_owned(),
         PlaceKind::Nth { nth, from: CountedFrom::Start } => th(*nth),
         PlaceKind::Nth { nth, from: CountedFrom::End } => format!("{} to last", th(*nth)),
-        PlaceKind::Nth { nth, from: CountedFrom::Side(side) } => format!("{} from {side}", th(*nth)),
+        PlaceKind::Nth { nth, from: CountedFrom::Side(side) } => {
+            format!("{} from {side}", th(*nth))
+        }
         PlaceKind::Landmark { landmark, .. } => {
             format!("{} > {}", place.relation_words(), landmark.name())
         }

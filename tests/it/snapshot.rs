@@ -24,8 +24,6 @@ use tempfile::TempDir;
 
 use crate::support::fixtures;
 
-use crate::support::fixtures;
-
 /// A model in both layouts, as `tests/record/ldm.py` recorded it.
 #[derive(Deserialize)]
 struct Layouts {
