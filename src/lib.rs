@@ -72,6 +72,7 @@
 //! | [`address`] | addresses as people write them: where to listen, whom to call; secrets masked |
 //! | [`kernels`] | CPU and GPU kernels, and what reaches into libtorch itself; the only room with `unsafe` |
 //! | [`attention`] | attention layers: sites, guidance branches, Q, K, V, and the hook that sees and changes them |
+//! | [`choice`] | enums whose values have names on the command line and in files |
 //! | [`sampling`] | parameters of a denoising run, validated: steps, guidance scales, sampler, sizes; no tensors |
 //! | [`cluster`] | k-means++ over rows of a tensor, seeded |
 //! | [`picture`] | image files in and out: limits, orientation, profiles, sizes, masks, metadata |
@@ -122,6 +123,7 @@
 
 pub mod address;
 pub mod attention;
+pub mod choice;
 pub mod cli;
 pub mod client;
 pub mod cluster;

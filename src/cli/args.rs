@@ -12,11 +12,17 @@ use crate::cli::{
     journal::JournalCommand,
     keys::KeysCommand,
     localization_args::LocalizationArgs,
+    one_of::one_of,
     remote::{batch::BatchArgs, jobs_args::JobsArgs, server_args::ServerArgs},
     serve_config::ServeArgs,
     trimmed::Trimmed,
 };
+use crate::edit::{
+    choices::{MethodKind, Preserve, Preset, Resize},
+    settings::Modulation,
+};
 use crate::picture::boxes::BoxSpec;
+use crate::sampling::SchedulerKind;
 
 /// Default limit of the working size, in pixels.
 pub(crate) const DEFAULT_MAX_PIXELS: u64 = 1_048_576;
@@ -90,20 +96,20 @@ pub(crate) struct EditArgs {
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     /// The editing method.
-    #[arg(long, value_enum, default_value_t = Method::IamEdit)]
-    pub(crate) method: Method,
+    #[arg(long, value_parser = one_of::<MethodKind>(), default_value = MethodKind::IamEdit.name())]
+    pub(crate) method: MethodKind,
     /// Denoising steps of the edit, 1 to 1000 [default: the model's, else 100].
     #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) steps: Option<u32>,
     /// What keeps the rest of the picture [default: pixel; none for instruct-pix2pix without a mask].
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = one_of::<Preserve>())]
     pub(crate) preserve: Option<Preserve>,
     /// How cross-attention is held inside the mask [default: the model's, else gate].
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = one_of::<Modulation>())]
     pub(crate) modulation: Option<Modulation>,
     /// Make the edit with this method too, and show it beside the result on the contact sheet.
-    #[arg(long, value_enum, requires = "maps")]
-    pub(crate) compare: Option<Method>,
+    #[arg(long, value_parser = one_of::<MethodKind>(), requires = "maps")]
+    pub(crate) compare: Option<MethodKind>,
     /// Variants to make, with seeds counting up from the first; files are numbered.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) variants: u32,
@@ -223,20 +229,20 @@ pub(crate) struct SamplingArgs {
     #[arg(long, allow_hyphen_values = true, value_name = "SCALE")]
     pub(crate) image_guidance: Option<f64>,
     /// The sampler [default: the model's].
-    #[arg(long, value_enum)]
-    pub(crate) scheduler: Option<Scheduler>,
+    #[arg(long, value_parser = one_of::<SchedulerKind>())]
+    pub(crate) scheduler: Option<SchedulerKind>,
     /// What to avoid.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) negative_prompt: String,
     /// Size that the model works at: fit:N (longer side) or native (the input's own size, its edges repeated up to what the
     /// model takes). The result has the input's size [default: fit at the model's own size].
     #[arg(long, value_name = "SIZE")]
-    pub(crate) size: Option<SizeSpec>,
+    pub(crate) size: Option<Resize>,
     /// Largest size that the model works at, in pixels.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS)]
     pub(crate) max_pixels: u64,
     /// Settings to start from, instead of those that the model recommends.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = one_of::<Preset>())]
     pub(crate) preset: Option<Preset>,
 }
 
@@ -274,85 +280,6 @@ pub(crate) struct ReportArgs {
     /// Overwrite existing files.
     #[arg(long)]
     pub(crate) force: bool,
-}
-
-/// A working size: `fit`, `fit:N` or `native`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SizeSpec {
-    /// Scaled to this length of the longer side in pixels; `None` is the model's own.
-    Fit(Option<u32>),
-    /// The input's own size.
-    Native,
-}
-
-impl std::str::FromStr for SizeSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "native" => return Ok(Self::Native),
-            "fit" => return Ok(Self::Fit(None)),
-            _ => {}
-        }
-        let longer = text.strip_prefix("fit:").and_then(|it| it.parse().ok());
-        match longer {
-            Some(longer @ 16..=8192) => Ok(Self::Fit(Some(longer))),
-            _ => Err("expected fit:N with N from 16 to 8192, or native".to_owned()),
-        }
-    }
-}
-
-/// [`crate::edit::choices::MethodKind`] as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Method {
-    /// Localize, then edit inside the mask.
-    IamEdit,
-    /// The plain backbone.
-    #[value(name = "instruct-pix2pix")]
-    InstructPix2Pix,
-}
-
-/// [`crate::edit::choices::Preserve`] as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Preserve {
-    /// Attention alone, as in the paper.
-    None,
-    /// The source's latents are put back outside the mask at each step.
-    Latent,
-    /// The input's own pixels outside the mask, bit for bit.
-    Pixel,
-}
-
-/// [`crate::edit::settings::Modulation`] as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Modulation {
-    /// Probabilities times the mask.
-    Gate,
-    /// Minus infinity before the softmax.
-    Mask,
-    /// The null prompt's attention outside.
-    Null,
-}
-
-/// [`crate::sampling::SchedulerKind`] as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Scheduler {
-    /// Euler ancestral.
-    EulerAncestral,
-    /// Euler.
-    Euler,
-    /// DDIM.
-    Ddim,
-    /// DPM-Solver++ of order 2.
-    #[value(name = "dpm-solver++-2m")]
-    DpmSolverPlusPlus2M,
-}
-
-/// Settings to start from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Preset {
-    /// The paper's: 100 steps, guidance 7.5 and 1.5, K = 5, tau = 0.3, gate.
-    Paper,
 }
 
 /// Precision of the networks.

@@ -6,12 +6,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::{
-    args::{ModelArgs, SamplingArgs, Scheduler},
+    args::{ModelArgs, SamplingArgs},
     bench_confidence::{self, BenchConfidenceArgs},
     error::CliError,
     interrupt::Interrupt,
     load::{self, Loaded},
-    localization_args::LocalizationArgs,
+    one_of::one_of,
     resolve,
     screen::Screen,
     trimmed::Trimmed,
@@ -47,8 +47,8 @@ pub(crate) struct BenchLocalizeArgs {
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4,6,8,12,20,50", value_parser = Trimmed(clap::value_parser!(u32)))]
     steps: Vec<u32>,
     /// Samplers to try, by comma [default: the model's and dpm-solver++-2m].
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = Trimmed(clap::value_parser!(Scheduler)))]
-    samplers: Vec<Scheduler>,
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = Trimmed(one_of::<SchedulerKind>()))]
+    samplers: Vec<SchedulerKind>,
     /// Average only the steps from one share of them to another, by comma; a run ends with the last of them.
     #[arg(long, value_name = "FROM-TO", value_delimiter = ',', default_value = "0-1", value_parser = Trimmed(averaged))]
     averaged: Vec<StepShare>,
@@ -135,13 +135,10 @@ fn averaged(text: &str) -> Result<StepShare, String> {
 
 /// Every combination of sampler, number of steps and averaged interval.
 fn trials(args: &BenchLocalizeArgs) -> Result<Vec<Setting>, CliError> {
-    let own = [
-        args.sampling.scheduler.map(SchedulerKind::from),
-        Some(SchedulerKind::DpmSolverPlusPlus2M),
-    ];
+    let own = [args.sampling.scheduler, Some(SchedulerKind::DpmSolverPlusPlus2M)];
     let samplers: Vec<Option<SchedulerKind>> = match args.samplers.as_slice() {
         [] => own.to_vec(),
-        named => named.iter().map(|&it| Some(it.into())).collect(),
+        named => named.iter().map(|&it| Some(it)).collect(),
     };
     let mut trials = Vec::new();
     for sampler in samplers {
@@ -178,8 +175,8 @@ fn plan(
     cases: &Cases,
     trials: Vec<Setting>,
 ) -> Result<StepsPlan, CliError> {
-    let localization = LocalizationArgs::default();
-    let settings = resolve::settings(loaded.settings.clone(), &args.sampling, None, &localization)?;
+    let overrides = args.sampling.overrides()?;
+    let settings = overrides.over(&loaded.settings, args.sampling.preset);
     let geometry = loaded.editor.pipeline().geometry();
     for size in cases.sizes() {
         resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;

@@ -10,11 +10,10 @@ use crate::cli::{
     args::{ModelArgs, SamplingArgs},
     error::CliError,
     interrupt::Interrupt,
-    load,
-    localization_args::LocalizationArgs,
-    resolve,
+    load, resolve,
     screen::Screen,
 };
+use crate::edit::{knobs::Confidence, overrides::EditOverrides};
 use crate::evaluation::{
     confidence::{self, ConfidenceMeasurement, Judged},
     dataset::{Dataset, Item},
@@ -59,9 +58,9 @@ pub(crate) fn run(args: &BenchConfidenceArgs, screen: &mut Screen) -> Result<(),
     for note in &loaded.notes {
         screen.warning("MODEL", note);
     }
-    let localization =
-        LocalizationArgs { min_confidence: args.min_confidence, ..LocalizationArgs::default() };
-    let settings = resolve::settings(loaded.settings.clone(), &args.sampling, None, &localization)?;
+    let min_confidence = args.min_confidence.map(Confidence::try_from).transpose()?;
+    let overrides = EditOverrides { min_confidence, ..args.sampling.overrides()? };
+    let settings = overrides.over(&loaded.settings, args.sampling.preset);
     loaded.check_sampler(&settings)?;
     let geometry = loaded.editor.pipeline().geometry();
     for item in &dataset.items {

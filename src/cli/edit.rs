@@ -6,9 +6,8 @@ use image::RgbImage;
 use serde_json::json;
 
 use crate::cli::{
-    args::{self, EditArgs},
+    args::EditArgs,
     edit_steps::{self, Given},
-    encoding_args::Format,
     error::CliError,
     interrupt::Interrupt,
     load,
@@ -25,7 +24,7 @@ use crate::edit::{
     settings::EditSettings,
 };
 use crate::editing::{editor::Edited, open_edit::OpenEdit};
-use crate::picture::{encode::OutputFormat, write::Overwrite};
+use crate::picture::{encode::OutputFormat, format::FileFormat, write::Overwrite};
 use crate::wire::{
     edit_record::{EditRecord, Localized, Made as MadePicture, digests},
     result_file::ResultFile,
@@ -85,7 +84,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let (texts, sampling) = (&args.localization, &args.sampling);
     let mut request = resolve::request(args.instruction(), &picture, settings, texts, sampling)?;
     resolve::show_text_notes(&request, screen);
-    request.method = args.method.into();
+    request.method = args.method;
     request.mask = mask;
     request.preview_every = usize::from(args.report.maps.is_some());
     // Shared by all variants.
@@ -103,7 +102,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
     let name = loaded.name();
     let made = MadePicture {
         origin: loaded.origin(&name),
-        preset: args.sampling.preset.map(|args::Preset::Paper| "paper"),
+        preset: args.sampling.preset,
         picture: &picture.picture,
         format: outputs.format,
         localization: match localization.filter(|_| edit.request().mask.needs_localization()) {
@@ -200,9 +199,9 @@ impl Outputs {
 /// Default output path: beside the input.
 pub(crate) fn default_output(args: &EditArgs) -> PathBuf {
     let extension = match args.encoding.format {
-        Some(Format::Jpeg) => "jpg",
-        Some(Format::Webp) => "webp",
-        Some(Format::Png) | None => "png",
+        Some(FileFormat::Jpeg) => "jpg",
+        Some(FileFormat::WebP) => "webp",
+        Some(FileFormat::Png) | None => "png",
     };
     resolve::default_output(&args.input.image, "edited", extension)
 }
@@ -247,15 +246,14 @@ pub(crate) fn preserve(
     format: OutputFormat,
     screen: &mut Screen,
 ) -> Result<Preserve, CliError> {
-    match args.preserve.map(Preserve::from) {
+    match args.preserve {
         Some(Preserve::Pixel) if format.is_lossy() => Err(CliError::Usage(
             "--preserve pixel keeps pixels exactly, and a JPEG does not; write a PNG or WebP, or leave it out"
                 .to_owned(),
         )),
         Some(preserve) => Ok(preserve),
         None => {
-            let method = MethodKind::from(args.method);
-            let preserve = method.default_preserve(has_mask);
+            let preserve = args.method.default_preserve(has_mask);
             if preserve == Preserve::Pixel && format.is_lossy() {
                 let message = "a JPEG changes every pixel a little; outside the mask they are the input's \
                                only before it is written";

@@ -46,7 +46,7 @@ pub(super) fn given(
 ) -> Result<Given, CliError> {
     let picture = resolve::read_picture(&args.input.image, screen)?;
     encode::check(&picture.picture, format).map_err(CliError::Output)?;
-    let policy = Policy::from(args.encoding.metadata);
+    let policy = args.encoding.metadata;
     for note in picture.metadata.notes(policy, format.file_format()) {
         screen.warning("PICTURE", &note.to_string());
     }
@@ -63,7 +63,7 @@ pub(super) fn given(
     match (&saved, replay) {
         (Some(saved), Some(replay)) => replay.check_localization(saved)?,
         (Some(_), None) => {}
-        (None, _) => resolve::check_finds(args.method.into(), &mask)?,
+        (None, _) => resolve::check_finds(args.method, &mask)?,
     }
     Ok(Given { picture, policy, mask, saved })
 }
@@ -97,13 +97,7 @@ pub(super) fn settings(
     loaded: &Loaded,
     is_replay: bool,
 ) -> Result<EditSettings, CliError> {
-    let recommended = loaded.settings.clone();
-    let mut settings =
-        resolve::settings(recommended, &args.sampling, args.steps, &args.localization)?;
-    if let Some(modulation) = args.modulation {
-        settings.modulation = modulation.into();
-    }
-    settings.localization.seed = args.localize_seed;
+    let settings = args.overrides()?.over(&loaded.settings, args.sampling.preset);
     if !is_replay {
         let (localizer, score) = (Some(settings.localizer), Some(settings.score));
         effects::check(args, Found { localizer, score })?;

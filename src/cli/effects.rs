@@ -1,12 +1,11 @@
 //! Refuses flags of `retouch edit` that have no effect in combination with others, so that nobody takes them for
 //! effective.
 
-use crate::cli::{
-    args::{EditArgs, Method, Preserve},
-    error::CliError,
-    localization_args::LocalizationArgs,
+use crate::cli::{args::EditArgs, error::CliError, localization_args::LocalizationArgs};
+use crate::edit::{
+    choices::{MethodKind, Preserve},
+    localizer::{ClusterScore, Localizer},
 };
-use crate::edit::localizer::{ClusterScore, Localizer};
 
 /// Settings that decide whether flags of pass 1 have an effect; `None` if a server fills them in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,10 +19,7 @@ pub(crate) struct Found {
 impl Found {
     /// From the flags alone.
     pub(crate) fn typed(args: &LocalizationArgs) -> Self {
-        Self {
-            localizer: args.localizer.map(Localizer::from),
-            score: args.score.map(ClusterScore::from),
-        }
+        Self { localizer: args.localizer, score: args.score }
     }
 }
 
@@ -48,7 +44,7 @@ pub(crate) fn check(args: &EditArgs, found: Found) -> Result<(), CliError> {
         grow,
     } = &args.localization;
     // 1. What an edit with these flags does.
-    let finds = args.method == Method::IamEdit || args.compare == Some(Method::IamEdit);
+    let finds = args.method == MethodKind::IamEdit || args.compare == Some(MethodKind::IamEdit);
     let shapes = !args.mask.mask.is_empty() || !args.mask.boxes.is_empty();
     let open = !shapes || !args.mask.clusters.is_empty();
     let saved = args.localization_file.is_some();

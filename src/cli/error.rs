@@ -4,7 +4,7 @@ use std::{borrow::Cow, path::PathBuf, process::ExitCode};
 
 use crate::cli::{hub, remote::exit_code};
 use crate::client::{error::ClientError, manifest::ManifestError, state_file::StateFileError};
-use crate::edit::settings::SettingsError;
+use crate::edit::recommended::SettingsError;
 use crate::editing::EditError;
 use crate::evaluation::EvaluationError;
 use crate::instruction::ParseError;

@@ -9,7 +9,6 @@ use crate::cli::{
     eval_args::EvalArgs,
     interrupt::Interrupt,
     load::{self, Loaded},
-    localization_args::LocalizationArgs,
     outputs, resolve,
     screen::Screen,
 };
@@ -104,17 +103,7 @@ fn plan(
     dataset: Dataset,
     methods: Vec<&'static Method>,
 ) -> Result<Plan, CliError> {
-    let localization = LocalizationArgs {
-        tau: args.tau,
-        k: args.k,
-        localize_steps: args.localize_steps,
-        ..LocalizationArgs::default()
-    };
-    let mut settings =
-        resolve::settings(loaded.settings.clone(), &args.sampling, args.steps, &localization)?;
-    if let Some(modulation) = args.modulation {
-        settings.modulation = modulation.into();
-    }
+    let settings = args.overrides()?.over(&loaded.settings, args.sampling.preset);
     loaded.check_sampler(&settings)?;
     let geometry = loaded.editor.pipeline().geometry();
     for item in &dataset.items {

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::{
-    args::{ModelArgs, Modulation, SamplingArgs},
+    args::{ModelArgs, SamplingArgs},
+    one_of::one_of,
     trimmed::Trimmed,
 };
+use crate::edit::settings::Modulation;
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
@@ -38,7 +40,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u32>,
     /// How cross-attention is held inside the mask [default: the model's, else gate].
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = one_of::<Modulation>())]
     pub(crate) modulation: Option<Modulation>,
     /// Cluster score from which a cluster is edited, 0 to 1 [default: the model's, else 0.3].
     #[arg(long, value_name = "SCORE")]

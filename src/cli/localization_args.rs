@@ -1,13 +1,10 @@
-//! Command-line arguments of the localization, and their conversion to settings.
+//! Command-line arguments of the localization.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::edit::{
-    localizer::{ClusterScore, Localizer},
-    settings::EditSettings,
-};
+use crate::cli::one_of::one_of;
+use crate::edit::localizer::{ClusterScore, Localizer};
 use crate::instruction::Action;
-use crate::sampling::OutOfRange;
 
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct LocalizationArgs {
@@ -15,8 +12,8 @@ pub(crate) struct LocalizationArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) object: Option<String>,
     /// The kind of edit, instead of the one found in the instruction.
-    #[arg(long, value_enum)]
-    pub(crate) action: Option<ActionArg>,
+    #[arg(long, value_parser = one_of::<Action>())]
+    pub(crate) action: Option<Action>,
     /// Refuse an instruction that can't be understood, instead of editing the whole picture, and an object that is found with less
     /// than --min-confidence, instead of a warning.
     #[arg(long)]
@@ -34,11 +31,11 @@ pub(crate) struct LocalizationArgs {
     #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) localize_steps: Option<u32>,
     /// How the place of the edit is found [default: the model's, else iam].
-    #[arg(long, value_enum)]
-    pub(crate) localizer: Option<LocalizerArg>,
+    #[arg(long, value_parser = one_of::<Localizer>())]
+    pub(crate) localizer: Option<Localizer>,
     /// What a cluster's score is the mean of [default: the model's, else attention].
-    #[arg(long, value_enum)]
-    pub(crate) score: Option<ScoreArg>,
+    #[arg(long, value_parser = one_of::<ClusterScore>())]
+    pub(crate) score: Option<ClusterScore>,
     /// Value above which a place is edited, 0 to 1, for localizers without clusters and clusters scored by the noise
     /// difference [default: the localizer's own].
     #[arg(long, allow_hyphen_values = true, value_name = "VALUE")]
@@ -50,109 +47,4 @@ pub(crate) struct LocalizationArgs {
     /// [default: the model's, else 0].
     #[arg(long, allow_hyphen_values = true, value_name = "SHARE")]
     pub(crate) grow: Option<f64>,
-}
-
-/// [`crate::instruction::Action`] as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ActionArg {
-    /// An object becomes another or looks different.
-    Change,
-    /// An object is added.
-    Add,
-    /// An object is taken away.
-    Remove,
-    /// The whole picture; no mask.
-    Global,
-}
-
-/// [`Localizer`] as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LocalizerArg {
-    /// Clusters of self-attention that the object's cross-attention picks.
-    Iam,
-    /// The object's cross-attention alone, from a threshold.
-    Attention,
-    /// Where the instruction changes one prediction of noise (Watch Your Steps).
-    NoiseDifference,
-    /// Where it changes predictions of noise on average.
-    #[value(name = "diffedit")]
-    DiffEdit,
-}
-
-/// [`ClusterScore`] as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ScoreArg {
-    /// The object's cross-attention.
-    Attention,
-    /// Where the instruction changes the predicted noise.
-    NoiseDifference,
-    /// The attention, and where that has no contrast the noise difference.
-    Auto,
-}
-
-impl LocalizationArgs {
-    /// Overrides the settings by the given arguments.
-    ///
-    /// # Errors
-    /// [`OutOfRange`], naming the value.
-    pub(crate) fn settle(&self, settings: &mut EditSettings) -> Result<(), OutOfRange> {
-        if let Some(tau) = self.tau {
-            settings.tau = tau.try_into()?;
-        }
-        if let Some(k) = self.k {
-            settings.clusters = k.try_into()?;
-        }
-        if let Some(steps) = self.localize_steps {
-            settings.localize_steps = steps.try_into()?;
-        }
-        if let Some(localizer) = self.localizer {
-            settings.localizer = localizer.into();
-        }
-        if let Some(score) = self.score {
-            settings.score = score.into();
-        }
-        if let Some(threshold) = self.threshold {
-            settings.threshold = Some(threshold.try_into()?);
-        }
-        if let Some(least) = self.min_confidence {
-            settings.min_confidence = least.try_into()?;
-        }
-        settings.refine = self.refine.unwrap_or(settings.refine);
-        if let Some(grow) = self.grow {
-            settings.grow = grow.try_into()?;
-        }
-        Ok(())
-    }
-}
-
-impl From<ActionArg> for Action {
-    fn from(action: ActionArg) -> Self {
-        match action {
-            ActionArg::Change => Self::Change,
-            ActionArg::Add => Self::Add,
-            ActionArg::Remove => Self::Remove,
-            ActionArg::Global => Self::Global,
-        }
-    }
-}
-
-impl From<LocalizerArg> for Localizer {
-    fn from(localizer: LocalizerArg) -> Self {
-        match localizer {
-            LocalizerArg::Iam => Self::Iam,
-            LocalizerArg::Attention => Self::Attention,
-            LocalizerArg::NoiseDifference => Self::NoiseDifference,
-            LocalizerArg::DiffEdit => Self::DiffEdit,
-        }
-    }
-}
-
-impl From<ScoreArg> for ClusterScore {
-    fn from(score: ScoreArg) -> Self {
-        match score {
-            ScoreArg::Attention => Self::Attention,
-            ScoreArg::NoiseDifference => Self::NoiseDifference,
-            ScoreArg::Auto => Self::Auto,
-        }
-    }
 }

@@ -56,8 +56,8 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     for note in &loaded.notes {
         screen.warning("MODEL", note);
     }
-    let settings =
-        resolve::settings(loaded.settings.clone(), &args.sampling, None, &args.localization)?;
+    let overrides = args.localization.overrides(&args.sampling)?;
+    let settings = overrides.over(&loaded.settings, args.sampling.preset);
     loaded.check_sampler(&settings)?;
     let pipeline = loaded.editor.pipeline();
     let size = picture.picture.size();

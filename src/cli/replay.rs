@@ -5,21 +5,23 @@ use std::{fs::File, path::PathBuf};
 use clap::{CommandFactory, ValueEnum, parser::ValueSource};
 use serde_json::json;
 
+use crate::choice::Choice;
 use crate::cli::{
-    args::{Cli, Dtype, EditArgs, EditInputArgs, MaskArgs, ModelArgs, Preserve, SamplingArgs},
+    args::{Cli, Dtype, EditArgs, EditInputArgs, MaskArgs, ModelArgs, SamplingArgs},
     edit,
-    encoding_args::{EncodingArgs, Format},
+    encoding_args::EncodingArgs,
     error::CliError,
     load,
     localization_args::LocalizationArgs,
     resolve,
     screen::Screen,
 };
-use crate::edit::{edit_mask::MaskChoice, settings::EditSettings};
+use crate::edit::{choices::Preserve, edit_mask::MaskChoice};
 use crate::picture::{
     Picture,
     decode::{self, Decoded, InputLimits},
     error::PictureError,
+    format::FileFormat,
     mask::Radius,
     settings,
     size::Size,
@@ -349,13 +351,13 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
 
 /// Format of the output: by flag or by the ending of `-o`, else the recorded one with its JPEG quality.
 fn encoding(typed: &EditArgs, record: &EditRecord) -> Result<EncodingArgs, CliError> {
-    let recorded: Format = named("output.format", &record.output.format)?;
+    let recorded: FileFormat = named("output.format", &record.output.format)?;
     let free = typed.encoding.format.is_none() && typed.output.is_none();
     let format = if free { Some(recorded) } else { typed.encoding.format };
     let encoding = EncodingArgs { format, ..typed.encoding.clone() };
     let output = typed.output.clone().unwrap_or_default();
     let lossy = match format {
-        Some(format) => format == Format::Jpeg,
+        Some(format) => format == FileFormat::Jpeg,
         None => resolve::output_format(&encoding, &output)?.is_lossy(),
     };
     let quality = encoding.quality.or(record.output.quality.filter(|_| lossy).map(u32::from));
@@ -378,7 +380,7 @@ fn model(typed: &ModelArgs, record: &EditRecord) -> ModelArgs {
 /// Checks the ranges that the flags' own parsers would check.
 fn check(args: &EditArgs) -> Result<(), CliError> {
     resolve::check_texts(args.instruction(), &args.localization, &args.sampling)?;
-    resolve::settings(EditSettings::paper(), &args.sampling, args.steps, &args.localization)?;
+    args.overrides()?;
     for radius in [args.mask.dilate, args.mask.feather] {
         Radius::try_from(radius).map_err(CliError::Picture)?;
     }
@@ -386,8 +388,8 @@ fn check(args: &EditArgs) -> Result<(), CliError> {
 }
 
 /// Parses an enum value by its name on the command line.
-fn named<T: ValueEnum>(key: &str, name: &str) -> Result<T, CliError> {
-    T::from_str(name, false).map_err(|_| wrong(key, name, "no value that this retouch knows"))
+fn named<T: Choice>(key: &str, name: &str) -> Result<T, CliError> {
+    T::named(name).ok_or_else(|| wrong(key, name, "no value that this retouch knows"))
 }
 
 fn wrong(key: &str, value: &str, why: &str) -> CliError {

@@ -8,20 +8,20 @@ use std::{
 };
 
 use crate::cli::{
-    args::{self, MaskArgs, SamplingArgs, SizeSpec},
+    args::{MaskArgs, SamplingArgs},
     encoding_args::EncodingArgs,
     error::CliError,
     localization_args::LocalizationArgs,
     screen::Screen,
 };
 use crate::edit::{
-    choices::{MethodKind, Preserve, PreviewDecode, Resize, Unparsed},
+    choices::{MethodKind, PreviewDecode, Resize, Unparsed},
     edit_mask::MaskChoice,
     event::WarningReason,
     request::EditRequest,
-    settings::{EditSettings, Modulation},
+    settings::EditSettings,
 };
-use crate::instruction::{Action, wording};
+use crate::instruction::wording;
 use crate::picture::{
     decode::{self, Decoded, InputLimits},
     encode::{OutputFormat, Quality},
@@ -31,7 +31,7 @@ use crate::picture::{
     painted::Reading,
     size::Size,
 };
-use crate::sampling::{SchedulerKind, geometry::Geometry};
+use crate::sampling::geometry::Geometry;
 use crate::wire::spec::MAX_TEXT;
 
 /// Whether a path is `-`: standard input or output.
@@ -91,7 +91,7 @@ pub(crate) fn request(
         negative_prompt: sampling.negative_prompt.clone(),
         method: MethodKind::IamEdit,
         object: localization.object.clone(),
-        action: localization.action.map(Action::from),
+        action: localization.action,
         unparsed: if localization.strict { Unparsed::Refuse } else { Unparsed::PlainEdit },
         seed: sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
         settings,
@@ -144,43 +144,6 @@ pub(crate) fn show_text_notes(request: &EditRequest, screen: &mut Screen) {
     for note in wording::notes(&request.instruction, object, &request.negative_prompt) {
         screen.warning(WarningReason::TextCleaned.code(), &note);
     }
-}
-
-/// Settings of the preset or the model, overridden by flags.
-///
-/// # Errors
-/// [`CliError::OutOfRange`], naming the value.
-pub(crate) fn settings(
-    recommended: EditSettings,
-    sampling: &SamplingArgs,
-    steps: Option<u32>,
-    localization: &LocalizationArgs,
-) -> Result<EditSettings, CliError> {
-    let mut settings = match sampling.preset {
-        Some(args::Preset::Paper) => {
-            EditSettings::paper().with_words_and_levels(&recommended.localization)
-        }
-        None => recommended,
-    };
-    if let Some(scale) = sampling.text_guidance {
-        settings.guidance.text = scale.try_into()?;
-    }
-    if let Some(scale) = sampling.image_guidance {
-        settings.guidance.image = scale.try_into()?;
-    }
-    if let Some(kind) = sampling.scheduler {
-        settings.scheduler = Some(kind.into());
-    }
-    settings.resize = match sampling.size {
-        Some(SizeSpec::Native) => Resize::Native,
-        Some(SizeSpec::Fit(longer)) => Resize::Fit(longer),
-        None => settings.resize,
-    };
-    if let Some(steps) = steps {
-        settings.set_steps(steps.try_into()?);
-    }
-    localization.settle(&mut settings)?;
-    Ok(settings)
 }
 
 /// Refuses a working size above the limit.
@@ -279,7 +242,7 @@ pub(crate) fn mask(
 /// [`CliError::Output`], naming the ending; [`CliError::OutOfRange`], naming the quality.
 pub(crate) fn output_format(args: &EncodingArgs, output: &Path) -> Result<OutputFormat, CliError> {
     let format = match args.format {
-        Some(format) => format.into(),
+        Some(format) => format,
         None if is_dash(output) => FileFormat::Png,
         None => FileFormat::of_path(output).map_err(|it| CliError::Output(it.into()))?,
     };
@@ -315,44 +278,4 @@ pub(crate) fn variant_output(output: &Path, index: u32, count: u32) -> PathBuf {
         name.push(extension);
     }
     output.with_file_name(name)
-}
-
-impl From<args::Method> for MethodKind {
-    fn from(method: args::Method) -> Self {
-        match method {
-            args::Method::IamEdit => Self::IamEdit,
-            args::Method::InstructPix2Pix => Self::InstructPix2Pix,
-        }
-    }
-}
-
-impl From<args::Preserve> for Preserve {
-    fn from(preserve: args::Preserve) -> Self {
-        match preserve {
-            args::Preserve::None => Self::None,
-            args::Preserve::Latent => Self::Latent,
-            args::Preserve::Pixel => Self::Pixel,
-        }
-    }
-}
-
-impl From<args::Modulation> for Modulation {
-    fn from(modulation: args::Modulation) -> Self {
-        match modulation {
-            args::Modulation::Gate => Self::Gate,
-            args::Modulation::Mask => Self::Mask,
-            args::Modulation::Null => Self::Null,
-        }
-    }
-}
-
-impl From<args::Scheduler> for SchedulerKind {
-    fn from(scheduler: args::Scheduler) -> Self {
-        match scheduler {
-            args::Scheduler::EulerAncestral => Self::EulerAncestral,
-            args::Scheduler::Euler => Self::Euler,
-            args::Scheduler::Ddim => Self::Ddim,
-            args::Scheduler::DpmSolverPlusPlus2M => Self::DpmSolverPlusPlus2M,
-        }
-    }
 }

@@ -7,7 +7,7 @@ use crate::edit::{
     choices::Unparsed,
     reuse::{self, Meant, ReuseError},
 };
-use crate::instruction::{Action, Overrides};
+use crate::instruction::Overrides;
 use crate::picture::decode::Decoded;
 use crate::wire::{
     edit_record::digests::{picture_digest, shown},
@@ -43,7 +43,7 @@ pub(crate) fn read(
         instruction: args.instruction(),
         overrides: Overrides {
             object: args.localization.object.as_deref(),
-            action: args.localization.action.map(Action::from),
+            action: args.localization.action,
         },
         unparsed: if args.localization.strict { Unparsed::Refuse } else { Unparsed::PlainEdit },
     };

@@ -1,26 +1,47 @@
 //! Choices of an edit request that are one of a few: method, preservation of the rest, working size, previews.
 
+use std::{fmt, ops::RangeInclusive, str::FromStr};
+
+use crate::choice::choices;
 use crate::picture::size::Size;
 use crate::sampling::geometry::Geometry;
 
-/// Editing methods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MethodKind {
-    /// IAM-Edit: localize, then edit inside the mask.
-    IamEdit,
-    /// Plain InstructPix2Pix.
-    InstructPix2Pix,
+choices! {
+    /// Editing methods.
+    pub enum MethodKind {
+        /// Localize, then edit inside the mask.
+        ///
+        /// IAM-Edit.
+        IamEdit = "iam-edit",
+        /// The plain backbone.
+        ///
+        /// InstructPix2Pix.
+        InstructPix2Pix = "instruct-pix2pix",
+    }
 }
 
-/// How the picture outside the mask is preserved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Preserve {
-    /// By attention modulation only, as in the paper.
-    None,
-    /// By restoring the source's latents outside the mask after each step.
-    Latent,
-    /// By copying the input's pixels outside the mask, bit for bit, at its full size.
-    Pixel,
+choices! {
+    /// How the picture outside the mask is preserved.
+    pub enum Preserve {
+        /// Attention alone, as in the paper.
+        ///
+        /// By attention modulation only.
+        None = "none",
+        /// The source's latents are put back outside the mask at each step.
+        Latent = "latent",
+        /// The input's own pixels outside the mask, bit for bit.
+        ///
+        /// By copying them at the input's full size.
+        Pixel = "pixel",
+    }
+}
+
+choices! {
+    /// Named settings to start from, in place of the model's.
+    pub enum Preset {
+        /// The paper's: 100 steps, guidance 7.5 and 1.5, K = 5, tau = 0.3, gate.
+        Paper = "paper",
+    }
 }
 
 /// How the working size is chosen.
@@ -67,6 +88,9 @@ pub struct TooLarge {
 // === impl Resize ===
 
 impl Resize {
+    /// Accepted lengths of the longer side, in pixels.
+    pub const LONGER: RangeInclusive<u32> = 16..=8192;
+
     /// The size that the model works at, in pixels.
     pub fn work_size(self, input: Size, geometry: Geometry) -> Size {
         match self {
@@ -90,17 +114,35 @@ impl Resize {
     }
 }
 
+impl fmt::Display for Resize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fit(None) => f.write_str("fit"),
+            Self::Fit(Some(longer)) => write!(f, "fit:{longer}"),
+            Self::Native => f.write_str("native"),
+        }
+    }
+}
+
+impl FromStr for Resize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "native" => return Ok(Self::Native),
+            "fit" => return Ok(Self::Fit(None)),
+            _ => {}
+        }
+        match text.strip_prefix("fit:").and_then(|it| it.parse().ok()) {
+            Some(longer) if Self::LONGER.contains(&longer) => Ok(Self::Fit(Some(longer))),
+            _ => Err("expected fit:N with N from 16 to 8192, or native".to_owned()),
+        }
+    }
+}
+
 // === impl MethodKind ===
 
 impl MethodKind {
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IamEdit => "iam-edit",
-            Self::InstructPix2Pix => "instruct-pix2pix",
-        }
-    }
-
     /// Name in titles.
     pub fn title(self) -> &'static str {
         match self {
@@ -114,19 +156,6 @@ impl MethodKind {
         match self {
             Self::InstructPix2Pix if !has_mask => Preserve::None,
             Self::IamEdit | Self::InstructPix2Pix => Preserve::Pixel,
-        }
-    }
-}
-
-// === impl Preserve ===
-
-impl Preserve {
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Latent => "latent",
-            Self::Pixel => "pixel",
         }
     }
 }

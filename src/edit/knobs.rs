@@ -2,23 +2,29 @@
 
 use std::ops::Range;
 
-use crate::sampling::OutOfRange;
+use crate::sampling::{OutOfRange, bounded};
 
-/// A number of clusters, 2 to 32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClusterCount(u32);
+bounded! {
+    /// A number of clusters.
+    #[derive(Eq)]
+    pub struct ClusterCount(u32), "k", 2 to 32
+}
 
-/// A cluster score, 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tau(f64);
+bounded! {
+    /// A cluster score.
+    pub struct Tau(f64), "tau", 0 to 1
+}
 
-/// A confidence, or a minimum confidence, 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Confidence(f64);
+bounded! {
+    /// A confidence, or a minimum confidence.
+    pub struct Confidence(f64), "min confidence", 0 to 1
+}
 
-/// Mask growth as a fraction of the picture's shorter side, 0 to 0.5.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Growth(f64);
+bounded! {
+    /// Mask growth as a fraction of the picture's shorter side.
+    #[derive(Default)]
+    pub struct Growth(f64), "grow", 0 to 0.5
+}
 
 /// A range of a run's steps, from one fraction to another, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,81 +33,12 @@ pub struct StepShare {
     until: f64,
 }
 
-impl ClusterCount {
-    /// The number.
-    pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl TryFrom<u32> for ClusterCount {
-    type Error = OutOfRange;
-
-    fn try_from(value: u32) -> Result<Self, OutOfRange> {
-        if (2..=32).contains(&value) {
-            return Ok(Self(value));
-        }
-        Err(OutOfRange { name: "k", value: value.to_string(), range: "2 to 32" })
-    }
-}
-
-impl Tau {
-    /// The score.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl TryFrom<f64> for Tau {
-    type Error = OutOfRange;
-
-    fn try_from(value: f64) -> Result<Self, OutOfRange> {
-        if (0.0..=1.0).contains(&value) {
-            return Ok(Self(value));
-        }
-        Err(OutOfRange { name: "tau", value: value.to_string(), range: "0 to 1" })
-    }
-}
-
-impl Confidence {
-    /// The value.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl TryFrom<f64> for Confidence {
-    type Error = OutOfRange;
-
-    fn try_from(value: f64) -> Result<Self, OutOfRange> {
-        if (0.0..=1.0).contains(&value) {
-            return Ok(Self(value));
-        }
-        Err(OutOfRange { name: "min confidence", value: value.to_string(), range: "0 to 1" })
-    }
-}
-
-impl Growth {
-    /// The fraction.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl TryFrom<f64> for Growth {
-    type Error = OutOfRange;
-
-    fn try_from(value: f64) -> Result<Self, OutOfRange> {
-        if (0.0..=0.5).contains(&value) {
-            return Ok(Self(value));
-        }
-        Err(OutOfRange { name: "grow", value: value.to_string(), range: "0 to 0.5" })
-    }
-}
-
 impl StepShare {
     /// Every step.
     pub const ALL: Self = Self { from: 0.0, until: 1.0 };
+
+    /// Accepted values, for messages.
+    pub const RANGE: &'static str = "a rising pair within 0 to 1";
 
     /// The range from two fractions; `name` is the setting's name in errors.
     ///
@@ -112,7 +49,7 @@ impl StepShare {
             return Ok(Self { from, until });
         }
         let value = format!("{from} to {until}");
-        Err(OutOfRange { name, value, range: "a rising pair within 0 to 1" })
+        Err(OutOfRange { name, value, range: Self::RANGE })
     }
 
     /// The two fractions.

@@ -9,6 +9,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::instruction::{Action, Instruction, Phrase, nouns};
@@ -26,7 +27,8 @@ const WORD: &str = "{word}";
 ///
 /// `{object}` stands for the objects, each with its determiner; objects without one get `the `. `{word}` stands for the
 /// unrelated noun; an `a ` before it is adapted to the noun (`an apple`, `cars`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Template(String);
 
 /// A placeholder is missing or occurs twice.
@@ -59,13 +61,13 @@ impl Default for Template {
     }
 }
 
-impl TryFrom<&str> for Template {
+impl TryFrom<String> for Template {
     type Error = TemplateError;
 
-    fn try_from(template: &str) -> Result<Self, TemplateError> {
+    fn try_from(template: String) -> Result<Self, TemplateError> {
         match [OBJECT, WORD].into_iter().find(|it| template.matches(it).count() != 1) {
-            Some(place) => Err(TemplateError { template: template.to_owned(), place }),
-            None => Ok(Self(template.to_owned())),
+            Some(place) => Err(TemplateError { template, place }),
+            None => Ok(Self(template)),
         }
     }
 }

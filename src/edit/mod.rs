@@ -9,6 +9,8 @@ pub mod knobs;
 pub mod localization;
 pub mod localization_instruction;
 pub mod localizer;
+pub mod overrides;
+pub mod recommended;
 pub mod request;
 pub mod reuse;
 pub mod selection;

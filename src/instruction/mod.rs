@@ -49,6 +49,8 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::choice::choices;
+
 pub use change::Change;
 pub use object::Phrase;
 pub use place::{Area, CountedFrom, Place, PlaceKind, Relation};
@@ -57,27 +59,27 @@ pub use spelling::Correction;
 
 use wording::{Use, Wording, has_words};
 
-/// What kind of edit an instruction asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// An existing object becomes another one, or looks or stands differently.
-    Change,
-    /// Something new comes in.
-    Add,
-    /// Something that is there goes.
-    Remove,
-    /// The picture as a whole changes (style, season, filter); there is no object.
-    Global,
+choices! {
+    /// What kind of edit an instruction asks for.
+    pub enum Action {
+        /// An object becomes another or looks different.
+        ///
+        /// An existing object, which may stand differently, too.
+        Change = "change",
+        /// An object is added.
+        Add = "add",
+        /// An object is taken away.
+        Remove = "remove",
+        /// The whole picture; no mask.
+        ///
+        /// Its style, season, filter; there is no object.
+        Global = "global",
+    }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Change => "change",
-            Self::Add => "add",
-            Self::Remove => "remove",
-            Self::Global => "global",
-        })
+        f.write_str(self.name())
     }
 }
 

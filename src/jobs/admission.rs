@@ -11,7 +11,7 @@ use crate::edit::{
     event::WarningReason,
     reuse::{self, Meant, ReuseError},
 };
-use crate::instruction::Overrides;
+use crate::instruction::{Action, Overrides};
 use crate::jobs::{
     fault::{Fault, Reason},
     inputs::Inputs,
@@ -23,7 +23,8 @@ use crate::jobs::{
 };
 use crate::picture::note::Note;
 use crate::wire::{
-    enums, events,
+    enums::InSchema,
+    events,
     journal::v1::JobRecord,
     localization_json::SavedLocalization,
     spec::{self, Violation},
@@ -271,7 +272,7 @@ fn about(saved: &SavedLocalization, spec: &EditSpec) -> Result<Option<v1::Warnin
     let object = (!spec.object.is_empty()).then_some(spec.object.as_str());
     let meant = Meant {
         instruction: &spec.instruction,
-        overrides: Overrides { object, action: enums::action(spec.action()) },
+        overrides: Overrides { object, action: Action::read(spec.action()) },
         unparsed: if spec.strict { Unparsed::Refuse } else { Unparsed::PlainEdit },
     };
     let asked = saved.asked.as_ref().map(|it| it.instruction.as_str());

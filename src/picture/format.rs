@@ -2,15 +2,25 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-/// Supported file formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FileFormat {
-    /// Portable Network Graphics, lossless.
-    Png,
-    /// Baseline JPEG, lossy.
-    Jpeg,
-    /// WebP: lossy and lossless are read, lossless is written.
-    WebP,
+use crate::choice::choices;
+
+choices! {
+    /// Supported file formats.
+    #[derive(PartialOrd, Ord)]
+    pub enum FileFormat {
+        /// PNG.
+        ///
+        /// Portable Network Graphics, lossless.
+        Png = "png",
+        /// JPEG.
+        ///
+        /// Baseline JPEG, lossy.
+        Jpeg = "jpeg",
+        /// WebP, lossless.
+        ///
+        /// Lossy and lossless are read, lossless is written.
+        WebP = "webp",
+    }
 }
 
 impl FileFormat {

@@ -4,6 +4,8 @@ pub mod geometry;
 
 use std::fmt;
 
+use crate::choice::choices;
+
 /// The caller asked to stop the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted")]
@@ -21,17 +23,61 @@ pub struct OutOfRange {
     pub range: &'static str,
 }
 
-/// Number of denoising steps, 1..=1000 (diffusers: `num_inference_steps`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Steps(u32);
+/// Defines a number that is validated against its range, as in `Steps(u32), "steps", 1 to 1000`.
+macro_rules! bounded {
+    ($(#[$outer:meta])* pub struct $bounded:ident($number:ty), $name:literal, $from:literal to $until:literal) => {
+        $(#[$outer])*
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        pub struct $bounded($number);
 
-/// Text guidance scale, finite, 1..=30 (diffusers: `guidance_scale`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TextGuidance(f64);
+        impl $bounded {
+            /// Accepted values, for messages.
+            pub const RANGE: &'static str = concat!($from, " to ", $until);
 
-/// Image guidance scale, finite, 0..=30 (diffusers: `image_guidance_scale`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ImageGuidance(f64);
+            /// The number.
+            pub fn get(self) -> $number {
+                self.0
+            }
+        }
+
+        impl TryFrom<$number> for $bounded {
+            type Error = $crate::sampling::OutOfRange;
+
+            fn try_from(value: $number) -> Result<Self, Self::Error> {
+                // A NaN is in no range.
+                if ($from as $number..=$until as $number).contains(&value) {
+                    return Ok(Self(value));
+                }
+                Err($crate::sampling::OutOfRange { name: $name, value: value.to_string(), range: Self::RANGE })
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $bounded {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let number = <$number>::deserialize(deserializer)?;
+                number.try_into().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+pub(crate) use bounded;
+
+bounded! {
+    /// Number of denoising steps (diffusers: `num_inference_steps`).
+    #[derive(Eq, PartialOrd, Ord)]
+    pub struct Steps(u32), "steps", 1 to 1000
+}
+
+bounded! {
+    /// Text guidance scale (diffusers: `guidance_scale`).
+    pub struct TextGuidance(f64), "text guidance", 1 to 30
+}
+
+bounded! {
+    /// Image guidance scale (diffusers: `image_guidance_scale`).
+    pub struct ImageGuidance(f64), "image guidance", 0 to 30
+}
 
 /// The two scales of InstructPix2Pix's classifier-free guidance.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,98 +88,30 @@ pub struct GuidanceScales {
     pub image: ImageGuidance,
 }
 
-/// Available schedulers (samplers), by diffusers' class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SchedulerKind {
-    /// `EulerAncestralDiscreteScheduler`.
-    EulerAncestral,
-    /// `EulerDiscreteScheduler`.
-    Euler,
-    /// `DDIMScheduler`, eta 0.
-    Ddim,
-    /// `DPMSolverMultistepScheduler`, `dpmsolver++` of order 2.
-    DpmSolverPlusPlus2M,
-}
-
-// === impl Steps ===
-
-impl Steps {
-    /// The number.
-    pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl TryFrom<u32> for Steps {
-    type Error = OutOfRange;
-
-    fn try_from(value: u32) -> Result<Self, OutOfRange> {
-        if (1..=1000).contains(&value) {
-            return Ok(Self(value));
-        }
-        Err(OutOfRange { name: "steps", value: value.to_string(), range: "1 to 1000" })
+choices! {
+    /// Available schedulers (samplers), by diffusers' class.
+    pub enum SchedulerKind {
+        /// Euler ancestral.
+        ///
+        /// `EulerAncestralDiscreteScheduler`.
+        EulerAncestral = "euler-ancestral",
+        /// Euler.
+        ///
+        /// `EulerDiscreteScheduler`.
+        Euler = "euler",
+        /// DDIM.
+        ///
+        /// `DDIMScheduler`, eta 0.
+        Ddim = "ddim",
+        /// DPM-Solver++ of order 2.
+        ///
+        /// `DPMSolverMultistepScheduler`, `dpmsolver++`.
+        DpmSolverPlusPlus2M = "dpm-solver++-2m",
     }
 }
 
 impl fmt::Display for Steps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-// === impl TextGuidance and ImageGuidance ===
-
-impl TextGuidance {
-    /// The scale.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl TryFrom<f64> for TextGuidance {
-    type Error = OutOfRange;
-
-    fn try_from(value: f64) -> Result<Self, OutOfRange> {
-        // A NaN is in no range.
-        if (1.0..=30.0).contains(&value) {
-            return Ok(Self(value));
-        }
-        Err(OutOfRange { name: "text guidance", value: value.to_string(), range: "1 to 30" })
-    }
-}
-
-impl ImageGuidance {
-    /// The scale.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-}
-
-impl TryFrom<f64> for ImageGuidance {
-    type Error = OutOfRange;
-
-    fn try_from(value: f64) -> Result<Self, OutOfRange> {
-        if (0.0..=30.0).contains(&value) {
-            return Ok(Self(value));
-        }
-        Err(OutOfRange { name: "image guidance", value: value.to_string(), range: "0 to 30" })
-    }
-}
-
-// === impl SchedulerKind ===
-
-impl SchedulerKind {
-    /// Every scheduler.
-    pub const ALL: [Self; 4] =
-        [Self::EulerAncestral, Self::Euler, Self::Ddim, Self::DpmSolverPlusPlus2M];
-
-    /// Name on the command line and in configuration files, such as `euler-ancestral`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EulerAncestral => "euler-ancestral",
-            Self::Euler => "euler",
-            Self::Ddim => "ddim",
-            Self::DpmSolverPlusPlus2M => "dpm-solver++-2m",
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Instant};
 use bytes::Bytes;
 
 use crate::edit::{
+    choices::Preset,
     edit_mask::MaskChoice,
     event::{EditEvent, EventSink, Warning, WarningReason},
     localization::{Localization, WordMap},
@@ -18,7 +19,9 @@ use crate::picture::decode::Decoded;
 use crate::serving::edit_faults::failed;
 use crate::wire::{
     edit_record::{Localized as MadeBy, Made, digests},
-    edit_request, events,
+    edit_request,
+    enums::InSchema,
+    events,
     localization_json::SavedLocalization,
     pictures::{self, PictureFile},
     result_file::ResultFile,
@@ -202,7 +205,7 @@ impl EditorJob<'_> {
         let file = ResultFile {
             made: Made {
                 origin: self.model.origin(),
-                preset: (self.spec.preset() == v1::Preset::Paper).then_some("paper"),
+                preset: Preset::read(self.spec.preset()),
                 picture: &self.input.picture,
                 format,
                 localization: if request.mask.needs_localization() { made_by } else { MadeBy::No },

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::edit::{
-    choices::{MethodKind, PreviewDecode, Resize, Unparsed},
+    choices::{MethodKind, PreviewDecode, Unparsed},
     edit_mask::MaskChoice,
-    knobs::Tau,
     request::EditRequest,
     settings::EditSettings,
 };
@@ -17,80 +16,30 @@ use crate::picture::{
     format::FileFormat,
     metadata::Policy,
 };
-use crate::sampling::OutOfRange;
 use crate::wire::{
-    enums::{self, known},
+    enums::choice,
+    overrides,
     spec::Violation,
-    v1::{self, EditSpec, resize},
+    v1::{self, EditSpec},
 };
 
-/// Working sizes that may be asked for: pixels of the longer side.
-const FIT: std::ops::RangeInclusive<u32> = 16..=8192;
 /// Settings of a spec: those of the preset or the model, overridden by the spec's own.
 ///
 /// # Errors
 /// [`Violation`] names the field.
 pub fn settings(spec: &EditSpec, recommended: &EditSettings) -> Result<EditSettings, Violation> {
-    let mut settings = match known("preset", spec.preset)? {
-        v1::Preset::Paper => EditSettings::paper().with_words_and_levels(&recommended.localization),
-        v1::Preset::Unspecified => recommended.clone(),
-    };
-    let taken =
-        |field: &'static str| move |error: OutOfRange| Violation::out_of_range(field, &error);
-    if let Some(steps) = spec.steps {
-        settings.set_steps(steps.try_into().map_err(taken("steps"))?);
-    }
-    if let Some(steps) = spec.localize_steps {
-        settings.localize_steps = steps.try_into().map_err(taken("localize_steps"))?;
-    }
-    settings.localization.seed = spec.localize_seed;
-    if let Some(scale) = spec.text_guidance {
-        settings.guidance.text = scale.try_into().map_err(taken("text_guidance"))?;
-    }
-    if let Some(scale) = spec.image_guidance {
-        settings.guidance.image = scale.try_into().map_err(taken("image_guidance"))?;
-    }
-    if let Some(tau) = spec.tau {
-        settings.tau = tau.try_into().map_err(taken("tau"))?;
-    }
-    if let Some(count) = spec.cluster_count {
-        settings.clusters = count.try_into().map_err(taken("cluster_count"))?;
-    }
-    if let Some(threshold) = spec.threshold {
-        settings.threshold = Some(Tau::try_from(threshold).map_err(taken("threshold"))?);
-    }
-    if let Some(least) = spec.min_confidence {
-        settings.min_confidence = least.try_into().map_err(taken("min_confidence"))?;
-    }
-    settings.refine = spec.refine.unwrap_or(settings.refine);
-    if let Some(grow) = spec.grow {
-        settings.grow = grow.try_into().map_err(taken("grow"))?;
-    }
-    settings.scheduler =
-        enums::scheduler(known("scheduler", spec.scheduler)?).or(settings.scheduler);
-    settings.modulation =
-        enums::modulation(known("modulation", spec.modulation)?).unwrap_or(settings.modulation);
-    settings.localizer =
-        enums::localizer(known("localizer", spec.localizer)?).unwrap_or(settings.localizer);
-    settings.score = enums::score(known("score", spec.score)?).unwrap_or(settings.score);
-    let method = enums::method(known("method", spec.method)?).unwrap_or(MethodKind::IamEdit);
+    let mut overrides = overrides::of_spec(spec)?;
     let has_mask = spec.mask.is_some() || !spec.reuse_localization_of.is_empty();
-    settings.preserve = enums::preserve(known("preserve", spec.preserve)?)
-        .unwrap_or(method.default_preserve(has_mask));
-    if let Some(size) = spec.resize.as_ref().and_then(|it| it.size) {
-        settings.resize = match size {
-            resize::Size::Fit(longer) if !FIT.contains(&longer) => {
-                let range = format!("is {longer}, expected {} to {}", FIT.start(), FIT.end());
-                return Err(Violation::new("resize.fit", range));
-            }
-            resize::Size::Fit(longer) => Resize::Fit(Some(longer)),
-            resize::Size::Native(true) => Resize::Native,
-            resize::Size::Native(false) => {
-                return Err(Violation::new("resize.native", "is false; leave it out, or give fit"));
-            }
-        };
-    }
-    Ok(settings)
+    overrides.preserve.get_or_insert(method(spec)?.default_preserve(has_mask));
+    Ok(overrides.over(recommended, choice("preset", spec.preset)?))
+}
+
+/// The editing method.
+///
+/// # Errors
+/// [`Violation`] names the number.
+pub fn method(spec: &EditSpec) -> Result<MethodKind, Violation> {
+    Ok(choice("method", spec.method)?.unwrap_or(MethodKind::IamEdit))
 }
 
 /// The editor's request of a normalized spec.
@@ -107,9 +56,9 @@ pub fn request(
         image,
         instruction: spec.instruction.clone(),
         negative_prompt: spec.negative_prompt.clone(),
-        method: enums::method(known("method", spec.method)?).unwrap_or(MethodKind::IamEdit),
+        method: method(spec)?,
         object: (!spec.object.is_empty()).then(|| spec.object.clone()),
-        action: enums::action(known("action", spec.action)?),
+        action: choice("action", spec.action)?,
         unparsed: if spec.strict { Unparsed::Refuse } else { Unparsed::PlainEdit },
         seed: spec.seed.unwrap_or_default(),
         settings: settings(spec, recommended)?,
@@ -127,7 +76,7 @@ pub fn request(
 /// # Errors
 /// [`Violation`] names an unknown enum value.
 pub fn metadata_policy(spec: &EditSpec) -> Result<Policy, Violation> {
-    Ok(enums::metadata_policy(known("metadata", spec.metadata)?).unwrap_or_default())
+    Ok(choice("metadata", spec.metadata)?.unwrap_or_default())
 }
 
 /// Format of the result's file.

@@ -1,7 +1,7 @@
 //! Conversions between the schema's enums and the library's; unknown numbers are refused.
 
 use crate::edit::{
-    choices::{MethodKind, Preserve},
+    choices::{MethodKind, Preserve, Preset},
     event::Pass,
     localizer::{ClusterScore, Localizer},
     settings::Modulation,
@@ -10,6 +10,18 @@ use crate::instruction::Action;
 use crate::picture::metadata::Policy;
 use crate::sampling::SchedulerKind;
 use crate::wire::{spec::Violation, v1};
+
+/// An enum of the core that the schema has, too.
+pub trait InSchema: Sized {
+    /// The schema's enum.
+    type Wire: TryFrom<i32> + Into<i32>;
+
+    /// Converts from the schema's value; UNSPECIFIED is `None`.
+    fn read(wire: Self::Wire) -> Option<Self>;
+
+    /// Converts to the schema's value.
+    fn write(self) -> Self::Wire;
+}
 
 /// Decodes the number of an enum field.
 ///
@@ -20,68 +32,49 @@ pub fn known<E: TryFrom<i32>>(field: &str, number: i32) -> Result<E, Violation> 
         .map_err(|_| Violation::new(field, format!("{number} is no value of this enum")))
 }
 
-/// Generates both conversions of a pair of enums; the schema's UNSPECIFIED is `None`.
-macro_rules! pairs {
-    ($from_wire:ident, $to_wire:ident, $wire:ident, $core:ty, $unset:ident: $($there:ident = $here:expr),+ $(,)?) => {
-        #[doc = concat!("The core's value of a `", stringify!($wire), "`; `None` where it is unset.")]
-        pub fn $from_wire(value: v1::$wire) -> Option<$core> {
-            match value {
-                v1::$wire::$unset => None,
-                $(v1::$wire::$there => Some($here),)+
-            }
-        }
+/// Decodes the number of an enum field to the core's value; UNSPECIFIED is `None`.
+///
+/// # Errors
+/// [`Violation`] names the field and the number.
+pub fn choice<C: InSchema>(field: &str, number: i32) -> Result<Option<C>, Violation> {
+    Ok(C::read(known(field, number)?))
+}
 
-        #[doc = concat!("The schema's value as a `", stringify!($wire), "`.")]
-        pub fn $to_wire(value: $core) -> v1::$wire {
-            $(if value == $here { return v1::$wire::$there; })+
-            unreachable!("every value of the core has one in the schema")
+/// The number of an enum field; `None` is UNSPECIFIED.
+pub fn number<C: InSchema>(choice: Option<C>) -> i32 {
+    choice.map_or(0, |it| it.write().into())
+}
+
+/// Implements [`InSchema`] for pairs of values, each written as `schema's = core's`.
+macro_rules! pairs {
+    ($wire:ident, $core:ident: $($there:ident = $here:ident),+) => {
+        impl InSchema for $core {
+            type Wire = v1::$wire;
+
+            fn read(wire: v1::$wire) -> Option<Self> {
+                match wire {
+                    v1::$wire::Unspecified => None,
+                    $(v1::$wire::$there => Some(Self::$here),)+
+                }
+            }
+
+            fn write(self) -> v1::$wire {
+                match self {
+                    $(Self::$here => v1::$wire::$there,)+
+                }
+            }
         }
     };
 }
 
-pairs!(method, to_method, Method, MethodKind, Unspecified:
-    IamEdit = MethodKind::IamEdit,
-    InstructPix2pix = MethodKind::InstructPix2Pix,
-);
-pairs!(preserve, to_preserve, Preserve, Preserve, Unspecified:
-    None = Preserve::None,
-    Latent = Preserve::Latent,
-    Pixel = Preserve::Pixel,
-);
-pairs!(modulation, to_modulation, Modulation, Modulation, Unspecified:
-    Gate = Modulation::Gate,
-    Mask = Modulation::Mask,
-    Null = Modulation::Null,
-);
-pairs!(action, to_action, Action, Action, Unspecified:
-    Change = Action::Change,
-    Add = Action::Add,
-    Remove = Action::Remove,
-    Global = Action::Global,
-);
-pairs!(scheduler, to_scheduler, Scheduler, SchedulerKind, Unspecified:
-    EulerAncestral = SchedulerKind::EulerAncestral,
-    Euler = SchedulerKind::Euler,
-    Ddim = SchedulerKind::Ddim,
-    DpmSolverPlusPlus2m = SchedulerKind::DpmSolverPlusPlus2M,
-);
-pairs!(localizer, to_localizer, Localizer, Localizer, Unspecified:
-    Iam = Localizer::Iam,
-    Attention = Localizer::Attention,
-    NoiseDifference = Localizer::NoiseDifference,
-    Diffedit = Localizer::DiffEdit,
-);
-pairs!(score, to_score, ClusterScore, ClusterScore, Unspecified:
-    Attention = ClusterScore::Attention,
-    NoiseDifference = ClusterScore::NoiseDifference,
-    Auto = ClusterScore::Auto,
-);
-pairs!(metadata_policy, to_metadata_policy, MetadataPolicy, Policy, Unspecified:
-    Keep = Policy::Keep,
-    Color = Policy::Color,
-    Strip = Policy::Strip,
-);
-pairs!(pass, to_pass, Pass, Pass, Unspecified:
-    Localize = Pass::Localize,
-    Edit = Pass::Edit,
-);
+pairs!(Method, MethodKind: IamEdit = IamEdit, InstructPix2pix = InstructPix2Pix);
+pairs!(Preserve, Preserve: None = None, Latent = Latent, Pixel = Pixel);
+pairs!(Preset, Preset: Paper = Paper);
+pairs!(Modulation, Modulation: Gate = Gate, Mask = Mask, Null = Null);
+pairs!(Action, Action: Change = Change, Add = Add, Remove = Remove, Global = Global);
+pairs!(Scheduler, SchedulerKind: EulerAncestral = EulerAncestral, Euler = Euler, Ddim = Ddim,
+    DpmSolverPlusPlus2m = DpmSolverPlusPlus2M);
+pairs!(Localizer, Localizer: Iam = Iam, Attention = Attention, NoiseDifference = NoiseDifference, Diffedit = DiffEdit);
+pairs!(ClusterScore, ClusterScore: Attention = Attention, NoiseDifference = NoiseDifference, Auto = Auto);
+pairs!(MetadataPolicy, Policy: Keep = Keep, Color = Color, Strip = Strip);
+pairs!(Pass, Pass: Localize = Localize, Edit = Edit);

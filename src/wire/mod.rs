@@ -9,6 +9,7 @@ pub mod events;
 pub mod localization_json;
 pub mod masks;
 pub mod message_json;
+pub mod overrides;
 pub mod pictures;
 pub mod result_file;
 pub mod spec;

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use crate::edit::{
     choices::{MethodKind, Preserve},
-    knobs::Tau,
+    overrides::EditOverrides,
     settings::EditSettings,
 };
 use crate::instruction::wording;
 use crate::picture::encode::OutputFormat;
-use crate::sampling::{OutOfRange, SchedulerKind};
+use crate::sampling::OutOfRange;
 use crate::wire::{
-    edit_request::{metadata_policy, output, settings},
-    enums::{self, known},
-    masks,
+    edit_request::{metadata_policy, method, output, settings},
+    enums::{known, number},
+    masks, overrides,
     v1::{self, EditSpec, MaskPolicy},
 };
 
@@ -92,7 +92,7 @@ pub fn normalize(mut spec: EditSpec, terms: &Terms<'_>) -> Result<EditSpec, Vec<
         terms.model.clone_into(&mut spec.model);
     }
     match settings(&spec, terms.recommended) {
-        Ok(settings) => write_back(&mut spec, &settings),
+        Ok(settings) => write_back(&mut spec, settings),
         Err(fault) => faults.push(fault),
     }
     if faults.is_empty() { Ok(spec) } else { Err(faults) }
@@ -148,14 +148,11 @@ pub fn text_notes(spec: &EditSpec) -> Vec<String> {
 /// Determines the method and the mask policy.
 fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
     let mut fault = |it: Violation| faults.push(it);
-    let method = match known("method", spec.method) {
-        Ok(method) => enums::method(method).unwrap_or(MethodKind::IamEdit),
-        Err(it) => {
-            fault(it);
-            MethodKind::IamEdit
-        }
-    };
-    spec.method = enums::to_method(method) as i32;
+    let method = method(spec).unwrap_or_else(|it| {
+        fault(it);
+        MethodKind::IamEdit
+    });
+    spec.method = number(Some(method));
     if let Err(it) = known::<v1::Action>("action", spec.action) {
         fault(it);
     }
@@ -241,34 +238,19 @@ fn check_preserve(spec: &EditSpec, format: OutputFormat, faults: &mut Vec<Violat
 }
 
 /// Writes the effective settings into the spec.
-fn write_back(spec: &mut EditSpec, settings: &EditSettings) {
+fn write_back(spec: &mut EditSpec, settings: EditSettings) {
     let lossy = output(spec).is_ok_and(OutputFormat::is_lossy);
     let metadata = metadata_policy(spec).unwrap_or_default();
     let output = spec.output.get_or_insert_default();
     if output.mime_type.is_empty() {
         "image/png".clone_into(&mut output.mime_type);
     }
-    spec.metadata = enums::to_metadata_policy(metadata) as i32;
+    spec.metadata = number(Some(metadata));
     spec.seed.get_or_insert_with(|| u64::from(rand::random::<u32>()));
-    spec.steps = Some(settings.steps.get());
-    spec.localize_steps = Some(settings.localize_steps.get());
-    spec.text_guidance = Some(settings.guidance.text.get());
-    spec.image_guidance = Some(settings.guidance.image.get());
-    spec.tau = Some(settings.tau.get());
-    spec.cluster_count = Some(settings.clusters.get());
-    spec.threshold = settings.threshold.map(Tau::get);
-    spec.min_confidence = Some(settings.min_confidence.get());
-    spec.refine = Some(settings.refine);
-    spec.grow = Some(settings.grow.get());
-    let scheduler = |kind: SchedulerKind| enums::to_scheduler(kind) as i32;
-    spec.scheduler = settings.scheduler.map_or(spec.scheduler, scheduler);
-    spec.modulation = enums::to_modulation(settings.modulation) as i32;
-    spec.localizer = enums::to_localizer(settings.localizer) as i32;
-    spec.score = enums::to_score(settings.score) as i32;
+    let mut overrides = EditOverrides::of(settings);
     // A default that a lossy format can't keep stays unset, so that normalizing the spec again doesn't refuse it.
-    if !(lossy && settings.preserve == Preserve::Pixel) {
-        spec.preserve = enums::to_preserve(settings.preserve) as i32;
-    }
+    overrides.preserve = overrides.preserve.filter(|it| !(lossy && *it == Preserve::Pixel));
+    overrides::put(&overrides, spec);
 }
 
 /// Converts to protobuf's duration.

@@ -242,7 +242,7 @@ fn object_spans_cover_each_name_without_its_determiner() {
 
 #[test]
 fn a_model_may_bring_its_own_wording() {
-    let template = Template::try_from("change the {object} to a {word}").unwrap();
+    let template = Template::try_from("change the {object} to a {word}".to_owned()).unwrap();
     let worded = |text: &str, word: &str| {
         localization_instruction(&parse(text), word, &template).unwrap().text
     };
@@ -254,7 +254,7 @@ fn a_model_may_bring_its_own_wording() {
         "change the star and the cross to a heart"
     );
     for broken in ["change it", "change {object}", "a {word}", "{object} {object} {word}"] {
-        assert!(Template::try_from(broken).is_err(), "{broken}");
+        assert!(Template::try_from(broken.to_owned()).is_err(), "{broken}");
     }
 }
 

@@ -7,6 +7,8 @@ mod libtorch;
 mod cli;
 // The same against a server, and jobs and batches there.
 mod client;
+// Every setting under each of its names.
+mod knobs;
 // The parser of instructions against a table of phrasings.
 mod instruction;
 mod phrasings;

@@ -35,7 +35,7 @@ use crate::picture::{
     size::Size,
 };
 use crate::wire::{
-    edit_request, enums,
+    edit_request,
     v1::{EditSpec, EventOptions},
 };
 
@@ -71,7 +71,7 @@ pub(crate) fn run(
         }
         None => effects::check(args, Found::typed(&args.localization))?,
     }
-    resolve::check_finds(args.method.into(), &choice)?;
+    resolve::check_finds(args.method, &choice)?;
     edit::preserve(args, choice.shapes.is_some(), outputs.format, screen)?;
     resolve::check_texts(args.instruction(), &args.localization, &args.sampling)?;
 
@@ -116,7 +116,7 @@ async fn jobs(
     // 1. Build the request.
     let remote = args.server.connect().await?;
     let image = remote.image(typed.file.clone()).await?;
-    let spec = request::spec(args, image, outputs.format, seed);
+    let spec = request::spec(args, image, outputs.format, seed)?;
     let plan = MaskPlan::of(typed.choice, &remote).await?;
     let site = Site { remote: &remote, interrupt };
     interrupt.stop_cleanly();
@@ -144,7 +144,7 @@ async fn jobs(
     }
 
     // 3. Run the same edit by another method, without output.
-    if let Some(method) = args.compare.map(MethodKind::from) {
+    if let Some(method) = args.compare {
         let spec = request::compared(&next, method);
         edited.compared = Some((method, Box::pin(compare(site, spec, &next_plan, method)).await?));
     }
@@ -229,7 +229,7 @@ fn facts(done: &Done) -> Vec<Fact> {
     settings_record::facts(&Made {
         seed: spec.seed.unwrap_or_default(),
         settings: &settings,
-        method: enums::method(spec.method()).unwrap_or(MethodKind::IamEdit),
+        method: edit_request::method(&spec).unwrap_or(MethodKind::IamEdit),
         model: spec.model.clone(),
         dtype: provenance.map_or("", |it| it.dtype.as_str()),
     })

@@ -15,7 +15,7 @@ use crate::edit::{
 use crate::instruction::Action;
 use crate::picture::size::Size;
 use crate::wire::{
-    enums,
+    enums::InSchema,
     v1::{self, MaskSource, edit_event::Event, edit_job::State},
 };
 
@@ -97,7 +97,7 @@ impl<'a> Translator<'a> {
         let span: Range<usize> = parsed.object_start as usize..parsed.object_end as usize;
         Shown::Parsed(InstructionParsed {
             // An action unknown to this version is shown as a change.
-            action: enums::action(parsed.action()).unwrap_or(Action::Change),
+            action: Action::read(parsed.action()).unwrap_or(Action::Change),
             object: parsed.object.clone(),
             object_span: (!span.is_empty()).then_some(span),
             localization_instruction: parsed.localization_instruction.clone(),
@@ -189,7 +189,7 @@ fn step(step: &v1::StepProgress) -> Result<StepReport, ClientError> {
 
 fn pass(pass: v1::Pass) -> Result<Pass, ClientError> {
     let unknown = || ClientError::Garbled("a step of no pass".to_owned());
-    Ok(enums::pass(pass).ok_or_else(unknown)?)
+    Ok(Pass::read(pass).ok_or_else(unknown)?)
 }
 
 fn grid((width, height): (u32, u32)) -> Grid {

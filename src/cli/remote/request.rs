@@ -4,14 +4,14 @@ use bytes::Bytes;
 use image::{DynamicImage, ImageFormat};
 
 use crate::cli::{
-    args::{self, EditArgs, SizeSpec},
+    args::{self, EditArgs},
     error::CliError,
 };
 use crate::client::connect::Remote;
 use crate::edit::{choices::MethodKind, edit_mask::MaskChoice};
 use crate::picture::{encode::OutputFormat, mask::Mask};
 use crate::wire::{
-    enums, pictures,
+    enums, overrides, pictures,
     v1::{self, EditSpec, MaskPolicy, mask_decision::Decision},
 };
 
@@ -138,71 +138,51 @@ pub(crate) fn refuse_local(args: &EditArgs) -> Result<(), CliError> {
 }
 
 /// The spec of an edit without its mask; unset fields get the server's defaults.
-pub(crate) fn spec(args: &EditArgs, image: v1::Image, format: OutputFormat, seed: u64) -> EditSpec {
-    let EditArgs { sampling, localization, .. } = args;
+///
+/// # Errors
+/// [`CliError::OutOfRange`], naming the value.
+pub(crate) fn spec(
+    args: &EditArgs,
+    image: v1::Image,
+    format: OutputFormat,
+    seed: u64,
+) -> Result<EditSpec, CliError> {
     let model = args.model.path.model.as_deref();
     // A server knows a model by the name of its folder or file.
     let model = model.map(|it| it.file_name().unwrap_or(it.as_os_str()).to_string_lossy());
-    let with_maps = args.report.maps.is_some();
-    EditSpec {
+    let mut spec = EditSpec {
         image: Some(image),
         instruction: args.instruction().to_owned(),
         model: model.unwrap_or_default().into_owned(),
         seed: Some(seed),
-        steps: args.steps,
-        text_guidance: sampling.text_guidance,
-        image_guidance: sampling.image_guidance,
         events: Some(v1::EventOptions {
-            preview_every: Some(u32::from(with_maps)),
+            preview_every: Some(u32::from(args.report.maps.is_some())),
             ..v1::EventOptions::default()
         }),
         output: Some(v1::OutputOptions {
             mime_type: pictures::mime_type(format.file_format()).to_owned(),
             quality: args.encoding.quality,
         }),
-        method: enums::to_method(args.method.into()) as i32,
-        tau: localization.tau,
-        cluster_count: localization.k,
-        localize_steps: localization.localize_steps,
-        preserve: args.preserve.map_or(0, |it| enums::to_preserve(it.into()) as i32),
-        modulation: args.modulation.map_or(0, |it| enums::to_modulation(it.into()) as i32),
-        object: localization.object.clone().unwrap_or_default(),
-        action: localization.action.map_or(0, |it| enums::to_action(it.into()) as i32),
-        resize: resize(sampling.size),
-        strict: localization.strict,
-        min_confidence: localization.min_confidence,
-        negative_prompt: sampling.negative_prompt.clone(),
-        scheduler: sampling.scheduler.map_or(0, |it| enums::to_scheduler(it.into()) as i32),
-        preset: match sampling.preset {
-            Some(args::Preset::Paper) => v1::Preset::Paper as i32,
-            None => v1::Preset::Unspecified as i32,
-        },
-        localizer: localization.localizer.map_or(0, |it| enums::to_localizer(it.into()) as i32),
-        score: localization.score.map_or(0, |it| enums::to_score(it.into()) as i32),
-        threshold: localization.threshold,
-        refine: localization.refine,
-        grow: localization.grow,
-        localize_seed: args.localize_seed,
-        metadata: enums::to_metadata_policy(args.encoding.metadata.into()) as i32,
+        method: enums::number(Some(args.method)),
+        object: args.localization.object.clone().unwrap_or_default(),
+        action: enums::number(args.localization.action),
+        strict: args.localization.strict,
+        negative_prompt: args.sampling.negative_prompt.clone(),
+        preset: enums::number(args.sampling.preset),
+        metadata: enums::number(Some(args.encoding.metadata)),
         ..EditSpec::default()
-    }
+    };
+    overrides::put(&args.overrides()?, &mut spec);
+    Ok(spec)
 }
 
 /// The spec with another method for `--compare`: without previews, and with that method's default of `preserve`.
 pub(crate) fn compared(spec: &EditSpec, method: MethodKind) -> EditSpec {
     let events = v1::EventOptions { preview_every: Some(0), ..v1::EventOptions::default() };
     EditSpec {
-        method: enums::to_method(method) as i32,
+        method: enums::number(Some(method)),
         preserve: 0,
         events: Some(events),
         ..spec.clone()
     }
-}
-
-fn resize(size: Option<SizeSpec>) -> Option<v1::Resize> {
-    let size = match size? {
-        SizeSpec::Native => v1::resize::Size::Native(true),
-        SizeSpec::Fit(longer) => v1::resize::Size::Fit(longer?),
-    };
-    Some(v1::Resize { size: Some(size) })
 }

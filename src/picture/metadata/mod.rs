@@ -15,22 +15,26 @@ mod xmp;
 
 use std::collections::BTreeSet;
 
+use crate::choice::choices;
 use crate::picture::{
     format::FileFormat,
     metadata::{dropped::Dropped, texts::Text, xmp::Xmp},
     note::Note,
 };
 
-/// Which metadata an output gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Policy {
-    /// Everything that stays true after the edit, and how the picture was made.
-    #[default]
-    Keep,
-    /// Color information, and how the picture was made.
-    Color,
-    /// Only the mark that the picture was made with a trained model.
-    Strip,
+choices! {
+    /// Which metadata an output gets.
+    pub enum Policy {
+        /// All that the edit does not make untrue, and how the picture was made; no position (GPS), thumbnail or foreign
+        /// prompt.
+        Keep = "keep",
+        /// What the colors mean, and how the picture was made.
+        Color = "color",
+        /// Nothing of either.
+        ///
+        /// Only the mark that the picture was made with a trained model.
+        Strip = "strip",
+    }
 }
 
 /// Metadata of an input, filtered to what an output may have.
@@ -67,16 +71,13 @@ struct Density {
 const SRGB_GAMMA: [u8; 4] = 45_455_u32.to_be_bytes();
 const SRGB_PRIMARIES: [u32; 8] = [31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000];
 
-impl Policy {
-    /// The value of `--metadata`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Keep => "keep",
-            Self::Color => "color",
-            Self::Strip => "strip",
-        }
+impl Default for Policy {
+    fn default() -> Self {
+        Self::Keep
     }
+}
 
+impl Policy {
     /// Whether the output gets its settings and color information.
     pub(super) fn keeps_color(self) -> bool {
         self != Self::Strip

@@ -13,7 +13,7 @@ pub mod shapes;
 use serde::{Deserialize, Serialize};
 
 use crate::edit::{
-    choices::Resize,
+    choices::Preset,
     knobs::{StepShare, Tau},
     request::EditRequest,
     settings::{EditSettings, LocalizationSettings},
@@ -48,8 +48,8 @@ pub struct Origin<'a> {
 pub struct Made<'a> {
     /// The model, the device and the library version.
     pub origin: Origin<'a>,
-    /// Name of the settings preset, if not the model's recommendation: `paper`.
-    pub preset: Option<&'a str>,
+    /// The settings preset, if not the model's recommendation.
+    pub preset: Option<Preset>,
     /// The input picture.
     pub picture: &'a Picture,
     /// Format of the output file.
@@ -259,8 +259,8 @@ impl EditRecord {
             negative_prompt: negative_prompt.clone(),
             method: method.name().to_owned(),
             object: object.clone(),
-            action: action.map(|it| it.to_string()),
-            preset: preset.map(str::to_owned),
+            action: action.map(|it| it.name().to_owned()),
+            preset: preset.map(|it| it.name().to_owned()),
             seed: *seed,
             steps: steps.get(),
             text_guidance: Exact(guidance.text.get()),
@@ -272,7 +272,7 @@ impl EditRecord {
             blend: *blend,
             modulation: modulation.name().to_owned(),
             preserve: preserve.name().to_owned(),
-            size: size(*resize),
+            size: resize.to_string(),
             mask: MaskRecord::of(mask),
             confidence: *confidence,
             min_confidence: Exact(min_confidence.get()),
@@ -328,14 +328,6 @@ fn shares(share: StepShare) -> [Exact; 2] {
 
 fn scheduler_name(kind: Option<SchedulerKind>) -> Option<String> {
     kind.map(|it| it.name().to_owned())
-}
-
-fn size(resize: Resize) -> String {
-    match resize {
-        Resize::Fit(None) => "fit".to_owned(),
-        Resize::Fit(Some(longer)) => format!("fit:{longer}"),
-        Resize::Native => "native".to_owned(),
-    }
 }
 
 #[cfg(test)]

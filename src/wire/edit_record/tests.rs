@@ -10,7 +10,7 @@ use super::{
     *,
 };
 use crate::edit::{
-    choices::{MethodKind, PreviewDecode, Unparsed},
+    choices::{MethodKind, PreviewDecode, Resize, Unparsed},
     edit_mask::MaskChoice,
 };
 use crate::picture::encode::Quality;

@@ -331,8 +331,8 @@ fn ctrl_c_cancels_the_job() {
 fn what_the_server_refuses_has_an_exit_code_and_one_line() {
     let office = Office::new();
     let cases: &[(&[&str], i32, &str)] = &[
-        (&["--steps", "0"], 2, "spec.steps"),
-        (&["--text-guidance", "99"], 2, "text_guidance"),
+        (&["--steps", "0"], 2, "steps is 0, expected 1 to 1000"),
+        (&["--text-guidance", "99"], 2, "text guidance is 99"),
         (&["--clusters", "31"], 2, "there is no cluster 31"),
         (&["--box", "0,0,64,64", "--invert-mask"], 3, "EMPTY_MASK"),
         (
@@ -340,7 +340,11 @@ fn what_the_server_refuses_has_an_exit_code_and_one_line() {
             2,
             "instruct-pix2pix finds no clusters",
         ),
-        (&["--model", "/models/other"], 2, "this server has `demo-model`"),
+        (
+            &["--model", "/models/other"],
+            2,
+            "spec.model: `other` is not loaded; this server has `demo-model`",
+        ),
         (&["--localization", "found.json"], 2, "--localization is for edits on this machine"),
         (&["--device", "cuda"], 2, "--device is for edits on this machine"),
     ];

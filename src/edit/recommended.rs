@@ -1,0 +1,82 @@
+//! Settings that a model recommends in its `retouch.json`.
+
+use crate::edit::{overrides::EditOverrides, settings::EditSettings};
+
+/// Why a `retouch.json` is invalid: it is not JSON with the known keys, or a value is outside its range.
+#[derive(Debug, thiserror::Error)]
+#[error("retouch.json: {0}")]
+pub struct SettingsError(#[from] serde_json::Error);
+
+impl EditSettings {
+    /// The paper's settings, overridden by those that a model recommends.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the invalid key or value.
+    pub fn recommended(retouch_json: &str) -> Result<Self, SettingsError> {
+        let overrides: EditOverrides = serde_json::from_str(retouch_json)?;
+        let mut settings = Self::paper();
+        overrides.apply(&mut settings);
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edit::choices::Preset;
+
+    #[test]
+    fn the_papers_settings_keep_a_models_words_and_levels_and_nothing_else() {
+        let recommended = EditSettings::recommended(
+            r#"{"icam_level": 0, "nouns": ["bee"], "averaged": [0.2, 0.4], "guided": [0, 0.8], "blend": true,
+                "localize_scheduler": "dpm-solver++-2m", "added_by": "predicted-change"}"#,
+        );
+        let paper = EditOverrides::default().over(&recommended.unwrap(), Some(Preset::Paper));
+        let mut expected = EditSettings::paper();
+        expected.localization.icam_level = 0;
+        expected.localization.nouns = vec!["bee".to_owned()];
+        assert_eq!(paper, expected);
+    }
+
+    #[test]
+    fn a_model_without_recommendations_gets_the_papers_settings() {
+        assert_eq!(EditSettings::recommended("{}").unwrap(), EditSettings::paper());
+    }
+
+    #[test]
+    fn recommended_steps_hold_for_both_passes_unless_said_otherwise() {
+        let settings = EditSettings::recommended(r#"{"steps": 20}"#).unwrap();
+        assert_eq!((settings.steps.get(), settings.localize_steps.get()), (20, 20));
+        let settings = EditSettings::recommended(r#"{"steps": 20, "localize_steps": 8}"#).unwrap();
+        assert_eq!((settings.steps.get(), settings.localize_steps.get()), (20, 8));
+    }
+
+    #[test]
+    fn other_steps_of_the_edit_leave_a_localization_its_own() {
+        let steps = |json| {
+            let mut settings = EditSettings::recommended(json).unwrap();
+            let steps = Some(50.try_into().unwrap());
+            EditOverrides { steps, ..EditOverrides::default() }.apply(&mut settings);
+            (settings.steps.get(), settings.localize_steps.get())
+        };
+        assert_eq!(steps(r#"{"steps": 20, "localize_steps": 8}"#), (50, 8));
+        assert_eq!(steps(r#"{"steps": 20}"#), (50, 50));
+    }
+
+    #[test]
+    fn unknown_keys_and_values_out_of_range_are_named() {
+        for (json, word) in [
+            (r#"{"step": 20}"#, "step"),
+            (r#"{"steps": 0}"#, "steps is 0"),
+            (r#"{"tau": 2.0}"#, "tau is 2"),
+            (r#"{"averaged": [0.6, 0.3]}"#, "averaged is 0.6 to 0.3"),
+            (r#"{"guided": [0, 1.5]}"#, "guided is 0 to 1.5"),
+            (r#"{"localize_scheduler": "heun"}"#, "`heun` is not built in"),
+            (r#"{"noun_prompt": "a photo"}"#, "{}"),
+            ("[", "retouch.json"),
+        ] {
+            let message = EditSettings::recommended(json).unwrap_err().to_string();
+            assert!(message.contains(word), "{json}: {message}");
+        }
+    }
+}
