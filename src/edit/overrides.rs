@@ -1,8 +1,8 @@
 //! Overrides of an edit's settings, and the table of all settings.
 //!
 //! Effective settings are built in four layers: the paper's, the model's (`retouch.json`), a preset, the request's.
-//! What a layer sets is an [`EditOverrides`], which [`EditOverrides::apply`] puts over the layers below. Flags and fields
-//! of the schema are converted to it, so local and remote edits share one path.
+//! What a layer sets is an [`EditOverrides`], which [`EditOverrides::apply`] puts over the layers below. Flags and
+//! fields of the schema are converted to it, so local and remote edits share one path.
 //!
 //! [`KNOBS`] lists every setting. To add one that callers may set, edit four places:
 //!

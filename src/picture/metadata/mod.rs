@@ -25,8 +25,8 @@ use crate::picture::{
 choices! {
     /// Which metadata an output gets.
     pub enum Policy {
-        /// All that the edit does not make untrue, and how the picture was made; no position (GPS), thumbnail or foreign
-        /// prompt.
+        /// All that the edit does not make untrue, and how the picture was made; no position (GPS), thumbnail or
+        /// foreign prompt.
         Keep = "keep",
         /// What the colors mean, and how the picture was made.
         Color = "color",
