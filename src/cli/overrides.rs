@@ -117,6 +117,7 @@ mod tests {
                     "fit:64" => json!({"fit": 64}),
                     "native" => json!({"native": true}),
                     "dpm-solver++-2m" => json!("DPM_SOLVER_PLUS_PLUS_2M"),
+                    "null" => json!("null"),
                     value => serde_json::from_str(value).unwrap_or_else(|_| json!(value)),
                 };
                 let spec = message_json::spec([(field.to_owned(), json)].into_iter().collect());

@@ -166,7 +166,11 @@ fn samples(knob: &Knob) -> Vec<Value> {
                 let names = knob.range.split(", ");
                 // Its name in the schema is longer.
                 let names = names.filter(|it| *it != SchedulerKind::DpmSolverPlusPlus2M.name());
-                names.map(|it| serde_json::from_str(it).unwrap_or_else(|_| json!(it))).collect()
+                let value = |it| match it {
+                    "true" | "false" => json!(it == "true"),
+                    name => json!(name),
+                };
+                names.map(value).collect()
             }
         },
     }

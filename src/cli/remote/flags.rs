@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use clap::CommandFactory;
 
 use crate::cli::args::Cli;
+use crate::edit::overrides::KNOBS;
 use crate::wire::message_json;
 
-/// Flags with their fields; [`super::request`] fills these in.
+/// Flags that are no settings, with their fields; [`super::request`] fills these in. Those of settings are in [`KNOBS`].
 const FIELDS: &[(&str, &[&str])] = &[
     ("image", &["image.data", "image.artifact"]),
     ("instruction", &["instruction"]),
@@ -16,16 +17,9 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("metadata", &["metadata"]),
     ("model", &["model"]),
     ("seed", &["seed"]),
-    ("text_guidance", &["text_guidance"]),
-    ("image_guidance", &["image_guidance"]),
-    ("scheduler", &["scheduler"]),
     ("negative_prompt", &["negative_prompt"]),
-    ("size", &["resize.fit", "resize.native"]),
     ("preset", &["preset"]),
     ("method", &["method"]),
-    ("steps", &["steps"]),
-    ("preserve", &["preserve"]),
-    ("modulation", &["modulation"]),
     // Needs a second job.
     ("compare", &["method"]),
     // Need further jobs, each with its own seed and the first one's localization.
@@ -33,16 +27,6 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("object", &["object"]),
     ("action", &["action"]),
     ("strict", &["strict"]),
-    ("min_confidence", &["min_confidence"]),
-    ("tau", &["tau"]),
-    ("k", &["cluster_count"]),
-    ("localize_steps", &["localize_steps"]),
-    ("localize_seed", &["localize_seed"]),
-    ("localizer", &["localizer"]),
-    ("score", &["score"]),
-    ("threshold", &["threshold"]),
-    ("refine", &["refine"]),
-    ("grow", &["grow"]),
     ("mask", &["mask.image"]),
     // Known only after the localization, so the mask is decided in review.
     ("clusters", &["mask.clusters.ids", "mask_policy"]),
@@ -81,6 +65,7 @@ fn typed() -> BTreeSet<String> {
 #[test]
 fn every_flag_of_an_edit_has_a_field_in_the_schema() {
     let fields = FIELDS.iter().map(|(flag, _)| *flag);
+    let fields = fields.chain(KNOBS.iter().filter_map(|it| it.field.name().and(it.flag.name())));
     let known: BTreeSet<&str> = fields.chain(LOCAL.iter().map(|(flag, _)| *flag)).collect();
     for flag in typed() {
         assert!(known.contains(flag.as_str()), "`{flag}` has no field in EditSpec, and no reason");
