@@ -142,7 +142,7 @@ pub(crate) fn run(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> 
         }
     }
     let mut compared = None;
-    if let (Some(method), None) = (args.compare.map(MethodKind::from), &stopped) {
+    if let (Some(method), None) = (args.compare, &stopped) {
         edit.reseed(first_seed);
         edit.switch(method);
         match edit.run(&mut |_| interrupt.check()) {

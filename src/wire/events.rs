@@ -1,13 +1,13 @@
 //! Events of an edit as messages of the schema.
 
 use crate::edit::event::{InstructionParsed, LocalizationSource, Remedy, StepReport, Warning};
-use crate::wire::{enums, v1};
+use crate::wire::{enums::InSchema, v1};
 
 /// How the instruction was parsed.
 pub fn instruction(parsed: InstructionParsed) -> v1::InstructionParsed {
     let span = parsed.object_span.unwrap_or_default();
     v1::InstructionParsed {
-        action: enums::to_action(parsed.action) as i32,
+        action: parsed.action.write() as i32,
         object: parsed.object,
         object_start: span.start as u32,
         object_end: span.end as u32,
@@ -28,7 +28,7 @@ pub fn warning(Warning { reason, message, remedy }: Warning) -> v1::Warning {
 /// A finished denoising step, without the time that is left.
 pub fn step(report: &StepReport) -> v1::StepProgress {
     v1::StepProgress {
-        pass: enums::to_pass(report.pass) as i32,
+        pass: report.pass.write() as i32,
         step: report.step as u32,
         total: report.of as u32,
         timestep: report.timestep,

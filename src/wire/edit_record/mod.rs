@@ -243,7 +243,7 @@ impl EditRecord {
             OutputFormat::Jpeg(quality) => Some(quality.get()),
             OutputFormat::Png | OutputFormat::WebP => None,
         };
-        let format = format.file_format().to_string().to_lowercase();
+        let format = format.file_format().name().to_owned();
         Self {
             record: LAYOUT,
             retouch: env!("CARGO_PKG_VERSION").to_owned(),
