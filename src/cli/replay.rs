@@ -66,7 +66,7 @@ const BESIDE: &[&str] = &[
 ];
 
 /// Keys in which the record of the repeated edit may differ without a message.
-const UNTOLD: &[&str] = &["model", "output", "confidence"];
+const UNTOLD: &[&str] = &["record", "model", "output", "confidence"];
 
 /// An edit to be repeated.
 #[derive(Debug)]

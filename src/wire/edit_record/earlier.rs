@@ -7,7 +7,6 @@ use crate::wire::edit_record::{EditRecord, LAYOUT};
 
 /// Keys of which a record of layout 1 says nothing.
 const UNKNOWN: &[&str] = &[
-    "record",
     "libtorch",
     "picture_sha256",
     "output",

@@ -53,7 +53,13 @@ fn label(job: &EditJob) -> String {
 
 /// A store over a folder, without the clock, by which jobs that ended long ago would expire and reviews time out.
 fn open(folder: &Path) -> Arc<Store> {
-    let limits = Limits { run_timeout: Duration::from_secs(600), ..LIMITS };
+    let limits = Limits {
+        run_timeout: Duration::from_secs(600),
+        // Those of a server that nobody configures, as it was there.
+        default_ttl: Duration::from_secs(24 * 3600),
+        max_ttl: Duration::from_secs(7 * 24 * 3600),
+        ..LIMITS
+    };
     Store::open(Journal::open(folder, SPACE).unwrap(), limits).unwrap()
 }
 

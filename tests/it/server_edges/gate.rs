@@ -286,10 +286,17 @@ async fn calls_are_counted_by_method_and_code_and_dropped_ones_as_canceled() {
     sender.send(10).await.unwrap();
     until("the body", || gated.layer.budget().held() > 10).await;
     call.abort();
+    until("an empty budget", || gated.layer.budget().held() == 0).await;
+    // One whose handler answers as soon as it hears that no more comes.
+    let (_open, request) = endless("", "CreateEditJob");
+    let call = tokio::spawn(gated.channel.clone().oneshot(request));
+    until("its bytes", || gated.layer.budget().held() > 500).await;
+    call.abort();
     for (method, code) in [
         ("GetServerInfo", "OK"),
         ("GetServerInfo", "Unauthenticated"),
         ("UploadArtifact", "Canceled"),
+        ("CreateEditJob", "Canceled"),
     ] {
         until(&format!("{method} {code}"), || counted(&handle, method, code) == 1).await;
     }
