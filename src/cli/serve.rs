@@ -18,10 +18,10 @@ use crate::cli::{
 };
 use crate::editing::localization_cache::LocalizationCache;
 use crate::jobs::{
-    clock,
     queue::QueueLimits,
     runner::{ModelInfo, Runner},
     store::{Limits, Store},
+    timeouts,
     worker::{self, WorkerEnd},
 };
 use crate::journal::{Journal, Space, error::JournalError};
@@ -96,7 +96,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     // 2. Load the model on its own threads, one copy per device.
     let (lost, mut model_ended) = tokio::sync::oneshot::channel();
     let model_thread = model_thread(config, devices, Arc::clone(&store), lost)?;
-    let clock = tokio::spawn(clock::run(Arc::clone(&store)));
+    let timeouts = tokio::spawn(timeouts::run(Arc::clone(&store)));
 
     // 3. Open the port. It answers health and reflection while the model loads.
     let admission = Arc::new(QueueAdmission(Arc::clone(&store)));
@@ -130,7 +130,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     store.halt();
     tokio::time::sleep(LAST_WORDS).await;
     drop(stop);
-    clock.abort();
+    timeouts.abort();
     // A silent client keeps its connection open, and must not hold up the shutdown.
     serving.abort();
     let waited = tokio::task::spawn_blocking(move || model_thread.join());

@@ -17,7 +17,7 @@ use crate::edit::{
 use crate::editing::session::EditSession;
 
 /// Capacity in bytes. One localization at 512 pixels takes some 20 kB, so it holds hundreds.
-const CAPACITY: u64 = 16 << 20;
+const CAPACITY: u64 = 8 << 20;
 
 /// Approximate bytes of an entry.
 const TYPICAL: u64 = 16 << 10;

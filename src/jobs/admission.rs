@@ -16,11 +16,11 @@ use crate::jobs::{
     fault::{Fault, Reason},
     inputs::Inputs,
     job::Job,
-    life::Draft,
     queue::{Full, Place},
     same_request::digest,
     store::{self, Store},
 };
+use crate::journal::ledger::{LedgerError, Revision};
 use crate::picture::note::Note;
 use crate::wire::{
     enums::InSchema,
@@ -93,6 +93,7 @@ impl Store {
             Ok(claim) => claim,
             Err(job) => return self.same_or_reused(job, asked, &images, &as_asked),
         };
+        let again = asked.clone();
         let (mut spec, spec_digest) = self.settled(asked, &images)?;
         let inputs = self.inputs(tenant, &spec)?;
         let _places = self.admit(tenant, spec.mask_policy(), &inputs)?;
@@ -107,11 +108,13 @@ impl Store {
             reason: WarningReason::TextCleaned.code().to_owned(),
             message,
         });
-        let (id, name) = store::new_name();
+        let warnings = checked.notes.iter().map(warning).chain(text_warnings).chain(warned);
+        let warnings: Vec<v1::Warning> = warnings.collect();
+        let now = Some(self.clock.timestamp());
         let job = EditJob {
-            name,
+            name: store::new_name(),
             spec: Some(spec),
-            create_time: Some(store::now()),
+            create_time: now,
             request_id: request_id.clone(),
             ..EditJob::default()
         };
@@ -119,32 +122,39 @@ impl Store {
             job: Some(job),
             tenant: tenant.to_owned(),
             spec_digest,
-            asked_digest: as_asked,
+            asked_digest: as_asked.clone(),
             attached: attachment == Attachment::Waiting && !detach,
             disconnect_grace: Some(spec::duration(grace)),
             localization,
-            state_time: Some(store::now()),
+            state_time: now,
             ..JobRecord::default()
         };
-        let mut draft = Draft::new(record.clone());
-        draft.keep_all(checked.kept);
-        let warnings = checked.notes.iter().map(warning).chain(text_warnings).chain(warned);
-        draft.accept(warnings.collect());
 
         // 4. Commit it.
-        let span = tracing::info_span!("job", id = %id);
-        let job = Arc::new(Job::new(id, record, span));
-        self.change(&job, |empty| {
-            *empty = draft;
+        let job = Arc::new(Job::new(record, Revision::NONE, self.clock.clone()));
+        let accepted = self.try_change(&job, &mut |draft| {
+            draft.keep_all(checked.kept.iter().cloned());
+            draft.accept(warnings.clone());
             Ok(())
         })?;
-        self.inputs.keep(id, checked.decoded);
+        if accepted.is_none() {
+            // Another process has accepted the same request meanwhile.
+            let made = self.ledger.request(tenant, &request_id)?;
+            let other = made.map(|id| self.find(id)).transpose()?.flatten();
+            return self.same_or_reused(
+                other.ok_or(LedgerError::Conflict)?,
+                again,
+                &images,
+                &as_asked,
+            );
+        }
+        self.inputs.keep(job.id, checked.decoded);
         if job.attached {
             job.abandon(); // until its caller's stream is attached
         }
-        self.jobs.insert(id, Arc::clone(&job));
+        self.jobs.insert(job.id, Arc::clone(&job));
         if let Some(claim) = claim {
-            claim.settle(id);
+            claim.settle(job.id);
         }
         self.enqueue(&job);
         Ok(job)
@@ -203,7 +213,7 @@ impl Store {
     ) -> Result<(Place<'_>, Option<Review<'_>>), Fault> {
         self.check_load(tenant)?;
         let mask = inputs.mask.as_ref().map_or(0, Bytes::len);
-        self.journal.check_room((inputs.image.len() + mask) as u64)?;
+        self.ledger.check_room((inputs.image.len() + mask) as u64)?;
         let review =
             (policy == MaskPolicy::Review).then(|| self.reserve_review(tenant)).transpose()?;
         Ok((self.queue.reserve(tenant).map_err(|full| self.full(full))?, review))
@@ -238,7 +248,7 @@ impl Store {
             return Ok((Bytes::new(), None));
         }
         let job = self.job(tenant, name)?;
-        let record = self.journal.job(job.id)?.ok_or_else(|| Fault::no_job(name))?;
+        let record = self.record(&job)?;
         let fault = |description: &str| {
             Fault::invalid(vec![Violation::new("reuse_localization_of", description)])
         };
@@ -253,7 +263,7 @@ impl Store {
         let text = std::str::from_utf8(&record.localization).unwrap_or_default();
         // A localization that can't be parsed is reported by the pass that reads it.
         let Ok(saved) = SavedLocalization::from_json(text) else {
-            return Ok((record.localization, None));
+            return Ok((record.localization.clone(), None));
         };
         if self.model().is_some_and(|it| it.digest != saved.model_digest) {
             return Err(fault("that job's localization was made with another model"));
@@ -263,7 +273,7 @@ impl Store {
         let warned = is_used.then(|| about(&saved, spec)).transpose();
         let other = |error| fault(&format!("{error}; if that is meant, name it in `spec.object`"));
         let warned = warned.map_err(other)?;
-        Ok((record.localization, warned.flatten()))
+        Ok((record.localization.clone(), warned.flatten()))
     }
 }
 

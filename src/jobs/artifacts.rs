@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -11,8 +11,14 @@ use dashmap::DashMap;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::jobs::fault::{Fault, Reason};
-use crate::journal::{self, Commit, Journal, error::JournalError};
+use crate::jobs::{
+    clock::{self, Clock},
+    fault::{Fault, Reason},
+};
+use crate::journal::{
+    self,
+    ledger::{Blob, Commit, Ledger, LedgerError, Revision},
+};
 use crate::wire::{journal::v1::ArtifactRecord, pictures::PictureFile, v1};
 
 /// Bytes read at once when a file is checked without being held in memory.
@@ -21,7 +27,8 @@ const PIECE: usize = 1 << 20;
 /// Index of all artifacts, in memory; their files are in the journal's folder.
 #[derive(Debug)]
 pub struct Artifacts {
-    journal: Arc<Journal>,
+    ledger: Arc<dyn Ledger>,
+    clock: Clock,
     known: DashMap<Uuid, Known>,
     /// Interned tenant names and MIME types.
     texts: Mutex<HashSet<Arc<str>>>,
@@ -57,9 +64,8 @@ impl Known {
     }
 
     /// Whether no job refers to it and its time to live has passed.
-    fn is_stale(&self) -> bool {
-        let until = self.expire_time.and_then(|it| SystemTime::try_from(it).ok());
-        self.pins == 0 && until.is_none_or(|it| it <= SystemTime::now())
+    fn is_stale(&self, now: SystemTime) -> bool {
+        self.pins == 0 && clock::time(self.expire_time).is_none_or(|it| it <= now)
     }
 }
 
@@ -76,7 +82,7 @@ impl NewFile {
     /// A file of a job, which lives as long as the job.
     pub fn of_picture(file: PictureFile) -> Self {
         let PictureFile { mime_type, size, bytes } = file;
-        Self::new(mime_type, (size.width, size.height), bytes.into())
+        Self::new(mime_type, (size.width, size.height), bytes)
     }
 
     /// A file with a new resource name.
@@ -96,9 +102,13 @@ impl NewFile {
 
     /// The same with a time to live during which it is kept even if no job refers to it.
     #[must_use]
-    pub fn kept_for(mut self, time: Duration) -> Self {
-        self.artifact.expire_time = Some((SystemTime::now() + time).into());
+    pub fn kept_until(mut self, time: SystemTime) -> Self {
+        self.artifact.expire_time = Some(time.into());
         self
+    }
+
+    fn blob(&self) -> Blob {
+        Blob { id: self.id(), bytes: self.artifact.size_bytes }
     }
 
     fn id(&self) -> Uuid {
@@ -110,10 +120,10 @@ impl Artifacts {
     /// Loads the index of a journal's artifacts, with no references counted yet.
     ///
     /// # Errors
-    /// [`JournalError`].
-    pub fn open(journal: Arc<Journal>) -> Result<Self, JournalError> {
-        let artifacts = Self { known: DashMap::new(), texts: Mutex::default(), journal };
-        artifacts.journal.each_artifact(|record| artifacts.know(&record, 0))?;
+    /// [`LedgerError`].
+    pub fn open(ledger: Arc<dyn Ledger>, clock: Clock) -> Result<Self, LedgerError> {
+        let artifacts = Self { known: DashMap::new(), texts: Mutex::default(), ledger, clock };
+        artifacts.ledger.each_artifact(&mut |record| artifacts.know(&record, 0))?;
         Ok(artifacts)
     }
 
@@ -123,7 +133,7 @@ impl Artifacts {
     /// Those of the journal; then none of the files is kept.
     pub fn store(&self, tenant: &str, files: &[NewFile]) -> Result<Vec<ArtifactRecord>, Fault> {
         let bytes: Vec<(Uuid, &[u8])> = files.iter().map(|it| (it.id(), &*it.bytes)).collect();
-        self.journal.store_files(&bytes)?;
+        self.ledger.put_blobs(&bytes)?;
         let record = |file: &NewFile| ArtifactRecord {
             artifact: Some(file.artifact.clone()),
             tenant: tenant.to_owned(),
@@ -133,9 +143,8 @@ impl Artifacts {
 
     /// Deletes files whose records were not committed.
     pub fn drop_files(&self, files: &[NewFile]) {
-        for file in files {
-            self.journal.drop_file(file.id());
-        }
+        let blobs: Vec<Blob> = files.iter().map(NewFile::blob).collect();
+        self.ledger.drop_blobs(&blobs);
     }
 
     /// Adds committed records to the index, each with one reference.
@@ -150,10 +159,10 @@ impl Artifacts {
     /// # Errors
     /// Those of the journal.
     pub fn upload(&self, tenant: &str, file: &NewFile) -> Result<v1::Artifact, Fault> {
-        self.journal.check_room(file.bytes.len() as u64)?;
+        self.ledger.check_room(file.bytes.len() as u64)?;
         let records = self.store(tenant, std::slice::from_ref(file))?;
         let commit = Commit { artifacts: &records, ..Commit::default() };
-        if let Err(error) = self.journal.commit(commit) {
+        if let Err(error) = self.ledger.commit(commit, Revision::NONE) {
             self.drop_files(std::slice::from_ref(file));
             return Err(error.into());
         }
@@ -182,7 +191,8 @@ impl Artifacts {
     /// journal.
     pub fn read(&self, name: &str, offset: u64, limit: usize) -> Result<Bytes, Fault> {
         let id = id(name).ok_or_else(|| Fault::no_artifact(name))?;
-        let read = self.journal.read_file(id, offset, limit);
+        let bytes = self.known.get(&id).ok_or_else(|| Fault::no_artifact(name))?.bytes;
+        let read = self.ledger.read_blob(Blob { id, bytes }, offset, limit);
         Ok(read.map_err(|error| Fault::of_file(name, error))?.into())
     }
 
@@ -230,7 +240,7 @@ impl Artifacts {
     pub fn delete(&self, tenant: &str, name: &str) -> Result<(), Fault> {
         self.get(tenant, name)?;
         let id = id(name).ok_or_else(|| Fault::no_artifact(name))?;
-        {
+        let blob = {
             let known = self.known.get_mut(&id).filter(|it| !it.going);
             let mut known = known.ok_or_else(|| Fault::no_artifact(name))?;
             if known.pins > 0 {
@@ -238,14 +248,26 @@ impl Artifacts {
                 return Err(Fault::new(Reason::ArtifactPinned, message));
             }
             known.going = true;
-        }
-        Ok(self.forget(&[id])?)
+            Blob { id, bytes: known.bytes }
+        };
+        Ok(self.forget(&[blob])?)
     }
 
     /// Adds a job's reference to an artifact; returns false if there is no such artifact.
     pub fn pin(&self, name: &str) -> bool {
         let known = id(name).and_then(|id| self.known.get_mut(&id)).filter(|it| !it.going);
         known.map(|mut it| it.pins += 1).is_some()
+    }
+
+    /// Adds a job's reference to an artifact that another process may have made.
+    pub(super) fn refer(&self, name: &str) -> Result<(), LedgerError> {
+        if !self.pin(name)
+            && let Some(id) = id(name)
+            && let Some(record) = self.ledger.artifact(id)?
+        {
+            self.know(&record, 1);
+        }
+        Ok(())
     }
 
     /// Adds a job's reference to all of these.
@@ -272,19 +294,20 @@ impl Artifacts {
     }
 
     /// Drops the references of a job that is being deleted; returns the artifacts to be deleted with it.
-    pub(super) fn part<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Uuid> {
-        let part = |id: &Uuid| {
-            let Some(mut known) = self.known.get_mut(id) else { return false };
+    pub(super) fn part<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Blob> {
+        let now = self.clock.now();
+        let part = |id: Uuid| {
+            let mut known = self.known.get_mut(&id)?;
             known.pins = known.pins.saturating_sub(1);
-            let goes = known.is_stale() && !known.going;
+            let goes = known.is_stale(now) && !known.going;
             known.going |= goes;
-            goes
+            goes.then_some(Blob { id, bytes: known.bytes })
         };
-        names.filter_map(id).filter(part).collect()
+        names.filter_map(id).filter_map(part).collect()
     }
 
     /// Undoes [`Artifacts::part`].
-    pub(super) fn pin_again<'a>(&self, names: impl Iterator<Item = &'a str>, going: &[Uuid]) {
+    pub(super) fn pin_again<'a>(&self, names: impl Iterator<Item = &'a str>, going: &[Blob]) {
         self.stay(going);
         for name in names {
             self.pin(name);
@@ -292,21 +315,22 @@ impl Artifacts {
     }
 
     /// Removes artifacts from the index after the journal has deleted them.
-    pub(super) fn gone(&self, going: &[Uuid]) {
-        for id in going {
-            self.known.remove(id);
+    pub(super) fn gone(&self, going: &[Blob]) {
+        for blob in going {
+            self.known.remove(&blob.id);
         }
     }
 
     /// Deletes artifacts without references whose time to live has passed, and syncs earlier deletions.
     pub fn expire(&self) {
         let mut stale = Vec::new();
-        for mut known in self.known.iter_mut().filter(|it| it.is_stale() && !it.going) {
+        let now = self.clock.now();
+        for mut known in self.known.iter_mut().filter(|it| it.is_stale(now) && !it.going) {
             known.going = true;
-            stale.push(*known.key());
+            stale.push(Blob { id: *known.key(), bytes: known.bytes });
         }
         let expired = if stale.is_empty() { Ok(()) } else { self.forget(&stale) };
-        if let Err(error) = expired.and_then(|()| self.journal.tidy()) {
+        if let Err(error) = expired.and_then(|()| self.ledger.tidy()) {
             tracing::error!(%error, "artifacts could not be deleted");
         }
     }
@@ -344,8 +368,8 @@ impl Artifacts {
     }
 
     /// Deletes artifacts that are marked as being deleted.
-    fn forget(&self, going: &[Uuid]) -> Result<(), JournalError> {
-        let forgotten = self.journal.remove(&[], going);
+    fn forget(&self, going: &[Blob]) -> Result<(), LedgerError> {
+        let forgotten = self.ledger.remove(&[], going);
         match forgotten {
             Ok(()) => self.gone(going),
             Err(_) => self.stay(going),
@@ -353,9 +377,9 @@ impl Artifacts {
         forgotten
     }
 
-    fn stay(&self, going: &[Uuid]) {
-        for id in going {
-            if let Some(mut known) = self.known.get_mut(id) {
+    fn stay(&self, going: &[Blob]) {
+        for blob in going {
+            if let Some(mut known) = self.known.get_mut(&blob.id) {
                 known.going = false;
             }
         }

@@ -1,111 +1,59 @@
-//! Timeouts and expiry of jobs: review deadlines, queue timeouts, client deadlines, disconnect grace, and times to
-//! live.
+//! Time as jobs see it: that of the system, which tests advance instead of sleeping.
 
 use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
-use crate::jobs::{
-    fault::{Fault, Reason},
-    job::{self, Job},
-    store::Store,
-};
-use crate::wire::v1::edit_job::State;
+use prost_types::Timestamp;
 
-/// Interval at which the timeouts of live jobs are checked.
-const TICK: Duration = Duration::from_millis(100);
-/// Interval at which expired jobs and artifacts are deleted, in ticks.
-const SWEEP: u32 = 100;
+/// The clock of a store and its jobs. Clones are the same clock.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    /// Milliseconds by which it is ahead of the system's clocks: 0 outside tests.
+    ahead: Arc<AtomicU64>,
+}
 
-/// Runs the periodic checks until every other reference to the store is dropped.
-pub async fn run(store: Arc<Store>) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for tick in 0u32.. {
-        ticks.tick().await;
-        let store = Arc::clone(&store);
-        // On a blocking thread: changes wait for the disk.
-        let looked = tokio::task::spawn_blocking(move || {
-            look(&store);
-            if tick.is_multiple_of(SWEEP) {
-                sweep(&store);
-            }
-        });
-        if let Err(error) = looked.await {
-            tracing::error!(%error, "the clock of the jobs failed");
-        }
+impl Clock {
+    /// Wall-clock time.
+    pub fn now(&self) -> SystemTime {
+        SystemTime::now() + self.ahead()
+    }
+
+    /// Wall-clock time, as a protobuf message.
+    pub fn timestamp(&self) -> Timestamp {
+        self.now().into()
+    }
+
+    /// Monotonic time.
+    pub fn instant(&self) -> Instant {
+        Instant::now() + self.ahead()
+    }
+
+    /// Time since an instant of this clock.
+    pub fn since(&self, instant: Instant) -> Duration {
+        self.instant().saturating_duration_since(instant)
+    }
+
+    /// Moves both times forward.
+    pub fn advance(&self, by: Duration) {
+        self.ahead.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn ahead(&self) -> Duration {
+        Duration::from_millis(self.ahead.load(Ordering::Relaxed))
     }
 }
 
-/// Ends every live job whose timeout has passed.
-pub fn look(store: &Store) {
-    for job in store.live() {
-        let Some(fault) = verdict(store, &job) else { continue };
-        match fault.reason {
-            Reason::ReviewTimeout => {
-                let decided = store.change(&job, |draft| {
-                    draft.review_timed_out();
-                    Ok(())
-                });
-                match decided {
-                    Ok(()) => store.enqueue(&job),
-                    Err(fault) => tracing::error!(%fault, "a review could not be ended"),
-                }
-            }
-            _ => store.end(&job, &fault),
-        }
-    }
+/// The time of a message, if it is set and valid.
+pub fn time(at: Option<Timestamp>) -> Option<SystemTime> {
+    at.and_then(|it| SystemTime::try_from(it).ok())
 }
 
-/// The timeout that a job has exceeded, if any. Time before the model was loaded doesn't count.
-fn verdict(store: &Store, job: &Job) -> Option<Fault> {
-    let served = store.served();
-    let record = job.read();
-    let state = job::state(&record);
-    if job.attached {
-        if job.is_past_deadline() {
-            return Some(Fault::new(Reason::ClientDeadline, "the caller's deadline has passed"));
-        }
-        let grace = record.disconnect_grace.and_then(|it| Duration::try_from(it).ok());
-        let grace = grace.unwrap_or_default();
-        let alone = job.alone_since().zip(served);
-        if alone.is_some_and(|(since, served)| since.elapsed().min(served) >= grace) {
-            let message = "nobody waits for it any more: every stream broke and none came back";
-            return Some(Fault::new(Reason::ClientGone, message));
-        }
-    }
-    let since = record.state_time.and_then(|it| SystemTime::try_from(it).ok());
-    let waited = since.and_then(|it| it.elapsed().ok()).unwrap_or_default();
-    let waited = waited.min(served.unwrap_or_default());
-    match state {
-        State::Queued | State::MaskReady if waited >= store.limits.queue_timeout => {
-            let seconds = waited.as_secs();
-            let message = format!("no slot was free for {seconds} s");
-            Some(Fault::new(Reason::QueueTimeout, message).retry_after(store.wait()))
-        }
-        State::AwaitingMask => {
-            let mask = record.job.as_ref().and_then(|it| it.mask.as_ref());
-            let until = mask.and_then(|it| it.decide_by);
-            let until = until.and_then(|it| SystemTime::try_from(it).ok())?;
-            (until <= SystemTime::now()).then(|| Fault::new(Reason::ReviewTimeout, ""))
-        }
-        _ => None,
-    }
-}
-
-/// Most jobs deleted in one commit; a commit blocks other writers.
-const REMOVED: usize = 256;
-
-/// Deletes jobs and artifacts whose time to live has passed.
-pub fn sweep(store: &Store) {
-    let now = SystemTime::now();
-    let mut expired = store.all();
-    expired.retain(|it| it.expires().is_some_and(|at| at <= now));
-    for jobs in expired.chunks(REMOVED) {
-        if let Err(error) = store.expire(jobs) {
-            tracing::error!(%error, "expired jobs could not be deleted");
-        }
-    }
-    store.artifacts.expire();
+/// Time from a message's time to `now`; zero if it is not set, or later.
+pub fn elapsed(from: Option<Timestamp>, now: SystemTime) -> Duration {
+    time(from).and_then(|it| now.duration_since(it).ok()).unwrap_or_default()
 }

@@ -31,8 +31,8 @@ impl Store {
         if !faults.is_empty() {
             return Err(Fault::invalid(faults));
         }
-        if is_repeated(job.read().decision.as_ref(), &decision) {
-            return Ok(job.view());
+        if is_repeated(self.record(job)?.decision.as_ref(), &decision) {
+            return self.view(job);
         }
         let (decision, file) = self.with_mask_kept(job, decision)?;
         self.change(job, |draft| {
@@ -48,14 +48,14 @@ impl Store {
             }
             let proposed = record.job.as_ref().and_then(|it| it.mask.as_ref());
             check_against(proposed, &decision)?;
-            draft.keep_all(file);
-            draft.decide(decision, MaskSource::Decision);
+            draft.keep_all(file.clone());
+            draft.decide(decision.clone(), MaskSource::Decision);
             Ok(())
         })?;
         if job.state() == State::MaskReady {
             self.enqueue(job);
         }
-        Ok(job.view())
+        self.view(job)
     }
 
     /// The decision with its mask image replaced by an artifact's name, and the artifact's file if it is new.
@@ -67,7 +67,7 @@ impl Store {
         let Some(Decision::Replace(mask)) = &mut decision.decision else {
             return Ok((decision, None));
         };
-        let record = job.record();
+        let record = self.record(job)?;
         let spec = record.job.as_ref().map(store::spec).unwrap_or_default();
         let input = store::image_name(spec.image.as_ref()).unwrap_or_default();
         let input = self.artifacts.get(&job.tenant, input)?;
@@ -98,18 +98,7 @@ impl Store {
             draft.fail(&Fault::new(Reason::CancelledByApi, message));
             Ok(())
         })?;
-        Ok(job.view())
-    }
-
-    /// Ends a job that has not ended with a fault of the server's, such as a timeout.
-    pub fn end(&self, job: &Job, fault: &Fault) {
-        let ended = self.change(job, |draft| {
-            draft.fail(fault);
-            Ok(())
-        });
-        if let Err(error) = ended {
-            tracing::error!(job = %job.id, %error, "a job could not be ended");
-        }
+        self.view(job)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::journal::error::JournalError;
+use crate::journal::{error::JournalError, ledger::LedgerError};
 use crate::wire::{
     spec::{self, Violation},
     v1,
@@ -39,6 +39,7 @@ pub enum Reason {
     ModelLoading,
     Draining,
     WorkerLost,
+    EngineDown,
     QueueTimeout,
     RunTimeout,
     ReviewTimeout,
@@ -84,7 +85,7 @@ pub struct Fault {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::InvalidArgument,
         Self::BadImage,
         Self::ImageTooLarge,
@@ -109,6 +110,7 @@ impl Reason {
         Self::ModelLoading,
         Self::Draining,
         Self::WorkerLost,
+        Self::EngineDown,
         Self::QueueTimeout,
         Self::RunTimeout,
         Self::ReviewTimeout,
@@ -146,6 +148,7 @@ impl Reason {
             Self::ModelLoading => "MODEL_LOADING",
             Self::Draining => "DRAINING",
             Self::WorkerLost => "WORKER_LOST",
+            Self::EngineDown => "ENGINE_DOWN",
             Self::QueueTimeout => "QUEUE_TIMEOUT",
             Self::RunTimeout => "RUN_TIMEOUT",
             Self::ReviewTimeout => "REVIEW_TIMEOUT",
@@ -185,7 +188,9 @@ impl Reason {
             Self::QueueFull | Self::TenantQuota | Self::OutOfMemory | Self::DiskFull => {
                 Code::ResourceExhausted
             }
-            Self::ModelLoading | Self::Draining | Self::WorkerLost => Code::Unavailable,
+            Self::ModelLoading | Self::Draining | Self::WorkerLost | Self::EngineDown => {
+                Code::Unavailable
+            }
             Self::QueueTimeout | Self::RunTimeout | Self::ReviewTimeout | Self::ClientDeadline => {
                 Code::DeadlineExceeded
             }
@@ -249,8 +254,10 @@ impl Fault {
     }
 
     /// The fault for an error in reading an artifact's file.
-    pub(super) fn of_file(name: &str, error: JournalError) -> Self {
-        let JournalError::Lost { path, why } = error else { return error.into() };
+    pub(super) fn of_file(name: &str, error: LedgerError) -> Self {
+        let LedgerError::Store(JournalError::Lost { path, why }) = error else {
+            return error.into();
+        };
         tracing::error!(path = %path.display(), why, "an artifact is lost");
         Self::lost_artifact(name, &why)
     }
@@ -278,16 +285,20 @@ impl Fault {
     }
 }
 
-impl From<JournalError> for Fault {
-    fn from(error: JournalError) -> Self {
+impl From<LedgerError> for Fault {
+    fn from(error: LedgerError) -> Self {
         match error {
-            JournalError::DiskFull { .. } | JournalError::Quota { .. } => {
+            LedgerError::Full(_) | LedgerError::Store(JournalError::DiskFull { .. }) => {
                 Self::new(Reason::DiskFull, "the server has no room for more; try again later")
                     .retry_after(Duration::from_secs(60))
             }
-            other => {
-                // Disk errors are for the server's operator and not for its callers.
-                tracing::error!(error = %other, source = ?std::error::Error::source(&other), "the journal failed");
+            LedgerError::Down | LedgerError::Conflict => {
+                Self::new(Reason::EngineDown, "the server can't keep jobs for now; try again")
+                    .retry_after(Duration::from_secs(5))
+            }
+            LedgerError::Store(error) => {
+                // Disk errors are for the operator, not for clients.
+                tracing::error!(%error, source = ?std::error::Error::source(&error), "the journal failed");
                 Self::new(Reason::Internal, "the server could not keep this; its log says why")
             }
         }

@@ -9,7 +9,7 @@ use crate::jobs::{
     fault::{Fault, Reason},
     job::Job,
     latest::{Latest, Shot},
-    store::{self, Store},
+    store::Store,
 };
 use crate::wire::{
     spec::INLINE_BYTES,
@@ -53,11 +53,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(options: Option<&EventOptions>, of_job: Option<&EventOptions>) -> Self {
-        let inline = options
-            .and_then(|it| it.max_inline_bytes)
-            .or_else(|| of_job.and_then(|it| it.max_inline_bytes))
-            .unwrap_or(INLINE_BYTES.0);
+    fn new(options: Option<&EventOptions>, of_job: Option<u32>) -> Self {
+        let inline =
+            options.and_then(|it| it.max_inline_bytes).or(of_job).unwrap_or(INLINE_BYTES.0);
         Self {
             preview_every: options.and_then(|it| it.preview_every).unwrap_or(1),
             cluster_map: options.and_then(|it| it.cluster_map).unwrap_or(true),
@@ -84,12 +82,10 @@ impl Follower {
         options: Option<&EventOptions>,
     ) -> Self {
         let tick = job.listen();
-        let view = job.view();
         // The current value of each kind is still to be delivered; older ones don't count as missed.
         let Latest { queue, step, preview } = job.latest();
         let [queue, step, preview] =
             [queue.count, step.count, preview.count].map(|it| it.saturating_sub(1));
-        let of_job = view.spec.as_ref().and_then(|it| it.events.as_ref());
         Self {
             store: Arc::clone(store),
             tick,
@@ -97,7 +93,7 @@ impl Follower {
             ahead: VecDeque::new(),
             seen: Seen { queue, step, preview },
             missed: 0,
-            wanted: Wanted::new(options, of_job),
+            wanted: Wanted::new(options, job.max_inline_bytes),
             heartbeat: HEARTBEAT,
             job: Arc::clone(job),
         }
@@ -135,6 +131,16 @@ impl Follower {
                 Err(_) => return Ok(Some(self.dress(Event::Heartbeat(v1::Heartbeat {})))),
             }
         }
+    }
+
+    /// What the job failed with, once it has ended.
+    ///
+    /// # Errors
+    /// Those of the ledger.
+    pub async fn fault(&self) -> Result<Option<Fault>, Fault> {
+        let job = Arc::clone(&self.job);
+        let record = self.blocking(move |store| store.record(&job)).await??;
+        Ok(record.job.as_ref().and_then(|it| it.error.as_ref()).map(Fault::of_wire))
     }
 
     fn check_there(&self) -> Result<(), Fault> {
@@ -234,12 +240,11 @@ impl Follower {
     /// Wraps a latest-wins event with the fields that every event has.
     fn dress(&mut self, event: Event) -> EditEvent {
         let missed = std::mem::take(&mut self.missed);
-        let attempt = self.job.read().job.as_ref().map_or(1, |it| it.attempt);
         EditEvent {
             job: format!("jobs/{}", self.job.id),
             sequence: self.cursor,
-            attempt,
-            time: Some(store::now()),
+            attempt: self.job.attempt(),
+            time: Some(self.store.clock.timestamp()),
             conflated: missed,
             event: Some(event),
         }

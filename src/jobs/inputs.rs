@@ -28,7 +28,7 @@ use crate::wire::{
 const UNLIMITED: InputLimits = InputLimits { bytes: u64::MAX, pixels: u64::MAX };
 
 /// An image of a request: a new file, or an existing artifact.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Kept {
     /// New, to be stored with the job's next commit.
     New(NewFile),
@@ -81,7 +81,8 @@ impl Store {
         }
         let size = decoded.picture.size();
         let file = NewFile::new(found, (size.width, size.height), bytes);
-        self.artifacts.upload(tenant, &file.kept_for(self.limits.default_ttl))
+        let until = self.clock.now() + self.limits.default_ttl;
+        self.artifacts.upload(tenant, &file.kept_until(until))
     }
 
     /// Reads the images that a spec contains or names.
@@ -138,7 +139,7 @@ impl Store {
 
     /// The mask of an accepted job, as far as its spec or a decision says it; `size` is that of the input.
     pub(super) fn decided_mask(&self, job: &Job, size: Size) -> Result<MaskChoice, Fault> {
-        let record = job.read();
+        let record = self.record(job)?;
         let mask = match &record.decision {
             Some(decision) => Some(masks::of_decision(decision)),
             None => record.job.as_ref().and_then(|it| it.spec.as_ref()?.mask.clone()),

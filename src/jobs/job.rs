@@ -9,11 +9,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use prost::Message;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::jobs::latest::{Latest, Shot};
+use crate::jobs::{
+    clock::{self, Clock},
+    latest::{Latest, Shot},
+};
+use crate::journal::{self, ledger::Revision};
 use crate::wire::{
     journal::v1::JobRecord,
     v1::{self, EditJob, MaskPolicy, Priority, edit_job::State},
@@ -30,10 +33,13 @@ pub struct Job {
     pub priority: Priority,
     /// Whether it is cancelled when its last stream disconnects and none reconnects in time.
     pub attached: bool,
+    /// Largest artifact that its answers carry inline, if its caller says so.
+    pub max_inline_bytes: Option<u32>,
     span: Mutex<tracing::Span>,
     /// Held by a writer until its change is durable; readers never wait for it.
     changing: Mutex<()>,
-    held: Mutex<Held>,
+    head: Mutex<Head>,
+    clock: Clock,
     /// Copy of the record's state, readable without a lock.
     state: AtomicI32,
     last_sequence: AtomicU64,
@@ -44,24 +50,23 @@ pub struct Job {
     audience: Mutex<Audience>,
 }
 
-/// A record in memory.
+/// What is kept in memory of a record.
 #[derive(Debug)]
-enum Held {
-    /// Of a job that has not ended.
-    Live(Arc<JobRecord>),
-    /// Of a job that has ended: encoded, to save memory, and without its localization, which the journal has.
-    Ended { record: Box<[u8]>, expires: Option<SystemTime> },
+struct Head {
+    revision: Revision,
+    attempt: u32,
+    /// The record of a job that has not ended. Those of ended jobs, which may be many, are read from the ledger.
+    live: Option<Arc<JobRecord>>,
+    expires: Option<SystemTime>,
 }
 
-impl Held {
-    fn new(mut record: JobRecord) -> Self {
-        if !is_over(state(&record)) {
-            return Self::Live(Arc::new(record));
-        }
-        record.localization.clear();
-        let expires = record.job.as_ref().and_then(|it| it.expire_time);
-        let expires = expires.and_then(|it| SystemTime::try_from(it).ok());
-        Self::Ended { record: record.encode_to_vec().into(), expires }
+impl Head {
+    fn new(record: JobRecord, revision: Revision) -> Self {
+        let job = record.job.as_ref();
+        let expires = clock::time(job.and_then(|it| it.expire_time));
+        let attempt = job.map_or(0, |it| it.attempt);
+        let live = (!is_over(state(&record))).then(|| Arc::new(record));
+        Self { revision, attempt, live, expires }
     }
 }
 
@@ -90,10 +95,16 @@ pub struct Seat {
 }
 
 impl Job {
-    /// A job of a record, with the span that its work is traced in.
-    pub fn new(id: Uuid, record: JobRecord, span: tracing::Span) -> Self {
+    /// A job of a record of a revision. The work of a job that has not ended is traced in a span of its own.
+    pub fn new(record: JobRecord, revision: Revision, clock: Clock) -> Self {
+        let id = journal::job_id(&record);
+        let is_over = is_over(state(&record));
+        let span =
+            if is_over { tracing::Span::none() } else { tracing::info_span!("job", id = %id) };
+        let events = record.job.as_ref().and_then(|it| it.spec.as_ref()?.events.as_ref());
         Self {
             id,
+            max_inline_bytes: events.and_then(|it| it.max_inline_bytes),
             tenant: record.tenant.clone(),
             priority: priority(&record),
             attached: record.attached,
@@ -102,11 +113,17 @@ impl Job {
             changing: Mutex::default(),
             state: AtomicI32::new(state(&record) as i32),
             last_sequence: AtomicU64::new(last_sequence(&record)),
-            held: Mutex::new(Held::new(record)),
+            head: Mutex::new(Head::new(record, revision)),
+            clock,
             latest: Mutex::default(),
             tick: watch::Sender::new(0),
             audience: Mutex::default(),
         }
+    }
+
+    /// Its resource name.
+    pub fn name(&self) -> String {
+        format!("jobs/{}", self.id)
     }
 
     /// The lock that writers of the job hold.
@@ -114,41 +131,29 @@ impl Job {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The record as last committed.
-    pub fn read(&self) -> Arc<JobRecord> {
-        match &*self.held() {
-            Held::Live(record) => Arc::clone(record),
-            Held::Ended { record, .. } => {
-                let record = JobRecord::decode(&**record);
-                Arc::new(record.expect("what was encoded can be decoded"))
-            }
-        }
+    /// The record as last committed, without waiting for the ledger; `None` once the job has ended.
+    pub fn live(&self) -> Option<Arc<JobRecord>> {
+        self.head().live.clone()
     }
 
-    /// A copy of the record, to be changed.
-    pub fn record(&self) -> JobRecord {
-        Arc::unwrap_or_clone(self.read())
+    /// The number of its attempt.
+    pub fn attempt(&self) -> u32 {
+        self.head().attempt
     }
 
     /// When a job that has ended expires.
     pub fn expires(&self) -> Option<SystemTime> {
-        match *self.held() {
-            Held::Live(_) => None,
-            Held::Ended { expires, .. } => expires,
-        }
+        self.head().expires
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Its revision and, if it has not ended, its record.
+    pub(super) fn snapshot(&self) -> (Revision, Option<Arc<JobRecord>>) {
+        let head = self.head();
+        (head.revision, head.live.clone())
     }
 
-    /// The job as callers see it, with its position in the queue.
-    pub fn view(&self) -> EditJob {
-        let mut job = self.record().job.unwrap_or_default();
-        if matches!(job.state(), State::Queued | State::MaskReady) {
-            job.queue = self.latest().queue.value;
-        }
-        job
+    fn head(&self) -> MutexGuard<'_, Head> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The job's tracing span; none after it has ended.
@@ -163,7 +168,7 @@ impl Job {
 
     /// Whether its mask awaits a decision, now or after pass 1.
     pub fn is_to_be_decided(&self) -> bool {
-        let record = self.read();
+        let Some(record) = self.live() else { return false };
         let spec = record.job.as_ref().and_then(|it| it.spec.as_ref());
         let review = spec.is_some_and(|it| it.mask_policy() == MaskPolicy::Review);
         let early =
@@ -231,10 +236,10 @@ impl Job {
     }
 
     /// Publishes a committed record.
-    pub fn committed(&self, record: JobRecord) {
+    pub fn committed(&self, record: JobRecord, revision: Revision) {
         let state = state(&record);
         self.last_sequence.store(last_sequence(&record), Ordering::Release);
-        *self.held() = Held::new(record);
+        *self.head() = Head::new(record, revision);
         self.state.store(state as i32, Ordering::Release);
         if is_over(state) {
             *self.span.lock().unwrap_or_else(PoisonError::into_inner) = tracing::Span::none();
@@ -246,7 +251,7 @@ impl Job {
 
     /// Records that a caller cancelled it.
     pub fn ask_cancel(&self) {
-        self.cancelled.get_or_init(Instant::now);
+        self.cancelled.get_or_init(|| self.clock.instant());
     }
 
     /// When a caller cancelled it.
@@ -256,8 +261,8 @@ impl Job {
 
     /// Time since it entered its current state.
     pub fn waited(&self) -> Duration {
-        let since = self.read().state_time.and_then(|it| SystemTime::try_from(it).ok());
-        since.and_then(|it| it.elapsed().ok()).unwrap_or_default()
+        let since = self.live().and_then(|it| it.state_time);
+        clock::elapsed(since, self.clock.now())
     }
 
     // === attached streams ===
@@ -283,12 +288,12 @@ impl Job {
         let audience = self.audience();
         let last = audience.deadlines.last().map(|(at, _)| *at);
         let all_have_one = audience.streams == audience.deadlines.len();
-        audience.expired || (all_have_one && last.is_some_and(|at| at <= Instant::now()))
+        audience.expired || (all_have_one && last.is_some_and(|at| at <= self.clock.instant()))
     }
 
     /// Starts the disconnect grace now, as after a restart, which disconnects all streams.
     pub fn abandon(&self) {
-        self.audience().alone_since.get_or_insert_with(Instant::now);
+        self.audience().alone_since.get_or_insert_with(|| self.clock.instant());
     }
 
     fn audience(&self) -> MutexGuard<'_, Audience> {
@@ -305,14 +310,15 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        let now = self.job.clock.instant();
         let mut audience = self.job.audience();
         audience.streams -= 1;
         let expired = self.deadline.is_some_and(|deadline| {
             audience.deadlines.remove(&deadline);
-            deadline.0 <= Instant::now() + DEADLINE_SLACK
+            deadline.0 <= now + DEADLINE_SLACK
         });
         if audience.streams == 0 && !self.left {
-            audience.alone_since = Some(Instant::now());
+            audience.alone_since = Some(now);
             audience.expired = expired;
         }
     }

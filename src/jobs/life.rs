@@ -12,19 +12,15 @@ use std::time::{Duration, SystemTime};
 
 use crate::jobs::{
     artifacts::NewFile,
+    clock,
     fault::{Fault, Reason},
     job::is_over,
-    runner::{Edited, ModelInfo, Proposal},
-    store,
 };
 use crate::wire::{
     journal::v1::JobRecord,
     pictures::PictureFile,
     spec,
-    v1::{
-        self, EditEvent, EditJob, EditSpec, MaskPolicy, MaskSource, edit_event::Event,
-        edit_job::State,
-    },
+    v1::{self, EditEvent, EditJob, EditSpec, edit_event::Event, edit_job::State},
 };
 
 /// A job's record while it is changed, with the events and files to be committed with it.
@@ -35,6 +31,8 @@ pub struct Draft {
     files: Vec<NewFile>,
     pins: Vec<String>,
     pub(super) changed: bool,
+    /// When it is changed: every time that the change records.
+    pub(super) now: SystemTime,
 }
 
 /// A change ready to be committed.
@@ -52,8 +50,9 @@ pub struct Sealed {
 
 impl Draft {
     /// A draft that starts from a record.
-    pub fn new(record: JobRecord) -> Self {
-        Self { record, events: Vec::new(), files: Vec::new(), pins: Vec::new(), changed: false }
+    pub fn new(record: JobRecord, now: SystemTime) -> Self {
+        let (events, files, pins) = (Vec::new(), Vec::new(), Vec::new());
+        Self { record, events, files, pins, changed: false, now }
     }
 
     /// Whether there is anything to commit.
@@ -97,7 +96,7 @@ impl Draft {
             job: job.name.clone(),
             sequence: job.last_sequence,
             attempt: job.attempt,
-            time: Some(store::now()),
+            time: Some(self.now.into()),
             conflated: 0,
             event: Some(event),
         });
@@ -125,8 +124,7 @@ impl Draft {
     }
 
     pub(super) fn go(&mut self, state: State, detail: &str) {
-        let since = self.record.state_time.and_then(|it| SystemTime::try_from(it).ok());
-        let spent = since.and_then(|it| it.elapsed().ok()).unwrap_or_default();
+        let spent = clock::elapsed(self.record.state_time, self.now);
         let from = self.state();
         let timings = self.record.timings.get_or_insert_default();
         let slot = match from {
@@ -140,7 +138,8 @@ impl Draft {
             let so_far = slot.and_then(|it| Duration::try_from(it).ok()).unwrap_or_default();
             *slot = Some(spec::duration(so_far + spent));
         }
-        self.record.state_time = Some(store::now());
+        let now = self.now;
+        self.record.state_time = Some(now.into());
         self.job().state = state as i32;
         self.event(Event::State(v1::StateChanged {
             state: state as i32,
@@ -150,8 +149,8 @@ impl Draft {
             let ttl =
                 self.spec().ttl.and_then(|it| Duration::try_from(it).ok()).unwrap_or_default();
             let job = self.job();
-            job.end_time = Some(store::now());
-            job.expire_time = Some((SystemTime::now() + ttl).into());
+            job.end_time = Some(now.into());
+            job.expire_time = Some((now + ttl).into());
             job.worker.clear();
         }
     }
@@ -214,154 +213,9 @@ impl Draft {
         self.go(back, why);
     }
 
-    // === the passes ===
-
-    /// A worker starts on the job; returns the pass to run.
-    ///
-    /// # Errors
-    /// [`Reason::JobTerminal`] if it has ended, [`Reason::Internal`] if it doesn't wait for a worker.
-    pub fn start(&mut self, worker: &str) -> Result<v1::Pass, Fault> {
-        self.check_live()?;
-        worker.clone_into(&mut self.job().worker);
-        self.changed = true;
-        let settled = self.record.decision.is_some();
-        let found = !self.record.localization.is_empty();
-        match (self.state(), self.spec().mask_policy()) {
-            (State::Queued, MaskPolicy::Provided) => {}
-            (State::Queued, _) if self.spec().method() == v1::Method::InstructPix2pix => {}
-            (State::Queued, _) if found => return Ok(v1::Pass::Localize),
-            (State::Queued, _) => {
-                self.go(State::Localizing, "");
-                return Ok(v1::Pass::Localize);
-            }
-            (State::MaskReady, _) if settled || found => {}
-            (state, _) => {
-                let message = format!("the job is {}", state.as_str_name());
-                return Err(Fault::new(Reason::Internal, message));
-            }
-        }
-        self.go(State::Editing, "");
-        Ok(v1::Pass::Edit)
-    }
-
-    /// Pass 1 has ended: records what was found and goes on by the mask policy. Returns whether the same worker
-    /// continues with pass 2.
-    ///
-    /// # Errors
-    /// [`Reason::JobTerminal`] if it has ended meanwhile.
-    pub fn localized(&mut self, found: Option<Proposal>) -> Result<bool, Fault> {
-        self.check_live()?;
-        let Some(found) = found else {
-            if self.spec().mask_policy() == MaskPolicy::LocalizeOnly {
-                let message = "the instruction means the whole picture, or was not understood: there is no mask to find";
-                self.fail(&Fault::new(Reason::ObjectNotFound, message));
-                return Ok(false);
-            }
-            self.record.mask_source = MaskSource::Global as i32;
-            self.go(State::Editing, "");
-            return Ok(true);
-        };
-        self.record.localization = found.json;
-        self.record.failures = 0;
-        if let Some((picture, labels)) = found.cluster_map {
-            let (image, labels) = (Some(self.file(picture)), Some(self.file(labels)));
-            let clusters = found.clusters.clone();
-            self.event(Event::ClusterMap(v1::ClusterMap { image, labels, clusters }));
-        }
-        for (heatmap, picture) in found.heatmaps {
-            let image = Some(self.file(picture));
-            self.event(Event::Heatmap(v1::Heatmap { image, ..heatmap }));
-        }
-        let policy = self.spec().mask_policy();
-        let review = policy == MaskPolicy::Review && self.record.decision.is_none();
-        let timeout = self.spec().review_timeout.and_then(|it| Duration::try_from(it).ok());
-        let mask = self.file(found.mask);
-        let proposed = v1::MaskProposed {
-            etag: short_hex(&mask.sha256),
-            mask: Some(mask),
-            awaiting_decision: review,
-            decide_by: review.then(|| (SystemTime::now() + timeout.unwrap_or_default()).into()),
-            area: found.area,
-            clusters: found.clusters,
-            localization_source: found.source as i32,
-            covered: found.covered,
-            confidence: found.confidence,
-        };
-        self.job().mask = Some(proposed.clone());
-        self.event(Event::MaskProposed(proposed.clone()));
-        match policy {
-            MaskPolicy::LocalizeOnly => {
-                self.succeed(v1::EditResult { mask: proposed.mask, ..v1::EditResult::default() });
-                Ok(false)
-            }
-            MaskPolicy::Review if review => {
-                self.job().worker.clear();
-                self.go(State::AwaitingMask, "");
-                Ok(false)
-            }
-            _ => {
-                if self.record.decision.is_none() {
-                    self.record.mask_source = MaskSource::Proposed as i32;
-                }
-                self.go(State::Editing, "");
-                Ok(true)
-            }
-        }
-    }
-
-    /// Records the mask that the edit uses, in pixels; `area` is its share of the picture, 0 to 1.
-    ///
-    /// # Errors
-    /// [`Reason::JobTerminal`] if it has ended meanwhile.
-    pub fn mask_settled(&mut self, file: PictureFile, area: f64, whole: bool) -> Result<(), Fault> {
-        self.check_live()?;
-        let source = match (whole, self.record.mask_source()) {
-            (true, _) => MaskSource::Global,
-            (false, MaskSource::Unspecified) => MaskSource::Request,
-            (false, source) => source,
-        };
-        let mask = Some(self.file(file));
-        let result = self.job().result.get_or_insert_default();
-        result.mask.clone_from(&mask);
-        self.event(Event::MaskSettled(v1::MaskSettled { mask, area, source: source as i32 }));
-        Ok(())
-    }
-
-    /// Pass 2 has ended: records the edited picture and ends the job.
-    ///
-    /// # Errors
-    /// [`Reason::JobTerminal`] if it has ended meanwhile.
-    pub fn edited(&mut self, edited: Edited) -> Result<(), Fault> {
-        self.check_live()?;
-        let image = Some(self.file(edited.image));
-        self.record.timings.get_or_insert_default().decode = Some(spec::duration(edited.decode));
-        let mask = self.job().result.as_ref().and_then(|it| it.mask.clone());
-        self.succeed(v1::EditResult { image, mask, ..v1::EditResult::default() });
-        Ok(())
-    }
-
-    /// Adds to the result what is needed to make it again.
-    pub fn provenance(&mut self, model: &ModelInfo, input_sha256: bytes::Bytes) {
-        let seed = self.spec().seed.unwrap_or_default();
-        let mask = self.record.job.as_ref().and_then(|it| it.result.as_ref()?.mask.as_ref());
-        let provenance = v1::Provenance {
-            model: model.name.clone(),
-            model_digest: model.digest.clone(),
-            seed,
-            device: model.device.clone(),
-            dtype: model.dtype.clone(),
-            input_sha256,
-            mask_sha256: mask.map(|it| it.sha256.clone()).unwrap_or_default(),
-            server_version: env!("CARGO_PKG_VERSION").to_owned(),
-            libtorch_version: model.libtorch.clone(),
-        };
-        self.job().result.get_or_insert_default().provenance = Some(provenance);
-        self.changed = true;
-    }
-
     // === the end ===
 
-    fn succeed(&mut self, mut result: v1::EditResult) {
+    pub(super) fn succeed(&mut self, mut result: v1::EditResult) {
         result.provenance = self.job().result.take().and_then(|it| it.provenance);
         self.job().result = Some(result);
         // The timings include the pass that ends here.
@@ -391,10 +245,4 @@ impl Draft {
         let end = if cancelled { State::Cancelled } else { State::Failed };
         self.go(end, &fault.message);
     }
-}
-
-/// The first eight bytes in hexadecimal.
-fn short_hex(bytes: &[u8]) -> String {
-    let first: [u8; 8] = std::array::from_fn(|it| bytes.get(it).copied().unwrap_or_default());
-    format!("{:016x}", u64::from_be_bytes(first))
 }

@@ -2,7 +2,7 @@
 //!
 //! A job is the schema's `EditJob`, and its events are the schema's `EditEvent`s: the same messages in memory, in the
 //! journal and on the wire, so that no second set of types has to be kept in step. [`store::Store`] holds all jobs;
-//! [`life`] is their state machine; [`queue`] orders those that wait; [`worker`] runs them on a [`runner::Runner`];
+//! [`life`] and [`passes`] are their state machine; [`queue`] orders those that wait; [`worker`] runs them on a [`runner::Runner`];
 //! [`follow`] replays and follows their events.
 //!
 //! Differs: the plan had separate job types above the wire. They would have duplicated forty types, with conversions
@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod artifacts;
+pub mod change;
 pub mod clock;
 pub mod decision;
 mod decoded;
@@ -21,11 +22,14 @@ pub mod latest;
 pub mod life;
 pub mod model;
 pub mod panics;
+pub mod passes;
 pub mod queue;
+mod replica;
 pub mod requests;
 pub mod runner;
 mod same_request;
 pub mod shutdown;
 pub mod store;
+pub mod timeouts;
 pub mod turns;
 pub mod worker;

@@ -1,9 +1,6 @@
 //! The loaded model and the readiness of the service, as the job store reports them.
 
-use std::{
-    sync::PoisonError,
-    time::{Duration, Instant},
-};
+use std::{sync::PoisonError, time::Duration};
 
 use tokio::sync::watch;
 
@@ -33,7 +30,7 @@ impl Store {
 
     /// Time since the model was loaded; `None` while it loads.
     pub fn served(&self) -> Option<Duration> {
-        self.loaded.get().map(Instant::elapsed)
+        self.loaded.get().map(|it| self.clock.since(*it))
     }
 
     /// Names of the devices that hold the model, such as `cuda:0`.
@@ -49,7 +46,7 @@ impl Store {
         }
         // Every worker loads the same model; the first one publishes it.
         let _ = self.model.set(model);
-        self.loaded.get_or_init(Instant::now);
+        self.loaded.get_or_init(|| self.clock.instant());
     }
 
     /// Publishes whether the service is ready, or why not; the health service follows it.

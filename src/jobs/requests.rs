@@ -72,6 +72,14 @@ impl Requests {
     /// Removes a request id whose job is deleted.
     pub fn remove(&self, tenant: &str, request_id: &str) {
         self.known().remove(&(tenant.to_owned(), request_id.to_owned()));
+        self.settled.notify_all();
+    }
+
+    /// Waits until a request id is no longer that of a job, which is being deleted.
+    pub fn wait_removed(&self, tenant: &str, request_id: &str, job: Uuid) {
+        let key = (tenant.to_owned(), request_id.to_owned());
+        let is_there = |known: &mut HashMap<Key, State>| matches!(known.get(&key), Some(State::Made(id)) if *id == job);
+        drop(self.settled.wait_while(self.known(), is_there));
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Key, State>> {

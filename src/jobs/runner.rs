@@ -51,7 +51,7 @@ pub struct Task {
 }
 
 /// A localization with its pictures.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Proposal {
     /// A saved localization, in JSON.
     pub json: Bytes,
@@ -74,7 +74,7 @@ pub struct Proposal {
 }
 
 /// Result of pass 2.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Edited {
     /// The edited picture.
     pub image: PictureFile,

@@ -36,8 +36,7 @@ impl Store {
                 Ok(claim) => return Ok(Some(claim)),
                 Err(id) => match self.by_id(id) {
                     Some(job) => return Err(job),
-                    // That job is being deleted; its id becomes free in a moment.
-                    None => std::thread::yield_now(),
+                    None => self.requests.wait_removed(tenant, request_id, id),
                 },
             }
         }
@@ -52,7 +51,7 @@ impl Store {
         images: &Images,
         as_asked: &Bytes,
     ) -> Result<Arc<Job>, Fault> {
-        let record = job.read();
+        let record = self.record(&job)?;
         if record.asked_digest == *as_asked {
             return Ok(job);
         }

@@ -1,33 +1,34 @@
 //! Job store: all jobs in memory and in the journal, each changed under its own lock.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::jobs::{
     artifacts::Artifacts,
+    clock::Clock,
     decoded::DecodedInputs,
     fault::{Fault, Reason},
-    job::{self, Job},
-    life::{Draft, Sealed},
+    job::Job,
     queue::{Queue, QueueLimits},
+    replica,
     requests::Requests,
     runner::ModelInfo,
     shutdown::Phase,
 };
-use crate::journal::{self, Commit, Journal, error::JournalError};
+use crate::journal::ledger::{Ledger, LedgerError};
 use crate::wire::{
     journal::v1::JobRecord,
-    v1::{self, EditJob, edit_job::State},
+    v1::{self, EditJob},
 };
 
 /// Limits of the service.
@@ -55,7 +56,10 @@ pub struct Limits {
     pub max_attempts: u32,
 }
 
-/// All jobs, their queue, artifacts and journal.
+/// How long a worker's lease lasts without a renewal.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// All jobs, their queue, artifacts and ledger.
 #[derive(Debug)]
 pub struct Store {
     /// Limits of the service.
@@ -64,7 +68,9 @@ pub struct Store {
     pub queue: Queue,
     /// Files of jobs and uploads.
     pub artifacts: Artifacts,
-    pub(super) journal: Arc<Journal>,
+    /// Time.
+    pub clock: Clock,
+    pub(super) ledger: Arc<dyn Ledger>,
     /// Decoded inputs of waiting jobs.
     pub(super) inputs: DecodedInputs,
     pub(super) jobs: DashMap<Uuid, Arc<Job>>,
@@ -80,7 +86,7 @@ pub struct Store {
     pub(super) phase: watch::Sender<Phase>,
     /// Duration of a job in milliseconds, exponentially smoothed.
     pub(super) pace: AtomicU64,
-    pub(super) running: DashMap<Uuid, SystemTime>,
+    pub(super) running: DashSet<Uuid>,
     /// Held while queue positions are published, so that an older order never overwrites a newer one.
     pub(super) telling: Mutex<()>,
     /// Set when running jobs are to stop and return to their checkpoint.
@@ -88,17 +94,20 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a store over a journal: jobs that were running return to their checkpoint and are queued again.
+    /// Opens a store over a ledger: jobs whose workers are gone return to their checkpoint and are queued again.
     ///
     /// # Errors
-    /// [`JournalError`].
-    pub fn open(journal: Journal, limits: Limits) -> Result<Arc<Self>, JournalError> {
-        let journal = Arc::new(journal);
+    /// Those of the ledger.
+    pub fn open(ledger: impl Ledger + 'static, limits: Limits) -> Result<Arc<Self>, LedgerError> {
+        let clock = Clock::default();
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+        let tail = ledger.tail();
         let store = Arc::new(Self {
             limits,
             queue: Queue::new(limits.queue),
-            artifacts: Artifacts::open(Arc::clone(&journal))?,
+            artifacts: Artifacts::open(Arc::clone(&ledger), clock.clone())?,
             inputs: DecodedInputs::default(),
+            clock,
             jobs: DashMap::new(),
             requests: Requests::default(),
             reviews: DashMap::new(),
@@ -108,37 +117,35 @@ impl Store {
             ready: watch::Sender::new(Err("the model is loading".to_owned())),
             phase: watch::Sender::new(Phase::Open),
             pace: AtomicU64::new(0),
-            running: DashMap::new(),
+            running: DashSet::new(),
             telling: Mutex::default(),
             halt: AtomicBool::new(false),
-            journal,
+            ledger,
         });
         let mut live = Vec::new();
-        store.journal.each_job(|record| live.extend(store.take_up(record)))?;
+        let mut taken = Ok(());
+        store.ledger.each_job(&mut |revision, record| {
+            if taken.is_ok() {
+                taken = store.take_up(record, revision).map(|job| live.extend(job));
+            }
+        })?;
+        taken?;
+        let alive = store.ledger.leases()?;
         for job in live {
-            store.recover(&job);
+            store.recover(&job, &alive);
         }
+        replica::follow(tail, Arc::downgrade(&store));
         store.show_queue();
         Ok(store)
     }
 
-    /// Adds a job of the journal; returns it if it has not ended.
-    fn take_up(&self, record: JobRecord) -> Option<Arc<Job>> {
-        let id = journal::job_id(&record);
-        for name in &record.artifacts {
-            self.artifacts.pin(name);
+    /// Resumes a job from its checkpoint, unless its worker is alive.
+    fn recover(&self, job: &Arc<Job>, alive: &HashSet<String>) {
+        let record = job.live();
+        let worker = record.as_ref().and_then(|it| it.job.as_ref()).map(|it| &it.worker);
+        if worker.is_some_and(|it| alive.contains(it)) {
+            return;
         }
-        self.requests.add(&record.tenant, request_id(&record), id);
-        let is_over = job::is_over(job::state(&record));
-        let span =
-            if is_over { tracing::Span::none() } else { tracing::info_span!("job", id = %id) };
-        let job = Arc::new(Job::new(id, record, span));
-        self.jobs.insert(id, Arc::clone(&job));
-        (!is_over).then_some(job)
-    }
-
-    /// Resumes a job from its checkpoint.
-    fn recover(&self, job: &Arc<Job>) {
         if job.attached {
             job.abandon();
         }
@@ -185,77 +192,6 @@ impl Store {
         self.requests.knows(tenant, request_id)
     }
 
-    /// Changes a job: what `change` does to the draft is durable and published when this returns.
-    ///
-    /// # Errors
-    /// Those of `change` and of the journal; the job is then unchanged.
-    pub fn change<T>(
-        &self,
-        job: &Job,
-        change: impl FnOnce(&mut Draft) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let changing = job.changing();
-        let before = job.state();
-        let mut draft = Draft::new(job.record());
-        let made = change(&mut draft)?;
-        if !draft.is_changed() {
-            return Ok(made);
-        }
-        let sealed = draft.seal();
-        self.commit(&job.tenant, &sealed)?;
-        let span = job.span();
-        let after = job::state(&sealed.record);
-        job.committed(sealed.record);
-        drop(changing);
-        if after != before {
-            self.moved(job, &span, before, after);
-        }
-        Ok(made)
-    }
-
-    /// Commits a change, or leaves everything as it was.
-    fn commit(&self, tenant: &str, sealed: &Sealed) -> Result<(), Fault> {
-        let Sealed { record, events, files, pins } = sealed;
-        self.artifacts.pin_all(pins)?;
-        let kept = self.artifacts.store(tenant, files).and_then(|artifacts| {
-            let commit = Commit { job: Some(record), events, artifacts: &artifacts };
-            self.journal.commit(commit).map(|()| artifacts).map_err(|error| {
-                // After a failed write the journal accepts no other until it is opened again.
-                self.set_ready(Err(format!("jobs can't be kept, start the server again: {error}")));
-                Fault::from(error)
-            })
-        });
-        match kept {
-            Ok(artifacts) => {
-                self.artifacts.adopt(&artifacts);
-                Ok(())
-            }
-            Err(fault) => {
-                self.artifacts.drop_files(files);
-                self.artifacts.unpin(pins);
-                Err(fault)
-            }
-        }
-    }
-
-    /// Updates metrics, log and queue after a change of state.
-    fn moved(&self, job: &Job, span: &tracing::Span, before: State, after: State) {
-        tracing::info!(parent: span, state = after.as_str_name(), "moved");
-        if matches!(before, State::Queued | State::MaskReady) && self.queue.remove(job.id) {
-            self.show_queue();
-        }
-        if job::is_over(after) {
-            self.inputs.take(job.id);
-            let reason =
-                job.read().job.as_ref().and_then(|it| it.error.as_ref().map(|e| e.reason.clone()));
-            let state = after.as_str_name().trim_start_matches("STATE_").to_lowercase();
-            let reason = reason.unwrap_or_default();
-            let priority = job.priority_label();
-            metrics::counter!("retouch_jobs_total", "state" => state, "reason" => reason, "priority" => priority)
-                .increment(1);
-        }
-    }
-
     /// Counts of a tenant's jobs by state.
     pub fn counts(&self, tenant: &str) -> BTreeMap<i32, u32> {
         let mut counts = BTreeMap::new();
@@ -284,64 +220,83 @@ impl Store {
     /// [`Reason::JobLive`] if it has not ended, [`Reason::JobNotFound`] if it was deleted concurrently.
     pub fn delete(&self, job: &Job) -> Result<(), Fault> {
         let _changing = job.changing();
-        if self.by_id(job.id).is_none() {
-            return Err(Fault::no_job(&format!("jobs/{}", job.id)));
-        }
         if !job.is_over() {
             let message = "the job has not ended; cancel it first";
             return Err(Fault::new(Reason::JobLive, message));
         }
-        Ok(self.forget(&[job])?)
+        match self.forget(&[job]) {
+            // All that happens to a job that has ended.
+            Ok(0) | Err(LedgerError::Conflict) => Err(Fault::no_job(&job.name())),
+            deleted => Ok(deleted.map(drop)?),
+        }
     }
 
     /// Deletes expired jobs in one commit.
     ///
     /// # Errors
-    /// Those of the journal; then none is deleted.
-    pub fn expire(&self, jobs: &[Arc<Job>]) -> Result<(), JournalError> {
+    /// Those of the ledger; then none is deleted.
+    pub fn expire(&self, jobs: &[Arc<Job>]) -> Result<(), LedgerError> {
         let _changing: Vec<_> = jobs.iter().map(|it| it.changing()).collect();
-        let there = jobs.iter().filter(|it| self.jobs.contains_key(&it.id));
-        self.forget(&there.map(Arc::as_ref).collect::<Vec<_>>())
+        match self.forget(&jobs.iter().map(Arc::as_ref).collect::<Vec<_>>()) {
+            // Another process was faster; what it has left is deleted the next time.
+            Err(LedgerError::Conflict) => Ok(()),
+            deleted => deleted.map(drop),
+        }
     }
 
-    /// Deletes jobs that have ended, whose locks the caller holds.
-    fn forget(&self, jobs: &[&Job]) -> Result<(), JournalError> {
-        let records: Vec<Arc<JobRecord>> = jobs.iter().map(|it| it.read()).collect();
-        let names = || records.iter().flat_map(|it| &it.artifacts).map(String::as_str);
+    /// Deletes jobs that have ended, whose locks the caller holds; returns how many there were.
+    fn forget(&self, jobs: &[&Job]) -> Result<usize, LedgerError> {
+        let mut there = Vec::new();
+        for job in jobs.iter().filter(|it| self.jobs.contains_key(&it.id)) {
+            there
+                .extend(self.ledger.job(job.id)?.map(|(revision, record)| (job, revision, record)));
+        }
+        let names = || there.iter().flat_map(|(.., it)| &it.artifacts).map(String::as_str);
         let going = self.artifacts.part(names());
-        let records: Vec<&JobRecord> = records.iter().map(Arc::as_ref).collect();
-        if let Err(error) = self.journal.remove(&records, &going) {
+        let records: Vec<_> = there.iter().map(|(_, revision, it)| (*revision, it)).collect();
+        if let Err(error) = self.ledger.remove(&records, &going) {
             self.artifacts.pin_again(names(), &going);
             return Err(error);
         }
         self.artifacts.gone(&going);
-        for (job, record) in jobs.iter().zip(records) {
-            // The request id first, so that an id that is found always has a job.
-            self.requests.remove(&job.tenant, request_id(record));
-            self.jobs.remove(&job.id);
-            job.wake();
+        for (job, _, record) in &there {
+            self.drop_job(job, record);
         }
-        Ok(())
+        Ok(there.len())
+    }
+
+    /// Drops a deleted job from memory.
+    pub(super) fn drop_job(&self, job: &Job, record: &JobRecord) {
+        // The request id first, so that an id that is found always has a job.
+        self.requests.remove(&job.tenant, request_id(record));
+        self.jobs.remove(&job.id);
+        job.wake();
     }
 
     /// The next control events of a job after a sequence number, in bounded batches.
     ///
     /// # Errors
-    /// Those of the journal.
+    /// Those of the ledger.
     pub fn events(&self, job: Uuid, after: u64) -> Result<Vec<v1::EditEvent>, Fault> {
-        Ok(self.journal.events(job, after, 64)?)
+        Ok(self.ledger.events(job, after, 64)?)
+    }
+
+    /// Takes or renews a worker's lease; without one, another process may give the worker's job to one of its own.
+    pub(super) fn renew_lease(&self, worker: &str) {
+        if let Err(error) = self.ledger.lease(worker, LEASE) {
+            tracing::warn!(worker, %error, "a lease could not be renewed");
+        }
     }
 }
 
 /// The request id of a record's job.
-fn request_id(record: &JobRecord) -> &str {
+pub(super) fn request_id(record: &JobRecord) -> &str {
     record.job.as_ref().map_or("", |it| it.request_id.as_str())
 }
 
-/// A new job's id and resource name; a version 7 UUID, ordered by creation time.
-pub fn new_name() -> (Uuid, String) {
-    let id = Uuid::now_v7();
-    (id, format!("jobs/{id}"))
+/// The resource name of a new job; its id is a version 7 UUID, ordered by creation time.
+pub fn new_name() -> String {
+    format!("jobs/{}", Uuid::now_v7())
 }
 
 /// A job's spec.
@@ -355,9 +310,4 @@ pub fn image_name(image: Option<&v1::Image>) -> Option<&str> {
         v1::image::Source::Artifact(name) => Some(name),
         v1::image::Source::Data(_) => None,
     }
-}
-
-/// The current time as a protobuf timestamp.
-pub fn now() -> prost_types::Timestamp {
-    SystemTime::now().into()
 }

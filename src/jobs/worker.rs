@@ -4,7 +4,7 @@ use std::{
     ops::ControlFlow,
     panic::{self, AssertUnwindSafe},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use crate::jobs::{
     latest::Shot,
     life::Draft,
     panics::{Cause, Panic},
+    passes::Hold,
     runner::{RunError, Runner, Task},
     store::{self, Store},
 };
@@ -39,6 +40,9 @@ pub enum WorkerEnd {
     DeviceLost,
 }
 
+/// Time between renewals of a worker's lease, which only a worker whose steps complete renews.
+const RENEWAL: Duration = Duration::from_secs(5);
+
 /// Runs jobs on a device until the queue is closed; `device` is its index among those of all workers.
 pub fn run(store: &Store, runner: &dyn Runner, name: &str, device: usize) -> WorkerEnd {
     let mut slot = Slot::new();
@@ -46,16 +50,16 @@ pub fn run(store: &Store, runner: &dyn Runner, name: &str, device: usize) -> Wor
         let id = taken.job;
         store.show_queue();
         let Some(job) = store.by_id(id) else { continue };
-        store.running.insert(id, SystemTime::now());
+        store.running.insert(id);
         slot.is_busy(true);
-        let started = Instant::now();
-        let lost = Worker { store, runner, name, job: &job }.run();
+        let started = store.clock.instant();
+        let lost = work(store, runner, name, &job);
         store.running.remove(&id);
         slot.is_busy(false);
-        store.took(started.elapsed());
+        store.took(store.clock.since(started));
         if let Some(asked) = job.cancel_asked() {
             metrics::histogram!("retouch_cancel_latency_seconds")
-                .record(asked.elapsed().as_secs_f64());
+                .record(store.clock.since(asked).as_secs_f64());
         }
         if lost {
             return WorkerEnd::DeviceLost;
@@ -93,47 +97,53 @@ impl Drop for Slot {
     }
 }
 
+/// Runs a job as far as it can go; returns whether the device was lost.
+fn work(store: &Store, runner: &dyn Runner, name: &str, job: &Arc<Job>) -> bool {
+    let _span = job.span().entered();
+    let waited = job.waited();
+    store.renew_lease(name);
+    let started = store.change(job, |draft| {
+        let first = draft.start(name)?;
+        Ok((first, draft.hold()))
+    });
+    let Ok((first, hold)) = started else {
+        return false; // it ended while it waited, or another worker has it
+    };
+    metrics::histogram!("retouch_queue_wait_seconds").record(waited.as_secs_f64());
+    let worker = Worker { store, runner, job, hold };
+    worker.passes(first).is_err_and(|error| worker.failed(error))
+}
+
 /// One worker running one job.
 struct Worker<'a> {
     store: &'a Store,
     runner: &'a dyn Runner,
-    name: &'a str,
     job: &'a Arc<Job>,
+    hold: Hold,
 }
 
 impl Worker<'_> {
-    /// Runs the job as far as it can go; returns whether the device was lost.
-    fn run(&self) -> bool {
-        let _span = self.job.span().entered();
-        let waited = self.job.waited();
-        let Ok(first) = self.store.change(self.job, |draft| draft.start(self.name)) else {
-            return false; // it ended while it waited
-        };
-        metrics::histogram!("retouch_queue_wait_seconds").record(waited.as_secs_f64());
-        self.passes(first).is_err_and(|error| self.failed(error))
-    }
-
     /// Opens the job once, and runs its passes from `first` until it ends or has to wait for a decision.
     fn passes(&self, first: Pass) -> Result<(), RunError> {
         let task = self.task().map_err(RunError::Fault)?;
         let size = task.input.picture.size();
         let mut opened = self.guarded(|_| self.runner.open(task))?;
         if first == Pass::Localize {
-            let goes_on = timed("localize", || {
+            let goes_on = self.timed("localize", || {
                 let found = self.guarded(|sink| opened.localize(sink))?;
-                self.change(|draft| draft.localized(found))
+                self.change(|draft| draft.localized(found.clone()))
             })?;
             if !goes_on {
                 return Ok(());
             }
         }
-        timed("edit", || {
+        self.timed("edit", || {
             let mask = self.store.decided_mask(self.job, size).map_err(RunError::Fault)?;
             let edited = self.guarded(|sink| opened.edit(mask, sink))?;
             let input = self.input_sha256();
             self.change(|draft| {
-                draft.provenance(self.runner.model(), input);
-                draft.edited(edited)
+                draft.provenance(self.runner.model(), input.clone());
+                draft.edited(edited.clone())
             })
         })
     }
@@ -143,7 +153,7 @@ impl Worker<'_> {
         &self,
         run: impl FnOnce(&mut dyn EventSink) -> Result<T, RunError>,
     ) -> Result<T, RunError> {
-        let mut pass = Listening::new(self.store, self.job);
+        let mut pass = Listening::new(self.store, self.job, &self.hold);
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(&mut pass)));
         let outcome = outcome.unwrap_or_else(|payload| Err(of_panic(payload.as_ref())));
         match pass.fault.take() {
@@ -152,24 +162,22 @@ impl Worker<'_> {
         }
     }
 
-    fn change<T>(
-        &self,
-        change: impl FnOnce(&mut Draft) -> Result<T, Fault>,
-    ) -> Result<T, RunError> {
-        self.store.change(self.job, change).map_err(RunError::Fault)
+    fn change<T>(&self, change: impl FnMut(&mut Draft) -> Result<T, Fault>) -> Result<T, RunError> {
+        self.store.change_held(self.job, &self.hold, change).map_err(RunError::Fault)
     }
 
     /// Builds the runner's task from the job.
     fn task(&self) -> Result<Task, Fault> {
-        let record = self.job.record();
+        let record = self.store.record(self.job)?;
         let spec = record.job.as_ref().map(store::spec).unwrap_or_default();
         let input = self.store.decoded_input(self.job.id, &spec)?;
         let found = !record.localization.is_empty();
-        Ok(Task { spec, input, localization: found.then_some(record.localization) })
+        Ok(Task { spec, input, localization: found.then(|| record.localization.clone()) })
     }
 
     fn input_sha256(&self) -> Bytes {
-        let spec = self.job.record().job.as_ref().map(store::spec).unwrap_or_default();
+        let spec =
+            self.job.live().and_then(|it| it.job.as_ref().map(store::spec)).unwrap_or_default();
         let name = store::image_name(spec.image.as_ref()).unwrap_or_default();
         self.store.artifacts.get(&self.job.tenant, name).map(|it| it.sha256).unwrap_or_default()
     }
@@ -180,7 +188,7 @@ impl Worker<'_> {
             RunError::Interrupted if self.job.is_over() => false,
             // A pass is interrupted only by the job's end or by a halt.
             RunError::Interrupted => {
-                self.put_back(|draft| draft.put_back("the server is shutting down"));
+                self.settle(|draft| draft.put_back("the server is shutting down"));
                 false
             }
             RunError::Fault(fault) if self.job.is_over() => {
@@ -189,38 +197,43 @@ impl Worker<'_> {
             }
             RunError::Fault(fault) => {
                 tracing::warn!(reason = fault.reason.name(), %fault, "a job failed");
-                self.store.end(self.job, &fault);
+                self.settle(|draft| draft.fail(&fault));
                 false
             }
             RunError::DeviceLost(message) => {
                 tracing::error!(%message, "the device is lost");
                 self.store.set_ready(Err(format!("the device is lost: {message}")));
                 let most = self.store.limits.max_attempts;
-                self.put_back(|draft| draft.lost(most, "the device was lost"));
+                self.settle(|draft| draft.lost(most, "the device was lost"));
                 true
             }
         }
     }
 
-    fn put_back(&self, change: impl FnOnce(&mut Draft)) {
-        let put = self.store.change(self.job, |draft| {
+    /// Ends the job or returns it to its checkpoint.
+    fn settle(&self, mut change: impl FnMut(&mut Draft)) {
+        let settled = self.store.change_held(self.job, &self.hold, |draft| {
             change(draft);
             Ok(())
         });
-        if let Err(fault) = put {
+        if let Err(fault) = settled {
             tracing::error!(%fault, "a job could not be put back; it is at the next start");
         }
     }
-}
 
-/// Runs one pass in a span of its own, and measures it.
-fn timed<T>(pass: &'static str, run: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
-    let _span = tracing::info_span!("pass", pass).entered();
-    let started = Instant::now();
-    let made = run()?;
-    metrics::histogram!("retouch_pass_seconds", "pass" => pass)
-        .record(started.elapsed().as_secs_f64());
-    Ok(made)
+    /// Runs one pass in a span of its own, and measures it.
+    fn timed<T>(
+        &self,
+        pass: &'static str,
+        run: impl FnOnce() -> Result<T, RunError>,
+    ) -> Result<T, RunError> {
+        let _span = tracing::info_span!("pass", pass).entered();
+        let started = self.store.clock.instant();
+        let made = run()?;
+        metrics::histogram!("retouch_pass_seconds", "pass" => pass)
+            .record(self.store.clock.since(started).as_secs_f64());
+        Ok(made)
+    }
 }
 
 /// Listener of a pass: publishes progress, commits events, and stops the pass on a timeout or the job's end.
@@ -229,8 +242,11 @@ struct Listening<'a> {
     job: &'a Job,
     /// Longer side of previews, in pixels.
     preview_max_px: Option<u32>,
+    hold: &'a Hold,
     started: Instant,
     last: Instant,
+    /// When the worker's lease was renewed.
+    renewed: Instant,
     fault: Option<Fault>,
 }
 
@@ -239,7 +255,7 @@ impl EventSink for Listening<'_> {
         if self.job.is_over() || self.store.halt.load(Ordering::Acquire) {
             return ControlFlow::Break(Interrupted);
         }
-        if self.started.elapsed() > self.store.limits.run_timeout {
+        if self.store.clock.since(self.started) > self.store.limits.run_timeout {
             let seconds = self.store.limits.run_timeout.as_secs();
             let message = format!("a pass took longer than {seconds} s");
             return self.break_with(Fault::new(Reason::RunTimeout, message));
@@ -265,25 +281,30 @@ impl EventSink for Listening<'_> {
             EditEvent::MaskSettled(mask) => {
                 let file = pictures::mask(mask.full().as_image());
                 let is_whole = mask.source() == MaskSource::Whole;
-                self.keep(|draft| draft.mask_settled(file, mask.area(), is_whole))
+                self.keep(|draft| draft.mask_settled(file.clone(), mask.area(), is_whole))
             }
         }
     }
 }
 
 impl<'a> Listening<'a> {
-    fn new(store: &'a Store, job: &'a Job) -> Self {
-        let now = Instant::now();
-        let events = job.read().job.as_ref().and_then(|it| it.spec.as_ref()?.events);
+    fn new(store: &'a Store, job: &'a Job, hold: &'a Hold) -> Self {
+        let now = store.clock.instant();
+        let events = job.live().and_then(|it| it.job.as_ref()?.spec.as_ref()?.events);
         let preview_max_px = events.and_then(|it| it.preview_max_px);
-        Self { store, job, preview_max_px, started: now, last: now, fault: None }
+        let [started, last, renewed] = [now; 3];
+        Self { store, job, preview_max_px, hold, started, last, renewed, fault: None }
     }
 
     fn step(&mut self, step: v1::StepProgress) {
-        let now = Instant::now();
+        let now = self.store.clock.instant();
+        if now - self.renewed > RENEWAL {
+            self.store.renew_lease(&self.hold.worker);
+            self.renewed = now;
+        }
         metrics::histogram!("retouch_step_seconds").record((now - self.last).as_secs_f64());
         self.last = now;
-        let pace = self.started.elapsed() / step.step.max(1);
+        let pace = (now - self.started) / step.step.max(1);
         let left = pace.saturating_mul(step.total.saturating_sub(step.step));
         tracing::trace!(step = step.step, of = step.total, "step");
         self.job.show_step(v1::StepProgress { eta: Some(spec::duration(left)), ..step });
@@ -291,20 +312,16 @@ impl<'a> Listening<'a> {
 
     fn keep_event(&mut self, event: Event) -> ControlFlow<Interrupted> {
         self.keep(|draft| {
-            draft.event(event);
+            draft.event(event.clone());
             Ok(())
         })
     }
 
     fn keep(
         &mut self,
-        change: impl FnOnce(&mut Draft) -> Result<(), Fault>,
+        change: impl FnMut(&mut Draft) -> Result<(), Fault>,
     ) -> ControlFlow<Interrupted> {
-        let kept = self.store.change(self.job, |draft| {
-            draft.check_live()?;
-            change(draft)
-        });
-        match kept {
+        match self.store.change_held(self.job, self.hold, change) {
             Ok(()) => ControlFlow::Continue(()),
             Err(fault) => self.break_with(fault),
         }

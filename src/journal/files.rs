@@ -14,7 +14,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::journal::{Space, error::JournalError, takeover::Takeover};
+use crate::journal::{Space, error::JournalError, ledger::Blob, takeover::Takeover};
 
 /// Folder of artifacts, in the data folder.
 pub(super) const ARTIFACTS: &str = "artifacts";
@@ -31,46 +31,49 @@ pub(super) struct Files {
     removed: Mutex<Vec<Uuid>>,
 }
 
-/// Bytes used, by file and in total.
+/// Bytes used.
 #[derive(Debug, Default)]
 struct Taken {
-    of: HashMap<Uuid, u64>,
     files: u64,
     records: u64,
 }
 
 impl Files {
     /// The files of a data folder, none of them changed.
-    pub(super) fn new(data: &Path, space: Space, known: HashMap<Uuid, u64>) -> Self {
-        let files = known.values().sum();
-        let taken = Mutex::new(Taken { of: known, files, records: 0 });
-        Self { folder: data.join(ARTIFACTS), space, taken, removed: Mutex::default() }
+    pub(super) fn new(data: &Path, space: Space) -> Self {
+        let (taken, removed) = (Mutex::default(), Mutex::default());
+        Self { folder: data.join(ARTIFACTS), space, taken, removed }
     }
 
     /// Reconciles the folder with the journal's records.
-    pub(super) fn settle(&self, going: HashSet<Uuid>) -> Result<Takeover, JournalError> {
+    pub(super) fn settle(
+        &self,
+        known: &HashMap<Uuid, u64>,
+        going: HashSet<Uuid>,
+    ) -> Result<Takeover, JournalError> {
         let io = |source| JournalError::io(&self.folder, source);
         fs::create_dir_all(&self.folder).map_err(io)?;
-        let takeover = Takeover::of(&self.folder, &self.taken().of, &going).map_err(io)?;
+        let takeover = Takeover::of(&self.folder, known, &going).map_err(io)?;
+        lock(&self.taken).files = known.values().sum();
         lock(&self.removed).extend(going);
         Ok(takeover)
     }
 
     /// Writes files atomically: after a crash each is complete or absent.
     pub(super) fn store(&self, files: &[(Uuid, &[u8])]) -> Result<(), JournalError> {
-        for (index, (id, bytes)) in files.iter().enumerate() {
-            if let Err(error) = self.reserve(*id, bytes.len() as u64) {
-                files[..index].iter().for_each(|(id, _)| self.release(*id));
-                return Err(error);
-            }
+        let bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        {
+            let mut taken = lock(&self.taken);
+            taken.check(bytes, self.space.quota)?;
+            taken.files += bytes;
         }
         self.write(files).map_err(|source| {
             for (id, _) in files {
                 // What can't be removed here is removed at the next start.
                 let _ = fs::remove_file(self.path(*id).with_extension(PARTIAL));
                 let _ = fs::remove_file(self.path(*id));
-                self.release(*id);
             }
+            lock(&self.taken).files -= bytes;
             JournalError::io(&self.folder, source)
         })
     }
@@ -111,16 +114,15 @@ impl Files {
     /// Reads bytes of a file from an offset; [`JournalError::Lost`] if its length is not the stored one.
     pub(super) fn read(
         &self,
-        id: Uuid,
+        blob: Blob,
         offset: u64,
         limit: usize,
     ) -> Result<Vec<u8>, JournalError> {
-        let path = self.path(id);
-        let expected = self.taken().of.get(&id).copied();
+        let path = self.path(blob.id);
         let read = || -> io::Result<Result<Vec<u8>, u64>> {
             let mut file = File::open(&path)?;
             let found = file.metadata()?.len();
-            if expected.is_some_and(|it| it != found) {
+            if found != blob.bytes {
                 return Ok(Err(found));
             }
             file.seek(SeekFrom::Start(offset))?;
@@ -131,10 +133,7 @@ impl Files {
         let lost = |why: String| JournalError::Lost { path: path.clone(), why };
         match read() {
             Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(found)) => {
-                let expected = expected.unwrap_or_default();
-                Err(lost(format!("has {found} bytes, {expected} were stored")))
-            }
+            Ok(Err(found)) => Err(lost(format!("has {found} bytes, {} were stored", blob.bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(lost("is missing".to_owned()))
             }
@@ -143,10 +142,10 @@ impl Files {
     }
 
     /// Deletes files; a failed deletion is repeated at the next start.
-    pub(super) fn remove(&self, ids: &[Uuid]) {
+    pub(super) fn remove(&self, blobs: &[Blob]) {
         let mut removed = Vec::new();
-        for id in ids {
-            self.release(*id);
+        lock(&self.taken).files -= blobs.iter().map(|it| it.bytes).sum::<u64>();
+        for Blob { id, .. } in blobs {
             match fs::remove_file(self.path(*id)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(%id, %error, "the file of a deleted artifact could not be removed");
@@ -154,7 +153,7 @@ impl Files {
                 _ => removed.push(*id),
             }
         }
-        for shard in ids.iter().map(|id| self.shard(*id)).collect::<BTreeSet<_>>() {
+        for shard in blobs.iter().map(|it| self.shard(it.id)).collect::<BTreeSet<_>>() {
             // Fails on a folder that is not empty, as intended.
             let _ = fs::remove_dir(shard);
         }
@@ -180,13 +179,13 @@ impl Files {
 
     /// Adds to the byte count of records; `more` may be negative.
     pub(super) fn count_records(&self, more: i64) {
-        let mut taken = self.taken();
+        let mut taken = lock(&self.taken);
         taken.records = taken.records.saturating_add_signed(more);
     }
 
     /// Checks that `bytes` more keep within the quota and leave the configured minimum of free disk space.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), JournalError> {
-        self.taken().check(bytes, self.space.quota)?;
+        lock(&self.taken).check(bytes, self.space.quota)?;
         let stat = rustix::fs::statvfs(&self.folder)
             .map_err(|source| JournalError::io(&self.folder, source.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -194,24 +193,6 @@ impl Files {
             return Err(JournalError::DiskFull { path: self.folder.clone() });
         }
         Ok(())
-    }
-
-    fn reserve(&self, id: Uuid, bytes: u64) -> Result<(), JournalError> {
-        let mut taken = self.taken();
-        taken.check(bytes, self.space.quota)?;
-        taken.files += bytes;
-        taken.of.insert(id, bytes);
-        Ok(())
-    }
-
-    fn release(&self, id: Uuid) {
-        let mut taken = self.taken();
-        let bytes = taken.of.remove(&id).unwrap_or_default();
-        taken.files -= bytes;
-    }
-
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        lock(&self.taken)
     }
 
     fn shard(&self, id: Uuid) -> PathBuf {
@@ -250,6 +231,7 @@ pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex whose data stays consistent even if a thread panicked while holding it.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,21 +5,23 @@
 //! refers to it. One process owns a folder. Records are the schema's own messages, so that no separate storage format
 //! has to be kept in step.
 
+mod commits;
 pub mod error;
 pub mod examine;
 mod files;
+pub mod ledger;
 mod overlay;
 mod read;
 mod tables;
 mod takeover;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
-use prost::Message;
 use redb::{Database, StorageBackend};
 use uuid::Uuid;
 
@@ -27,13 +29,10 @@ use crate::journal::{
     error::JournalError,
     files::Files,
     overlay::Overlay,
-    tables::{ARTIFACTS, EVENTS, GOING, JOBS, REQUESTS, guarded, put},
+    tables::{ARTIFACTS, guarded},
     takeover::Takeover,
 };
-use crate::wire::{
-    journal::v1::{ArtifactRecord, JobRecord},
-    v1::EditEvent,
-};
+use crate::wire::journal::v1::{ArtifactRecord, JobRecord};
 
 /// File name of the database in a data folder.
 const STORE: &str = "journal.redb";
@@ -53,17 +52,8 @@ pub struct Journal {
     db: Database,
     path: PathBuf,
     files: Files,
-}
-
-/// Changes that become durable together.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Commit<'a> {
-    /// New record of the job, replacing the previous one.
-    pub job: Option<&'a JobRecord>,
-    /// New events of that job.
-    pub events: &'a [EditEvent],
-    /// New artifacts, whose files are already stored.
-    pub artifacts: &'a [ArtifactRecord],
+    /// Workers that have a lease.
+    leases: Mutex<HashSet<String>>,
 }
 
 impl Journal {
@@ -77,7 +67,7 @@ impl Journal {
         let path = folder.join(STORE);
         refuse_emptied(folder, &path)?;
         let db = tables::create(&path)?;
-        Self::settled(Self::over(db, path, folder, space)?, folder, space)
+        Self::settled(Self::over(db, path, folder, space)?)
     }
 
     /// Opens a journal over another storage backend, to inject faults in tests.
@@ -91,7 +81,7 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let path = folder.join(STORE);
         let db = tables::create_over(backend, &path)?;
-        Self::settled(Self::over(db, path, folder, space)?, folder, space)
+        Self::settled(Self::over(db, path, folder, space)?)
     }
 
     /// Opens a folder's journal read-only: nothing on disk is changed, not even to repair it.
@@ -111,29 +101,25 @@ impl Journal {
         space: Space,
     ) -> Result<(Self, Option<u64>), JournalError> {
         let earlier = guarded(&path, || tables::prepare(&db, &path))?;
-        Ok((Self { db, path, files: Files::new(folder, space, HashMap::new()) }, earlier))
+        let files = Files::new(folder, space);
+        Ok((Self { db, path, files, leases: Mutex::default() }, earlier))
     }
 
     /// Reconciles the artifact files with the records.
-    fn settled(
-        (mut journal, earlier): (Self, Option<u64>),
-        folder: &Path,
-        space: Space,
-    ) -> Result<Self, JournalError> {
+    fn settled((journal, earlier): (Self, Option<u64>)) -> Result<Self, JournalError> {
         if let Some(earlier) = earlier {
             let (path, now) = (journal.path.display(), tables::VERSION);
             tracing::info!("{path} was migrated from layout {earlier} to layout {now}");
         }
         let mut known = HashMap::new();
-        journal.each_artifact(|record| {
+        journal.each(ARTIFACTS, "artifact", |record: ArtifactRecord| {
             let artifact = record.artifact.unwrap_or_default();
             known.extend(id_of(&artifact.name).map(|id| (id, artifact.size_bytes)));
         })?;
-        journal.files = Files::new(folder, space, known);
-        let takeover = journal.files.settle(journal.going()?)?;
+        let takeover = journal.files.settle(&known, journal.going()?)?;
         let bytes = tables::bytes(&journal.db).map_err(|source| journal.store_error(source))?;
         journal.files.count_records(bytes as i64);
-        journal.tidy()?;
+        journal.forget_removed()?;
         journal.tell(&takeover);
         Ok(journal)
     }
@@ -168,140 +154,6 @@ impl Journal {
         }
     }
 
-    /// Makes a commit durable.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`]; then nothing of it is kept.
-    pub fn commit(&self, commit: Commit<'_>) -> Result<(), JournalError> {
-        self.write(|write| {
-            let mut more = 0;
-            if let Some(record) = commit.job {
-                let id = job_id(record).as_u128();
-                more += put(&mut write.open_table(JOBS)?, id, &record.encode_to_vec())?;
-                let mut events = write.open_table(EVENTS)?;
-                for event in commit.events {
-                    more += put(&mut events, (id, event.sequence), &event.encode_to_vec())?;
-                }
-                let request_id = request_id(record);
-                if !request_id.is_empty() {
-                    write.open_table(REQUESTS)?.insert((record.tenant.as_str(), request_id), id)?;
-                }
-            }
-            let mut artifacts = write.open_table(ARTIFACTS)?;
-            for record in commit.artifacts {
-                let name = record.artifact.as_ref().map_or("", |it| it.name.as_str());
-                let id = id_of(name).unwrap_or_default().as_u128();
-                artifacts.insert(id, record.encode_to_vec().as_slice())?;
-            }
-            Ok(more)
-        })
-    }
-
-    /// Deletes jobs with their events, and artifacts, in one commit; then deletes the files.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`]; then nothing is deleted.
-    pub fn remove(&self, jobs: &[&JobRecord], artifacts: &[Uuid]) -> Result<(), JournalError> {
-        self.write(|write| {
-            let mut less = 0;
-            let mut records = write.open_table(JOBS)?;
-            let mut events = write.open_table(EVENTS)?;
-            let mut requests = write.open_table(REQUESTS)?;
-            for record in jobs {
-                let id = job_id(record).as_u128();
-                less += records.remove(id)?.map_or(0, |it| it.value().len());
-                events.retain_in((id, 0)..=(id, u64::MAX), |_, event| {
-                    less += event.len();
-                    false
-                })?;
-                if !request_id(record).is_empty() {
-                    requests.remove((record.tenant.as_str(), request_id(record)))?;
-                }
-            }
-            let mut known = write.open_table(ARTIFACTS)?;
-            let mut going = write.open_table(GOING)?;
-            for id in artifacts {
-                known.remove(id.as_u128())?;
-                going.insert(id.as_u128(), ())?;
-            }
-            Ok(-(less as i64))
-        })?;
-        self.files.remove(artifacts);
-        Ok(())
-    }
-
-    /// Syncs the file deletions since the last call.
-    ///
-    /// # Errors
-    /// [`JournalError::Io`], [`JournalError::Store`]; repeated at the next start.
-    pub fn tidy(&self) -> Result<(), JournalError> {
-        let removed = self.files.sync_removed()?;
-        if removed.is_empty() {
-            return Ok(());
-        }
-        self.write(|write| {
-            let mut going = write.open_table(GOING)?;
-            for id in removed {
-                going.remove(id.as_u128())?;
-            }
-            Ok(0)
-        })
-    }
-
-    /// Checks that there is room for `bytes` of new data.
-    ///
-    /// # Errors
-    /// [`JournalError::Quota`]; [`JournalError::DiskFull`] if less than the configured minimum would stay free.
-    pub fn check_room(&self, bytes: u64) -> Result<(), JournalError> {
-        self.files.check_room(bytes)
-    }
-
-    /// Stores artifacts' files by id; they count once a commit refers to them.
-    ///
-    /// # Errors
-    /// [`JournalError::Quota`], [`JournalError::DiskFull`], [`JournalError::Io`]; then none is stored.
-    pub fn store_files(&self, files: &[(Uuid, &[u8])]) -> Result<(), JournalError> {
-        self.files.store(files)
-    }
-
-    /// Stores one artifact's file.
-    ///
-    /// # Errors
-    /// As [`Journal::store_files`].
-    pub fn store_file(&self, id: Uuid, bytes: &[u8]) -> Result<(), JournalError> {
-        self.store_files(&[(id, bytes)])
-    }
-
-    /// Bytes of an artifact from `offset`, at most `limit` of them.
-    ///
-    /// # Errors
-    /// [`JournalError::Lost`] if its file is missing or has another length than stored; [`JournalError::Io`].
-    pub fn read_file(&self, id: Uuid, offset: u64, limit: usize) -> Result<Vec<u8>, JournalError> {
-        self.files.read(id, offset, limit)
-    }
-
-    /// Deletes a file that no commit refers to.
-    pub fn drop_file(&self, id: Uuid) {
-        self.files.remove(&[id]);
-    }
-
-    /// Runs one transaction; `change` returns by how many bytes records and events grow.
-    fn write(
-        &self,
-        change: impl FnOnce(&redb::WriteTransaction) -> Result<i64, redb::Error>,
-    ) -> Result<(), JournalError> {
-        let write = || -> Result<i64, redb::Error> {
-            let write = self.db.begin_write()?;
-            let more = change(&write)?;
-            tables::count(&write, more)?;
-            write.commit()?;
-            Ok(more)
-        };
-        let more = write().map_err(|source| self.store_error(source))?;
-        self.files.count_records(more);
-        Ok(())
-    }
-
     fn store_error(&self, source: redb::Error) -> JournalError {
         JournalError::store(&self.path, source)
     }
@@ -329,8 +181,4 @@ pub fn id_of(name: &str) -> Option<Uuid> {
 pub fn job_id(record: &JobRecord) -> Uuid {
     let name = record.job.as_ref().map_or("", |it| it.name.as_str());
     id_of(name).expect("the server names its jobs itself")
-}
-
-fn request_id(record: &JobRecord) -> &str {
-    record.job.as_ref().map_or("", |it| it.request_id.as_str())
 }

@@ -9,12 +9,9 @@ use uuid::Uuid;
 use crate::journal::{
     Journal,
     error::JournalError,
-    tables::{ARTIFACTS, EVENTS, GOING, JOBS, guarded},
+    tables::{GOING, JOBS, guarded},
 };
-use crate::wire::{
-    journal::v1::{ArtifactRecord, JobRecord},
-    v1::EditEvent,
-};
+use crate::wire::journal::v1::JobRecord;
 
 impl Journal {
     /// Every job, oldest first.
@@ -23,61 +20,26 @@ impl Journal {
     /// [`JournalError::Store`], [`JournalError::Record`].
     pub fn jobs(&self) -> Result<Vec<JobRecord>, JournalError> {
         let mut jobs = Vec::new();
-        self.each_job(|it| jobs.push(it))?;
+        self.each(JOBS, "job", |it| jobs.push(it))?;
         Ok(jobs)
     }
 
-    /// Visits every job, oldest first, with only one in memory at a time.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`], [`JournalError::Record`].
-    pub fn each_job(&self, visit: impl FnMut(JobRecord)) -> Result<(), JournalError> {
-        self.each(JOBS, "job", visit)
-    }
-
-    /// One job.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`], [`JournalError::Record`].
-    pub fn job(&self, id: Uuid) -> Result<Option<JobRecord>, JournalError> {
+    /// One record of a table.
+    pub(super) fn one<M: Message + Default>(
+        &self,
+        table: TableDefinition<'_, u128, &'static [u8]>,
+        what: &'static str,
+        id: Uuid,
+    ) -> Result<Option<M>, JournalError> {
         let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(JOBS)?;
+            let table = self.db.begin_read()?.open_table(table)?;
             Ok(table.get(id.as_u128())?.map(|it| it.value().to_vec()))
         };
         let record = read().map_err(|source| self.store_error(source))?;
-        record.map(|bytes| self.decode(&bytes, "job")).transpose()
+        record.map(|bytes| self.decode(&bytes, what)).transpose()
     }
 
-    /// Visits every artifact record.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`], [`JournalError::Record`].
-    pub fn each_artifact(&self, visit: impl FnMut(ArtifactRecord)) -> Result<(), JournalError> {
-        self.each(ARTIFACTS, "artifact", visit)
-    }
-
-    /// A job's control events after a sequence number, at most `limit` of them.
-    ///
-    /// # Errors
-    /// [`JournalError::Store`], [`JournalError::Record`].
-    pub fn events(
-        &self,
-        job: Uuid,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<EditEvent>, JournalError> {
-        let id = job.as_u128();
-        let read = || -> Result<Vec<Vec<u8>>, redb::Error> {
-            let table = self.db.begin_read()?.open_table(EVENTS)?;
-            let range = table.range((id, after.saturating_add(1))..=(id, u64::MAX))?;
-            let values = range.take(limit).map(|it| it.map(|(_, value)| value.value().to_vec()));
-            Ok(values.collect::<Result<_, StorageError>>()?)
-        };
-        let records = read().map_err(|source| self.store_error(source))?;
-        records.iter().map(|bytes| self.decode(bytes, "event")).collect()
-    }
-
-    fn each<M: Message + Default>(
+    pub(super) fn each<M: Message + Default>(
         &self,
         table: TableDefinition<'_, u128, &'static [u8]>,
         what: &'static str,
@@ -115,7 +77,7 @@ impl Journal {
         read().map_err(|source| self.store_error(source))
     }
 
-    fn decode<M: Message + Default>(
+    pub(super) fn decode<M: Message + Default>(
         &self,
         bytes: &[u8],
         what: &'static str,

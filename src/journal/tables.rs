@@ -15,7 +15,7 @@ use crate::journal::error::JournalError;
 /// Version of the folder's layout. Version 1 had all artifacts in one flat folder and no byte count.
 pub(super) const VERSION: u64 = 2;
 /// Cache size in bytes; redb's default is 1 GiB.
-const CACHE: usize = 16 << 20;
+const CACHE: usize = 8 << 20;
 
 /// Metadata: layout version and byte count.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");

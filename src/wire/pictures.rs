@@ -23,13 +23,13 @@ pub struct PictureFile {
     /// Size in pixels.
     pub size: Size,
     /// Contents of the file.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 impl PictureFile {
     /// A file that is already encoded.
     pub fn new(format: FileFormat, size: Size, bytes: Vec<u8>) -> Self {
-        Self { mime_type: mime_type(format), size, bytes }
+        Self { mime_type: mime_type(format), size, bytes: bytes.into() }
     }
 
     fn png(image: &DynamicImage) -> Self {
@@ -37,7 +37,7 @@ impl PictureFile {
         let written = image.write_to(&mut bytes, ImageFormat::Png);
         written.expect("a picture in memory becomes a PNG in memory");
         let size = Size::new(image.width(), image.height());
-        Self { mime_type: mime_type(FileFormat::Png), size, bytes: bytes.into_inner() }
+        Self { mime_type: mime_type(FileFormat::Png), size, bytes: bytes.into_inner().into() }
     }
 }
 

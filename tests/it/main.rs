@@ -59,6 +59,8 @@ mod captured;
 mod localization_cache;
 // What an earlier version left.
 mod earlier;
+// What keeps jobs, on a disk and elsewhere.
+mod ledger;
 // The gRPC service: jobs, streams, masks, restarts.
 mod service;
 // What is around the service: configuration, keys, the gate, TLS, the ops port, traces.

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::SystemTime};
 
 use uuid::Uuid;
 
-use crate::jobs::{fault::Fault, job::Job, store::Store};
+use crate::jobs::{
+    fault::{Fault, Reason},
+    job::Job,
+    store::Store,
+};
 use crate::server::edit_service::wrong;
 use crate::wire::v1::{self, EditJob, edit_job::State};
 
@@ -43,7 +47,11 @@ pub(super) fn list(
         if !request.states.is_empty() && !request.states.contains(&(job.state() as i32)) {
             continue;
         }
-        let view = job.view();
+        let view = match store.view(&job) {
+            // It was deleted meanwhile.
+            Err(fault) if fault.reason == Reason::JobNotFound => continue,
+            view => view?,
+        };
         if !is_wanted(&view, request) {
             continue;
         }

@@ -117,20 +117,20 @@ impl Edits {
 
     /// A job for a response, with small artifacts inlined.
     async fn view(&self, job: Arc<Job>) -> Result<Response<v1::EditJob>, Status> {
-        let whole = self.blocking(move |store| Ok(whole(store, &job)));
+        let whole = self.blocking(move |store| whole(store, &job));
         whole.await.map(Response::new)
     }
 }
 
 /// A job with small artifacts inlined. Blocking: reads files.
-fn whole(store: &Store, job: &Job) -> v1::EditJob {
-    let mut view = job.view();
+fn whole(store: &Store, job: &Job) -> Result<v1::EditJob, Fault> {
+    let mut view = store.view(job)?;
     let events = view.spec.as_ref().and_then(|it| it.events.as_ref());
     let inline = events.and_then(|it| it.max_inline_bytes).unwrap_or(INLINE_BYTES.0);
     let result = view.result.iter_mut().flat_map(|it| it.image.iter_mut().chain(&mut it.mask));
     let mask = view.mask.iter_mut().flat_map(|it| &mut it.mask);
     follow::fill(store, result.chain(mask).collect(), inline as usize);
-    view
+    Ok(view)
 }
 
 #[tonic::async_trait]
@@ -225,7 +225,8 @@ impl EditService for Edits {
                     if request.validate_only {
                         return store.validate(&call.tenant, request);
                     }
-                    store.create(&call.tenant, request, Attachment::Detached).map(|it| it.view())
+                    let job = store.create(&call.tenant, request, Attachment::Detached)?;
+                    store.view(&job)
                 };
                 Ok(requests.into_iter().map(create).collect::<Vec<_>>())
             })

@@ -196,7 +196,8 @@ async fn run(
                     return; // as a broken stream: whoever does not read may be gone
                 }
             },
-            Ok(None) => break (ending == Ending::OfJob).then(|| fault_of(&job)).flatten(),
+            Ok(None) if ending == Ending::OfWatch => break None,
+            Ok(None) => break follower.fault().await.unwrap_or_else(Some),
             Err(fault) => break Some(fault),
         }
     };
@@ -256,10 +257,6 @@ async fn hear(
             }
         }
     }
-}
-
-fn fault_of(job: &Job) -> Option<Fault> {
-    job.read().job.as_ref()?.error.as_ref().map(Fault::of_wire)
 }
 
 /// Waits until a deadline; forever if there is none.

@@ -32,7 +32,7 @@ impl Office {
             assert!(started.elapsed() < Duration::from_secs(60), "the model is never there");
             std::thread::sleep(Duration::from_millis(20));
         }
-        self.site.store.create("local", request, Attachment::Detached).unwrap().view().name
+        self.site.store.create("local", request, Attachment::Detached).unwrap().name()
     }
 
     fn jobs(&self, args: &[&str]) -> assert_cmd::Command {

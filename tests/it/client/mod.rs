@@ -28,11 +28,10 @@ use retouch::{
     edit::settings::EditSettings,
     editing::editor::Editor,
     jobs::{
-        clock,
         queue::QueueLimits,
         runner::ModelInfo,
         store::{Limits, Store},
-        worker,
+        timeouts, worker,
     },
     journal::{Journal, Space},
     models::snapshot::Snapshot,
@@ -97,7 +96,7 @@ impl Site {
             .unwrap();
         let listener = runtime.block_on(Listener::bind(address, None)).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(clock::run(Arc::clone(&store)));
+        runtime.spawn(timeouts::run(Arc::clone(&store)));
         runtime.spawn(serve_all(Arc::clone(&store), listener, Config::default()));
         Self { address, store, runtime, worker }
     }
@@ -108,7 +107,8 @@ impl Site {
 
     /// All jobs, newest last.
     pub(crate) fn jobs(&self) -> Vec<EditJob> {
-        let mut jobs: Vec<EditJob> = self.store.all().iter().map(|it| it.view()).collect();
+        let mut jobs: Vec<EditJob> =
+            self.store.all().iter().map(|it| self.store.view(it).unwrap()).collect();
         jobs.sort_by(|a, b| a.name.cmp(&b.name));
         jobs
     }
@@ -116,7 +116,8 @@ impl Site {
     /// Waits until a job is in a state.
     fn wait(&self, name: &str, state: State) -> EditJob {
         for _ in 0..1200 {
-            let job = self.store.job("local", name).unwrap().view();
+            let job = self.store.job("local", name).unwrap();
+            let job = self.store.view(&job).unwrap();
             if job.state() == state {
                 return job;
             }

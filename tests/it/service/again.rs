@@ -124,7 +124,7 @@ async fn known_ids_are_answered_before_the_model_is_loaded_and_on_a_full_disk() 
     let store = Store::open(open(&folder, space).await, LIMITS).unwrap();
     let create = |asked: &CreateEditJobRequest| {
         let made = store.create("local", asked.clone(), Attachment::Detached);
-        made.map(|it| it.view().name).map_err(|it| it.reason.name())
+        made.map(|it| it.name()).map_err(|it| it.reason.name())
     };
     assert_eq!(create(&said), Ok(done.name.clone()));
     // In other words it is the same once the defaults are known.

@@ -64,7 +64,9 @@ impl Process {
                     let decision = MaskDecision { decision, ..Default::default() };
                     self.store.decide(job, decision).unwrap();
                 }
-                state if retouch::jobs::job::is_over(state) => return job.view(),
+                state if retouch::jobs::job::is_over(state) => {
+                    return self.store.view(job).unwrap();
+                }
                 _ => thread::sleep(Duration::from_micros(200)),
             }
             assert!(started.elapsed() < Duration::from_secs(20), "{:?}", job.state());
@@ -116,7 +118,7 @@ async fn a_crash_at_any_moment_changes_nothing_but_the_time() {
                 .store
                 .create("local", request(asked.clone()), Attachment::Detached)
                 .unwrap();
-            let name = job.view().name;
+            let name = job.name();
             let crash = Instant::now() + whole.mul_f64(rng.random_range(0.0..1.1));
             while Instant::now() < crash && !job.is_over() {
                 if job.state() == State::AwaitingMask && rng.random_bool(0.5) {

@@ -38,7 +38,7 @@ async fn a_call_whose_time_is_up_says_so_and_takes_its_job_along() {
         .await;
     assert_eq!(answer.reason(), passed());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    let job = server.store.all()[0].view();
+    let job = server.store.view(&server.store.all()[0]).unwrap();
     let ended = server.until(&job.name, State::Failed).await;
     assert_eq!(ended.error.unwrap().reason, "CLIENT_DEADLINE");
 }
@@ -98,7 +98,7 @@ async fn a_stream_that_awaits_a_mask_waits_for_as_long_as_it_takes() {
     let (say, answer) = raw.open("Edit", &[]);
     say.send(start).await.unwrap();
     tokio::time::sleep(4 * STALL).await;
-    let job = server.store.all()[0].view();
+    let job = server.store.view(&server.store.all()[0]).unwrap();
     server.until(&job.name, State::AwaitingMask).await;
     let accept = MaskDecision {
         decision: Some(Decision::Accept(AcceptMask::default())),
@@ -134,6 +134,6 @@ async fn a_stream_that_stops_within_a_message_or_speaks_nonsense_is_told_so_and_
         assert_eq!(answer.await.reason(), (reason.0, reason.1.to_owned()));
     }
     for job in server.store.all() {
-        server.until(&job.view().name, State::AwaitingMask).await;
+        server.until(&job.name(), State::AwaitingMask).await;
     }
 }

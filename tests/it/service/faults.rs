@@ -49,14 +49,14 @@ async fn a_create_that_was_answered_survives_a_disk_that_loses_what_was_not_sync
         let attachment = retouch::jobs::admission::Attachment::Detached;
         // Each create is followed by a crash at once: what the answer promised must be there.
         if number < 8 {
-            names.push(before.create("local", asked, attachment).unwrap().view().name);
+            names.push(before.create("local", asked, attachment).unwrap().name());
         }
         let crashed = disk.after_a_crash();
         let after = store(&crashed, folder.path());
         for name in &names {
             let job = after.job("local", name).unwrap();
             assert_eq!(job.state(), State::Queued);
-            let image = job.view().spec.unwrap().image;
+            let image = after.view(&job).unwrap().spec.unwrap().image;
             let image = retouch::jobs::store::image_name(image.as_ref()).unwrap().to_owned();
             assert_eq!(after.artifacts.read_all(&image).unwrap(), picture(10));
             assert_eq!(after.events(job.id, 0).unwrap().len(), 1);

@@ -7,7 +7,12 @@ use std::{
 
 use prost::Message;
 use retouch::{
-    jobs::{admission::Attachment, runner::Runner, store::Store},
+    jobs::{
+        admission::Attachment,
+        queue::QueueLimits,
+        runner::Runner,
+        store::{Limits, Store},
+    },
     journal::{Journal, Space, error::JournalError},
     wire::v1::{self, EditSpec, Image, edit_job::State, image::Source},
 };
@@ -202,7 +207,8 @@ fn a_folder_that_cannot_be_written_is_refused_by_its_name() {
 fn jobs_count_against_the_quota_as_artifacts_do() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path(), Space { quota: 20_000, min_free: 0 }).unwrap();
-    let store = Store::open(journal, LIMITS).unwrap();
+    let queue = QueueLimits { total: 100, tenant: 100 };
+    let store = Store::open(journal, Limits { queue, ..LIMITS }).unwrap();
     store.set_model(Script::new().model().clone());
     let mut made = 0;
     let fault = loop {
@@ -217,7 +223,7 @@ fn jobs_count_against_the_quota_as_artifacts_do() {
     let pictures: u64 =
         files(&folder.path().join("artifacts")).iter().map(|it| it.metadata().unwrap().len()).sum();
     assert!(made > 2 && pictures < 10_000, "{made} {pictures}");
-    assert_eq!(fault.reason.name(), "QUEUE_FULL", "{fault}");
+    assert_eq!(fault.reason.name(), "DISK_FULL", "{fault}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,7 +246,7 @@ async fn a_delete_waits_for_the_disk_once_and_many_that_expire_do_together() {
     assert!(before.1 - after.1 >= 6, "{before:?} {after:?}");
 
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
-    retouch::jobs::clock::sweep(&server.store);
+    retouch::jobs::timeouts::sweep(&server.store);
     assert!(files(&artifacts).is_empty() && server.store.all().is_empty());
     assert!(disk.syncs() - after.0 <= 6, "{} for eleven jobs", disk.syncs() - after.0);
 }
@@ -279,7 +285,7 @@ async fn a_folder_of_version_1_is_taken_over_with_all_its_jobs() {
     }
     let store = Store::open(open(folder.path(), SPACE).await, LIMITS).unwrap();
     let mut states: Vec<(String, State)> =
-        store.all().iter().map(|it| (it.view().request_id, it.state())).collect();
+        store.all().iter().map(|it| (store.view(it).unwrap().request_id, it.state())).collect();
     states.sort();
     let expected = [
         ("awaiting", State::AwaitingMask),
@@ -293,12 +299,12 @@ async fn a_folder_of_version_1_is_taken_over_with_all_its_jobs() {
     ];
     assert_eq!(states, expected.map(|(id, state)| (id.to_owned(), state)));
     for job in store.all() {
-        let record = job.record();
+        let record = store.record(&job).unwrap();
         for name in &record.artifacts {
             assert!(!store.artifacts.read_all(name).unwrap().is_empty());
         }
         let events = store.events(job.id, 0).unwrap();
-        assert_eq!(events.len() as u64, record.job.unwrap().last_sequence);
+        assert_eq!(events.len() as u64, record.job.as_ref().unwrap().last_sequence);
     }
     let now = files(&folder.path().join("artifacts"));
     assert_eq!(names(&now), known, "none is lost, none is left over");

@@ -58,7 +58,7 @@ async fn all_end_as_gone(server: &Harness) -> Vec<Arc<Job>> {
     until("they end", || server.store.all().iter().all(|it| it.is_over())).await;
     let jobs = server.store.all();
     for job in &jobs {
-        let view = job.view();
+        let view = server.store.view(job).unwrap();
         assert_eq!(
             (view.state(), view.error.unwrap().reason.as_str()),
             (State::Cancelled, "CLIENT_GONE")
@@ -132,7 +132,7 @@ async fn a_job_that_was_being_created_is_there_whole_or_not_at_all() {
     // 2. Each runs to its end, as nobody has to wait for it.
     until("they end", || server.store.all().iter().all(|it| it.is_over())).await;
     for job in server.store.all() {
-        let view = job.view();
+        let view = server.store.view(&job).unwrap();
         assert_eq!(view.state(), State::Succeeded, "{:?}", view.error);
         assert_eq!(numbers(&server.watch(&view.name, 0).await), (1..=10).collect::<Vec<u64>>());
     }

@@ -10,13 +10,13 @@ use std::{
 use bytes::Bytes;
 use retouch::{
     jobs::{
-        clock,
         queue::QueueLimits,
         runner::Runner,
         store::{Limits, Store},
+        timeouts,
         worker::{self, WorkerEnd},
     },
-    journal::{Journal, Space, error::JournalError},
+    journal::{Journal, Space, error::JournalError, ledger::Ledger},
     server::{config::Config, tls::Listener},
     wire::v1::{
         self, CreateEditJobRequest, EditEvent, EditSpec, Image, edit_event::Event, edit_job::State,
@@ -139,18 +139,25 @@ impl Harness {
             .await
     }
 
+    /// A server over a ledger that has no folder.
+    pub(crate) async fn over_ledger(ledger: impl Ledger + 'static) -> Self {
+        let folder = Folder::Own(tempfile::tempdir().unwrap());
+        Self::start_over(ledger, folder, LIMITS, Config::default(), || Box::new(Script::new()))
+            .await
+    }
+
     async fn start_over(
-        journal: Journal,
+        ledger: impl Ledger + 'static,
         folder: Folder,
         limits: Limits,
         config: Config,
         load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
     ) -> Self {
-        let store = Store::open(journal, limits).unwrap();
+        let store = Store::open(ledger, limits).unwrap();
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serve = tokio::spawn(serve_all(Arc::clone(&store), listener, config));
-        let clock = tokio::spawn(clock::run(Arc::clone(&store)));
+        let timeouts = tokio::spawn(timeouts::run(Arc::clone(&store)));
         let worker = work(&store, load);
         let client = connect(&url).await;
         Self {
@@ -159,7 +166,7 @@ impl Harness {
             url,
             localize_steps: Arc::default(),
             worker: Some(worker),
-            tasks: vec![serve, clock],
+            tasks: vec![serve, timeouts],
             folder,
         }
     }

@@ -5,10 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use retouch::wire::v1::{
-    self, AcceptMask, CreateEditJobRequest, EditSpec, Mask, MaskDecision, MaskPolicy, MaskSource,
-    ReviewTimeoutAction, edit_event::Event, edit_input::Input, edit_job::State,
-    mask_decision::Decision,
+use retouch::{
+    jobs::{clock::Clock, job::Job},
+    journal::ledger::Revision,
+    wire::v1::{
+        self, AcceptMask, CreateEditJobRequest, EditSpec, Mask, MaskDecision, MaskPolicy,
+        MaskSource, ReviewTimeoutAction, edit_event::Event, edit_input::Input, edit_job::State,
+        mask_decision::Decision,
+    },
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -226,17 +230,16 @@ async fn decision_timeout_and_cancel_have_one_winner() {
     let started = Instant::now();
     let job = server.create(request(review())).await;
     server.until(&job.name, State::AwaitingMask).await;
-    let template = server.store.job("local", &job.name).unwrap().record();
+    let template = server.store.job("local", &job.name).unwrap().live().unwrap();
     let mut wins = [0usize; 3];
     for round in 0u64..2_000 {
         // A job that awaits its mask, without a pass.
-        let (id, name) = retouch::jobs::store::new_name();
-        let mut record = template.clone();
+        let mut record = (*template).clone();
         let inner = record.job.as_mut().unwrap();
-        inner.name = name;
+        inner.name = retouch::jobs::store::new_name();
         inner.etag = "1".to_owned();
         record.artifacts.clear();
-        let job = Arc::new(retouch::jobs::job::Job::new(id, record, tracing::Span::none()));
+        let job = Arc::new(Job::new(record, Revision::NONE, Clock::default()));
         let store = &server.store;
         let race: [Box<dyn FnOnce() -> bool + Send>; 3] = {
             let (a, b, c) = (Arc::clone(&job), Arc::clone(&job), Arc::clone(&job));

@@ -19,6 +19,6 @@ mod real;
 mod requests;
 mod restart;
 mod run_edit;
-mod script;
+pub(crate) mod script;
 mod slow;
 mod streams;

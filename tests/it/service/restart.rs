@@ -10,7 +10,11 @@ use retouch::{
         store::{Limits, Store},
         worker,
     },
-    journal::{Journal, Space, error::JournalError},
+    journal::{
+        Journal, Space,
+        error::JournalError,
+        ledger::{Blob, Ledger, LedgerError},
+    },
     wire::v1::{CreateEditJobRequest, EditSpec, MaskPolicy, edit_job::State},
 };
 
@@ -187,18 +191,18 @@ fn a_full_disk_and_a_full_quota_are_refused_and_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path(), Space { quota: 100, min_free: 0 }).unwrap();
     let id = uuid::Uuid::now_v7();
-    assert!(matches!(journal.store_file(id, &[0; 101]).unwrap_err(), JournalError::Quota { .. }));
-    journal.store_file(id, &[0; 60]).unwrap();
+    assert!(matches!(journal.put_blobs(&[(id, &[0; 101])]).unwrap_err(), LedgerError::Full(_)));
+    journal.put_blobs(&[(id, &[0; 60])]).unwrap();
     let other = uuid::Uuid::now_v7();
-    assert!(journal.store_file(other, &[0; 60]).is_err());
-    journal.drop_file(id);
-    journal.store_file(other, &[0; 60]).unwrap();
+    assert!(journal.put_blobs(&[(other, &[0; 60])]).is_err());
+    journal.drop_blobs(&[Blob { id, bytes: 60 }]);
+    journal.put_blobs(&[(other, &[0; 60])]).unwrap();
     drop(journal);
 
     let space = Space { quota: 1 << 20, min_free: u64::MAX };
     let full = Journal::open(folder.path(), space).unwrap();
-    assert!(matches!(full.check_room(1).unwrap_err(), JournalError::DiskFull { .. }));
-    full.store_file(id, b"x").unwrap();
-    full.drop_file(id);
+    assert!(matches!(full.check_room(1).unwrap_err(), LedgerError::Full(_)));
+    full.put_blobs(&[(id, b"x")]).unwrap();
+    full.drop_blobs(&[Blob { id, bytes: 1 }]);
     assert!(std::fs::read_dir(folder.path().join("artifacts")).unwrap().next().is_none());
 }
