@@ -1,37 +1,105 @@
-//! Jobs that other processes change: taken in from the ledger, when its feed tells of them or a commit of this process
-//! conflicts with theirs.
+//! The store's copy of the ledger's jobs: loaded when it opens, and kept up to date where other processes change jobs, when
+//! the ledger's feed tells of it or a commit of this process conflicts with theirs.
 
 use std::{
-    sync::{Arc, Weak},
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64},
+    },
     thread,
 };
 
+use dashmap::{DashMap, DashSet};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::jobs::{
+    artifacts::Artifacts,
+    clock::Clock,
+    decoded::DecodedInputs,
     fault::Fault,
     job::Job,
-    store::{Store, request_id},
+    queue::Queue,
+    requests::Requests,
+    shutdown::Phase,
+    store::{Limits, Store, request_id},
 };
 use crate::journal::{
     self,
-    ledger::{Applied, LedgerError, Revision},
+    ledger::{Applied, Ledger, LedgerError, Revision},
 };
 use crate::wire::journal::v1::JobRecord;
 
-/// Takes in the commits of other processes, on a thread of its own, until the store is dropped.
-pub(super) fn follow(tail: Box<dyn Iterator<Item = Applied> + Send>, store: Weak<Store>) {
-    thread::spawn(move || {
-        for applied in tail {
-            let Some(store) = store.upgrade() else { return };
-            if let Err(error) = store.apply(applied) {
-                tracing::error!(%error, "a change of another process could not be taken in");
+impl Store {
+    /// Opens a store over a ledger: jobs whose workers are gone return to their checkpoint and are queued again.
+    ///
+    /// # Errors
+    /// Those of the ledger.
+    pub fn open(ledger: impl Ledger + 'static, limits: Limits) -> Result<Arc<Self>, LedgerError> {
+        let clock = Clock::default();
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+        let tail = ledger.tail();
+        let store = Arc::new(Self {
+            limits,
+            queue: Queue::new(limits.queue),
+            artifacts: Artifacts::open(Arc::clone(&ledger), clock.clone())?,
+            inputs: DecodedInputs::default(),
+            clock,
+            jobs: DashMap::new(),
+            requests: Requests::default(),
+            reviews: DashMap::new(),
+            model: OnceLock::new(),
+            loaded: OnceLock::new(),
+            devices: Mutex::default(),
+            ready: watch::Sender::new(Err("the model is loading".to_owned())),
+            phase: watch::Sender::new(Phase::Open),
+            pace: AtomicU64::new(0),
+            running: DashSet::new(),
+            telling: Mutex::default(),
+            halt: AtomicBool::new(false),
+            ledger,
+        });
+        let mut live = Vec::new();
+        let mut taken = Ok(());
+        store.ledger.each_job(&mut |revision, record| {
+            if taken.is_ok() {
+                taken = store.take_up(record, revision).map(|job| live.extend(job));
+            }
+        })?;
+        taken?;
+        let alive = store.ledger.leases()?;
+        for job in live {
+            store.recover(&job, &alive);
+        }
+        follow(tail, Arc::downgrade(&store));
+        store.show_queue();
+        Ok(store)
+    }
+
+    /// Resumes a job from its checkpoint, unless its worker is alive.
+    fn recover(&self, job: &Arc<Job>, alive: &HashSet<String>) {
+        let record = job.live();
+        let worker = record.as_ref().and_then(|it| it.job.as_ref()).map(|it| &it.worker);
+        if worker.is_some_and(|it| alive.contains(it)) {
+            return;
+        }
+        if job.attached {
+            job.abandon();
+        }
+        let max_attempts = self.limits.max_attempts;
+        let recovered = self.change(job, |draft| {
+            draft.lost(max_attempts, "the server was restarted");
+            Ok(())
+        });
+        match recovered {
+            Ok(()) => self.enqueue(job),
+            Err(fault) => {
+                tracing::error!(job = %job.id, %fault, "a job could not be taken up again");
             }
         }
-    });
-}
+    }
 
-impl Store {
     fn apply(&self, applied: Applied) -> Result<(), LedgerError> {
         let Applied { record, revision } = applied;
         let job = self.by_id(journal::job_id(&record));
@@ -104,4 +172,16 @@ impl Store {
         self.jobs.insert(job.id, Arc::clone(&job));
         Ok((!job.is_over()).then_some(job))
     }
+}
+
+/// Takes in the commits of other processes, on a thread of its own, until the store is dropped.
+fn follow(tail: Box<dyn Iterator<Item = Applied> + Send>, store: Weak<Store>) {
+    thread::spawn(move || {
+        for applied in tail {
+            let Some(store) = store.upgrade() else { return };
+            if let Err(error) = store.apply(applied) {
+                tracing::error!(%error, "a change of another process could not be taken in");
+            }
+        }
+    });
 }

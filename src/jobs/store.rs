@@ -1,7 +1,7 @@
 //! Job store: all jobs in memory and in the journal, each changed under its own lock.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64},
@@ -20,7 +20,6 @@ use crate::jobs::{
     fault::{Fault, Reason},
     job::Job,
     queue::{Queue, QueueLimits},
-    replica,
     requests::Requests,
     runner::ModelInfo,
     shutdown::Phase,
@@ -94,74 +93,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a store over a ledger: jobs whose workers are gone return to their checkpoint and are queued again.
-    ///
-    /// # Errors
-    /// Those of the ledger.
-    pub fn open(ledger: impl Ledger + 'static, limits: Limits) -> Result<Arc<Self>, LedgerError> {
-        let clock = Clock::default();
-        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
-        let tail = ledger.tail();
-        let store = Arc::new(Self {
-            limits,
-            queue: Queue::new(limits.queue),
-            artifacts: Artifacts::open(Arc::clone(&ledger), clock.clone())?,
-            inputs: DecodedInputs::default(),
-            clock,
-            jobs: DashMap::new(),
-            requests: Requests::default(),
-            reviews: DashMap::new(),
-            model: OnceLock::new(),
-            loaded: OnceLock::new(),
-            devices: Mutex::default(),
-            ready: watch::Sender::new(Err("the model is loading".to_owned())),
-            phase: watch::Sender::new(Phase::Open),
-            pace: AtomicU64::new(0),
-            running: DashSet::new(),
-            telling: Mutex::default(),
-            halt: AtomicBool::new(false),
-            ledger,
-        });
-        let mut live = Vec::new();
-        let mut taken = Ok(());
-        store.ledger.each_job(&mut |revision, record| {
-            if taken.is_ok() {
-                taken = store.take_up(record, revision).map(|job| live.extend(job));
-            }
-        })?;
-        taken?;
-        let alive = store.ledger.leases()?;
-        for job in live {
-            store.recover(&job, &alive);
-        }
-        replica::follow(tail, Arc::downgrade(&store));
-        store.show_queue();
-        Ok(store)
-    }
-
-    /// Resumes a job from its checkpoint, unless its worker is alive.
-    fn recover(&self, job: &Arc<Job>, alive: &HashSet<String>) {
-        let record = job.live();
-        let worker = record.as_ref().and_then(|it| it.job.as_ref()).map(|it| &it.worker);
-        if worker.is_some_and(|it| alive.contains(it)) {
-            return;
-        }
-        if job.attached {
-            job.abandon();
-        }
-        let max_attempts = self.limits.max_attempts;
-        let recovered = self.change(job, |draft| {
-            draft.lost(max_attempts, "the server was restarted");
-            Ok(())
-        });
-        match recovered {
-            Ok(()) => self.enqueue(job),
-            Err(fault) => {
-                tracing::error!(job = %job.id, %fault, "a job could not be taken up again");
-            }
-        }
-    }
-
     /// A tenant's job by name.
     ///
     /// # Errors

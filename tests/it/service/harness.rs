@@ -89,10 +89,6 @@ impl Harness {
         Self::scripted(Folder::Given(folder.to_owned()), LIMITS).await
     }
 
-    pub(crate) async fn over_with(folder: &Path, limits: Limits) -> Self {
-        Self::scripted(Folder::Given(folder.to_owned()), limits).await
-    }
-
     async fn scripted(folder: Folder, limits: Limits) -> Self {
         let script = Script::new();
         let steps = Arc::clone(&script.localize_steps);

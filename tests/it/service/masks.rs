@@ -6,7 +6,7 @@ use std::{
 };
 
 use retouch::{
-    jobs::{clock::Clock, job::Job},
+    jobs::{clock::Clock, job::Job, timeouts},
     journal::ledger::Revision,
     wire::v1::{
         self, AcceptMask, CreateEditJobRequest, EditSpec, Mask, MaskDecision, MaskPolicy,
@@ -121,14 +121,21 @@ async fn a_decision_may_come_before_the_mask_is_proposed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_review_ends_as_its_caller_chose() {
     let server = Harness::new().await;
-    let short = Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 });
-    let failing = EditSpec { review_timeout: short, ..review() };
+    let timeout = Duration::from_secs(600);
+    let failing = EditSpec { review_timeout: Some(timeout.try_into().unwrap()), ..review() };
     let job = server.create(request(failing.clone())).await;
+    server.until(&job.name, State::AwaitingMask).await;
+    server.store.clock.advance(timeout / 2);
+    timeouts::look(&server.store);
+    assert_eq!(server.get(&job.name).await.state(), State::AwaitingMask);
+    server.store.clock.advance(timeout / 2);
     let failed = server.until(&job.name, State::Failed).await;
     assert_eq!(failed.error.unwrap().reason, "REVIEW_TIMEOUT");
 
     let on_review_timeout = ReviewTimeoutAction::AcceptProposed as i32;
     let job = server.create(request(EditSpec { on_review_timeout, ..failing })).await;
+    server.until(&job.name, State::AwaitingMask).await;
+    server.store.clock.advance(timeout);
     server.until(&job.name, State::Succeeded).await;
 }
 

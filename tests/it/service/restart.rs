@@ -3,23 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use retouch::{
-    jobs::{
-        admission::Attachment,
-        fault::Reason,
-        runner::Runner,
-        store::{Limits, Store},
-        worker,
-    },
+    jobs::{admission::Attachment, fault::Reason, runner::Runner, store::Store, worker},
     journal::{
         Journal, Space,
         error::JournalError,
-        ledger::{Blob, Ledger, LedgerError},
+        id_of,
+        ledger::{Blob, Commit, Ledger, LedgerError},
     },
     wire::v1::{CreateEditJobRequest, EditSpec, MaskPolicy, edit_job::State},
 };
 
 use super::{
-    harness::{Harness, LIMITS, copied, kinds, numbers, open, request, spec},
+    harness::{Harness, LIMITS, SPACE, copied, kinds, numbers, open, request, spec},
     script::Script,
 };
 
@@ -112,16 +107,21 @@ async fn a_job_outlives_any_number_of_shutdowns() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_without_a_server_is_not_spent_in_the_queue() {
-    let limits = Limits { queue_timeout: Duration::from_secs(5), ..LIMITS };
-    let server = Harness::with(limits).await;
+    let server = Harness::new().await;
     let slow = EditSpec { localize_steps: Some(1000), ..spec("edit") };
     let running = server.create(request(slow)).await;
     server.until(&running.name, State::Localizing).await;
     let waiting = server.create(request(spec("edit"))).await;
     let folder = server.stop().await;
-    tokio::time::sleep(limits.queue_timeout).await;
+    // It waits since an hour ago, as the journal says.
+    let journal = open(&folder, SPACE).await;
+    let id = id_of(&waiting.name).unwrap();
+    let (revision, mut record) = Ledger::job(&journal, id).unwrap().unwrap();
+    record.state_time.as_mut().unwrap().seconds -= 3600;
+    journal.commit(Commit { job: Some(&record), ..Commit::default() }, revision).unwrap();
+    drop(journal);
 
-    let server = Harness::over_with(&folder, limits).await;
+    let server = Harness::over(&folder).await;
     server.cancel(&running.name).await.unwrap();
     server.until(&waiting.name, State::Succeeded).await;
     std::fs::remove_dir_all(server.stop().await).unwrap();

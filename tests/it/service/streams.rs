@@ -6,7 +6,7 @@ use std::{
 };
 
 use retouch::{
-    jobs::{follow::Follower, queue::QueueLimits, store::Limits},
+    jobs::{follow::Follower, queue::QueueLimits, store::Limits, timeouts},
     server::{admission::QueueAdmission, config::Config, gate::Admission, keys::Caller},
     wire::v1::{
         self, CreateEditJobRequest, EditSpec, EventOptions, MaskPolicy, edit_event::Event,
@@ -92,23 +92,31 @@ async fn a_watch_can_leave_kinds_of_events_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_stream_ends_its_job_after_the_grace_and_not_before() {
     let server = Harness::new().await;
-    let grace = Some(prost_types::Duration { seconds: 2, nanos: 0 });
+    let grace = Duration::from_secs(10);
     let asked = CreateEditJobRequest {
         request_id: "blip".to_owned(),
-        disconnect_grace: grace,
+        disconnect_grace: Some(grace.try_into().unwrap()),
         ..request(endless())
     };
     // 1. A blip: the same request is back in time.
     let mut stream = server.client.clone().stream_edit(asked.clone()).await.unwrap().into_inner();
     let name = stream.message().await.unwrap().unwrap().job;
     drop(stream);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let job = server.store.job("local", &name).unwrap();
+    until("the stream is seen to break", || job.alone_since().is_some()).await;
+    server.store.clock.advance(grace / 2);
     let mut stream = server.client.clone().stream_edit(asked.clone()).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap().unwrap().job, name);
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    server.store.clock.advance(2 * grace);
+    timeouts::look(&server.store);
     assert_eq!(server.get(&name).await.state(), State::Localizing);
     // 2. Gone for good.
     drop(stream);
+    until("the stream is seen to break", || job.alone_since().is_some()).await;
+    server.store.clock.advance(grace / 2);
+    timeouts::look(&server.store);
+    assert_eq!(server.get(&name).await.state(), State::Localizing);
+    server.store.clock.advance(grace / 2);
     let ended = server.until(&name, State::Cancelled).await;
     assert_eq!(ended.error.unwrap().reason, "CLIENT_GONE");
     // 3. Detached jobs live on.
