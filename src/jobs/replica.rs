@@ -22,8 +22,7 @@ use crate::jobs::{
     job::Job,
     queue::Queue,
     requests::Requests,
-    shutdown::Phase,
-    store::{Limits, Store, request_id},
+    store::{Limits, Phase, Store, request_id},
 };
 use crate::journal::{
     self,

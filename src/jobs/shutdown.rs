@@ -4,18 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
-use crate::jobs::store::Store;
-
-/// Phase of the shutdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Jobs are admitted and started.
-    Open,
-    /// No job is admitted or started; running passes continue.
-    Draining,
-    /// Running passes are stopped.
-    Halted,
-}
+use crate::jobs::store::{Phase, Store};
 
 impl Store {
     /// Stops admitting and starting jobs; running passes continue.

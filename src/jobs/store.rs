@@ -22,7 +22,6 @@ use crate::jobs::{
     queue::{Queue, QueueLimits},
     requests::Requests,
     runner::ModelInfo,
-    shutdown::Phase,
 };
 use crate::journal::ledger::{Ledger, LedgerError};
 use crate::wire::{
@@ -53,6 +52,17 @@ pub struct Limits {
     pub max_artifact_bytes: u64,
     /// Most starts of a pass that end in a lost server or device before the job fails.
     pub max_attempts: u32,
+}
+
+/// Phase of the shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Jobs are admitted and started.
+    Open,
+    /// No job is admitted or started; running passes continue.
+    Draining,
+    /// Running passes are stopped.
+    Halted,
 }
 
 /// How long a worker's lease lasts without a renewal.

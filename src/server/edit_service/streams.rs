@@ -16,8 +16,7 @@ use crate::jobs::{
     fault::{Fault, Reason},
     follow::Follower,
     job::{Job, Seat},
-    shutdown::Phase,
-    store::Store,
+    store::{Phase, Store},
 };
 use crate::server::{edit_service::answers::Answers, status};
 use crate::wire::v1::{self, EditEvent, edit_input::Input, edit_job::State};

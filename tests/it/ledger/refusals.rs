@@ -7,10 +7,10 @@ use retouch::{
         admission::Attachment,
         fault::Reason,
         job::Job,
-        runner::{Edited, Localized, Proposal, Runner},
+        runner::{Edited, Proposal, Runner},
         store::Store,
     },
-    picture::{FileFormat, size::Size},
+    picture::{format::FileFormat, size::Size},
     wire::{
         pictures::PictureFile,
         v1::{self, Pass, edit_job::State},
@@ -39,8 +39,8 @@ fn file() -> PictureFile {
     PictureFile::new(FileFormat::Png, Size::new(32, 24), picture(9).to_vec())
 }
 
-fn localized() -> Localized {
-    let found = Proposal {
+fn proposal() -> Proposal {
+    Proposal {
         json: "{}".into(),
         source: v1::LocalizationSource::Pass,
         clusters: Vec::new(),
@@ -50,8 +50,7 @@ fn localized() -> Localized {
         area: 0.5,
         covered: None,
         confidence: None,
-    };
-    Localized { found: Some(found) }
+    }
 }
 
 fn edited() -> Edited {
@@ -131,7 +130,7 @@ fn a_worker_that_has_lost_its_job_changes_nothing_of_it() {
         let (pass, hold) = take(worker).unwrap();
         assert_eq!(pass, Pass::Localize);
         let before = store.record(&job).unwrap();
-        let late = store.change_held(&job, &zombie, |draft| draft.localized(localized().found));
+        let late = store.change_held(&job, &zombie, |draft| draft.localized(Some(proposal())));
         assert_eq!(late.unwrap_err().reason, Reason::WorkerLost);
         let late = store.change_held(&job, &zombie, |draft| draft.mask_settled(file(), 0.5, false));
         assert_eq!(late.unwrap_err().reason, Reason::WorkerLost);
@@ -152,7 +151,7 @@ fn a_worker_that_has_lost_its_job_changes_nothing_of_it() {
     // 2. The one that has it goes on, and its result is the only one.
     let hold = zombie_free(&store, &job);
     let goes_on =
-        store.change_held(&job, &hold, |draft| draft.localized(localized().found)).unwrap();
+        store.change_held(&job, &hold, |draft| draft.localized(Some(proposal()))).unwrap();
     assert!(goes_on);
     let late = store.change_held(&job, &zombie, |draft| draft.edited(edited()));
     assert_eq!(late.unwrap_err().reason, Reason::WorkerLost);
