@@ -64,19 +64,19 @@ fn open(folder: &Path) -> Arc<Store> {
 }
 
 fn jobs(store: &Store) -> BTreeMap<String, Arc<Job>> {
-    store.all().into_iter().map(|it| (label(&it.view()), it)).collect()
+    store.all().into_iter().map(|it| (label(&store.view(&it).unwrap()), it)).collect()
 }
 
 fn events(store: &Store, job: &Job) -> Vec<EditEvent> {
     let mut events = Vec::new();
-    while events.len() < job.view().last_sequence as usize {
+    while events.len() < job.last_sequence() as usize {
         events.extend(store.events(job.id, events.len() as u64).unwrap());
     }
     events
 }
 
 fn result(store: &Store, job: &Job) -> RgbImage {
-    let image = job.view().result.unwrap().image.unwrap();
+    let image = store.view(job).unwrap().result.unwrap().image.unwrap();
     let bytes = store.artifacts.read_all(&image.name).unwrap();
     image::load_from_memory(&bytes).unwrap().to_rgb8()
 }
@@ -116,20 +116,20 @@ fn every_job_is_readable_with_its_events_and_pictures() {
             other => other,
         };
         assert_eq!(job.state(), is, "{case}");
-        let last = job.view().last_sequence;
+        let last = job.last_sequence();
         assert!(last > 0, "{case}");
         assert_eq!(numbers(&events(&store, job)), (1..=last).collect::<Vec<u64>>(), "{case}");
-        for name in &job.record().artifacts {
+        for name in &store.record(job).unwrap().artifacts {
             let bytes = store.artifacts.read_all(name).unwrap();
             let known = store.artifacts.get("local", name).unwrap().sha256;
             assert_eq!(known, Sha256::digest(&bytes).as_slice(), "{case}");
         }
     }
-    let reason = |case: &str| jobs[case].view().error.unwrap().reason;
+    let reason = |case: &str| store.view(&jobs[case]).unwrap().error.unwrap().reason;
     assert_eq!([reason("failed"), reason("batch-failed")], ["OBJECT_NOT_FOUND"; 2]);
     assert_eq!(result(&store, &jobs["succeeded"]).dimensions(), (64, 64));
     assert_eq!(result(&store, &jobs["batch-done"]).dimensions(), (64, 64));
-    let localized = jobs["localize-only"].view().result.unwrap();
+    let localized = store.view(&jobs["localize-only"]).unwrap().result.unwrap();
     assert!(localized.image.is_none() && localized.mask.is_some());
 }
 
@@ -151,13 +151,13 @@ fn live_jobs_go_on_and_end_right() {
     // One and the same edit, done then, and gone on with now: before pass 1, at its mask, before pass 2.
     let expected = result(&store, &jobs["succeeded"]);
     for (case, attempt) in [("queued", 1), ("awaiting-mask", 1), ("mask-ready", 1)] {
-        let job = jobs[case].view();
+        let job = store.view(&jobs[case]).unwrap();
         assert_eq!((job.state(), job.attempt), (State::Succeeded, attempt), "{case}");
         assert_eq!(result(&store, &jobs[case]), expected, "{case}");
     }
     // What was killed in a pass made that pass again, and no other.
     for case in ["localizing", "batch-editing"] {
-        let job = jobs[case].view();
+        let job = store.view(&jobs[case]).unwrap();
         assert_eq!((job.state(), job.attempt), (State::Succeeded, 2), "{case}: {:?}", job.error);
         let told = kinds(&events(&store, &jobs[case]));
         let count = |kind: &str| told.iter().filter(|it| *it == kind).count();
@@ -192,7 +192,7 @@ fn a_request_of_then_is_known_and_another_of_its_id_is_refused() {
             ..EditSpec::default()
         };
         let ask = |spec: EditSpec| {
-            let request_id = job.view().request_id;
+            let request_id = store.view(&job).unwrap().request_id;
             let spec = Some(spec);
             let request = CreateEditJobRequest { request_id, spec, ..Default::default() };
             store.create("local", request, Attachment::Detached)

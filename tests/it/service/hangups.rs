@@ -1,9 +1,6 @@
 //! Clients that disconnect in the middle of a call, whose handler is then dropped at any await point.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use retouch::{
