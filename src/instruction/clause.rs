@@ -82,7 +82,12 @@ fn without_denials(tokens: &[Token]) -> Vec<Token> {
         let pause = usize::from(closes && tokens[not - 1].is(","));
         (but > not + 1 && closes && not > pause).then(|| not - pause..(but + 1).min(tokens.len()))
     };
-    let denied = denied().unwrap_or(0..0);
+    let other = || {
+        let comma = (1..tokens.len()).find(|&at| tokens[at - 1].is(",") && tokens[at].is("not"))?;
+        let end = comma + tokens[comma..].iter().take(7).position(|it| it.is(","))?;
+        Some(comma - 1..end + 1)
+    };
+    let denied = denied().or_else(other).unwrap_or(0..0);
     tokens.iter().enumerate().filter(|it| !denied.contains(&it.0)).map(|it| it.1.clone()).collect()
 }
 

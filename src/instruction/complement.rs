@@ -205,7 +205,7 @@ fn given_at(rest: &[Token]) -> Option<usize> {
 pub(super) fn start(tokens: &[Token]) -> Option<usize> {
     let find_at = |test: &dyn Fn(usize) -> bool| (1..tokens.len()).find(|&at| test(at));
     let leads = [
-        "into", "out of", "twice as", "half as", "times as", "to be", "as", "like", "to look", "in the style", "in the shape", "the same",
+        "upside down", "inside out", "into", "out of", "twice as", "half as", "times as", "to be", "as", "like", "to look", "in the style", "in the shape", "the same",
         "the color of", "the colour of", "the size of", "the shape of", "the height of", "same color", "same colour",
     ];
     let described = (1..tokens.len()).find_map(|at| described(tokens, at));

@@ -289,7 +289,8 @@ pub(super) fn keeps(clause: &[Token]) -> bool {
         "nothing else",
         "no other changes/change/edits",
     ];
-    KEPT.iter().any(|it| matched(clause, it).is_some())
+    let denied = clause[0].is("not") && find(clause, "but").is_none();
+    denied || KEPT.iter().any(|it| matched(clause, it).is_some())
         && find(clause, "instead of").is_none()
         && prefix_len(clause, "leave out").is_none()
 }

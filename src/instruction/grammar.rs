@@ -8,10 +8,10 @@ use super::complement;
 use super::courtesy::bare;
 use super::imperative;
 use super::lexicon::{
-    ATTRIBUTES, BEING, COLORS, DETERMINERS, HAVING, MODALS, NEGATED, PERSONS, SETTINGS, THINGS,
+    ATTRIBUTES, BEING, COLORS, DETERMINERS, HAVING, MODALS, NEGATED, PERSONS, RELATIVES, SETTINGS, THINGS,
     WHOLES, has, is_adjective, verb_in,
 };
-use super::phrase::{Definiteness, Found, closes, noun_phrase_len, phrase, phrases};
+use super::phrase::{Definiteness, Found, closes, starts_definite, noun_phrase_len, phrase, phrases};
 use super::predicate;
 use super::words::{Token, bytes, find, matched, prefix_len, starts_with};
 
@@ -109,6 +109,34 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         .or_else(|| becoming(clause))
         .or_else(|| setting(clause))
         .or_else(|| complement::named(clause))
+}
+
+/// What a clause speaks of that asks for nothing itself, before one that does: `see that tree? …`, `the tree is ugly, …`.
+pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
+    const SPOKEN_OF: &[&str] = &[
+        "see/notice/spot/about/regarding/concerning/with/for/take/consider",
+        "do/can? you/u know/see/notice",
+        "there/theres is/are/'s?",
+        "there's",
+        "i/we see/said/mean/meant/have/hate/dislike/notice/noticed",
+        "i/we do/did/can? not/can't/cannot/don't/didn't like/stand/need/want/love",
+        "i'm/we're not a? big/huge? fan of",
+        "i/we am/are not a? big/huge? fan of",
+        "nobody/noone/no one? needs/wants/likes",
+        "look at",
+        "as for",
+    ];
+    let spoken = SPOKEN_OF.iter().filter_map(|it| matched(clause, it)).max();
+    let is = |it: &Token| has("is are 's looks look seems seem was has isn't doesn't", &it.lower);
+    let said = clause.iter().position(is).filter(|&at| at > 0 && !has(RELATIVES, &clause[at - 1].lower));
+    let rest = match (spoken, said) {
+        (Some(n), _) => &clause[n..],
+        (None, Some(at)) if starts_definite(clause) => &clause[..at],
+        (None, None) if starts_definite(clause) && statement_verb(clause).is_none() => clause,
+        _ => return None,
+    };
+    let reading = Reading::of(Action::Remove, phrases(rest), &[])?;
+    (reading.action == Action::Remove).then_some(Reading { complains: true, ..reading })
 }
 
 fn after_for(tokens: &[Token]) -> &[Token] {

@@ -137,7 +137,7 @@ fn replace(verb: &Token, rest: &[Token]) -> Option<Reading> {
 /// `remove X`, `remove X from Z`.
 fn remove(rest: &[Token]) -> Option<Reading> {
     let mut rest = skip_particle(rest);
-    while rest.last().is_some_and(|it| has("off away out", &it.lower)) {
+    while rest.last().is_some_and(|it| has("off away out down", &it.lower)) {
         rest = &rest[..rest.len() - 1];
     }
     let source =
@@ -323,6 +323,11 @@ fn work(rest: &[Token]) -> Option<Reading> {
         return Some(Reading::global(&[]));
     }
     let rest = skip_particle(rest);
+    if let Some(over) = find(rest, "upside down").or_else(|| find(rest, "inside out")) {
+        let old = &rest[..over.start];
+        return whole(old, &rest[over.clone()])
+            .or_else(|| Reading::of(Action::Change, phrases(old), &rest[over]));
+    }
     let marks = ["into", "with", "to", "by", "using", "in", "from"];
     let (old, new) = match split(rest, &marks) {
         // `move the cat to the left` says where to, `blur the man in the back` which one.
@@ -352,7 +357,8 @@ fn unknown(clause: &[Token]) -> Option<Reading> {
     if odd || predicate::verb_at(clause).is_some() && !starts_definite(rest) {
         return None;
     }
-    let acts = !is_adjective(&verb.lower) && starts_indefinite(rest) && !has("no with", &verb.lower);
+    let counted = starts_indefinite(rest) || has("two three four five several", &rest[0].lower);
+    let acts = !is_adjective(&verb.lower) && counted && !has("no with", &verb.lower);
     if acts && place(rest).is_some() {
         return add(verb, rest);
     }

@@ -253,7 +253,7 @@ fn area_at(tokens: &[Token]) -> Option<(usize, Area)> {
 fn ends_at(tokens: &[Token], n: usize) -> bool {
     tokens.get(n).is_none_or(|it| {
         !it.is_word() || has("and or who that which", &it.lower) || closes(tokens, n) || has(BEING, &it.lower)
-            || has(MODALS, &it.lower)
+            || has(MODALS, &it.lower) || has("has have needs need", &it.lower)
     })
 }
 
@@ -353,7 +353,7 @@ fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
     let worn = relation == Relation::In && action != Action::Add
         && (has(CLOTHES, &found.noun) || has(COLORS, &found.noun));
     let whole = has(PICTURES, &found.noun);
-    !worn && !whole && !has(STATES, &found.noun) && !has("me us you it camera viewer", &found.noun)
+    !worn && !whole && !has(STATES, &found.noun) && !has("me us you it out camera viewer", &found.noun)
 }
 
 /// The place that words behind a name say: `parked next to the tree`, `on the left`, `who sits in the corner`.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::change::{self, Change};
 use super::clause::{self, Clause};
 use super::grammar::{self, Reading};
-use super::lexicon::{REMOVING, SETTINGS, has, is_adjective, verb_in};
+use super::lexicon::{REMOVING, SETTINGS, TAKING, has, is_adjective, verb_in};
 use super::object::{Phrase, Stands};
 use super::phrase::{self, Found};
 use super::place::{self, Place, PlaceKind};
@@ -68,8 +68,16 @@ fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
         return Err(ParseError::NotLatin(text.to_owned()));
     }
     let mut found: Vec<Edit> = Vec::new();
-    for clause in clause::clauses(&tokens) {
+    let clauses = clause::clauses(&tokens);
+    let followers: Vec<bool> = clauses.iter().map(|it| pronoun(&it.tokens).is_some()).collect();
+    for (at, clause) in clauses.into_iter().enumerate() {
         if !found.is_empty() && comments(&clause.tokens) {
+            continue;
+        }
+        if followers.get(at + 1) == Some(&true)
+            && let Some(reading) = grammar::topic(&clause.tokens)
+        {
+            found.push(Edit { clause, reading });
             continue;
         }
         for clause in sharing::parts(clause) {
@@ -85,7 +93,9 @@ fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
 fn comments(clause: &[Token]) -> bool {
     const SAID: &str =
         "it/that/this/they/these/those/he/she is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
+    const FELT: &str = "nobody/i/we/people/noone don't/really? need/needs/like/likes/hate/hates/want/wants it/them/that";
     matched(clause, SAID).is_some()
+        || matched(clause, FELT) == Some(clause.len())
         || matched(clause, "it's/that's/they're/it'll/that'll/i'm/he's/she's").is_some()
 }
 
@@ -110,7 +120,7 @@ fn built(text: &str, edit: &Edit) -> Instruction {
         action: reading.action,
         objects,
         replacement: reading.replacement.clone(),
-        change: changes(tokens, reading),
+        change: changes(tokens, reading).filter(|_| reading.action == Action::Change),
         place,
         corrections: Vec::new(),
     }
@@ -143,7 +153,7 @@ fn place_of(text: &str, tokens: &[Token], reading: &Reading, at: usize) -> Optio
 
 /// The kind of change that a reading asks for.
 fn changes(tokens: &[Token], reading: &Reading) -> Option<Change> {
-    let span = reading.replacement.clone().filter(|_| reading.action == Action::Change)?;
+    let span = reading.replacement.clone()?;
     let becomes = inside(tokens, &span);
     let before = tokens.iter().rfind(|it| it.span.end <= span.start);
     let leads = before.is_some_and(|it| has("into to with by for -> as", &it.lower));
@@ -192,11 +202,12 @@ fn link(before: &Edit, next: &Edit) -> Link {
 fn pronoun(clause: &[Token]) -> Option<usize> {
     const VERBS: &str = "make/paint/turn/give/remove/move/replace/color/colour/put/change/delete/erase/have/let/dye/get/swap";
     let stands = |at: usize| {
-        clause.get(at).is_some_and(|it| has("it them that this those these one", &it.lower))
+        clause.get(at).is_some_and(|it| has("it them that this those these one him her", &it.lower))
     };
     let alone = |at: usize| {
         clause[at].is("it")
             || clause[at].is("them")
+            || clause[at].is("him")
             || clause.get(at + 1).is_none_or(|it| is_adjective(&it.lower) || it.is("to") || it.is("into"))
                 && !clause[at].is("one")
     };
@@ -211,8 +222,11 @@ fn pronoun(clause: &[Token]) -> Option<usize> {
 
 /// A second command about the objects of the first: `the tie is ugly, remove it`, `remove the cup, put a vase there`.
 fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Instruction {
-    let removes = verb_in(&[REMOVING], &edit.clause.tokens[0].lower).is_some()
-        || matched(&edit.clause.tokens, "get rid of").is_some();
+    let tokens = &edit.clause.tokens;
+    let away = tokens.last().is_some_and(|it| has("away off out down", &it.lower));
+    let removes = verb_in(&[REMOVING], &tokens[0].lower).is_some()
+        || matched(tokens, "get rid of").is_some()
+        || away && verb_in(&[TAKING], &tokens[0].lower).is_some();
     let becomes = next.replacement.clone().or_else(|| {
         let objects = next.objects.first().zip(next.objects.last());
         objects.and_then(|(one, other)| Some(one.span()?.start..noun_phrase_end(other)?))
@@ -228,7 +242,7 @@ fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Ins
         (Link::Remedy, _) => Instruction {
             action: Action::Change,
             replacement: next.replacement,
-            change: next.change,
+            change: changes(tokens, &edit.reading),
             ..before
         },
         _ if removes => Instruction { action: Action::Remove, replacement: None, ..before },

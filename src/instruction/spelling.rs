@@ -105,7 +105,7 @@ fn meant(text: &str, token: &Token, first: bool, shouted: bool) -> Option<&'stat
 
 /// Whether a word is a form of a known one: `painting`, `deleted`, `cats`.
 fn is_form(known: &Known, word: &str) -> bool {
-    ["ing", "ed", "d", "s", "es", "er", "r", "ly", "y"].iter().any(|ending| {
+    ["ing", "ed", "s", "es", "er", "ly", "y"].iter().any(|ending| {
         word.strip_suffix(ending).is_some_and(|stem| {
             let undoubled = stem.get(..stem.len().saturating_sub(1)).unwrap_or_default();
             known.set.contains(stem)
@@ -117,7 +117,7 @@ fn is_form(known: &Known, word: &str) -> bool {
 }
 
 /// How far a word is from a known one, by slips and then by where they are; `None` if too far for its length.
-fn distance(word: &str, known: &str) -> Option<(usize, bool, bool)> {
+fn distance(word: &str, known: &str) -> Option<(usize, bool, bool, bool)> {
     if word.len().abs_diff(known.len()) > 2 {
         return None;
     }
@@ -135,7 +135,7 @@ fn distance(word: &str, known: &str) -> Option<(usize, bool, bool)> {
         5..=6 => slips == 1,
         _ => slips == 1 || slips == 2 && same_start,
     };
-    near.then_some((slips, !swapped, !same_start))
+    near.then_some((slips, !swapped, !same_start, !word.starts_with(known)))
 }
 
 /// A word in the case of the one that it stands for.
