@@ -1,6 +1,6 @@
 //! What kind of change an object undergoes: another color, another thing, another look.
 
-use super::lexicon::{COLORS, COLOR_NOUNS, MATERIALS, SHADES, has};
+use super::lexicon::{COLOR_NOUNS, COLORS, MATERIALS, SHADES, has};
 use super::nouns::is_plural;
 use super::words::{Token, find, matched};
 
@@ -30,8 +30,7 @@ pub(super) fn kind(becomes: &[Token], swaps: bool) -> Option<Change> {
 
 /// What an object becomes, without words that add nothing: `blue` of `a blue color`, `white` of `a coat of white paint`.
 pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
-    const LEADS: [&str; 3] =
-        ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
+    const LEADS: [&str; 3] = ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
     let end = becomes.len();
     const NOUNS: &str = "color colour colors colours hue tint tone paint finish one ones";
     let job = usize::from(becomes.last().is_some_and(|it| has("job coat scheme", &it.lower)));
@@ -66,9 +65,9 @@ pub(super) fn is_color(words: &[Token]) -> bool {
         solid pure plain really much in entirely totally fully bright , - colored coloured again instead";
     let color = |it: &Token| {
         has(COLORS, &it.lower)
-            || ["er", "r", "est"].iter().any(|end| {
-                it.lower.strip_suffix(end).is_some_and(|stem| has(COLORS, stem))
-            })
+            || ["er", "r", "est"]
+                .iter()
+                .any(|end| it.lower.strip_suffix(end).is_some_and(|stem| has(COLORS, stem)))
             || it.lower.split_once('-').is_some_and(|(one, other)| {
                 (has(COLORS, one) || has(SHADES, one)) && has(COLORS, other)
                     || has(COLORS, one) && has("colored coloured ish", other)

@@ -65,7 +65,8 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
 
 /// `change the hut so that it is a castle` as `change the hut to a castle`.
 fn shaped(tokens: &[Token]) -> Option<Vec<Token>> {
-    const SO: &str = "so/until/till that? it/they/he/she is/are/becomes/become/looks/turns/'s like/into?";
+    const SO: &str =
+        "so/until/till that? it/they/he/she is/are/becomes/become/looks/turns/'s like/into?";
     verb_in(&[CHANGING], &tokens.first()?.lower)?;
     let (at, n) = (2..tokens.len()).find_map(|at| Some((at, matched(&tokens[at..], SO)?)))?;
     let to = Token { lower: "to".to_owned(), ..tokens[at].clone() };
@@ -179,19 +180,20 @@ fn begins_clause(tokens: &[Token], at: usize) -> bool {
             || has("it out off in rid away them", &it.lower)
     });
     let takes = [TAKING];
-    let plain = |lists: &[&'static str]| verb_in(lists, &first.lower).is_some_and(|it| it == first.lower);
+    let plain =
+        |lists: &[&'static str]| verb_in(lists, &first.lower).is_some_and(|it| it == first.lower);
     (plain(&LISTS) || plain(&takes) || first.is("do")) && opens_object
 }
 
 /// Whether a stretch says where and nothing else: `on the left`.
 fn is_place_alone(tokens: &[Token]) -> bool {
     let verb = |it: &Token| verb_in(&LISTS, &it.lower).is_some_and(|verb| verb == it.lower);
-    let leads = |it: &Token| place::opens_place(&it.lower) || has("where instead rather", &it.lower);
+    let leads =
+        |it: &Token| place::opens_place(&it.lower) || has("where instead rather", &it.lower);
     tokens.first().is_some_and(leads)
         && tokens.len() < 8
-        && !(1..tokens.len()).any(|at| {
-            verb(&tokens[at]) && !has(DETERMINERS, &tokens[at - 1].lower)
-        })
+        && !(1..tokens.len())
+            .any(|at| verb(&tokens[at]) && !has(DETERMINERS, &tokens[at - 1].lower))
 }
 
 /// What follows `and also`, `and then please`.

@@ -4,9 +4,9 @@
 //! that no list of nouns is needed.
 
 use super::Action;
+use super::adding;
 use super::change::{is_color, trimmed};
 use super::grammar::Reading;
-use super::imperative;
 use super::lexicon::{
     COLORS, DETERMINERS, GONE, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, RECIPIENTS,
     SHADES, STRENGTHENING, THINGS, has, is_adjective, is_comparative,
@@ -32,7 +32,9 @@ pub(super) fn make(rest: &[Token]) -> Option<Reading> {
         return Reading::of(Action::Change, phrases(&rest[..pronoun]), said);
     }
     if starts_indefinite(rest)
-        && let Some(of) = find(rest, "out of").or_else(|| find(rest, "from")).filter(|it| starts_definite(&rest[it.end..]))
+        && let Some(of) = find(rest, "out of")
+            .or_else(|| find(rest, "from"))
+            .filter(|it| starts_definite(&rest[it.end..]))
     {
         return Reading::of(Action::Change, phrases(&rest[of.end..]), &rest[..of.start]);
     }
@@ -85,7 +87,9 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     }
     if starts_definite(rest) {
         let out = find(rest, "out of").or_else(|| find(rest, "out")).or_else(|| find(rest, "away"));
-        if let Some(out) = out.filter(|it| it.start > 0 && phrases(&rest[it.end..]).iter().all(Found::is_whole)) {
+        if let Some(out) =
+            out.filter(|it| it.start > 0 && phrases(&rest[it.end..]).iter().all(Found::is_whole))
+        {
             return Reading::of(Action::Remove, phrases(&rest[..out.start]), &[]);
         }
     }
@@ -130,7 +134,9 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
     if let Some(reading) = compared(rest) {
         return Some(reading);
     }
-    let counted = rest.first().is_some_and(|it| has("a an some another two three four five several more", &it.lower));
+    let counted = rest
+        .first()
+        .is_some_and(|it| has("a an some another two three four five several more", &it.lower));
     let placed = (1..rest.len()).any(|at| has("on in at over under above for", &rest[at].lower));
     let new = |it: &Token| is_noun(it) && !has(THINGS, &it.lower);
     if counted || placed && rest.first().is_some_and(new) {
@@ -148,15 +154,14 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
 
 /// `give X Y`, `give Y to X`.
 pub(super) fn give(rest: &[Token]) -> Option<Reading> {
-    let hers = rest.first().is_some_and(|it| it.is("her"))
-        && rest.len() > 2
-        && find(rest, "to").is_none();
+    let hers =
+        rest.first().is_some_and(|it| it.is("her")) && rest.len() > 2 && find(rest, "to").is_none();
     let split = given_at(rest).or(hers.then_some(1));
     let Some(at) = split else {
         let to = find(rest, "to").unwrap_or(rest.len()..rest.len());
         let mut gifts = phrases(&rest[..to.start]);
         let receivers = &rest[to.end..];
-        gifts.extend(imperative::given_behind(receivers));
+        gifts.extend(adding::given_behind(receivers));
         return Reading::of(Action::Add, gifts, &[]).map(|it| it.at("to", receivers));
     };
     let receivers = phrases(&rest[..at]);
@@ -205,8 +210,27 @@ fn given_at(rest: &[Token]) -> Option<usize> {
 pub(super) fn start(tokens: &[Token]) -> Option<usize> {
     let find_at = |test: &dyn Fn(usize) -> bool| (1..tokens.len()).find(|&at| test(at));
     let leads = [
-        "upside down", "inside out", "into", "out of", "twice as", "half as", "times as", "to be", "as", "like", "to look", "in the style", "in the shape", "the same",
-        "the color of", "the colour of", "the size of", "the shape of", "the height of", "same color", "same colour",
+        "upside down",
+        "inside out",
+        "into",
+        "out of",
+        "twice as",
+        "half as",
+        "times as",
+        "to be",
+        "as",
+        "like",
+        "to look",
+        "in the style",
+        "in the shape",
+        "the same",
+        "the color of",
+        "the colour of",
+        "the size of",
+        "the shape of",
+        "the height of",
+        "same color",
+        "same colour",
     ];
     let described = (1..tokens.len()).find_map(|at| described(tokens, at));
     if let Some(clause) = described.filter(|it| it.end < tokens.len())
@@ -273,7 +297,10 @@ fn last_phrase(tokens: &[Token]) -> Option<usize> {
     while at > 1 && extends(at - 1) {
         at -= 1;
     }
-    while at > 1 && at <= last && has("the a an this that my his her its their", &tokens[at - 1].lower) {
+    while at > 1
+        && at <= last
+        && has("the a an this that my his her its their", &tokens[at - 1].lower)
+    {
         // `the circle and the square yellow`: what stands behind a determiner is a noun.
         at += 1;
     }

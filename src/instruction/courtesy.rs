@@ -237,7 +237,11 @@ fn is_joint(token: &Token) -> bool {
 
 /// Whether an opening's word begins a noun phrase after all: `right eye bigger`, `second car to a bus`, `last …`.
 fn opens_phrase(tokens: &[Token], n: usize) -> bool {
-    let ambiguous = n == 1 && has("second third last right only first plus so see to next after once", &tokens[0].lower);
+    let ambiguous = n == 1
+        && has(
+            "second third last right only first plus so see to next after once",
+            &tokens[0].lower,
+        );
     let Some(next) = tokens.get(n) else { return false };
     if tokens[0].is("after") || tokens[0].is("once") {
         return n == 1 && !next.lower.ends_with("ing") && !has("the this that", &next.lower);
@@ -290,7 +294,8 @@ pub(super) fn keeps(clause: &[Token]) -> bool {
         "no other changes/change/edits",
     ];
     let denied = clause[0].is("not") && find(clause, "but").is_none();
-    denied || KEPT.iter().any(|it| matched(clause, it).is_some())
-        && find(clause, "instead of").is_none()
-        && prefix_len(clause, "leave out").is_none()
+    denied
+        || KEPT.iter().any(|it| matched(clause, it).is_some())
+            && find(clause, "instead of").is_none()
+            && prefix_len(clause, "leave out").is_none()
 }

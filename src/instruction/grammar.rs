@@ -5,13 +5,13 @@ use std::ops::Range;
 use super::Action;
 use super::change;
 use super::complement;
-use super::courtesy::bare;
+use super::contrast::{after_for, contrast, whereabouts};
 use super::imperative;
 use super::lexicon::{
-    ATTRIBUTES, BEING, COLORS, DETERMINERS, HAVING, MODALS, NEGATED, PERSONS, RELATIVES, SETTINGS, THINGS,
-    WHOLES, has, is_adjective, verb_in,
+    ATTRIBUTES, BEING, COLORS, DETERMINERS, MODALS, NEGATED, PERSONS, SETTINGS, THINGS, WHOLES,
+    has, is_adjective,
 };
-use super::phrase::{Definiteness, Found, closes, starts_definite, noun_phrase_len, phrase, phrases};
+use super::phrase::{Found, closes, noun_phrase_len, phrase, phrases};
 use super::predicate;
 use super::words::{Token, bytes, find, matched, prefix_len, starts_with};
 
@@ -98,7 +98,8 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if framed == Frame::Want {
         return contrast(clause)
             .or_else(|| complement::done(clause))
-            .or_else(|| statement(clause)).or_else(|| complement::have(clause));
+            .or_else(|| statement(clause))
+            .or_else(|| complement::have(clause));
     }
     contrast(clause)
         .or_else(|| style(clause))
@@ -111,41 +112,9 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         .or_else(|| complement::named(clause))
 }
 
-/// What a clause speaks of that asks for nothing itself, before one that does: `see that tree? …`, `the tree is ugly, …`.
-pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
-    const SPOKEN_OF: &[&str] = &[
-        "see/notice/spot/about/regarding/concerning/with/for/take/consider",
-        "do/can? you/u know/see/notice",
-        "there/theres is/are/'s?",
-        "there's",
-        "i/we see/said/mean/meant/have/hate/dislike/notice/noticed",
-        "i/we do/did/can? not/can't/cannot/don't/didn't like/stand/need/want/love",
-        "i'm/we're not a? big/huge? fan of",
-        "i/we am/are not a? big/huge? fan of",
-        "nobody/noone/no one? needs/wants/likes",
-        "look at",
-        "as for",
-    ];
-    let spoken = SPOKEN_OF.iter().filter_map(|it| matched(clause, it)).max();
-    let is = |it: &Token| has("is are 's looks look seems seem was has isn't doesn't", &it.lower);
-    let said = clause.iter().position(is).filter(|&at| at > 0 && !has(RELATIVES, &clause[at - 1].lower));
-    let rest = match (spoken, said) {
-        (Some(n), _) => &clause[n..],
-        (None, Some(at)) if starts_definite(clause) => &clause[..at],
-        (None, None) if starts_definite(clause) && statement_verb(clause).is_none() => clause,
-        _ => return None,
-    };
-    let reading = Reading::of(Action::Remove, phrases(rest), &[])?;
-    (reading.action == Action::Remove).then_some(Reading { complains: true, ..reading })
-}
-
-fn after_for(tokens: &[Token]) -> &[Token] {
-    &tokens[prefix_len(tokens, "for").unwrap_or(0)..]
-}
-
 /// What a clause stood in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Frame {
+pub(super) enum Frame {
     /// Nothing, or `what if …`, `imagine …`, with a statement.
     Plain,
     /// `I want …`: a thing, with what it shall be or do.
@@ -153,7 +122,7 @@ enum Frame {
 }
 
 /// Leaves out what frames a wish: `what if the car was red` says `the car was red`.
-fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
+pub(super) fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
     const OPENERS: &str =
         "if what how it i show see imagine as picture we would wonder nice suppose";
     const SUPPOSE: [&str; 9] = [
@@ -193,99 +162,6 @@ fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
         Some(n) => (&clause[n..], Frame::Want),
         None => (clause, Frame::Plain),
     }
-}
-
-/// `a bird instead of a bee`, `it should be a bird, not a bee`, `not a bee but a bird`.
-fn contrast(clause: &[Token]) -> Option<Reading> {
-    const INSTEAD: [&str; 6] = [
-        "instead of",
-        "in place of",
-        "rather than",
-        "in lieu of",
-        "where there was",
-        "in the place of",
-    ];
-    if imperative::names_its_object(clause) {
-        return None;
-    }
-    if let Some(n) = prefix_len(clause, "instead of").or_else(|| prefix_len(clause, "rather than"))
-    {
-        let comma = clause.iter().position(|it| it.is(","));
-        let end = comma.unwrap_or(n + noun_phrase_len(&clause[n..]));
-        let new = &clause[(end + usize::from(comma.is_some())).min(clause.len())..];
-        let new = brought(unwrap_wish(bare(new)).0);
-        return Reading::of(Action::Change, phrases(&clause[n..end]), new);
-    }
-    if starts_with(clause, "not")
-        && let Some(but) = find(clause, "but")
-    {
-        return Reading::of(
-            Action::Change,
-            phrases(&clause[1..but.start]),
-            brought(&clause[but.end..]),
-        );
-    }
-    let mark = INSTEAD.iter().find_map(|it| find(clause, it)).or_else(|| {
-        let not = clause.iter().position(|it| it.is("not"))?;
-        let noun_follows = clause.get(not + 1).is_some_and(|it| has(DETERMINERS, &it.lower));
-        let bare = clause[not - not.min(1)].is(",");
-        (not > 0 && (noun_follows || bare)).then_some(not..not + 1)
-    })?;
-    let new = brought(&clause[..mark.start]);
-    let old = &clause[mark.end..];
-    let objects = phrases(old);
-    if objects.is_empty() || new.is_empty() {
-        return None;
-    }
-    if old.len() == 1 && !has(PERSONS, &old[0].lower) {
-        // `make the car red, not blue`, `the wall should be brick instead of wood`: two looks of one object.
-        let one = read(&clause[..mark.start]).filter(|it| {
-            it.replacement.is_some()
-                && it.objects.iter().all(|it| it.definiteness == Definiteness::Definite)
-        });
-        if one.is_some() || is_adjective(&old[0].lower) {
-            return one.or_else(|| read(&clause[..mark.start]));
-        }
-    }
-    Reading::of(Action::Change, objects, new)
-}
-
-/// `put a wolf where the dog is`, `where the dog is, put a wolf`.
-fn whereabouts(clause: &[Token]) -> Option<Reading> {
-    let at = clause.iter().position(|it| it.is("where"))?;
-    let is = at + clause[at..].iter().position(|it| has("is was are were stands sits stood sat", &it.lower))?;
-    let new = if at == 0 {
-        &clause[is + 1..]
-    } else if is + 1 == clause.len() {
-        &clause[..at]
-    } else {
-        return None;
-    };
-    let new = &new[new.iter().take_while(|it| it.is(",")).count()..];
-    let brings = imperative::is_command(new) || statement_verb(new).is_some();
-    let old = phrases(&clause[at + 1..is]);
-    brings.then(|| Reading::of(Action::Change, old, brought(new))).flatten()
-}
-
-/// The new thing in `make it a bird`, `there should be a bird`, `use a bird`, `a bird`.
-fn brought(clause: &[Token]) -> &[Token] {
-    let mut clause = clause;
-    while clause.last().is_some_and(|it| it.is(",")) {
-        clause = &clause[..clause.len() - 1];
-    }
-    let after_verb =
-        clause.iter().rposition(|it| it.is("be") || it.is("is") || it.is("was") || it.is("were"));
-    let after_verb = after_verb
-        .or_else(|| clause.iter().rposition(|it| verb_in(&[HAVING], &it.lower).is_some()));
-    if let Some(at) = after_verb {
-        let having = clause.get(at + 1).is_some_and(|it| {
-            it.lower.ends_with("ing") && verb_in(&[HAVING], &it.lower).is_some()
-        });
-        return &clause[at + 1 + usize::from(having)..];
-    }
-    let start = usize::from(imperative::is_command(clause));
-    let rest = &clause[start..];
-    &rest[usize::from(start > 0 && rest.first().is_some_and(|it| it.is("it")))..]
 }
 
 /// `as a painting`, `in the style of Van Gogh`, `like a cartoon`, `at night`.
@@ -390,7 +266,7 @@ const FAULTS: &str = "too ugly weird wrong boring distracting annoying bad terri
 const OUGHT: &str = "needs need has have ought wants want is are supposed got meant going";
 
 /// Where the verb of a statement stands.
-fn statement_verb(clause: &[Token]) -> Option<usize> {
+pub(super) fn statement_verb(clause: &[Token]) -> Option<usize> {
     // `melt the clock`: no subject stands right before a determiner.
     let unknown = !has(DETERMINERS, &clause[0].lower)
         && clause[1..].first().is_some_and(|it| has("the his her", &it.lower));

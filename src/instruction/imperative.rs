@@ -3,14 +3,16 @@
 use std::ops::Range;
 
 use super::Action;
+use super::adding::{add, dress, endow, place};
 use super::change::is_color;
 use super::complement;
 use super::grammar::Reading;
 use super::lexicon::{
-    ADDING, ATTRIBUTES, CHANGING, CLOTHES, COLORING, COMMANDS, DETERMINERS, DRESSING, ENDOWING, GIVING, HAVING, LETTING, MATERIALS, PERSONS,
-    PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has, is_adjective, pairs, verb_in,
+    ADDING, ATTRIBUTES, CHANGING, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING, HAVING,
+    LETTING, MATERIALS, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has,
+    is_adjective, verb_in,
 };
-use super::phrase::{Definiteness, Found, phrase, phrases, starts_definite, starts_indefinite};
+use super::phrase::{Found, phrases, starts_definite, starts_indefinite};
 use super::predicate;
 use super::words::{Token, find, matched, prefix_len, starts_with};
 
@@ -46,7 +48,11 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if is("get give show bring find") && has("me us", &rest[0].lower) && rest.len() > 1 {
         return complement::have(&rest[1..]);
     }
-    if is("get have") && !starts_definite(rest) && !has(THINGS, &rest[0].lower) && split(rest, &["to", "into"]).is_none() {
+    if is("get have")
+        && !starts_definite(rest)
+        && !has(THINGS, &rest[0].lower)
+        && split(rest, &["to", "into"]).is_none()
+    {
         return complement::have(rest);
     }
     if is("drop lose skip leave") && starts_definite(skip_particle(rest)) && place(rest).is_none() {
@@ -56,7 +62,8 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         return change(rest);
     }
     if is("clear rid empty strip clean free")
-        && let Some(of) = find(rest, "of").filter(|it| it.start > 0 && !starts_definite(&rest[it.end..]))
+        && let Some(of) =
+            find(rest, "of").filter(|it| it.start > 0 && !starts_definite(&rest[it.end..]))
     {
         return Reading::of(Action::Remove, phrases(&rest[of.end..]), &[])
             .map(|it| it.at("from", &rest[..of.start]));
@@ -73,7 +80,8 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if hides && starts_definite(&rest[1..]) && find(rest, "with").is_none() {
         return remove(&rest[1..]);
     }
-    let around = |it: Range<usize>| has("around on over under in inside next", &rest[it.start].lower);
+    let around =
+        |it: Range<usize>| has("around on over under in inside next", &rest[it.start].lower);
     if is(WORKING) && starts_indefinite(rest) && place(rest).is_some_and(around) {
         return add(verb, rest);
     }
@@ -96,13 +104,6 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
 /// Whether `turn` stands with what parts its object from what it becomes.
 fn is_turned(rest: &[Token]) -> bool {
     has("off on into to", &rest[0].lower) || split(rest, &["into", "to"]).is_some()
-}
-
-/// `crown X with Y`, `surround X with Y`.
-fn endow(verb: &Token, rest: &[Token]) -> Option<Reading> {
-    let (_, relation) = pairs(ENDOWING).find(|it| verb_in(&[it.0], &verb.lower).is_some())?;
-    let (receiver, gift) = split(rest, &["with", "by"])?;
-    Reading::of(Action::Add, phrases(gift), &[]).map(|it| it.at(relation, receiver))
 }
 
 /// `change X to Y`, `turn X into Y`, `change to Y`.
@@ -157,7 +158,8 @@ fn remove(rest: &[Token]) -> Option<Reading> {
 fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let goes = |it: &Token| {
         has("away off out", &it.lower)
-            || it.is("down") && verb_in(&["chop tear knock take pull cut saw"], &verb.lower).is_some()
+            || it.is("down")
+                && verb_in(&["chop tear knock take pull cut saw"], &verb.lower).is_some()
     };
     if goes(rest.first()?) {
         return remove(&rest[1..]);
@@ -165,119 +167,12 @@ fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let off = find(rest, "off").is_some() && !verb.is("move");
     let from = find(rest, "from").or_else(|| find(rest, "out of")).is_some();
     let taken = off
-        || from && verb_in(&["take cut tear rip pull wipe peel scrub wash get clean pick fish sweep move throw"], &verb.lower).is_some();
+        || from && verb_in(
+            &["take cut tear rip pull wipe peel scrub wash get clean pick fish sweep move throw"],
+            &verb.lower,
+        )
+        .is_some();
     (rest.last().is_some_and(goes) || taken).then(|| remove(rest)).flatten()
-}
-
-/// `add X to Z`, `put X on Z`, `put Z in X`.
-fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
-    let rest =
-        if rest.len() > 1 && has("in on up down back", &rest[0].lower) { &rest[1..] } else { rest };
-    let place = place(rest);
-    let (what, at) =
-        place.as_ref().map_or((rest, &rest[..0]), |it| (&rest[..it.start], &rest[it.end..]));
-    let known = phrase(what).is_some_and(|it| it.definiteness == Definiteness::Definite);
-    let draws = verb_in(&["draw sketch show"], &verb.lower).is_some();
-    if known
-        && draws
-        && let Some((old, new)) = split(rest, &["as", "like"])
-    {
-        return Reading::of(Action::Change, phrases(old), new);
-    }
-    let moves =
-        verb_in(&["put place set lay position bring drop throw float tuck"], &verb.lower).is_some();
-    let person = what.len() == 1 && has(PERSONS, &what[0].lower);
-    if what.len() == 1 && has(THINGS, &what[0].lower) {
-        return Some(Reading::global(place.map_or(&rest[1..], |it| &rest[it.start..])));
-    }
-    if moves && (known || person) {
-        let worn = phrase(at).is_some_and(|it| has(CLOTHES, &it.noun));
-        if starts_indefinite(at) || worn || person && !at.is_empty() {
-            return Reading::of(Action::Add, phrases(at), &[])
-                .map(|it| if worn { it.at("on", what) } else { it });
-        }
-        let onto = place.clone().map_or(&rest[..0], |it| &rest[it.start..]);
-        if at.len() == 1 && !has(PERSONS, &at[0].lower)
-            || at.is_empty() && !starts_with(rest, "the")
-        {
-            return Reading::of(Action::Change, phrases(what), onto);
-        }
-        if at.is_empty()
-            && let Some(split) = complement::start(what)
-        {
-            return Reading::of(Action::Change, phrases(&what[..split]), &what[split..]);
-        }
-    }
-    let given = place.as_ref().is_some_and(|it| rest[it.start].is("to"));
-    let mut objects = phrases(place.map_or(rest, |it| {
-        // A second object may stand behind the place of the first: `a hat on the dog and a scarf on the cat`.
-        if given || starts_definite(rest) { &rest[..it.start] } else { rest }
-    }));
-    if objects.first().is_some_and(|it| it.definiteness != Definiteness::Definite) {
-        objects.retain(|it| it.definiteness != Definiteness::Definite);
-    }
-    let color = |it: &Found| is_adjective(&it.noun) && it.definiteness == Definiteness::Bare;
-    let look = |it: &Found| it.is_attribute() || color(it);
-    let target = phrases(at);
-    if objects.iter().all(look) && target.iter().any(|it| !it.is_whole()) {
-        return Reading::of(Action::Change, target, what);
-    }
-    if given {
-        objects.extend(given_behind(at));
-    }
-    let placed = !at.is_empty();
-    Reading::of(Action::Add, objects, &[])
-        .map(|it| if it.action == Action::Global { Reading::global(rest) } else { it })
-        .map(|it| Reading { placed, ..it })
-}
-
-/// Where the word stands that says where the things before it are put.
-fn place(tokens: &[Token]) -> Option<Range<usize>> {
-    let places = [
-        "to", "onto", "into", "on", "in", "over", "at", "inside", "around", "upon", "under",
-        "across",
-    ];
-    places
-        .iter()
-        .filter_map(|it| find(tokens, it))
-        .filter(|it| it.start > 0)
-        .min_by_key(|it| it.start)
-}
-
-/// What others are given behind the first receiver: `a hat` in `the man and a hat to the woman`.
-pub(super) fn given_behind(mut receivers: &[Token]) -> Vec<Found> {
-    let mut gifts = Vec::new();
-    while let Some((more, others)) = next_gifts(receivers) {
-        gifts.extend(more);
-        receivers = others;
-    }
-    gifts
-}
-
-/// The next gifts behind a receiver, and what stands behind their own place.
-///
-/// A place by another word than `to` counts behind a definite receiver alone: in `a man and a woman on the left` both
-/// receive.
-fn next_gifts(receivers: &[Token]) -> Option<(Vec<Found>, &[Token])> {
-    // Without an article a noun is known by its -s: `and sunglasses to her`, but not `and also to her`.
-    let new = |it: &Found| match it.definiteness {
-        Definiteness::Definite => false,
-        Definiteness::Indefinite => !has("bit little", &it.noun),
-        Definiteness::Bare => it.noun.ends_with('s') && !it.noun.ends_with("ss"),
-    };
-    let mut joints = (1..receivers.len()).filter(|&at| has("and ,", &receivers[at].lower));
-    joints.find_map(|joint| {
-        let rest = &receivers[joint + 1..];
-        let place = place(rest)?;
-        let gifts = phrases(&rest[..place.start]);
-        let placed = gifts.last()?.noun_phrase.end == rest[place.start - 1].span.end
-            && is_mark(rest, place.start);
-        let to = rest[place.start].is("to") && gifts.len() == 1;
-        let known = || {
-            phrase(&receivers[..joint]).is_some_and(|it| it.definiteness == Definiteness::Definite)
-        };
-        (placed && gifts.iter().all(new) && (to || known())).then_some((gifts, &rest[place.end..]))
-    })
 }
 
 /// `paint X red`, `color X in blue`, `paint a flower on X`.
@@ -297,23 +192,8 @@ fn color(verb: &Token, rest: &[Token]) -> Option<Reading> {
 }
 
 fn is_material(tokens: &[Token]) -> bool {
-    is_color(tokens) || tokens.last().is_some_and(|it| tokens.len() < 3 && has(MATERIALS, &it.lower))
-}
-
-/// `dress X in Y`, `dress X as Y`.
-fn dress(rest: &[Token]) -> Option<Reading> {
-    if let Some((person, role)) = split(rest, &["as", "like"]) {
-        let up = person.last().is_some_and(|it| it.is("up"));
-        return Reading::of(
-            Action::Change,
-            phrases(&person[..person.len() - usize::from(up)]),
-            role,
-        );
-    }
-    let Some((person, dress)) = split(rest, &["in", "with"]) else {
-        return Reading::of(Action::Change, phrases(rest), &[]);
-    };
-    Reading::of(Action::Add, phrases(dress), &[]).map(|it| it.at("on", person))
+    is_color(tokens)
+        || tokens.last().is_some_and(|it| tokens.len() < 3 && has(MATERIALS, &it.lower))
 }
 
 /// `blur X`, `cover X with Y`, `rotate X`, `zoom in`.
@@ -375,7 +255,7 @@ fn whole(old: &[Token], new: &[Token]) -> Option<Reading> {
 /// Parts an object from what it becomes at the first of these words that stands in it, in order of the words.
 ///
 /// `the man with the hat with a dog` is parted at the second `with`: what comes is new, so it is seldom definite.
-fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token], &'a [Token])> {
+pub(super) fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token], &'a [Token])> {
     let marks = marks.iter().map(|mark| {
         let places: Vec<usize> =
             (0..rest.len()).filter(|&at| rest[at].is(mark) && is_mark(rest, at)).collect();

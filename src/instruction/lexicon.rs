@@ -43,8 +43,7 @@ pub(super) const PREPOSITIONS: &str = "on in at with by near behind under undern
     opposite except instead than until after before about";
 
 /// Pronouns that open a clause about the noun before them: `the bag she is carrying`.
-pub(super) const SUBJECTS: &str =
-    "he she they i we you he's she's they're you're i'm we're i've they've you've we've he'd she'd i'd we'd you'd they'd";
+pub(super) const SUBJECTS: &str = "he she they i we you he's she's they're you're i'm we're i've they've you've we've he'd she'd i'd we'd you'd they'd";
 
 /// Words that open a relative clause.
 pub(super) const RELATIVES: &str = "who which that whom whose where";
@@ -193,7 +192,8 @@ pub(super) const CHANGING: &str = "change alter turn transform convert morph mod
     reinvent switch remodel rework rebuild refashion";
 
 /// Verbs that replace their object `with` another.
-pub(super) const REPLACING: &str = "replace swap exchange substitute sub trade interchange supplant";
+pub(super) const REPLACING: &str =
+    "replace swap exchange substitute sub trade interchange supplant";
 
 /// Verbs that take their object away.
 pub(super) const REMOVING: &str = "remove delete erase eliminate clear omit discard exclude hide subtract strip \

@@ -1,9 +1,8 @@
 //! What the user says about an instruction, laid over what the parser reads.
 
-use super::object::{Phrase, Stands};
 use super::phrase::{self, Found};
 use super::wording::{Use, Wording, has_words};
-use super::{Action, Instruction, Overrides, ParseError, words};
+use super::{Action, Instruction, Overrides, ParseError, Phrase, Stands, words};
 
 /// An instruction with what the user says of its object and action.
 pub(super) fn overridden(

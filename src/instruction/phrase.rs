@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use super::lexicon::{
-    ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES,
-    PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS, WHOLES, has, is_adjective,
+    ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS,
+    PLACES, PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS,
+    WHOLES, has, is_adjective,
 };
 use super::nouns::is_plural;
 use super::place::{self, Opening, PlaceKind};
@@ -101,9 +102,9 @@ pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
         opening: bytes(&tokens[parts.determiner..name])
             .and_then(|span| Some(Opening { span, kind: kind? })),
         hung: opening.is_some()
-            || tokens.get(parts.end).is_some_and(|it| {
-                has("on above behind beside next under hanging over", &it.lower)
-            }),
+            || tokens
+                .get(parts.end)
+                .is_some_and(|it| has("on above behind beside next under hanging over", &it.lower)),
         qualifier: described.and_then(|it| bytes(&tokens[it])),
         head: head.span.clone(),
         noun: if head.is("thing") && determiner.iter().any(|it| has("whole entire", &it.lower)) {
@@ -169,9 +170,9 @@ pub(super) fn starts_indefinite(tokens: &[Token]) -> bool {
 /// Whether a stretch begins with no determiner, though a noun phrase could have one.
 pub(super) fn starts_bare(tokens: &[Token]) -> bool {
     let owned = tokens.iter().take(3).any(|it| it.is("'s"));
-    tokens.first().is_some_and(|it| {
-        !has(DETERMINERS, &it.lower) && !has(PERSONS, &it.lower) && !owned
-    })
+    tokens
+        .first()
+        .is_some_and(|it| !has(DETERMINERS, &it.lower) && !has(PERSONS, &it.lower) && !owned)
 }
 
 /// Whether a token closes the noun phrase that stands before it.
@@ -183,7 +184,9 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
         || tokens[at].is("->")
         || tokens[at].is(";")
         || at > 0 && has(SUBJECTS, word)
-        || at > 0 && has(BEING, word) && has("whatever everything anything something", &tokens[at - 1].lower)
+        || at > 0
+            && has(BEING, word)
+            && has("whatever everything anything something", &tokens[at - 1].lower)
         || has("up down", word) && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || is_participle(tokens, at)
 }
@@ -205,7 +208,10 @@ fn anatomy(tokens: &[Token]) -> Option<Anatomy> {
         determiner = tokens.len().checked_sub(1)?;
     }
     if determiner > 0
-        && has("one ones other others both these those this that all each couple", &tokens[determiner - 1].lower)
+        && has(
+            "one ones other others both these those this that all each couple",
+            &tokens[determiner - 1].lower,
+        )
         && closes(tokens, determiner)
     {
         // `the one at the bottom`.

@@ -1,53 +1,12 @@
 //! Where an object is, or where it is to come: a part of the picture, a number in a row, or a landmark.
 
-use std::fmt;
 use std::ops::Range;
 
-use super::Action;
-use super::lexicon::{
-    BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, MODALS, PICTURES, RELATIVES, has,
-};
-use super::object::{Phrase, Stands};
-use super::phrase::{Found, closes, noun_phrase_len, phrase};
+use super::area::{Area, area_at, corner_of};
+use super::lexicon::{BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, PICTURES, RELATIVES, has};
+use super::phrase::{Found, closes, phrase};
 use super::words::{Token, bytes, matched, prefix_len};
-
-/// A part of the picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Area {
-    Left,
-    Right,
-    Top,
-    Bottom,
-    Middle,
-    TopLeft,
-    TopRight,
-    BottomLeft,
-    BottomRight,
-    /// Any corner.
-    Corner,
-    Background,
-    Foreground,
-}
-
-impl fmt::Display for Area {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Left => "left",
-            Self::Right => "right",
-            Self::Top => "top",
-            Self::Bottom => "bottom",
-            Self::Middle => "middle",
-            Self::TopLeft => "top left",
-            Self::TopRight => "top right",
-            Self::BottomLeft => "bottom left",
-            Self::BottomRight => "bottom right",
-            Self::Corner => "corner",
-            Self::Background => "background",
-            Self::Foreground => "foreground",
-        })
-    }
-}
+use super::{Action, Phrase, Stands};
 
 /// From where things in a row are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -207,7 +166,10 @@ const RELATIONS: &[(&str, Relation)] = &[
     ("inside/within/among/amongst/through", Relation::In),
     ("above/over", Relation::Above),
     ("below/under/underneath/beneath", Relation::Below),
-    ("beside/by/near/nearest/against/at/opposite/alongside/beyond/outside/facing/towards/toward", Relation::Beside),
+    (
+        "beside/by/near/nearest/against/at/opposite/alongside/beyond/outside/facing/towards/toward",
+        Relation::Beside,
+    ),
     ("behind", Relation::Behind),
     ("between", Relation::Between),
     ("around/round", Relation::Around),
@@ -220,98 +182,19 @@ fn relation_at(words: &str) -> Option<Relation> {
     RELATIONS.iter().find(|it| matched(&tokens, it.0) == Some(tokens.len())).map(|it| it.1)
 }
 
-/// Parts of the picture, as they follow a name.
-const AREAS: &[(&str, Area)] = &[
-    ("in/on/at/to/into/from? the far/very? back", Area::Background),
-    ("in/on/at/to/into/from? the background/distance/backdrop", Area::Background),
-    ("in/on/at/to/into/from? the very? front/foreground", Area::Foreground),
-    ("on/to/in? both/all sides", Area::Corner),
-];
-
-/// Where in the picture a stretch of words says that something is, and the length of what says it.
-fn area_at(tokens: &[Token]) -> Option<(usize, Area)> {
-    if let Some(found) = AREAS.iter().find_map(|it| Some((matched(tokens, it.0)?, it.1))) {
-        return outside_of_things(tokens, found).filter(|it| ends_at(tokens, it.0));
-    }
-    if let Some(n) = matched(tokens, "up/down? in? center/centre/centered/centred stage?") {
-        return (n == 1 && !tokens[0].is("up")).then_some((n, Area::Middle));
-    }
-    let leads = "up/down? on/in/at/to/into/towards/near/from/along? the/its/my/your? far/very/extreme? ";
-    let opening = matched(tokens, leads.trim_end())?;
-    let (n, area) = corner_of(&tokens[opening..])?;
-    let determined = tokens[..opening].iter().any(|it| it.is("the"));
-    let rest = &tokens[opening + n..];
-    let more = matched(rest, "hand/most? side/corner/edge/part/half/end/portion/third?").unwrap_or(0);
-    // `left` alone says where only at the end: `the house left of the tree`, `the house further left`.
-    if !determined && (opening == 0 || more == 0) && tokens.len() > opening + n + more {
-        return None;
-    }
-    outside_of_things(tokens, (opening + n + more, area)).filter(|it| ends_at(tokens, it.0))
-}
-
-/// Whether no name stands behind words of place, of which they would be a part: `on the left table`.
-fn ends_at(tokens: &[Token], n: usize) -> bool {
-    tokens.get(n).is_none_or(|it| {
-        !it.is_word() || has("and or who that which", &it.lower) || closes(tokens, n) || has(BEING, &it.lower)
-            || has(MODALS, &it.lower) || has("has have needs need", &it.lower)
-    })
-}
-
-/// An area with `of the picture` behind it, and none if `of` leads to something else.
-fn outside_of_things(tokens: &[Token], (n, area): (usize, Area)) -> Option<(usize, Area)> {
-    let Some(of) = tokens.get(n).filter(|it| it.is("of") || it.is("in")) else {
-        return Some((n, area));
-    };
-    let rest = &tokens[n + 1..];
-    let len = noun_phrase_len(rest);
-    let head = len.checked_sub(1).map(|at| &rest[at].lower);
-    if head.is_some_and(|it| has(PICTURES, it)) {
-        return Some((n + 1 + len, area));
-    }
-    of.is("in").then_some((n, area))
-}
-
-/// One or two words for a side or a corner.
-fn corner_of(tokens: &[Token]) -> Option<(usize, Area)> {
-    let word = |at: usize| tokens.get(at).map_or("", |it| it.lower.as_str());
-    let side = |word: &str| match word {
-        "left" | "left-hand" | "leftmost" | "left-most" => Some(Area::Left),
-        "right" | "right-hand" | "rightmost" | "right-most" => Some(Area::Right),
-        "top" | "upper" | "topmost" | "top-most" | "uppermost" | "highest" => Some(Area::Top),
-        "bottom" | "lower" | "lowest" | "bottommost" | "bottom-most" | "lowermost" => Some(Area::Bottom),
-        "middle" | "center" | "centre" | "central" | "midpoint" => Some(Area::Middle),
-        "corner" => Some(Area::Corner),
-        _ => None,
-    };
-    let both = |one: Area, other: Area| match (one, other) {
-        (Area::Top, Area::Left) | (Area::Left, Area::Top) => Some(Area::TopLeft),
-        (Area::Top, Area::Right) | (Area::Right, Area::Top) => Some(Area::TopRight),
-        (Area::Bottom, Area::Left) | (Area::Left, Area::Bottom) => Some(Area::BottomLeft),
-        (Area::Bottom, Area::Right) | (Area::Right, Area::Bottom) => Some(Area::BottomRight),
-        _ => None,
-    };
-    if let Some((one, other)) = word(0).split_once('-')
-        && let (Some(one), Some(other)) = (side(one), side(other))
-    {
-        return both(one, other).map(|it| (1, it));
-    }
-    let first = side(word(0))?;
-    if let Some(area) = side(word(1)).and_then(|it| both(first, it)) {
-        return Some((2, area));
-    }
-    Some((1, first))
-}
-
 /// A number in a row: `second`, `3rd`, `last`.
 fn ordinal(tokens: &[Token]) -> Option<(usize, usize, CountedFrom)> {
-    const ORDINALS: [&str; 10] =
-        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
+    const ORDINALS: [&str; 10] = [
+        "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth",
+        "tenth",
+    ];
     let word = tokens.first()?.lower.as_str();
     if word == "last" {
         return Some((1, 1, CountedFrom::End));
     }
     let named = ORDINALS.iter().position(|it| *it == word).map(|it| it + 1);
-    let figure = || ["st", "nd", "rd", "th"].iter().find_map(|it| word.strip_suffix(it)?.parse().ok());
+    let figure =
+        || ["st", "nd", "rd", "th"].iter().find_map(|it| word.strip_suffix(it)?.parse().ok());
     let nth = named.or_else(figure).filter(|it| (1..=99).contains(it))?;
     match matched(&tokens[1..], "to last") {
         Some(n) => Some((1 + n, nth, CountedFrom::End)),
@@ -330,7 +213,8 @@ pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
             (far + n + more, PlaceKind::Area(area))
         }
     };
-    let counts = |it: &&Token| has("two three four five six seven eight nine ten few couple", &it.lower);
+    let counts =
+        |it: &&Token| has("two three four five six seven eight nine ten few couple", &it.lower);
     let n = n + tokens[n..].iter().take_while(counts).count();
     let name = tokens.get(n)?;
     let compound = has(BODY_PARTS, &name.lower) || name.is("hat") && tokens[0].is("top");
@@ -350,10 +234,14 @@ pub(super) fn opens_place(word: &str) -> bool {
 fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
     const STATES: &str = "fire night noon day color colour style front front general motion flight love half bloom mind \
         danger trouble way total fact particular addition";
-    let worn = relation == Relation::In && action != Action::Add
+    let worn = relation == Relation::In
+        && action != Action::Add
         && (has(CLOTHES, &found.noun) || has(COLORS, &found.noun));
     let whole = has(PICTURES, &found.noun);
-    !worn && !whole && !has(STATES, &found.noun) && !has("me us you it out camera viewer", &found.noun)
+    !worn
+        && !whole
+        && !has(STATES, &found.noun)
+        && !has("me us you it out camera viewer", &found.noun)
 }
 
 /// The place that words behind a name say: `parked next to the tree`, `on the left`, `who sits in the corner`.
@@ -365,7 +253,12 @@ pub(super) fn behind(source: &str, tokens: &[Token], action: Action) -> Option<P
         let rest = &tokens[at..];
         if let Some((n, area)) = area_at(rest) {
             let text = source[bytes(&rest[..n])?].to_owned();
-            return Some(Place { text, words: String::new(), opening: String::new(), kind: PlaceKind::Area(area) });
+            return Some(Place {
+                text,
+                words: String::new(),
+                opening: String::new(),
+                kind: PlaceKind::Area(area),
+            });
         }
         if !nested && let Some(place) = landmark_at(source, rest, action) {
             return Some(place);
@@ -384,16 +277,24 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
         Relation::From => action == Action::Remove,
         _ => true,
     };
-    if !fits || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some() {
+    if !fits
+        || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some()
+    {
         return None;
     }
-    let ends = |it: &&Token| has(BEING, &it.lower) || has("should would could must needs has", &it.lower);
+    let ends =
+        |it: &&Token| has(BEING, &it.lower) || has("should would could must needs has", &it.lower);
     let len = tokens[n..].iter().take_while(|it| !ends(it)).count();
     let found = phrase(&tokens[n..n + len]).filter(|it| is_landmark(it, relation, action))?;
     let landmark = Phrase::new(source, &found, Stands::InInstruction);
     let text = source[tokens[0].span.start..found.all.end].to_owned();
     let words = tokens[..n].iter().map(|it| it.lower.as_str()).collect::<Vec<_>>().join(" ");
-    Some(Place { text, words, opening: String::new(), kind: PlaceKind::Landmark { relation, landmark } })
+    Some(Place {
+        text,
+        words,
+        opening: String::new(),
+        kind: PlaceKind::Landmark { relation, landmark },
+    })
 }
 
 /// Whether a word between a name and its place says nothing of another thing: `that is parked right by the tree`.

@@ -4,8 +4,9 @@ use super::Action;
 use super::grammar::Reading;
 use super::imperative;
 use super::lexicon::{
-    BECOMING, BEING, CHANGING, COLORING, COME, DETERMINERS, DOING, GONE, HAVING, PLACES, PREPOSITIONS, REMOVING, REPLACING,
-    SEEMING, TAKING, THINGS, VANISHING, has, is_adjective, verb_in,
+    BECOMING, BEING, CHANGING, COLORING, COME, DETERMINERS, DOING, GONE, HAVING, PLACES,
+    PREPOSITIONS, REMOVING, REPLACING, SEEMING, TAKING, THINGS, VANISHING, has, is_adjective,
+    verb_in,
 };
 use super::phrase::{Definiteness, Found, phrase, phrases, starts_indefinite};
 use super::words::{Token, matched, prefix_len};
@@ -105,7 +106,10 @@ pub(super) fn passive(subject: &[Token], said: &[Token]) -> Option<Reading> {
         return None;
     }
     let verb = verb_in(&[CHANGING, REPLACING, REMOVING, COLORING, "take cut"], &participle.lower)?;
-    if verb == participle.lower && !has("cut", verb) || participle.lower.ends_with("ing") || is_adjective(&participle.lower) {
+    if verb == participle.lower && !has("cut", verb)
+        || participle.lower.ends_with("ing")
+        || is_adjective(&participle.lower)
+    {
         return None;
     }
     let verb = Token { lower: verb.to_owned(), ..participle.clone() };
@@ -189,9 +193,8 @@ fn having(subject: &[Token], rest: &[Token], negated: bool) -> Option<Reading> {
     let place =
         rest.first().is_none_or(|it| has(PREPOSITIONS, &it.lower) || has(PLACES, &it.lower));
     // `wear a hat and hold an umbrella`.
-    let more = (1..rest.len().saturating_sub(1)).find(|&at| {
-        rest[at].is("and") && verb_in(&[HAVING], &rest[at + 1].lower).is_some()
-    });
+    let more = (1..rest.len().saturating_sub(1))
+        .find(|&at| rest[at].is("and") && verb_in(&[HAVING], &rest[at + 1].lower).is_some());
     if let Some(and) = more {
         let one = having(subject, &rest[..and], negated)?;
         let other = having(subject, &rest[and + 2..], negated)?;
@@ -224,7 +227,8 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     }
     let Some(first) = rest.first() else { return absence(subject, negated) };
     if starts_indefinite(subject) && matched(rest, APPROVED) == Some(rest.len()) {
-        return Reading::of(Action::Add, phrases(subject), &[]).map(|it| Reading { placed: true, ..it });
+        return Reading::of(Action::Add, phrases(subject), &[])
+            .map(|it| Reading { placed: true, ..it });
     }
     if let Some(reading) = passive(subject, rest) {
         return Some(reading);

@@ -4,34 +4,23 @@ use std::ops::Range;
 
 use super::change::{self, Change};
 use super::clause::{self, Clause};
+use super::contrast;
 use super::grammar::{self, Reading};
 use super::lexicon::{REMOVING, SETTINGS, TAKING, has, is_adjective, verb_in};
-use super::object::{Phrase, Stands};
-use super::phrase::{self, Found};
 use super::place::{self, Place, PlaceKind};
 use super::sharing;
-use super::spelling::Correction;
 use super::words::{self, Token, find, matched};
-use super::{Action, Instruction, ParseError};
-
-/// One edit of an instruction that asks for several.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// The edit, with a text of its own that says the whole of it.
-    pub instruction: Instruction,
-    /// Bytes of the whole instruction, cleaned and corrected, that it comes from.
-    pub span: Range<usize>,
-}
+use super::{Action, Instruction, ParseError, Phrase, Stands};
 
 /// A clause and what it says.
-struct Edit {
-    clause: Clause,
-    reading: Reading,
+pub(super) struct Edit {
+    pub(super) clause: Clause,
+    pub(super) reading: Reading,
 }
 
 /// How a clause goes on from the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
+pub(super) enum Link {
     /// It speaks of other things.
     Apart,
     /// It speaks of the object before it by a pronoun: `… and paint it red`.
@@ -62,7 +51,7 @@ pub(super) fn joined(text: &str) -> Result<Instruction, ParseError> {
 }
 
 /// The clauses that say something, with what they say.
-fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
+pub(super) fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
     let tokens = words::tokens(text);
     if !text.chars().any(|c| c.is_alphabetic() && c < '\u{250}') {
         return Err(ParseError::NotLatin(text.to_owned()));
@@ -75,7 +64,7 @@ fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
             continue;
         }
         if followers.get(at + 1) == Some(&true)
-            && let Some(reading) = grammar::topic(&clause.tokens)
+            && let Some(reading) = contrast::topic(&clause.tokens)
         {
             found.push(Edit { clause, reading });
             continue;
@@ -91,8 +80,7 @@ fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
 
 /// Whether a clause only says something about the edit before it: `it looks odd`, `that will be fun`.
 fn comments(clause: &[Token]) -> bool {
-    const SAID: &str =
-        "it/that/this/they/these/those/he/she is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
+    const SAID: &str = "it/that/this/they/these/those/he/she is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
     const FELT: &str = "nobody/i/we/people/noone don't/really? need/needs/like/likes/hate/hates/want/wants it/them/that";
     matched(clause, SAID).is_some()
         || matched(clause, FELT) == Some(clause.len())
@@ -111,10 +99,7 @@ fn built(text: &str, edit: &Edit) -> Instruction {
     let implied = reading.implied.as_ref().and_then(|it| Place::implied(text, it.0, &it.1));
     let first = || place::behind(text, &edit.clause.place, reading.action);
     let own = objects.iter().find_map(Phrase::place).cloned();
-    let place = own
-        .or(implied)
-        .or_else(first)
-        .filter(|_| reading.action != Action::Global);
+    let place = own.or(implied).or_else(first).filter(|_| reading.action != Action::Global);
     Instruction {
         text: text.to_owned(),
         action: reading.action,
@@ -172,7 +157,7 @@ fn inside<'a>(tokens: &'a [Token], span: &Range<usize>) -> &'a [Token] {
 }
 
 /// How a clause goes on from the one before it.
-fn link(before: &Edit, next: &Edit) -> Link {
+pub(super) fn link(before: &Edit, next: &Edit) -> Link {
     let has_object = !before.reading.objects.is_empty();
     let tokens = &next.clause.tokens;
     let removed = before.reading.action == Action::Remove;
@@ -181,7 +166,8 @@ fn link(before: &Edit, next: &Edit) -> Link {
     if !has_object {
         return Link::Apart;
     }
-    let wished = before.reading.complains && matched(tokens, "i/we/i'd/we'd want/like/need/prefer/love/would/rather").is_some();
+    let wished = before.reading.complains
+        && matched(tokens, "i/we/i'd/we'd want/like/need/prefer/love/would/rather").is_some();
     if removed && next.reading.action == Action::Add && (next.clause.instead || put || wished) {
         return Link::InItsPlace;
     }
@@ -199,7 +185,7 @@ fn link(before: &Edit, next: &Edit) -> Link {
 }
 
 /// Where a pronoun stands for the object: 1 in `paint it red`.
-fn pronoun(clause: &[Token]) -> Option<usize> {
+pub(super) fn pronoun(clause: &[Token]) -> Option<usize> {
     const VERBS: &str = "make/paint/turn/give/remove/move/replace/color/colour/put/change/delete/erase/have/let/dye/get/swap";
     let stands = |at: usize| {
         clause.get(at).is_some_and(|it| has("it them that this those these one him her", &it.lower))
@@ -208,7 +194,9 @@ fn pronoun(clause: &[Token]) -> Option<usize> {
         clause[at].is("it")
             || clause[at].is("them")
             || clause[at].is("him")
-            || clause.get(at + 1).is_none_or(|it| is_adjective(&it.lower) || it.is("to") || it.is("into"))
+            || clause
+                .get(at + 1)
+                .is_none_or(|it| is_adjective(&it.lower) || it.is("to") || it.is("into"))
                 && !clause[at].is("one")
     };
     let by_verb = (1..3).find(|&at| stands(at) && alone(at));
@@ -276,111 +264,4 @@ fn join(before: Instruction, next: Instruction) -> Instruction {
         place: before.place.or(next.place),
         ..before
     }
-}
-
-// === steps ===
-
-/// Reads the edits as steps.
-pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>, ParseError> {
-    let whole = joined(text)?;
-    let edits = edits(text)?;
-    let mut found: Vec<(String, Range<usize>)> = Vec::new();
-    for (at, edit) in edits.iter().enumerate() {
-        let span = span_of(&edit.clause.tokens);
-        let before = at.checked_sub(1).map(|it| &edits[it]);
-        let link = before.map_or(Link::Apart, |before| link(before, edit));
-        let merged = match (link, before) {
-            (Link::InItsPlace, Some(before)) => replaced(text, before, edit),
-            (Link::Pronoun | Link::Remedy, Some(before)) => Some(named(text, before, edit)),
-            (Link::Apart, Some(before)) if !before.reading.objects.is_empty() => {
-                Some(placed_by(text, before, edit))
-            }
-            _ => Some(own_text(text, edit)),
-        };
-        let Some(step) = merged else { continue };
-        match found.last_mut() {
-            Some(last) if matches!(link, Link::InItsPlace | Link::Remedy) => {
-                *last = (step, last.1.start.min(span.start)..last.1.end.max(span.end));
-            }
-            _ => found.push((step, span)),
-        }
-    }
-    let corrected = |it: Instruction| Instruction { corrections: corrections.to_vec(), ..it };
-    if found.len() < 2 {
-        return Ok(vec![Step { instruction: corrected(whole), span: 0..text.len() }]);
-    }
-    let read = |(text, span): (String, Range<usize>)| {
-        Some(Step { instruction: corrected(joined(&text).ok()?), span })
-    };
-    Ok(found.into_iter().filter_map(read).collect())
-}
-
-/// The text of an edit alone.
-fn own_text(text: &str, edit: &Edit) -> String {
-    let own = written(text, &edit.clause.tokens);
-    let place = written(text, &edit.clause.place);
-    if place.is_empty() { own } else { format!("{place}, {own}") }
-}
-
-/// The text of an edit with the object before it in the place of its pronoun.
-fn named(text: &str, before: &Edit, edit: &Edit) -> String {
-    let tokens = &edit.clause.tokens;
-    let object = definite(text, before);
-    let Some(at) = pronoun(tokens) else { return own_text(text, edit) };
-    let (head, tail) = (written(text, &tokens[..at]), written(text, &tokens[at..]));
-    let tail = if has("with by into to", &tokens[at].lower) {
-        tail
-    } else {
-        written(text, &tokens[at + 1..])
-    };
-    [head, object, tail].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// The text of an edit with the object before it where a pronoun says where: `… and put a cushion on it`.
-fn placed_by(text: &str, before: &Edit, edit: &Edit) -> String {
-    let tokens = &edit.clause.tokens;
-    let placed = (2..tokens.len()).find(|&at| {
-        (tokens[at].is("it") || tokens[at].is("them")) && place::opens_place(&tokens[at - 1].lower)
-    });
-    let Some(at) = placed else { return own_text(text, edit) };
-    let own = [written(text, &tokens[..at]), definite(text, before), written(text, &tokens[at + 1..])];
-    own.join(" ").trim_end().to_owned()
-}
-
-/// A removal and an addition in the same place as one change.
-fn replaced(text: &str, before: &Edit, edit: &Edit) -> Option<String> {
-    let new = edit.reading.replacement.clone().or_else(|| {
-        let (one, other) = (edit.reading.objects.first()?, edit.reading.objects.last()?);
-        Some(one.all.start..other.noun_phrase.end)
-    })?;
-    Some(format!("replace {} with {}", definite(text, before), &text[new]))
-}
-
-/// The objects of an edit, as a later one names them: `the red hat` for `a red hat`.
-fn definite(text: &str, edit: &Edit) -> String {
-    let one = |it: &Found| {
-        let new = edit.reading.action == Action::Add;
-        let all = &text[if new { it.name.clone() } else { it.all.clone() }];
-        if new || phrase::starts_bare(&words::tokens(all)) { format!("the {all}") } else { all.to_owned() }
-    };
-    edit.reading.objects.iter().map(one).collect::<Vec<_>>().join(" and ")
-}
-
-/// Words as they are written, those that do not stand side by side parted by a space.
-fn written(text: &str, tokens: &[Token]) -> String {
-    let mut out = String::new();
-    for (at, token) in tokens.iter().enumerate() {
-        let gap = at.checked_sub(1).map(|it| tokens[it].span.end).map(|end| {
-            let between = (end <= token.span.start).then(|| &text[end..token.span.start]);
-            between.filter(|it| !it.contains(char::is_alphanumeric)).unwrap_or(" ")
-        });
-        out.push_str(gap.unwrap_or_default());
-        out.push_str(&text[token.span.clone()]);
-    }
-    out.trim_matches(|c: char| c.is_whitespace() || ",;.".contains(c)).to_owned()
-}
-
-fn span_of(tokens: &[Token]) -> Range<usize> {
-    let start = tokens.iter().map(|it| it.span.start).min().unwrap_or(0);
-    start..tokens.iter().map(|it| it.span.end).max().unwrap_or(start)
 }

@@ -22,13 +22,15 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
     let mut prefix: Vec<Token> = Vec::new();
     let mut start = 0;
     for &joint in &joints {
-        let next = joint + tokens[joint..].iter().take_while(|it| is_joint(it) || it.is("then")).count();
+        let next =
+            joint + tokens[joint..].iter().take_while(|it| is_joint(it) || it.is("then")).count();
         if joint < start || next >= tokens.len() || !opens(&tokens[next..]) {
             continue;
         }
         let left = joined(&prefix, &tokens[start..joint]);
         let Some(reading) = grammar::read(&left).filter(is_complete) else { continue };
-        if reading.action == Action::Add && !starts_definite(&tokens[next..]) && !is_received(&left) {
+        if reading.action == Action::Add && !starts_definite(&tokens[next..]) && !is_received(&left)
+        {
             continue;
         }
         if start == 0 {
@@ -39,7 +41,8 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
             let right = joined(&prefix, &tokens[next..end]);
             grammar::read(&right).is_some_and(|it| {
                 let alike = it.action == reading.action && is_complete(&it);
-                (alike || it.action == Action::Remove && prefix.len() > 1) && is_first(&it, &tokens[next])
+                (alike || it.action == Action::Remove && prefix.len() > 1)
+                    && is_first(&it, &tokens[next])
             })
         };
         if ends.into_iter().any(stands) {
@@ -82,7 +85,9 @@ fn is_received(left: &[Token]) -> bool {
     place.is_some_and(|at| {
         let receiver = &left[at + 1..];
         starts_definite(receiver)
-            || receiver.first().is_none_or(|it| has(PERSONS, &it.lower) || !starts_indefinite(receiver))
+            || receiver
+                .first()
+                .is_none_or(|it| has(PERSONS, &it.lower) || !starts_indefinite(receiver))
     })
 }
 

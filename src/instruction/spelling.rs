@@ -42,7 +42,15 @@ struct Known {
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let closed = [
-        SMALL_WORDS, DETERMINERS, PREPOSITIONS, PERSONS, COLORS, SHADES, SIZES, ADJECTIVES, ATTRIBUTES,
+        SMALL_WORDS,
+        DETERMINERS,
+        PREPOSITIONS,
+        PERSONS,
+        COLORS,
+        SHADES,
+        SIZES,
+        ADJECTIVES,
+        ATTRIBUTES,
     ];
     let lists = COMMANDS.iter().chain(&closed).copied();
     let mut words: Vec<String> =
@@ -53,7 +61,13 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     }
     let mut set = HashSet::new();
     words.retain(|it| it.len() > 2 && !it.contains('-') && set.insert(it.clone()));
-    let words = words.into_iter().map(|it| { let bits = letters(&it); (it, bits) }).collect();
+    let words = words
+        .into_iter()
+        .map(|it| {
+            let bits = letters(&it);
+            (it, bits)
+        })
+        .collect();
     Known { words, set, real: REAL_WORDS.split_ascii_whitespace().collect() }
 });
 
@@ -163,20 +177,26 @@ mod tests {
         }
     }
 
-    /// Makes `real_words.txt` anew when words have become known: `WORDS` names files of English words, parted by `:`.
+    /// Where Debian's packages wamerican-large and wbritish-large put SCOWL's lists.
+    const LISTS: [&str; 2] =
+        ["/usr/share/dict/american-english-large", "/usr/share/dict/british-english-large"];
+
+    /// Makes `real_words.txt` anew when words have become known.
     #[test]
     #[ignore = "writes a source file, from word lists that are not here"]
     fn write_real_words() {
-        let lists = std::env::var("WORDS").expect("WORDS names the lists");
         let mut near: BTreeSet<String> =
             super::REAL_WORDS.split_ascii_whitespace().map(str::to_owned).collect();
-        for list in lists.split(':') {
+        for list in LISTS {
             let words = std::fs::read_to_string(list).expect("the list can be read");
             let plain = words.lines().map(str::to_lowercase);
             near.extend(plain.filter(|it| !super::corrected(it).1.is_empty()));
         }
         let lines: Vec<String> = near.into_iter().collect();
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/instruction/real_words.txt"), lines.join("\n") + "\n")
-            .expect("the file can be written");
+        std::fs::write(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src/instruction/real_words.txt"),
+            lines.join("\n") + "\n",
+        )
+        .expect("the file can be written");
     }
 }

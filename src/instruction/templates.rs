@@ -5,12 +5,12 @@
 
 use thiserror::Error;
 
+use super::area::Area;
 use super::change::Change;
-use super::nouns::{article, oblique};
-use super::object::Phrase;
-use super::place::{Area, CountedFrom, Place, PlaceKind};
 use super::lexicon::has;
-use super::{Action, Instruction};
+use super::nouns::{article, oblique};
+use super::place::{CountedFrom, Place, PlaceKind};
+use super::{Action, Instruction, Phrase};
 
 /// The templates of a model as they are written, each with the kind of edit that it words.
 ///
@@ -41,7 +41,9 @@ pub struct EditTemplates {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EditTemplateError {
     /// It has braces around something that no edit has.
-    #[error("template `{template}` holds `{{{part}}}`; an edit has {{object}}, {{replacement}}, {{color}} and {{place}}")]
+    #[error(
+        "template `{template}` holds `{{{part}}}`; an edit has {{object}}, {{replacement}}, {{color}} and {{place}}"
+    )]
     UnknownPart {
         /// The template.
         template: String,
@@ -200,7 +202,9 @@ fn named(object: &Phrase, new: bool, apart: bool) -> String {
     }
     let described = object.qualifier().map_or_else(String::new, |it| format!("{it} "));
     let counted = match object.place().map(Place::kind) {
-        Some(PlaceKind::Nth { .. }) => format!("{} ", object.place().map_or("", Place::opening_text)),
+        Some(PlaceKind::Nth { .. }) => {
+            format!("{} ", object.place().map_or("", Place::opening_text))
+        }
         _ => String::new(),
     };
     let name = format!("{counted}{described}{}", object.name());

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, path::Path};
 
 use retouch::instruction::{
-    Action, Change, CountedFrom, Instruction, ParseError, Phrase, Place, PlaceKind,
+    Action, Instruction, ParseError, Phrase,
+    change::Change,
+    place::{CountedFrom, Place, PlaceKind},
 };
 
 /// Phrasings with what they say; its first lines say how.
@@ -70,7 +72,9 @@ fn place(place: &Place) -> String {
         PlaceKind::Nth { nth: 1, from: CountedFrom::End } => "last".to_owned(),
         PlaceKind::Nth { nth, from: CountedFrom::Start } => th(*nth),
         PlaceKind::Nth { nth, from: CountedFrom::End } => format!("{} to last", th(*nth)),
-        PlaceKind::Nth { nth, from: CountedFrom::Side(side) } => format!("{} from {side}", th(*nth)),
+        PlaceKind::Nth { nth, from: CountedFrom::Side(side) } => {
+            format!("{} from {side}", th(*nth))
+        }
         PlaceKind::Landmark { landmark, .. } => {
             format!("{} > {}", place.relation_words(), landmark.name())
         }

@@ -4,7 +4,11 @@ use retouch::instruction::templates::{
     EditTemplateError, EditTemplates, TemplateTexts, edit_instruction,
 };
 use retouch::instruction::{
-    Area, Change, CountedFrom, Instruction, Overrides, PlaceKind, Relation, Step,
+    Instruction, Overrides,
+    area::Area,
+    change::Change,
+    place::{CountedFrom, PlaceKind, Relation},
+    steps::Step,
 };
 
 fn parse(text: &str) -> Instruction {
@@ -21,11 +25,20 @@ fn steps(text: &str) -> Vec<String> {
 #[test]
 fn each_edit_of_a_text_is_a_step_that_says_the_whole_of_it() {
     for (text, expected) in [
-        ("make the star blue and remove the circle", vec!["make the star blue", "remove the circle"]),
+        (
+            "make the star blue and remove the circle",
+            vec!["make the star blue", "remove the circle"],
+        ),
         ("paint the car red and the house blue", vec!["paint the car red", "paint the house blue"]),
-        ("make the house bigger and paint it white", vec!["make the house bigger", "paint the house white"]),
+        (
+            "make the house bigger and paint it white",
+            vec!["make the house bigger", "paint the house white"],
+        ),
         ("add a hat to the man and make it red", vec!["add a hat to the man", "make the hat red"]),
-        ("Please remove the cup. Also add a cat on the sofa.", vec!["remove the cup", "add a cat on the sofa"]),
+        (
+            "Please remove the cup. Also add a cat on the sofa.",
+            vec!["remove the cup", "add a cat on the sofa"],
+        ),
         ("1. remove the bin 2. make the door green", vec!["remove the bin", "make the door green"]),
     ] {
         assert_eq!(steps(text), expected, "{text}");
@@ -41,7 +54,11 @@ fn a_thing_in_the_place_of_another_is_one_change() {
         "I don't want the cat, I want a dog",
     ] {
         let read = parse(text);
-        assert_eq!((read.change(), read.replacement()), (Some(Change::Replace), Some("a dog")), "{text}");
+        assert_eq!(
+            (read.change(), read.replacement()),
+            (Some(Change::Replace), Some("a dog")),
+            "{text}"
+        );
         assert_eq!(steps(text), [text], "{text}");
     }
 }
@@ -68,7 +85,10 @@ fn a_place_is_typed_and_no_part_of_the_name() {
         read.place().unwrap_or_else(|| panic!("`{text}` has a place")).kind().clone()
     };
     assert_eq!(house("remove the left house"), PlaceKind::Area(Area::Left));
-    assert_eq!(house("remove the house in the upper right corner"), PlaceKind::Area(Area::TopRight));
+    assert_eq!(
+        house("remove the house in the upper right corner"),
+        PlaceKind::Area(Area::TopRight)
+    );
     assert_eq!(house("remove the topmost house"), PlaceKind::Area(Area::Top));
     let from = CountedFrom::Side(Area::Right);
     assert_eq!(house("remove the second house from the right"), PlaceKind::Nth { nth: 2, from });
@@ -105,7 +125,11 @@ fn where_an_addition_comes_is_its_place() {
 fn a_change_is_of_color_of_thing_or_of_look() {
     for (text, expected, becomes) in [
         ("dye the pink dress emerald green", Change::Recolor, "emerald green"),
-        ("make the circle the same colour as the star", Change::Recolor, "the same colour as the star"),
+        (
+            "make the circle the same colour as the star",
+            Change::Recolor,
+            "the same colour as the star",
+        ),
         ("give the wall a coat of white paint", Change::Recolor, "white"),
         ("make the bananas blue instead of yellow", Change::Recolor, "blue"),
         ("change the apple to an orange", Change::Replace, "an orange"),
@@ -188,7 +212,10 @@ fn an_edit_is_worded_as_the_model_was_taught() {
         ("swap the white square for a yellow house", "change the white square to a yellow house"),
         ("put a black square on the right side", "add a black square on the right"),
         ("I'd like a red star, please", "add a red star"),
-        ("stick a small purple square next to the white heart", "add a small purple square next to the white heart"),
+        (
+            "stick a small purple square next to the white heart",
+            "add a small purple square next to the white heart",
+        ),
         ("delete the left house", "remove the house on the left"),
         ("delete the second house from the left", "remove the second house from the left"),
         ("remove the cat and her hat", "remove the cat and her hat"),
@@ -201,7 +228,9 @@ fn an_edit_is_worded_as_the_model_was_taught() {
 
 #[test]
 fn what_the_model_was_not_taught_has_no_wording() {
-    for text in ["make it snow", "make the dog bigger", "make the circle the same color as the star"] {
+    for text in
+        ["make it snow", "make the dog bigger", "make the circle the same color as the star"]
+    {
         assert_eq!(edit_instruction(&parse(text), &demo()), None, "{text}");
     }
     let none = EditTemplates::default();

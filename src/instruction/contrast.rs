@@ -1,0 +1,138 @@
+//! Reads what sets two things side by side: `a bird instead of the bee`; and what is spoken of before an edit of it.
+
+use super::Action;
+use super::courtesy::bare;
+use super::grammar::{Reading, read, statement_verb, unwrap_wish};
+use super::imperative;
+use super::lexicon::{DETERMINERS, HAVING, PERSONS, RELATIVES, has, is_adjective, verb_in};
+use super::phrase::{Definiteness, noun_phrase_len, phrases, starts_definite};
+use super::words::{Token, find, matched, prefix_len, starts_with};
+
+/// What a clause speaks of that asks for nothing itself, before one that does: `see that tree? …`, `the tree is ugly, …`.
+pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
+    const SPOKEN_OF: &[&str] = &[
+        "see/notice/spot/about/regarding/concerning/with/for/take/consider",
+        "do/can? you/u know/see/notice",
+        "there/theres is/are/'s?",
+        "there's",
+        "i/we see/said/mean/meant/have/hate/dislike/notice/noticed",
+        "i/we do/did/can? not/can't/cannot/don't/didn't like/stand/need/want/love",
+        "i'm/we're not a? big/huge? fan of",
+        "i/we am/are not a? big/huge? fan of",
+        "nobody/noone/no one? needs/wants/likes",
+        "look at",
+        "as for",
+    ];
+    let spoken = SPOKEN_OF.iter().filter_map(|it| matched(clause, it)).max();
+    let is = |it: &Token| has("is are 's looks look seems seem was has isn't doesn't", &it.lower);
+    let said =
+        clause.iter().position(is).filter(|&at| at > 0 && !has(RELATIVES, &clause[at - 1].lower));
+    let rest = match (spoken, said) {
+        (Some(n), _) => &clause[n..],
+        (None, Some(at)) if starts_definite(clause) => &clause[..at],
+        (None, None) if starts_definite(clause) && statement_verb(clause).is_none() => clause,
+        _ => return None,
+    };
+    let reading = Reading::of(Action::Remove, phrases(rest), &[])?;
+    (reading.action == Action::Remove).then_some(Reading { complains: true, ..reading })
+}
+
+pub(super) fn after_for(tokens: &[Token]) -> &[Token] {
+    &tokens[prefix_len(tokens, "for").unwrap_or(0)..]
+}
+
+/// `a bird instead of a bee`, `it should be a bird, not a bee`, `not a bee but a bird`.
+pub(super) fn contrast(clause: &[Token]) -> Option<Reading> {
+    const INSTEAD: [&str; 6] = [
+        "instead of",
+        "in place of",
+        "rather than",
+        "in lieu of",
+        "where there was",
+        "in the place of",
+    ];
+    if imperative::names_its_object(clause) {
+        return None;
+    }
+    if let Some(n) = prefix_len(clause, "instead of").or_else(|| prefix_len(clause, "rather than"))
+    {
+        let comma = clause.iter().position(|it| it.is(","));
+        let end = comma.unwrap_or(n + noun_phrase_len(&clause[n..]));
+        let new = &clause[(end + usize::from(comma.is_some())).min(clause.len())..];
+        let new = brought(unwrap_wish(bare(new)).0);
+        return Reading::of(Action::Change, phrases(&clause[n..end]), new);
+    }
+    if starts_with(clause, "not")
+        && let Some(but) = find(clause, "but")
+    {
+        return Reading::of(
+            Action::Change,
+            phrases(&clause[1..but.start]),
+            brought(&clause[but.end..]),
+        );
+    }
+    let mark = INSTEAD.iter().find_map(|it| find(clause, it)).or_else(|| {
+        let not = clause.iter().position(|it| it.is("not"))?;
+        let noun_follows = clause.get(not + 1).is_some_and(|it| has(DETERMINERS, &it.lower));
+        let bare = clause[not - not.min(1)].is(",");
+        (not > 0 && (noun_follows || bare)).then_some(not..not + 1)
+    })?;
+    let new = brought(&clause[..mark.start]);
+    let old = &clause[mark.end..];
+    let objects = phrases(old);
+    if objects.is_empty() || new.is_empty() {
+        return None;
+    }
+    if old.len() == 1 && !has(PERSONS, &old[0].lower) {
+        // `make the car red, not blue`, `the wall should be brick instead of wood`: two looks of one object.
+        let one = read(&clause[..mark.start]).filter(|it| {
+            it.replacement.is_some()
+                && it.objects.iter().all(|it| it.definiteness == Definiteness::Definite)
+        });
+        if one.is_some() || is_adjective(&old[0].lower) {
+            return one.or_else(|| read(&clause[..mark.start]));
+        }
+    }
+    Reading::of(Action::Change, objects, new)
+}
+
+/// `put a wolf where the dog is`, `where the dog is, put a wolf`.
+pub(super) fn whereabouts(clause: &[Token]) -> Option<Reading> {
+    let at = clause.iter().position(|it| it.is("where"))?;
+    let is = at
+        + clause[at..]
+            .iter()
+            .position(|it| has("is was are were stands sits stood sat", &it.lower))?;
+    let new = if at == 0 {
+        &clause[is + 1..]
+    } else if is + 1 == clause.len() {
+        &clause[..at]
+    } else {
+        return None;
+    };
+    let new = &new[new.iter().take_while(|it| it.is(",")).count()..];
+    let brings = imperative::is_command(new) || statement_verb(new).is_some();
+    let old = phrases(&clause[at + 1..is]);
+    brings.then(|| Reading::of(Action::Change, old, brought(new))).flatten()
+}
+
+/// The new thing in `make it a bird`, `there should be a bird`, `use a bird`, `a bird`.
+fn brought(clause: &[Token]) -> &[Token] {
+    let mut clause = clause;
+    while clause.last().is_some_and(|it| it.is(",")) {
+        clause = &clause[..clause.len() - 1];
+    }
+    let after_verb =
+        clause.iter().rposition(|it| it.is("be") || it.is("is") || it.is("was") || it.is("were"));
+    let after_verb = after_verb
+        .or_else(|| clause.iter().rposition(|it| verb_in(&[HAVING], &it.lower).is_some()));
+    if let Some(at) = after_verb {
+        let having = clause
+            .get(at + 1)
+            .is_some_and(|it| it.lower.ends_with("ing") && verb_in(&[HAVING], &it.lower).is_some());
+        return &clause[at + 1 + usize::from(having)..];
+    }
+    let start = usize::from(imperative::is_command(clause));
+    let rest = &clause[start..];
+    &rest[usize::from(start > 0 && rest.first().is_some_and(|it| it.is("it")))..]
+}
