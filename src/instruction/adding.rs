@@ -83,7 +83,8 @@ pub(super) fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
 pub(super) fn place(tokens: &[Token]) -> Option<Range<usize>> {
     let places = [
         "to", "onto", "into", "on", "in", "over", "at", "inside", "around", "upon", "under",
-        "across",
+        "across", "against", "above", "below", "behind", "beside", "between", "near", "along", "beneath",
+        "underneath", "next",
     ];
     places
         .iter()

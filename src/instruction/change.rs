@@ -33,6 +33,9 @@ pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
     const LEADS: [&str; 3] = ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
     let end = becomes.len();
     const NOUNS: &str = "color colour colors colours hue tint tone paint finish one ones";
+    if becomes.first().is_some_and(|it| it.quoted) {
+        return &becomes[..becomes.iter().take_while(|it| it.quoted).count()];
+    }
     let job = usize::from(becomes.last().is_some_and(|it| has("job coat scheme", &it.lower)));
     let end = end - job;
     let noun = becomes[..end].last().is_some_and(|it| has(NOUNS, &it.lower));
@@ -43,6 +46,17 @@ pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
         return inner;
     }
     becomes
+}
+
+/// Whether words compare a look with that of something else: `the same color as the star`, `the colour of the roof`.
+pub(super) fn is_comparison(words: &[Token]) -> bool {
+    ["the same _ as", "the color/colour/size/shape of"].iter().any(|it| matched(words, it).is_some())
+}
+
+/// Whether words name a color or a material: `dark red`, `old oak`.
+pub(super) fn is_finish(words: &[Token]) -> bool {
+    is_color(words)
+        || words.len() < 3 && words.last().is_some_and(|it| has(MATERIALS, &it.lower))
 }
 
 /// Whether words name a color and nothing else: `dark red`, `a darker shade of blue`, `the color of the roof`.

@@ -1,5 +1,6 @@
 //! Cuts an instruction into clauses of one edit each, without the words that only make it polite.
 
+use super::change::is_color;
 use super::courtesy::{bare, keeps};
 use super::lexicon::{
     ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING,
@@ -52,7 +53,8 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
     let last = |at: &usize| find(&tokens[*at..], "of").is_none();
     let cut = said.filter(last);
     let tokens = &tokens[..cut.unwrap_or(tokens.len())];
-    let opened = tokens.iter().position(|it| verb_in(&[CHANGING], &it.lower).is_some());
+    let changing = [CHANGING, COLORING];
+    let opened = tokens.iter().position(|it| verb_in(&changing, &it.lower).is_some());
     let shaped = shaped(&tokens[opened.unwrap_or(0)..]);
     let body = bare(shaped.as_deref().unwrap_or(tokens));
     let (place, body) = place_first(body);
@@ -65,11 +67,18 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
 
 /// `change the hut so that it is a castle` as `change the hut to a castle`.
 fn shaped(tokens: &[Token]) -> Option<Vec<Token>> {
-    const SO: &str =
-        "so/until/till that? it/they/he/she is/are/becomes/become/looks/turns/'s like/into?";
-    verb_in(&[CHANGING], &tokens.first()?.lower)?;
-    let (at, n) = (2..tokens.len()).find_map(|at| Some((at, matched(&tokens[at..], SO)?)))?;
+    const SO: [&str; 2] = [
+        "so/until/till that? it/they/he/she is/are/becomes/become/looks/turns/'s like/into?",
+        "so/until/till that? it's/they're/he's/she's",
+    ];
+    verb_in(&[CHANGING, COLORING], &tokens.first()?.lower)?;
+    let so = |at: usize| SO.iter().find_map(|it| matched(&tokens[at..], it));
+    let (at, n) = (2..tokens.len()).find_map(|at| Some((at, so(at)?)))?;
     let to = Token { lower: "to".to_owned(), ..tokens[at].clone() };
+    let painted = verb_in(&[COLORING], &tokens[0].lower).is_some();
+    if painted && !is_color(&tokens[at + n..]) {
+        return None;
+    }
     (at + n < tokens.len()).then(|| [&tokens[..at], &[to], &tokens[at + n..]].concat())
 }
 
@@ -198,7 +207,7 @@ fn is_place_alone(tokens: &[Token]) -> bool {
 
 /// What follows `and also`, `and then please`.
 fn bare_opening(mut tokens: &[Token]) -> &[Token] {
-    const WORDS: &str = "also then please now and finally next afterwards just , lastly but pls maybe perhaps only simply";
+    const WORDS: &str = "also then please now and finally next afterwards just , lastly but pls maybe perhaps only simply so";
     loop {
         let n = usize::from(tokens.first().is_some_and(|it| has(WORDS, &it.lower)));
         let n = n.max(matched(tokens, "after that").unwrap_or(0));

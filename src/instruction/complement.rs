@@ -5,7 +5,7 @@
 
 use super::Action;
 use super::adding;
-use super::change::{is_color, trimmed};
+use super::change::{is_color, is_comparison, is_finish, trimmed};
 use super::grammar::Reading;
 use super::lexicon::{
     COLORS, DETERMINERS, GONE, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, RECIPIENTS,
@@ -85,6 +85,9 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     if let Some(reading) = done(rest) {
         return Some(reading);
     }
+    if let Some(without) = find(rest, "without").filter(|it| it.start > 0) {
+        return Reading::of(Action::Remove, phrases(&rest[without.end..]), &[]);
+    }
     if starts_definite(rest) {
         let out = find(rest, "out of").or_else(|| find(rest, "out")).or_else(|| find(rest, "away"));
         if let Some(out) =
@@ -134,8 +137,10 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
     if let Some(reading) = compared(rest) {
         return Some(reading);
     }
-    let counted = rest
-        .first()
+    if let Some(without) = find(rest, "without").filter(|it| it.start > 0 && starts_definite(rest)) {
+        return Reading::of(Action::Remove, phrases(&rest[without.end..]), &[]);
+    }
+    let counted = rest.first()
         .is_some_and(|it| has("a an some another two three four five several more", &it.lower));
     let placed = (1..rest.len()).any(|at| has("on in at over under above for", &rest[at].lower));
     let new = |it: &Token| is_noun(it) && !has(THINGS, &it.lower);
@@ -148,7 +153,7 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
         return Reading::of(Action::Remove, phrases(&rest[..split]), &[]);
     }
     let becomes = lead(&rest[split..]);
-    let looks = is_color(becomes) || becomes.iter().all(|it| is_adjective(&it.lower));
+    let looks = is_finish(becomes) || becomes.iter().all(|it| is_adjective(&it.lower));
     looks.then(|| Reading::of(Action::Change, phrases(&rest[..split]), becomes)).flatten()
 }
 
@@ -168,6 +173,9 @@ pub(super) fn give(rest: &[Token]) -> Option<Reading> {
     let gifts = phrases(&rest[at..]);
     if receivers.iter().any(|it| it.is_whole() && !has("it this that", &it.noun)) {
         return Some(Reading::global(&rest[at..]));
+    }
+    if is_comparison(&rest[at..]) {
+        return Reading::of(Action::Change, receivers, &rest[at..]);
     }
     let coated = find(&rest[at..], "paint").is_some() && is_color(trimmed(&rest[at..]));
     if coated || !gifts.is_empty() && gifts.iter().all(Found::is_attribute) {
@@ -190,6 +198,10 @@ fn given_at(rest: &[Token]) -> Option<usize> {
     let opens = |list: &'static str| {
         (1..rest.len()).find(|&at| has(list, &rest[at].lower) && follows_noun(rest, at))
     };
+    let shared = (1..rest.len()).find(|&at| is_comparison(&rest[at..]) && follows_noun(rest, at));
+    if shared.is_some() {
+        return shared;
+    }
     if let Some(at) = opens("a an some more another") {
         return Some(at);
     }
@@ -238,7 +250,13 @@ pub(super) fn start(tokens: &[Token]) -> Option<usize> {
     {
         return Some(clause.end);
     }
-    let colored = find_at(&|at| tokens[at].is("in") && is_color(&tokens[at + 1..]));
+    let than = find_at(&|at| {
+        is_comparative(&tokens[at].lower) && tokens.get(at + 1).is_some_and(|it| it.is("than"))
+    });
+    if than.is_some() {
+        return than;
+    }
+    let colored = find_at(&|at| tokens[at].is("in") && is_finish(&tokens[at + 1..]));
     if colored.is_some() {
         return colored;
     }
@@ -375,7 +393,7 @@ fn lead(said: &[Token]) -> &[Token] {
     if said.len() > 2 && said[0].is("as") && said[2..].iter().any(|it| it.is("as")) {
         return said;
     }
-    if said.first().is_some_and(|it| it.is("in")) && is_color(&said[1..]) {
+    if said.first().is_some_and(|it| it.is("in")) && is_finish(&said[1..]) {
         return &said[1..];
     }
     let n = ["out of", "to be", "to look like", "into", "as", "like"]

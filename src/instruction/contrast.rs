@@ -89,11 +89,24 @@ pub(super) fn contrast(clause: &[Token]) -> Option<Reading> {
             it.replacement.is_some()
                 && it.objects.iter().all(|it| it.definiteness == Definiteness::Definite)
         });
+        let left = &clause[..mark.start];
+        let colors = left.iter().take_while(|it| is_adjective(&it.lower)).count();
+        if one.is_none() && is_adjective(&old[0].lower) && colors > 0 && colors < left.len() {
+            // `a green heart instead of red`.
+            return Reading::of(Action::Change, phrases(&left[colors..]), &left[..colors]);
+        }
         if one.is_some() || is_adjective(&old[0].lower) {
             return one.or_else(|| read(&clause[..mark.start]));
         }
     }
     Reading::of(Action::Change, objects, new)
+}
+
+/// `I'd rather have a cross than a square`.
+pub(super) fn preferred(clause: &[Token]) -> Option<Reading> {
+    let n = matched(clause, "i'd/we'd/i/we would? rather/prefer to? have/see?")?;
+    let than = find(clause, "than").or_else(|| find(clause, "over")).filter(|it| it.start > n)?;
+    Reading::of(Action::Change, phrases(&clause[than.end..]), bare(&clause[n..than.start]))
 }
 
 /// `put a wolf where the dog is`, `where the dog is, put a wolf`.

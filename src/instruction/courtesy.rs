@@ -9,7 +9,9 @@ use super::words::{Token, find, matched, prefix_len};
 const OPENINGS: &[&str] = &[
     "please/pls/plz/kindly/just/simply/now/also/then/and/but/or/so/ok/okay/hey/hi/hello/maybe/perhaps/next/first",
     "firstly/second/secondly/third/thirdly/finally/lastly/last/afterwards/afterward/additionally/plus/besides/to/see",
-    "after/once",
+    "after/once/like",
+    "i'd/we'd say/suggest/guess/propose/recommend that? you/we/to?",
+    "i/we suggest/propose/recommend/say that? you/we/to?",
     "somehow/quickly/carefully/completely/digitally/well/um/uh/oh/yes/yeah/actually/basically/alternatively",
     ",/;/dear/greetings/sorry/alright/right/only/again/furthermore/moreover/btw/really/ideally/preferably/pleases",
     "good morning/day/afternoon/evening",
@@ -73,6 +75,8 @@ const OPENINGS: &[&str] = &[
     "go ahead and/to?",
     "go and",
     "try to? and?",
+    "let me/us see",
+    "see how/what it/this/that/things looks/look/would like? look? like?",
     "let 's just? try? to?",
     "lets/let'z just? try?",
     "let us",
@@ -120,6 +124,9 @@ const OPENINGS: &[&str] = &[
 const CLOSINGS: &[&str] = &[
     "please/pls/plz/thanks/thx/ty/cheers/now/too/also/again/entirely/completely/altogether/somewhere/and/,/;/though/then/asap",
     "instead/immediately/quickly/mate/buddy/dude/pal/sir/ok/okay/alright/right/yeah/here/everywhere/totally/forever/pretty",
+    "that'd/it'd/thatd be great/nice/good/cool/lovely/perfect/awesome/fantastic",
+    "that/it/this would be great/nice/good/cool/lovely/perfect/awesome/fantastic",
+    "and that 's/is it/all",
     "thank you so?",
     "thank you very? much",
     "many/lots/much of? thanks",
@@ -158,6 +165,8 @@ const CLOSINGS: &[&str] = &[
     "right now/away",
     "for a change",
     "at all",
+    "any more/longer",
+    "anymore",
     "at once",
     "straight away",
     "a bit/little/touch",
@@ -239,10 +248,14 @@ fn is_joint(token: &Token) -> bool {
 fn opens_phrase(tokens: &[Token], n: usize) -> bool {
     let ambiguous = n == 1
         && has(
-            "second third last right only first plus so see to next after once",
-            &tokens[0].lower,
-        );
+            "second third last right only first plus so see to next after once like", &tokens[0].lower);
     let Some(next) = tokens.get(n) else { return false };
+    if n == 1 && tokens[0].is("next") && next.is("to") {
+        return true;
+    }
+    if n == 1 && tokens[0].is("like") {
+        return verb_in(&COMMANDS, &next.lower).is_none();
+    }
     if tokens[0].is("after") || tokens[0].is("once") {
         return n == 1 && !next.lower.ends_with("ing") && !has("the this that", &next.lower);
     }
@@ -251,6 +264,7 @@ fn opens_phrase(tokens: &[Token], n: usize) -> bool {
     }
     ambiguous
         && !next.is(",")
+        && (tokens[0].is("second") || !OPENINGS.iter().any(|it| matched(&tokens[n..], it).is_some()))
         && !has("the a an please can could i i'd we let", &next.lower)
         && verb_in(&COMMANDS, &next.lower).is_none()
 }

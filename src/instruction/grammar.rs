@@ -5,13 +5,15 @@ use std::ops::Range;
 use super::Action;
 use super::change;
 use super::complement;
-use super::contrast::{after_for, contrast, whereabouts};
+use super::contrast::{after_for, contrast, preferred, whereabouts};
 use super::imperative;
 use super::lexicon::{
-    ATTRIBUTES, BEING, COLORS, DETERMINERS, MODALS, NEGATED, PERSONS, SETTINGS, THINGS, WHOLES,
-    has, is_adjective,
+    ATTRIBUTES, BEING, CHANGING, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS, NEGATED, PERSONS, REMOVING,
+    REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES,
+    has, is_adjective, verb_in};
+use super::phrase::{
+    Found, closes, noun_phrase_len, phrase, phrases, starts_definite, starts_indefinite,
 };
-use super::phrase::{Found, closes, noun_phrase_len, phrase, phrases};
 use super::predicate;
 use super::words::{Token, bytes, find, matched, prefix_len, starts_with};
 
@@ -59,21 +61,16 @@ impl Reading {
 }
 
 /// What opens a wish that something were not there.
-const UNWANTED: [&str; 14] = [
-    "i don't want",
-    "i do not want",
-    "i don't like",
-    "i do not like",
-    "i don't need",
-    "we don't need",
-    "we don't want",
-    "don't show",
-    "do not show",
-    "don't include",
-    "do not include",
-    "i dislike",
-    "i hate",
-    "don't have",
+const UNWANTED: &[&str] = &[
+    "i/we don't/dont want/need/like there? to be/see/have? any/a?",
+    "i/we do not want/need/like there? to be/see/have? any/a?",
+    "i/we don't/dont want/need/like any?",
+    "i/we do not want/need/like any?",
+    "i/we dislike/hate",
+    "i/we no longer want/need/like",
+    "i/we can't/cannot stand",
+    "don't/dont show/include/have",
+    "do not show/include/have",
 ];
 
 /// Reads a clause; `None` if it says nothing that the grammar knows.
@@ -84,9 +81,12 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         let reading = Reading::of(Action::Remove, phrases(after_for(&clause[mark.end..])), &[])?;
         return Some(Reading { complains: true, ..reading });
     }
-    if let Some(n) = UNWANTED.iter().find_map(|it| prefix_len(clause, it)) {
+    if let Some(n) = UNWANTED.iter().filter_map(|it| matched(clause, it)).max() {
         let reading = Reading::of(Action::Remove, phrases(&clause[n..]), &[])?;
         return Some(Reading { complains: true, ..reading });
+    }
+    if let Some(reading) = preferred(clause) {
+        return Some(reading);
     }
     let (clause, framed) = unwrap_wish(clause);
     if let Some(reading) = whereabouts(clause) {
@@ -101,6 +101,9 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
             .or_else(|| statement(clause))
             .or_else(|| complement::have(clause));
     }
+    if let Some(reading) = supposed(clause) {
+        return Some(reading);
+    }
     contrast(clause)
         .or_else(|| style(clause))
         .or_else(|| fragment(clause))
@@ -110,6 +113,29 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         .or_else(|| becoming(clause))
         .or_else(|| setting(clause))
         .or_else(|| complement::named(clause))
+}
+
+/// `what if we replaced the cat`, `what if you made it blue`: what one supposes to do as the command for it.
+fn supposed(clause: &[Token]) -> Option<Reading> {
+    const DOING: [&str; 6] = [CHANGING, REPLACING, REMOVING, COLORING, "add make give put", "turn paint take"];
+    if !has("we you i", &clause[0].lower) {
+        return None;
+    }
+    let verb = clause.get(1)?;
+    let lower = verb_in(&DOING, &verb.lower)?.to_owned();
+    imperative::read(&[&[Token { lower, ..verb.clone() }], &clause[2..]].concat())
+}
+
+/// Whether a clause asks for something, so that another one beside it may only say why.
+pub(super) fn asks(clause: &[Token]) -> bool {
+    let asked = |it: &Token| has(MODALS, &it.lower) || has("needs ought instead ->", &it.lower);
+    let sure = verb_in(&[SURE_VERBS, COLORING, GIVING, "put swap get take"], &clause[0].lower);
+    imperative::is_command(clause) && (sure.is_some() || starts_definite(&clause[1..]) || starts_indefinite(&clause[1..]))
+        || unwrap_wish(clause).1 == Frame::Want
+        || clause.iter().any(asked)
+        || clause.iter().any(|it| has(GONE, &it.lower))
+        || has("no without with more some a an two three has", &clause[0].lower)
+        || UNWANTED.iter().any(|it| matched(clause, it).is_some())
 }
 
 /// What a clause stood in.
@@ -282,7 +308,7 @@ pub(super) fn statement_verb(clause: &[Token]) -> Option<usize> {
         let is = |at: usize| {
             has(BEING, &clause[at].lower)
                 || clause[at].is("'s") && has(THINGS, &clause[at - 1].lower)
-                || clause[at].is("'s") && clause[at - 1].is("there")
+                || clause[at].is("'s") && (clause[at - 1].is("there") || has(PERSONS, &clause[at - 1].lower))
         };
         (1..clause.len()).find(|&at| is(at) && !relative(at))
     };

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use super::Action;
 use super::adding::{add, dress, endow, place};
-use super::change::is_color;
+use super::change::is_finish;
 use super::complement;
 use super::grammar::Reading;
 use super::lexicon::{
     ADDING, ATTRIBUTES, CHANGING, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING, HAVING,
-    LETTING, MATERIALS, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has,
+    LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has,
     is_adjective, verb_in,
 };
 use super::phrase::{Found, phrases, starts_definite, starts_indefinite};
@@ -45,7 +45,7 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         return unknown(clause);
     }
     let is = |list: &'static str| verb_in(&[list], &verb.lower).is_some();
-    if is("get give show bring find") && has("me us", &rest[0].lower) && rest.len() > 1 {
+    if is("get give show bring find draw paint make add put build create") && has("me us", &rest[0].lower) && rest.len() > 1 {
         return complement::have(&rest[1..]);
     }
     if is("get have")
@@ -75,6 +75,9 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         && let Some(reading) = take(verb, rest)
     {
         return Some(reading);
+    }
+    if is("clean tidy sweep mop wipe pick") && rest[0].is("up") && starts_definite(&rest[1..]) {
+        return remove(&rest[1..]);
     }
     let hides = is("paint cover draw") && rest[0].is("over") || is("cover") && rest[0].is("up");
     if hides && starts_definite(&rest[1..]) && find(rest, "with").is_none() {
@@ -110,7 +113,7 @@ fn is_turned(rest: &[Token]) -> bool {
 fn change(rest: &[Token]) -> Option<Reading> {
     let rest = skip_particle(rest);
     let Some((old, new)) = split(rest, &["into", "to", "for", "with", "by", "as"]) else {
-        let material = |at: &usize| rest[*at].is("in") && is_material(&rest[at + 1..]);
+        let material = |at: &usize| rest[*at].is("in") && is_finish(&rest[at + 1..]);
         if let Some(at) = (1..rest.len()).find(material) {
             return Reading::of(Action::Change, phrases(&rest[..at]), &rest[at + 1..]);
         }
@@ -191,11 +194,6 @@ fn color(verb: &Token, rest: &[Token]) -> Option<Reading> {
     complement::make(rest)
 }
 
-fn is_material(tokens: &[Token]) -> bool {
-    is_color(tokens)
-        || tokens.last().is_some_and(|it| tokens.len() < 3 && has(MATERIALS, &it.lower))
-}
-
 /// `blur X`, `cover X with Y`, `rotate X`, `zoom in`.
 fn work(rest: &[Token]) -> Option<Reading> {
     let particle = rest.first().is_some_and(|it| has("in out on", &it.lower));
@@ -228,6 +226,11 @@ fn work(rest: &[Token]) -> Option<Reading> {
 /// A verb that the lists lack, with an object that points at something: `melt the clock`.
 fn unknown(clause: &[Token]) -> Option<Reading> {
     let (verb, rest) = clause.split_first()?;
+    let away = matched(rest, "away/out/off").or_else(|| matched(rest, "up away?"));
+    let picks = |n: usize| !rest[0].is("up") || n > 1;
+    if let Some(n) = away.filter(|&n| n < rest.len() && picks(n) && starts_definite(&rest[n..])) {
+        return remove(&rest[n..]);
+    }
     let next = rest.first()?;
     let odd = !verb.is_word()
         || has(DETERMINERS, &verb.lower)

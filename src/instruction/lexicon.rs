@@ -96,7 +96,7 @@ pub(super) const PICTURES: &str = "image images picture pictures photo photos ph
 /// Clothes and what else is worn: `the man in the red coat` is not in a place.
 pub(super) const CLOTHES: &str = "coat jacket shirt t-shirt dress suit hat cap sweater pants jeans shorts skirt shoes \
     uniform costume robe hoodie blouse vest gown kimono tuxedo armor armour scarf gloves boots sneakers clothes \
-    clothing outfit bikini swimsuit sunglasses glasses apron raincoat overalls jumper cardigan helmet tie veil";
+    clothing outfit bikini swimsuit sunglasses glasses apron raincoat overalls jumper cardigan spacesuit wetsuit pyjamas pajamas sandals cape cloak crown mask sombrero beret helmet tie veil";
 
 /// Parts of a body, of which there is a left and a right one wherever they are.
 pub(super) const BODY_PARTS: &str = "eye eyes hand hands arm arms leg legs foot feet ear ears wing wings paw paws \
@@ -181,7 +181,7 @@ pub(super) const DOING: &str = "smile sit stand jump run fly dance sleep walk li
 
 /// States of what is not there.
 pub(super) const GONE: &str =
-    "gone removed deleted erased missing absent invisible hidden eliminated omitted";
+    "gone removed deleted erased missing absent invisible hidden eliminated omitted unneeded unnecessary unwanted superfluous";
 
 /// States of what has come.
 pub(super) const COME: &str = "added inserted included placed";
@@ -197,7 +197,7 @@ pub(super) const REPLACING: &str =
 
 /// Verbs that take their object away.
 pub(super) const REMOVING: &str = "remove delete erase eliminate clear omit discard exclude hide subtract strip \
-    vanish banish dispose eradicate lose shave uninstall scrap ditch dump nuke zap \
+    vanish banish dispose eradicate lose shave uninstall scrap ditch dump nuke zap bin kill yeet \
     obliterate evict expel axe trash annihilate conceal withdraw";
 
 /// Verbs that take their object away when `away`, `off` or `out` goes with them.

@@ -56,7 +56,11 @@ impl Found {
 
     /// Whether it names a property that nothing in the phrase has: `a red color`.
     pub(super) fn is_attribute(&self) -> bool {
-        has(ATTRIBUTES, &self.noun)
+        // `the blue shape` is a thing.
+        let thing = self.definiteness == Definiteness::Definite
+            && self.name.start < self.head.start
+            && has("shape pattern design", &self.noun);
+        has(ATTRIBUTES, &self.noun) && !thing && !self.hung
     }
 }
 
@@ -187,6 +191,9 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
         || at > 0
             && has(BEING, word)
             && has("whatever everything anything something", &tokens[at - 1].lower)
+        || at > 0
+            && has("right directly just straight exactly", word)
+            && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || has("up down", word) && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || is_participle(tokens, at)
 }

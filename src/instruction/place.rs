@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::area::{Area, area_at, corner_of};
-use super::lexicon::{BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, PICTURES, RELATIVES, has};
+use super::lexicon::{BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, PICTURES, RELATIVES, has, DOING, HAVING, verb_in};
 use super::phrase::{Found, closes, phrase};
 use super::words::{Token, bytes, matched, prefix_len};
 use super::{Action, Phrase, Stands};
@@ -158,7 +158,6 @@ const RELATIONS: &[(&str, Relation)] = &[
     ("in/into", Relation::In),
     ("out of", Relation::From),
     ("next to", Relation::Beside),
-    ("right? next to", Relation::Beside),
     ("close/closest/closer/nearest/adjacent/near to", Relation::Beside),
     ("across from", Relation::Beside),
     ("away? from/off", Relation::From),
@@ -260,7 +259,9 @@ pub(super) fn behind(source: &str, tokens: &[Token], action: Action) -> Option<P
                 kind: PlaceKind::Area(area),
             });
         }
-        if !nested && let Some(place) = landmark_at(source, rest, action) {
+        // What comes may be described, but it comes to a thing that is there.
+        let comes = action == Action::Add && rest.iter().skip(1).take(3).any(|it| it.is("the"));
+        if (!nested || comes) && let Some(place) = landmark_at(source, rest, action) {
             return Some(place);
         }
         nested |= !is_passed_over(&rest[0]);
@@ -277,8 +278,11 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
         Relation::From => action == Action::Remove,
         _ => true,
     };
-    if !fits
-        || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some()
+    let verb = |it: &Token| verb_in(&[HAVING, DOING], &it.lower).is_some();
+    if relation == Relation::Of && tokens.get(n).is_some_and(verb) {
+        return None;
+    }
+    if !fits || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some()
     {
         return None;
     }

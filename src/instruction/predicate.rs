@@ -1,6 +1,7 @@
 //! Reads what is said of a subject: in `have the man wear a hat`, `what if the car was red`, `she should smile`.
 
 use super::Action;
+use super::change::is_comparison;
 use super::grammar::Reading;
 use super::imperative;
 use super::lexicon::{
@@ -9,7 +10,7 @@ use super::lexicon::{
     verb_in,
 };
 use super::phrase::{Definiteness, Found, phrase, phrases, starts_indefinite};
-use super::words::{Token, matched, prefix_len};
+use super::words::{Token, find, matched, prefix_len};
 
 /// Lists of the verbs that part a subject from what is said of it.
 const VERBS: [&str; 6] = [HAVING, BECOMING, SEEMING, VANISHING, DOING, "be been lose remove take"];
@@ -92,7 +93,8 @@ fn missed(subject: &[Token], said: &[Token]) -> Option<Reading> {
     if let Some(n) = better("without/minus").filter(|&n| n < said.len()) {
         return Reading::of(Action::Remove, phrases(&said[n..]), &[]);
     }
-    if let Some(n) = better("with").or_else(|| matched(said, "do/be/go well/nicely? with")) {
+    if let Some(n) = better("with").or_else(|| matched(said, "do/be/go well/nicely? with"))
+        .or_else(|| matched(said, "look like? with")) {
         return add(n).map(|it| it.at("to", subject));
     }
     let whole = || phrase(subject).is_some_and(|it| it.is_whole());
@@ -188,6 +190,9 @@ fn having(subject: &[Token], rest: &[Token], negated: bool) -> Option<Reading> {
     {
         return read(subject, rest, negated);
     }
+    if is_comparison(rest) {
+        return change(subject, rest);
+    }
     let denied = rest.first().is_some_and(|it| has("no fewer less", &it.lower));
     let rest = &rest[usize::from(denied)..];
     let place =
@@ -237,6 +242,7 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     let alone = rest.get(1).is_none_or(|it| has(PREPOSITIONS, &it.lower));
     if has(GONE, &first.lower) && alone
         || prefix_len(rest, "taken away").or_else(|| prefix_len(rest, "taken out")).is_some()
+        || negated && has("needed wanted necessary required", &first.lower)
         || negated && (placed || has("here there visible present shown", &first.lower))
     {
         return Reading::of(Action::Remove, phrases(subject), &[]);
@@ -260,7 +266,8 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
         return Reading::of(Action::Add, phrases(subject), &[]);
     }
     if negated {
-        return change(subject, &[]);
+        let but = find(rest, "but").map_or(rest.len(), |it| it.end);
+        return change(subject, &rest[but..]);
     }
     change(subject, rest)
 }

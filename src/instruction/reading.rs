@@ -6,6 +6,7 @@ use super::change::{self, Change};
 use super::clause::{self, Clause};
 use super::contrast;
 use super::grammar::{self, Reading};
+use super::imperative;
 use super::lexicon::{REMOVING, SETTINGS, TAKING, has, is_adjective, verb_in};
 use super::place::{self, Place, PlaceKind};
 use super::sharing;
@@ -75,7 +76,24 @@ pub(super) fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
             }
         }
     }
-    Ok(found)
+    Ok(without_context(found))
+}
+
+/// The edits without what only says why, beside a command: `red is ugly, make the heart green`.
+fn without_context(found: Vec<Edit>) -> Vec<Edit> {
+    let tokens = |it: &Edit| it.clause.tokens.clone();
+    if !found.iter().any(|it| grammar::asks(&tokens(it))) {
+        return found;
+    }
+    let commanded = found.iter().any(|it| imperative::is_command(&tokens(it)));
+    let referred: Vec<bool> =
+        found.iter().skip(1).map(|it| pronoun(&tokens(it)).is_some()).chain([false]).collect();
+    let kept = |edit: &Edit, referred: bool| {
+        let vague = edit.reading.action == Action::Global && !imperative::is_command(&tokens(edit));
+        grammar::asks(&tokens(edit)) && !(vague && commanded)
+            || edit.reading.complains && referred
+    };
+    found.into_iter().zip(referred).filter(|it| kept(&it.0, it.1)).map(|it| it.0).collect()
 }
 
 /// Whether a clause only says something about the edit before it: `it looks odd`, `that will be fun`.
