@@ -82,9 +82,29 @@ pub(super) fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
 /// Where the word stands that says where the things before it are put.
 pub(super) fn place(tokens: &[Token]) -> Option<Range<usize>> {
     let places = [
-        "to", "onto", "into", "on", "in", "over", "at", "inside", "around", "upon", "under",
-        "across", "against", "above", "below", "behind", "beside", "between", "near", "along", "beneath",
-        "underneath", "next",
+        "to",
+        "onto",
+        "into",
+        "on",
+        "in",
+        "over",
+        "at",
+        "inside",
+        "around",
+        "upon",
+        "under",
+        "across",
+        "against",
+        "above",
+        "below",
+        "behind",
+        "beside",
+        "between",
+        "near",
+        "along",
+        "beneath",
+        "underneath",
+        "next",
     ];
     places
         .iter()

@@ -1,6 +1,6 @@
 //! What kind of change an object undergoes: another color, another thing, another look.
 
-use super::lexicon::{COLOR_NOUNS, COLORS, MATERIALS, SHADES, has};
+use super::lexicon::{COLOR_NOUNS, COLORS, MATERIALS, SHADES, has, is_adjective};
 use super::nouns::is_plural;
 use super::words::{Token, find, matched};
 
@@ -50,13 +50,14 @@ pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
 
 /// Whether words compare a look with that of something else: `the same color as the star`, `the colour of the roof`.
 pub(super) fn is_comparison(words: &[Token]) -> bool {
-    ["the same _ as", "the color/colour/size/shape of"].iter().any(|it| matched(words, it).is_some())
+    ["the same _ as", "the color/colour/size/shape of"]
+        .iter()
+        .any(|it| matched(words, it).is_some())
 }
 
 /// Whether words name a color or a material: `dark red`, `old oak`.
 pub(super) fn is_finish(words: &[Token]) -> bool {
-    is_color(words)
-        || words.len() < 3 && words.last().is_some_and(|it| has(MATERIALS, &it.lower))
+    is_color(words) || words.len() < 3 && words.last().is_some_and(|it| has(MATERIALS, &it.lower))
 }
 
 /// Whether words name a color and nothing else: `dark red`, `a darker shade of blue`, `the color of the roof`.
@@ -87,8 +88,18 @@ pub(super) fn is_color(words: &[Token]) -> bool {
                     || has(COLORS, one) && has("colored coloured ish", other)
             })
     };
+    // `sage green`: a noun before a color shades it.
+    let shade = |at: usize| {
+        words.get(at + 1).is_some_and(color)
+            && !is_adjective(&words[at].lower)
+            && at + 2 == words.len()
+            && !words.iter().any(|it| has("the his her its my their", &it.lower))
+    };
     let named = words.iter().any(color);
-    let only = words.iter().all(|it| color(it) || has(SHADES, &it.lower) || has(OTHERS, &it.lower));
+    let only = words
+        .iter()
+        .enumerate()
+        .all(|(at, it)| color(it) || has(SHADES, &it.lower) || has(OTHERS, &it.lower) || shade(at));
     let colored = words.last().is_some_and(|it| has("colored coloured", &it.lower));
     let bare = &words[..words.len() - usize::from(colored)];
     let noun = bare.last().is_some_and(|it| has(COLOR_NOUNS, &it.lower));

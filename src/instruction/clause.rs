@@ -37,6 +37,7 @@ pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
 
 /// A clause that asks for something.
 fn clause(tokens: &[Token]) -> Option<Clause> {
+    let tokens = &without_denials(tokens)[..];
     const IN_ITS_PLACE: &[&str] = &[
         "instead",
         "in its/his/her/their/that place/stead/spot",
@@ -62,7 +63,7 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
     if body.is_empty() || keeps(body) {
         return None;
     }
-    Some(Clause { tokens: without_denials(body), place: place.to_vec(), instead: cut.is_some() })
+    Some(Clause { tokens: body.to_vec(), place: place.to_vec(), instead: cut.is_some() })
 }
 
 /// `change the hut so that it is a castle` as `change the hut to a castle`.
@@ -93,7 +94,10 @@ fn without_denials(tokens: &[Token]) -> Vec<Token> {
         (but > not + 1 && closes && not > pause).then(|| not - pause..(but + 1).min(tokens.len()))
     };
     let other = || {
-        let comma = (1..tokens.len()).find(|&at| tokens[at - 1].is(",") && tokens[at].is("not"))?;
+        let other = |at: usize| {
+            tokens[at].is("not") || matched(&tokens[at..], "and? nothing else").is_some()
+        };
+        let comma = (1..tokens.len()).find(|&at| tokens[at - 1].is(",") && other(at))?;
         let end = comma + tokens[comma..].iter().take(7).position(|it| it.is(","))?;
         Some(comma - 1..end + 1)
     };

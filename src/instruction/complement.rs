@@ -13,7 +13,7 @@ use super::lexicon::{
 };
 use super::phrase::{Definiteness, Found, described, phrases, starts_definite, starts_indefinite};
 use super::predicate;
-use super::words::{Token, find, prefix_len};
+use super::words::{Token, find, matched, prefix_len};
 
 /// `make X Y`.
 pub(super) fn make(rest: &[Token]) -> Option<Reading> {
@@ -85,6 +85,13 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     if let Some(reading) = done(rest) {
         return Some(reading);
     }
+    if let Some(with) = find(rest, "with").filter(|it| it.start > 0 && starts_definite(rest)) {
+        let with = &rest[with.end..];
+        let fewer = with.first().is_some_and(|it| has("fewer less no", &it.lower));
+        if fewer {
+            return Reading::of(Action::Remove, phrases(&with[1..]), &[]);
+        }
+    }
     if let Some(without) = find(rest, "without").filter(|it| it.start > 0) {
         return Reading::of(Action::Remove, phrases(&rest[without.end..]), &[]);
     }
@@ -137,10 +144,12 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
     if let Some(reading) = compared(rest) {
         return Some(reading);
     }
-    if let Some(without) = find(rest, "without").filter(|it| it.start > 0 && starts_definite(rest)) {
+    if let Some(without) = find(rest, "without").filter(|it| it.start > 0 && starts_definite(rest))
+    {
         return Reading::of(Action::Remove, phrases(&rest[without.end..]), &[]);
     }
-    let counted = rest.first()
+    let counted = rest
+        .first()
         .is_some_and(|it| has("a an some another two three four five several more", &it.lower));
     let placed = (1..rest.len()).any(|at| has("on in at over under above for", &rest[at].lower));
     let new = |it: &Token| is_noun(it) && !has(THINGS, &it.lower);
@@ -220,6 +229,15 @@ fn given_at(rest: &[Token]) -> Option<usize> {
 
 /// Where what an object becomes begins, in a stretch that begins with the object: 2 in `the house blue`.
 pub(super) fn start(tokens: &[Token]) -> Option<usize> {
+    let at = start_of_words(tokens)?;
+    let more = at.checked_sub(2).filter(|&before| {
+        before > 0 && matched(&tokens[before..], "a/much bit/little/lot/touch/tad").is_some()
+    });
+    Some(more.unwrap_or(at))
+}
+
+/// The same, behind `a bit` and the like.
+fn start_of_words(tokens: &[Token]) -> Option<usize> {
     let find_at = |test: &dyn Fn(usize) -> bool| (1..tokens.len()).find(|&at| test(at));
     let leads = [
         "upside down",

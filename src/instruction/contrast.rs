@@ -21,6 +21,11 @@ pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
         "i/we am/are not a? big/huge? fan of",
         "nobody/noone/no one? needs/wants/likes",
         "look at",
+        "do something/anything about/with",
+        "something/anything about/with",
+        "i keep seeing/noticing",
+        "no need for",
+        "there is no need for",
         "as for",
     ];
     let spoken = SPOKEN_OF.iter().filter_map(|it| matched(clause, it)).max();
@@ -105,12 +110,20 @@ pub(super) fn contrast(clause: &[Token]) -> Option<Reading> {
 /// `I'd rather have a cross than a square`.
 pub(super) fn preferred(clause: &[Token]) -> Option<Reading> {
     let n = matched(clause, "i'd/we'd/i/we would? rather/prefer to? have/see?")?;
-    let than = find(clause, "than").or_else(|| find(clause, "over")).filter(|it| it.start > n)?;
+    let to = || find(clause, "to a").map(|it| it.start..it.end - 1);
+    let than = find(clause, "than").or_else(|| find(clause, "over")).or_else(to);
+    let than = than.filter(|it| it.start > n)?;
     Reading::of(Action::Change, phrases(&clause[than.end..]), bare(&clause[n..than.start]))
 }
 
 /// `put a wolf where the dog is`, `where the dog is, put a wolf`.
 pub(super) fn whereabouts(clause: &[Token]) -> Option<Reading> {
+    if let Some(n) = matched(clause, "where there is/was/are/were") {
+        let comma = n + clause[n..].iter().position(|it| it.is(","))?;
+        let new = bare(&clause[comma + 1..]);
+        let old = phrases(bare(&clause[n..comma]));
+        return Reading::of(Action::Change, old, brought(unwrap_wish(new).0));
+    }
     let at = clause.iter().position(|it| it.is("where"))?;
     let is = at
         + clause[at..]

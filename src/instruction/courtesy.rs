@@ -20,7 +20,7 @@ const OPENINGS: &[&str] = &[
     "could/can/would/will/might/may/cant/can't/couldn't/won't/wouldn't u/you/ya",
     "could/can/would/should/shall/may/might i/we ask/trouble/bother/beg/request/have/get you to/for",
     "could/can/would you be so kind as? to/and",
-    "could/can/would/will you be able to",
+    "could/can/would/will/might/may you be able to",
     "are/were you able to",
     "could/can/may/might/should/shall i/we ask for",
     "could/can/may/might i/we please/maybe/possibly/just?",
@@ -59,8 +59,8 @@ const OPENINGS: &[&str] = &[
     "i'd/we'd really like/love/want/need for? you? to",
     "i really like/love/want/need for? you? to",
     "i would really like/love/want/need for? you? to",
-    "it would/will be nice/great/cool/good/lovely/awesome/perfect/better/best/fun/wonderful/amazing if",
-    "it'd/itd be nice/great/cool/good/lovely/awesome/perfect/better/best/fun/wonderful/amazing if",
+    "it would/will be nice/nicer/great/cool/cooler/good/lovely/awesome/perfect/better/best/fun/wonderful/amazing/prettier if",
+    "it'd/itd be nice/nicer/great/cool/cooler/good/lovely/awesome/perfect/better/best/fun/wonderful/amazing/prettier if",
     "wouldn't it be nice/great/cool/good/better/fun if",
     "it would/will be nice/great/cool/good/better/best/fun to",
     "it'd be nice/great/cool/good/better/best/fun to",
@@ -76,7 +76,7 @@ const OPENINGS: &[&str] = &[
     "go and",
     "try to? and?",
     "let me/us see",
-    "see how/what it/this/that/things looks/look/would like? look? like?",
+    "see how/what it/this/that/things/he/she/they/him/her looks/look/would like? look? like?",
     "let 's just? try? to?",
     "lets/let'z just? try?",
     "let us",
@@ -248,7 +248,9 @@ fn is_joint(token: &Token) -> bool {
 fn opens_phrase(tokens: &[Token], n: usize) -> bool {
     let ambiguous = n == 1
         && has(
-            "second third last right only first plus so see to next after once like", &tokens[0].lower);
+            "second third last right only first plus so see to next after once like",
+            &tokens[0].lower,
+        );
     let Some(next) = tokens.get(n) else { return false };
     if n == 1 && tokens[0].is("next") && next.is("to") {
         return true;
@@ -264,7 +266,8 @@ fn opens_phrase(tokens: &[Token], n: usize) -> bool {
     }
     ambiguous
         && !next.is(",")
-        && (tokens[0].is("second") || !OPENINGS.iter().any(|it| matched(&tokens[n..], it).is_some()))
+        && (tokens[0].is("second")
+            || !OPENINGS.iter().any(|it| matched(&tokens[n..], it).is_some()))
         && !has("the a an please can could i i'd we let", &next.lower)
         && verb_in(&COMMANDS, &next.lower).is_none()
 }

@@ -8,9 +8,9 @@ use super::complement;
 use super::contrast::{after_for, contrast, preferred, whereabouts};
 use super::imperative;
 use super::lexicon::{
-    ATTRIBUTES, BEING, CHANGING, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS, NEGATED, PERSONS, REMOVING,
-    REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES,
-    has, is_adjective, verb_in};
+    ATTRIBUTES, BEING, CHANGING, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS, NEGATED,
+    PERSONS, REMOVING, REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES, has, is_adjective, verb_in,
+};
 use super::phrase::{
     Found, closes, noun_phrase_len, phrase, phrases, starts_definite, starts_indefinite,
 };
@@ -117,7 +117,8 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
 
 /// `what if we replaced the cat`, `what if you made it blue`: what one supposes to do as the command for it.
 fn supposed(clause: &[Token]) -> Option<Reading> {
-    const DOING: [&str; 6] = [CHANGING, REPLACING, REMOVING, COLORING, "add make give put", "turn paint take"];
+    const DOING: [&str; 6] =
+        [CHANGING, REPLACING, REMOVING, COLORING, "add make give put", "turn paint take"];
     if !has("we you i", &clause[0].lower) {
         return None;
     }
@@ -130,7 +131,8 @@ fn supposed(clause: &[Token]) -> Option<Reading> {
 pub(super) fn asks(clause: &[Token]) -> bool {
     let asked = |it: &Token| has(MODALS, &it.lower) || has("needs ought instead ->", &it.lower);
     let sure = verb_in(&[SURE_VERBS, COLORING, GIVING, "put swap get take"], &clause[0].lower);
-    imperative::is_command(clause) && (sure.is_some() || starts_definite(&clause[1..]) || starts_indefinite(&clause[1..]))
+    imperative::is_command(clause)
+        && (sure.is_some() || starts_definite(&clause[1..]) || starts_indefinite(&clause[1..]))
         || unwrap_wish(clause).1 == Frame::Want
         || clause.iter().any(asked)
         || clause.iter().any(|it| has(GONE, &it.lower))
@@ -162,12 +164,13 @@ pub(super) fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
         "i wish",
         "i think",
     ];
-    const WANT: [&str; 7] = [
+    const WANT: [&str; 8] = [
         "i/we really? want/need/prefer/like/love to? see?",
         "i/we would love/like it if",
         "i'd/we'd really? like/love/prefer/want/rather to? have/see?",
         "i/we would really? like/love/prefer/want/rather to? have/see?",
         "i'm/we're after/wanting/missing",
+        "my/our/the/his/her _ wants/wanted/prefers/asked to? see? for?",
         "i/we could/can/should do/have/use with?",
         "i/we must/should/could/can/would have/see",
     ];
@@ -308,7 +311,8 @@ pub(super) fn statement_verb(clause: &[Token]) -> Option<usize> {
         let is = |at: usize| {
             has(BEING, &clause[at].lower)
                 || clause[at].is("'s") && has(THINGS, &clause[at - 1].lower)
-                || clause[at].is("'s") && (clause[at - 1].is("there") || has(PERSONS, &clause[at - 1].lower))
+                || clause[at].is("'s")
+                    && (clause[at - 1].is("there") || has(PERSONS, &clause[at - 1].lower))
         };
         (1..clause.len()).find(|&at| is(at) && !relative(at))
     };

@@ -45,7 +45,10 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         return unknown(clause);
     }
     let is = |list: &'static str| verb_in(&[list], &verb.lower).is_some();
-    if is("get give show bring find draw paint make add put build create") && has("me us", &rest[0].lower) && rest.len() > 1 {
+    if is("get give show bring find draw paint make add put build create")
+        && has("me us", &rest[0].lower)
+        && rest.len() > 1
+    {
         return complement::have(&rest[1..]);
     }
     if is("get have")
@@ -226,6 +229,9 @@ fn work(rest: &[Token]) -> Option<Reading> {
 /// A verb that the lists lack, with an object that points at something: `melt the clock`.
 fn unknown(clause: &[Token]) -> Option<Reading> {
     let (verb, rest) = clause.split_first()?;
+    if has("up down over", &rest.first()?.lower) && starts_definite(&rest[1..]) {
+        return work(&rest[1..]);
+    }
     let away = matched(rest, "away/out/off").or_else(|| matched(rest, "up away?"));
     let picks = |n: usize| !rest[0].is("up") || n > 1;
     if let Some(n) = away.filter(|&n| n < rest.len() && picks(n) && starts_definite(&rest[n..])) {

@@ -74,7 +74,7 @@ pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink
 pub(super) const SHADES: &str = "light dark bright pale deep vivid rich soft neon pastel hot baby sky royal navy \
     emerald forest lime mint olive sea steel midnight blood ruby cherry rose rust brick chocolate lemon canary sunny \
     shiny matte metallic electric dusty muted warm cool cream creamy off off-white jet snow milky slate ash brilliant \
-    intense faded lighter darker brighter paler deeper bluish reddish greenish yellowish pinkish";
+    intense faded sage mustard moss pea powder bubblegum candy plum peach chestnut honey lighter darker brighter paler deeper bluish reddish greenish yellowish pinkish";
 
 /// Nouns that are colors where an object becomes them: `make the wall cream`.
 pub(super) const COLOR_NOUNS: &str = "rose peach plum cream tangerine rust mustard emerald ruby sapphire amber copper \
@@ -180,8 +180,7 @@ pub(super) const DOING: &str = "smile sit stand jump run fly dance sleep walk li
     serve attack sail travel levitate";
 
 /// States of what is not there.
-pub(super) const GONE: &str =
-    "gone removed deleted erased missing absent invisible hidden eliminated omitted unneeded unnecessary unwanted superfluous";
+pub(super) const GONE: &str = "gone removed deleted erased missing absent invisible hidden eliminated omitted unneeded unnecessary unwanted superfluous";
 
 /// States of what has come.
 pub(super) const COME: &str = "added inserted included placed";

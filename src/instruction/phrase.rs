@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::lexicon::{
     ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS,
     PLACES, PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS,
-    WHOLES, has, is_adjective,
+    WHOLES, has, is_adjective, is_comparative,
 };
 use super::nouns::is_plural;
 use super::place::{self, Opening, PlaceKind};
@@ -87,6 +87,9 @@ pub(super) fn phrases(tokens: &[Token]) -> Vec<Found> {
 
 /// Reads a stretch of words as one noun phrase.
 pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
+    if let Some(one) = one_of(tokens) {
+        return Some(one);
+    }
     let parts = anatomy(tokens)?;
     if let Some(owner) = owner(tokens, &parts) {
         return Some(owner);
@@ -118,6 +121,33 @@ pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
         },
         plural,
         definiteness: definiteness(determiner, head),
+    })
+}
+
+/// One of several: `the leftmost of the three boats`, `the larger of the two circles`.
+fn one_of(tokens: &[Token]) -> Option<Found> {
+    let at = determiner_len(tokens);
+    let which = tokens.get(at)?;
+    let of = at + 1;
+    let kind = place::opening_kind(&tokens[at..]);
+    if !starts_definite(tokens)
+        || !tokens.get(of)?.is("of")
+        || !opens_noun_phrase(&tokens[of + 1..])
+    {
+        return None;
+    }
+    if kind.is_none() && !is_comparative(&which.lower) && !which.lower.ends_with("est") {
+        return None;
+    }
+    let among = phrase(&tokens[of + 1..])?;
+    let opening = kind.map(|kind| Opening { span: which.span.clone(), kind });
+    let start = tokens[0].span.start;
+    Some(Found {
+        all: start..among.all.end,
+        noun_phrase: start..among.noun_phrase.end,
+        plural: false,
+        opening,
+        ..among
     })
 }
 

@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use super::area::{Area, area_at, corner_of};
-use super::lexicon::{BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, PICTURES, RELATIVES, has, DOING, HAVING, verb_in};
+use super::lexicon::{
+    BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, DOING, HAVING, PICTURES, RELATIVES, has,
+    verb_in,
+};
 use super::phrase::{Found, closes, phrase};
 use super::words::{Token, bytes, matched, prefix_len};
 use super::{Action, Phrase, Stands};
@@ -201,17 +204,27 @@ fn ordinal(tokens: &[Token]) -> Option<(usize, usize, CountedFrom)> {
     }
 }
 
+/// The place of `leftmost` in `the leftmost of the boats`; not of `the top of the cake`, which is a part of it.
+pub(super) fn opening_kind(tokens: &[Token]) -> Option<PlaceKind> {
+    let most =
+        tokens.first().is_some_and(|it| it.lower.ends_with("most") || ordinal(tokens).is_some());
+    most.then(|| which(tokens)).flatten().map(|it| it.1)
+}
+
+/// Words of place before a name, and how many there are.
+fn which(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
+    if let Some((n, nth, from)) = ordinal(tokens) {
+        return Some((n, PlaceKind::Nth { nth, from }));
+    }
+    let far = usize::from(matched(tokens, "far").is_some());
+    let (n, area) = corner_of(&tokens[far..])?;
+    let more = matched(&tokens[far + n..], "hand/most? side/corner?").unwrap_or(0);
+    Some((far + n + more, PlaceKind::Area(area)))
+}
+
 /// The words of place that stand before a name, and how many there are: `left` in `left house`.
 pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
-    let (n, kind) = match ordinal(tokens) {
-        Some((n, nth, from)) => (n, PlaceKind::Nth { nth, from }),
-        None => {
-            let far = usize::from(matched(tokens, "far").is_some());
-            let (n, area) = corner_of(&tokens[far..])?;
-            let more = matched(&tokens[far + n..], "hand/most? side/corner?").unwrap_or(0);
-            (far + n + more, PlaceKind::Area(area))
-        }
-    };
+    let (n, kind) = which(tokens)?;
     let counts =
         |it: &&Token| has("two three four five six seven eight nine ten few couple", &it.lower);
     let n = n + tokens[n..].iter().take_while(counts).count();
@@ -232,7 +245,7 @@ pub(super) fn opens_place(word: &str) -> bool {
 /// Which landmark a relation may have.
 fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
     const STATES: &str = "fire night noon day color colour style front front general motion flight love half bloom mind \
-        danger trouble way total fact particular addition";
+        danger trouble way total fact particular addition space spot area gap region";
     let worn = relation == Relation::In
         && action != Action::Add
         && (has(CLOTHES, &found.noun) || has(COLORS, &found.noun));
@@ -261,7 +274,9 @@ pub(super) fn behind(source: &str, tokens: &[Token], action: Action) -> Option<P
         }
         // What comes may be described, but it comes to a thing that is there.
         let comes = action == Action::Add && rest.iter().skip(1).take(3).any(|it| it.is("the"));
-        if (!nested || comes) && let Some(place) = landmark_at(source, rest, action) {
+        if (!nested || comes)
+            && let Some(place) = landmark_at(source, rest, action)
+        {
             return Some(place);
         }
         nested |= !is_passed_over(&rest[0]);
@@ -282,7 +297,8 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
     if relation == Relation::Of && tokens.get(n).is_some_and(verb) {
         return None;
     }
-    if !fits || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some()
+    if !fits
+        || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some()
     {
         return None;
     }

@@ -1,7 +1,7 @@
 //! Reads what is said of a subject: in `have the man wear a hat`, `what if the car was red`, `she should smile`.
 
 use super::Action;
-use super::change::is_comparison;
+use super::change::{is_comparison, is_finish};
 use super::grammar::Reading;
 use super::imperative;
 use super::lexicon::{
@@ -56,6 +56,10 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
         }
         return change(subject, if looks.is_empty() { said } else { looks });
     }
+    if verb_of(VANISHING).is_some() && rest.first().is_some_and(|it| it.is("from")) {
+        return Reading::of(Action::Remove, phrases(subject), &[])
+            .map(|it| it.at("from", &rest[1..]));
+    }
     if verb_of(VANISHING).is_some() || negated && has("exist appear show", &verb.lower) {
         return Reading::of(Action::Remove, phrases(subject), &[]);
     }
@@ -89,12 +93,17 @@ fn missed(subject: &[Token], said: &[Token]) -> Option<Reading> {
         let pattern = format!("{BETTER} {with}");
         (0..said.len().min(4)).find_map(|at| matched(&said[at..], &pattern).map(|n| at + n))
     };
+    if let Some(n) = better("in").filter(|&n| is_finish(&said[n..])) {
+        return change(subject, &said[n..]);
+    }
     let add = |n: usize| Reading::of(Action::Add, phrases(&said[n..]), &[]);
     if let Some(n) = better("without/minus").filter(|&n| n < said.len()) {
         return Reading::of(Action::Remove, phrases(&said[n..]), &[]);
     }
-    if let Some(n) = better("with").or_else(|| matched(said, "do/be/go well/nicely? with"))
-        .or_else(|| matched(said, "look like? with")) {
+    if let Some(n) = better("with")
+        .or_else(|| matched(said, "do/be/go well/nicely? with"))
+        .or_else(|| matched(said, "look like? with"))
+    {
         return add(n).map(|it| it.at("to", subject));
     }
     let whole = || phrase(subject).is_some_and(|it| it.is_whole());

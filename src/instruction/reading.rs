@@ -90,8 +90,7 @@ fn without_context(found: Vec<Edit>) -> Vec<Edit> {
         found.iter().skip(1).map(|it| pronoun(&tokens(it)).is_some()).chain([false]).collect();
     let kept = |edit: &Edit, referred: bool| {
         let vague = edit.reading.action == Action::Global && !imperative::is_command(&tokens(edit));
-        grammar::asks(&tokens(edit)) && !(vague && commanded)
-            || edit.reading.complains && referred
+        grammar::asks(&tokens(edit)) && !(vague && commanded) || edit.reading.complains && referred
     };
     found.into_iter().zip(referred).filter(|it| kept(&it.0, it.1)).map(|it| it.0).collect()
 }
