@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use super::Action;
-use super::complement;
+use super::becoming;
 use super::grammar::Reading;
 use super::imperative::{is_mark, split};
 use super::lexicon::{CLOTHES, ENDOWING, PERSONS, THINGS, has, is_adjective, pairs, verb_in};
-use super::phrase::{Definiteness, Found, phrase, phrases, starts_definite, starts_indefinite};
+use super::listing::phrases;
+use super::phrase::{Definiteness, Found, phrase, starts_definite, starts_indefinite};
 use super::words::{Token, find, starts_with};
 
 /// `crown X with Y`, `surround X with Y`.
@@ -51,7 +52,7 @@ pub(super) fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
             return Reading::of(Action::Change, phrases(what), onto);
         }
         if at.is_empty()
-            && let Some(split) = complement::start(what)
+            && let Some(split) = becoming::start(what)
         {
             return Reading::of(Action::Change, phrases(&what[..split]), &what[split..]);
         }

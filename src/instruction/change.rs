@@ -28,11 +28,13 @@ pub(super) fn kind(becomes: &[Token], swaps: bool) -> Option<Change> {
     Some(if thing && !has(MATERIALS, &last.lower) { Change::Replace } else { Change::Alter })
 }
 
-/// What an object becomes, without words that add nothing: `blue` of `a blue color`, `white` of `a coat of white paint`.
+/// Words behind a color that add nothing: `a red tone`.
+const NOUNS: &str = "color colour colors colours hue tint tone paint finish one ones";
+
+/// What an object becomes, without words that add nothing: `blue` of `a blue color`.
 pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
     const LEADS: [&str; 3] = ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
     let end = becomes.len();
-    const NOUNS: &str = "color colour colors colours hue tint tone paint finish one ones";
     if becomes.first().is_some_and(|it| it.quoted) {
         return &becomes[..becomes.iter().take_while(|it| it.quoted).count()];
     }
@@ -60,24 +62,27 @@ pub(super) fn is_finish(words: &[Token]) -> bool {
     is_color(words) || words.len() < 3 && words.last().is_some_and(|it| has(MATERIALS, &it.lower))
 }
 
+/// How a color is said by that of something else.
+const COMPARED: [&str; 3] = [
+    "the? same? color/colour/shade/hue as/of",
+    "match/matching/matches? the color/colour of",
+    "the? color/colour/hue the",
+];
+
+/// Words that may stand with a color.
+const OTHERS: &str = "a an the and or with very more less slightly bit of shade tone color colour hue all \
+    completely solid pure plain really much in entirely totally fully bright , - colored coloured again instead";
+
 /// Whether words name a color and nothing else: `dark red`, `a darker shade of blue`, `the color of the roof`.
 pub(super) fn is_color(words: &[Token]) -> bool {
     if words.is_empty() {
         return false;
     }
-    const COMPARED: [&str; 4] = [
-        "the? same? color/colour/shade/hue as/of",
-        "the? same as",
-        "match/matching/matches? the color/colour of",
-        "the? color/colour/hue the",
-    ];
     let by_other = matched(words, COMPARED[0]).is_some_and(|n| n > 2)
-        || COMPARED[2..].iter().any(|it| matched(words, it).is_some());
+        || COMPARED[1..].iter().any(|it| matched(words, it).is_some());
     if by_other {
         return true;
     }
-    const OTHERS: &str = "a an the and or with very more less slightly bit of shade tone color colour hue all completely \
-        solid pure plain really much in entirely totally fully bright , - colored coloured again instead";
     let color = |it: &Token| {
         has(COLORS, &it.lower)
             || ["er", "r", "est"]

@@ -35,16 +35,18 @@ pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
     found
 }
 
+/// What says that something comes in the place of what has gone.
+const IN_ITS_PLACE: &[&str] = &[
+    "instead",
+    "in its/his/her/their/that place/stead/spot",
+    "there instead",
+    "where it is/was",
+    "where they are/were",
+];
+
 /// A clause that asks for something.
 fn clause(tokens: &[Token]) -> Option<Clause> {
     let tokens = &without_denials(tokens)[..];
-    const IN_ITS_PLACE: &[&str] = &[
-        "instead",
-        "in its/his/her/their/that place/stead/spot",
-        "there instead",
-        "where it is/was",
-        "where they are/were",
-    ];
     let ahead = IN_ITS_PLACE[1..].iter().find_map(|it| matched(bare(tokens), it));
     if let Some(n) = ahead.filter(|&n| n < bare(tokens).len()) {
         return clause(&bare(tokens)[n..]).map(|it| Clause { instead: true, ..it });
@@ -211,7 +213,8 @@ fn is_place_alone(tokens: &[Token]) -> bool {
 
 /// What follows `and also`, `and then please`.
 fn bare_opening(mut tokens: &[Token]) -> &[Token] {
-    const WORDS: &str = "also then please now and finally next afterwards just , lastly but pls maybe perhaps only simply so";
+    const WORDS: &str = "also then please now and finally next afterwards just , lastly but pls maybe perhaps only \
+        simply so";
     loop {
         let n = usize::from(tokens.first().is_some_and(|it| has(WORDS, &it.lower)));
         let n = n.max(matched(tokens, "after that").unwrap_or(0));

@@ -5,10 +5,11 @@ use super::courtesy::bare;
 use super::grammar::{Reading, read, statement_verb, unwrap_wish};
 use super::imperative;
 use super::lexicon::{DETERMINERS, HAVING, PERSONS, RELATIVES, has, is_adjective, verb_in};
-use super::phrase::{Definiteness, noun_phrase_len, phrases, starts_definite};
+use super::listing::phrases;
+use super::phrase::{Definiteness, noun_phrase_len, starts_definite};
 use super::words::{Token, find, matched, prefix_len, starts_with};
 
-/// What a clause speaks of that asks for nothing itself, before one that does: `see that tree? …`, `the tree is ugly, …`.
+/// What a clause speaks of that asks for nothing, before one that does: `see that tree? …`, `the tree is ugly, …`.
 pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
     const SPOKEN_OF: &[&str] = &[
         "see/notice/spot/about/regarding/concerning/with/for/take/consider",

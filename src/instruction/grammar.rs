@@ -11,9 +11,8 @@ use super::lexicon::{
     ATTRIBUTES, BEING, CHANGING, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS, NEGATED,
     PERSONS, REMOVING, REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES, has, is_adjective, verb_in,
 };
-use super::phrase::{
-    Found, closes, noun_phrase_len, phrase, phrases, starts_definite, starts_indefinite,
-};
+use super::listing::phrases;
+use super::phrase::{Found, closes, noun_phrase_len, phrase, starts_definite, starts_indefinite};
 use super::predicate;
 use super::words::{Token, bytes, find, matched, prefix_len, starts_with};
 
@@ -289,7 +288,8 @@ fn statement(clause: &[Token]) -> Option<Reading> {
 }
 
 /// Words by which somebody says that a thing is not liked.
-const FAULTS: &str = "too ugly weird wrong boring distracting annoying bad terrible awful odd dull strange horrible off so";
+const FAULTS: &str = "too ugly weird wrong boring distracting annoying bad terrible awful odd dull strange horrible \
+    off so";
 
 /// Verbs that with `to` say what ought to be.
 const OUGHT: &str = "needs need has have ought wants want is are supposed got meant going";

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Action;
 use super::adding::{add, dress, endow, place};
+use super::becoming;
 use super::change::is_finish;
 use super::complement;
 use super::grammar::Reading;
@@ -12,7 +13,8 @@ use super::lexicon::{
     LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has,
     is_adjective, verb_in,
 };
-use super::phrase::{Found, phrases, starts_definite, starts_indefinite};
+use super::listing::phrases;
+use super::phrase::{Found, starts_definite, starts_indefinite};
 use super::predicate;
 use super::words::{Token, find, matched, prefix_len, starts_with};
 
@@ -219,7 +221,7 @@ fn work(rest: &[Token]) -> Option<Reading> {
     };
     if new.is_empty()
         && old.last().is_some_and(|it| is_adjective(&it.lower))
-        && let Some(split) = complement::start(old)
+        && let Some(split) = becoming::start(old)
     {
         return Reading::of(Action::Change, phrases(&old[..split]), &old[split..]);
     }

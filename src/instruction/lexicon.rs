@@ -15,7 +15,8 @@ pub(super) const DETERMINERS: &str = "the a an this that these those my your his
     one two three four five six seven eight nine ten eleven twelve dozen only just 1 2 3 4 5 6 7 8 9 10 11 12";
 
 /// Determiners that point at something that is there.
-pub(super) const DEFINITE: &str = "the this that these those my your his her its our their all both each every other rest whole entire";
+pub(super) const DEFINITE: &str = "the this that these those my your his her its our their all both each every other \
+    rest whole entire";
 
 /// Determiners that bring something new.
 pub(super) const INDEFINITE: &str = "a an some another more several";
@@ -43,7 +44,8 @@ pub(super) const PREPOSITIONS: &str = "on in at with by near behind under undern
     opposite except instead than until after before about";
 
 /// Pronouns that open a clause about the noun before them: `the bag she is carrying`.
-pub(super) const SUBJECTS: &str = "he she they i we you he's she's they're you're i'm we're i've they've you've we've he'd she'd i'd we'd you'd they'd";
+pub(super) const SUBJECTS: &str = "he she they i we you he's she's they're you're i'm we're i've they've you've \
+    we've he'd she'd i'd we'd you'd they'd";
 
 /// Words that open a relative clause.
 pub(super) const RELATIVES: &str = "who which that whom whose where";
@@ -67,14 +69,16 @@ pub(super) const ED_NOUNS: &str = "bed shed seed weed sled moped steed reed red 
 /// Colors.
 pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink brown black white gray grey gold \
     golden silver bronze teal cyan magenta turquoise maroon navy beige tan ivory crimson scarlet lavender indigo \
-    blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored rainbow-colored aqua azure taupe fuchsia ochre cobalt colorful \
-    colourful transparent translucent neon pastel monochrome";
+    blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored \
+    rainbow-colored aqua azure taupe fuchsia ochre cobalt colorful colourful transparent translucent neon pastel \
+    monochrome";
 
 /// Words that shade a color: `light blue`, `emerald green`.
 pub(super) const SHADES: &str = "light dark bright pale deep vivid rich soft neon pastel hot baby sky royal navy \
     emerald forest lime mint olive sea steel midnight blood ruby cherry rose rust brick chocolate lemon canary sunny \
-    shiny matte metallic electric dusty muted warm cool cream creamy off off-white jet snow milky slate ash brilliant \
-    intense faded sage mustard moss pea powder bubblegum candy plum peach chestnut honey lighter darker brighter paler deeper bluish reddish greenish yellowish pinkish";
+    shiny matte metallic electric dusty muted warm cool cream creamy off off-white jet snow milky slate ash \
+    brilliant intense faded sage mustard moss pea powder bubblegum candy plum peach chestnut honey lighter darker \
+    brighter paler deeper bluish reddish greenish yellowish pinkish";
 
 /// Nouns that are colors where an object becomes them: `make the wall cream`.
 pub(super) const COLOR_NOUNS: &str = "rose peach plum cream tangerine rust mustard emerald ruby sapphire amber copper \
@@ -94,9 +98,10 @@ pub(super) const PICTURES: &str = "image images picture pictures photo photos ph
     view composition screen";
 
 /// Clothes and what else is worn: `the man in the red coat` is not in a place.
-pub(super) const CLOTHES: &str = "coat jacket shirt t-shirt dress suit hat cap sweater pants jeans shorts skirt shoes \
-    uniform costume robe hoodie blouse vest gown kimono tuxedo armor armour scarf gloves boots sneakers clothes \
-    clothing outfit bikini swimsuit sunglasses glasses apron raincoat overalls jumper cardigan spacesuit wetsuit pyjamas pajamas sandals cape cloak crown mask sombrero beret helmet tie veil";
+pub(super) const CLOTHES: &str = "coat jacket shirt t-shirt dress suit hat cap sweater pants jeans shorts skirt \
+    shoes uniform costume robe hoodie blouse vest gown kimono tuxedo armor armour scarf gloves boots sneakers \
+    clothes clothing outfit bikini swimsuit sunglasses glasses apron raincoat overalls jumper cardigan spacesuit \
+    wetsuit pyjamas pajamas sandals cape cloak crown mask sombrero beret helmet tie veil";
 
 /// Parts of a body, of which there is a left and a right one wherever they are.
 pub(super) const BODY_PARTS: &str = "eye eyes hand hands arm arms leg legs foot feet ear ears wing wings paw paws \
@@ -122,8 +127,9 @@ pub(super) const NOUN_ADJECTIVES: &str = "square oval orange gold silver bronze 
     ginger lavender brunette blonde blond cartoon plastic leather marble plaid";
 
 /// Adverbs that strengthen an adjective and so open or extend what an object becomes.
-pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally fully partially \
-    somewhat extremely half partly almost nearly halfway entirely fairly quite rather even twice noticeably significantly";
+pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally \
+    fully partially somewhat extremely half partly almost nearly halfway entirely fairly quite rather even twice \
+    noticeably significantly";
 
 /// Nouns for those to whom something is given.
 pub(super) const RECIPIENTS: &str = "man woman boy girl person people lady guy kid kids child children baby men women \
@@ -175,12 +181,13 @@ pub(super) const DOING: &str = "smile sit stand jump run fly dance sleep walk li
     fall rest face point wave open close shine glow burn melt bloom blossom point stare look gaze frown yawn scream \
     shout talk speak work study pose kneel crouch bend lean hang roll spin dive surf ski skate fight hunt chase bark \
     meow roar howl bite lick blink wink snow rain explode crash sink rise set freeze bleed sneeze dream meditate \
-    pray cheer clap bow kneel squat stretch raise lower turn drive write paint fish exist appear show come jog \
-    crawl surround match rotate shrink sparkle drip breathe emit spit cast celebrate stretch hop march salute hover glide perform listen dig knit pour \
-    serve attack sail travel levitate";
+    pray cheer clap bow kneel squat stretch raise lower turn drive write paint fish exist appear show come jog crawl \
+    surround match rotate shrink sparkle drip breathe emit spit cast celebrate stretch hop march salute hover glide \
+    perform listen dig knit pour serve attack sail travel levitate";
 
 /// States of what is not there.
-pub(super) const GONE: &str = "gone removed deleted erased missing absent invisible hidden eliminated omitted unneeded unnecessary unwanted superfluous";
+pub(super) const GONE: &str = "gone removed deleted erased missing absent invisible hidden eliminated omitted \
+    unneeded unnecessary unwanted superfluous";
 
 /// States of what has come.
 pub(super) const COME: &str = "added inserted included placed";
@@ -214,7 +221,8 @@ pub(super) const ADDING: &str = "add put place insert include attach draw paste 
 pub(super) const GIVING: &str = "give hand offer lend grant";
 
 /// Verbs that color their object.
-pub(super) const COLORING: &str = "color colour paint dye tint recolor recolour repaint shade stain spray colorize colourize highlight bleach";
+pub(super) const COLORING: &str = "color colour paint dye tint recolor recolour repaint shade stain spray colorize \
+    colourize highlight bleach";
 
 /// Verbs whose object is made something.
 pub(super) const MAKING: &str = "make render turn get";
@@ -223,8 +231,8 @@ pub(super) const MAKING: &str = "make render turn get";
 pub(super) const LETTING: &str = "have let show depict portray see picture";
 
 /// Verbs that bring something to their object with `with`, as `verb:relation`.
-pub(super) const ENDOWING: &str = "equip:to fit:to crown:to provide:to furnish:to supply:to arm:to adorn:on garnish:on top:on \
-    surround:around encircle:around ring:around";
+pub(super) const ENDOWING: &str = "equip:to fit:to crown:to provide:to furnish:to supply:to arm:to adorn:on \
+    garnish:on top:on surround:around encircle:around ring:around";
 
 /// Verbs that dress their object.
 pub(super) const DRESSING: &str = "dress clothe outfit";

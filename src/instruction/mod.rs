@@ -26,6 +26,7 @@
 
 mod adding;
 pub mod area;
+mod becoming;
 pub mod change;
 mod clause;
 mod complement;
@@ -34,6 +35,7 @@ mod courtesy;
 mod grammar;
 mod imperative;
 mod lexicon;
+mod listing;
 pub mod nouns;
 mod overriding;
 mod phrase;
@@ -114,8 +116,8 @@ impl Phrase {
         &self.text[self.to_head.clone()]
     }
 
-    /// The noun phrase without its determiner, its owner and its place: `red cup`, `shirt` of `the man's shirt`, `house`
-    /// of `the left house`.
+    /// The noun phrase without its determiner, its owner and its place: `red cup`, `shirt` of `the man's shirt`,
+    /// `house` of `the left house`.
     pub fn name(&self) -> &str {
         &self.text[self.name.clone()]
     }
@@ -314,9 +316,9 @@ impl Instruction {
     /// Reads the edits that an instruction asks for one after the other: two for `make the star blue and remove the
     /// circle`, one for most.
     ///
-    /// Each has a text of its own, which says the whole of it and reads the same alone: a verb that two share is in both
-    /// (`paint the car red and the house blue`), a pronoun is what it stands for. With one edit the text is that of
-    /// [`Instruction::parse`].
+    /// Each has a text of its own, which says the whole of it and reads the same alone: a verb that two share is in
+    /// both (`paint the car red and the house blue`), a pronoun is what it stands for. With one edit the text is that
+    /// of [`Instruction::parse`].
     ///
     /// ```
     /// use retouch::instruction::Instruction;

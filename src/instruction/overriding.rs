@@ -1,5 +1,6 @@
 //! What the user says about an instruction, laid over what the parser reads.
 
+use super::listing;
 use super::phrase::{self, Found};
 use super::wording::{Use, Wording, has_words};
 use super::{Action, Instruction, Overrides, ParseError, Phrase, Stands, words};
@@ -48,7 +49,7 @@ pub(super) fn overridden(
 /// The objects that the user named, each where it stands in the instruction if it does.
 fn named(text: &str, object: &str) -> Result<Vec<Phrase>, ParseError> {
     let cleaned = Wording::of(object, Use::Object).text;
-    let found = phrase::phrases(&words::tokens(&cleaned));
+    let found = listing::phrases(&words::tokens(&cleaned));
     if found.is_empty() || !has_words(&cleaned) {
         return Err(ParseError::NotAnObject(object.to_owned()));
     }

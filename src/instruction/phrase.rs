@@ -12,7 +12,7 @@ use super::lexicon::{
 };
 use super::nouns::is_plural;
 use super::place::{self, Opening, PlaceKind};
-use super::words::{Token, bytes, matched, prefix_len, starts_with};
+use super::words::{Token, bytes, matched};
 
 /// A noun phrase, as bytes of the instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,27 +62,6 @@ impl Found {
             && has("shape pattern design", &self.noun);
         has(ATTRIBUTES, &self.noun) && !thing && !self.hung
     }
-}
-
-/// Reads a stretch of words as noun phrases joined by `and` or commas.
-pub(super) fn phrases(tokens: &[Token]) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
-    let mut pending: Option<Range<usize>> = None;
-    for piece in pieces(tokens) {
-        let joined = match pending.take() {
-            Some(last) if belongs(&tokens[last.clone()], &tokens[piece.clone()]) => {
-                last.start..piece.end
-            }
-            Some(last) => {
-                found.extend(phrase(&tokens[last]));
-                piece
-            }
-            None => piece,
-        };
-        pending = Some(joined);
-    }
-    found.extend(pending.and_then(|last| phrase(&tokens[last])));
-    found
 }
 
 /// Reads a stretch of words as one noun phrase.
@@ -302,7 +281,7 @@ fn owner(tokens: &[Token], parts: &Anatomy) -> Option<Found> {
 }
 
 /// How many tokens say which or how many.
-fn determiner_len(tokens: &[Token]) -> usize {
+pub(super) fn determiner_len(tokens: &[Token]) -> usize {
     let mut n = 0;
     while let Some(token) = tokens.get(n) {
         let of = n > 0 && token.is("of") && has(QUANTIFIERS, &tokens[n - 1].lower);
@@ -315,7 +294,7 @@ fn determiner_len(tokens: &[Token]) -> usize {
 }
 
 /// Where the possessive that opens a phrase ends: 3 in `the man 's hat`.
-fn possessive_end(tokens: &[Token], from: usize) -> Option<usize> {
+pub(super) fn possessive_end(tokens: &[Token], from: usize) -> Option<usize> {
     let close = (from + 1..tokens.len())
         .find(|&i| tokens[i].is("of") || closes(tokens, i))
         .unwrap_or(tokens.len());
@@ -360,47 +339,4 @@ fn definiteness(determiner: &[Token], head: &Token) -> Definiteness {
     } else {
         Definiteness::Indefinite
     }
-}
-
-/// The stretches between `and`, `or` and commas.
-fn pieces(tokens: &[Token]) -> Vec<Range<usize>> {
-    const JOINTS: [&str; 8] =
-        ["as well as", "along with", "together with", "and", "or", "nor", "plus", ","];
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    let mut at = 0;
-    while at < tokens.len() {
-        let Some(n) = JOINTS.iter().find_map(|it| prefix_len(&tokens[at..], it)) else {
-            at += 1;
-            continue;
-        };
-        pieces.push(start..at);
-        at += n;
-        while starts_with(&tokens[at..], "also") || starts_with(&tokens[at..], "then") {
-            at += 1;
-        }
-        start = at;
-    }
-    pieces.push(start..tokens.len());
-    pieces.retain(|it| !it.is_empty());
-    pieces
-}
-
-/// Whether a piece after `and` belongs to the phrase before it: `the black and white dog`,
-/// `the man with a hat and a beard`.
-fn belongs(before: &[Token], piece: &[Token]) -> bool {
-    let opens = determiner_len(piece) > 0 || possessive_end(piece, 0).is_some();
-    let open = &before[determiner_len(before)..];
-    if !open.is_empty() && open.iter().all(|it| is_adjective(&it.lower) || !it.is_word()) && !opens
-    {
-        return true;
-    }
-    if before.iter().any(|it| it.is("between")) {
-        return true;
-    }
-    let modified = noun_phrase_len(before) < before.len();
-    if !modified || starts_definite(piece) {
-        return phrase(piece).is_none();
-    }
-    !(starts_indefinite(before) && starts_indefinite(piece))
 }

@@ -237,15 +237,15 @@ pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
 
 /// Whether a word may open a place.
 pub(super) fn opens_place(word: &str) -> bool {
-    const WORDS: &str = "on in at to near next above below under beneath behind beside between over inside around by left \
-        right top somewhere";
+    const WORDS: &str = "on in at to near next above below under beneath behind beside between over inside around by \
+        left right top somewhere";
     has(WORDS, word)
 }
 
 /// Which landmark a relation may have.
 fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
-    const STATES: &str = "fire night noon day color colour style front front general motion flight love half bloom mind \
-        danger trouble way total fact particular addition space spot area gap region";
+    const STATES: &str = "fire night noon day color colour style front front general motion flight love half bloom \
+        mind danger trouble way total fact particular addition space spot area gap region";
     let worn = relation == Relation::In
         && action != Action::Add
         && (has(CLOTHES, &found.noun) || has(COLORS, &found.noun));
@@ -317,12 +317,14 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
     })
 }
 
+/// Words that stand between a name and its place and say nothing of another thing.
+const ADVERBS: &str = "just right directly somewhere only also all still currently up down over out sits stands \
+    lies sat stood lay hangs flies grows sits lives is seen shown found placed one and , 's there here you see \
+    we i can exactly straight slightly further farther open closed";
+
 /// Whether a word between a name and its place says nothing of another thing: `that is parked right by the tree`.
 fn is_passed_over(token: &Token) -> bool {
     let word = token.lower.as_str();
-    const ADVERBS: &str = "just right directly somewhere only also all still currently up down over out sits stands \
-        lies sat stood lay hangs flies grows sits lives is seen shown found placed one and , 's there here you see we i \
-        can exactly straight slightly further farther open closed";
     has(RELATIVES, word)
         || has(BEING, word)
         || has(ADVERBS, word)

@@ -9,7 +9,8 @@ use super::lexicon::{
     PREPOSITIONS, REMOVING, REPLACING, SEEMING, TAKING, THINGS, VANISHING, has, is_adjective,
     verb_in,
 };
-use super::phrase::{Definiteness, Found, phrase, phrases, starts_indefinite};
+use super::listing::phrases;
+use super::phrase::{Definiteness, Found, phrase, starts_indefinite};
 use super::words::{Token, find, matched, prefix_len};
 
 /// Lists of the verbs that part a subject from what is said of it.
@@ -84,7 +85,8 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
 }
 
 /// What is said of things that would do a picture good.
-const APPROVED: &str = "really/very/so? nice/great/good/cool/lovely/awesome/perfect/fun/better/wonderful/amazing there?";
+const APPROVED: &str = "really/very/so? nice/great/good/cool/lovely/awesome/perfect/fun/better/wonderful/amazing \
+    there?";
 
 /// What a picture would look better with or without, or lacks: `… would look better without the sign`.
 fn missed(subject: &[Token], said: &[Token]) -> Option<Reading> {

@@ -97,8 +97,10 @@ fn without_context(found: Vec<Edit>) -> Vec<Edit> {
 
 /// Whether a clause only says something about the edit before it: `it looks odd`, `that will be fun`.
 fn comments(clause: &[Token]) -> bool {
-    const SAID: &str = "it/that/this/they/these/those/he/she is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
-    const FELT: &str = "nobody/i/we/people/noone don't/really? need/needs/like/likes/hate/hates/want/wants it/them/that";
+    const SAID: &str = "it/that/this/they/these/those/he/she \
+        is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
+    const FELT: &str = "nobody/i/we/people/noone don't/really? need/needs/like/likes/hate/hates/want/wants \
+        it/them/that";
     matched(clause, SAID).is_some()
         || matched(clause, FELT) == Some(clause.len())
         || matched(clause, "it's/that's/they're/it'll/that'll/i'm/he's/she's").is_some()
@@ -203,7 +205,8 @@ pub(super) fn link(before: &Edit, next: &Edit) -> Link {
 
 /// Where a pronoun stands for the object: 1 in `paint it red`.
 pub(super) fn pronoun(clause: &[Token]) -> Option<usize> {
-    const VERBS: &str = "make/paint/turn/give/remove/move/replace/color/colour/put/change/delete/erase/have/let/dye/get/swap";
+    const VERBS: &str = " \
+        make/paint/turn/give/remove/move/replace/color/colour/put/change/delete/erase/have/let/dye/get/swap";
     let stands = |at: usize| {
         clause.get(at).is_some_and(|it| has("it them that this those these one him her", &it.lower))
     };
