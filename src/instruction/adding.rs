@@ -106,6 +106,7 @@ pub(super) fn place(tokens: &[Token]) -> Option<Range<usize>> {
         "beneath",
         "underneath",
         "next",
+        "for",
     ];
     places
         .iter()

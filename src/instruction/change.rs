@@ -35,6 +35,9 @@ const NOUNS: &str = "color colour colors colours hue tint tone paint finish one 
 pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
     const LEADS: [&str; 3] = ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
     let end = becomes.len();
+    if becomes.first().is_some_and(|it| it.is("in")) && is_finish(&becomes[1..]) {
+        return &becomes[1..];
+    }
     if becomes.first().is_some_and(|it| it.quoted) {
         return &becomes[..becomes.iter().take_while(|it| it.quoted).count()];
     }
@@ -63,9 +66,11 @@ pub(super) fn is_finish(words: &[Token]) -> bool {
 }
 
 /// How a color is said by that of something else.
-const COMPARED: [&str; 3] = [
+const COMPARED: [&str; 5] = [
     "the? same? color/colour/shade/hue as/of",
-    "match/matching/matches? the color/colour of",
+    "match/matching/matches the color/colour of",
+    "match/matching/matches the/its/his/her/their _ 's color/colour",
+    "as red/orange/yellow/green/blue/purple/pink/brown/black/white/gray/grey as",
     "the? color/colour/hue the",
 ];
 

@@ -22,7 +22,7 @@ pub(super) struct Clause {
 
 /// The clauses of an instruction, each with one edit, none empty.
 pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
-    let tokens = without_numbers(tokens);
+    let tokens = without_remarks(without_numbers(tokens));
     let mut found = Vec::new();
     for sentence in tokens.split(|it| it.is(";")) {
         let mut rest = sentence;
@@ -43,6 +43,33 @@ const IN_ITS_PLACE: &[&str] = &[
     "where it is/was",
     "where they are/were",
 ];
+
+/// The words without remarks that stand anywhere: `remove, if you can, the tree`.
+fn without_remarks(tokens: Vec<Token>) -> Vec<Token> {
+    const REMARKS: [&str; 4] =
+        ["please/pls/plz", "if possible", "if you can/could/may/would please?", "you know"];
+    let mut kept: Vec<Token> = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let remark = REMARKS.iter().find_map(|it| matched(&tokens[at..], it));
+        let n = remark.filter(|_| !tokens[at].quoted && !kept.is_empty()).unwrap_or(0);
+        // What it asks is no remark: `if you could make …`, `you know the tree …`.
+        let next = tokens.get(at + n);
+        let ends = next.is_none_or(|it| !it.is_word() || has(DETERMINERS, &it.lower));
+        let known = n == 2 && tokens[at].is("you") && next.is_some_and(Token::is_word);
+        if n == 0 || !ends || known {
+            kept.push(tokens[at].clone());
+            at += 1;
+            continue;
+        }
+        at += n;
+        if kept.last().is_some_and(|it| it.is(",")) && tokens.get(at).is_some_and(|it| it.is(",")) {
+            kept.pop();
+            at += usize::from(kept.len() == 1);
+        }
+    }
+    kept
+}
 
 /// A clause that asks for something.
 fn clause(tokens: &[Token]) -> Option<Clause> {
@@ -230,5 +257,10 @@ fn states(before: &[Token], rest: &[Token]) -> bool {
     let modal = |it: &Token| has(MODALS, &it.lower) || has("needs has must is are", &it.lower);
     let definite = rest.first().is_some_and(|it| has("the this that his her my there", &it.lower));
     let own = rest.iter().take(7).take_while(|it| !has("and , who which that", &it.lower));
-    definite && own.skip(1).any(modal) && before.iter().skip(1).any(modal)
+    let ought = |it: &Token| has("should must needs shall", &it.lower);
+    let own: Vec<&Token> = own.skip(1).collect();
+    let commanded = before.first().is_some_and(|it| verb_in(&LISTS, &it.lower).is_some());
+    definite
+        && (own.iter().any(|it| modal(it)) && before.iter().skip(1).any(modal)
+            || commanded && own.iter().any(|it| ought(it)))
 }

@@ -150,6 +150,11 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
     {
         return Reading::of(Action::Remove, phrases(&rest[without.end..]), &[]);
     }
+    if let Some(target) = find(rest, "for").filter(|it| is_color(trimmed(&rest[..it.start])))
+        && starts_definite(&rest[target.end..])
+    {
+        return Reading::of(Action::Change, phrases(&rest[target.end..]), &rest[..target.start]);
+    }
     let counted = rest
         .first()
         .is_some_and(|it| has("a an some another two three four five several more", &it.lower));
@@ -185,7 +190,7 @@ pub(super) fn give(rest: &[Token]) -> Option<Reading> {
     if receivers.iter().any(|it| it.is_whole() && !has("it this that", &it.noun)) {
         return Some(Reading::global(&rest[at..]));
     }
-    if is_comparison(&rest[at..]) {
+    if is_comparison(&rest[at..]) || is_color(&rest[at..]) {
         return Reading::of(Action::Change, receivers, &rest[at..]);
     }
     let coated = find(&rest[at..], "paint").is_some() && is_color(trimmed(&rest[at..]));
@@ -209,7 +214,9 @@ fn given_at(rest: &[Token]) -> Option<usize> {
     let opens = |list: &'static str| {
         (1..rest.len()).find(|&at| has(list, &rest[at].lower) && follows_noun(rest, at))
     };
-    let shared = (1..rest.len()).find(|&at| is_comparison(&rest[at..]) && follows_noun(rest, at));
+    let looks =
+        |at: usize| is_comparison(&rest[at..]) || is_color(&rest[at..]) && rest[at].is("the");
+    let shared = (1..rest.len()).find(|&at| looks(at) && follows_noun(rest, at));
     if shared.is_some() {
         return shared;
     }

@@ -6,7 +6,7 @@ use super::grammar::{Reading, read, statement_verb, unwrap_wish};
 use super::imperative;
 use super::lexicon::{DETERMINERS, HAVING, PERSONS, RELATIVES, has, is_adjective, verb_in};
 use super::listing::phrases;
-use super::phrase::{Definiteness, noun_phrase_len, starts_definite};
+use super::phrase::{Definiteness, noun_phrase_len, starts_definite, starts_indefinite};
 use super::words::{Token, find, matched, prefix_len, starts_with};
 
 /// What a clause speaks of that asks for nothing, before one that does: `see that tree? …`, `the tree is ugly, …`.
@@ -68,7 +68,7 @@ pub(super) fn contrast(clause: &[Token]) -> Option<Reading> {
         let new = brought(unwrap_wish(bare(new)).0);
         return Reading::of(Action::Change, phrases(&clause[n..end]), new);
     }
-    if starts_with(clause, "not")
+    if (starts_with(clause, "not") || starts_with(clause, "no"))
         && let Some(but) = find(clause, "but")
     {
         return Reading::of(
@@ -138,7 +138,15 @@ pub(super) fn whereabouts(clause: &[Token]) -> Option<Reading> {
         return None;
     };
     let new = &new[new.iter().take_while(|it| it.is(",")).count()..];
-    let brings = imperative::is_command(new) || statement_verb(new).is_some();
+    let subject = statement_verb(new).filter(|_| starts_indefinite(new));
+    if let Some(verb) = subject {
+        return Reading::of(Action::Change, phrases(&clause[at + 1..is]), &new[..verb]);
+    }
+    let placed =
+        matched(&clause[at.saturating_sub(3)..at], "in/at/on the place/spot/position").is_some();
+    let new = if at > 3 && placed { &clause[..at - 3] } else { new };
+    let brings =
+        starts_indefinite(new) || imperative::is_command(new) || statement_verb(new).is_some();
     let old = phrases(&clause[at + 1..is]);
     brings.then(|| Reading::of(Action::Change, old, brought(new))).flatten()
 }
@@ -146,7 +154,7 @@ pub(super) fn whereabouts(clause: &[Token]) -> Option<Reading> {
 /// The new thing in `make it a bird`, `there should be a bird`, `use a bird`, `a bird`.
 fn brought(clause: &[Token]) -> &[Token] {
     let mut clause = clause;
-    while clause.last().is_some_and(|it| it.is(",")) {
+    while clause.last().is_some_and(|it| has(", there here", &it.lower)) {
         clause = &clause[..clause.len() - 1];
     }
     let after_verb =

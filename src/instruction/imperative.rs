@@ -98,6 +98,7 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         () if is(REPLACING) || is("switch") && find(rest, "for").is_some() => replace(verb, rest),
         () if is(GIVING) => complement::give(rest),
         () if is(COLORING) => color(verb, rest),
+        () if is("get have") && complement::done(rest).is_some() => complement::done(rest),
         () if is("make render get turn") && !is_turned(rest) => complement::make(rest),
         () if is(CHANGING) && !is("style") => change(rest),
         () if is(DRESSING) => dress(rest),
@@ -117,7 +118,7 @@ fn is_turned(rest: &[Token]) -> bool {
 /// `change X to Y`, `turn X into Y`, `change to Y`.
 fn change(rest: &[Token]) -> Option<Reading> {
     let rest = skip_particle(rest);
-    let Some((old, new)) = split(rest, &["into", "to", "for", "with", "by", "as"]) else {
+    let Some((old, new)) = split(rest, &["into", "to", "for", "with", "by", "as", "->"]) else {
         let material = |at: &usize| rest[*at].is("in") && is_finish(&rest[at + 1..]);
         if let Some(at) = (1..rest.len()).find(material) {
             return Reading::of(Action::Change, phrases(&rest[..at]), &rest[at + 1..]);
@@ -137,7 +138,7 @@ fn replace(verb: &Token, rest: &[Token]) -> Option<Reading> {
     if brings && let Some((new, old)) = split(rest, &["for"]) {
         return Reading::of(Action::Change, phrases(old), new);
     }
-    let Some((old, new)) = split(rest, &["with", "by", "for", "into", "to"]) else {
+    let Some((old, new)) = split(rest, &["with", "by", "for", "into", "to", "->"]) else {
         return Reading::of(Action::Change, phrases(rest), &[]);
     };
     whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::lexicon::is_adjective;
 use super::phrase::{
-    Found, determiner_len, noun_phrase_len, phrase, possessive_end, starts_definite,
+    Definiteness, Found, determiner_len, noun_phrase_len, phrase, possessive_end, starts_definite,
     starts_indefinite,
 };
 use super::words::{Token, prefix_len, starts_with};
@@ -27,6 +27,15 @@ pub(super) fn phrases(tokens: &[Token]) -> Vec<Found> {
         pending = Some(joined);
     }
     found.extend(pending.and_then(|last| phrase(&tokens[last])));
+    // `the tree, the tall one` is one thing said twice.
+    let listed = tokens.iter().any(|it| it.is("and") || it.is("or"));
+    if !listed
+        && found.len() == 2
+        && found[1].noun == "one"
+        && found[1].definiteness == Definiteness::Definite
+    {
+        found.pop();
+    }
     found
 }
 

@@ -33,6 +33,17 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
     if has(BEING, &verb.lower) || verb.is("'s") && !subject.is_empty() {
         return complement(subject, rest, negated);
     }
+    if let Some(reading) = displaced(subject, said) {
+        return Some(reading);
+    }
+    if matched(said, "come/comes/go/goes off/out/down/away") == Some(said.len()) {
+        return Reading::of(Action::Remove, phrases(subject), &[]);
+    }
+    if matched(said, "get/gets/got").is_some()
+        && let Some(reading) = passive(subject, rest)
+    {
+        return Some(reading);
+    }
     let verb_of = |list: &'static str| verb_in(&[list], &verb.lower);
     if verb_of(HAVING).is_some() {
         return having(subject, rest, negated).or_else(|| change(subject, said));
@@ -82,6 +93,24 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
         return Reading::of(Action::Add, phrases(rest), &[]);
     }
     change(subject, said)
+}
+
+/// One thing in another's place: `a dog should replace the cat`, `a dog takes the place of the cat`.
+fn displaced(subject: &[Token], said: &[Token]) -> Option<Reading> {
+    let rest = |pattern: &str| matched(said, pattern).map(|n| &said[n..]);
+    if let Some(new) = rest("make/makes way/room for") {
+        return change(subject, new);
+    }
+    if rest("need/needs removing/deleting/erasing") == Some(&[]) {
+        return Reading::of(Action::Remove, phrases(subject), &[]);
+    }
+    let old = rest("take/takes the place of").or_else(|| {
+        let owned = rest("take/takes")?;
+        let n = owned.len().checked_sub(2)?;
+        (owned[n].is("'s") && has("place spot", &owned[n + 1].lower)).then(|| &owned[..n])
+    });
+    let old = old.or_else(|| rest("replace/replaces").filter(|_| starts_indefinite(subject)))?;
+    Reading::of(Action::Change, phrases(old), subject)
 }
 
 /// What is said of things that would do a picture good.
@@ -149,6 +178,9 @@ fn is_verb_here(tokens: &[Token], at: usize) -> bool {
         it.is_word()
             && ![DETERMINERS, PREPOSITIONS, LEADS_ON].iter().any(|list| has(list, &it.lower))
     };
+    if tokens[at].is("left") {
+        return false;
+    }
     let before = &tokens[at - 1];
     // `the traffic light turn green`: an adjective behind a noun is a noun itself.
     let noun = !is_adjective(&before.lower)
@@ -253,7 +285,7 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     let alone = rest.get(1).is_none_or(|it| has(PREPOSITIONS, &it.lower));
     if has(GONE, &first.lower) && alone
         || prefix_len(rest, "taken away").or_else(|| prefix_len(rest, "taken out")).is_some()
-        || negated && has("needed wanted necessary required", &first.lower)
+        || negated && has("needed wanted necessary required supposed meant", &first.lower)
         || negated && (placed || has("here there visible present shown", &first.lower))
     {
         return Reading::of(Action::Remove, phrases(subject), &[]);
