@@ -124,6 +124,16 @@ pub(super) fn last_phrase(tokens: &[Token]) -> Option<usize> {
         // `the circle and the square yellow`: what stands behind a determiner is a noun.
         at += 1;
     }
+    let named =
+        tokens[..at].iter().rposition(|it| has("the this that my his her its their", &it.lower));
+    if let Some(named) = named
+        && at > named + 1
+        && tokens[named + 1..at].iter().all(|it| is_adjective(&it.lower))
+        && let Some(noun) = (at..last).find(|&it| has(NOUN_ADJECTIVES, &tokens[it].lower))
+    {
+        // `the biggest square black`.
+        at = noun + 1;
+    }
     let noun = |end: usize| tokens[..end].iter().any(is_noun);
     let subject = |end: usize| {
         let opened = tokens[..end].iter().all(|it| has(DETERMINERS, &it.lower));

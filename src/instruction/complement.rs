@@ -158,9 +158,13 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
     let counted = rest
         .first()
         .is_some_and(|it| has("a an some another two three four five several more", &it.lower));
-    let placed = (1..rest.len()).any(|at| has("on in at over under above for", &rest[at].lower));
+    let placed = (1..rest.len()).any(|at| {
+        has("on in at over under above for next near beside between below behind", &rest[at].lower)
+    });
     let new = |it: &Token| is_noun(it) && !has(THINGS, &it.lower);
-    if counted || placed && rest.first().is_some_and(new) {
+    let named = rest.iter().take_while(|it| !has(PREPOSITIONS, &it.lower)).any(new);
+    let bare = rest.first().is_some_and(|it| is_noun(it) || is_adjective(&it.lower));
+    if counted || placed && named && bare {
         let objects = phrases(rest);
         return Reading::of(Action::Add, objects, &[]).map(|it| Reading { placed, ..it });
     }

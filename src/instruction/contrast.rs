@@ -22,6 +22,8 @@ pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
         "i/we am/are not a? big/huge? fan of",
         "nobody/noone/no one? needs/wants/likes",
         "look at",
+        "find/select/choose/pick/grab/locate/identify/take",
+        "i/we accidentally/mistakenly? drew/put/added/made/left/got/had",
         "do something/anything about/with",
         "something/anything about/with",
         "i keep seeing/noticing",

@@ -232,6 +232,9 @@ fn work(rest: &[Token]) -> Option<Reading> {
 /// A verb that the lists lack, with an object that points at something: `melt the clock`.
 fn unknown(clause: &[Token]) -> Option<Reading> {
     let (verb, rest) = clause.split_first()?;
+    if rest.first()?.is("in") && starts_indefinite(&rest[1..]) {
+        return add(verb, &rest[1..]);
+    }
     if has("up down over", &rest.first()?.lower) && starts_definite(&rest[1..]) {
         return work(&rest[1..]);
     }

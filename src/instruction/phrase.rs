@@ -201,7 +201,7 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
             && has(BEING, word)
             && has("whatever everything anything something", &tokens[at - 1].lower)
         || at > 0
-            && has("right directly just straight exactly", word)
+            && has("right directly just straight exactly somewhere", word)
             && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || has("up down", word) && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || is_participle(tokens, at)

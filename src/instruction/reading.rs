@@ -7,7 +7,9 @@ use super::clause::{self, Clause};
 use super::contrast;
 use super::grammar::{self, Reading};
 use super::imperative;
-use super::lexicon::{REMOVING, SETTINGS, TAKING, has, is_adjective, verb_in};
+use super::lexicon::{
+    ATTRIBUTES, CHANGING, COLORING, REMOVING, SETTINGS, TAKING, has, is_adjective, verb_in,
+};
 use super::place::{self, Place, PlaceKind};
 use super::sharing;
 use super::words::{self, Token, find, matched};
@@ -36,19 +38,23 @@ pub(super) enum Link {
 
 /// Reads all clauses and joins what they say.
 pub(super) fn joined(text: &str) -> Result<Instruction, ParseError> {
-    let mut whole: Option<(Edit, Instruction)> = None;
-    for edit in edits(text)? {
-        let built = built(text, &edit);
-        let joined = match &whole {
+    joined_of(text, &edits(text)?)
+}
+
+/// Joins what clauses say.
+pub(super) fn joined_of(text: &str, edits: &[Edit]) -> Result<Instruction, ParseError> {
+    let mut whole: Option<Instruction> = None;
+    for (at, edit) in edits.iter().enumerate() {
+        let built = built(text, edit);
+        whole = Some(match whole {
             None => built,
-            Some((before, whole)) => match link(before, &edit) {
-                Link::Apart => join(whole.clone(), built),
-                link => again(whole.clone(), link, &edit, built),
+            Some(whole) => match link(&edits[at - 1], edit) {
+                Link::Apart => join(whole, built),
+                link => again(whole, link, edit, built),
             },
-        };
-        whole = Some((edit, joined));
+        });
     }
-    whole.map(|it| it.1).ok_or_else(|| ParseError::NotUnderstood(text.to_owned()))
+    whole.ok_or_else(|| ParseError::NotUnderstood(text.to_owned()))
 }
 
 /// The clauses that say something, with what they say.
@@ -89,7 +95,9 @@ fn without_context(found: Vec<Edit>) -> Vec<Edit> {
     let referred: Vec<bool> =
         found.iter().skip(1).map(|it| pronoun(&tokens(it)).is_some()).chain([false]).collect();
     let kept = |edit: &Edit, referred: bool| {
-        let vague = edit.reading.action == Action::Global && !imperative::is_command(&tokens(edit));
+        let vague = pronoun(&tokens(edit)).is_none()
+            && edit.reading.action == Action::Global
+            && !imperative::is_command(&tokens(edit));
         grammar::asks(&tokens(edit)) && !(vague && commanded) || edit.reading.complains && referred
     };
     found.into_iter().zip(referred).filter(|it| kept(&it.0, it.1)).map(|it| it.0).collect()
@@ -200,7 +208,11 @@ pub(super) fn link(before: &Edit, next: &Edit) -> Link {
     if removed && verb_in(&["replace swap exchange substitute"], &tokens[0].lower).is_some() {
         return Link::InItsPlace;
     }
-    if before.reading.complains { Link::Remedy } else { Link::Pronoun }
+    // `recolor the tree; I'd like it to be orange`.
+    let vague = before.reading.action == Action::Change
+        && before.reading.replacement.is_none()
+        && verb_in(&[COLORING, CHANGING], &before.clause.tokens[0].lower).is_some();
+    if before.reading.complains || vague { Link::Remedy } else { Link::Pronoun }
 }
 
 /// Where a pronoun stands for the object: 1 in `paint it red`.
@@ -225,6 +237,15 @@ pub(super) fn pronoun(clause: &[Token]) -> Option<usize> {
     let bare = matched(clause, VERBS)
         .filter(|_| clause.get(1).is_some_and(|it| has("with by into to", &it.lower)))
         .filter(|_| verb_in(&["replace swap substitute exchange"], &clause[0].lower).is_some());
+    let wished = matched(clause, "i/we would? want/like/need/prefer/love it/them")
+        .or_else(|| matched(clause, "i'd/we'd want/like/need/prefer/love it/them"))
+        .map(|it| it - 1);
+    // `change its color to pink`.
+    let owned = (1..3).find(|&at| {
+        clause.get(at).is_some_and(|it| has("its their", &it.lower))
+            && clause.get(at + 1).is_some_and(|it| has(ATTRIBUTES, &it.lower))
+    });
+    let by_verb = by_verb.or(wished).or(owned);
     by_verb.or(subject).or(rid).or(bare)
 }
 
@@ -246,6 +267,9 @@ fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Ins
             change: Some(Change::Replace),
             ..before
         },
+        (Link::Remedy, _) if removes && before.action == Action::Change => {
+            Instruction { action: Action::Remove, replacement: None, change: None, ..before }
+        }
         (Link::Remedy, _) if removes => Instruction { replacement: None, ..before },
         (Link::Remedy, _) => Instruction {
             action: Action::Change,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::lexicon::has;
 use super::phrase::{self, Found};
 use super::place;
-use super::reading::{Edit, Link, edits, joined, link, pronoun};
+use super::reading::{Edit, Link, edits, joined, joined_of, link, pronoun};
 use super::spelling::Correction;
 use super::words::{self, Token};
 use super::{Action, Instruction, ParseError};
@@ -23,8 +23,8 @@ pub struct Step {
 
 /// Reads the edits as steps.
 pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>, ParseError> {
-    let whole = joined(text)?;
     let edits = edits(text)?;
+    let whole = joined_of(text, &edits)?;
     let mut found: Vec<(String, Range<usize>)> = Vec::new();
     for (at, edit) in edits.iter().enumerate() {
         let span = span_of(&edit.clause.tokens);
