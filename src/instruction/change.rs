@@ -1,6 +1,6 @@
 //! What kind of change an object undergoes: another color, another thing, another look.
 
-use super::lexicon::{COLOR_NOUNS, COLORS, MATERIALS, SHADES, has};
+use super::lexicon::{COLOR_NOUNS, COLORS, MATERIALS, SHADES, has, is_adjective};
 use super::nouns::is_plural;
 use super::words::{Token, find, matched};
 
@@ -28,11 +28,19 @@ pub(super) fn kind(becomes: &[Token], swaps: bool) -> Option<Change> {
     Some(if thing && !has(MATERIALS, &last.lower) { Change::Replace } else { Change::Alter })
 }
 
-/// What an object becomes, without words that add nothing: `blue` of `a blue color`, `white` of `a coat of white paint`.
+/// Words behind a color that add nothing: `a red tone`.
+const NOUNS: &str = "color colour colors colours hue tint tone paint finish one ones";
+
+/// What an object becomes, without words that add nothing: `blue` of `a blue color`.
 pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
     const LEADS: [&str; 3] = ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
     let end = becomes.len();
-    const NOUNS: &str = "color colour colors colours hue tint tone paint finish one ones";
+    if becomes.first().is_some_and(|it| it.is("in")) && is_finish(&becomes[1..]) {
+        return &becomes[1..];
+    }
+    if becomes.first().is_some_and(|it| it.quoted) {
+        return &becomes[..becomes.iter().take_while(|it| it.quoted).count()];
+    }
     let job = usize::from(becomes.last().is_some_and(|it| has("job coat scheme", &it.lower)));
     let end = end - job;
     let noun = becomes[..end].last().is_some_and(|it| has(NOUNS, &it.lower));
@@ -45,24 +53,41 @@ pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
     becomes
 }
 
+/// Whether words compare a look with that of something else: `the same color as the star`, `the colour of the roof`.
+pub(super) fn is_comparison(words: &[Token]) -> bool {
+    ["the same _ as", "the color/colour/size/shape of"]
+        .iter()
+        .any(|it| matched(words, it).is_some())
+}
+
+/// Whether words name a color or a material: `dark red`, `old oak`.
+pub(super) fn is_finish(words: &[Token]) -> bool {
+    is_color(words) || words.len() < 3 && words.last().is_some_and(|it| has(MATERIALS, &it.lower))
+}
+
+/// How a color is said by that of something else.
+const COMPARED: [&str; 5] = [
+    "the? same? color/colour/shade/hue as/of",
+    "match/matching/matches the color/colour of",
+    "match/matching/matches the/its/his/her/their _ 's color/colour",
+    "as red/orange/yellow/green/blue/purple/pink/brown/black/white/gray/grey as",
+    "the? color/colour/hue the",
+];
+
+/// Words that may stand with a color.
+const OTHERS: &str = "a an the and or with very more less slightly bit of shade tone color colour hue all \
+    completely solid pure plain really much in entirely totally fully bright , - colored coloured again instead";
+
 /// Whether words name a color and nothing else: `dark red`, `a darker shade of blue`, `the color of the roof`.
 pub(super) fn is_color(words: &[Token]) -> bool {
     if words.is_empty() {
         return false;
     }
-    const COMPARED: [&str; 4] = [
-        "the? same? color/colour/shade/hue as/of",
-        "the? same as",
-        "match/matching/matches? the color/colour of",
-        "the? color/colour/hue the",
-    ];
     let by_other = matched(words, COMPARED[0]).is_some_and(|n| n > 2)
-        || COMPARED[2..].iter().any(|it| matched(words, it).is_some());
+        || COMPARED[1..].iter().any(|it| matched(words, it).is_some());
     if by_other {
         return true;
     }
-    const OTHERS: &str = "a an the and or with very more less slightly bit of shade tone color colour hue all completely \
-        solid pure plain really much in entirely totally fully bright , - colored coloured again instead";
     let color = |it: &Token| {
         has(COLORS, &it.lower)
             || ["er", "r", "est"]
@@ -73,8 +98,18 @@ pub(super) fn is_color(words: &[Token]) -> bool {
                     || has(COLORS, one) && has("colored coloured ish", other)
             })
     };
+    // `sage green`: a noun before a color shades it.
+    let shade = |at: usize| {
+        words.get(at + 1).is_some_and(color)
+            && !is_adjective(&words[at].lower)
+            && at + 2 == words.len()
+            && !words.iter().any(|it| has("the his her its my their", &it.lower))
+    };
     let named = words.iter().any(color);
-    let only = words.iter().all(|it| color(it) || has(SHADES, &it.lower) || has(OTHERS, &it.lower));
+    let only = words
+        .iter()
+        .enumerate()
+        .all(|(at, it)| color(it) || has(SHADES, &it.lower) || has(OTHERS, &it.lower) || shade(at));
     let colored = words.last().is_some_and(|it| has("colored coloured", &it.lower));
     let bare = &words[..words.len() - usize::from(colored)];
     let noun = bare.last().is_some_and(|it| has(COLOR_NOUNS, &it.lower));

@@ -1,5 +1,6 @@
-//! Splits an instruction into clauses of one edit each, and strips polite phrases.
+//! Cuts an instruction into clauses of one edit each, without the words that only make it polite.
 
+use super::change::is_color;
 use super::courtesy::{bare, keeps};
 use super::lexicon::{
     ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING,
@@ -19,9 +20,9 @@ pub(super) struct Clause {
     pub(super) instead: bool,
 }
 
-/// The clauses of an instruction, each with one edit; none is empty.
+/// The clauses of an instruction, each with one edit, none empty.
 pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
-    let tokens = without_numbers(tokens);
+    let tokens = without_remarks(without_numbers(tokens));
     let mut found = Vec::new();
     for sentence in tokens.split(|it| it.is(";")) {
         let mut rest = sentence;
@@ -34,15 +35,45 @@ pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
     found
 }
 
+/// What says that something comes in the place of what has gone.
+const IN_ITS_PLACE: &[&str] = &[
+    "instead",
+    "in its/his/her/their/that place/stead/spot",
+    "there instead",
+    "where it is/was",
+    "where they are/were",
+];
+
+/// The words without remarks that stand anywhere: `remove, if you can, the tree`.
+fn without_remarks(tokens: Vec<Token>) -> Vec<Token> {
+    const REMARKS: [&str; 4] =
+        ["please/pls/plz", "if possible", "if you can/could/may/would please?", "you know"];
+    let mut kept: Vec<Token> = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let remark = REMARKS.iter().find_map(|it| matched(&tokens[at..], it));
+        let n = remark.filter(|_| !tokens[at].quoted && !kept.is_empty()).unwrap_or(0);
+        // What it asks is no remark: `if you could make …`, `you know the tree …`.
+        let next = tokens.get(at + n);
+        let ends = next.is_none_or(|it| !it.is_word() || has(DETERMINERS, &it.lower));
+        let known = n == 2 && tokens[at].is("you") && next.is_some_and(Token::is_word);
+        if n == 0 || !ends || known {
+            kept.push(tokens[at].clone());
+            at += 1;
+            continue;
+        }
+        at += n;
+        if kept.last().is_some_and(|it| it.is(",")) && tokens.get(at).is_some_and(|it| it.is(",")) {
+            kept.pop();
+            at += usize::from(kept.len() == 1);
+        }
+    }
+    kept
+}
+
 /// A clause that asks for something.
 fn clause(tokens: &[Token]) -> Option<Clause> {
-    const IN_ITS_PLACE: &[&str] = &[
-        "instead",
-        "in its/his/her/their/that place/stead/spot",
-        "there instead",
-        "where it is/was",
-        "where they are/were",
-    ];
+    let tokens = &without_denials(tokens)[..];
     let ahead = IN_ITS_PLACE[1..].iter().find_map(|it| matched(bare(tokens), it));
     if let Some(n) = ahead.filter(|&n| n < bare(tokens).len()) {
         return clause(&bare(tokens)[n..]).map(|it| Clause { instead: true, ..it });
@@ -52,7 +83,8 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
     let last = |at: &usize| find(&tokens[*at..], "of").is_none();
     let cut = said.filter(last);
     let tokens = &tokens[..cut.unwrap_or(tokens.len())];
-    let opened = tokens.iter().position(|it| verb_in(&[CHANGING], &it.lower).is_some());
+    let changing = [CHANGING, COLORING];
+    let opened = tokens.iter().position(|it| verb_in(&changing, &it.lower).is_some());
     let shaped = shaped(&tokens[opened.unwrap_or(0)..]);
     let body = bare(shaped.as_deref().unwrap_or(tokens));
     let (place, body) = place_first(body);
@@ -60,16 +92,23 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
     if body.is_empty() || keeps(body) {
         return None;
     }
-    Some(Clause { tokens: without_denials(body), place: place.to_vec(), instead: cut.is_some() })
+    Some(Clause { tokens: body.to_vec(), place: place.to_vec(), instead: cut.is_some() })
 }
 
 /// `change the hut so that it is a castle` as `change the hut to a castle`.
 fn shaped(tokens: &[Token]) -> Option<Vec<Token>> {
-    const SO: &str =
-        "so/until/till that? it/they/he/she is/are/becomes/become/looks/turns/'s like/into?";
-    verb_in(&[CHANGING], &tokens.first()?.lower)?;
-    let (at, n) = (2..tokens.len()).find_map(|at| Some((at, matched(&tokens[at..], SO)?)))?;
+    const SO: [&str; 2] = [
+        "so/until/till that? it/they/he/she is/are/becomes/become/looks/turns/'s like/into?",
+        "so/until/till that? it's/they're/he's/she's",
+    ];
+    verb_in(&[CHANGING, COLORING], &tokens.first()?.lower)?;
+    let so = |at: usize| SO.iter().find_map(|it| matched(&tokens[at..], it));
+    let (at, n) = (2..tokens.len()).find_map(|at| Some((at, so(at)?)))?;
     let to = Token { lower: "to".to_owned(), ..tokens[at].clone() };
+    let painted = verb_in(&[COLORING], &tokens[0].lower).is_some();
+    if painted && !is_color(&tokens[at + n..]) {
+        return None;
+    }
     (at + n < tokens.len()).then(|| [&tokens[..at], &[to], &tokens[at + n..]].concat())
 }
 
@@ -83,7 +122,15 @@ fn without_denials(tokens: &[Token]) -> Vec<Token> {
         let pause = usize::from(closes && tokens[not - 1].is(","));
         (but > not + 1 && closes && not > pause).then(|| not - pause..(but + 1).min(tokens.len()))
     };
-    let denied = denied().unwrap_or(0..0);
+    let other = || {
+        let other = |at: usize| {
+            tokens[at].is("not") || matched(&tokens[at..], "and? nothing else").is_some()
+        };
+        let comma = (1..tokens.len()).find(|&at| tokens[at - 1].is(",") && other(at))?;
+        let end = comma + tokens[comma..].iter().take(7).position(|it| it.is(","))?;
+        Some(comma - 1..end + 1)
+    };
+    let denied = denied().or_else(other).unwrap_or(0..0);
     tokens.iter().enumerate().filter(|it| !denied.contains(&it.0)).map(|it| it.1.clone()).collect()
 }
 
@@ -193,7 +240,8 @@ fn is_place_alone(tokens: &[Token]) -> bool {
 
 /// What follows `and also`, `and then please`.
 fn bare_opening(mut tokens: &[Token]) -> &[Token] {
-    const WORDS: &str = "also then please now and finally next afterwards just , lastly but pls maybe perhaps only simply";
+    const WORDS: &str = "also then please now and finally next afterwards just , lastly but pls maybe perhaps only \
+        simply so";
     loop {
         let n = usize::from(tokens.first().is_some_and(|it| has(WORDS, &it.lower)));
         let n = n.max(matched(tokens, "after that").unwrap_or(0));
@@ -209,5 +257,10 @@ fn states(before: &[Token], rest: &[Token]) -> bool {
     let modal = |it: &Token| has(MODALS, &it.lower) || has("needs has must is are", &it.lower);
     let definite = rest.first().is_some_and(|it| has("the this that his her my there", &it.lower));
     let own = rest.iter().take(7).take_while(|it| !has("and , who which that", &it.lower));
-    definite && own.skip(1).any(modal) && before.iter().skip(1).any(modal)
+    let ought = |it: &Token| has("should must needs shall", &it.lower);
+    let own: Vec<&Token> = own.skip(1).collect();
+    let commanded = before.first().is_some_and(|it| verb_in(&LISTS, &it.lower).is_some());
+    definite
+        && (own.iter().any(|it| modal(it)) && before.iter().skip(1).any(modal)
+            || commanded && own.iter().any(|it| ought(it)))
 }

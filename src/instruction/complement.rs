@@ -1,19 +1,21 @@
-//! Parses commands with two adjacent noun phrases: `make X Y`, `give X Y`, `have X do Y`.
+//! Reads commands that set two phrases side by side, with nothing between them: `make X Y`, `give X Y`, `have X do Y`.
 //!
-//! The boundary between the phrases is found from the end of the clause, where the adjective or the new noun stands, so
+//! Where the first phrase ends is found from the end of the clause, where the adjective or the new noun stands, so
 //! that no list of nouns is needed.
 
 use super::Action;
-use super::change::{is_color, trimmed};
+use super::adding;
+use super::becoming::{follows_noun, is_noun, last_phrase, lead, new_noun, start};
+use super::change::{is_color, is_comparison, is_finish, trimmed};
 use super::grammar::Reading;
-use super::imperative;
 use super::lexicon::{
-    COLORS, DETERMINERS, GONE, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, RECIPIENTS,
-    SHADES, STRENGTHENING, THINGS, has, is_adjective, is_comparative,
+    DETERMINERS, GONE, ING_NOUNS, PERSONS, PREPOSITIONS, RECIPIENTS, THINGS, has, is_adjective,
+    is_comparative,
 };
-use super::phrase::{Definiteness, Found, described, phrases, starts_definite, starts_indefinite};
+use super::listing::phrases;
+use super::phrase::{Definiteness, Found, starts_definite, starts_indefinite};
 use super::predicate;
-use super::words::{Token, find, prefix_len};
+use super::words::{Token, find};
 
 /// `make X Y`.
 pub(super) fn make(rest: &[Token]) -> Option<Reading> {
@@ -85,6 +87,16 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     if let Some(reading) = done(rest) {
         return Some(reading);
     }
+    if let Some(with) = find(rest, "with").filter(|it| it.start > 0 && starts_definite(rest)) {
+        let with = &rest[with.end..];
+        let fewer = with.first().is_some_and(|it| has("fewer less no", &it.lower));
+        if fewer {
+            return Reading::of(Action::Remove, phrases(&with[1..]), &[]);
+        }
+    }
+    if let Some(without) = find(rest, "without").filter(|it| it.start > 0) {
+        return Reading::of(Action::Remove, phrases(&rest[without.end..]), &[]);
+    }
     if starts_definite(rest) {
         let out = find(rest, "out of").or_else(|| find(rest, "out")).or_else(|| find(rest, "away"));
         if let Some(out) =
@@ -134,12 +146,25 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
     if let Some(reading) = compared(rest) {
         return Some(reading);
     }
+    if let Some(without) = find(rest, "without").filter(|it| it.start > 0 && starts_definite(rest))
+    {
+        return Reading::of(Action::Remove, phrases(&rest[without.end..]), &[]);
+    }
+    if let Some(target) = find(rest, "for").filter(|it| is_color(trimmed(&rest[..it.start])))
+        && starts_definite(&rest[target.end..])
+    {
+        return Reading::of(Action::Change, phrases(&rest[target.end..]), &rest[..target.start]);
+    }
     let counted = rest
         .first()
         .is_some_and(|it| has("a an some another two three four five several more", &it.lower));
-    let placed = (1..rest.len()).any(|at| has("on in at over under above for", &rest[at].lower));
+    let placed = (1..rest.len()).any(|at| {
+        has("on in at over under above for next near beside between below behind", &rest[at].lower)
+    });
     let new = |it: &Token| is_noun(it) && !has(THINGS, &it.lower);
-    if counted || placed && rest.first().is_some_and(new) {
+    let named = rest.iter().take_while(|it| !has(PREPOSITIONS, &it.lower)).any(new);
+    let bare = rest.first().is_some_and(|it| is_noun(it) || is_adjective(&it.lower));
+    if counted || placed && named && bare {
         let objects = phrases(rest);
         return Reading::of(Action::Add, objects, &[]).map(|it| Reading { placed, ..it });
     }
@@ -148,7 +173,7 @@ pub(super) fn named(rest: &[Token]) -> Option<Reading> {
         return Reading::of(Action::Remove, phrases(&rest[..split]), &[]);
     }
     let becomes = lead(&rest[split..]);
-    let looks = is_color(becomes) || becomes.iter().all(|it| is_adjective(&it.lower));
+    let looks = is_finish(becomes) || becomes.iter().all(|it| is_adjective(&it.lower));
     looks.then(|| Reading::of(Action::Change, phrases(&rest[..split]), becomes)).flatten()
 }
 
@@ -161,13 +186,16 @@ pub(super) fn give(rest: &[Token]) -> Option<Reading> {
         let to = find(rest, "to").unwrap_or(rest.len()..rest.len());
         let mut gifts = phrases(&rest[..to.start]);
         let receivers = &rest[to.end..];
-        gifts.extend(imperative::given_behind(receivers));
+        gifts.extend(adding::given_behind(receivers));
         return Reading::of(Action::Add, gifts, &[]).map(|it| it.at("to", receivers));
     };
     let receivers = phrases(&rest[..at]);
     let gifts = phrases(&rest[at..]);
     if receivers.iter().any(|it| it.is_whole() && !has("it this that", &it.noun)) {
         return Some(Reading::global(&rest[at..]));
+    }
+    if is_comparison(&rest[at..]) || is_color(&rest[at..]) {
+        return Reading::of(Action::Change, receivers, &rest[at..]);
     }
     let coated = find(&rest[at..], "paint").is_some() && is_color(trimmed(&rest[at..]));
     if coated || !gifts.is_empty() && gifts.iter().all(Found::is_attribute) {
@@ -181,7 +209,7 @@ pub(super) fn give(rest: &[Token]) -> Option<Reading> {
     Some(if reading.action == Action::Global { Reading::global(&rest[at..]) } else { reading })
 }
 
-/// Where the given thing begins in `the man a hat`; `None` if it comes first.
+/// Where the gift begins in `the man a hat`; `None` if the gift comes first.
 fn given_at(rest: &[Token]) -> Option<usize> {
     let pronoun = pronoun_len(rest);
     if pronoun > 0 && pronoun < rest.len() {
@@ -190,6 +218,12 @@ fn given_at(rest: &[Token]) -> Option<usize> {
     let opens = |list: &'static str| {
         (1..rest.len()).find(|&at| has(list, &rest[at].lower) && follows_noun(rest, at))
     };
+    let looks =
+        |at: usize| is_comparison(&rest[at..]) || is_color(&rest[at..]) && rest[at].is("the");
+    let shared = (1..rest.len()).find(|&at| looks(at) && follows_noun(rest, at));
+    if shared.is_some() {
+        return shared;
+    }
     if let Some(at) = opens("a an some more another") {
         return Some(at);
     }
@@ -206,138 +240,7 @@ fn given_at(rest: &[Token]) -> Option<usize> {
     named.or_else(|| opens(DETERMINERS)).or_else(|| last_phrase(rest))
 }
 
-/// Index where the result begins in a token sequence that starts with the object: 2 in `the house blue`.
-pub(super) fn start(tokens: &[Token]) -> Option<usize> {
-    let find_at = |test: &dyn Fn(usize) -> bool| (1..tokens.len()).find(|&at| test(at));
-    let leads = [
-        "into",
-        "out of",
-        "twice as",
-        "half as",
-        "times as",
-        "to be",
-        "as",
-        "like",
-        "to look",
-        "in the style",
-        "in the shape",
-        "the same",
-        "the color of",
-        "the colour of",
-        "the size of",
-        "the shape of",
-        "the height of",
-        "same color",
-        "same colour",
-    ];
-    let described = (1..tokens.len()).find_map(|at| described(tokens, at));
-    if let Some(clause) = described.filter(|it| it.end < tokens.len())
-        && !has(PREPOSITIONS, &tokens[clause.end].lower)
-    {
-        return Some(clause.end);
-    }
-    let colored = find_at(&|at| tokens[at].is("in") && is_color(&tokens[at + 1..]));
-    if colored.is_some() {
-        return colored;
-    }
-    find_at(&|at| leads.iter().any(|it| prefix_len(&tokens[at..], it).is_some()))
-        .or_else(|| {
-            find_at(&|at| has(STRENGTHENING, &tokens[at].lower) && follows_noun(tokens, at))
-        })
-        .or_else(|| new_noun(tokens))
-        .or_else(|| final_state(tokens))
-        .or_else(|| switched(tokens))
-        .or_else(|| last_phrase(tokens))
-}
-
-/// Index of an article directly after the object: 2 in `the woman a robot`.
-fn new_noun(tokens: &[Token]) -> Option<usize> {
-    (1..tokens.len()).find(|&at| has("a an", &tokens[at].lower) && follows_noun(tokens, at))
-}
-
-/// A final state, a preposition with one bare word: `on fire`, `at night`.
-fn final_state(tokens: &[Token]) -> Option<usize> {
-    let at = tokens.len().checked_sub(2)?;
-    let bare = !has(DETERMINERS, &tokens[at + 1].lower) && !has(PERSONS, &tokens[at + 1].lower);
-    (at > 0 && has("on in at from under", &tokens[at].lower) && bare && follows_noun(tokens, at))
-        .then_some(at)
-}
-
-/// The end of `the lights on`, `the screen turned off`.
-fn switched(tokens: &[Token]) -> Option<usize> {
-    let last = tokens.len().checked_sub(1)?;
-    let turned = last > 1 && tokens[last - 1].lower.ends_with("ed");
-    (last > 0 && has("on off", &tokens[last].lower)).then_some(last - usize::from(turned))
-}
-
-/// The last word with its adjectives, if a noun precedes them.
-fn last_phrase(tokens: &[Token]) -> Option<usize> {
-    let last = tokens.len().checked_sub(1)?;
-    if !tokens[last].is_word()
-        || has(PREPOSITIONS, &tokens[last].lower)
-        || !follows_noun(tokens, last) && !is_adjective(&tokens[last].lower)
-    {
-        return None;
-    }
-    let extends = |at: usize| {
-        is_adjective(&tokens[at].lower)
-            || has(STRENGTHENING, &tokens[at].lower)
-            || has("colored coloured shaped themed styled covered", &tokens[at + 1].lower)
-            || at > 0 && has("and ,", &tokens[at].lower) && is_adjective(&tokens[at - 1].lower)
-    };
-    let shades = |at: usize| {
-        has(SHADES, &tokens[at].lower)
-            && has(COLORS, &tokens[at + 1].lower)
-            && tokens[..at].iter().any(is_noun)
-    };
-    let extends = |at: usize| shades(at) || extends(at);
-    let mut at = last;
-    while at > 1 && extends(at - 1) {
-        at -= 1;
-    }
-    while at > 1
-        && at <= last
-        && has("the a an this that my his her its their", &tokens[at - 1].lower)
-    {
-        // `the circle and the square yellow`: what stands behind a determiner is a noun.
-        at += 1;
-    }
-    let noun = |end: usize| tokens[..end].iter().any(is_noun);
-    let subject = |end: usize| {
-        let opened = tokens[..end].iter().all(|it| has(DETERMINERS, &it.lower));
-        !opened && (noun(end) || is_adjective(&tokens[last].lower))
-    };
-    let closed = |end: usize| {
-        !has(PREPOSITIONS, &tokens[end - 1].lower) && !has("of and 's", &tokens[end - 1].lower)
-    };
-    while at <= last && !(subject(at) && closed(at)) {
-        at += 1;
-    }
-    // `the blue square white`: of adjectives alone, the last that can be a noun is the object's.
-    if at <= last && !noun(at) {
-        let object = (at..last).rfind(|&it| has(NOUN_ADJECTIVES, &tokens[it].lower));
-        at = object.map_or(at, |it| it + 1);
-    }
-    (at <= last).then_some(at)
-}
-
-/// Whether a word can be a noun: neither a determiner nor an adjective.
-fn is_noun(token: &Token) -> bool {
-    token.is_word() && !has(DETERMINERS, &token.lower) && !is_adjective(&token.lower)
-}
-
-/// Whether a token directly follows a noun, so that a new phrase may begin there.
-fn follows_noun(tokens: &[Token], at: usize) -> bool {
-    const LEADS_ON: &str = "of and or with who which that";
-    let Some(before) = at.checked_sub(1).map(|it| &tokens[it]) else { return false };
-    let word = before.lower.as_str();
-    let participle = at > 1 && word.ends_with("ing") && !has(ING_NOUNS, word);
-    before.is_word()
-        && !participle
-        && ![DETERMINERS, PREPOSITIONS, LEADS_ON].iter().any(|it| has(it, word))
-}
-
-/// Number of tokens of a pronoun that is the whole object: 1 for `it`, and for `her` in `her a robot`.
+/// The length of a pronoun at the start that is the whole object: 1 for `it`, for `her` in `her a robot`.
 fn pronoun_len(rest: &[Token]) -> usize {
     let first = rest[0].lower.as_str();
     let alone = match first {
@@ -350,7 +253,7 @@ fn pronoun_len(rest: &[Token]) -> usize {
     usize::from(alone)
 }
 
-/// Whether `her` before these words is an object, not a possessive.
+/// Whether `her` before these words is a person, not the owner of what follows.
 fn is_her_alone(next: &[Token]) -> bool {
     const OPENS: &str = "a an the some more less very look into to as with super extra two";
     let Some(first) = next.first() else { return true };
@@ -366,18 +269,4 @@ fn is_her_alone(next: &[Token]) -> bool {
         || first.lower.ends_with("ing") && !has(ING_NOUNS, &first.lower)
         || adjectives
         || acts
-}
-
-/// The result without its introductory word.
-fn lead(said: &[Token]) -> &[Token] {
-    if said.len() > 2 && said[0].is("as") && said[2..].iter().any(|it| it.is("as")) {
-        return said;
-    }
-    if said.first().is_some_and(|it| it.is("in")) && is_color(&said[1..]) {
-        return &said[1..];
-    }
-    let n = ["out of", "to be", "to look like", "into", "as", "like"]
-        .iter()
-        .find_map(|it| prefix_len(said, it));
-    &said[n.filter(|&n| n < said.len()).unwrap_or(0)..]
 }

@@ -7,18 +7,23 @@ use super::words::{Token, find, matched, prefix_len};
 
 /// Openings that say nothing of the edit.
 const OPENINGS: &[&str] = &[
-    "please/pls/plz/kindly/just/simply/now/also/then/and/but/or/so/ok/okay/hey/hi/hello/maybe/perhaps/next/first",
-    "firstly/second/secondly/third/thirdly/finally/lastly/last/afterwards/afterward/additionally/plus/besides/to/see",
-    "after/once",
+    "please/pls/plz/kindly/just/simply/now/also/then/and/but",
+    "or/so/ok/okay/hey/hi/hello/maybe/perhaps/next/first",
+    "firstly/second/secondly/third/thirdly/finally/lastly",
+    "last/afterwards/afterward/additionally/plus/besides/to/see",
+    "after/once/like",
+    "i'd/we'd say/suggest/guess/propose/recommend that? you/we/to?",
+    "i/we suggest/propose/recommend/say that? you/we/to?",
     "somehow/quickly/carefully/completely/digitally/well/um/uh/oh/yes/yeah/actually/basically/alternatively",
-    ",/;/dear/greetings/sorry/alright/right/only/again/furthermore/moreover/btw/really/ideally/preferably/pleases",
+    ",/;/dear/greetings/sorry/alright/right/only",
+    "again/furthermore/moreover/btw/really/ideally/preferably/pleases",
     "good morning/day/afternoon/evening",
     "thanks/thank you? ,",
     "hey/hi/hello/dear/ok/okay there/buddy/bot/ai/assistant/team/friend/all/everyone/computer/guys",
     "could/can/would/will/might/may/cant/can't/couldn't/won't/wouldn't u/you/ya",
     "could/can/would/should/shall/may/might i/we ask/trouble/bother/beg/request/have/get you to/for",
     "could/can/would you be so kind as? to/and",
-    "could/can/would/will you be able to",
+    "could/can/would/will/might/may you be able to",
     "are/were you able to",
     "could/can/may/might/should/shall i/we ask for",
     "could/can/may/might i/we please/maybe/possibly/just?",
@@ -57,8 +62,10 @@ const OPENINGS: &[&str] = &[
     "i'd/we'd really like/love/want/need for? you? to",
     "i really like/love/want/need for? you? to",
     "i would really like/love/want/need for? you? to",
-    "it would/will be nice/great/cool/good/lovely/awesome/perfect/better/best/fun/wonderful/amazing if",
-    "it'd/itd be nice/great/cool/good/lovely/awesome/perfect/better/best/fun/wonderful/amazing if",
+    "it would/will be nice/nicer/great/cool/cooler/good/lovely if",
+    "it would/will be awesome/perfect/better/best/fun/wonderful/amazing/prettier if",
+    "it'd/itd be nice/nicer/great/cool/cooler/good/lovely if",
+    "it'd/itd be awesome/perfect/better/best/fun/wonderful/amazing/prettier if",
     "wouldn't it be nice/great/cool/good/better/fun if",
     "it would/will be nice/great/cool/good/better/best/fun to",
     "it'd be nice/great/cool/good/better/best/fun to",
@@ -70,9 +77,14 @@ const OPENINGS: &[&str] = &[
     "all/what i/we want/need/ask is for/to",
     "all/what i/we want/need/ask for? is",
     "feel free to",
+    "see to it that",
+    "would/will/is it be? possible/okay/ok for",
+    "i/we wonder/wondered what/how",
     "go ahead and/to?",
     "go and",
     "try to? and?",
+    "let me/us see",
+    "see how/what it/this/that/things/he/she/they/him/her looks/look/would like? look? like?",
     "let 's just? try? to?",
     "lets/let'z just? try?",
     "let us",
@@ -116,10 +128,15 @@ const OPENINGS: &[&str] = &[
     "don't forget to",
 ];
 
-/// Closings without meaning for the edit.
+/// Closings that say nothing of the edit.
 const CLOSINGS: &[&str] = &[
-    "please/pls/plz/thanks/thx/ty/cheers/now/too/also/again/entirely/completely/altogether/somewhere/and/,/;/though/then/asap",
-    "instead/immediately/quickly/mate/buddy/dude/pal/sir/ok/okay/alright/right/yeah/here/everywhere/totally/forever/pretty",
+    "please/pls/plz/thanks/thx/ty/cheers/now/too/also",
+    "again/entirely/completely/altogether/somewhere/and/,/;/though/then/asap",
+    "instead/immediately/quickly/mate/buddy/dude/pal/sir/ok",
+    "okay/alright/right/yeah/here/everywhere/totally/forever/pretty",
+    "that'd/it'd/thatd be great/nice/good/cool/lovely/perfect/awesome/fantastic",
+    "that/it/this would be great/nice/good/cool/lovely/perfect/awesome/fantastic",
+    "and that 's/is it/all",
     "thank you so?",
     "thank you very? much",
     "many/lots/much of? thanks",
@@ -151,13 +168,16 @@ const CLOSINGS: &[&str] = &[
     "or something like? that?",
     "or so",
     "and so on",
-    "in/from/to/into/of/on/for/within the/this/that/my/our image/picture/photo/scene/photograph/pic/shot/view/frame",
+    "in/from/to/into/of/on/for/within the/this/that/my/our image/picture/photo/scene",
+    "in/from/to/into/of/on/for/within the/this/that/my/our photograph/pic/shot/view/frame",
     "in here/it",
     "from here/view/sight",
     "over there/here",
     "right now/away",
     "for a change",
     "at all",
+    "any more/longer",
+    "anymore",
     "at once",
     "straight away",
     "a bit/little/touch",
@@ -175,15 +195,21 @@ const CLOSINGS: &[&str] = &[
     "no matter what",
 ];
 
-/// Beginnings of phrases that give a reason or name what is to be kept, not an edit.
+/// What opens a part of a clause that names a reason or what is to stay, not an edit.
 const ASIDES: &[&str] = &[
     "so/such that/as",
     "because/cause/cuz/cos",
     "in order to",
-    "to make/match/give/fit/let/help/get/create/improve/achieve/show/look/emphasize/avoid/balance/complete/keep the/it/them/him/her/a/everything/things/this/my/room/an/some/more",
+    "to make/match/give/fit/let/help/get/create the/it/them/him/her/a/everything",
+    "to make/match/give/fit/let/help/get/create things/this/my/room/an/some/more",
+    "to improve/achieve/show/look the/it/them/him/her/a/everything",
+    "to emphasize/avoid/balance/complete/keep the/it/them/him/her/a/everything",
+    "to improve/achieve/show/look things/this/my/room/an/some/more",
+    "to emphasize/avoid/balance/complete/keep things/this/my/room/an/some/more",
     "to match/fit/suit/blend",
     "while/by keeping/leaving/preserving/maintaining",
-    "without changing/altering/affecting/touching/modifying/changes/damaging/harming/losing/messing/disturbing",
+    "without changing/altering/affecting/touching/modifying",
+    "without changes/damaging/harming/losing/messing/disturbing",
     "but/and/, keep/leave/preserve/keeping/leaving/preserving/maintain/retain",
     "but/and/, do not touch/change/alter/modify/edit/affect",
     "but/and/, don't/dont touch/change/alter/modify/edit/affect/do/mess",
@@ -197,11 +223,17 @@ const ASIDES: &[&str] = &[
     "and nothing else",
     ", nothing else",
     ", not the other/others/rest",
-    "since/as/for it/they/he/she/that/this/i/we is/was/are/were/'s/looks/look/ruins/ruin/distracts/distract/does/doesn't/do/don't/has/have/makes/spoils/really/just/clashes/want/need/think/like/prefer/seems/feels/hate/kind/would",
+    "since/as/for it/they/he/she/that/this/i/we is/was/are/were/'s/looks/look/ruins",
+    "since/as/for it/they/he/she/that/this/i/we ruin/distracts/distract/does/doesn't/do/don't/has",
+    "since/as/for it/they/he/she/that/this/i/we have/makes/spoils/really/just/clashes/want/need",
+    "since/as/for it/they/he/she/that/this/i/we think/like/prefer/seems/feels/hate/kind/would",
     "since/as it's/they're/that's/i'm/he's/she's/i'd",
     "since the/this/that/my/it/they/we",
     ", it's/that's/they're/it'll/that'll/i'm/i'll/he's/she's/it'd/that'd/i/we",
-    ", it/that/this/they/he/she looks/look/is/'s/was/will/would/ruins/spoils/distracts/doesn't/does/makes/clashes/seems/feels/'ll/just/really/bothers/annoys/are/has/have/don't/kind/isn't/blocks",
+    ", it/that/this/they/he/she looks/look/is/'s/was/will/would",
+    ", it/that/this/they/he/she ruins/spoils/distracts/doesn't/does/makes/clashes",
+    ", it/that/this/they/he/she seems/feels/'ll/just/really/bothers/annoys",
+    ", it/that/this/they/he/she are/has/have/don't/kind/isn't/blocks",
     "; ; ;",
     "when/if you get/have/find/are/feel/can/could/want",
     "whenever/where you can/get/like",
@@ -210,7 +242,7 @@ const ASIDES: &[&str] = &[
     "for/to my/our/his/her/the/a taste/presentation/mom/client/boss/wife/husband/project/blog/website/friend",
 ];
 
-/// A clause without polite phrases and asides.
+/// A clause without courtesies and asides.
 pub(super) fn bare(mut tokens: &[Token]) -> &[Token] {
     loop {
         let opening = OPENINGS
@@ -239,10 +271,16 @@ fn is_joint(token: &Token) -> bool {
 fn opens_phrase(tokens: &[Token], n: usize) -> bool {
     let ambiguous = n == 1
         && has(
-            "second third last right only first plus so see to next after once",
+            "second third last right only first plus so see to next after once like",
             &tokens[0].lower,
         );
     let Some(next) = tokens.get(n) else { return false };
+    if n == 1 && tokens[0].is("next") && next.is("to") {
+        return true;
+    }
+    if n == 1 && tokens[0].is("like") {
+        return verb_in(&COMMANDS, &next.lower).is_none();
+    }
     if tokens[0].is("after") || tokens[0].is("once") {
         return n == 1 && !next.lower.ends_with("ing") && !has("the this that", &next.lower);
     }
@@ -251,6 +289,8 @@ fn opens_phrase(tokens: &[Token], n: usize) -> bool {
     }
     ambiguous
         && !next.is(",")
+        && (tokens[0].is("second")
+            || !OPENINGS.iter().any(|it| matched(&tokens[n..], it).is_some()))
         && !has("the a an please can could i i'd we let", &next.lower)
         && verb_in(&COMMANDS, &next.lower).is_none()
 }
@@ -293,7 +333,9 @@ pub(super) fn keeps(clause: &[Token]) -> bool {
         "nothing else",
         "no other changes/change/edits",
     ];
-    KEPT.iter().any(|it| matched(clause, it).is_some())
-        && find(clause, "instead of").is_none()
-        && prefix_len(clause, "leave out").is_none()
+    let denied = clause[0].is("not") && find(clause, "but").is_none();
+    denied
+        || KEPT.iter().any(|it| matched(clause, it).is_some())
+            && find(clause, "instead of").is_none()
+            && prefix_len(clause, "leave out").is_none()
 }

@@ -1,17 +1,18 @@
-//! Parses one clause as a command, a wish, a statement or a bare phrase.
+//! Reads one clause: decides whether it is a command, a wish, a statement or a bare phrase.
 
 use std::ops::Range;
 
 use super::Action;
 use super::change;
 use super::complement;
-use super::courtesy::bare;
+use super::contrast::{after_for, contrast, preferred, whereabouts};
 use super::imperative;
 use super::lexicon::{
-    ATTRIBUTES, BEING, COLORS, DETERMINERS, HAVING, MODALS, NEGATED, PERSONS, SETTINGS, THINGS,
-    WHOLES, has, is_adjective, verb_in,
+    ATTRIBUTES, BEING, CHANGING, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS, NEGATED,
+    PERSONS, REMOVING, REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES, has, is_adjective, verb_in,
 };
-use super::phrase::{Definiteness, Found, closes, noun_phrase_len, phrase, phrases};
+use super::listing::phrases;
+use super::phrase::{Found, closes, noun_phrase_len, phrase, starts_definite, starts_indefinite};
 use super::predicate;
 use super::words::{Token, bytes, find, matched, prefix_len, starts_with};
 
@@ -20,7 +21,7 @@ use super::words::{Token, bytes, find, matched, prefix_len, starts_with};
 pub(super) struct Reading {
     pub(super) action: Action,
     pub(super) objects: Vec<Found>,
-    /// Byte range of what the object becomes.
+    /// What the object becomes, as bytes of the instruction.
     pub(super) replacement: Option<Range<usize>>,
     /// A landmark that the verb implies, with its relation: `to` and `the dog` of `give the dog a hat`.
     pub(super) implied: Option<(&'static str, Found)>,
@@ -31,7 +32,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// A reading with these objects; global if they denote the picture as a whole.
+    /// A reading about these objects; one about the picture as a whole is global.
     pub(super) fn of(action: Action, objects: Vec<Found>, replacement: &[Token]) -> Option<Self> {
         let replacement = bytes(change::trimmed(replacement));
         let (whole, named): (Vec<Found>, Vec<Found>) =
@@ -52,31 +53,29 @@ impl Reading {
         Self { implied: implied.or(self.implied), ..self }
     }
 
-    /// An edit of the whole picture.
+    /// An edit of the picture as a whole.
     pub(super) fn global(becomes: &[Token]) -> Self {
         Self::new(Action::Global, Vec::new(), bytes(becomes))
     }
 }
 
-/// Openings of a wish that something were absent.
-const UNWANTED: [&str; 14] = [
-    "i don't want",
-    "i do not want",
-    "i don't like",
-    "i do not like",
-    "i don't need",
-    "we don't need",
-    "we don't want",
-    "don't show",
-    "do not show",
-    "don't include",
-    "do not include",
-    "i dislike",
-    "i hate",
-    "don't have",
+/// What opens a wish that something were not there.
+const UNWANTED: &[&str] = &[
+    "i/we don't/dont want/need/like there? to be/see/have? any/a?",
+    "i/we do not want/need/like there? to be/see/have? any/a?",
+    "i/we don't/dont want/need/like any?",
+    "i/we do not want/need/like any?",
+    "i/we dislike/hate",
+    "i/we no longer want/need/like",
+    "i'd/we'd be happier/better off? without",
+    "i/we would be happier/better off? without",
+    "away/down/off/out with",
+    "i/we can't/cannot stand",
+    "don't/dont show/include/have",
+    "do not show/include/have",
 ];
 
-/// Parses a clause; `None` if no rule matches.
+/// Reads a clause; `None` if it says nothing that the grammar knows.
 pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if has("everything all", &clause[0].lower)
         && let Some(mark) = find(clause, "except").or_else(|| find(clause, "but"))
@@ -84,9 +83,12 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         let reading = Reading::of(Action::Remove, phrases(after_for(&clause[mark.end..])), &[])?;
         return Some(Reading { complains: true, ..reading });
     }
-    if let Some(n) = UNWANTED.iter().find_map(|it| prefix_len(clause, it)) {
+    if let Some(n) = UNWANTED.iter().filter_map(|it| matched(clause, it)).max() {
         let reading = Reading::of(Action::Remove, phrases(&clause[n..]), &[])?;
         return Some(Reading { complains: true, ..reading });
+    }
+    if let Some(reading) = preferred(clause) {
+        return Some(reading);
     }
     let (clause, framed) = unwrap_wish(clause);
     if let Some(reading) = whereabouts(clause) {
@@ -101,6 +103,9 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
             .or_else(|| statement(clause))
             .or_else(|| complement::have(clause));
     }
+    if let Some(reading) = supposed(clause) {
+        return Some(reading);
+    }
     contrast(clause)
         .or_else(|| style(clause))
         .or_else(|| fragment(clause))
@@ -112,21 +117,42 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         .or_else(|| complement::named(clause))
 }
 
-fn after_for(tokens: &[Token]) -> &[Token] {
-    &tokens[prefix_len(tokens, "for").unwrap_or(0)..]
+/// `what if we replaced the cat`, `what if you made it blue`: what one supposes to do as the command for it.
+fn supposed(clause: &[Token]) -> Option<Reading> {
+    const DOING: [&str; 6] =
+        [CHANGING, REPLACING, REMOVING, COLORING, "add make give put", "turn paint take"];
+    if !has("we you i", &clause[0].lower) {
+        return None;
+    }
+    let verb = clause.get(1)?;
+    let lower = verb_in(&DOING, &verb.lower)?.to_owned();
+    imperative::read(&[&[Token { lower, ..verb.clone() }], &clause[2..]].concat())
+}
+
+/// Whether a clause asks for something, so that another one beside it may only say why.
+pub(super) fn asks(clause: &[Token]) -> bool {
+    let asked = |it: &Token| has(MODALS, &it.lower) || has("needs ought instead ->", &it.lower);
+    let sure = verb_in(&[SURE_VERBS, COLORING, GIVING, "put swap get take"], &clause[0].lower);
+    imperative::is_command(clause)
+        && (sure.is_some() || starts_definite(&clause[1..]) || starts_indefinite(&clause[1..]))
+        || unwrap_wish(clause).1 == Frame::Want
+        || clause.iter().any(asked)
+        || clause.iter().any(|it| has(GONE, &it.lower))
+        || has("no without with more some a an two three has", &clause[0].lower)
+        || UNWANTED.iter().any(|it| matched(clause, it).is_some())
 }
 
 /// What a clause stood in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Frame {
-    /// None, or `what if …`, `imagine …`, with a statement.
+pub(super) enum Frame {
+    /// Nothing, or `what if …`, `imagine …`, with a statement.
     Plain,
     /// `I want …`: a thing, with what it shall be or do.
     Want,
 }
 
-/// Strips the frame of a wish: `what if the car was red` becomes `the car was red`.
-fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
+/// Leaves out what frames a wish: `what if the car was red` says `the car was red`.
+pub(super) fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
     const OPENERS: &str =
         "if what how it i show see imagine as picture we would wonder nice suppose";
     const SUPPOSE: [&str; 9] = [
@@ -140,12 +166,13 @@ fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
         "i wish",
         "i think",
     ];
-    const WANT: [&str; 7] = [
+    const WANT: [&str; 8] = [
         "i/we really? want/need/prefer/like/love to? see?",
         "i/we would love/like it if",
         "i'd/we'd really? like/love/prefer/want/rather to? have/see?",
         "i/we would really? like/love/prefer/want/rather to? have/see?",
         "i'm/we're after/wanting/missing",
+        "my/our/the/his/her _ wants/wanted/prefers/asked to? see? for?",
         "i/we could/can/should do/have/use with?",
         "i/we must/should/could/can/would have/see",
     ];
@@ -166,102 +193,6 @@ fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
         Some(n) => (&clause[n..], Frame::Want),
         None => (clause, Frame::Plain),
     }
-}
-
-/// `a bird instead of a bee`, `it should be a bird, not a bee`, `not a bee but a bird`.
-fn contrast(clause: &[Token]) -> Option<Reading> {
-    const INSTEAD: [&str; 6] = [
-        "instead of",
-        "in place of",
-        "rather than",
-        "in lieu of",
-        "where there was",
-        "in the place of",
-    ];
-    if imperative::names_its_object(clause) {
-        return None;
-    }
-    if let Some(n) = prefix_len(clause, "instead of").or_else(|| prefix_len(clause, "rather than"))
-    {
-        let comma = clause.iter().position(|it| it.is(","));
-        let end = comma.unwrap_or(n + noun_phrase_len(&clause[n..]));
-        let new = &clause[(end + usize::from(comma.is_some())).min(clause.len())..];
-        let new = brought(unwrap_wish(bare(new)).0);
-        return Reading::of(Action::Change, phrases(&clause[n..end]), new);
-    }
-    if starts_with(clause, "not")
-        && let Some(but) = find(clause, "but")
-    {
-        return Reading::of(
-            Action::Change,
-            phrases(&clause[1..but.start]),
-            brought(&clause[but.end..]),
-        );
-    }
-    let mark = INSTEAD.iter().find_map(|it| find(clause, it)).or_else(|| {
-        let not = clause.iter().position(|it| it.is("not"))?;
-        let noun_follows = clause.get(not + 1).is_some_and(|it| has(DETERMINERS, &it.lower));
-        let bare = clause[not - not.min(1)].is(",");
-        (not > 0 && (noun_follows || bare)).then_some(not..not + 1)
-    })?;
-    let new = brought(&clause[..mark.start]);
-    let old = &clause[mark.end..];
-    let objects = phrases(old);
-    if objects.is_empty() || new.is_empty() {
-        return None;
-    }
-    if old.len() == 1 && !has(PERSONS, &old[0].lower) {
-        // `make the car red, not blue`, `the wall should be brick instead of wood`: two looks of one object.
-        let one = read(&clause[..mark.start]).filter(|it| {
-            it.replacement.is_some()
-                && it.objects.iter().all(|it| it.definiteness == Definiteness::Definite)
-        });
-        if one.is_some() || is_adjective(&old[0].lower) {
-            return one.or_else(|| read(&clause[..mark.start]));
-        }
-    }
-    Reading::of(Action::Change, objects, new)
-}
-
-/// `put a wolf where the dog is`, `where the dog is, put a wolf`.
-fn whereabouts(clause: &[Token]) -> Option<Reading> {
-    let at = clause.iter().position(|it| it.is("where"))?;
-    let is = at
-        + clause[at..]
-            .iter()
-            .position(|it| has("is was are were stands sits stood sat", &it.lower))?;
-    let new = if at == 0 {
-        &clause[is + 1..]
-    } else if is + 1 == clause.len() {
-        &clause[..at]
-    } else {
-        return None;
-    };
-    let new = &new[new.iter().take_while(|it| it.is(",")).count()..];
-    let brings = imperative::is_command(new) || statement_verb(new).is_some();
-    let old = phrases(&clause[at + 1..is]);
-    brings.then(|| Reading::of(Action::Change, old, brought(new))).flatten()
-}
-
-/// The new object in `make it a bird`, `there should be a bird`, `use a bird`, `a bird`.
-fn brought(clause: &[Token]) -> &[Token] {
-    let mut clause = clause;
-    while clause.last().is_some_and(|it| it.is(",")) {
-        clause = &clause[..clause.len() - 1];
-    }
-    let after_verb =
-        clause.iter().rposition(|it| it.is("be") || it.is("is") || it.is("was") || it.is("were"));
-    let after_verb = after_verb
-        .or_else(|| clause.iter().rposition(|it| verb_in(&[HAVING], &it.lower).is_some()));
-    if let Some(at) = after_verb {
-        let having = clause
-            .get(at + 1)
-            .is_some_and(|it| it.lower.ends_with("ing") && verb_in(&[HAVING], &it.lower).is_some());
-        return &clause[at + 1 + usize::from(having)..];
-    }
-    let start = usize::from(imperative::is_command(clause));
-    let rest = &clause[start..];
-    &rest[usize::from(start > 0 && rest.first().is_some_and(|it| it.is("it")))..]
 }
 
 /// `as a painting`, `in the style of Van Gogh`, `like a cartoon`, `at night`.
@@ -360,13 +291,14 @@ fn statement(clause: &[Token]) -> Option<Reading> {
 }
 
 /// Words by which somebody says that a thing is not liked.
-const FAULTS: &str = "too ugly weird wrong boring distracting annoying bad terrible awful odd dull strange horrible off so";
+const FAULTS: &str = "too ugly weird wrong boring distracting annoying bad terrible awful odd dull strange horrible \
+    off so";
 
-/// Verbs that express obligation together with `to`.
+/// Verbs that with `to` say what ought to be.
 const OUGHT: &str = "needs need has have ought wants want is are supposed got meant going";
 
-/// Index of a statement's verb.
-fn statement_verb(clause: &[Token]) -> Option<usize> {
+/// Where the verb of a statement stands.
+pub(super) fn statement_verb(clause: &[Token]) -> Option<usize> {
     // `melt the clock`: no subject stands right before a determiner.
     let unknown = !has(DETERMINERS, &clause[0].lower)
         && clause[1..].first().is_some_and(|it| has("the his her", &it.lower));
@@ -382,7 +314,8 @@ fn statement_verb(clause: &[Token]) -> Option<usize> {
         let is = |at: usize| {
             has(BEING, &clause[at].lower)
                 || clause[at].is("'s") && has(THINGS, &clause[at - 1].lower)
-                || clause[at].is("'s") && clause[at - 1].is("there")
+                || clause[at].is("'s")
+                    && (clause[at - 1].is("there") || has(PERSONS, &clause[at - 1].lower))
         };
         (1..clause.len()).find(|&at| is(at) && !relative(at))
     };
@@ -410,7 +343,7 @@ fn becoming(clause: &[Token]) -> Option<Reading> {
     Reading::of(Action::Change, phrases(&clause[..at]), &clause[at + skip..])
 }
 
-/// A style, season or time of day on its own: `winter`, `pixel art`, `black and white`.
+/// A style, a season or an hour, said alone: `winter`, `pixel art`, `black and white`.
 fn setting(clause: &[Token]) -> Option<Reading> {
     let known = |it: &Token| has(SETTINGS, &it.lower) || has(WHOLES, &it.lower);
     let colors = || clause.iter().all(|it| has(COLORS, &it.lower) || it.is("and"));

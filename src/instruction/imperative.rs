@@ -1,17 +1,20 @@
-//! Parses commands by their verb: `change X to Y`, `remove X from Z`, `put X on Z`.
+//! Reads commands, by what their verb does to its object: `change X to Y`, `remove X from Z`, `put X on Z`.
 
 use std::ops::Range;
 
 use super::Action;
-use super::change::is_color;
+use super::adding::{add, dress, endow, place};
+use super::becoming;
+use super::change::is_finish;
 use super::complement;
 use super::grammar::Reading;
 use super::lexicon::{
-    ADDING, ATTRIBUTES, CHANGING, CLOTHES, COLORING, COMMANDS, DETERMINERS, DRESSING, ENDOWING,
-    GIVING, HAVING, LETTING, MATERIALS, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS,
-    WORKING, has, is_adjective, pairs, verb_in,
+    ADDING, ATTRIBUTES, CHANGING, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING, HAVING,
+    LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has,
+    is_adjective, verb_in,
 };
-use super::phrase::{Definiteness, Found, phrase, phrases, starts_definite, starts_indefinite};
+use super::listing::phrases;
+use super::phrase::{Found, starts_definite, starts_indefinite};
 use super::predicate;
 use super::words::{Token, find, matched, prefix_len, starts_with};
 
@@ -25,13 +28,13 @@ pub(super) fn is_command(clause: &[Token]) -> bool {
         && (!next.is("to") && !next.is("into") || verb_in(&[CHANGING], &clause[0].lower).is_some())
 }
 
-/// Whether the command's verb takes the thing to change or remove as its object, so that `instead of` in it contrasts
-/// something else.
+/// Whether the verb of a command takes the thing to change or remove itself as its object, so that `instead of`
+/// in it contrasts something else.
 pub(super) fn names_its_object(clause: &[Token]) -> bool {
     is_command(clause) && verb_in(&[REPLACING, REMOVING, GIVING], &clause[0].lower).is_some()
 }
 
-/// Parses a command; `None` if the clause does not begin with a verb.
+/// Reads a command; `None` if the clause does not begin with a verb.
 pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     let verb = clause.first()?;
     let rest = &clause[1..];
@@ -44,7 +47,10 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         return unknown(clause);
     }
     let is = |list: &'static str| verb_in(&[list], &verb.lower).is_some();
-    if is("get give show bring find") && has("me us", &rest[0].lower) && rest.len() > 1 {
+    if is("get give show bring find draw paint make add put build create")
+        && has("me us", &rest[0].lower)
+        && rest.len() > 1
+    {
         return complement::have(&rest[1..]);
     }
     if is("get have")
@@ -75,6 +81,9 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     {
         return Some(reading);
     }
+    if is("clean tidy sweep mop wipe pick") && rest[0].is("up") && starts_definite(&rest[1..]) {
+        return remove(&rest[1..]);
+    }
     let hides = is("paint cover draw") && rest[0].is("over") || is("cover") && rest[0].is("up");
     if hides && starts_definite(&rest[1..]) && find(rest, "with").is_none() {
         return remove(&rest[1..]);
@@ -89,6 +98,7 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         () if is(REPLACING) || is("switch") && find(rest, "for").is_some() => replace(verb, rest),
         () if is(GIVING) => complement::give(rest),
         () if is(COLORING) => color(verb, rest),
+        () if is("get have") && complement::done(rest).is_some() => complement::done(rest),
         () if is("make render get turn") && !is_turned(rest) => complement::make(rest),
         () if is(CHANGING) && !is("style") => change(rest),
         () if is(DRESSING) => dress(rest),
@@ -100,23 +110,16 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     }
 }
 
-/// Whether `turn` occurs with a word that separates its object from the result.
+/// Whether `turn` stands with what parts its object from what it becomes.
 fn is_turned(rest: &[Token]) -> bool {
     has("off on into to", &rest[0].lower) || split(rest, &["into", "to"]).is_some()
-}
-
-/// `crown X with Y`, `surround X with Y`.
-fn endow(verb: &Token, rest: &[Token]) -> Option<Reading> {
-    let (_, relation) = pairs(ENDOWING).find(|it| verb_in(&[it.0], &verb.lower).is_some())?;
-    let (receiver, gift) = split(rest, &["with", "by"])?;
-    Reading::of(Action::Add, phrases(gift), &[]).map(|it| it.at(relation, receiver))
 }
 
 /// `change X to Y`, `turn X into Y`, `change to Y`.
 fn change(rest: &[Token]) -> Option<Reading> {
     let rest = skip_particle(rest);
-    let Some((old, new)) = split(rest, &["into", "to", "for", "with", "by", "as"]) else {
-        let material = |at: &usize| rest[*at].is("in") && is_material(&rest[at + 1..]);
+    let Some((old, new)) = split(rest, &["into", "to", "for", "with", "by", "as", "->"]) else {
+        let material = |at: &usize| rest[*at].is("in") && is_finish(&rest[at + 1..]);
         if let Some(at) = (1..rest.len()).find(material) {
             return Reading::of(Action::Change, phrases(&rest[..at]), &rest[at + 1..]);
         }
@@ -135,7 +138,7 @@ fn replace(verb: &Token, rest: &[Token]) -> Option<Reading> {
     if brings && let Some((new, old)) = split(rest, &["for"]) {
         return Reading::of(Action::Change, phrases(old), new);
     }
-    let Some((old, new)) = split(rest, &["with", "by", "for", "into", "to"]) else {
+    let Some((old, new)) = split(rest, &["with", "by", "for", "into", "to", "->"]) else {
         return Reading::of(Action::Change, phrases(rest), &[]);
     };
     whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))
@@ -144,7 +147,7 @@ fn replace(verb: &Token, rest: &[Token]) -> Option<Reading> {
 /// `remove X`, `remove X from Z`.
 fn remove(rest: &[Token]) -> Option<Reading> {
     let mut rest = skip_particle(rest);
-    while rest.last().is_some_and(|it| has("off away out", &it.lower)) {
+    while rest.last().is_some_and(|it| has("off away out down", &it.lower)) {
         rest = &rest[..rest.len() - 1];
     }
     let source =
@@ -160,7 +163,7 @@ fn remove(rest: &[Token]) -> Option<Reading> {
     Reading::of(Action::Remove, objects, &[])
 }
 
-/// `take away X`, `cut X out`, `take X from Z`; `None` without a word that expresses removal.
+/// `take away X`, `cut X out`, `take X from Z`; `None` without a word that says that the object goes.
 fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let goes = |it: &Token| {
         has("away off out", &it.lower)
@@ -181,117 +184,6 @@ fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
     (rest.last().is_some_and(goes) || taken).then(|| remove(rest)).flatten()
 }
 
-/// `add X to Z`, `put X on Z`, `put Z in X`.
-fn add(verb: &Token, rest: &[Token]) -> Option<Reading> {
-    let rest =
-        if rest.len() > 1 && has("in on up down back", &rest[0].lower) { &rest[1..] } else { rest };
-    let place = place(rest);
-    let (what, at) =
-        place.as_ref().map_or((rest, &rest[..0]), |it| (&rest[..it.start], &rest[it.end..]));
-    let known = phrase(what).is_some_and(|it| it.definiteness == Definiteness::Definite);
-    let draws = verb_in(&["draw sketch show"], &verb.lower).is_some();
-    if known
-        && draws
-        && let Some((old, new)) = split(rest, &["as", "like"])
-    {
-        return Reading::of(Action::Change, phrases(old), new);
-    }
-    let moves =
-        verb_in(&["put place set lay position bring drop throw float tuck"], &verb.lower).is_some();
-    let person = what.len() == 1 && has(PERSONS, &what[0].lower);
-    if what.len() == 1 && has(THINGS, &what[0].lower) {
-        return Some(Reading::global(place.map_or(&rest[1..], |it| &rest[it.start..])));
-    }
-    if moves && (known || person) {
-        let worn = phrase(at).is_some_and(|it| has(CLOTHES, &it.noun));
-        if starts_indefinite(at) || worn || person && !at.is_empty() {
-            return Reading::of(Action::Add, phrases(at), &[])
-                .map(|it| if worn { it.at("on", what) } else { it });
-        }
-        let onto = place.clone().map_or(&rest[..0], |it| &rest[it.start..]);
-        if at.len() == 1 && !has(PERSONS, &at[0].lower)
-            || at.is_empty() && !starts_with(rest, "the")
-        {
-            return Reading::of(Action::Change, phrases(what), onto);
-        }
-        if at.is_empty()
-            && let Some(split) = complement::start(what)
-        {
-            return Reading::of(Action::Change, phrases(&what[..split]), &what[split..]);
-        }
-    }
-    let given = place.as_ref().is_some_and(|it| rest[it.start].is("to"));
-    let mut objects = phrases(place.map_or(rest, |it| {
-        // A second object may stand behind the place of the first: `a hat on the dog and a scarf on the cat`.
-        if given || starts_definite(rest) { &rest[..it.start] } else { rest }
-    }));
-    if objects.first().is_some_and(|it| it.definiteness != Definiteness::Definite) {
-        objects.retain(|it| it.definiteness != Definiteness::Definite);
-    }
-    let color = |it: &Found| is_adjective(&it.noun) && it.definiteness == Definiteness::Bare;
-    let look = |it: &Found| it.is_attribute() || color(it);
-    let target = phrases(at);
-    if objects.iter().all(look) && target.iter().any(|it| !it.is_whole()) {
-        return Reading::of(Action::Change, target, what);
-    }
-    if given {
-        objects.extend(given_behind(at));
-    }
-    let placed = !at.is_empty();
-    Reading::of(Action::Add, objects, &[])
-        .map(|it| if it.action == Action::Global { Reading::global(rest) } else { it })
-        .map(|it| Reading { placed, ..it })
-}
-
-/// Where the preposition stands that says where the things before it are put.
-fn place(tokens: &[Token]) -> Option<Range<usize>> {
-    let places = [
-        "to", "onto", "into", "on", "in", "over", "at", "inside", "around", "upon", "under",
-        "across",
-    ];
-    places
-        .iter()
-        .filter_map(|it| find(tokens, it))
-        .filter(|it| it.start > 0)
-        .min_by_key(|it| it.start)
-}
-
-/// What further receivers are given: `a hat` in `the man and a hat to the woman`.
-pub(super) fn given_behind(mut receivers: &[Token]) -> Vec<Found> {
-    let mut gifts = Vec::new();
-    while let Some((more, others)) = next_gifts(receivers) {
-        gifts.extend(more);
-        receivers = others;
-    }
-    gifts
-}
-
-/// The next given things after a receiver, and the tokens after their place.
-///
-/// A place with another preposition than `to` counts only after a definite receiver: in `a man and a woman on the left`
-/// both receive.
-fn next_gifts(receivers: &[Token]) -> Option<(Vec<Found>, &[Token])> {
-    // Without an article a noun is known by its -s: `and sunglasses to her`, but not `and also to her`.
-    let new = |it: &Found| match it.definiteness {
-        Definiteness::Definite => false,
-        Definiteness::Indefinite => !has("bit little", &it.noun),
-        Definiteness::Bare => it.noun.ends_with('s') && !it.noun.ends_with("ss"),
-    };
-    let mut joints = (1..receivers.len()).filter(|&at| has("and ,", &receivers[at].lower));
-    joints.find_map(|joint| {
-        let rest = &receivers[joint + 1..];
-        let place = place(rest)?;
-        let gifts = phrases(&rest[..place.start]);
-        let placed = gifts.last()?.noun_phrase.end == rest[place.start - 1].span.end
-            && is_mark(rest, place.start);
-        let to = rest[place.start].is("to") && gifts.len() == 1;
-        let known = || {
-            phrase(&receivers[..joint]).is_some_and(|it| it.definiteness == Definiteness::Definite)
-        };
-        (placed && gifts.iter().all(new) && (to || known())).then_some((gifts, &rest[place.end..]))
-    })
-}
-
 /// `paint X red`, `color X in blue`, `paint a flower on X`.
 fn color(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let paints = verb_in(&["paint spray"], &verb.lower).is_some();
@@ -308,27 +200,6 @@ fn color(verb: &Token, rest: &[Token]) -> Option<Reading> {
     complement::make(rest)
 }
 
-fn is_material(tokens: &[Token]) -> bool {
-    is_color(tokens)
-        || tokens.last().is_some_and(|it| tokens.len() < 3 && has(MATERIALS, &it.lower))
-}
-
-/// `dress X in Y`, `dress X as Y`.
-fn dress(rest: &[Token]) -> Option<Reading> {
-    if let Some((person, role)) = split(rest, &["as", "like"]) {
-        let up = person.last().is_some_and(|it| it.is("up"));
-        return Reading::of(
-            Action::Change,
-            phrases(&person[..person.len() - usize::from(up)]),
-            role,
-        );
-    }
-    let Some((person, dress)) = split(rest, &["in", "with"]) else {
-        return Reading::of(Action::Change, phrases(rest), &[]);
-    };
-    Reading::of(Action::Add, phrases(dress), &[]).map(|it| it.at("on", person))
-}
-
 /// `blur X`, `cover X with Y`, `rotate X`, `zoom in`.
 fn work(rest: &[Token]) -> Option<Reading> {
     let particle = rest.first().is_some_and(|it| has("in out on", &it.lower));
@@ -336,6 +207,11 @@ fn work(rest: &[Token]) -> Option<Reading> {
         return Some(Reading::global(&[]));
     }
     let rest = skip_particle(rest);
+    if let Some(over) = find(rest, "upside down").or_else(|| find(rest, "inside out")) {
+        let old = &rest[..over.start];
+        return whole(old, &rest[over.clone()])
+            .or_else(|| Reading::of(Action::Change, phrases(old), &rest[over]));
+    }
     let marks = ["into", "with", "to", "by", "using", "in", "from"];
     let (old, new) = match split(rest, &marks) {
         // `move the cat to the left` says where to, `blur the man in the back` which one.
@@ -346,16 +222,27 @@ fn work(rest: &[Token]) -> Option<Reading> {
     };
     if new.is_empty()
         && old.last().is_some_and(|it| is_adjective(&it.lower))
-        && let Some(split) = complement::start(old)
+        && let Some(split) = becoming::start(old)
     {
         return Reading::of(Action::Change, phrases(&old[..split]), &old[split..]);
     }
     whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))
 }
 
-/// A verb missing from the lists, with a definite object: `melt the clock`.
+/// A verb that the lists lack, with an object that points at something: `melt the clock`.
 fn unknown(clause: &[Token]) -> Option<Reading> {
     let (verb, rest) = clause.split_first()?;
+    if rest.first()?.is("in") && starts_indefinite(&rest[1..]) {
+        return add(verb, &rest[1..]);
+    }
+    if has("up down over", &rest.first()?.lower) && starts_definite(&rest[1..]) {
+        return work(&rest[1..]);
+    }
+    let away = matched(rest, "away/out/off").or_else(|| matched(rest, "up away?"));
+    let picks = |n: usize| !rest[0].is("up") || n > 1;
+    if let Some(n) = away.filter(|&n| n < rest.len() && picks(n) && starts_definite(&rest[n..])) {
+        return remove(&rest[n..]);
+    }
     let next = rest.first()?;
     let odd = !verb.is_word()
         || has(DETERMINERS, &verb.lower)
@@ -365,8 +252,8 @@ fn unknown(clause: &[Token]) -> Option<Reading> {
     if odd || predicate::verb_at(clause).is_some() && !starts_definite(rest) {
         return None;
     }
-    let acts =
-        !is_adjective(&verb.lower) && starts_indefinite(rest) && !has("no with", &verb.lower);
+    let counted = starts_indefinite(rest) || has("two three four five several", &rest[0].lower);
+    let acts = !is_adjective(&verb.lower) && counted && !has("no with", &verb.lower);
     if acts && place(rest).is_some() {
         return add(verb, rest);
     }
@@ -374,16 +261,16 @@ fn unknown(clause: &[Token]) -> Option<Reading> {
     points.then(|| work(rest)).flatten()
 }
 
-/// A global edit, if the object is missing, or is `it` or the like.
+/// A global edit, if the object is missing, `it` or the like.
 fn whole(old: &[Token], new: &[Token]) -> Option<Reading> {
     let pronoun = old.len() == 1 && has(THINGS, &old[0].lower);
     (old.is_empty() || pronoun).then(|| Reading::global(new))
 }
 
-/// Splits an object from its result at the first of these words that occurs, in the order of `marks`.
+/// Parts an object from what it becomes at the first of these words that stands in it, in order of the words.
 ///
-/// `the man with the hat with a dog` is split at the second `with`: what is added is new, so it is seldom definite.
-fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token], &'a [Token])> {
+/// `the man with the hat with a dog` is parted at the second `with`: what comes is new, so it is seldom definite.
+pub(super) fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token], &'a [Token])> {
     let marks = marks.iter().map(|mark| {
         let places: Vec<usize> =
             (0..rest.len()).filter(|&at| rest[at].is(mark) && is_mark(rest, at)).collect();
@@ -394,7 +281,7 @@ fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token], &'a [Tok
     Some((&rest[..at], &rest[at + 1..]))
 }
 
-/// Whether a preposition can split: those in `next to` and `from left to right` cannot.
+/// Whether a preposition can part: `next to` and `from left to right` cannot.
 pub(super) fn is_mark(rest: &[Token], at: usize) -> bool {
     let before = at.checked_sub(1).map(|it| rest[it].lower.as_str());
     if matched(&rest[at..], "to the far? left/right/side").is_some() {
@@ -405,7 +292,7 @@ pub(super) fn is_mark(rest: &[Token], at: usize) -> bool {
             .is_none_or(|it| !has("next close closest adjacent attached due similar closer", it))
 }
 
-/// The result without `be`, `look like` or `become` before it.
+/// What a thing becomes, without `be`, `look like` or `become` before it.
 fn became(new: &[Token]) -> &[Token] {
     const LEADS: [&str; 9] = [
         "look like",
@@ -422,7 +309,7 @@ fn became(new: &[Token]) -> &[Token] {
     &new[n.unwrap_or(0)..]
 }
 
-/// Skips a particle of the verb: `swap out the cat`.
+/// Leaves out a particle that goes with the verb: `swap out the cat`.
 fn skip_particle(rest: &[Token]) -> &[Token] {
     let particle =
         rest.len() > 1 && has("out up off away over on in down back around", &rest[0].lower);

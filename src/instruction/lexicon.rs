@@ -1,49 +1,51 @@
-//! Word lists of the grammar: function words, verbs by their effect on a picture, and nouns that are not objects.
+//! The words that the grammar knows: function words, verbs by what they do to a picture, nouns that are no object.
 //!
-//! Nouns and adjectives are open classes, so the lists have only those that a rule depends on; any other word counts as
-//! a noun where one can stand.
+//! Nouns and adjectives are open classes, so the lists name only what a rule turns on; any other word is a noun where
+//! a noun can stand.
 
-/// Whether a list (words separated by spaces) contains the word.
+/// Whether a list, words parted by spaces, holds the word.
 pub(super) fn has(list: &str, word: &str) -> bool {
     list.split_ascii_whitespace().any(|it| it == word)
 }
 
-/// Determiners: words that begin a noun phrase and say which or how many.
+/// Words that open a noun phrase and say which or how many, not what.
 pub(super) const DETERMINERS: &str = "the a an this that these those my your his her its our their whose some any \
     all both each every no another other several many few most more enough either neither half rest whole entire \
     couple lot lots dozens plenty \
     one two three four five six seven eight nine ten eleven twelve dozen only just 1 2 3 4 5 6 7 8 9 10 11 12";
 
-/// Definite determiners: the thing is already in the picture.
-pub(super) const DEFINITE: &str = "the this that these those my your his her its our their all both each every other rest whole entire";
+/// Determiners that point at something that is there.
+pub(super) const DEFINITE: &str = "the this that these those my your his her its our their all both each every other \
+    rest whole entire";
 
-/// Indefinite determiners: the thing is new.
+/// Determiners that bring something new.
 pub(super) const INDEFINITE: &str = "a an some another more several";
 
 /// Determiners after which `of` belongs to the determiner: `all of the`, `one of the`.
 pub(super) const QUANTIFIERS: &str = "all some one each both most many none any few several two three four five \
     every half rest either neither more couple lot lots dozens plenty";
 
-/// Determiners of plural nouns.
+/// Determiners that say that there are several.
 pub(super) const PLURAL_DETERMINERS: &str = "these those all both several many few most two three four five six \
     seven eight nine ten eleven twelve dozen 2 3 4 5 6 7 8 9 10 11 12";
 
-/// Pronouns for persons or several things; they count as objects.
+/// Pronouns that stand for a person or several things: objects, if poor ones.
 pub(super) const PERSONS: &str = "him her them he she they everyone everybody someone somebody me us himself \
     herself themselves";
 
-/// Pronouns for the picture, or for something that the sentence does not name.
+/// Pronouns that stand for the picture, or for something that the sentence does not name.
 pub(super) const THINGS: &str = "it this that these those everything something anything nothing its itself \
     i we you all";
 
-/// Prepositions; each ends a noun phrase and begins a modifier or a place.
+/// Prepositions: each closes a noun phrase and opens what singles it out or says where.
 pub(super) const PREPOSITIONS: &str = "on in at with by near behind under underneath above below beneath beside \
     besides between among amongst against around inside outside over along across through from to into onto \
     upon off out for without within toward towards next next-to as like during beyond past via alongside atop \
     opposite except instead than until after before about";
 
 /// Pronouns that open a clause about the noun before them: `the bag she is carrying`.
-pub(super) const SUBJECTS: &str = "he she they i we you he's she's they're you're i'm we're i've they've you've we've he'd she'd i'd we'd you'd they'd";
+pub(super) const SUBJECTS: &str = "he she they i we you he's she's they're you're i'm we're i've they've you've \
+    we've he'd she'd i'd we'd you'd they'd";
 
 /// Words that open a relative clause.
 pub(super) const RELATIVES: &str = "who which that whom whose where";
@@ -52,7 +54,7 @@ pub(super) const RELATIVES: &str = "who which that whom whose where";
 pub(super) const PLACES: &str = "there here outside inside nearby upstairs downstairs closest nearest facing \
     located standing sitting visible present currently overhead away";
 
-/// Nouns in -ing that are not participles.
+/// Nouns in -ing, which are no participles.
 pub(super) const ING_NOUNS: &str = "building ring king string wing ceiling painting clothing earring railing \
     lightning swing spring thing everything something nothing anything sling morning evening wedding icing frosting \
     topping stuffing drawing lighting awning bedding pudding dumpling duckling sibling herring viking sting wiring \
@@ -60,21 +62,23 @@ pub(super) const ING_NOUNS: &str = "building ring king string wing ceiling paint
     stocking piercing carving engraving marking coating lining paving plumbing scaffolding sapling darling gosling \
     being wrapping packaging surrounding dwelling mooring tiling shading";
 
-/// Nouns in -ed that are not participles.
+/// Nouns in -ed, which are no participles.
 pub(super) const ED_NOUNS: &str = "bed shed seed weed sled moped steed reed red biped hundred flatbed thoroughbred \
     breed feed need speed deed wed embed";
 
 /// Colors.
 pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink brown black white gray grey gold \
     golden silver bronze teal cyan magenta turquoise maroon navy beige tan ivory crimson scarlet lavender indigo \
-    blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored rainbow-colored aqua azure taupe fuchsia ochre cobalt colorful \
-    colourful transparent translucent neon pastel monochrome";
+    blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored \
+    rainbow-colored aqua azure taupe fuchsia ochre cobalt colorful colourful transparent translucent neon pastel \
+    monochrome";
 
 /// Words that shade a color: `light blue`, `emerald green`.
 pub(super) const SHADES: &str = "light dark bright pale deep vivid rich soft neon pastel hot baby sky royal navy \
     emerald forest lime mint olive sea steel midnight blood ruby cherry rose rust brick chocolate lemon canary sunny \
-    shiny matte metallic electric dusty muted warm cool cream creamy off off-white jet snow milky slate ash brilliant \
-    intense faded lighter darker brighter paler deeper bluish reddish greenish yellowish pinkish";
+    shiny matte metallic electric dusty muted warm cool cream creamy off off-white jet snow milky slate ash \
+    brilliant intense faded sage mustard moss pea powder bubblegum candy plum peach chestnut honey lighter darker \
+    brighter paler deeper bluish reddish greenish yellowish pinkish";
 
 /// Nouns that are colors where an object becomes them: `make the wall cream`.
 pub(super) const COLOR_NOUNS: &str = "rose peach plum cream tangerine rust mustard emerald ruby sapphire amber copper \
@@ -94,15 +98,16 @@ pub(super) const PICTURES: &str = "image images picture pictures photo photos ph
     view composition screen";
 
 /// Clothes and what else is worn: `the man in the red coat` is not in a place.
-pub(super) const CLOTHES: &str = "coat jacket shirt t-shirt dress suit hat cap sweater pants jeans shorts skirt shoes \
-    uniform costume robe hoodie blouse vest gown kimono tuxedo armor armour scarf gloves boots sneakers clothes \
-    clothing outfit bikini swimsuit sunglasses glasses apron raincoat overalls jumper cardigan helmet tie veil";
+pub(super) const CLOTHES: &str = "coat jacket shirt t-shirt dress suit hat cap sweater pants jeans shorts skirt \
+    shoes uniform costume robe hoodie blouse vest gown kimono tuxedo armor armour scarf gloves boots sneakers \
+    clothes clothing outfit bikini swimsuit sunglasses glasses apron raincoat overalls jumper cardigan spacesuit \
+    wetsuit pyjamas pajamas sandals cape cloak crown mask sombrero beret helmet tie veil";
 
 /// Parts of a body, of which there is a left and a right one wherever they are.
 pub(super) const BODY_PARTS: &str = "eye eyes hand hands arm arms leg legs foot feet ear ears wing wings paw paws \
     cheek shoulder knee elbow wrist ankle thumb finger eyebrow horn sleeve shoe glove sock boot nostril lip tooth";
 
-/// Adjectives, beyond the colors and the comparatives in -er, that can follow an object as its result.
+/// Adjectives, beyond the colors and the comparatives in -er, that follow an object as what it becomes.
 pub(super) const ADJECTIVES: &str = "big large huge giant gigantic tiny small little tall short long wide narrow \
     thick thin fat skinny slim muscular heavy light dark bright pale deep vivid dull old young new ancient modern \
     antique vintage futuristic rustic broken intact whole open closed empty full wet dry dirty clean muddy dusty \
@@ -117,36 +122,37 @@ pub(super) const ADJECTIVES: &str = "big large huge giant gigantic tiny small li
     greenish bluish reddish glowing smiling laughing crying sleeping running flying sitting standing jumping dancing \
     burning melting broken better worse less fewer transparent";
 
-/// Colors and adjectives that are nouns just as often: `the blue square`, `the small orange`.
+/// Colors and adjectives that are nouns as often: `the blue square`, `the small orange`.
 pub(super) const NOUN_ADJECTIVES: &str = "square oval orange gold silver bronze ivory coral salmon olive violet \
     ginger lavender brunette blonde blond cartoon plastic leather marble plaid";
 
-/// Adverbs that modify an adjective, and so can begin a result.
-pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally fully partially \
-    somewhat extremely half partly almost nearly halfway entirely fairly quite rather even twice noticeably significantly";
+/// Adverbs that strengthen an adjective and so open or extend what an object becomes.
+pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally \
+    fully partially somewhat extremely half partly almost nearly halfway entirely fairly quite rather even twice \
+    noticeably significantly";
 
-/// Nouns for recipients of given things.
+/// Nouns for those to whom something is given.
 pub(super) const RECIPIENTS: &str = "man woman boy girl person people lady guy kid kids child children baby men women \
     boys girls dog dogs cat cats horse bird bear cow rabbit monkey elephant lion tiger fox owl puppy kitten statue \
     snowman robot king queen bride groom player chef doctor mona-lisa lisa girl's gentleman dude toddler fish";
 
-/// Nouns for properties; the object is the thing that has the property.
+/// Nouns that name a property; the object is what has it.
 pub(super) const ATTRIBUTES: &str = "color colors colour colours hue size shape material texture pattern design \
     breed species kind type shade fabric position positions place places number amount appearance look height \
     length width age finish tint";
 
-/// Nouns of quantity before `of`.
+/// Nouns that count or measure what follows `of`.
 pub(super) const MEASURES: &str = "pair group bunch couple number lot lots piece pieces set row rows stack pile \
     herd flock crowd bit dozen dozens handful kind type sort bouquet swarm school pack team bundle cluster pairs";
 
-/// Nouns for the whole picture or a property of all of it: changing them is a global edit.
+/// Nouns for what belongs to the whole picture: changing it is a global edit.
 pub(super) const WHOLES: &str = "image images picture photo photograph pic scene shot artwork style season weather \
     time lighting mood atmosphere contrast brightness saturation exposure palette tone resolution quality \
     perspective viewpoint theme vibe era medium filter effect aesthetic setting location environment surroundings \
     daytime nighttime sepia bokeh sharpness vibrancy graininess noise temperature climate world angle dynamic hdr \
     genre render rendering composition crop zoom whitebalance colorization grading";
 
-/// Styles, seasons and times of day, which on their own ask for a global edit.
+/// Styles, seasons and hours, which said alone ask for the whole picture to change.
 pub(super) const SETTINGS: &str = "winter summer spring autumn fall night day daytime nighttime noon midnight dawn \
     dusk sunset sunrise morning evening afternoon snow snowy rain rainy fog foggy storm stormy christmas halloween \
     sunny cloudy watercolor watercolour sketch cartoon anime painting drawing comic pixel-art cyberpunk steampunk \
@@ -157,36 +163,36 @@ pub(super) const SETTINGS: &str = "winter summer spring autumn fall night day da
     sculpture gogh monet picasso dali warhol hokusai rembrandt vermeer munch futuristic medieval abstract gothic \
     baroque renaissance";
 
-/// Verbs after a subject that give it something to wear, hold or have: an addition.
+/// Verbs after a subject that give it something to wear, hold or have: an added object.
 pub(super) const HAVING: &str = "wear hold carry have get grow sport own drink eat ride read smoke use hug kiss \
     lift clutch grab need play cook form push pull chew throw kick catch juggle";
 
-/// Verbs after a subject that change it.
+/// Verbs after a subject that say what it becomes.
 pub(super) const BECOMING: &str = "become turn change transform morph evolve convert switch";
 
-/// Verbs after a subject that describe its look.
+/// Verbs after a subject that say what it looks like.
 pub(super) const SEEMING: &str = "look seem resemble feel sound stay remain go";
 
-/// Verbs after a subject that remove it.
+/// Verbs by which a subject leaves the picture.
 pub(super) const VANISHING: &str = "disappear vanish leave";
 
-/// Other verbs that can follow a subject, and so separate it from the rest.
+/// Other verbs that a subject is made to do, so that they part it from the rest.
 pub(super) const DOING: &str = "smile sit stand jump run fly dance sleep walk lie cry laugh sing swim float climb \
     fall rest face point wave open close shine glow burn melt bloom blossom point stare look gaze frown yawn scream \
     shout talk speak work study pose kneel crouch bend lean hang roll spin dive surf ski skate fight hunt chase bark \
     meow roar howl bite lick blink wink snow rain explode crash sink rise set freeze bleed sneeze dream meditate \
-    pray cheer clap bow kneel squat stretch raise lower turn drive write paint fish exist appear show come jog \
-    crawl surround match rotate shrink sparkle drip breathe emit spit cast celebrate stretch hop march salute hover glide perform listen dig knit pour \
-    serve attack sail travel levitate";
+    pray cheer clap bow kneel squat stretch raise lower turn drive write paint fish exist appear show come jog crawl \
+    surround match rotate shrink sparkle drip breathe emit spit cast celebrate stretch hop march salute hover glide \
+    perform listen dig knit pour serve attack sail travel levitate";
 
 /// States of what is not there.
-pub(super) const GONE: &str =
-    "gone removed deleted erased missing absent invisible hidden eliminated omitted";
+pub(super) const GONE: &str = "gone removed deleted erased missing absent invisible hidden eliminated omitted \
+    unneeded unnecessary unwanted superfluous";
 
 /// States of what has come.
 pub(super) const COME: &str = "added inserted included placed";
 
-/// Verbs that change their object into something else or alter its look.
+/// Verbs that put another thing or look in the place of their object.
 pub(super) const CHANGING: &str = "change alter turn transform convert morph modify adjust edit redo restyle \
     transmute transfigure shift vary customize style reshape update fashion evolve upgrade redesign reimagine \
     reinvent switch remodel rework rebuild refashion";
@@ -197,10 +203,10 @@ pub(super) const REPLACING: &str =
 
 /// Verbs that take their object away.
 pub(super) const REMOVING: &str = "remove delete erase eliminate clear omit discard exclude hide subtract strip \
-    vanish banish dispose eradicate lose shave uninstall scrap ditch dump nuke zap \
+    vanish banish dispose eradicate lose shave uninstall scrap ditch dump nuke zap bin kill yeet \
     obliterate evict expel axe trash annihilate conceal withdraw";
 
-/// Verbs that remove their object together with `away`, `off` or `out`.
+/// Verbs that take their object away when `away`, `off` or `out` goes with them.
 pub(super) const TAKING: &str = "take cut crop edit photoshop wipe peel rip chop pull knock filter throw scrub rub \
     airbrush get move tear drop brush scratch wash pluck clean leave kick toss rule cross blot blow slice saw trim \
     pick paint clone retouch mask";
@@ -215,22 +221,23 @@ pub(super) const ADDING: &str = "add put place insert include attach draw paste 
 pub(super) const GIVING: &str = "give hand offer lend grant";
 
 /// Verbs that color their object.
-pub(super) const COLORING: &str = "color colour paint dye tint recolor recolour repaint shade stain spray colorize colourize highlight bleach";
+pub(super) const COLORING: &str = "color colour paint dye tint recolor recolour repaint shade stain spray colorize \
+    colourize highlight bleach";
 
-/// Verbs that turn their object into something.
+/// Verbs whose object is made something.
 pub(super) const MAKING: &str = "make render turn get";
 
-/// Verbs whose object is a clause: `have the man wear a hat`.
+/// Verbs whose object is a small scene: `have the man wear a hat`.
 pub(super) const LETTING: &str = "have let show depict portray see picture";
 
 /// Verbs that bring something to their object with `with`, as `verb:relation`.
-pub(super) const ENDOWING: &str = "equip:to fit:to crown:to provide:to furnish:to supply:to arm:to adorn:on garnish:on top:on \
-    surround:around encircle:around ring:around";
+pub(super) const ENDOWING: &str = "equip:to fit:to crown:to provide:to furnish:to supply:to arm:to adorn:on \
+    garnish:on top:on surround:around encircle:around ring:around";
 
 /// Verbs that dress their object.
 pub(super) const DRESSING: &str = "dress clothe outfit";
 
-/// Other verbs that alter an existing object.
+/// Other verbs that work on what is there.
 pub(super) const WORKING: &str = "blur brighten darken shrink enlarge rotate flip move crop zoom sharpen lighten \
     desaturate saturate open close light burn melt freeze break age fill cover decorate wrap cut trim grow \
     lengthen shorten widen narrow resize scale tilt bend straighten curl braid raise lower lift clean wash polish \
@@ -239,7 +246,7 @@ pub(super) const WORKING: &str = "blur brighten darken shrink enlarge rotate fli
     increase decrease reduce boost soften focus defocus stylize cartoonize animate swap cook bake roast slice peel \
     ignite extinguish flood zombify transform simplify thicken tan whiten";
 
-/// Verbs that can begin a command.
+/// Verbs with which a clause can be a command.
 pub(super) const COMMANDS: [&str; 15] = [
     CHANGING,
     REPLACING,
@@ -270,7 +277,7 @@ pub(super) const COMMON_NOUNS: &str = "circle square triangle cross heart star r
     girl boy people child children dog cat bird flower cloud sun moon rainbow mustache moustache beard scarf \
     necklace watermark shadow reflection text";
 
-/// Verbs that always begin a second edit after `and`; others need a determiner after them.
+/// Verbs after `and` that surely begin a second edit; others need a determiner after them.
 pub(super) const SURE_VERBS: &str =
     "add remove replace change make turn delete give erase convert transform";
 
@@ -278,7 +285,7 @@ pub(super) const SURE_VERBS: &str =
 pub(super) const BEING: &str =
     "be is are was were been being am 're isn't aren't wasn't weren't isnt arent wasnt";
 
-/// Modal verbs, also contracted with `not`.
+/// Modal verbs, also run together with `not`.
 pub(super) const MODALS: &str = "should would could must can may might will shall shouldn't wouldn't couldn't can't \
     mustn't won't shouldnt cannot";
 
@@ -286,7 +293,7 @@ pub(super) const MODALS: &str = "should would could must can may might will shal
 pub(super) const NEGATED: &str = "isn't aren't wasn't weren't isnt arent wasnt shouldn't wouldn't couldn't can't \
     mustn't won't shouldnt cannot doesn't don't didn't";
 
-/// Irregular past forms, as `form:verb`.
+/// Past forms that no rule of spelling leads back to the verb, as `form:verb`.
 const IRREGULAR: &str = "wore:wear worn:wear held:hold had:have has:have got:get grew:grow \
     grown:grow ate:eat drank:drink rode:ride sat:sit stood:stand ran:run flew:fly slept:sleep \
     lay:lie lying:lie swam:swim fell:fall became:become went:go threw:throw caught:catch \
@@ -294,14 +301,14 @@ const IRREGULAR: &str = "wore:wear worn:wear held:hold had:have has:have got:get
     taken:take gave:give given:give left:leave hung:hang saw:see put:put did:do lit:light \
     driven:drive tying:tie dying:die came:come chose:choose";
 
-/// The base verb of a form in -s, -ed or -ing, or of an irregular past, if one of these lists contains it.
+/// The verb of a form in -s, -ed or -ing, or of a past, if one of these lists holds it.
 pub(super) fn verb_in<'a>(lists: &[&'a str], word: &str) -> Option<&'a str> {
     stems(word).into_iter().find_map(|stem| {
         lists.iter().flat_map(|it| it.split_ascii_whitespace()).find(|verb| *verb == stem)
     })
 }
 
-/// Possible base forms of a verb's form, the form itself first.
+/// What a verb's form may come from, the form itself first.
 fn stems(word: &str) -> Vec<String> {
     let mut stems = vec![word.to_owned()];
     stems.extend(
@@ -324,7 +331,7 @@ fn stems(word: &str) -> Vec<String> {
     stems
 }
 
-/// Whether a word is an adjective, by the lists or by its ending.
+/// Whether a word is an adjective by the lists or by its ending.
 pub(super) fn is_adjective(word: &str) -> bool {
     has(COLORS, word) || has(ADJECTIVES, word) || is_comparative(word)
 }

@@ -1,16 +1,16 @@
-//! Parser of instructions: kind of edit, object, replacement.
+//! Reads an instruction: the kind of edit, the object, what it becomes.
 //!
-//! Text in, typed spans out: no tensor, no model. IAM-Edit takes the object as given with its data and sorts
-//! instructions into change, add and remove by a classifier (sections "Instruction attention maps" and "Localization
-//! instruction"); here a small grammar reads both from the text.
+//! Pure text in, typed spans out: no tensor, no model. IAM-Edit takes the editing object as given with its data and
+//! sorts instructions by a classifier into change, add and remove (sections "Instruction attention maps" and
+//! "Localization instruction"); here a small grammar reads both from the text.
 //!
 //! # Why a grammar of its own
 //! The object must be a span of the text, and an instruction is a narrow kind of English: a command, a wish, a
-//! statement or a bare phrase. harper-core 3.0.0, a maintained crate with part-of-speech tags and noun chunks, was
-//! tried: it has 266 dependencies (a neural network framework among them), takes minutes to compile and 14 MB in the
-//! binary; and its tagger, trained on prose, tags the verbs of commands as nouns (`paint/NOUN the house red`, also
-//! change, swap and color) and splits the chunk `the black and white dog`. Here the verb, on which everything depends,
-//! is found by a list, and the rest by prepositions and determiners, which are closed classes.
+//! statement or a bare phrase. harper-core 3.0.0, the well-kept crate with parts of speech and noun chunks, was
+//! tried: 266 crates (a neural network framework among them), minutes to compile, 14 MB in the binary, and its
+//! tagger, taught on prose, takes the verbs of commands for nouns (`paint/NOUN the house red`, also change, swap and
+//! color) and breaks the chunk `the black and white dog`. The verb, the one thing that must be right, is right by a
+//! list, and the rest follows from prepositions and determiners, which are closed classes.
 //!
 //! # What is read as what
 //! - **change**: replace, turn, recolor, resize, pose: something that is there will look different.
@@ -24,22 +24,27 @@
 //!   (`the left house`).
 //! - A misspelled word that the grammar turns on is read as the right one, and told: [`Instruction::corrections`].
 
-mod change;
+mod adding;
+pub mod area;
+mod becoming;
+pub mod change;
 mod clause;
 mod complement;
+mod contrast;
 mod courtesy;
 mod grammar;
 mod imperative;
 mod lexicon;
+mod listing;
 pub mod nouns;
-mod object;
 mod overriding;
 mod phrase;
-mod place;
+pub mod place;
 mod predicate;
 mod reading;
 mod sharing;
-mod spelling;
+pub mod spelling;
+pub mod steps;
 pub mod templates;
 pub mod wording;
 mod words;
@@ -49,47 +54,183 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::choice::choices;
-
-pub use change::Change;
-pub use object::Phrase;
-pub use place::{Area, CountedFrom, Place, PlaceKind, Relation};
-pub use reading::Step;
-pub use spelling::Correction;
-
+use change::Change;
+use lexicon::{ADJECTIVES, COLORS, SHADES, SIZES, has};
+use phrase::{Definiteness, Found};
+use place::Place;
+use spelling::Correction;
+use steps::Step;
 use wording::{Use, Wording, has_words};
 
-choices! {
-    /// What kind of edit an instruction asks for.
-    pub enum Action {
-        /// An object becomes another or looks different.
-        ///
-        /// An existing object, which may stand differently, too.
-        Change = "change",
-        /// An object is added.
-        Add = "add",
-        /// An object is taken away.
-        Remove = "remove",
-        /// The whole picture; no mask.
-        ///
-        /// Its style, season, filter; there is no object.
-        Global = "global",
-    }
+/// What kind of edit an instruction asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Something that is there becomes something else, or looks or stands differently.
+    Change,
+    /// Something new comes in.
+    Add,
+    /// Something that is there goes.
+    Remove,
+    /// The picture as a whole changes: a style, a season, a filter; there is no object.
+    Global,
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(match self {
+            Self::Change => "change",
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Global => "global",
+        })
     }
 }
 
-/// What the caller specifies instead of the parser.
+/// A noun phrase that names an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phrase {
+    text: String,
+    /// Byte of the instruction at which `text` stands; `None` for an object that only the user named.
+    start: Option<usize>,
+    // Bytes of `text`.
+    to_head: Range<usize>,
+    name: Range<usize>,
+    head: Range<usize>,
+    /// The words before the name that say where it is: `left` of `the left house`.
+    opening: Option<Range<usize>>,
+    /// The adjectives of a relative clause: `red` of `the star that is red`.
+    qualifier: Option<Range<usize>>,
+    plural: bool,
+    definite: bool,
+    place: Option<Box<Place>>,
+}
+
+impl Phrase {
+    /// All of the phrase, with what singles the object out: `the red cup on the table`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The phrase up to its main noun: `the red cup`.
+    pub fn noun_phrase(&self) -> &str {
+        &self.text[self.to_head.clone()]
+    }
+
+    /// The noun phrase without its determiner, its owner and its place: `red cup`, `shirt` of `the man's shirt`,
+    /// `house` of `the left house`.
+    pub fn name(&self) -> &str {
+        &self.text[self.name.clone()]
+    }
+
+    /// The main noun: `cup`.
+    pub fn head(&self) -> &str {
+        &self.text[self.head.clone()]
+    }
+
+    /// What stands before the name, trimmed: `the`, `her`, `the man's`, `the left`, or nothing.
+    pub fn determiner(&self) -> &str {
+        self.text[self.to_head.start..self.name.start].trim_end()
+    }
+
+    /// [`Phrase::determiner`] without a place: `the` of `the left house`.
+    pub fn plain_determiner(&self) -> &str {
+        let end = self.opening.as_ref().map_or(self.name.start, |it| it.start);
+        self.text[self.to_head.start..end].trim_end()
+    }
+
+    /// The adjectives of a relative clause behind the name: `red` of `the star that is red`.
+    pub fn qualifier(&self) -> Option<&str> {
+        self.qualifier.clone().map(|it| &self.text[it])
+    }
+
+    /// The color words that the object is singled out by, in the order of the text: `light` and `blue`.
+    pub fn colors(&self) -> impl Iterator<Item = &str> {
+        self.attributes()
+            .filter(|it| has(COLORS, &it.to_lowercase()) || has(SHADES, &it.to_lowercase()))
+    }
+
+    /// The size words that the object is singled out by: `small`.
+    pub fn sizes(&self) -> impl Iterator<Item = &str> {
+        self.attributes().filter(|it| has(SIZES, &it.to_lowercase()))
+    }
+
+    /// The words that describe the object: what stands before its main noun, and the adjectives of a relative clause.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        let before = &self.text[self.name.start..self.head.start.max(self.name.start)];
+        let behind = self.qualifier().unwrap_or_default();
+        let described = |it: &&str| {
+            let word = it.to_lowercase();
+            has(ADJECTIVES, &word) || has(COLORS, &word)
+        };
+        before.split_whitespace().chain(behind.split_whitespace().filter(described))
+    }
+
+    /// Where the object is said to be, or where it is to come.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_deref()
+    }
+
+    /// Whether it names several things; `clothes` and `glasses` are one.
+    pub fn is_plural(&self) -> bool {
+        self.plural
+    }
+
+    /// Whether it points at something that is there: `the dog`, `her dog`, `him`.
+    pub fn is_definite(&self) -> bool {
+        self.definite
+    }
+
+    /// Bytes of the whole phrase in the instruction; `None` if it does not stand there.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.start.map(|start| start..start + self.text.len())
+    }
+
+    /// Bytes of the name in the instruction; `None` if it does not stand there.
+    pub fn name_span(&self) -> Option<Range<usize>> {
+        self.start.map(|start| start + self.name.start..start + self.name.end)
+    }
+
+    /// Bytes of the name in [`Phrase::text`].
+    pub fn name_in_text(&self) -> Range<usize> {
+        self.name.clone()
+    }
+
+    fn new(source: &str, found: &Found, stands: Stands) -> Self {
+        let at = found.all.start;
+        let within = |it: &Range<usize>| it.start - at..it.end - at;
+        Self {
+            text: source[found.all.clone()].to_owned(),
+            start: (stands == Stands::InInstruction).then_some(at),
+            to_head: within(&found.noun_phrase),
+            name: within(&found.name),
+            head: within(&found.head),
+            opening: found.opening.as_ref().map(|it| within(&it.span)),
+            qualifier: found.qualifier.as_ref().map(within),
+            plural: found.plural,
+            definite: found.definiteness == Definiteness::Definite,
+            place: None,
+        }
+    }
+
+    fn with_place(self, place: Option<Place>) -> Self {
+        Self { place: place.map(Box::new), ..self }
+    }
+}
+
+/// Where the words of a phrase come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    InInstruction,
+    Elsewhere,
+}
+
+/// What the user says about an instruction, over what the parser reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Overrides<'a> {
     /// The object or objects: `the cat and the dog`.
     ///
-    /// It need not occur in the instruction, since the localization instruction names it: `make it black` with the
-    /// object `the dog` works.
+    /// It need not stand in the instruction, since the localization instruction names it anyway: `make it black` with
+    /// the object `the dog` is a good instruction.
     pub object: Option<&'a str>,
     /// The kind of edit.
     pub action: Option<Action>,
@@ -113,17 +254,17 @@ pub enum ParseError {
     /// There is no word in it.
     #[error("the instruction has no word in it; say what to edit, as in `make the dog black`")]
     Empty,
-    /// It has no word in Latin letters.
+    /// It has words, none of them in Latin letters.
     #[error(
         "the instruction `{0}` has no word in Latin letters; write it in English, or name the object and the action"
     )]
     NotLatin(String),
-    /// No rule of the grammar matches.
+    /// The grammar does not know what it says.
     #[error(
         "cannot tell what `{0}` edits; begin with a verb, as in `make the dog black`, or name the object and the action"
     )]
     NotUnderstood(String),
-    /// The requested kind of edit needs an object, and there is none.
+    /// A kind of edit was asked for that needs an object, and there is none.
     #[error("`{text}` names no object to {action}; name the object")]
     NoObject {
         /// The instruction.
@@ -131,13 +272,13 @@ pub enum ParseError {
         /// The kind of edit.
         action: Action,
     },
-    /// The object that the caller named has no noun.
+    /// The object that the user named has no noun.
     #[error("`{0}` names no object; write a noun phrase, as in `the black dog`")]
     NotAnObject(String),
 }
 
 impl Instruction {
-    /// Parses an instruction after [cleaning](wording) it.
+    /// Reads an instruction, [cleaned](wording).
     ///
     /// ```
     /// use retouch::instruction::{Action, Instruction};
@@ -151,14 +292,14 @@ impl Instruction {
     /// ```
     ///
     /// # Errors
-    /// [`ParseError`] if the text is empty, not English, or matches no rule.
+    /// [`ParseError`] if the text is empty, not English, or says nothing that the grammar knows.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         Self::parse_with(text, Overrides::default())
     }
 
-    /// Parses an instruction whose object or kind of edit the caller specifies.
+    /// Reads an instruction of which the user knows the object or the kind of edit better.
     ///
-    /// If the text can't be parsed but an object is given, the edit is a change unless the action says otherwise.
+    /// With an object, and an instruction that cannot be read, the edit is a change unless the action says otherwise.
     ///
     /// # Errors
     /// As [`Instruction::parse`], and [`ParseError::NoObject`], [`ParseError::NotAnObject`].
@@ -175,9 +316,9 @@ impl Instruction {
     /// Reads the edits that an instruction asks for one after the other: two for `make the star blue and remove the
     /// circle`, one for most.
     ///
-    /// Each has a text of its own, which says the whole of it and reads the same alone: a verb that two share is in both
-    /// (`paint the car red and the house blue`), a pronoun is what it stands for. With one edit the text is that of
-    /// [`Instruction::parse`].
+    /// Each has a text of its own, which says the whole of it and reads the same alone: a verb that two share is in
+    /// both (`paint the car red and the house blue`), a pronoun is what it stands for. With one edit the text is that
+    /// of [`Instruction::parse`].
     ///
     /// ```
     /// use retouch::instruction::Instruction;
@@ -196,10 +337,10 @@ impl Instruction {
             return Err(ParseError::Empty);
         }
         let (text, corrections) = spelling::corrected(&cleaned);
-        reading::steps(&text, &corrections)
+        steps::steps(&text, &corrections)
     }
 
-    /// The instruction after [cleaning](wording); all spans are byte ranges of it.
+    /// The instruction as it was written, [cleaned](wording); all spans are bytes of it.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -209,19 +350,19 @@ impl Instruction {
         self.action
     }
 
-    /// The objects that are changed, added or removed, in text order; empty for a global edit.
+    /// What is changed, added or removed, in the order of the text; empty for a global edit alone.
     pub fn objects(&self) -> &[Phrase] {
         &self.objects
     }
 
-    /// What the object, or for a global edit the picture, becomes, as written: `a cat`, `red`, `smile`.
+    /// What the object becomes, or the picture of a global edit, as written: `a cat`, `red`, `smile`.
     ///
-    /// Of several commands, the first that has one counts.
+    /// Of several commands in one instruction it is the first that has one.
     pub fn replacement(&self) -> Option<&str> {
         self.replacement_span().map(|it| &self.text[it])
     }
 
-    /// Byte range of the replacement in the instruction.
+    /// Bytes of the replacement in the instruction.
     pub fn replacement_span(&self) -> Option<Range<usize>> {
         self.replacement.clone()
     }

@@ -1,4 +1,4 @@
-//! Plural and article of English nouns, by rules and short lists.
+//! Number and article of English nouns, by rule and by short lists.
 
 use super::lexicon::{has, pairs};
 
@@ -11,13 +11,13 @@ const IRREGULAR_PLURALS: &str = "man:men woman:women child:children person:peopl
     volcano:volcanoes mango:mangoes torpedo:torpedoes aircraft:aircraft bison:bison moose:moose \
     salmon:salmon shrimp:shrimp squid:squid taxi:taxis tornado:tornadoes trout:trout quiz:quizzes";
 
-/// Nouns in -s that are singular, or denote one thing in the plural.
+/// Nouns in -s that are one thing, or that name one thing by a plural.
 const SINGULAR_IN_S: &str = "clothes glasses sunglasses eyeglasses pants jeans trousers shorts scissors pajamas \
     pyjamas overalls leggings tights goggles binoculars headphones earphones tongs pliers bus gas lens canvas \
     christmas atlas iris tennis chess news bikinis texas swimming-trunks underpants bias pancreas pliers species \
     stairs surroundings outskirts dungarees briefs";
 
-/// Whether a noun is a plural that denotes several things.
+/// Whether a noun is plural in form and names several things.
 pub fn is_plural(noun: &str) -> bool {
     if has(SINGULAR_IN_S, noun) {
         return false;
@@ -55,7 +55,7 @@ pub fn oblique(pronoun: &str) -> Option<&'static str> {
     })
 }
 
-/// The indefinite article of a word, `a` or `an` by its sound.
+/// The indefinite article before a word, by its sound.
 pub fn article(word: &str) -> &'static str {
     let lower = word.to_lowercase();
     let silent_h = ["hour", "honest", "heir", "honor"].iter().any(|it| lower.starts_with(it));

@@ -1,9 +1,9 @@
 //! What the user says about an instruction, laid over what the parser reads.
 
-use super::object::{Phrase, Stands};
+use super::listing;
 use super::phrase::{self, Found};
 use super::wording::{Use, Wording, has_words};
-use super::{Action, Instruction, Overrides, ParseError, words};
+use super::{Action, Instruction, Overrides, ParseError, Phrase, Stands, words};
 
 /// An instruction with what the user says of its object and action.
 pub(super) fn overridden(
@@ -46,10 +46,10 @@ pub(super) fn overridden(
     Ok(instruction)
 }
 
-/// The objects that the caller named, each located in the instruction if it occurs there.
+/// The objects that the user named, each where it stands in the instruction if it does.
 fn named(text: &str, object: &str) -> Result<Vec<Phrase>, ParseError> {
     let cleaned = Wording::of(object, Use::Object).text;
-    let found = phrase::phrases(&words::tokens(&cleaned));
+    let found = listing::phrases(&words::tokens(&cleaned));
     if found.is_empty() || !has_words(&cleaned) {
         return Err(ParseError::NotAnObject(object.to_owned()));
     }
@@ -57,7 +57,7 @@ fn named(text: &str, object: &str) -> Result<Vec<Phrase>, ParseError> {
     Ok(found.iter().map(|it| locate(text, &tokens, &cleaned, it)).collect())
 }
 
-/// A phrase as it occurs in the instruction, with its determiner there, else as the caller wrote it.
+/// A phrase as it stands in the instruction, with its determiner there, or else as the user wrote it.
 fn locate(text: &str, tokens: &[words::Token], object: &str, found: &Found) -> Phrase {
     let name: Vec<String> =
         words::tokens(&object[found.name.clone()]).into_iter().map(|it| it.lower).collect();

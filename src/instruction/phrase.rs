@@ -1,23 +1,23 @@
-//! Finds noun phrases in a token sequence, and their parts.
+//! Finds the noun phrases in a stretch of words, and their parts.
 //!
-//! Nouns are an open class, so a phrase is delimited by what can *not* be inside one: it runs from its determiner to
-//! the first preposition, relative pronoun or participle, and its last word is its head.
+//! Nouns are an open class, so a phrase is found by what can *not* be inside one: it runs from its determiner to the
+//! first preposition, relative pronoun or participle, and its last word is its head.
 
 use std::ops::Range;
 
 use super::lexicon::{
     ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS,
     PLACES, PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS,
-    WHOLES, has, is_adjective,
+    WHOLES, has, is_adjective, is_comparative,
 };
 use super::nouns::is_plural;
 use super::place::{self, Opening, PlaceKind};
-use super::words::{Token, bytes, matched, prefix_len, starts_with};
+use super::words::{Token, bytes, matched};
 
-/// A noun phrase, as byte ranges of the instruction.
+/// A noun phrase, as bytes of the instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    /// The whole phrase with its modifiers: `the red cup on the table`.
+    /// All of it, with what singles the object out: `the red cup on the table`.
     pub(super) all: Range<usize>,
     /// Up to its head: `the red cup`.
     pub(super) noun_phrase: Range<usize>,
@@ -37,7 +37,7 @@ pub(super) struct Found {
     pub(super) definiteness: Definiteness,
 }
 
-/// Whether a phrase refers to something in the picture or introduces something new.
+/// Whether a phrase points at something that is there, or brings something new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Definiteness {
     /// `the dog`, `her dog`, `the man's dog`, `him`.
@@ -49,40 +49,26 @@ pub(super) enum Definiteness {
 }
 
 impl Found {
-    /// Whether it denotes the picture, a property of all of it, or `it`, instead of an object.
+    /// Whether it names no object but the picture, what belongs to all of it, or `it`.
     pub(super) fn is_whole(&self) -> bool {
         !self.hung && has(WHOLES, &self.noun) || has(THINGS, &self.noun)
     }
 
-    /// Whether it names a property without an owner: `a red color`.
+    /// Whether it names a property that nothing in the phrase has: `a red color`.
     pub(super) fn is_attribute(&self) -> bool {
-        has(ATTRIBUTES, &self.noun)
+        // `the blue shape` is a thing.
+        let thing = self.definiteness == Definiteness::Definite
+            && self.name.start < self.head.start
+            && has("shape pattern design", &self.noun);
+        has(ATTRIBUTES, &self.noun) && !thing && !self.hung
     }
 }
 
-/// Parses tokens as noun phrases joined by `and` or commas.
-pub(super) fn phrases(tokens: &[Token]) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
-    let mut pending: Option<Range<usize>> = None;
-    for piece in pieces(tokens) {
-        let joined = match pending.take() {
-            Some(last) if belongs(&tokens[last.clone()], &tokens[piece.clone()]) => {
-                last.start..piece.end
-            }
-            Some(last) => {
-                found.extend(phrase(&tokens[last]));
-                piece
-            }
-            None => piece,
-        };
-        pending = Some(joined);
-    }
-    found.extend(pending.and_then(|last| phrase(&tokens[last])));
-    found
-}
-
-/// Parses tokens as one noun phrase.
+/// Reads a stretch of words as one noun phrase.
 pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
+    if let Some(one) = one_of(tokens) {
+        return Some(one);
+    }
     let parts = anatomy(tokens)?;
     if let Some(owner) = owner(tokens, &parts) {
         return Some(owner);
@@ -114,6 +100,33 @@ pub(super) fn phrase(tokens: &[Token]) -> Option<Found> {
         },
         plural,
         definiteness: definiteness(determiner, head),
+    })
+}
+
+/// One of several: `the leftmost of the three boats`, `the larger of the two circles`.
+fn one_of(tokens: &[Token]) -> Option<Found> {
+    let at = determiner_len(tokens);
+    let which = tokens.get(at)?;
+    let of = at + 1;
+    let kind = place::opening_kind(&tokens[at..]);
+    if !starts_definite(tokens)
+        || !tokens.get(of)?.is("of")
+        || !opens_noun_phrase(&tokens[of + 1..])
+    {
+        return None;
+    }
+    if kind.is_none() && !is_comparative(&which.lower) && !which.lower.ends_with("est") {
+        return None;
+    }
+    let among = phrase(&tokens[of + 1..])?;
+    let opening = kind.map(|kind| Opening { span: which.span.clone(), kind });
+    let start = tokens[0].span.start;
+    Some(Found {
+        all: start..among.all.end,
+        noun_phrase: start..among.noun_phrase.end,
+        plural: false,
+        opening,
+        ..among
     })
 }
 
@@ -151,18 +164,18 @@ fn shaded(tokens: &[Token]) -> bool {
     tokens.last().is_some_and(|it| has(SHADES, &it.lower) || has("very so not the", &it.lower))
 }
 
-/// Number of tokens of the initial noun phrase, without modifiers after its head.
+/// How many tokens the noun phrase at the start of a stretch takes, without what follows its head.
 pub(super) fn noun_phrase_len(tokens: &[Token]) -> usize {
     anatomy(tokens).map_or(0, |it| it.end)
 }
 
-/// Whether the tokens begin with a definite determiner.
+/// Whether a stretch begins with a determiner that points at something.
 pub(super) fn starts_definite(tokens: &[Token]) -> bool {
     tokens.first().is_some_and(|it| has(DEFINITE, &it.lower))
         || tokens.iter().take(3).any(|it| it.is("'s"))
 }
 
-/// Whether the tokens begin with an indefinite determiner.
+/// Whether a stretch begins with a determiner that brings something new.
 pub(super) fn starts_indefinite(tokens: &[Token]) -> bool {
     tokens.first().is_some_and(|it| has(INDEFINITE, &it.lower))
 }
@@ -175,7 +188,7 @@ pub(super) fn starts_bare(tokens: &[Token]) -> bool {
         .is_some_and(|it| !has(DETERMINERS, &it.lower) && !has(PERSONS, &it.lower) && !owned)
 }
 
-/// Whether a token ends the noun phrase before it.
+/// Whether a token closes the noun phrase that stands before it.
 pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
     let word = tokens[at].lower.as_str();
     has(PREPOSITIONS, word)
@@ -187,11 +200,14 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
         || at > 0
             && has(BEING, word)
             && has("whatever everything anything something", &tokens[at - 1].lower)
+        || at > 0
+            && has("right directly just straight exactly somewhere", word)
+            && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || has("up down", word) && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || is_participle(tokens, at)
 }
 
-/// Token indices where the parts of a noun phrase end.
+/// Where the parts of a noun phrase end, in tokens.
 struct Anatomy {
     determiner: usize,
     head: usize,
@@ -247,7 +263,7 @@ fn anatomy(tokens: &[Token]) -> Option<Anatomy> {
     Some(Anatomy { determiner, head, end })
 }
 
-/// The owner of the property that a phrase names: `the color of the car`, `the car's color`, `the car color`.
+/// The one who has the property that a phrase names: `the color of the car`, `the car's color`, `the car color`.
 fn owner(tokens: &[Token], parts: &Anatomy) -> Option<Found> {
     if !has(ATTRIBUTES, &tokens[parts.head].lower) {
         return None;
@@ -264,8 +280,8 @@ fn owner(tokens: &[Token], parts: &Anatomy) -> Option<Found> {
     phrase(&tokens[..mark])
 }
 
-/// Number of determiner tokens.
-fn determiner_len(tokens: &[Token]) -> usize {
+/// How many tokens say which or how many.
+pub(super) fn determiner_len(tokens: &[Token]) -> usize {
     let mut n = 0;
     while let Some(token) = tokens.get(n) {
         let of = n > 0 && token.is("of") && has(QUANTIFIERS, &tokens[n - 1].lower);
@@ -277,8 +293,8 @@ fn determiner_len(tokens: &[Token]) -> usize {
     n
 }
 
-/// Index after the possessive that begins a phrase: 3 in `the man 's hat`.
-fn possessive_end(tokens: &[Token], from: usize) -> Option<usize> {
+/// Where the possessive that opens a phrase ends: 3 in `the man 's hat`.
+pub(super) fn possessive_end(tokens: &[Token], from: usize) -> Option<usize> {
     let close = (from + 1..tokens.len())
         .find(|&i| tokens[i].is("of") || closes(tokens, i))
         .unwrap_or(tokens.len());
@@ -323,47 +339,4 @@ fn definiteness(determiner: &[Token], head: &Token) -> Definiteness {
     } else {
         Definiteness::Indefinite
     }
-}
-
-/// The token ranges between `and`, `or` and commas.
-fn pieces(tokens: &[Token]) -> Vec<Range<usize>> {
-    const JOINTS: [&str; 8] =
-        ["as well as", "along with", "together with", "and", "or", "nor", "plus", ","];
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    let mut at = 0;
-    while at < tokens.len() {
-        let Some(n) = JOINTS.iter().find_map(|it| prefix_len(&tokens[at..], it)) else {
-            at += 1;
-            continue;
-        };
-        pieces.push(start..at);
-        at += n;
-        while starts_with(&tokens[at..], "also") || starts_with(&tokens[at..], "then") {
-            at += 1;
-        }
-        start = at;
-    }
-    pieces.push(start..tokens.len());
-    pieces.retain(|it| !it.is_empty());
-    pieces
-}
-
-/// Whether a piece after `and` belongs to the phrase before it: `the black and white dog`,
-/// `the man with a hat and a beard`.
-fn belongs(before: &[Token], piece: &[Token]) -> bool {
-    let opens = determiner_len(piece) > 0 || possessive_end(piece, 0).is_some();
-    let open = &before[determiner_len(before)..];
-    if !open.is_empty() && open.iter().all(|it| is_adjective(&it.lower) || !it.is_word()) && !opens
-    {
-        return true;
-    }
-    if before.iter().any(|it| it.is("between")) {
-        return true;
-    }
-    let modified = noun_phrase_len(before) < before.len();
-    if !modified || starts_definite(piece) {
-        return phrase(piece).is_none();
-    }
-    !(starts_indefinite(before) && starts_indefinite(piece))
 }

@@ -1,53 +1,15 @@
 //! Where an object is, or where it is to come: a part of the picture, a number in a row, or a landmark.
 
-use std::fmt;
 use std::ops::Range;
 
-use super::Action;
+use super::area::{Area, area_at, corner_of};
 use super::lexicon::{
-    BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, MODALS, PICTURES, RELATIVES, has,
+    BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, DOING, HAVING, PICTURES, RELATIVES, has,
+    verb_in,
 };
-use super::object::{Phrase, Stands};
-use super::phrase::{Found, closes, noun_phrase_len, phrase};
+use super::phrase::{Found, closes, phrase};
 use super::words::{Token, bytes, matched, prefix_len};
-
-/// A part of the picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Area {
-    Left,
-    Right,
-    Top,
-    Bottom,
-    Middle,
-    TopLeft,
-    TopRight,
-    BottomLeft,
-    BottomRight,
-    /// Any corner.
-    Corner,
-    Background,
-    Foreground,
-}
-
-impl fmt::Display for Area {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Left => "left",
-            Self::Right => "right",
-            Self::Top => "top",
-            Self::Bottom => "bottom",
-            Self::Middle => "middle",
-            Self::TopLeft => "top left",
-            Self::TopRight => "top right",
-            Self::BottomLeft => "bottom left",
-            Self::BottomRight => "bottom right",
-            Self::Corner => "corner",
-            Self::Background => "background",
-            Self::Foreground => "foreground",
-        })
-    }
-}
+use super::{Action, Phrase, Stands};
 
 /// From where things in a row are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -199,7 +161,6 @@ const RELATIONS: &[(&str, Relation)] = &[
     ("in/into", Relation::In),
     ("out of", Relation::From),
     ("next to", Relation::Beside),
-    ("right? next to", Relation::Beside),
     ("close/closest/closer/nearest/adjacent/near to", Relation::Beside),
     ("across from", Relation::Beside),
     ("away? from/off", Relation::From),
@@ -223,95 +184,6 @@ fn relation_at(words: &str) -> Option<Relation> {
     RELATIONS.iter().find(|it| matched(&tokens, it.0) == Some(tokens.len())).map(|it| it.1)
 }
 
-/// Parts of the picture, as they follow a name.
-const AREAS: &[(&str, Area)] = &[
-    ("in/on/at/to/into/from? the far/very? back", Area::Background),
-    ("in/on/at/to/into/from? the background/distance/backdrop", Area::Background),
-    ("in/on/at/to/into/from? the very? front/foreground", Area::Foreground),
-    ("on/to/in? both/all sides", Area::Corner),
-];
-
-/// Where in the picture a stretch of words says that something is, and the length of what says it.
-fn area_at(tokens: &[Token]) -> Option<(usize, Area)> {
-    if let Some(found) = AREAS.iter().find_map(|it| Some((matched(tokens, it.0)?, it.1))) {
-        return outside_of_things(tokens, found).filter(|it| ends_at(tokens, it.0));
-    }
-    if let Some(n) = matched(tokens, "up/down? in? center/centre/centered/centred stage?") {
-        return (n == 1 && !tokens[0].is("up")).then_some((n, Area::Middle));
-    }
-    let leads =
-        "up/down? on/in/at/to/into/towards/near/from/along? the/its/my/your? far/very/extreme? ";
-    let opening = matched(tokens, leads.trim_end())?;
-    let (n, area) = corner_of(&tokens[opening..])?;
-    let determined = tokens[..opening].iter().any(|it| it.is("the"));
-    let rest = &tokens[opening + n..];
-    let more =
-        matched(rest, "hand/most? side/corner/edge/part/half/end/portion/third?").unwrap_or(0);
-    // `left` alone says where only at the end: `the house left of the tree`, `the house further left`.
-    if !determined && (opening == 0 || more == 0) && tokens.len() > opening + n + more {
-        return None;
-    }
-    outside_of_things(tokens, (opening + n + more, area)).filter(|it| ends_at(tokens, it.0))
-}
-
-/// Whether no name stands behind words of place, of which they would be a part: `on the left table`.
-fn ends_at(tokens: &[Token], n: usize) -> bool {
-    tokens.get(n).is_none_or(|it| {
-        !it.is_word()
-            || has("and or who that which", &it.lower)
-            || closes(tokens, n)
-            || has(BEING, &it.lower)
-            || has(MODALS, &it.lower)
-    })
-}
-
-/// An area with `of the picture` behind it, and none if `of` leads to something else.
-fn outside_of_things(tokens: &[Token], (n, area): (usize, Area)) -> Option<(usize, Area)> {
-    let Some(of) = tokens.get(n).filter(|it| it.is("of") || it.is("in")) else {
-        return Some((n, area));
-    };
-    let rest = &tokens[n + 1..];
-    let len = noun_phrase_len(rest);
-    let head = len.checked_sub(1).map(|at| &rest[at].lower);
-    if head.is_some_and(|it| has(PICTURES, it)) {
-        return Some((n + 1 + len, area));
-    }
-    of.is("in").then_some((n, area))
-}
-
-/// One or two words for a side or a corner.
-fn corner_of(tokens: &[Token]) -> Option<(usize, Area)> {
-    let word = |at: usize| tokens.get(at).map_or("", |it| it.lower.as_str());
-    let side = |word: &str| match word {
-        "left" | "left-hand" | "leftmost" | "left-most" => Some(Area::Left),
-        "right" | "right-hand" | "rightmost" | "right-most" => Some(Area::Right),
-        "top" | "upper" | "topmost" | "top-most" | "uppermost" | "highest" => Some(Area::Top),
-        "bottom" | "lower" | "lowest" | "bottommost" | "bottom-most" | "lowermost" => {
-            Some(Area::Bottom)
-        }
-        "middle" | "center" | "centre" | "central" | "midpoint" => Some(Area::Middle),
-        "corner" => Some(Area::Corner),
-        _ => None,
-    };
-    let both = |one: Area, other: Area| match (one, other) {
-        (Area::Top, Area::Left) | (Area::Left, Area::Top) => Some(Area::TopLeft),
-        (Area::Top, Area::Right) | (Area::Right, Area::Top) => Some(Area::TopRight),
-        (Area::Bottom, Area::Left) | (Area::Left, Area::Bottom) => Some(Area::BottomLeft),
-        (Area::Bottom, Area::Right) | (Area::Right, Area::Bottom) => Some(Area::BottomRight),
-        _ => None,
-    };
-    if let Some((one, other)) = word(0).split_once('-')
-        && let (Some(one), Some(other)) = (side(one), side(other))
-    {
-        return both(one, other).map(|it| (1, it));
-    }
-    let first = side(word(0))?;
-    if let Some(area) = side(word(1)).and_then(|it| both(first, it)) {
-        return Some((2, area));
-    }
-    Some((1, first))
-}
-
 /// A number in a row: `second`, `3rd`, `last`.
 fn ordinal(tokens: &[Token]) -> Option<(usize, usize, CountedFrom)> {
     const ORDINALS: [&str; 10] = [
@@ -332,17 +204,27 @@ fn ordinal(tokens: &[Token]) -> Option<(usize, usize, CountedFrom)> {
     }
 }
 
+/// The place of `leftmost` in `the leftmost of the boats`; not of `the top of the cake`, which is a part of it.
+pub(super) fn opening_kind(tokens: &[Token]) -> Option<PlaceKind> {
+    let most =
+        tokens.first().is_some_and(|it| it.lower.ends_with("most") || ordinal(tokens).is_some());
+    most.then(|| which(tokens)).flatten().map(|it| it.1)
+}
+
+/// Words of place before a name, and how many there are.
+fn which(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
+    if let Some((n, nth, from)) = ordinal(tokens) {
+        return Some((n, PlaceKind::Nth { nth, from }));
+    }
+    let far = usize::from(matched(tokens, "far").is_some());
+    let (n, area) = corner_of(&tokens[far..])?;
+    let more = matched(&tokens[far + n..], "hand/most? side/corner?").unwrap_or(0);
+    Some((far + n + more, PlaceKind::Area(area)))
+}
+
 /// The words of place that stand before a name, and how many there are: `left` in `left house`.
 pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
-    let (n, kind) = match ordinal(tokens) {
-        Some((n, nth, from)) => (n, PlaceKind::Nth { nth, from }),
-        None => {
-            let far = usize::from(matched(tokens, "far").is_some());
-            let (n, area) = corner_of(&tokens[far..])?;
-            let more = matched(&tokens[far + n..], "hand/most? side/corner?").unwrap_or(0);
-            (far + n + more, PlaceKind::Area(area))
-        }
-    };
+    let (n, kind) = which(tokens)?;
     let counts =
         |it: &&Token| has("two three four five six seven eight nine ten few couple", &it.lower);
     let n = n + tokens[n..].iter().take_while(counts).count();
@@ -355,20 +237,23 @@ pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
 
 /// Whether a word may open a place.
 pub(super) fn opens_place(word: &str) -> bool {
-    const WORDS: &str = "on in at to near next above below under beneath behind beside between over inside around by left \
-        right top somewhere";
+    const WORDS: &str = "on in at to near next above below under beneath behind beside between over inside around by \
+        left right top somewhere";
     has(WORDS, word)
 }
 
 /// Which landmark a relation may have.
 fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
-    const STATES: &str = "fire night noon day color colour style front front general motion flight love half bloom mind \
-        danger trouble way total fact particular addition";
+    const STATES: &str = "fire night noon day color colour style front front general motion flight love half bloom \
+        mind danger trouble way total fact particular addition space spot area gap region";
     let worn = relation == Relation::In
         && action != Action::Add
         && (has(CLOTHES, &found.noun) || has(COLORS, &found.noun));
     let whole = has(PICTURES, &found.noun);
-    !worn && !whole && !has(STATES, &found.noun) && !has("me us you it camera viewer", &found.noun)
+    !worn
+        && !whole
+        && !has(STATES, &found.noun)
+        && !has("me us you it out camera viewer", &found.noun)
 }
 
 /// The place that words behind a name say: `parked next to the tree`, `on the left`, `who sits in the corner`.
@@ -387,7 +272,11 @@ pub(super) fn behind(source: &str, tokens: &[Token], action: Action) -> Option<P
                 kind: PlaceKind::Area(area),
             });
         }
-        if !nested && let Some(place) = landmark_at(source, rest, action) {
+        // What comes may be described, but it comes to a thing that is there.
+        let comes = action == Action::Add && rest.iter().skip(1).take(3).any(|it| it.is("the"));
+        if (!nested || comes)
+            && let Some(place) = landmark_at(source, rest, action)
+        {
             return Some(place);
         }
         nested |= !is_passed_over(&rest[0]);
@@ -404,6 +293,10 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
         Relation::From => action == Action::Remove,
         _ => true,
     };
+    let verb = |it: &Token| verb_in(&[HAVING, DOING], &it.lower).is_some();
+    if relation == Relation::Of && tokens.get(n).is_some_and(verb) {
+        return None;
+    }
     if !fits
         || tokens[0].is("to") && relation == Relation::Of && prefix_len(tokens, "to be").is_some()
     {
@@ -424,12 +317,14 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
     })
 }
 
+/// Words that stand between a name and its place and say nothing of another thing.
+const ADVERBS: &str = "just right directly somewhere only also all still currently up down over out sits stands \
+    lies sat stood lay hangs flies grows sits lives is seen shown found placed one and , 's there here you see \
+    we i can exactly straight slightly further farther open closed";
+
 /// Whether a word between a name and its place says nothing of another thing: `that is parked right by the tree`.
 fn is_passed_over(token: &Token) -> bool {
     let word = token.lower.as_str();
-    const ADVERBS: &str = "just right directly somewhere only also all still currently up down over out sits stands \
-        lies sat stood lay hangs flies grows sits lives is seen shown found placed one and , 's there here you see we i \
-        can exactly straight slightly further farther open closed";
     has(RELATIVES, word)
         || has(BEING, word)
         || has(ADVERBS, word)

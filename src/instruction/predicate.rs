@@ -1,6 +1,7 @@
-//! Parses a subject with its predicate: `have the man wear a hat`, `what if the car was red`, `she should smile`.
+//! Reads what is said of a subject: in `have the man wear a hat`, `what if the car was red`, `she should smile`.
 
 use super::Action;
+use super::change::{is_comparison, is_finish};
 use super::grammar::Reading;
 use super::imperative;
 use super::lexicon::{
@@ -8,17 +9,18 @@ use super::lexicon::{
     PREPOSITIONS, REMOVING, REPLACING, SEEMING, TAKING, THINGS, VANISHING, has, is_adjective,
     verb_in,
 };
-use super::phrase::{Definiteness, Found, phrase, phrases, starts_indefinite};
-use super::words::{Token, matched, prefix_len};
+use super::listing::phrases;
+use super::phrase::{Definiteness, Found, phrase, starts_indefinite};
+use super::words::{Token, find, matched, prefix_len};
 
-/// Lists of verbs that can begin a predicate.
+/// Lists of the verbs that part a subject from what is said of it.
 const VERBS: [&str; 6] = [HAVING, BECOMING, SEEMING, VANISHING, DOING, "be been lose remove take"];
 
 /// Adverbs that may stand before a verb.
 const ADVERBS: &str =
     "now also still just really actually all both always only have had there 'd 've already";
 
-/// Parses a subject and its predicate; `negated` if the sentence denies it.
+/// Reads a subject and what is said of it; `negated` if the sentence denies it.
 pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<Reading> {
     let denied = subject.last().is_some_and(|it| it.is("not") || it.is("never"));
     let subject = &subject[..subject.len() - usize::from(denied)];
@@ -30,6 +32,17 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
     }
     if has(BEING, &verb.lower) || verb.is("'s") && !subject.is_empty() {
         return complement(subject, rest, negated);
+    }
+    if let Some(reading) = displaced(subject, said) {
+        return Some(reading);
+    }
+    if matched(said, "come/comes/go/goes off/out/down/away") == Some(said.len()) {
+        return Reading::of(Action::Remove, phrases(subject), &[]);
+    }
+    if matched(said, "get/gets/got").is_some()
+        && let Some(reading) = passive(subject, rest)
+    {
+        return Some(reading);
     }
     let verb_of = |list: &'static str| verb_in(&[list], &verb.lower);
     if verb_of(HAVING).is_some() {
@@ -55,6 +68,10 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
         }
         return change(subject, if looks.is_empty() { said } else { looks });
     }
+    if verb_of(VANISHING).is_some() && rest.first().is_some_and(|it| it.is("from")) {
+        return Reading::of(Action::Remove, phrases(subject), &[])
+            .map(|it| it.at("from", &rest[1..]));
+    }
     if verb_of(VANISHING).is_some() || negated && has("exist appear show", &verb.lower) {
         return Reading::of(Action::Remove, phrases(subject), &[]);
     }
@@ -78,8 +95,27 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
     change(subject, said)
 }
 
+/// One thing in another's place: `a dog should replace the cat`, `a dog takes the place of the cat`.
+fn displaced(subject: &[Token], said: &[Token]) -> Option<Reading> {
+    let rest = |pattern: &str| matched(said, pattern).map(|n| &said[n..]);
+    if let Some(new) = rest("make/makes way/room for") {
+        return change(subject, new);
+    }
+    if rest("need/needs removing/deleting/erasing") == Some(&[]) {
+        return Reading::of(Action::Remove, phrases(subject), &[]);
+    }
+    let old = rest("take/takes the place of").or_else(|| {
+        let owned = rest("take/takes")?;
+        let n = owned.len().checked_sub(2)?;
+        (owned[n].is("'s") && has("place spot", &owned[n + 1].lower)).then(|| &owned[..n])
+    });
+    let old = old.or_else(|| rest("replace/replaces").filter(|_| starts_indefinite(subject)))?;
+    Reading::of(Action::Change, phrases(old), subject)
+}
+
 /// What is said of things that would do a picture good.
-const APPROVED: &str = "really/very/so? nice/great/good/cool/lovely/awesome/perfect/fun/better/wonderful/amazing there?";
+const APPROVED: &str = "really/very/so? nice/great/good/cool/lovely/awesome/perfect/fun/better/wonderful/amazing \
+    there?";
 
 /// What a picture would look better with or without, or lacks: `… would look better without the sign`.
 fn missed(subject: &[Token], said: &[Token]) -> Option<Reading> {
@@ -88,11 +124,17 @@ fn missed(subject: &[Token], said: &[Token]) -> Option<Reading> {
         let pattern = format!("{BETTER} {with}");
         (0..said.len().min(4)).find_map(|at| matched(&said[at..], &pattern).map(|n| at + n))
     };
+    if let Some(n) = better("in").filter(|&n| is_finish(&said[n..])) {
+        return change(subject, &said[n..]);
+    }
     let add = |n: usize| Reading::of(Action::Add, phrases(&said[n..]), &[]);
     if let Some(n) = better("without/minus").filter(|&n| n < said.len()) {
         return Reading::of(Action::Remove, phrases(&said[n..]), &[]);
     }
-    if let Some(n) = better("with").or_else(|| matched(said, "do/be/go well/nicely? with")) {
+    if let Some(n) = better("with")
+        .or_else(|| matched(said, "do/be/go well/nicely? with"))
+        .or_else(|| matched(said, "look like? with"))
+    {
         return add(n).map(|it| it.at("to", subject));
     }
     let whole = || phrase(subject).is_some_and(|it| it.is_whole());
@@ -116,26 +158,29 @@ pub(super) fn passive(subject: &[Token], said: &[Token]) -> Option<Reading> {
     imperative::read(&[&[verb], subject, &said[1..]].concat())
 }
 
-/// Whether the tokens begin with a verb of a predicate.
+/// Whether a stretch begins with a verb that can be said of a subject.
 pub(super) fn is_verb(tokens: &[Token]) -> bool {
     tokens.first().is_some_and(|it| verb_in(&VERBS, &it.lower).is_some() || has(BEING, &it.lower))
 }
 
-/// Index of the verb that separates subject and predicate: 2 in `the man wear a hat`.
+/// Where the verb stands that parts a subject from what is said of it: 2 in `the man wear a hat`.
 ///
-/// A participle is used only if no other verb follows: `the boy holding the kite wear a cap`.
+/// A participle is taken only if no other verb follows: `the boy holding the kite wear a cap`.
 pub(super) fn verb_at(tokens: &[Token]) -> Option<usize> {
     let verbs = || (1..tokens.len()).filter(|&at| is_verb_here(tokens, at));
     verbs().find(|&at| !tokens[at].lower.ends_with("ing")).or_else(|| verbs().next())
 }
 
-/// Whether a verb follows a noun here.
+/// Whether a verb stands behind a noun.
 fn is_verb_here(tokens: &[Token], at: usize) -> bool {
     const LEADS_ON: &str = "and or who which that";
     let nounlike = |it: &Token| {
         it.is_word()
             && ![DETERMINERS, PREPOSITIONS, LEADS_ON].iter().any(|list| has(list, &it.lower))
     };
+    if tokens[at].is("left") {
+        return false;
+    }
     let before = &tokens[at - 1];
     // `the traffic light turn green`: an adjective behind a noun is a noun itself.
     let noun = !is_adjective(&before.lower)
@@ -144,7 +189,7 @@ fn is_verb_here(tokens: &[Token], at: usize) -> bool {
     (nounlike(before) && noun || pronoun) && is_verb(&tokens[at..]) && !is_noun_here(tokens, at)
 }
 
-/// Whether a word that could be a verb is part of a compound noun: `the water fall on the left`.
+/// Whether a word that could be a verb is the second part of a compound noun: `the water fall on the left`.
 fn is_noun_here(tokens: &[Token], at: usize) -> bool {
     let next = tokens.get(at + 1);
     let ambiguous = has(
@@ -180,13 +225,16 @@ fn absence(subject: &[Token], negated: bool) -> Option<Reading> {
     negated.then(|| Reading::of(Action::Remove, phrases(subject), &[])).flatten()
 }
 
-/// Something that a subject has or wears: an addition, or a removal if negated.
+/// What a subject has or wears: added, or with a denial taken away.
 fn having(subject: &[Token], rest: &[Token], negated: bool) -> Option<Reading> {
     if rest
         .first()
         .is_some_and(|it| verb_in(&VERBS, &it.lower).is_some() && it.lower.ends_with("ing"))
     {
         return read(subject, rest, negated);
+    }
+    if is_comparison(rest) {
+        return change(subject, rest);
     }
     let denied = rest.first().is_some_and(|it| has("no fewer less", &it.lower));
     let rest = &rest[usize::from(denied)..];
@@ -237,6 +285,7 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     let alone = rest.get(1).is_none_or(|it| has(PREPOSITIONS, &it.lower));
     if has(GONE, &first.lower) && alone
         || prefix_len(rest, "taken away").or_else(|| prefix_len(rest, "taken out")).is_some()
+        || negated && has("needed wanted necessary required supposed meant", &first.lower)
         || negated && (placed || has("here there visible present shown", &first.lower))
     {
         return Reading::of(Action::Remove, phrases(subject), &[]);
@@ -260,12 +309,13 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
         return Reading::of(Action::Add, phrases(subject), &[]);
     }
     if negated {
-        return change(subject, &[]);
+        let but = find(rest, "but").map_or(rest.len(), |it| it.end);
+        return change(subject, &rest[but..]);
     }
     change(subject, rest)
 }
 
-/// A change of the subject; of the whole picture if the subject is `it`.
+/// A change of the subject; of `it`, of the picture as a whole.
 fn change(subject: &[Token], becomes: &[Token]) -> Option<Reading> {
     if subject.len() == 1 && has(THINGS, &subject[0].lower) {
         return Some(Reading::global(becomes));
@@ -276,7 +326,7 @@ fn change(subject: &[Token], becomes: &[Token]) -> Option<Reading> {
     Reading::of(if new { Action::Add } else { Action::Change }, objects, becomes)
 }
 
-/// The tokens after one of these words at the start, or all tokens.
+/// What follows one of these words at the start, or all of it.
 fn after<'a>(tokens: &'a [Token], words: &str) -> &'a [Token] {
     match tokens.first() {
         Some(first) if has(words, &first.lower) && !first.is("a") => &tokens[1..],

@@ -4,34 +4,26 @@ use std::ops::Range;
 
 use super::change::{self, Change};
 use super::clause::{self, Clause};
+use super::contrast;
 use super::grammar::{self, Reading};
-use super::lexicon::{REMOVING, SETTINGS, has, is_adjective, verb_in};
-use super::object::{Phrase, Stands};
-use super::phrase::{self, Found};
+use super::imperative;
+use super::lexicon::{
+    ATTRIBUTES, CHANGING, COLORING, REMOVING, SETTINGS, TAKING, has, is_adjective, verb_in,
+};
 use super::place::{self, Place, PlaceKind};
 use super::sharing;
-use super::spelling::Correction;
 use super::words::{self, Token, find, matched};
-use super::{Action, Instruction, ParseError};
-
-/// One edit of an instruction that asks for several.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// The edit, with a text of its own that says the whole of it.
-    pub instruction: Instruction,
-    /// Bytes of the whole instruction, cleaned and corrected, that it comes from.
-    pub span: Range<usize>,
-}
+use super::{Action, Instruction, ParseError, Phrase, Stands};
 
 /// A clause and what it says.
-struct Edit {
-    clause: Clause,
-    reading: Reading,
+pub(super) struct Edit {
+    pub(super) clause: Clause,
+    pub(super) reading: Reading,
 }
 
 /// How a clause goes on from the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
+pub(super) enum Link {
     /// It speaks of other things.
     Apart,
     /// It speaks of the object before it by a pronoun: `… and paint it red`.
@@ -44,32 +36,44 @@ enum Link {
 
 // === one edit ===
 
-/// Parses all clauses and merges the results.
+/// Reads all clauses and joins what they say.
 pub(super) fn joined(text: &str) -> Result<Instruction, ParseError> {
-    let mut whole: Option<(Edit, Instruction)> = None;
-    for edit in edits(text)? {
-        let built = built(text, &edit);
-        let joined = match &whole {
+    joined_of(text, &edits(text)?)
+}
+
+/// Joins what clauses say.
+pub(super) fn joined_of(text: &str, edits: &[Edit]) -> Result<Instruction, ParseError> {
+    let mut whole: Option<Instruction> = None;
+    for (at, edit) in edits.iter().enumerate() {
+        let built = built(text, edit);
+        whole = Some(match whole {
             None => built,
-            Some((before, whole)) => match link(before, &edit) {
-                Link::Apart => join(whole.clone(), built),
-                link => again(whole.clone(), link, &edit, built),
+            Some(whole) => match link(&edits[at - 1], edit) {
+                Link::Apart => join(whole, built),
+                link => again(whole, link, edit, built),
             },
-        };
-        whole = Some((edit, joined));
+        });
     }
-    whole.map(|it| it.1).ok_or_else(|| ParseError::NotUnderstood(text.to_owned()))
+    whole.ok_or_else(|| ParseError::NotUnderstood(text.to_owned()))
 }
 
 /// The clauses that say something, with what they say.
-fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
+pub(super) fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
     let tokens = words::tokens(text);
     if !text.chars().any(|c| c.is_alphabetic() && c < '\u{250}') {
         return Err(ParseError::NotLatin(text.to_owned()));
     }
     let mut found: Vec<Edit> = Vec::new();
-    for clause in clause::clauses(&tokens) {
+    let clauses = clause::clauses(&tokens);
+    let followers: Vec<bool> = clauses.iter().map(|it| pronoun(&it.tokens).is_some()).collect();
+    for (at, clause) in clauses.into_iter().enumerate() {
         if !found.is_empty() && comments(&clause.tokens) {
+            continue;
+        }
+        if followers.get(at + 1) == Some(&true)
+            && let Some(reading) = contrast::topic(&clause.tokens)
+        {
+            found.push(Edit { clause, reading });
             continue;
         }
         for clause in sharing::parts(clause) {
@@ -78,13 +82,35 @@ fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
             }
         }
     }
-    Ok(found)
+    Ok(without_context(found))
+}
+
+/// The edits without what only says why, beside a command: `red is ugly, make the heart green`.
+fn without_context(found: Vec<Edit>) -> Vec<Edit> {
+    let tokens = |it: &Edit| it.clause.tokens.clone();
+    if !found.iter().any(|it| grammar::asks(&tokens(it))) {
+        return found;
+    }
+    let commanded = found.iter().any(|it| imperative::is_command(&tokens(it)));
+    let referred: Vec<bool> =
+        found.iter().skip(1).map(|it| pronoun(&tokens(it)).is_some()).chain([false]).collect();
+    let kept = |edit: &Edit, referred: bool| {
+        let vague = pronoun(&tokens(edit)).is_none()
+            && edit.reading.action == Action::Global
+            && !imperative::is_command(&tokens(edit));
+        grammar::asks(&tokens(edit)) && !(vague && commanded) || edit.reading.complains && referred
+    };
+    found.into_iter().zip(referred).filter(|it| kept(&it.0, it.1)).map(|it| it.0).collect()
 }
 
 /// Whether a clause only says something about the edit before it: `it looks odd`, `that will be fun`.
 fn comments(clause: &[Token]) -> bool {
-    const SAID: &str = "it/that/this/they/these/those/he/she is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
+    const SAID: &str = "it/that/this/they/these/those/he/she \
+        is/was/looks/look/will/would/ruins/spoils/distracts/doesn't/does/'s/are/were/has/just/really/seems/isn't";
+    const FELT: &str = "nobody/i/we/people/noone don't/really? need/needs/like/likes/hate/hates/want/wants \
+        it/them/that";
     matched(clause, SAID).is_some()
+        || matched(clause, FELT) == Some(clause.len())
         || matched(clause, "it's/that's/they're/it'll/that'll/i'm/he's/she's").is_some()
 }
 
@@ -106,7 +132,7 @@ fn built(text: &str, edit: &Edit) -> Instruction {
         action: reading.action,
         objects,
         replacement: reading.replacement.clone(),
-        change: changes(tokens, reading),
+        change: changes(tokens, reading).filter(|_| reading.action == Action::Change),
         place,
         corrections: Vec::new(),
     }
@@ -139,7 +165,7 @@ fn place_of(text: &str, tokens: &[Token], reading: &Reading, at: usize) -> Optio
 
 /// The kind of change that a reading asks for.
 fn changes(tokens: &[Token], reading: &Reading) -> Option<Change> {
-    let span = reading.replacement.clone().filter(|_| reading.action == Action::Change)?;
+    let span = reading.replacement.clone()?;
     let becomes = inside(tokens, &span);
     let before = tokens.iter().rfind(|it| it.span.end <= span.start);
     let leads = before.is_some_and(|it| has("into to with by for -> as", &it.lower));
@@ -158,7 +184,7 @@ fn inside<'a>(tokens: &'a [Token], span: &Range<usize>) -> &'a [Token] {
 }
 
 /// How a clause goes on from the one before it.
-fn link(before: &Edit, next: &Edit) -> Link {
+pub(super) fn link(before: &Edit, next: &Edit) -> Link {
     let has_object = !before.reading.objects.is_empty();
     let tokens = &next.clause.tokens;
     let removed = before.reading.action == Action::Remove;
@@ -182,18 +208,24 @@ fn link(before: &Edit, next: &Edit) -> Link {
     if removed && verb_in(&["replace swap exchange substitute"], &tokens[0].lower).is_some() {
         return Link::InItsPlace;
     }
-    if before.reading.complains { Link::Remedy } else { Link::Pronoun }
+    // `recolor the tree; I'd like it to be orange`.
+    let vague = before.reading.action == Action::Change
+        && before.reading.replacement.is_none()
+        && verb_in(&[COLORING, CHANGING], &before.clause.tokens[0].lower).is_some();
+    if before.reading.complains || vague { Link::Remedy } else { Link::Pronoun }
 }
 
 /// Where a pronoun stands for the object: 1 in `paint it red`.
-fn pronoun(clause: &[Token]) -> Option<usize> {
-    const VERBS: &str = "make/paint/turn/give/remove/move/replace/color/colour/put/change/delete/erase/have/let/dye/get/swap";
+pub(super) fn pronoun(clause: &[Token]) -> Option<usize> {
+    const VERBS: &str = " \
+        make/paint/turn/give/remove/move/replace/color/colour/put/change/delete/erase/have/let/dye/get/swap";
     let stands = |at: usize| {
-        clause.get(at).is_some_and(|it| has("it them that this those these one", &it.lower))
+        clause.get(at).is_some_and(|it| has("it them that this those these one him her", &it.lower))
     };
     let alone = |at: usize| {
         clause[at].is("it")
             || clause[at].is("them")
+            || clause[at].is("him")
             || clause
                 .get(at + 1)
                 .is_none_or(|it| is_adjective(&it.lower) || it.is("to") || it.is("into"))
@@ -205,14 +237,25 @@ fn pronoun(clause: &[Token]) -> Option<usize> {
     let bare = matched(clause, VERBS)
         .filter(|_| clause.get(1).is_some_and(|it| has("with by into to", &it.lower)))
         .filter(|_| verb_in(&["replace swap substitute exchange"], &clause[0].lower).is_some());
+    let wished = matched(clause, "i/we would? want/like/need/prefer/love it/them")
+        .or_else(|| matched(clause, "i'd/we'd want/like/need/prefer/love it/them"))
+        .map(|it| it - 1);
+    // `change its color to pink`.
+    let owned = (1..3).find(|&at| {
+        clause.get(at).is_some_and(|it| has("its their", &it.lower))
+            && clause.get(at + 1).is_some_and(|it| has(ATTRIBUTES, &it.lower))
+    });
+    let by_verb = by_verb.or(wished).or(owned);
     by_verb.or(subject).or(rid).or(bare)
 }
 
-/// Merges a second command about the first one's objects: `the tie is ugly, remove it`, `remove the cup, put a vase
-/// there`.
+/// A second command about the objects of the first: `the tie is ugly, remove it`, `remove the cup, put a vase there`.
 fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Instruction {
-    let removes = verb_in(&[REMOVING], &edit.clause.tokens[0].lower).is_some()
-        || matched(&edit.clause.tokens, "get rid of").is_some();
+    let tokens = &edit.clause.tokens;
+    let away = tokens.last().is_some_and(|it| has("away off out down", &it.lower));
+    let removes = verb_in(&[REMOVING], &tokens[0].lower).is_some()
+        || matched(tokens, "get rid of").is_some()
+        || away && verb_in(&[TAKING], &tokens[0].lower).is_some();
     let becomes = next.replacement.clone().or_else(|| {
         let objects = next.objects.first().zip(next.objects.last());
         objects.and_then(|(one, other)| Some(one.span()?.start..noun_phrase_end(other)?))
@@ -224,11 +267,14 @@ fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Ins
             change: Some(Change::Replace),
             ..before
         },
+        (Link::Remedy, _) if removes && before.action == Action::Change => {
+            Instruction { action: Action::Remove, replacement: None, change: None, ..before }
+        }
         (Link::Remedy, _) if removes => Instruction { replacement: None, ..before },
         (Link::Remedy, _) => Instruction {
             action: Action::Change,
             replacement: next.replacement,
-            change: next.change,
+            change: changes(tokens, &edit.reading),
             ..before
         },
         _ if removes => Instruction { action: Action::Remove, replacement: None, ..before },
@@ -262,116 +308,4 @@ fn join(before: Instruction, next: Instruction) -> Instruction {
         place: before.place.or(next.place),
         ..before
     }
-}
-
-// === steps ===
-
-/// Reads the edits as steps.
-pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>, ParseError> {
-    let whole = joined(text)?;
-    let edits = edits(text)?;
-    let mut found: Vec<(String, Range<usize>)> = Vec::new();
-    for (at, edit) in edits.iter().enumerate() {
-        let span = span_of(&edit.clause.tokens);
-        let before = at.checked_sub(1).map(|it| &edits[it]);
-        let link = before.map_or(Link::Apart, |before| link(before, edit));
-        let merged = match (link, before) {
-            (Link::InItsPlace, Some(before)) => replaced(text, before, edit),
-            (Link::Pronoun | Link::Remedy, Some(before)) => Some(named(text, before, edit)),
-            (Link::Apart, Some(before)) if !before.reading.objects.is_empty() => {
-                Some(placed_by(text, before, edit))
-            }
-            _ => Some(own_text(text, edit)),
-        };
-        let Some(step) = merged else { continue };
-        match found.last_mut() {
-            Some(last) if matches!(link, Link::InItsPlace | Link::Remedy) => {
-                *last = (step, last.1.start.min(span.start)..last.1.end.max(span.end));
-            }
-            _ => found.push((step, span)),
-        }
-    }
-    let corrected = |it: Instruction| Instruction { corrections: corrections.to_vec(), ..it };
-    if found.len() < 2 {
-        return Ok(vec![Step { instruction: corrected(whole), span: 0..text.len() }]);
-    }
-    let read = |(text, span): (String, Range<usize>)| {
-        Some(Step { instruction: corrected(joined(&text).ok()?), span })
-    };
-    Ok(found.into_iter().filter_map(read).collect())
-}
-
-/// The text of an edit alone.
-fn own_text(text: &str, edit: &Edit) -> String {
-    let own = written(text, &edit.clause.tokens);
-    let place = written(text, &edit.clause.place);
-    if place.is_empty() { own } else { format!("{place}, {own}") }
-}
-
-/// The text of an edit with the object before it in the place of its pronoun.
-fn named(text: &str, before: &Edit, edit: &Edit) -> String {
-    let tokens = &edit.clause.tokens;
-    let object = definite(text, before);
-    let Some(at) = pronoun(tokens) else { return own_text(text, edit) };
-    let (head, tail) = (written(text, &tokens[..at]), written(text, &tokens[at..]));
-    let tail = if has("with by into to", &tokens[at].lower) {
-        tail
-    } else {
-        written(text, &tokens[at + 1..])
-    };
-    [head, object, tail].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// The text of an edit with the object before it where a pronoun says where: `… and put a cushion on it`.
-fn placed_by(text: &str, before: &Edit, edit: &Edit) -> String {
-    let tokens = &edit.clause.tokens;
-    let placed = (2..tokens.len()).find(|&at| {
-        (tokens[at].is("it") || tokens[at].is("them")) && place::opens_place(&tokens[at - 1].lower)
-    });
-    let Some(at) = placed else { return own_text(text, edit) };
-    let own =
-        [written(text, &tokens[..at]), definite(text, before), written(text, &tokens[at + 1..])];
-    own.join(" ").trim_end().to_owned()
-}
-
-/// A removal and an addition in the same place as one change.
-fn replaced(text: &str, before: &Edit, edit: &Edit) -> Option<String> {
-    let new = edit.reading.replacement.clone().or_else(|| {
-        let (one, other) = (edit.reading.objects.first()?, edit.reading.objects.last()?);
-        Some(one.all.start..other.noun_phrase.end)
-    })?;
-    Some(format!("replace {} with {}", definite(text, before), &text[new]))
-}
-
-/// The objects of an edit, as a later one names them: `the red hat` for `a red hat`.
-fn definite(text: &str, edit: &Edit) -> String {
-    let one = |it: &Found| {
-        let new = edit.reading.action == Action::Add;
-        let all = &text[if new { it.name.clone() } else { it.all.clone() }];
-        if new || phrase::starts_bare(&words::tokens(all)) {
-            format!("the {all}")
-        } else {
-            all.to_owned()
-        }
-    };
-    edit.reading.objects.iter().map(one).collect::<Vec<_>>().join(" and ")
-}
-
-/// Words as they are written, those that do not stand side by side parted by a space.
-fn written(text: &str, tokens: &[Token]) -> String {
-    let mut out = String::new();
-    for (at, token) in tokens.iter().enumerate() {
-        let gap = at.checked_sub(1).map(|it| tokens[it].span.end).map(|end| {
-            let between = (end <= token.span.start).then(|| &text[end..token.span.start]);
-            between.filter(|it| !it.contains(char::is_alphanumeric)).unwrap_or(" ")
-        });
-        out.push_str(gap.unwrap_or_default());
-        out.push_str(&text[token.span.clone()]);
-    }
-    out.trim_matches(|c: char| c.is_whitespace() || ",;.".contains(c)).to_owned()
-}
-
-fn span_of(tokens: &[Token]) -> Range<usize> {
-    let start = tokens.iter().map(|it| it.span.start).min().unwrap_or(0);
-    start..tokens.iter().map(|it| it.span.end).max().unwrap_or(start)
 }

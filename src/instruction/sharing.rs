@@ -3,7 +3,7 @@
 use super::Action;
 use super::clause::Clause;
 use super::grammar::{self, Reading};
-use super::lexicon::{PERSONS, PREPOSITIONS, has};
+use super::lexicon::{PERSONS, PREPOSITIONS, has, is_adjective};
 use super::phrase::{starts_definite, starts_indefinite};
 use super::words::Token;
 
@@ -28,7 +28,9 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
             continue;
         }
         let left = joined(&prefix, &tokens[start..joint]);
-        let Some(reading) = grammar::read(&left).filter(is_complete) else { continue };
+        let Some(reading) = grammar::read(&left).filter(|it| is_complete(it, &left)) else {
+            continue;
+        };
         if reading.action == Action::Add && !starts_definite(&tokens[next..]) && !is_received(&left)
         {
             continue;
@@ -40,7 +42,8 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
         let stands = |end: usize| {
             let right = joined(&prefix, &tokens[next..end]);
             grammar::read(&right).is_some_and(|it| {
-                let alike = it.action == reading.action && is_complete(&it);
+                let wished = reading.action == Action::Remove && it.action == Action::Change;
+                let alike = (wished || it.action == reading.action) && is_complete(&it, &right);
                 (alike || it.action == Action::Remove && prefix.len() > 1)
                     && is_first(&it, &tokens[next])
             })
@@ -74,7 +77,13 @@ fn opens(tokens: &[Token]) -> bool {
         return false;
     }
     let moves_on = || tokens.iter().any(|it| has("to into with for on in to by ->", &it.lower));
+    let stretch = tokens.iter().position(is_joint).unwrap_or(tokens.len());
+    let terse = stretch > 1
+        && !is_adjective(&tokens[0].lower)
+        && is_adjective(&tokens[stretch - 1].lower)
+        && tokens[0].is_word();
     starts_definite(tokens)
+        || terse
         || has(PERSONS, &tokens[0].lower)
         || (starts_indefinite(tokens) || tokens[0].is_word()) && moves_on()
 }
@@ -92,11 +101,13 @@ fn is_received(left: &[Token]) -> bool {
 }
 
 /// Whether a reading says all that an edit needs, so that a joint behind it may begin another one.
-fn is_complete(reading: &Reading) -> bool {
+fn is_complete(reading: &Reading, tokens: &[Token]) -> bool {
     match reading.action {
         Action::Change => reading.replacement.is_some(),
         Action::Add => reading.implied.is_some() || reading.placed,
-        Action::Remove | Action::Global => false,
+        // `I want the star gone and the heart blue`.
+        Action::Remove => has("i we i'd we'd", &tokens[0].lower),
+        Action::Global => false,
     }
 }
 

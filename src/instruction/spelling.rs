@@ -119,7 +119,7 @@ fn meant(text: &str, token: &Token, first: bool, shouted: bool) -> Option<&'stat
 
 /// Whether a word is a form of a known one: `painting`, `deleted`, `cats`.
 fn is_form(known: &Known, word: &str) -> bool {
-    ["ing", "ed", "d", "s", "es", "er", "r", "ly", "y"].iter().any(|ending| {
+    ["ing", "ed", "s", "es", "er", "ly", "y"].iter().any(|ending| {
         word.strip_suffix(ending).is_some_and(|stem| {
             let undoubled = stem.get(..stem.len().saturating_sub(1)).unwrap_or_default();
             known.set.contains(stem)
@@ -131,7 +131,7 @@ fn is_form(known: &Known, word: &str) -> bool {
 }
 
 /// How far a word is from a known one, by slips and then by where they are; `None` if too far for its length.
-fn distance(word: &str, known: &str) -> Option<(usize, bool, bool)> {
+fn distance(word: &str, known: &str) -> Option<(usize, bool, bool, bool)> {
     if word.len().abs_diff(known.len()) > 2 {
         return None;
     }
@@ -149,7 +149,7 @@ fn distance(word: &str, known: &str) -> Option<(usize, bool, bool)> {
         5..=6 => slips == 1,
         _ => slips == 1 || slips == 2 && same_start,
     };
-    near.then_some((slips, !swapped, !same_start))
+    near.then_some((slips, !swapped, !same_start, !word.starts_with(known)))
 }
 
 /// A word in the case of the one that it stands for.
@@ -177,14 +177,17 @@ mod tests {
         }
     }
 
-    /// Makes `real_words.txt` anew when words have become known: `WORDS` names files of English words, parted by `:`.
+    /// Where Debian's packages wamerican-large and wbritish-large put SCOWL's lists.
+    const LISTS: [&str; 2] =
+        ["/usr/share/dict/american-english-large", "/usr/share/dict/british-english-large"];
+
+    /// Makes `real_words.txt` anew when words have become known.
     #[test]
     #[ignore = "writes a source file, from word lists that are not here"]
     fn write_real_words() {
-        let lists = std::env::var("WORDS").expect("WORDS names the lists");
         let mut near: BTreeSet<String> =
             super::REAL_WORDS.split_ascii_whitespace().map(str::to_owned).collect();
-        for list in lists.split(':') {
+        for list in LISTS {
             let words = std::fs::read_to_string(list).expect("the list can be read");
             let plain = words.lines().map(str::to_lowercase);
             near.extend(plain.filter(|it| !super::corrected(it).1.is_empty()));

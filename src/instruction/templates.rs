@@ -1,21 +1,21 @@
 //! Words an edit in a model's own phrasing, from what the parser read of an instruction.
 //!
-//! A model that was taught `make the star blue` need not know `could you please paint that star in blue?`. Its templates
-//! say how it was taught to be told: one for each kind of edit that it knows.
+//! A model that was taught `make the star blue` need not know `could you please paint that star in blue?`. Its
+//! templates say how it was taught to be told: one for each kind of edit that it knows.
 
 use thiserror::Error;
 
+use super::area::Area;
 use super::change::Change;
 use super::lexicon::has;
 use super::nouns::{article, oblique};
-use super::object::Phrase;
-use super::place::{Area, CountedFrom, Place, PlaceKind};
-use super::{Action, Instruction};
+use super::place::{CountedFrom, Place, PlaceKind};
+use super::{Action, Instruction, Phrase};
 
 /// The templates of a model as they are written, each with the kind of edit that it words.
 ///
-/// `{object}` stands for the objects, each with its determiner, `{replacement}` for what they become, `{color}` for their
-/// new color, `{place}` for where the edit is. A place that is not said drops out with the space before it.
+/// `{object}` stands for the objects, each with its determiner, `{replacement}` for what they become, `{color}` for
+/// their new color, `{place}` for where the edit is. A place that is not said drops out with the space before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TemplateTexts<'a> {
     /// Another thing in the object's place: `change {object} to {replacement}`.
@@ -148,8 +148,8 @@ fn pieces(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A place that the template has no room for stays with the object, which may be one of several alike: `remove the house
-/// on the left`.
+/// A place that the template has no room for stays with the object, which may be one of several alike: `remove the
+/// house on the left`.
 pub fn edit_instruction(instruction: &Instruction, templates: &EditTemplates) -> Option<String> {
     let pieces = match (instruction.action(), instruction.change()) {
         (Action::Change, Some(Change::Recolor)) => &templates.recolor,

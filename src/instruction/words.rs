@@ -1,13 +1,13 @@
-//! Tokenizer of instructions: words and punctuation with their byte ranges.
+//! Cuts an instruction into words and marks, each with its place in the text.
 
 use std::ops::Range;
 
 /// A word or a mark of an instruction.
 ///
-/// Marks are `,` and `;` (pause, stop), `->` (any arrow) and `'s` (a possessive, split from its word).
+/// Marks are few: `,` and `;` (a pause, a stop), `->` (any arrow) and `'s` (a possessive, cut from its word).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
-    /// Byte range in the instruction, on character boundaries.
+    /// Bytes of the instruction, on character boundaries.
     pub(super) span: Range<usize>,
     /// The word in lower case, with straight apostrophes.
     pub(super) lower: String,
@@ -27,7 +27,7 @@ impl Token {
     }
 }
 
-/// Splits a text into words and marks.
+/// Cuts a text into its words and marks.
 pub(super) fn tokens(text: &str) -> Vec<Token> {
     let mut found: Vec<Token> = Vec::new();
     // Double and single quotation marks may nest.
@@ -75,7 +75,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
     found
 }
 
-/// Adds a word; its possessive ending becomes a token of its own.
+/// Adds a word, its possessive ending as a token of its own.
 fn push_word(found: &mut Vec<Token>, text: &str, span: Range<usize>, quoted: bool) {
     let lower = text[span.clone()].to_lowercase().replace(['\u{2018}', '\u{2019}'], "'");
     let Some(owner) = lower.strip_suffix("'s") else {
@@ -88,7 +88,7 @@ fn push_word(found: &mut Vec<Token>, text: &str, span: Range<usize>, quoted: boo
     found.push(Token { span: mark..span.end, lower: "'s".to_owned(), quoted });
 }
 
-/// Whether the character at byte `at` is inside a word: an apostrophe, a hyphen, a decimal point.
+/// Whether the character at byte `at` stands inside a word: an apostrophe, a hyphen, a decimal point.
 fn joins(text: &str, at: usize, c: char) -> bool {
     let after = text[at + c.len_utf8()..].chars().next();
     match c {
@@ -107,7 +107,7 @@ pub(super) fn starts_with(tokens: &[Token], words: &str) -> bool {
     prefix_len(tokens, words).is_some()
 }
 
-/// The number of words if the tokens begin with them.
+/// The number of words, if the tokens begin with them.
 pub(super) fn prefix_len(tokens: &[Token], words: &str) -> Option<usize> {
     let mut n = 0;
     for word in words.split(' ') {
@@ -138,12 +138,12 @@ pub(super) fn matched(tokens: &[Token], pattern: &str) -> Option<usize> {
     Some(n)
 }
 
-/// First occurrence of these words, as a range of tokens.
+/// Where these words first stand, as a range of tokens.
 pub(super) fn find(tokens: &[Token], words: &str) -> Option<Range<usize>> {
     (0..tokens.len()).find_map(|i| prefix_len(&tokens[i..], words).map(|n| i..i + n))
 }
 
-/// The byte range from the first word to the last, without surrounding commas; `None` if there is no word.
+/// The bytes from the first word to the last, without pauses around them; `None` if there are none.
 pub(super) fn bytes(tokens: &[Token]) -> Option<Range<usize>> {
     let first = tokens.iter().find(|it| !it.is(","))?;
     let last = tokens.iter().rfind(|it| !it.is(","))?;

@@ -4,7 +4,11 @@ use retouch::instruction::templates::{
     EditTemplateError, EditTemplates, TemplateTexts, edit_instruction,
 };
 use retouch::instruction::{
-    Area, Change, CountedFrom, Instruction, Overrides, PlaceKind, Relation, Step,
+    Instruction, Overrides,
+    area::Area,
+    change::Change,
+    place::{CountedFrom, PlaceKind, Relation},
+    steps::Step,
 };
 
 fn parse(text: &str) -> Instruction {

@@ -1,4 +1,4 @@
-//! Removes invisible characters and normalizes letter variants.
+//! Characters that nobody sees, and letters that are drawn otherwise.
 
 use std::sync::LazyLock;
 
@@ -7,8 +7,8 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::pattern;
 
-/// Invisible characters: byte order marks, zero-width spaces, soft hyphens, bidirectional marks, variation selectors,
-/// tags, controls, and private-use characters of the last two planes. Zero-width joiners are handled separately.
+/// Characters without a shape of their own: byte order marks, zero-width spaces, soft hyphens, marks of direction, variation
+/// selectors, tags, controls, and the private characters of the last two planes. Joiners are looked at apart.
 static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"^[[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Cc}\x{FFFC}\x{F0000}-\x{10FFFF}]--[\t\n\r\x{200C}\x{200D}\p{Prepended_Concatenation_Mark}]]$",
@@ -18,7 +18,7 @@ static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| {
 /// Zero-width joiners.
 const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
 
-/// A text without invisible characters, with plain spaces, composed (NFC) and with normalized letters.
+/// A text without invisible characters, its spaces plain, its letters composed (NFC) and in their usual form.
 pub(super) fn readable(text: &str, left_out: &mut Vec<String>) -> String {
     if text.chars().all(|c| c.is_ascii() && (!c.is_ascii_control() || is_plain_space(c))) {
         return text.to_owned();
@@ -46,8 +46,7 @@ fn is_plain_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// Normalizes a character: any space to a space; full-width letters and digits, mathematical letters and ligatures to
-/// the corresponding Latin letters.
+/// A character in its usual form: any space as a space; letters and digits of full width, mathematical letters and ligatures as the
 /// Latin letters that they stand for.
 fn usual(c: char) -> Vec<char> {
     if c.is_whitespace() && !is_plain_space(c) {

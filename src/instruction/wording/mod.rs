@@ -1,15 +1,16 @@
-//! Cleans a text that a caller typed, before it is parsed and given to the model.
+//! Cleans a text that a caller typed, before it is parsed and before a model reads it.
 //!
-//! Prompts are often pasted from web pages and from interfaces of text-to-image models. What has no meaning for an
-//! editing model is removed and reported: invisible characters, quotation marks, the prompt syntax of AUTOMATIC1111,
-//! `ComfyUI`, `InvokeAI`, `NovelAI` and Midjourney, and quality tags. A text without any of these is unchanged, byte
-//! for byte.
+//! Prompts are often pasted from web pages and from the user interfaces of text-to-image models. What means nothing to an
+//! editing model is left out, and told: invisible characters, quotation marks, the prompt syntax of AUTOMATIC1111, `ComfyUI`,
+//! `InvokeAI`, `NovelAI` and Midjourney, and tags that ask for quality. A text with nothing of the kind stays as it is, byte for
+//! byte.
 //!
-//! # What is kept
+//! # What stays
 //! - Apostrophes (`the man's hat`, `the dogs' bowls`, `don't`), inches and feet (`a 5" nail`, `6'2"`).
-//! - Quotation marks in instructions about writing (`the text "OPEN"`, `a sign that says "closed"`), with the content.
-//! - Parenthesized remarks on a noun, without a weight: `the star (the red one)`. Escaped brackets (`\(`) become plain.
-//! - Quality tags in a negative prompt, where they name what to avoid, and texts that consist of such tags only.
+//! - Quotation marks where the instruction speaks of writing (`the text "OPEN"`, `a sign that says "closed"`), and what
+//!   stands inside them.
+//! - Parentheses that say more of a noun, without a weight: `the star (the red one)`. Escaped brackets (`\(`) stand for themselves.
+//! - Quality tags in a negative prompt, where they say what to avoid, and a text that is nothing but such tags.
 
 mod characters;
 mod quotes;
@@ -20,23 +21,23 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A cleaned text.
+/// A text as the model reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wording {
     /// The text.
     pub text: String,
-    /// Descriptions of what was removed, each once.
+    /// What was left out, in words, each once.
     pub left_out: Vec<String>,
 }
 
-/// The role of a text.
+/// What a text is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// The instruction.
+    /// What to do.
     Instruction,
-    /// The object, if the caller names it.
+    /// The object, where the caller names it.
     Object,
-    /// The negative prompt.
+    /// What to avoid.
     NegativePrompt,
 }
 
@@ -70,7 +71,7 @@ impl Wording {
         Self { text, left_out }
     }
 
-    /// A message of one line about what was removed; `None` if nothing was.
+    /// What was left out, in a line for people; `None` if nothing was.
     pub fn note(&self, of: &str) -> Option<String> {
         (!self.left_out.is_empty()).then(|| {
             let (left_out, text) = (self.left_out.join(", "), &self.text);
@@ -79,12 +80,12 @@ impl Wording {
     }
 }
 
-/// Whether a text has a letter of any script. Digits, punctuation and emoji alone are not words.
+/// Whether a text says anything: it has a letter of any script. Digits, marks and emoji are no words.
 pub fn has_words(text: &str) -> bool {
     text.chars().any(char::is_alphabetic)
 }
 
-/// Messages about the texts of a request, one line each.
+/// Notes on the texts of a request, each a line for people.
 pub fn notes(instruction: &str, object: Option<&str>, negative_prompt: &str) -> Vec<String> {
     let texts = [
         (instruction, Use::Instruction, "instruction"),
@@ -94,7 +95,7 @@ pub fn notes(instruction: &str, object: Option<&str>, negative_prompt: &str) -> 
     texts.into_iter().filter_map(|(text, of, name)| Wording::of(text, of).note(name)).collect()
 }
 
-/// Why a text can't be an instruction, if so: `is empty; …`.
+/// Why a text can't be an instruction, if it can't: `is empty; …`.
 pub fn fault(instruction: &str) -> Option<&'static str> {
     if instruction.trim().is_empty() {
         return Some("is empty; say what to change");
@@ -106,7 +107,7 @@ pub fn fault(instruction: &str) -> Option<&'static str> {
     (!has_words(&left)).then_some("has prompt syntax and no word in it; say what to change")
 }
 
-/// Collapses the gaps that removals leave.
+/// Closes the gaps that were left.
 fn tidy(text: &str) -> String {
     static RULES: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
         [
@@ -124,7 +125,7 @@ fn tidy(text: &str) -> String {
     text
 }
 
-/// Compiles a built-in pattern.
+/// A pattern of ours.
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is well-formed")
 }

@@ -1,46 +1,46 @@
-//! Removes quotation marks of all languages, as distinct from apostrophes, inches and feet.
+//! Quotation marks of every language, told from apostrophes, inches and feet.
 
 use std::ops::Range;
 
 use super::Use;
 use crate::instruction::{lexicon::has, words};
 
-/// Unambiguous quotation marks, grouped by kinds that pair.
+/// Marks that are nothing but quotation marks, by the kinds that pair.
 const DOUBLE: [&str; 5] = ["\"＂", "“”„‟❝❞〝〞〟", "«»", "‹›", "「」『』《》〈〉﹁﹂﹃﹄"];
 
 /// Marks that may also be apostrophes, feet or accents.
 const SINGLE: &str = "'‘’‚‛`´＇❛❜";
 
-/// Words about writing, after which quotation marks enclose literal text.
+/// Words that are said of writing, whose quotation marks hold what is written.
 const WRITING: &str = "text texts word words letter letters lettering caption captions title titled label labels labeled labelled say \
     says saying said read reads reading write writes writing written wrote spell spells spelling spelled inscription inscribe \
     inscribed engrave engraved slogan headline font named";
 
-/// Word beginnings after an apostrophe (elisions).
+/// Beginnings of words with an apostrophe before them.
 const ELISIONS: &str =
     "em tis twas til till cause bout n round cuz 20s 30s 40s 50s 60s 70s 80s 90s";
 
-/// A text with its quotation marks removed, or kept together with their content.
+/// A text whose quotation marks are left out, or kept with what stands inside them.
 #[derive(Debug)]
 pub(super) struct Quoted {
-    /// The text; each kept quotation is replaced by one private-use character.
+    /// The text; what is kept stands in it as one private character each.
     pub(super) text: String,
-    /// The kept quotations, marks included.
+    /// What is kept, marks included.
     kept: Vec<String>,
 }
 
-/// The first private-use character; [`super::characters`] has removed all of them from the text.
+/// The first private character, of those that [`super::characters`] has left out of the text.
 const HOLDER: u32 = 0x0010_0000;
 
 impl Quoted {
-    /// A text with the kept quotations put back.
+    /// A text with what was kept back in its place.
     pub(super) fn restored(&self, text: &str) -> String {
         let kept = self.kept.iter().enumerate();
         kept.fold(text.to_owned(), |text, (index, kept)| text.replace(holder(index), kept))
     }
 }
 
-/// Removes the quotation marks of a text; keeps quotations where the text is about writing.
+/// Leaves out the quotation marks of a text; keeps quotations where it speaks of writing.
 pub(super) fn without_marks(text: &str, for_use: Use, left_out: &mut Vec<String>) -> Quoted {
     let is_quoting = |c: char| SINGLE.contains(c) || DOUBLE.iter().any(|it| it.contains(c));
     if !text.contains(is_quoting) {
@@ -98,7 +98,7 @@ fn holder(index: usize) -> char {
         .expect("a plane has more characters than a text has quotations")
 }
 
-/// Whether a character stands for a kept quotation.
+/// Whether a character stands for a quotation that is kept.
 pub(super) fn is_holder(c: char) -> bool {
     u32::from(c) >= HOLDER
 }
@@ -107,12 +107,12 @@ fn is_double(c: char) -> bool {
     DOUBLE.iter().any(|it| it.contains(c))
 }
 
-/// The double quotation marks with their positions.
+/// The double marks, with the places where they stand.
 fn marks(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
     text.char_indices().filter(|(_, c)| is_double(*c))
 }
 
-/// Pairs of opening and closing marks, ordered by the opening ones.
+/// Opening and closing marks, in order of the opening ones.
 fn pairs(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
     let mut pairs = Vec::new();
     for kind in DOUBLE {
@@ -168,7 +168,7 @@ fn doubled(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
     pairs
 }
 
-/// Whether a single mark can open a quotation: no word before it, a word after it, and not an elision.
+/// Whether a single mark can open a quotation: nothing before it, a word behind it, and no word that begins with an apostrophe.
 fn opens(text: &str, mark: &Range<usize>) -> bool {
     let before = text[..mark.start].chars().next_back();
     let behind = &text[mark.end..];
@@ -180,7 +180,7 @@ fn opens(text: &str, mark: &Range<usize>) -> bool {
         && !has(ELISIONS, &word.to_lowercase())
 }
 
-/// Whether a mark can close a quotation: something before it, and no word after it.
+/// Whether a mark can close a quotation: something before it, and no word behind it.
 fn closes(text: &str, at: usize) -> bool {
     let behind = text[at..].chars().nth(1);
     text[..at].ends_with(|c: char| !c.is_whitespace())

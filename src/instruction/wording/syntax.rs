@@ -1,8 +1,7 @@
-//! Removes the prompt syntax of image generators: weights, networks and embeddings by name, alternatives, breaks,
-//! flags.
+//! The syntax of prompts: weights, networks and embeddings by name, alternatives, breaks, flags.
+//!
 //! Source: the manuals of AUTOMATIC1111 (`(word)`, `[word]`, `(word:1.3)`, `[from:to:0.5]`, `[a|b]`, `BREAK`, `AND`,
-//! `<lora:name:1>`, escapes), `ComfyUI` (`embedding:name`, `{a|b}`), `InvokeAI` (`word++`, `(words)1.3`, `.blend()`,
-//! `.swap()`, `<name>`), `NovelAI` (`{word}`, `1.3::word::`) and Midjourney (`word::2`, `--ar 3:2`).
+//! `<lora:name:1>`, escapes), `ComfyUI` (`embedding:name`, `{a|b}`), `InvokeAI` (`word++`, `(words)1.3`, `.blend()`, `.swap()`,
 //! `<name>`), `NovelAI` (`{word}`, `1.3::word::`) and Midjourney (`word::2`, `--ar 3:2`).
 
 use std::{ops::Range, sync::LazyLock};
@@ -15,13 +14,13 @@ use crate::instruction::lexicon::{
     REMOVING, REPLACING, WORKING, has, is_adjective, verb_in,
 };
 
-/// The description of removed weights.
+/// What is left out of the words that it gives weight to.
 const WEIGHTS: &str = "prompt weights";
 
-/// Determiners after which no remark in brackets can follow, since their noun is still to come.
+/// Determiners behind which no remark in brackets can stand, since their noun is still to come.
 const OPEN_DETERMINERS: &str = "the a an my your his her its our their every each another some no";
 
-/// Syntax that is removed with its content.
+/// Syntax that is left out with its content, as it stands.
 static CALLS: LazyLock<[Regex; 5]> = LazyLock::new(|| {
     [
         // Networks by name; embeddings whose names are no plain words.
@@ -37,13 +36,13 @@ static CALLS: LazyLock<[Regex; 5]> = LazyLock::new(|| {
     ]
 });
 
-/// Method calls of `InvokeAI` prompts.
+/// What `InvokeAI` calls on prompts.
 static METHODS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\.(?:swap|blend|and)\s*\([^()]*\)"));
 
 /// Angle brackets around words.
 static ANGLES: LazyLock<Regex> = LazyLock::new(|| pattern(r"<(\p{L}[^<>=]*[\p{L}\d]|\p{L})>"));
 
-/// Weights without brackets, with their replacements.
+/// Weights that stand without brackets, with what is put in their place.
 static BARE_WEIGHTS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
     [
         (pattern(r"(\p{L}[\p{L}\p{M}'’]*\p{L})(?:\++|--+)(\s|$|[,.;!?)\]])"), "$1$2"),
@@ -54,11 +53,11 @@ static BARE_WEIGHTS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
     ]
 });
 
-/// `words:1.3` inside brackets; a number before the colon makes it a time or a ratio.
+/// `words:1.3`, inside brackets; a number before the colon makes it a time or a ratio.
 static WEIGHTED: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?s)^(.*[^\d\s:]|)\s*:\s*[+-]?(?:\d+\.?\d*|\.\d+)?\s*$"));
 
-/// A weight after a bracket.
+/// A weight behind a bracket.
 static SUFFIX: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^(\++|-+|\d+(?:\.\d+)?)(?:\s|$|[,.;:!?)\]])"));
 
@@ -66,19 +65,19 @@ static SUFFIX: LazyLock<Regex> =
 static SCHEDULED: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?s)^([^:]*):(?:([^:]*):)?\s*\d*\.?\d+\s*$"));
 
-/// Separators of prompt parts.
+/// Parts of a prompt that are read apart.
 static BREAK: LazyLock<Regex> = LazyLock::new(|| pattern(r"\s*\bBREAK\b\s*"));
 
-/// An open bracket.
+/// A bracket that is open.
 struct Open {
     bracket: char,
-    /// Offset of its content in the output.
+    /// Where its content begins in what is written.
     at: usize,
-    /// The last group inside it.
+    /// The last group within it.
     inner: Range<usize>,
 }
 
-/// Removes prompt syntax, and keeps the words that it applies to.
+/// Leaves out the syntax of prompts, and keeps the words that it is about.
 pub(super) fn without_syntax(text: &str, left_out: &mut Vec<String>) -> String {
     let mut text = text.to_owned();
     for call in CALLS.iter() {
@@ -116,7 +115,7 @@ pub(super) fn without_syntax(text: &str, left_out: &mut Vec<String>) -> String {
     text
 }
 
-/// Removes brackets that express weights; escaped ones become plain.
+/// Leaves out the brackets that give weight; escaped ones become plain.
 fn without_brackets(text: &str, note: &mut dyn FnMut(&'static str)) -> String {
     let mut out = String::with_capacity(text.len());
     let mut open: Vec<Open> = Vec::new();
@@ -166,7 +165,7 @@ fn closing(bracket: char) -> char {
     }
 }
 
-/// The words inside weight brackets; `None` if the brackets are plain English.
+/// The words that brackets give weight to; `None` where they are brackets of plain English.
 fn words_of(
     bracket: char,
     before: &str,
@@ -212,7 +211,7 @@ fn words_of(
     })
 }
 
-/// Whether the sentence needs the bracketed words, so that they are not a remark: `make the (star) red`.
+/// Whether a sentence goes on with what stands in brackets, so that they hold no remark: `make the (star) red`.
 fn needs_words(before: &str, inner: &str, behind: &str) -> bool {
     let before = before.trim_end();
     if before.is_empty() {
@@ -229,13 +228,13 @@ fn needs_words(before: &str, inner: &str, behind: &str) -> bool {
             && behind.trim_start().starts_with(char::is_alphanumeric)
 }
 
-/// The last word of a text in lower case; `None` if it ends with punctuation.
+/// The word at the end of a text, in lower case; `None` if it ends with a mark.
 fn last_word(text: &str) -> Option<String> {
     let word = text.rsplit(|c: char| !c.is_alphanumeric()).next().filter(|it| !it.is_empty());
     word.map(str::to_lowercase)
 }
 
-/// Whether a text begins like a remark on the words before it: `the red one`, `on the left`, `not the blue one`.
+/// Whether a text begins as a remark on what stands before it does: `the red one`, `on the left`, `not the blue one`.
 fn opens_remark(inner: &str) -> bool {
     let first: String = inner.trim_start().chars().take_while(|c| c.is_alphanumeric()).collect();
     let first = first.to_lowercase();

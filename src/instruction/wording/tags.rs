@@ -1,4 +1,4 @@
-//! Removes quality tags for text-to-image models (`masterpiece`, `8k`) from comma-separated lists.
+//! Tags that ask a text-to-image model for quality, between commas.
 
 use std::sync::LazyLock;
 
@@ -6,8 +6,7 @@ use regex::Regex;
 
 use super::{has_words, pattern};
 
-/// A sequence of quality tags, in lower case with plain spaces. Tags about style (`photorealistic`, `cinematic
-/// lighting`) are not included.
+/// A run of tags, in lower case, its spaces plain. What asks for a style (`photorealistic`, `cinematic lighting`) is none.
 static TAGS: LazyLock<Regex> = LazyLock::new(|| {
     let tags = [
         r"masterpieces?|masterwork|absurd ?res|incredibly absurd ?res|hi(gh)?[ -]?res|(ultra )?high resolution",
@@ -24,10 +23,10 @@ static TAGS: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(r"^(?:(?:{tags})(?: |$))+$"))
 });
 
-/// Separators of tags: commas, line ends, and the `AND` that joins prompts.
+/// What stands between tags: commas, ends of lines, and the `AND` that joins prompts.
 static BETWEEN: LazyLock<Regex> = LazyLock::new(|| pattern(r"[,\n]|\bAND\b"));
 
-/// A text without its quality tags; one that has nothing else is unchanged.
+/// A text without its quality tags; one that is nothing else stays as it is.
 pub(super) fn without_tags(text: &str, left_out: &mut Vec<String>) -> String {
     let (mut rest, mut tags) = (String::new(), Vec::new());
     let mut segment_start = 0;

@@ -1,0 +1,132 @@
+//! Parts an instruction that asks for several edits into steps, each with a text that says the whole of it.
+
+use std::ops::Range;
+
+use super::lexicon::has;
+use super::phrase::{self, Found};
+use super::place;
+use super::reading::{Edit, Link, edits, joined, joined_of, link, pronoun};
+use super::spelling::Correction;
+use super::words::{self, Token};
+use super::{Action, Instruction, ParseError};
+
+/// One edit of an instruction that asks for several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The edit, with a text of its own that says the whole of it.
+    pub instruction: Instruction,
+    /// Bytes of the whole instruction, cleaned and corrected, that it comes from.
+    pub span: Range<usize>,
+}
+
+// === steps ===
+
+/// Reads the edits as steps.
+pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>, ParseError> {
+    let edits = edits(text)?;
+    let whole = joined_of(text, &edits)?;
+    let mut found: Vec<(String, Range<usize>)> = Vec::new();
+    for (at, edit) in edits.iter().enumerate() {
+        let span = span_of(&edit.clause.tokens);
+        let before = at.checked_sub(1).map(|it| &edits[it]);
+        let link = before.map_or(Link::Apart, |before| link(before, edit));
+        let merged = match (link, before) {
+            (Link::InItsPlace, Some(before)) => replaced(text, before, edit),
+            (Link::Pronoun | Link::Remedy, Some(before)) => Some(named(text, before, edit)),
+            (Link::Apart, Some(before)) if !before.reading.objects.is_empty() => {
+                Some(placed_by(text, before, edit))
+            }
+            _ => Some(own_text(text, edit)),
+        };
+        let Some(step) = merged else { continue };
+        match found.last_mut() {
+            Some(last) if matches!(link, Link::InItsPlace | Link::Remedy) => {
+                *last = (step, last.1.start.min(span.start)..last.1.end.max(span.end));
+            }
+            _ => found.push((step, span)),
+        }
+    }
+    let corrected = |it: Instruction| Instruction { corrections: corrections.to_vec(), ..it };
+    if found.len() < 2 {
+        return Ok(vec![Step { instruction: corrected(whole), span: 0..text.len() }]);
+    }
+    let read = |(text, span): (String, Range<usize>)| {
+        Some(Step { instruction: corrected(joined(&text).ok()?), span })
+    };
+    Ok(found.into_iter().filter_map(read).collect())
+}
+
+/// The text of an edit alone.
+fn own_text(text: &str, edit: &Edit) -> String {
+    let own = written(text, &edit.clause.tokens);
+    let place = written(text, &edit.clause.place);
+    if place.is_empty() { own } else { format!("{place}, {own}") }
+}
+
+/// The text of an edit with the object before it in the place of its pronoun.
+fn named(text: &str, before: &Edit, edit: &Edit) -> String {
+    let tokens = &edit.clause.tokens;
+    let object = definite(text, before);
+    let Some(at) = pronoun(tokens) else { return own_text(text, edit) };
+    let (head, tail) = (written(text, &tokens[..at]), written(text, &tokens[at..]));
+    let tail = if has("with by into to", &tokens[at].lower) {
+        tail
+    } else {
+        written(text, &tokens[at + 1..])
+    };
+    [head, object, tail].into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The text of an edit with the object before it where a pronoun says where: `… and put a cushion on it`.
+fn placed_by(text: &str, before: &Edit, edit: &Edit) -> String {
+    let tokens = &edit.clause.tokens;
+    let placed = (2..tokens.len()).find(|&at| {
+        (tokens[at].is("it") || tokens[at].is("them")) && place::opens_place(&tokens[at - 1].lower)
+    });
+    let Some(at) = placed else { return own_text(text, edit) };
+    let own =
+        [written(text, &tokens[..at]), definite(text, before), written(text, &tokens[at + 1..])];
+    own.join(" ").trim_end().to_owned()
+}
+
+/// A removal and an addition in the same place as one change.
+fn replaced(text: &str, before: &Edit, edit: &Edit) -> Option<String> {
+    let new = edit.reading.replacement.clone().or_else(|| {
+        let (one, other) = (edit.reading.objects.first()?, edit.reading.objects.last()?);
+        Some(one.all.start..other.noun_phrase.end)
+    })?;
+    Some(format!("replace {} with {}", definite(text, before), &text[new]))
+}
+
+/// The objects of an edit, as a later one names them: `the red hat` for `a red hat`.
+fn definite(text: &str, edit: &Edit) -> String {
+    let one = |it: &Found| {
+        let new = edit.reading.action == Action::Add;
+        let all = &text[if new { it.name.clone() } else { it.all.clone() }];
+        if new || phrase::starts_bare(&words::tokens(all)) {
+            format!("the {all}")
+        } else {
+            all.to_owned()
+        }
+    };
+    edit.reading.objects.iter().map(one).collect::<Vec<_>>().join(" and ")
+}
+
+/// Words as they are written, those that do not stand side by side parted by a space.
+fn written(text: &str, tokens: &[Token]) -> String {
+    let mut out = String::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let gap = at.checked_sub(1).map(|it| tokens[it].span.end).map(|end| {
+            let between = (end <= token.span.start).then(|| &text[end..token.span.start]);
+            between.filter(|it| !it.contains(char::is_alphanumeric)).unwrap_or(" ")
+        });
+        out.push_str(gap.unwrap_or_default());
+        out.push_str(&text[token.span.clone()]);
+    }
+    out.trim_matches(|c: char| c.is_whitespace() || ",;.".contains(c)).to_owned()
+}
+
+fn span_of(tokens: &[Token]) -> Range<usize> {
+    let start = tokens.iter().map(|it| it.span.start).min().unwrap_or(0);
+    start..tokens.iter().map(|it| it.span.end).max().unwrap_or(start)
+}
