@@ -114,10 +114,10 @@ pub enum SettingsError {
     #[error("retouch.json: {0}")]
     OutOfRange(#[from] OutOfRange),
     /// The noun prompt has no placeholder.
-    #[error("retouch.json: noun_prompt `{0}` must hold `{{}}`, as in `a photo of a {{}}`")]
+    #[error("retouch.json: noun_prompt `{0}` must contain `{{}}`, as in `a photo of a {{}}`")]
     NounPrompt(String),
     /// An unsupported scheduler.
-    #[error("retouch.json: localize_scheduler `{0}` is not built in")]
+    #[error("retouch.json: localize_scheduler `{0}` is not supported")]
     Scheduler(String),
     /// The template lacks a placeholder.
     #[error("retouch.json: {0}")]
@@ -365,7 +365,7 @@ mod tests {
             (r#"{"tau": 2.0}"#, "tau is 2"),
             (r#"{"averaged": [0.6, 0.3]}"#, "averaged is 0.6 to 0.3"),
             (r#"{"guided": [0, 1.5]}"#, "guided is 0 to 1.5"),
-            (r#"{"localize_scheduler": "heun"}"#, "`heun` is not built in"),
+            (r#"{"localize_scheduler": "heun"}"#, "`heun` is not supported"),
             (r#"{"noun_prompt": "a photo"}"#, "{}"),
             ("[", "retouch.json"),
         ] {

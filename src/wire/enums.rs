@@ -17,7 +17,7 @@ use crate::wire::{spec::Violation, v1};
 /// [`Violation`] names the field and the number.
 pub fn known<E: TryFrom<i32>>(field: &str, number: i32) -> Result<E, Violation> {
     E::try_from(number)
-        .map_err(|_| Violation::new(field, format!("{number} is no value of this enum")))
+        .map_err(|_| Violation::new(field, format!("{number} is not a value of this enum")))
 }
 
 /// Generates both conversions of a pair of enums; the schema's UNSPECIFIED is `None`.
