@@ -63,7 +63,7 @@ macro_rules! choices {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let name = String::deserialize(deserializer)?;
                 $crate::choice::Choice::named(&name).ok_or_else(|| {
-                    let message = format!("`{name}` is not built in, expected one of {}", Self::NAMES);
+                    let message = format!("`{name}` is not supported, expected one of {}", Self::NAMES);
                     serde::de::Error::custom(message)
                 })
             }

@@ -302,7 +302,7 @@ fn share<'de, D: Deserializer<'de>>(
 fn noun_prompt<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
         Some(prompt) if !prompt.contains("{}") => Err(D::Error::custom(format!(
-            "noun_prompt `{prompt}` must hold `{{}}`, as in `a photo of a {{}}`"
+            "noun_prompt `{prompt}` must contain `{{}}`, as in `a photo of a {{}}`"
         ))),
         prompt => Ok(prompt),
     }
