@@ -54,6 +54,8 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::choice::choices;
+
 use change::Change;
 use lexicon::{ADJECTIVES, COLORS, SHADES, SIZES, has};
 use phrase::{Definiteness, Found};
@@ -62,27 +64,27 @@ use spelling::Correction;
 use steps::Step;
 use wording::{Use, Wording, has_words};
 
-/// What kind of edit an instruction asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Something that is there becomes something else, or looks or stands differently.
-    Change,
-    /// Something new comes in.
-    Add,
-    /// Something that is there goes.
-    Remove,
-    /// The picture as a whole changes: a style, a season, a filter; there is no object.
-    Global,
+choices! {
+    /// What kind of edit an instruction asks for.
+    pub enum Action {
+        /// An object becomes another or looks different.
+        ///
+        /// An existing object, which may stand differently, too.
+        Change = "change",
+        /// An object is added.
+        Add = "add",
+        /// An object is taken away.
+        Remove = "remove",
+        /// The whole picture; no mask.
+        ///
+        /// Its style, season, filter; there is no object.
+        Global = "global",
+    }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Change => "change",
-            Self::Add => "add",
-            Self::Remove => "remove",
-            Self::Global => "global",
-        })
+        f.write_str(self.name())
     }
 }
 
