@@ -31,7 +31,7 @@ impl EditRecord {
     /// Fills in what one of layout 1 does not say: its file tells the type, and a localization that is given was given then.
     pub fn complete(&mut self, format: FileFormat, has_localization: bool) {
         if !self.is_whole() {
-            self.output.format = format.name().to_owned();
+            format.name().clone_into(&mut self.output.format);
             self.pass_one.take_if(|_| has_localization);
         }
     }

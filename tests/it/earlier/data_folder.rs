@@ -85,10 +85,10 @@ fn result(store: &Store, job: &Job) -> RgbImage {
 fn work(store: &Arc<Store>, folder: &Path) -> JoinHandle<()> {
     let (store, folder) = (Arc::clone(store), folder.to_owned());
     thread::spawn(move || {
-        let mut runner = runner(&folder);
+        let runner = runner(&folder);
         store.set_model(runner.model().clone());
         store.set_ready(Ok(()));
-        worker::run(&store, &mut runner, "test-0", 0);
+        worker::run(&store, &runner, "test-0", 0);
     })
 }
 
