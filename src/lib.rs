@@ -70,6 +70,7 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`address`] | addresses as people write them: where to listen, whom to call; secrets masked |
+//! | [`config_json`] | a model's JSON configurations, read key by key |
 //! | [`kernels`] | CPU and GPU kernels, and what reaches into libtorch itself; the only room with `unsafe` |
 //! | [`attention`] | attention layers: sites, guidance branches, Q, K, V, and the hook that sees and changes them |
 //! | [`choice`] | enums whose values have names on the command line and in files |
@@ -127,6 +128,7 @@ pub mod choice;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod config_json;
 pub mod drawing;
 pub mod edit;
 pub mod editing;

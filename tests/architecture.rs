@@ -14,6 +14,7 @@ use sources::{EVERYWHERE, code_of, files, flags_in, lies_in, names_crate, room_o
 /// For each top-level module of `src`, the modules that it may import, lowest layer first.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("address", &[]),
+    ("config_json", &[]),
     ("kernels", &[]),
     ("attention", &["kernels"]),
     ("choice", &[]),
@@ -24,9 +25,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("measures", &[]),
     ("instruction", &["choice"]),
     ("edit", &["choice", "sampling", "picture", "instruction"]),
-    ("models", &["attention", "kernels"]),
-    ("schedulers", &["sampling"]),
-    ("pipelines", &["attention", "sampling", "picture", "kernels", "models", "schedulers"]),
+    ("models", &["config_json", "attention", "kernels"]),
+    ("schedulers", &["config_json", "sampling"]),
+    (
+        "pipelines",
+        &["config_json", "attention", "sampling", "picture", "kernels", "models", "schedulers"],
+    ),
     ("executor", &["attention", "kernels", "sampling", "schedulers", "pipelines"]),
     (
         "editing",

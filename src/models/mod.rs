@@ -1,6 +1,5 @@
 //! The networks under diffusers' names, a folder per model family, and the loading of their weights.
 
-pub mod config;
 pub mod layers;
 pub mod snapshot;
 pub mod stable_diffusion;

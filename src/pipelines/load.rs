@@ -2,8 +2,8 @@
 
 use tch::{Device, Kind};
 
+use crate::config_json::ConfigJsonError;
 use crate::models::{
-    config::ConfigJsonError,
     snapshot::{Snapshot, error::SnapshotError, family::Family, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},

@@ -5,7 +5,7 @@ use tch::Tensor;
 use crate::sampling::Steps;
 use crate::schedulers::{
     History, PredictionType, Scheduler, SchedulerError, Step, StepOutput, TimestepSpacing,
-    config::{SchedulerConfig, unsupported},
+    config::SchedulerConfig,
     float,
     timesteps::Spread,
     training::{NoiseLevel, Terminal, alphas_cumprod, sigma},
@@ -25,13 +25,14 @@ pub(super) struct DdimScheduler {
 
 impl DdimScheduler {
     pub(super) fn new(config: &SchedulerConfig, steps: Steps) -> Result<Self, SchedulerError> {
-        config.refuse_flags(&["thresholding"])?;
+        config.json.only("thresholding", "false")?;
         let prediction = config.prediction_type()?;
         let alphas_cumprod = alphas_cumprod(config, Terminal::Exact)?;
         let final_alpha_cumprod =
-            if config.flag("set_alpha_to_one", true)? { 1.0 } else { alphas_cumprod[0] };
-        let range = config.number("clip_sample_range", 1.0, "a number above 0", |it| it > 0.0)?;
-        let clip = config.flag("clip_sample", true)?.then_some(range);
+            if config.json.flag("set_alpha_to_one", true)? { 1.0 } else { alphas_cumprod[0] };
+        let above = |it: f64| it > 0.0;
+        let range = config.json.number_in("clip_sample_range", 1.0, "a number above 0", above)?;
+        let clip = config.json.flag("clip_sample", true)?.then_some(range);
 
         let spread = Spread::read(config, TimestepSpacing::Leading)?;
         let timesteps = spread.whole(steps)?;
@@ -47,7 +48,7 @@ impl DdimScheduler {
         if prediction == PredictionType::Epsilon && alpha_prods[0].0 == 0.0 {
             // No signal is left to divide by; diffusers fills the sample with NaN.
             let expected = "false for DDIM on a model that predicts epsilon";
-            return Err(unsupported("rescale_betas_zero_snr", Some(&true.into()), expected));
+            return Err(config.json.fault("rescale_betas_zero_snr", expected).into());
         }
         let step = |(index, (timestep, alphas)): (usize, (&f64, &(f32, f32)))| Step {
             index,

@@ -26,19 +26,17 @@ pub(super) struct DpmSolverMultistepScheduler {
 
 impl DpmSolverMultistepScheduler {
     pub(super) fn new(config: &SchedulerConfig, steps: Steps) -> Result<Self, SchedulerError> {
-        config.refuse_flags(&[
-            "thresholding",
-            "use_lu_lambdas",
-            "use_flow_sigmas",
-            "use_dynamic_shifting",
-        ])?;
+        let json = &config.json;
+        for key in ["thresholding", "use_lu_lambdas", "use_flow_sigmas", "use_dynamic_shifting"] {
+            json.only(key, "false")?;
+        }
         // Two names that diffusers reads as its own defaults, from configurations of DEIS and UniPC.
-        config.choice("algorithm_type", (), &[("dpmsolver++", ()), ("deis", ())])?;
+        json.choice("algorithm_type", (), &[("dpmsolver++", ()), ("deis", ())])?;
         let midpoints = [("midpoint", ()), ("logrho", ()), ("bh1", ()), ("bh2", ())];
-        config.choice("solver_type", (), &midpoints)?;
-        config.number("solver_order", 2.0, "2", |it| (it - 2.0).abs() < f64::EPSILON)?;
-        config.choice("lambda_min_clipped", (), &[("-Infinity", ())])?;
-        config.choice("variance_type", (), &[("null", ())])?;
+        json.choice("solver_type", (), &midpoints)?;
+        json.only("solver_order", "2")?;
+        json.only("lambda_min_clipped", "\"-Infinity\"")?;
+        json.only("variance_type", "null")?;
 
         let end = FinalSigma::read(config)?;
         let ladder = if let Some(curve) = Curve::read(config)? {
@@ -48,8 +46,8 @@ impl DpmSolverMultistepScheduler {
             SigmaLadder::over(config, &spread, &spread.whole_but_lowest(steps)?, end)?
         };
         let few = ladder.steps.len() < LOWER_ORDER_BELOW;
-        let lower_order_final = config.flag("euler_at_final", false)?
-            || (config.flag("lower_order_final", true)? && few)
+        let lower_order_final = json.flag("euler_at_final", false)?
+            || (json.flag("lower_order_final", true)? && few)
             || end == FinalSigma::Zero;
         Ok(Self { ladder, lower_order_final })
     }
@@ -134,7 +132,7 @@ fn along(
     let at = |index: usize| f64::from(sigma(alphas_cumprod[index]));
     let ends = (at(alphas_cumprod.len() - 1), at(0));
     // diffusers rounds for one of the curves, and cuts for the others.
-    let is_cosine = config.choice(
+    let is_cosine = config.json.choice(
         "beta_schedule",
         false,
         &[("linear", false), ("scaled_linear", false), ("squaredcos_cap_v2", true)],

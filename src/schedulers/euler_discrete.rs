@@ -19,8 +19,8 @@ pub(super) struct EulerDiscreteScheduler {
 
 impl EulerDiscreteScheduler {
     pub(super) fn new(config: &SchedulerConfig, steps: Steps) -> Result<Self, SchedulerError> {
-        config.choice("interpolation_type", (), &[("linear", ())])?;
-        config.choice("timestep_type", (), &[("discrete", ())])?;
+        config.json.only("interpolation_type", "\"linear\"")?;
+        config.json.only("timestep_type", "\"discrete\"")?;
         let end = FinalSigma::read(config)?;
         let even = SigmaLadder::fractional(config, steps, end)?;
         let Some(curve) = Curve::read(config)? else { return Ok(Self { ladder: even }) };

@@ -24,6 +24,8 @@ use std::fmt::Debug;
 
 use tch::{Kind, Tensor};
 
+use crate::config_json::ConfigJsonError;
+
 /// One step of a scheduler; obtained from [`Scheduler::steps`] only.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
@@ -109,22 +111,12 @@ pub enum TimestepSpacing {
 /// Why a scheduler can't be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SchedulerError {
-    /// The configuration is not a JSON object.
-    #[error("the scheduler configuration is not a JSON object")]
-    Malformed(#[source] serde_json::Error),
-    /// A value that no supported scheduler has.
-    #[error("the scheduler configuration sets `{key}` to {value}; supported: {expected}")]
-    Unsupported {
-        /// The key.
-        key: &'static str,
-        /// The value, as JSON.
-        value: String,
-        /// The accepted values, as text.
-        expected: String,
-    },
+    /// The configuration is not a JSON object, or has a value that no supported scheduler has.
+    #[error(transparent)]
+    Config(#[from] ConfigJsonError),
     /// A scheduler class for models that are trained differently (flow matching, consistency, EDM).
     #[error(
-        "the model's scheduler `{class}` belongs to another kind of diffusion model; choose one of {expected}"
+        "the model's scheduler `{class}` is not supported (it is for another kind of diffusion model); choose one of {expected}"
     )]
     UnsupportedClass {
         /// The configuration's `_class_name`.
@@ -145,7 +137,7 @@ pub enum SchedulerError {
         spacing: &'static str,
     },
     /// A timestep outside the model's training range.
-    #[error("timestep {timestep} is none of the {n_train} that the model was trained on")]
+    #[error("timestep {timestep} is out of range: the model was trained on {n_train} timesteps")]
     NoTimestep {
         /// The requested timestep.
         timestep: u32,

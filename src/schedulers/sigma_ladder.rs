@@ -7,7 +7,7 @@ use tch::Tensor;
 use crate::sampling::Steps;
 use crate::schedulers::{
     PredictionType, SchedulerError, Step, TimestepSpacing,
-    config::{SchedulerConfig, unsupported},
+    config::SchedulerConfig,
     timesteps::Spread,
     training::{Terminal, alphas_cumprod, sigma, sigmas_at},
 };
@@ -36,11 +36,8 @@ pub(super) struct SigmaLadder {
 impl FinalSigma {
     /// Reads `final_sigmas_type`; both classes that have it default to zero.
     pub(super) fn read(config: &SchedulerConfig) -> Result<Self, SchedulerError> {
-        config.choice(
-            "final_sigmas_type",
-            Self::Zero,
-            &[("zero", Self::Zero), ("sigma_min", Self::SigmaMin)],
-        )
+        let all = [("zero", Self::Zero), ("sigma_min", Self::SigmaMin)];
+        Ok(config.json.choice("final_sigmas_type", Self::Zero, &all)?)
     }
 
     fn of(self, alphas_cumprod: &[f32]) -> f32 {
@@ -79,9 +76,8 @@ impl Curve {
         ];
         let mut found = None;
         for (key, curve) in keys {
-            if config.flag(key, false)? && found.replace(curve).is_some() {
-                let expected = "one of the three curves alone";
-                return Err(unsupported(key, Some(&true.into()), expected));
+            if config.json.flag(key, false)? && found.replace(curve).is_some() {
+                return Err(config.json.fault(key, "one of the three curves alone").into());
             }
         }
         Ok(found)
@@ -127,10 +123,10 @@ impl SigmaLadder {
         told: impl Fn(f64) -> f64,
     ) -> Result<Self, SchedulerError> {
         let above = |it: f64| it > 0.0;
-        let most = config.number("sigma_max", most, "a number above 0", above)?;
-        let least = config.number("sigma_min", least, "a number above 0", above)?;
+        let most = config.json.number_in("sigma_max", most, "a number above 0", above)?;
+        let least = config.json.number_in("sigma_min", least, "a number above 0", above)?;
         if n > 1 && least >= most {
-            return Err(unsupported("sigma_min", Some(&least.into()), "less than `sigma_max`"));
+            return Err(config.json.fault("sigma_min", "less than `sigma_max`").into());
         }
         let alphas_cumprod = alphas_cumprod(config, Terminal::Least)?;
         let log_sigmas: Vec<f32> = alphas_cumprod.iter().map(|it| sigma(*it).ln()).collect();

@@ -28,7 +28,7 @@ impl Spread {
         Ok(Self {
             spacing: config.timestep_spacing(default)?,
             n_train,
-            steps_offset: config.number("steps_offset", 0.0, range, accepts)?,
+            steps_offset: config.json.number_in("steps_offset", 0.0, range, accepts)?,
         })
     }
 

@@ -2,13 +2,9 @@
 
 use std::f64::consts::FRAC_PI_2;
 
-use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-use crate::schedulers::{
-    SchedulerError,
-    config::{SchedulerConfig, unsupported},
-};
+use crate::schedulers::{SchedulerError, config::SchedulerConfig};
 
 /// Replaces ᾱ = 0 in schedulers that can't handle an infinite σ, as in diffusers; fp16's smallest subnormal.
 const LEAST_ALPHA_CUMPROD: f32 = 5.960_464_5e-8; // 2^-24
@@ -76,7 +72,7 @@ pub(super) fn alphas_cumprod(
     terminal: Terminal,
 ) -> Result<Vec<f32>, SchedulerError> {
     let betas = betas(config)?;
-    let rescaled = config.flag("rescale_betas_zero_snr", false)?;
+    let rescaled = config.json.flag("rescale_betas_zero_snr", false)?;
     let betas = if rescaled { rescale_zero_terminal_snr(&betas) } else { betas };
     let mut alphas_cumprod = to_vec(&cumprod(&complement(&betas)));
     if rescaled && terminal == Terminal::Least {
@@ -108,21 +104,23 @@ pub(super) fn sigma(alpha_cumprod: f32) -> f32 {
 /// `num_train_timesteps`.
 pub(super) fn num_train_timesteps(config: &SchedulerConfig) -> Result<usize, SchedulerError> {
     let accepts = |it: f64| it.fract() == 0.0 && (1.0..=MOST_TRAIN_TIMESTEPS).contains(&it);
-    let number = config.number("num_train_timesteps", 1000.0, "1 to 100000", accepts)?;
+    let number = config.json.number_in("num_train_timesteps", 1000.0, "1 to 100000", accepts)?;
     Ok(number as usize)
 }
 
 fn betas(config: &SchedulerConfig) -> Result<Tensor, SchedulerError> {
     let n_train = num_train_timesteps(config)?;
-    if let Some(betas) = config.trained_betas()? {
-        if betas.len() != n_train {
-            let expected = format!("as many as `num_train_timesteps`, {n_train}");
-            let found = Value::String(format!("{} numbers", betas.len()));
-            return Err(unsupported("trained_betas", Some(&found), &expected));
-        }
+    let between = |it: f64| it > 0.0 && it < 1.0;
+    let expected =
+        format!("a list of numbers between 0 and 1, as many as `num_train_timesteps`, {n_train}");
+    let trained: Option<Vec<f64>> = config.json.read("trained_betas", &expected, |found| {
+        let betas = found.as_array().filter(|it| it.len() == n_train)?;
+        betas.iter().map(|it| it.as_f64().filter(|it| between(*it))).collect()
+    })?;
+    if let Some(betas) = trained {
         return Ok(Tensor::from_slice(&betas).to_kind(Kind::Float));
     }
-    let schedule = config.choice(
+    let schedule = config.json.choice(
         "beta_schedule",
         BetaSchedule::Linear,
         &[
@@ -131,9 +129,8 @@ fn betas(config: &SchedulerConfig) -> Result<Tensor, SchedulerError> {
             ("squaredcos_cap_v2", BetaSchedule::SquaredcosCapV2),
         ],
     )?;
-    let between = |it: f64| it > 0.0 && it < 1.0;
-    let start = config.number("beta_start", 0.0001, "a number between 0 and 1", between)?;
-    let end = config.number("beta_end", 0.02, "a number between 0 and 1", between)?;
+    let start = config.json.number_in("beta_start", 0.0001, "a number between 0 and 1", between)?;
+    let end = config.json.number_in("beta_end", 0.02, "a number between 0 and 1", between)?;
     let line =
         |from: f64, to: f64| Tensor::linspace(from, to, n_train as i64, (Kind::Float, Device::Cpu));
     Ok(match schedule {

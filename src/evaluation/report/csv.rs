@@ -1,6 +1,6 @@
 //! The report as CSV: one line per edit, and one line per table cell.
 
-use std::fmt::Write;
+use csv::Writer;
 
 use crate::evaluation::{
     figure::ENTRIES, report::Report, runner::Evaluation, statistics::Interval,
@@ -8,66 +8,62 @@ use crate::evaluation::{
 
 /// Every edit with all its metrics, fractions as 0 to 1; missing metrics are empty.
 pub(super) fn scores(evaluation: &Evaluation) -> String {
-    let mut text = "id,action,method,seed,error".to_owned();
-    for entry in &ENTRIES {
-        text.push(',');
-        text.push_str(entry.key);
-    }
-    text.push('\n');
-    for row in &evaluation.rows {
+    let keys = ENTRIES.iter().map(|entry| entry.key.to_owned());
+    let lines = evaluation.rows.iter().map(|row| {
         let item = &evaluation.plan.dataset.items[row.item];
         let scores = row.scores.as_ref();
         let mut fields = vec![
-            quoted(&item.id),
+            item.id.clone(),
             item.action.map_or("", |it| it.name()).to_owned(),
             row.method.name.to_owned(),
             row.seed.to_string(),
-            quoted(scores.err().map_or("", String::as_str)),
+            scores.err().cloned().unwrap_or_default(),
         ];
-        for entry in &ENTRIES {
+        fields.extend(ENTRIES.iter().map(|entry| {
             let value = scores.ok().and_then(|it| it.get(&entry.figure));
-            fields.push(value.map(f64::to_string).unwrap_or_default());
-        }
-        text.push_str(&fields.join(","));
-        text.push('\n');
-    }
-    text
+            value.map(f64::to_string).unwrap_or_default()
+        }));
+        fields
+    });
+    let head = ["id", "action", "method", "seed", "error"].map(str::to_owned);
+    text(std::iter::once(head.into_iter().chain(keys).collect()).chain(lines))
 }
 
 /// Every table cell, and every comparison as tables of differences and ratios.
 pub(super) fn tables(report: &Report<'_>) -> String {
-    let mut text = "table,group,method,figure,value,low,high,count\n".to_owned();
-    let mut push = |table: &str, group: &str, method: &str, figure: &str, it: Interval| {
-        let (table, group) = (quoted(table), quoted(group));
+    let head = ["table", "group", "method", "figure", "value", "low", "high", "count"];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    let mut push = |table: String, group: &str, method: &str, figure: &str, it: Interval| {
+        let names = [table, group.to_owned(), method.to_owned(), figure.to_owned()];
         let Interval { value, low, high, count } = it;
-        let _ = writeln!(text, "{table},{group},{method},{figure},{value},{low},{high},{count}");
+        let numbers = [value, low, high].map(|it| it.to_string());
+        lines.push(names.into_iter().chain(numbers).chain([count.to_string()]).collect());
     };
     for table in std::iter::once(&report.by_action).chain(&report.by_strata) {
         for line in &table.lines {
             for (figure, cell) in table.figures.iter().zip(&line.cells) {
                 if let Some(cell) = cell {
                     let by = format!("by {}", table.by);
-                    push(&by, &line.group, line.method.name, figure.entry().key, *cell);
+                    push(by, &line.group, line.method.name, figure.entry().key, *cell);
                 }
             }
         }
     }
     for it in &report.comparisons {
-        let key = it.figure.entry().key;
-        let table = format!("difference to {}", it.other.name);
-        push(&table, &it.group, it.method.name, key, it.difference);
+        let (key, other) = (it.figure.entry().key, it.other.name);
+        push(format!("difference to {other}"), &it.group, it.method.name, key, it.difference);
         if let Some(ratio) = it.ratio {
-            let table = format!("ratio to {}", it.other.name);
-            push(&table, &it.group, it.method.name, key, ratio);
+            push(format!("ratio to {other}"), &it.group, it.method.name, key, ratio);
         }
     }
-    text
+    text(lines)
 }
 
-/// Quotes a field that contains commas, quotes or line breaks (RFC 4180).
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        return format!("\"{}\"", field.replace('"', "\"\""));
+fn text(lines: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut writer = Writer::from_writer(Vec::new());
+    for line in lines {
+        writer.write_record(line).expect("lines of one length, in memory");
     }
-    field.to_owned()
+    let bytes = writer.into_inner().expect("nothing fails in memory");
+    String::from_utf8(bytes).expect("fields are text")
 }

@@ -1,14 +1,13 @@
 //! Gallery of the HTML report: every item with each method's result, worst first.
 
-use std::fmt::Write;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
+use maud::{Markup, html};
 
 use crate::evaluation::{
     figure::{Figure, Unit},
     method::Method,
     pictures::Png,
-    report::{Report, escape::escaped, plots},
+    report::{Report, html::dot, plots},
     runner::{Evaluation, Row},
     score::Scores,
     tables,
@@ -25,18 +24,20 @@ const PARTS: [(Figure, &str); 3] = [
 ];
 
 /// The gallery with its filters.
-pub(super) fn gallery(report: &Report<'_>) -> String {
+pub(super) fn gallery(report: &Report<'_>) -> Markup {
     let evaluation = report.evaluation;
     let order = ordering_method(evaluation);
     let mut items: Vec<(f64, usize)> = (0..evaluation.plan.dataset.items.len())
         .map(|item| (badness_of(evaluation, item, order), item))
         .collect();
     items.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut html = filters(evaluation, order);
-    for (_, item) in items {
-        html.push_str(&card(evaluation, item));
+    html! {
+        section #gallery {
+            h2 { "Gallery" }
+            (filters(evaluation, order))
+            div.cards { @for (_, item) in items { (card(evaluation, item)) } }
+        }
     }
-    html + "</div></section>"
 }
 
 /// The method whose failures determine the order: the first that localizes.
@@ -45,54 +46,56 @@ fn ordering_method(evaluation: &Evaluation) -> Option<&'static Method> {
     methods.iter().find(|it| it.localizes()).or(methods.first()).copied()
 }
 
-fn filters(evaluation: &Evaluation, order: Option<&Method>) -> String {
-    let mut html = r#"<section id="gallery"><h2>Gallery</h2><form class="filters"><label>Action <select name="action"><option value="">all</option>"#.to_owned();
-    for action in tables::actions(evaluation) {
-        let _ = write!(html, "<option>{action}</option>");
+fn filters(evaluation: &Evaluation, order: Option<&Method>) -> Markup {
+    let methods = &evaluation.plan.methods;
+    html! {
+        form.filters {
+            label { "Action " select name="action" {
+                option value="" { "all" } @for action in tables::actions(evaluation) { option { (action) } }
+            } }
+            label { "Worst first by " select name="order" { @for method in methods {
+                option value=(method.name) selected[Some(*method) == order] { (method.title) }
+            } } }
+            label { "Outcome " select name="outcome" {
+                option value="" { "all" } option value="0" { "failed" } option value="1" { "success" }
+            } }
+            label { "Text " input name="text" type="search" placeholder="id or instruction"; }
+            span.shown { @for method in methods { label {
+                input type="checkbox" name="method" value=(method.name) checked;
+                (dot(&plots::color(evaluation, method.name))) (method.title)
+            } } }
+            output {}
+        }
     }
-    html.push_str(r#"</select></label><label>Worst first by <select name="order">"#);
-    for method in &evaluation.plan.methods {
-        let selected = if Some(*method) == order { " selected" } else { "" };
-        let _ =
-            write!(html, r#"<option value="{}"{selected}>{}</option>"#, method.name, method.title);
-    }
-    html.push_str(
-        r#"</select></label><label>Outcome <select name="outcome"><option value="">all</option><option value="0">failed</option><option value="1">success</option></select></label><label>Text <input name="text" type="search" placeholder="id or instruction"></label><span class="shown">"#,
-    );
-    for method in &evaluation.plan.methods {
-        let color = plots::color(evaluation, method.name);
-        let _ = write!(
-            html,
-            r#"<label><input type="checkbox" name="method" value="{}" checked><i class="dot {color}"></i>{}</label>"#,
-            method.name, method.title
-        );
-    }
-    html + r#"</span><output></output></form><div class="cards">"#
 }
 
-fn card(evaluation: &Evaluation, index: usize) -> String {
+fn card(evaluation: &Evaluation, index: usize) -> Markup {
     let item = &evaluation.plan.dataset.items[index];
     let pictures = &evaluation.pictures[index];
     let action = item.action.map_or("", |it| it.name());
     let strata: Vec<String> =
         item.strata.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-    let mut html = format!(
-        r#"<article class="card" data-action="{action}" data-text="{id} {instruction}"><header><b title="{}">{id}</b><span class="tag">{action}</span><q>{instruction}</q></header><div class="body"><div class="strip shared">{}{}{}</div><div class="made">"#,
-        escaped(&strata.join("\n")),
-        picture("source", Some(&pictures.source)),
-        picture("true mask", pictures.truth.as_ref()),
-        picture("target", pictures.target.as_ref()),
-        id = escaped(&item.id),
-        instruction = escaped(&item.instruction),
-    );
-    for row in evaluation.rows.iter().filter(|row| row.item == index) {
-        html.push_str(&made(evaluation, row));
+    html! {
+        article.card data-action=(action) data-text={ (item.id) " " (item.instruction) } {
+            header {
+                b title=(strata.join("\n")) { (item.id) } span.tag { (action) } q { (item.instruction) }
+            }
+            div.body {
+                div.strip.shared {
+                    (picture("source", Some(&pictures.source)))
+                    (picture("true mask", pictures.truth.as_ref()))
+                    (picture("target", pictures.target.as_ref()))
+                }
+                div.made {
+                    @for row in evaluation.rows.iter().filter(|row| row.item == index) { (made(evaluation, row)) }
+                }
+            }
+        }
     }
-    html + "</div></div></article>"
 }
 
 /// One method's result.
-fn made(evaluation: &Evaluation, row: &Row) -> String {
+fn made(evaluation: &Evaluation, row: &Row) -> Markup {
     let success = match &row.scores {
         Ok(scores) => scores.get(&Figure::Success).map(|it| *it > 0.0),
         Err(_) => Some(false),
@@ -105,64 +108,61 @@ fn made(evaluation: &Evaluation, row: &Row) -> String {
         .chain(row.warnings.iter().cloned())
         .chain(row.scores.as_ref().err().cloned())
         .collect();
-    format!(
-        r#"<div class="method" data-method="{}" data-bad="{:.4}" data-success="{outcome}"><p><i class="dot {}"></i><b>{}</b>{}{}</p><div class="strip">{}{}{}{}</div><p class="notes">{}</p></div>"#,
-        row.method.name,
-        badness(row),
-        plots::color(evaluation, row.method.name),
-        row.method.title,
-        verdict(row, success),
-        row.scores.as_ref().map(figures).unwrap_or_default(),
-        picture("result", row.pictures.result.as_ref()),
-        picture("mask", row.pictures.mask.as_ref()),
-        picture("clusters", row.pictures.clusters.as_ref()),
-        picture("attention", row.pictures.heat.as_ref()),
-        escaped(&notes.join(" · ")),
-    )
+    let bad = format!("{:.4}", badness(row));
+    html! {
+        div.method data-method=(row.method.name) data-bad=(bad) data-success=(outcome) {
+            p {
+                (dot(&plots::color(evaluation, row.method.name))) b { (row.method.title) } (verdict(row, success))
+                @if let Ok(scores) = &row.scores { (figures(scores)) }
+            }
+            div.strip {
+                (picture("result", row.pictures.result.as_ref()))
+                (picture("mask", row.pictures.mask.as_ref()))
+                (picture("clusters", row.pictures.clusters.as_ref()))
+                (picture("attention", row.pictures.heat.as_ref()))
+            }
+            p.notes { (notes.join(" · ")) }
+        }
+    }
 }
 
-fn verdict(row: &Row, success: Option<bool>) -> String {
+fn verdict(row: &Row, success: Option<bool>) -> Markup {
     match (success, &row.scores) {
-        (_, Err(_)) => r#"<span class="verdict fail">error</span>"#.to_owned(),
-        (Some(true), _) => r#"<span class="verdict ok">success</span>"#.to_owned(),
+        (_, Err(_)) => html! { span.verdict.fail { "error" } },
+        (Some(true), _) => html! { span.verdict.ok { "success" } },
         (Some(false), Ok(scores)) => {
             let lacks = |figure: &Figure| scores.get(figure).is_some_and(|it| *it <= 0.0);
             let parts: Vec<&str> =
                 PARTS.iter().filter(|(it, _)| lacks(it)).map(|(_, name)| *name).collect();
-            format!(r#"<span class="verdict fail">{}</span>"#, parts.join(", "))
+            html! { span.verdict.fail { (parts.join(", ")) } }
         }
-        (None, Ok(_)) => String::new(),
+        (None, Ok(_)) => html! {},
     }
 }
 
 /// Short texts of the metrics that explain a result.
-fn figures(scores: &Scores) -> String {
+fn figures(scores: &Scores) -> Markup {
+    let object =
+        if scores.contains_key(&Figure::ObjectIou) { Figure::ObjectIou } else { Figure::MaskIou };
     let short = [
-        (Figure::ObjectIou, "IoU"),
+        (object, "IoU"),
         (Figure::Residual, "residual"),
         (Figure::OutsideMean, "outside"),
         (Figure::OutsideUncomposited, "uncomposited"),
     ];
-    let mut html = r#"<span class="figures">"#.to_owned();
-    for (mut figure, name) in short {
-        if figure == Figure::ObjectIou && !scores.contains_key(&figure) {
-            figure = Figure::MaskIou;
-        }
-        if let Some(value) = scores.get(&figure) {
-            let unit = figure.entry().unit;
-            let symbol = if unit == Unit::Share { " %" } else { "" };
-            let _ = write!(html, "<span>{name} {}{symbol}</span>", unit.format(*value));
+    html! {
+        span.figures {
+            @for (figure, name) in short { @if let Some(value) = scores.get(&figure) { span {
+                (name) " " (figure.entry().unit.format(*value)) @if figure.entry().unit == Unit::Share { " %" }
+            } } }
         }
     }
-    html + "</span>"
 }
 
-fn picture(caption: &str, png: Option<&Png>) -> String {
-    let Some(png) = png else { return String::new() };
-    format!(
-        r#"<figure><img loading="lazy" alt="{caption}" src="data:image/png;base64,{}"><figcaption>{caption}</figcaption></figure>"#,
-        STANDARD.encode(png)
-    )
+fn picture(caption: &str, png: Option<&Png>) -> Markup {
+    let Some(png) = png else { return html! {} };
+    let url = format!("data:image/png;base64,{}", STANDARD.encode(png));
+    html! { figure { img loading="lazy" alt=(caption) src=(url); figcaption { (caption) } } }
 }
 
 /// Badness of an item by a method, or the worst of all methods.

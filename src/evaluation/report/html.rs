@@ -1,10 +1,10 @@
 //! The report as a single self-contained HTML page, with light and dark color schemes.
 
-use std::fmt::Write;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::evaluation::{
     figure::{Better, ENTRIES, Figure, HEADLINE, Unit},
-    report::{Report, escape::escaped, gallery, plots},
+    report::{Report, gallery, plots},
     statistics::Interval,
     tables::{ALL, Comparison, Table},
 };
@@ -14,212 +14,214 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// The page.
 pub(super) fn page(report: &Report<'_>) -> String {
-    let mut html = format!(
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Evaluation</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header class="top"><h1>Evaluation</h1>{}<dl class="facts">"#,
-        navigation()
-    );
-    for (label, value) in &report.facts {
-        let _ = write!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escaped(label), escaped(value));
-    }
-    let _ = write!(html, "</dl></header><main>{}", methods(report));
-    let _ = write!(
-        html,
-        r#"<section id="plots"><h2>At a glance</h2><p class="note">Dots are means, lines 95 % bootstrap intervals over the items.</p><div class="plots">{}</div></section>"#,
-        plots::plots(report)
-    );
-    let (headline, _): (Vec<Figure>, Vec<Figure>) =
-        report.by_action.figures.iter().partition(|it| HEADLINE.contains(it));
-    let _ = write!(
-        html,
-        r#"<section id="actions"><h2>By action</h2><p class="note">Means; the range below is the 95 % interval. A click on a head sorts. The best mean of each group is bold.</p>{}<details><summary>All figures</summary>{}</details></section>"#,
-        table(report, &report.by_action, &headline),
-        table(report, &report.by_action, &report.by_action.figures),
-    );
-    html.push_str(&comparisons(report));
-    if !report.by_strata.is_empty() {
-        html.push_str(r#"<section id="strata"><h2>By stratum</h2>"#);
-        for strata in &report.by_strata {
-            let _ = write!(
-                html,
-                "<details><summary>{}</summary>{}</details>",
-                escaped(&strata.by),
-                table(report, strata, &strata.figures)
-            );
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "Evaluation" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header.top {
+                    h1 { "Evaluation" }
+                    nav {
+                        a href="#plots" { "At a glance" } a href="#actions" { "By action" }
+                        a href="#comparisons" { "Differences" } a href="#strata" { "By stratum" }
+                        a href="#gallery" { "Gallery" } a href="#glossary" { "Figures" }
+                    }
+                    dl.facts {
+                        @for (label, value) in &report.facts { div { dt { (label) } dd { (value) } } }
+                    }
+                }
+                main {
+                    (methods(report))
+                    section #plots {
+                        h2 { "At a glance" }
+                        p.note { "Dots are means, lines 95 % bootstrap intervals over the items." }
+                        div.plots { (plots::plots(report)) }
+                    }
+                    (by_action(report))
+                    (comparisons(report))
+                    @if !report.by_strata.is_empty() {
+                        section #strata {
+                            h2 { "By stratum" }
+                            @for strata in &report.by_strata {
+                                details { summary { (strata.by) } (table(report, strata, &strata.figures)) }
+                            }
+                        }
+                    }
+                    (gallery::gallery(report))
+                    (glossary())
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
         }
-        html.push_str("</section>");
-    }
-    let _ = write!(html, "{}{}", gallery::gallery(report), glossary());
-    let _ = writeln!(html, "</main><script>{SCRIPT}</script></body></html>");
-    html
+    };
+    page.into_string() + "\n"
 }
 
-fn navigation() -> &'static str {
-    r##"<nav><a href="#plots">At a glance</a><a href="#actions">By action</a><a href="#comparisons">Differences</a><a href="#strata">By stratum</a><a href="#gallery">Gallery</a><a href="#glossary">Figures</a></nav>"##
+/// A dot in a method's color.
+pub(super) fn dot(color: &str) -> Markup {
+    html! { i class={ "dot " (color) } {} }
 }
 
 /// The methods with their colors.
-fn methods(report: &Report<'_>) -> String {
-    let mut html = r#"<ul class="methods">"#.to_owned();
-    for method in &report.evaluation.plan.methods {
-        let color = plots::color(report.evaluation, method.name);
-        let _ = write!(
-            html,
-            r#"<li><i class="dot {color}"></i><b>{}</b> <code>{}</code> {}</li>"#,
-            method.title,
-            method.name,
-            escaped(method.about)
-        );
+fn methods(report: &Report<'_>) -> Markup {
+    html! {
+        ul.methods { @for method in &report.evaluation.plan.methods { li {
+            (dot(&plots::color(report.evaluation, method.name)))
+            b { (method.title) } " " code { (method.name) } " " (method.about)
+        } } }
     }
-    html + "</ul>"
 }
 
-fn table(report: &Report<'_>, table: &Table, figures: &[Figure]) -> String {
-    let mut html = format!(
-        r#"<div class="scroll"><table class="sortable"><thead><tr><th>{}</th><th>method</th><th class="n">edits</th>"#,
-        escaped(&table.by)
-    );
-    for figure in figures {
-        html.push_str(&head(*figure));
-    }
-    html.push_str("</tr></thead><tbody>");
-    for line in &table.lines {
-        let color = plots::color(report.evaluation, line.method.name);
-        let failed = match line.failed {
-            0 => String::new(),
-            failed => format!("<small>{failed} failed</small>"),
-        };
-        let _ = write!(
-            html,
-            r#"<tr><td>{}</td><td><i class="dot {color}"></i>{}</td><td class="n" data-v="{edits}">{edits}{failed}</td>"#,
-            escaped(&line.group),
-            line.method.title,
-            edits = line.edits,
-        );
-        for figure in figures {
-            let column = table.figures.iter().position(|it| it == figure);
-            let cell = column.and_then(|it| line.cells[it]);
-            let rivals = table.lines.iter().filter(|it| it.group == line.group);
-            let rivals = rivals.filter_map(|it| column.and_then(|column| it.cells[column]));
-            let rivals: Vec<f64> = rivals.map(|it| it.value).collect();
-            html.push_str(&mean_cell(*figure, cell, &rivals));
+fn by_action(report: &Report<'_>) -> Markup {
+    let all = &report.by_action.figures;
+    let headline: Vec<Figure> = all.iter().copied().filter(|it| HEADLINE.contains(it)).collect();
+    html! {
+        section #actions {
+            h2 { "By action" }
+            p.note {
+                "Means; the range below is the 95 % interval. A click on a head sorts. "
+                "The best mean of each group is bold."
+            }
+            (table(report, &report.by_action, &headline))
+            details { summary { "All figures" } (table(report, &report.by_action, all)) }
         }
-        html.push_str("</tr>");
     }
-    html + "</tbody></table></div>"
 }
 
-fn head(figure: Figure) -> String {
+fn table(report: &Report<'_>, table: &Table, figures: &[Figure]) -> Markup {
+    html! {
+        div.scroll {
+            table.sortable {
+                thead { tr {
+                    th { (table.by) } th { "method" } th.n { "edits" }
+                    @for figure in figures { (head(*figure)) }
+                } }
+                tbody { @for line in &table.lines { tr {
+                    td { (line.group) }
+                    td { (dot(&plots::color(report.evaluation, line.method.name))) (line.method.title) }
+                    td.n data-v=(line.edits) {
+                        (line.edits) @if line.failed > 0 { small { (line.failed) " failed" } }
+                    }
+                    @for figure in figures { (mean_cell(table, &line.group, &line.cells, *figure)) }
+                } } }
+            }
+        }
+    }
+}
+
+fn head(figure: Figure) -> Markup {
     let entry = figure.entry();
     let arrow = match entry.better {
         Better::Higher => " ↑",
         Better::Lower => " ↓",
         Better::Neither => "",
     };
-    let symbol = entry.unit.symbol();
-    format!(
-        r#"<th class="n" title="{}">{}{arrow}<small>{symbol}</small></th>"#,
-        escaped(entry.about),
-        entry.title
-    )
+    html! { th.n title=(entry.about) { (entry.title) (arrow) small { (entry.unit.symbol()) } } }
 }
 
 /// A mean with its interval; bold if no other method of its group is better.
-fn mean_cell(figure: Figure, cell: Option<Interval>, rivals: &[f64]) -> String {
-    let Some(it) = cell else { return r#"<td class="n none">–</td>"#.to_owned() };
+fn mean_cell(table: &Table, group: &str, cells: &[Option<Interval>], figure: Figure) -> Markup {
+    let column = table.figures.iter().position(|it| *it == figure);
+    let Some((column, it)) = column.and_then(|it| Some((it, cells[it]?))) else { return no_cell() };
     let entry = figure.entry();
-    let outdoes = |other: &f64| match entry.better {
-        Better::Higher => *other < it.value,
-        Better::Lower => *other > it.value,
+    let outdoes = |other: f64| match entry.better {
+        Better::Higher => other < it.value,
+        Better::Lower => other > it.value,
         Better::Neither => false,
     };
-    let matches_or_outdoes = |other: &f64| outdoes(other) || (*other - it.value).abs() < 1e-12;
-    let is_best = rivals.iter().any(outdoes) && rivals.iter().all(matches_or_outdoes);
-    let class = if is_best { "n best" } else { "n" };
-    interval_cell(it, entry.unit, class, "")
+    let matches_or_outdoes = |other: f64| outdoes(other) || (other - it.value).abs() < 1e-12;
+    let rivals = table.lines.iter().filter(|line| line.group == group);
+    let mut rivals = rivals.filter_map(|line| line.cells[column]).map(|it| it.value);
+    let is_best = rivals.clone().any(outdoes) && rivals.all(matches_or_outdoes);
+    interval_cell(it, entry.unit, if is_best { "n best" } else { "n" }, "")
 }
 
-fn interval_cell(it: Interval, unit: Unit, class: &str, sign: &str) -> String {
-    let sign = if it.value > 0.0 { sign } else { "" };
-    let range = match it.count {
-        1 => String::new(),
-        _ => format!("<small>{} – {}</small>", unit.format(it.low), unit.format(it.high)),
-    };
-    format!(
-        r#"<td class="{class}" data-v="{}" title="{} items">{sign}{}{range}</td>"#,
-        it.value,
-        it.count,
-        unit.format(it.value),
-    )
+fn no_cell() -> Markup {
+    html! { td.n.none { "–" } }
+}
+
+fn interval_cell(it: Interval, unit: Unit, class: &str, sign: &str) -> Markup {
+    html! {
+        td class=(class) data-v=(it.value.to_string()) title={ (it.count) " items" } {
+            @if it.value > 0.0 { (sign) } (unit.format(it.value))
+            @if it.count != 1 { small { (unit.format(it.low)) " – " (unit.format(it.high)) } }
+        }
+    }
 }
 
 /// Table of differences and ratios; those whose interval excludes "no change" are marked.
-fn comparisons(report: &Report<'_>) -> String {
-    let Some(first) = report.comparisons.first() else { return String::new() };
+fn comparisons(report: &Report<'_>) -> Markup {
+    let Some(first) = report.comparisons.first() else { return html! {} };
     let (all, parts): (Vec<_>, Vec<_>) = report.comparisons.iter().partition(|it| it.group == ALL);
-    let parts = match parts.as_slice() {
-        [] => String::new(),
-        parts => {
-            let table = comparison_table(report, parts);
-            format!("<details><summary>By action</summary>{table}</details>")
+    html! {
+        section #comparisons {
+            h2 { "Differences" }
+            p.note {
+                "Each method less " (first.other.title) ", item by item on the items that both have. "
+                "Green and red: better or worse, with an interval that leaves out 0. "
+                "The ratio is that of the means."
+            }
+            (comparison_table(report, &all))
+            @if !parts.is_empty() {
+                details { summary { "By action" } (comparison_table(report, &parts)) }
+            }
         }
-    };
-    format!(
-        r#"<section id="comparisons"><h2>Differences</h2><p class="note">Each method less {}, item by item on the items that both have. Green and red: better or worse, with an interval that leaves out 0. The ratio is that of the means.</p>{}{parts}</section>"#,
-        first.other.title,
-        comparison_table(report, &all),
-    )
+    }
 }
 
-fn comparison_table(report: &Report<'_>, comparisons: &[&Comparison]) -> String {
-    let mut html = r#"<div class="scroll"><table class="sortable"><thead><tr><th>action</th><th>method</th><th>figure</th><th class="n">difference</th><th class="n">ratio</th><th class="n">items</th></tr></thead><tbody>"#.to_owned();
-    for it in comparisons {
-        let entry = it.figure.entry();
-        let class = match entry.better {
-            _ if it.difference.count == 1 => "n",
-            Better::Higher if it.difference.low > 0.0 => "n better",
-            Better::Lower if it.difference.high < 0.0 => "n better",
-            Better::Higher if it.difference.high < 0.0 => "n worse",
-            Better::Lower if it.difference.low > 0.0 => "n worse",
-            _ => "n",
-        };
-        let ratio = match it.ratio {
-            Some(ratio) => interval_cell(ratio, Unit::Number, "n", ""),
-            None => r#"<td class="n none">–</td>"#.to_owned(),
-        };
-        let _ = write!(
-            html,
-            r#"<tr><td>{}</td><td><i class="dot {}"></i>{}</td><td>{} <small class="unit">{}</small></td>{}{ratio}<td class="n" data-v="{count}">{count}</td></tr>"#,
-            escaped(&it.group),
-            plots::color(report.evaluation, it.method.name),
-            it.method.title,
-            entry.title,
-            entry.unit.symbol(),
-            interval_cell(it.difference, entry.unit, class, "+"),
-            count = it.difference.count,
-        );
+fn comparison_table(report: &Report<'_>, comparisons: &[&Comparison]) -> Markup {
+    html! {
+        div.scroll {
+            table.sortable {
+                thead { tr {
+                    th { "action" } th { "method" } th { "figure" }
+                    th.n { "difference" } th.n { "ratio" } th.n { "items" }
+                } }
+                tbody { @for it in comparisons { (comparison_row(report, it)) } }
+            }
+        }
     }
-    html + "</tbody></table></div>"
+}
+
+fn comparison_row(report: &Report<'_>, it: &Comparison) -> Markup {
+    let (entry, count) = (it.figure.entry(), it.difference.count);
+    let class = match entry.better {
+        _ if count == 1 => "n",
+        Better::Higher if it.difference.low > 0.0 => "n better",
+        Better::Lower if it.difference.high < 0.0 => "n better",
+        Better::Higher if it.difference.high < 0.0 => "n worse",
+        Better::Lower if it.difference.low > 0.0 => "n worse",
+        _ => "n",
+    };
+    html! {
+        tr {
+            td { (it.group) }
+            td { (dot(&plots::color(report.evaluation, it.method.name))) (it.method.title) }
+            td { (entry.title) " " small.unit { (entry.unit.symbol()) } }
+            (interval_cell(it.difference, entry.unit, class, "+"))
+            (it.ratio.map_or_else(no_cell, |it| interval_cell(it, Unit::Number, "n", "")))
+            td.n data-v=(count) { (count) }
+        }
+    }
 }
 
 /// Explanations of the metrics.
-fn glossary() -> String {
-    let mut html = r#"<section id="glossary"><h2>Figures</h2><dl>"#.to_owned();
-    for entry in &ENTRIES {
-        let unit = match entry.unit.symbol() {
-            "" => String::new(),
-            symbol => format!(", in {symbol}"),
-        };
-        let _ = write!(html, "<dt>{}</dt><dd>{}{unit}</dd>", entry.title, escaped(entry.about));
+fn glossary() -> Markup {
+    html! {
+        section #glossary {
+            h2 { "Figures" }
+            dl {
+                @for entry in &ENTRIES {
+                    dt { (entry.title) }
+                    dd { (entry.about) @if !entry.unit.symbol().is_empty() { ", in " (entry.unit.symbol()) } }
+                }
+            }
+        }
     }
-    html + "</dl></section>"
 }

@@ -1,7 +1,6 @@
 //! The report of an evaluation, as JSON, CSV, Markdown and a single HTML page.
 
 mod csv;
-mod escape;
 mod gallery;
 mod html;
 mod json;

@@ -6,6 +6,8 @@ pub mod onednn;
 mod openmp;
 pub mod spin;
 #[cfg(target_arch = "x86_64")]
+mod tensor_memory;
+#[cfg(target_arch = "x86_64")]
 mod vector;
 
 use std::thread;

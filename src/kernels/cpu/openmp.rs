@@ -2,15 +2,12 @@
 //! for a while after each call.
 #![expect(
     unsafe_code,
-    reason = "libgomp's entry point is found by name and called through a pointer, and threads share memory"
+    reason = "libgomp's entry point is found by name and called through a pointer"
 )]
 
 use std::{
     ffi::{c_int, c_uint, c_void},
-    sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use libloading::os::unix::Library;
@@ -19,34 +16,22 @@ use libloading::os::unix::Library;
 type Parallel =
     unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void, c_uint, c_uint);
 
-/// A pointer to memory that several threads access, each writing to its own part.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shared<T>(*mut T);
-
-// SAFETY: whoever goes through the pointer says why it may.
-unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
-
 /// Whether [`share`] runs on libtorch's threads instead of the caller's alone.
 pub(super) fn has_team() -> bool {
     parallel().is_some()
 }
 
-/// Runs `tasks` tasks on libtorch's threads, with one scratch value per thread; tasks must not panic.
-pub(super) fn share<S>(
-    tasks: usize,
+/// Runs the tasks on libtorch's threads, with one scratch value per thread; a panic in one ends the process.
+pub(super) fn share<T: Send, S>(
+    tasks: impl Iterator<Item = T> + Send,
     scratch: impl Fn() -> S + Sync,
-    run: impl Fn(&mut S, usize) + Sync,
+    run: impl Fn(&mut S, T) + Sync,
 ) {
-    let next = AtomicUsize::new(0);
+    let tasks = Mutex::new(tasks);
+    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
     on_each_thread(&|| {
         let mut scratch = scratch();
-        loop {
-            let task = next.fetch_add(1, Ordering::Relaxed);
-            if task >= tasks {
-                break;
-            }
+        while let Some(task) = next() {
             run(&mut scratch, task);
         }
     });
@@ -54,10 +39,10 @@ pub(super) fn share<S>(
 
 /// Runs `body` once on each of libtorch's intra-op threads and waits for them.
 ///
-/// `body` distributes work by an atomic counter, so it is correct for any number of threads; it must not panic.
+/// `body` must be correct for any number of threads, since libgomp may start fewer; a panic in it ends the process.
 fn on_each_thread<F: Fn() + Sync>(body: &F) {
     unsafe extern "C" fn call<F: Fn() + Sync>(body: *mut c_void) {
-        // SAFETY: `on_each_thread` passes a pointer to a live `F`, which may be shared between threads.
+        // SAFETY: `on_each_thread` passes a pointer to an `F` that outlives the call, and `F` is `Sync`.
         unsafe { (*body.cast::<F>())() }
     }
     let threads = team_size() as c_uint;
@@ -88,7 +73,7 @@ pub(super) fn team_size() -> usize {
 /// Number of processors by OpenMP; `None` if libtorch has no OpenMP library.
 pub(super) fn processors() -> Option<usize> {
     let process = Library::this();
-    // SAFETY: the OpenMP specification's `int omp_get_num_procs(void)`.
+    // SAFETY: the signature is the OpenMP specification's: `int omp_get_num_procs(void)`.
     let count = unsafe {
         (*process.get::<unsafe extern "C" fn() -> c_int>(b"omp_get_num_procs\0").ok()?)()
     };
@@ -104,19 +89,4 @@ fn parallel() -> Option<Parallel> {
         let symbol = unsafe { process.get::<Parallel>(b"GOMP_parallel\0") };
         symbol.ok().map(|it| *it)
     })
-}
-
-// === impl Shared ===
-
-impl<T> Shared<T> {
-    pub(super) fn new(start: *mut T) -> Self {
-        Self(start)
-    }
-
-    /// # Safety
-    /// As for `pointer::add`.
-    pub(super) unsafe fn at(&self, offset: usize) -> *mut T {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.add(offset) }
-    }
 }

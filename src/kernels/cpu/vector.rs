@@ -1,5 +1,5 @@
 //! Helpers for AVX-512 kernels: conversion between bf16 and fp32 registers, and the exponential.
-#![expect(unsafe_code, reason = "vector instructions, and numbers behind pointers")]
+#![expect(unsafe_code, reason = "loads, stores and reinterpretation of registers")]
 #![allow(clippy::wildcard_imports, reason = "the names of instructions say where they are from")]
 
 use std::{arch::x86_64::*, mem};
@@ -39,7 +39,7 @@ pub(super) fn exp2(x: __m512) -> __m512 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn pair(even: __m512, odd: __m512, interleave: __m512i) -> __m512i {
-    // SAFETY: registers of equal size, any bits of which are a value.
+    // SAFETY: both have 64 bytes, any bits of which are a value.
     let halves = unsafe { mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(odd, even)) };
     _mm512_permutexvar_epi16(interleave, halves)
 }
@@ -49,7 +49,7 @@ pub(super) fn pair(even: __m512, odd: __m512, interleave: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn interleave() -> __m512i {
     let order: [i16; 2 * LANES] = std::array::from_fn(|at| (at / 2 + at % 2 * LANES) as i16);
-    // SAFETY: 32 halves are a register.
+    // SAFETY: `order` has the 64 bytes of a register.
     unsafe { _mm512_loadu_si512(order.as_ptr().cast()) }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn first(count: usize) -> __mmask32 {
 /// Loads the bf16 values of `mask` as fp32, split into even and odd positions; the others are 0.
 ///
 /// # Safety
-/// The values must be valid.
+/// The values of `mask` must be valid for reads.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn load_bf16(start: *const u16, mask: __mmask32) -> [__m512; 2] {
@@ -76,7 +76,7 @@ pub(super) unsafe fn load_bf16(start: *const u16, mask: __mmask32) -> [__m512; 2
 /// Rounds and stores the values of `mask`, the inverse of [`load_bf16`].
 ///
 /// # Safety
-/// The memory must be valid and not accessed elsewhere.
+/// The places of `mask` must be valid for writes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn store_bf16(
@@ -99,13 +99,13 @@ pub(super) unsafe fn store_bf16(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn load(floats: &[f32; LANES]) -> __m512 {
-    // SAFETY: sixteen floats are a register.
+    // SAFETY: sixteen floats have the 64 bytes of a register.
     unsafe { _mm512_loadu_ps(floats.as_ptr()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) fn store(floats: &mut [f32; LANES], x: __m512) {
-    // SAFETY: sixteen floats are a register.
+    // SAFETY: sixteen floats have the 64 bytes of a register.
     unsafe { _mm512_storeu_ps(floats.as_mut_ptr(), x) }
 }

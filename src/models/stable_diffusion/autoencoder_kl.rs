@@ -4,8 +4,8 @@
 
 use tch::{Tensor, no_grad};
 
+use crate::config_json::{ConfigJson, ConfigJsonError};
 use crate::models::{
-    config::{ConfigJson, ConfigJsonError},
     layers::Conv2d,
     stable_diffusion::vae::{Decoder, Encoder, VaeConfig},
     weights::VarPath,
@@ -60,7 +60,7 @@ impl AutoencoderKlConfig {
     /// # Errors
     /// [`ConfigJsonError`], naming the key, if a value is malformed or belongs to another architecture.
     pub fn from_json(text: &str) -> Result<Self, ConfigJsonError> {
-        let json = ConfigJson::parse(text, "AutoencoderKL")?;
+        let json = ConfigJson::of_class("AutoencoderKL", text)?;
         for (key, supported) in SUPPORTED {
             json.only(key, supported)?;
         }
@@ -86,10 +86,9 @@ impl AutoencoderKlConfig {
                 format!("multiples of `norm_num_groups`, {norm_num_groups}"),
             ));
         }
-        let scaling_factor = json.number("scaling_factor", 0.18215)?;
-        if scaling_factor <= 0.0 {
-            return Err(json.fault("scaling_factor", "a number above 0"));
-        }
+        let above = |it: f64| it > 0.0;
+        let scaling_factor =
+            json.number_in("scaling_factor", 0.18215, "a number above 0", above)?;
         Ok(Self {
             in_channels: json.int("in_channels", 3, 1)?,
             out_channels: json.int("out_channels", 3, 1)?,

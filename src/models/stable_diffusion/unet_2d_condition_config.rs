@@ -5,7 +5,7 @@
 //! [`UNet2DConditionModel`]: crate::models::stable_diffusion::unet_2d_condition::UNet2DConditionModel
 
 use crate::attention::site::{AttnSite, Keys, Stage};
-use crate::models::config::{ConfigJson, ConfigJsonError};
+use crate::config_json::{ConfigJson, ConfigJsonError};
 
 /// The kind of a block of the down or up path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl UNet2DConditionConfig {
     /// [`ConfigJsonError`], naming the key, if a value is malformed or of an architecture other than Stable Diffusion
     /// 1.x and 2.x.
     pub fn from_json(text: &str) -> Result<Self, ConfigJsonError> {
-        let json = ConfigJson::parse(text, "UNet2DConditionModel")?;
+        let json = ConfigJson::of_class("UNet2DConditionModel", text)?;
         for (key, supported) in SUPPORTED {
             json.only(key, supported)?;
         }

@@ -1,7 +1,7 @@
 //! Model configurations: how keys are read, and what is refused.
 
+use retouch::config_json::ConfigJsonError;
 use retouch::models::{
-    config::ConfigJsonError,
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
         unet_2d_condition::UNet2DConditionModel,

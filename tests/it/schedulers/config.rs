@@ -1,5 +1,6 @@
 //! Scheduler configurations: accepted keys, and what is refused.
 
+use retouch::config_json::ConfigJsonError;
 use retouch::sampling::{SchedulerKind, Steps};
 use retouch::schedulers::SchedulerError;
 use retouch::schedulers::build::build;
@@ -66,9 +67,10 @@ fn what_is_not_built_in_is_refused_by_key_and_value() {
     for (kind, key, value, expected) in cases {
         let config = parse(&with(&stable_diffusion(), key, value));
         let error = build(kind, &config, Steps::try_from(10).unwrap()).unwrap_err();
-        assert!(matches!(error, SchedulerError::Unsupported { .. }), "{key}: {error}");
+        assert!(matches!(error, SchedulerError::Config(_)), "{key}: {error}");
         let message = error.to_string();
         assert!(message.contains(&format!("`{key}`")) && message.contains(expected), "{message}");
+        assert!(message.contains("in scheduler_config.json"), "{message}");
     }
 }
 
@@ -129,7 +131,10 @@ fn a_configuration_is_a_json_object_with_infinity_in_quotes() {
     );
     for text in ["", "[]", "{", "{\"beta_end\": NaN}"] {
         let error = SchedulerConfig::from_json(text).unwrap_err();
-        assert!(matches!(error, SchedulerError::Malformed(_)), "{text}");
+        let SchedulerError::Config(error) = error else { panic!("{text}: {error:?}") };
+        let refused =
+            matches!(error, ConfigJsonError::Json { .. } | ConfigJsonError::NotAnObject { .. });
+        assert!(refused, "{text}: {error:?}");
     }
 }
 

@@ -3,13 +3,16 @@
 //! Scores are computed transposed (keys × queries) with one query per lane: any even head size fills the registers, the
 //! running maximum and sum of a query need no reduction across lanes, and a pair of a key's channels is one broadcast
 //! 32-bit word.
-#![expect(unsafe_code, reason = "vector instructions, and rows of tensors behind pointers")]
+#![expect(unsafe_code, reason = "loads, gathers and reinterpretation of registers")]
 #![expect(clippy::cast_ptr_alignment, reason = "the gather takes any address")]
 #![allow(clippy::wildcard_imports, reason = "the names of instructions say where they are from")]
 
 use std::{arch::x86_64::*, f32::consts::LOG2_E, mem};
 
-use super::pack::{KEY_BLOCK, KEY_TILE, PackedHead, TensorRows};
+use super::{
+    pack::{KEY_BLOCK, KEY_TILE, PackedHead},
+    rows::{OutputBlock, TensorRows},
+};
 use crate::kernels::cpu::vector::{LANES, exp2, interleave, load, pair, store};
 
 /// Query registers per tile, one query per lane: with [`KEY_TILE`] keys it uses 24 of the 32 registers as accumulators.
@@ -17,10 +20,6 @@ const VECTORS: usize = 4;
 
 /// Queries per call.
 pub(super) const QUERY_BLOCK: usize = LANES * VECTORS;
-
-/// At most [`QUERY_BLOCK`] rows of queries or of their outputs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct QueryBlock(pub(super) TensorRows);
 
 /// One fp32 value per query of a block.
 pub(super) type Queries = [[f32; LANES]; VECTORS];
@@ -40,7 +39,7 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new(dim: usize) -> Self {
-        // SAFETY: a register of zeros is a value.
+        // SAFETY: any bits are a value of a register, so zeros are.
         let (words, floats) = unsafe { (mem::zeroed(), mem::zeroed()) };
         Self {
             queries: vec![words; dim / 2],
@@ -51,25 +50,23 @@ impl Scratch {
     }
 }
 
-/// Attention of at most [`QUERY_BLOCK`] queries to every key of a head.
-///
-/// # Safety
-/// The CPU must have the features, the rows must be valid, `output`'s must not be accessed elsewhere, and `log_sum_exp`
-/// must have as many elements as `query` has rows.
+/// Attention of at most [`QUERY_BLOCK`] queries to every key of a head; `output` and `log_sum_exp` are those of the
+/// queries.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn attend<const TILE: usize>(
-    query: QueryBlock,
+pub(super) fn attend<const TILE: usize>(
+    query: TensorRows<'_>,
     head: &PackedHead<'_>,
     scale: f32,
     scratch: &mut Scratch,
-    output: QueryBlock,
-    log_sum_exp: *mut f32,
+    mut output: OutputBlock<'_>,
+    log_sum_exp: &mut [f32],
 ) {
+    assert_eq!(output.size(), (query.count(), query.dim()));
+    assert_eq!((log_sum_exp.len(), head.dim), output.size());
     let zero = _mm512_setzero_ps();
     let factor = _mm512_set1_ps(scale * LOG2_E);
     let interleave = interleave();
-    // SAFETY: the caller's promise.
-    unsafe { load_queries(query, &mut scratch.queries) };
+    load_queries(query, &mut scratch.queries);
     scratch.output.fill([zero; VECTORS]);
     let mut max = [_mm512_set1_ps(f32::NEG_INFINITY); VECTORS];
     let mut sum = [zero; VECTORS];
@@ -115,7 +112,7 @@ pub(super) unsafe fn attend<const TILE: usize>(
     // 4. normalize, and turn channels by queries to rows
     let pairs = head.dim / 2;
     for v in 0..VECTORS {
-        let live = query.0.count.saturating_sub(v * LANES).min(LANES);
+        let live = query.count().saturating_sub(v * LANES).min(LANES);
         // A query with no finite logit attends to nothing, as in libtorch.
         let some = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(sum[v], zero);
         let inverse = _mm512_maskz_div_ps(some, _mm512_set1_ps(1.0), sum[v]);
@@ -123,46 +120,37 @@ pub(super) unsafe fn attend<const TILE: usize>(
             let [even, odd] = [channels[0][v], channels[1][v]].map(|it| _mm512_mul_ps(it, inverse));
             let words: [u32; LANES] = words_of(pair(even, odd, interleave));
             for (lane, &word) in words[..live].iter().enumerate() {
-                // SAFETY: `live` rows from `v * LANES` on are there, and two channels at `at`.
-                unsafe {
-                    let row = output.0.start.add((v * LANES + lane) * output.0.stride + at);
-                    row.cast::<u32>().write_unaligned(word);
-                }
+                // SAFETY: row `v * LANES + lane` is below `query.count()`, and `at + 1` below `head.dim`.
+                unsafe { output.write_pair(v * LANES + lane, at, word) };
             }
         }
         let (max, sum) = (floats_of(max[v]), floats_of(sum[v]));
         for lane in 0..live {
-            // SAFETY: as many elements as rows.
-            unsafe { *log_sum_exp.add(v * LANES + lane) = max[lane] * scale + sum[lane].ln() };
+            log_sum_exp[v * LANES + lane] = max[lane] * scale + sum[lane].ln();
         }
     }
 }
 
-/// Adds one head's probabilities times `weight` to `map` (keys × queries), for at most [`QUERY_BLOCK`] queries.
-///
-/// # Safety
-/// As for [`attend`]; `log_sum_exp` is what it returned for these queries.
+/// Adds one head's probabilities times `weight` to `map` (keys × queries), for at most [`QUERY_BLOCK`] queries, with
+/// the `log_sum_exp` that [`attend`] returned for them.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn add_probs(
-    query: QueryBlock,
+pub(super) fn add_probs(
+    query: TensorRows<'_>,
     head: &PackedHead<'_>,
     scale: f32,
-    log_sum_exp: *const f32,
+    log_sum_exp: &[f32],
     weight: f32,
     scratch: &mut Scratch,
     map: &mut [Queries],
 ) {
     let (factor, weight) = (_mm512_set1_ps(scale * LOG2_E), _mm512_set1_ps(weight));
     let mut shift = [[f32::INFINITY; LANES]; VECTORS];
-    for (row, shift) in shift.as_flattened_mut()[..query.0.count].iter_mut().enumerate() {
-        // SAFETY: as many elements as rows.
-        let log_sum_exp = unsafe { *log_sum_exp.add(row) };
+    for (shift, &log_sum_exp) in shift.as_flattened_mut().iter_mut().zip(log_sum_exp) {
         // A query that attends to nothing has no share anywhere.
         *shift =
             if log_sum_exp == f32::NEG_INFINITY { f32::INFINITY } else { log_sum_exp * LOG2_E };
     }
-    // SAFETY: the caller's promise.
-    unsafe { load_queries(query, &mut scratch.queries) };
+    load_queries(query, &mut scratch.queries);
     for (start, map) in (0..head.keys).step_by(KEY_BLOCK).zip(map.chunks_mut(KEY_BLOCK)) {
         score_block(head, start, map.len(), &scratch.queries, &mut scratch.scores);
         for (map, scores) in map.iter_mut().zip(&scratch.scores) {
@@ -263,18 +251,18 @@ fn add_products<const N: usize>(
 /// Loads query rows transposed to (channel pairs, queries); missing rows repeat the last one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn load_queries(query: QueryBlock, queries: &mut [[__m512i; VECTORS]]) {
-    let bytes = query.0.stride * size_of::<u16>();
-    let offsets: [i32; QUERY_BLOCK] =
-        std::array::from_fn(|row| (row.min(query.0.count - 1) * bytes) as i32);
+fn load_queries(query: TensorRows<'_>, queries: &mut [[__m512i; VECTORS]]) {
+    assert_eq!(queries.len(), query.dim() / 2);
+    let (last, bytes) = (query.count() - 1, query.stride() * size_of::<u16>());
+    assert!(last * bytes <= i32::MAX as usize, "the rows are too far apart");
+    let offsets: [i32; QUERY_BLOCK] = std::array::from_fn(|row| (row.min(last) * bytes) as i32);
+    let start = query.start().cast::<i32>();
     for (v, offsets) in offsets.as_chunks::<LANES>().0.iter().enumerate() {
-        // SAFETY: sixteen integers.
+        // SAFETY: sixteen integers have the 64 bytes of a register.
         let offsets = unsafe { _mm512_loadu_si512(offsets.as_ptr().cast()) };
         for (pair, queries) in queries.iter_mut().enumerate() {
-            // SAFETY: the rows are there and have a word for each pair.
-            queries[v] = unsafe {
-                _mm512_i32gather_epi32::<1>(offsets, query.0.start.cast::<i32>().add(pair))
-            };
+            // SAFETY: each offset is that of one of the rows, which have a word for each pair.
+            queries[v] = unsafe { _mm512_i32gather_epi32::<1>(offsets, start.add(pair)) };
         }
     }
 }
@@ -288,7 +276,7 @@ fn is_neg_infinity(x: __m512) -> __mmask16 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn bf16(words: __m512i) -> __m512bh {
-    // SAFETY: registers of equal size, any bits of which are a value.
+    // SAFETY: both have 64 bytes, any bits of which are a value.
     unsafe { mem::transmute(words) }
 }
 
@@ -303,6 +291,6 @@ fn floats_of(x: __m512) -> [f32; LANES] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn words_of(x: __m512i) -> [u32; LANES] {
-    // SAFETY: registers of equal size, any bits of which are a value.
+    // SAFETY: both have 64 bytes, any bits of which are a value.
     unsafe { mem::transmute(x) }
 }

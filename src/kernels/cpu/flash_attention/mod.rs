@@ -10,6 +10,8 @@ mod avx512;
 mod native;
 #[cfg(target_arch = "x86_64")]
 mod pack;
+#[cfg(target_arch = "x86_64")]
+mod rows;
 
 use tch::Tensor;
 

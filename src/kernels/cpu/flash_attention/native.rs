@@ -7,11 +7,13 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     AttentionOutput,
-    avx512::{self, QUERY_BLOCK, QueryBlock, Scratch},
-    pack::{self, PackedHead, TensorRows},
+    avx512::{self, QUERY_BLOCK, Scratch},
+    pack::{self, PackedHead},
+    rows::{Output, TensorRows},
 };
 use crate::kernels::cpu::{
-    openmp::{Shared, share},
+    openmp::share,
+    tensor_memory::{values, values_mut},
     vector,
 };
 
@@ -23,7 +25,7 @@ pub(super) fn attend(
     scale: f64,
 ) -> Option<AttentionOutput> {
     let (queries, keys, values) = (Layer::of(query)?, Layer::of(key)?, Layer::of(value)?);
-    let shape = |it: &Layer| (it.batch, it.heads, it.dim);
+    let shape = |it: &Layer<'_>| (it.batch, it.heads, it.dim);
     let fits = shape(&queries) == shape(&keys)
         && shape(&queries) == shape(&values)
         && keys.rows == values.rows;
@@ -39,47 +41,38 @@ pub(super) fn attend(
 
 /// The whole layer, with `TILE` output channels at a time.
 fn attend_by_tiles<const TILE: usize>(
-    query: Layer,
-    key: Layer,
-    value: Layer,
+    query: Layer<'_>,
+    key: Layer<'_>,
+    value: Layer<'_>,
     scale: f32,
 ) -> AttentionOutput {
     let Layer { batch, heads, rows, dim, .. } = query;
     let [n, h, q, d] = [batch, heads, rows, dim].map(|it| it as i64);
-    let output = Tensor::empty([n, q, h, d], (Kind::BFloat16, Device::Cpu)).transpose(1, 2);
-    let log_sum_exp = Tensor::empty([n, h, q], (Kind::Float, Device::Cpu));
-    let output_heads = Layer::of(&output).expect("a tensor of a layout that the kernel takes");
-    let normalizers = Shared::new(log_sum_exp.data_ptr().cast::<f32>());
+    let mut output = Tensor::empty([n, q, h, d], (Kind::BFloat16, Device::Cpu));
+    let mut log_sum_exp = Tensor::empty([n, h, q], (Kind::Float, Device::Cpu));
+    let normalizers = values_mut::<f32>(&mut log_sum_exp).expect("new and not empty");
+    let memory = values_mut(&mut output).expect("new and not empty");
+    let (keys, packed_values) = (Packed::keys(&key), Packed::values(&value, TILE));
 
-    let keys = Packed::new(batch * heads, pack::key_words(dim, key.rows), |head, words| {
-        // SAFETY: rows of a live tensor.
-        unsafe { pack::pack_keys(key.head(head), words) };
+    let rows_of_output = Output::new(memory, heads, rows, dim);
+    let blocks = normalizers.chunks_mut(rows).enumerate().flat_map(|(head, normalizers)| {
+        let blocks = normalizers.chunks_mut(QUERY_BLOCK).zip((0..).step_by(QUERY_BLOCK));
+        blocks.map(move |(normalizers, start)| (head, start, normalizers))
     });
-    let values =
-        Packed::new(batch * heads, pack::value_words(dim, key.rows, TILE), |head, words| {
-            // SAFETY: rows of a live tensor.
-            unsafe { pack::pack_values(value.head(head), TILE, words) };
-        });
-    let blocks = rows.div_ceil(QUERY_BLOCK);
     share(
-        batch * heads * blocks,
+        blocks,
         || Scratch::new(dim),
-        |scratch, task| {
-            let (head, start) = (task / blocks, task % blocks * QUERY_BLOCK);
-            // SAFETY: the processor has the features, and no other task has these rows of the output.
+        |scratch, (head, start, normalizers)| {
+            let packed = PackedHead::new(dim, key.rows, keys.of(head), packed_values.of(head));
+            let query = query.head(head).block(start, QUERY_BLOCK);
+            // SAFETY: `is_available` has found the CPU's features, and each task has another block.
             unsafe {
-                avx512::attend::<TILE>(
-                    query.head(head).block(start),
-                    &PackedHead::new(dim, key.rows, keys.of(head), values.of(head)),
-                    scale,
-                    scratch,
-                    output_heads.head(head).block(start),
-                    normalizers.at(head * rows + start),
-                );
+                let output = rows_of_output.block(head, start, QUERY_BLOCK);
+                avx512::attend::<TILE>(query, &packed, scale, scratch, output, normalizers);
             }
         },
     );
-    AttentionOutput { output, log_sum_exp }
+    AttentionOutput { output: output.transpose(1, 2), log_sum_exp }
 }
 
 /// See [`super::add_mean_probs`].
@@ -90,42 +83,40 @@ pub(super) fn add_mean_probs(
     scale: f64,
     sum: &mut Tensor,
 ) {
-    let heads = |it: &Tensor| Layer::of(&it.unsqueeze(0)).expect("views of what was attended");
-    let (query, key) = (heads(query), heads(key));
+    let (query, key) = (query.unsqueeze(0), key.unsqueeze(0));
+    let layer = |it| Layer::of(it).expect("a view of what was attended");
+    let (query, key) = (layer(&query), layer(&key));
     let log_sum_exp = log_sum_exp.contiguous();
-    let normalizers = Shared::new(log_sum_exp.data_ptr().cast::<f32>());
-    assert!(sum.is_contiguous() && sum.kind() == Kind::Float && sum.device() == Device::Cpu);
+    let normalizers = values::<f32>(&log_sum_exp).expect("a view of what was returned");
     assert_eq!(sum.size(), [query.rows as i64, key.rows as i64]);
-    let map = Shared::new(sum.data_ptr().cast::<f32>());
+    let map = values_mut::<f32>(sum).expect("a contiguous sum in fp32, on the CPU");
 
-    let keys = Packed::new(key.heads, pack::key_words(key.dim, key.rows), |head, words| {
-        // SAFETY: rows of a live tensor.
-        unsafe { pack::pack_keys(key.head(head), words) };
-    });
+    let keys = Packed::keys(&key);
     let new_scratch = || (Scratch::new(query.dim), vec![avx512::Queries::default(); key.rows]);
-    share(query.rows.div_ceil(QUERY_BLOCK), new_scratch, |(scratch, mean), block| {
-        let start = block * QUERY_BLOCK;
+    let blocks = map.chunks_mut(QUERY_BLOCK * key.rows).zip((0..).step_by(QUERY_BLOCK));
+    share(blocks, new_scratch, |(scratch, mean), (sums, start)| {
         mean.fill(avx512::Queries::default());
         for head in 0..query.heads {
             let packed = PackedHead::new(key.dim, key.rows, keys.of(head), &[]);
-            // SAFETY: the processor has the features, or nothing would have been attended.
+            let query_block = query.head(head).block(start, QUERY_BLOCK);
+            let normalizers = &normalizers[head * query.rows + start..][..query_block.count()];
+            let weight = 1.0 / query.heads as f32;
+            // SAFETY: the CPU has the features, or nothing would have been attended.
             unsafe {
                 avx512::add_probs(
-                    query.head(head).block(start),
+                    query_block,
                     &packed,
                     scale as f32,
-                    normalizers.at(head * query.rows + start),
-                    1.0 / query.heads as f32,
+                    normalizers,
+                    weight,
                     scratch,
                     mean,
                 );
             }
         }
-        for row in start..(start + QUERY_BLOCK).min(query.rows) {
-            // SAFETY: a row of the map that no other task has.
-            let sums = unsafe { slice::from_raw_parts_mut(map.at(row * key.rows), key.rows) };
+        for (row, sums) in sums.chunks_mut(key.rows).enumerate() {
             for (sum, mean) in sums.iter_mut().zip(mean.iter()) {
-                *sum += mean.as_flattened()[row - start];
+                *sum += mean.as_flattened()[row];
             }
         }
     });
@@ -133,8 +124,9 @@ pub(super) fn add_mean_probs(
 
 /// A bf16 CPU tensor (N, H, L, D) whose rows of D elements are contiguous.
 #[derive(Debug, Clone, Copy)]
-struct Layer {
-    start: Shared<u16>,
+struct Layer<'a> {
+    /// From the first element to the last.
+    values: &'a [u16],
     batch: usize,
     heads: usize,
     rows: usize,
@@ -142,10 +134,12 @@ struct Layer {
     strides: [usize; 3],
 }
 
-impl Layer {
-    fn of(tensor: &Tensor) -> Option<Self> {
+impl<'a> Layer<'a> {
+    /// While it is in use, nothing may change the tensor's memory.
+    fn of(tensor: &'a Tensor) -> Option<Self> {
         let usable = tensor.device() == Device::Cpu && tensor.kind() == Kind::BFloat16;
-        let [batch, heads, rows, dim] = <[i64; 4]>::try_from(tensor.size()).ok()?;
+        let size = <[i64; 4]>::try_from(tensor.size()).ok()?.map(|it| it as usize);
+        let [batch, heads, rows, dim] = size;
         let [batch_stride, head_stride, row_stride, 1] =
             <[i64; 4]>::try_from(tensor.stride()).ok()?
         else {
@@ -154,31 +148,21 @@ impl Layer {
         let filled = batch > 0 && heads > 0 && rows > 0 && dim > 0 && dim % 2 == 0;
         // Rows of a block are addressed by 32 bits.
         let near = row_stride < i64::from(i32::MAX) / (2 * QUERY_BLOCK as i64);
-        (usable && filled && near).then(|| Self {
-            start: Shared::new(tensor.data_ptr().cast()),
-            batch: batch as usize,
-            heads: heads as usize,
-            rows: rows as usize,
-            dim: dim as usize,
-            strides: [batch_stride, head_stride, row_stride].map(|it| it as usize),
-        })
+        if !usable || !filled || !near {
+            return None;
+        }
+        let strides = [batch_stride, head_stride, row_stride].map(|it| it as usize);
+        let last: usize = strides.iter().zip(size).map(|(stride, size)| stride * (size - 1)).sum();
+        // SAFETY: the elements of a live tensor from the first to the last are in its storage; strides aren't negative.
+        let values = unsafe { slice::from_raw_parts(tensor.data_ptr().cast(), last + dim) };
+        Some(Self { values, batch, heads, rows, dim, strides })
     }
 
     /// The rows of one head of one batch row, by flat index.
-    fn head(&self, at: usize) -> TensorRows {
+    fn head(&self, at: usize) -> TensorRows<'a> {
         let [batch, head, row] = self.strides;
-        // SAFETY: a head of the tensor.
-        let start = unsafe { self.start.at(at / self.heads * batch + at % self.heads * head) };
-        TensorRows { start, stride: row, count: self.rows, dim: self.dim }
-    }
-}
-
-impl TensorRows {
-    /// At most [`QUERY_BLOCK`] rows from `start` on.
-    fn block(&self, start: usize) -> QueryBlock {
-        // SAFETY: a row of the tensor.
-        let first = unsafe { self.start.add(start * self.stride) };
-        QueryBlock(Self { start: first, count: QUERY_BLOCK.min(self.count - start), ..*self })
+        let first = at / self.heads * batch + at % self.heads * head;
+        TensorRows::new(&self.values[first..], row, self.rows, self.dim)
     }
 }
 
@@ -189,25 +173,32 @@ struct Packed {
 }
 
 impl Packed {
-    /// Calls `pack` to write all words of each head.
-    fn new(
-        heads: usize,
+    fn keys(key: &Layer<'_>) -> Self {
+        // SAFETY: all words are written.
+        unsafe { Self::new(key, pack::key_words(key.dim, key.rows), pack::pack_keys) }
+    }
+
+    /// `tile` is the number of channels that are packed together.
+    fn values(value: &Layer<'_>, tile: usize) -> Self {
+        let per_head = pack::value_words(value.dim, value.rows, tile);
+        // SAFETY: all words are written.
+        unsafe { Self::new(value, per_head, |rows, words| pack::pack_values(rows, tile, words)) }
+    }
+
+    /// # Safety
+    /// `pack` must write all words that it is given, which are `per_head`.
+    unsafe fn new(
+        layer: &Layer<'_>,
         per_head: usize,
-        pack: impl Fn(usize, &mut [MaybeUninit<i32>]) + Sync,
+        pack: impl Fn(TensorRows<'_>, &mut [MaybeUninit<i32>]) + Sync,
     ) -> Self {
-        let mut words = Box::new_uninit_slice(heads * per_head);
-        let start = Shared::new(words.as_mut_ptr());
+        let mut words = Box::new_uninit_slice(layer.batch * layer.heads * per_head);
         share(
-            heads,
+            words.chunks_mut(per_head).enumerate(),
             || (),
-            |(), head| {
-                // SAFETY: each head's words are its own.
-                let words =
-                    unsafe { slice::from_raw_parts_mut(start.at(head * per_head), per_head) };
-                pack(head, words);
-            },
+            |(), (head, words)| pack(layer.head(head), words),
         );
-        // SAFETY: all of them are written.
+        // SAFETY: all of them are written, by the caller's promise.
         Self { words: unsafe { words.assume_init() }, per_head }
     }
 

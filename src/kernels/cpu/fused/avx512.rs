@@ -2,7 +2,7 @@
 //!
 //! A block of 32 channels is one bf16 register and two fp32 registers, one for even and one for odd channels: splitting
 //! them takes a shift and a mask, and no value crosses lanes before the result is rounded.
-#![expect(unsafe_code, reason = "vector instructions, and numbers behind pointers")]
+#![expect(unsafe_code, reason = "loads and stores of registers")]
 #![allow(clippy::wildcard_imports, reason = "the names of instructions say where they are from")]
 
 use std::{arch::x86_64::*, f32::consts::LOG2_E};
@@ -35,27 +35,21 @@ pub(super) struct Affine {
     pub(super) summands: Floats,
 }
 
-/// Computes the moments of `pixels` pixels of `channels` channels, block by block.
-///
-/// # Safety
-/// The CPU must have the features, and the pixels must be valid and contiguous.
+/// Computes the moments of some pixels of `channels` channels, block by block.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn find_moments(
-    start: *const u16,
-    pixels: usize,
-    channels: usize,
-    moments: &mut [Moments],
-) {
-    let share = _mm512_set1_ps(1.0 / pixels as f32);
+pub(super) fn find_moments(pixels: &[u16], channels: usize, moments: &mut [Moments]) {
+    assert_eq!(moments.len(), channels.div_ceil(BLOCK));
+    let count = pixels.len() / channels;
+    let share = _mm512_set1_ps(1.0 / count as f32);
     for (block, moments) in moments.iter_mut().enumerate() {
         let mask = first(channels - block * BLOCK);
         let of_pixel = |pixel: usize| {
-            // SAFETY: the pixel is there, and the mask ends with its channels.
-            unsafe { load_bf16(start.add(pixel * channels + block * BLOCK), mask) }
+            // SAFETY: `pixel` is below `count`, and the mask ends with the pixel's channels.
+            unsafe { load_bf16(pixels.as_ptr().add(pixel * channels + block * BLOCK), mask) }
         };
         // 1. means: a sum of so few bf16 numbers of like size is exact
         let mut sums = [_mm512_setzero_ps(); 2];
-        for pixel in 0..pixels {
+        for pixel in 0..count {
             let xs = of_pixel(pixel);
             for half in 0..2 {
                 sums[half] = _mm512_add_ps(sums[half], xs[half]);
@@ -64,7 +58,7 @@ pub(super) unsafe fn find_moments(
         let means = sums.map(|it| _mm512_mul_ps(it, share));
         // 2. squares, about the means so that no digits cancel; the pixels are in the nearest cache by now
         let mut squares = [_mm512_setzero_ps(); 2];
-        for pixel in 0..pixels {
+        for pixel in 0..count {
             let xs = of_pixel(pixel);
             for half in 0..2 {
                 let difference = _mm512_sub_ps(xs[half], means[half]);
@@ -78,25 +72,22 @@ pub(super) unsafe fn find_moments(
     }
 }
 
-/// Writes the norm and activation of `pixels` pixels of `channels` channels.
-///
-/// # Safety
-/// The CPU must have the features, the pixels must be valid and contiguous, and `output`'s must not be accessed
-/// elsewhere.
+/// Writes the norm and activation of some pixels of `channels` channels.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn normalize(
-    [input, output]: [*mut u16; 2],
-    pixels: usize,
+pub(super) fn normalize(
+    input: &[u16],
+    output: &mut [u16],
     channels: usize,
     affines: &[Affine],
     activation: Activation,
 ) {
+    assert_eq!((input.len(), affines.len()), (output.len(), channels.div_ceil(BLOCK)));
     let interleave = interleave();
-    for pixel in 0..pixels {
+    for pixel in 0..input.len() / channels {
         for (block, affine) in affines.iter().enumerate() {
             let (at, mask) = (pixel * channels + block * BLOCK, first(channels - block * BLOCK));
-            // SAFETY: the pixel is there, and the mask ends with its channels.
-            let mut xs = unsafe { load_bf16(input.add(at), mask) };
+            // SAFETY: the pixel is in `input`, and the mask ends with its channels.
+            let mut xs = unsafe { load_bf16(input.as_ptr().add(at), mask) };
             for (half, xs) in xs.iter_mut().enumerate() {
                 let (factors, summands) = (&affine.factors[half], &affine.summands[half]);
                 *xs = _mm512_fmadd_ps(*xs, load(factors), load(summands));
@@ -104,8 +95,8 @@ pub(super) unsafe fn normalize(
                     *xs = silu(*xs);
                 }
             }
-            // SAFETY: as above.
-            unsafe { store_bf16(output.add(at), mask, xs, interleave) };
+            // SAFETY: the same place in `output`, which is as long.
+            unsafe { store_bf16(output.as_mut_ptr().add(at), mask, xs, interleave) };
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The group norm on tensors: checks, distribution over libtorch's threads.
-#![expect(unsafe_code, reason = "tensors' memory is read and written by several threads")]
-
-use std::slice;
+#![expect(unsafe_code, reason = "calls of functions that need CPU features")]
 
 use tch::{Device, Kind, Tensor};
 
@@ -9,10 +7,7 @@ use super::{
     avx512::{self, Affine, BLOCK, Moments},
     norm::GroupNorm,
 };
-use crate::kernels::cpu::{
-    openmp::{Shared, share},
-    vector,
-};
+use crate::kernels::cpu::{openmp::share, tensor_memory, vector};
 
 /// Pixels per task, independent of the number of threads, so that the result is too.
 const PIXELS: usize = 128;
@@ -33,56 +28,53 @@ struct Layer {
 
 /// See [`super::group_norm`].
 pub(super) fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
+    if !vector::is_available() {
+        return None;
+    }
     let [rows, channels, height, width] = <[i64; 4]>::try_from(xs.size()).ok()?;
-    let input = numbers(&xs.permute([0, 2, 3, 1]))?;
+    let pixels_last = xs.permute([0, 2, 3, 1]);
+    let input = tensor_memory::values::<u16>(&pixels_last)?;
     let layer = Layer::new([rows, height * width, channels], norm)?;
-    let (blocks, parts) = (layer.channels.div_ceil(BLOCK), layer.parts());
+    let (blocks, parts) = (layer.channels.div_ceil(BLOCK), layer.pixels.div_ceil(PIXELS));
+    let (row_len, part_len) = (layer.pixels * layer.channels, PIXELS * layer.channels);
 
     // 1. moments of each part
     let mut moments = vec![Moments::default(); layer.rows * parts * blocks];
-    let to = Shared::new(moments.as_mut_ptr());
+    let tasks = input.chunks(row_len).flat_map(|row| row.chunks(part_len));
     share(
-        layer.rows * parts,
+        tasks.zip(moments.chunks_mut(blocks)),
         || (),
-        |(), task| {
-            let (start, count) = layer.part(task);
-            // SAFETY: each task's moments are its own; the processor has the features, and the pixels are there.
-            unsafe {
-                let moments = slice::from_raw_parts_mut(to.at(task * blocks), blocks);
-                avx512::find_moments(input.at(start), count, layer.channels, moments);
-            }
+        |(), (pixels, moments)| {
+            // SAFETY: `is_available` has found the CPU's features.
+            unsafe { avx512::find_moments(pixels, layer.channels, moments) };
         },
     );
 
     // 2. what the norm comes to for each channel of a row
     let mut affines = vec![Affine::default(); layer.rows * blocks];
-    let to = Shared::new(affines.as_mut_ptr());
+    let moments_of_rows = moments.chunks(parts * blocks);
     share(
-        layer.rows,
+        moments_of_rows.zip(affines.chunks_mut(blocks)).enumerate(),
         || (),
-        |(), row| {
-            // SAFETY: each row's are its own.
-            let affines = unsafe { slice::from_raw_parts_mut(to.at(row * blocks), blocks) };
-            layer.write_affines(row, &moments[row * parts * blocks..][..parts * blocks], affines);
-        },
+        |(), (row, (moments, affines))| layer.write_affines(row, moments, affines),
     );
 
     // 3. the norm
     let size = [rows, height, width, channels];
-    let normed = Tensor::empty(size, (Kind::BFloat16, Device::Cpu));
-    let output = numbers(&normed)?;
+    let mut normed = Tensor::empty(size, (Kind::BFloat16, Device::Cpu));
+    let output = tensor_memory::values_mut::<u16>(&mut normed)?;
+    let of_rows = input.chunks(row_len).zip(output.chunks_mut(row_len));
+    let tasks = of_rows.zip(affines.chunks(blocks)).flat_map(|((input, output), affines)| {
+        let parts = input.chunks(part_len).zip(output.chunks_mut(part_len));
+        parts.map(move |(input, output)| (input, output, affines))
+    });
     let activation = norm.activation;
     share(
-        layer.rows * parts,
+        tasks,
         || (),
-        |(), task| {
-            let (start, count) = layer.part(task);
-            let affines = &affines[task / parts * blocks..][..blocks];
-            // SAFETY: the processor has the features, and no other task has these pixels of the output.
-            unsafe {
-                let both = [input.at(start), output.at(start)];
-                avx512::normalize(both, count, layer.channels, affines, activation);
-            }
+        |(), (input, output, affines)| {
+            // SAFETY: `is_available` has found the CPU's features.
+            unsafe { avx512::normalize(input, output, layer.channels, affines, activation) };
         },
     );
     Some(normed.permute([0, 3, 1, 2]))
@@ -93,21 +85,9 @@ fn place(channel: usize) -> (usize, usize, usize) {
     (channel / BLOCK, channel % 2, channel % BLOCK / 2)
 }
 
-/// The data of a bf16 CPU tensor that is contiguous and not empty.
-fn numbers(tensor: &Tensor) -> Option<Shared<u16>> {
-    let taken = vector::is_available()
-        && tensor.device() == Device::Cpu
-        && tensor.kind() == Kind::BFloat16
-        && tensor.is_contiguous()
-        && tensor.numel() > 0;
-    taken.then(|| Shared::new(tensor.data_ptr().cast()))
-}
-
 /// A bf16 tensor of `length` values in fp32.
 fn floats(tensor: &Tensor, length: usize) -> Option<Vec<f32>> {
-    let start = numbers(tensor).filter(|_| tensor.numel() == length)?;
-    // SAFETY: the numbers of a live tensor.
-    let halves = unsafe { slice::from_raw_parts(start.at(0), length) };
+    let halves = tensor_memory::values::<u16>(tensor).filter(|it| it.len() == length)?;
     Some(halves.iter().map(|&it| f32::from_bits(u32::from(it) << 16)).collect())
 }
 
@@ -129,30 +109,19 @@ impl Layer {
         Some(Self { rows, pixels, channels, groups, eps: norm.eps, weight, bias, shifts })
     }
 
-    /// Number of parts of a row.
-    fn parts(&self) -> usize {
-        self.pixels.div_ceil(PIXELS)
-    }
-
-    /// Offset of a part's first value, and its number of pixels.
-    fn part(&self, task: usize) -> (usize, usize) {
-        let (row, first) = (task / self.parts(), task % self.parts() * PIXELS);
-        ((row * self.pixels + first) * self.channels, PIXELS.min(self.pixels - first))
-    }
-
     /// Computes scale and offset of a row's channels from the moments of its parts.
     fn write_affines(&self, row: usize, moments: &[Moments], affines: &mut [Affine]) {
         let shifts = &self.shifts[row * self.channels..][..self.channels];
         let width = self.channels / self.groups;
         let (numbers, blocks) = ((width * self.pixels) as f64, affines.len());
-        let parts = || moments.chunks_exact(blocks).enumerate();
+        let counts = (0..self.pixels).step_by(PIXELS).map(|it| PIXELS.min(self.pixels - it) as f64);
+        let parts = || counts.clone().zip(moments.chunks(blocks));
         for start in (0..self.channels).step_by(width) {
             let group = start..start + width;
             let channels = || group.clone().zip(&shifts[group.clone()]);
             // In fp64 and in the parts' order; squares about the mean, so that no digits cancel.
             let mut sum = 0.0;
-            for (part, moments) in parts() {
-                let count = self.part(part).1 as f64;
+            for (count, moments) in parts() {
                 for (channel, shift) in channels() {
                     let (block, half, lane) = place(channel);
                     let mean = f64::from(moments[block].means[half][lane]);
@@ -161,8 +130,7 @@ impl Layer {
             }
             let mean = sum / numbers;
             let mut squares = 0.0;
-            for (part, moments) in parts() {
-                let count = self.part(part).1 as f64;
+            for (count, moments) in parts() {
                 for (channel, shift) in channels() {
                     let (block, half, lane) = place(channel);
                     let own = f64::from(moments[block].means[half][lane]);

@@ -2,8 +2,8 @@
 
 use tch::{Kind, Tensor};
 
+use crate::config_json::{ConfigJson, ConfigJsonError};
 use crate::models::{
-    config::{ConfigJson, ConfigJsonError},
     layers::{LayerNorm, Linear},
     weights::VarPath,
 };
@@ -91,7 +91,7 @@ impl ClipTextConfig {
     /// [`ConfigJsonError`] if it is not that of a CLIP text encoder.
     pub fn from_json(text: &str) -> Result<Self, ConfigJsonError> {
         // A configuration of transformers names its classes in a list, which diffusers' key is not.
-        let json = ConfigJson::parse(text, "CLIPTextModel")?;
+        let json = ConfigJson::of_class("CLIPTextModel", text)?;
         json.only("model_type", "\"clip_text_model\"")?;
         let config = Self {
             vocab_size: json.int("vocab_size", 49_408, 1)?,
@@ -100,11 +100,11 @@ impl ClipTextConfig {
             num_hidden_layers: json.int("num_hidden_layers", 12, 1)?,
             num_attention_heads: json.int("num_attention_heads", 8, 1)?,
             max_position_embeddings: json.int("max_position_embeddings", 77, 3)?,
-            hidden_act: match json.text("hidden_act", "quick_gelu")?.as_str() {
-                "quick_gelu" => HiddenAct::QuickGelu,
-                "gelu" => HiddenAct::Gelu,
-                _ => return Err(json.fault("hidden_act", "\"quick_gelu\" or \"gelu\"")),
-            },
+            hidden_act: json.choice(
+                "hidden_act",
+                HiddenAct::QuickGelu,
+                &[("quick_gelu", HiddenAct::QuickGelu), ("gelu", HiddenAct::Gelu)],
+            )?,
             layer_norm_eps: json.number("layer_norm_eps", 1e-5)?,
             eos_token_id: json.int("eos_token_id", 49_407, 0)?,
         };
