@@ -1,4 +1,7 @@
 //! A span for every call, which continues the caller's trace (W3C `traceparent` in the metadata).
+//!
+//! tower-http's trace layer would not do: it has no callback for a response that is dropped before its end, which is
+//! status CANCELLED here.
 
 use std::{
     pin::Pin,
