@@ -6,19 +6,19 @@ use http::Uri;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Not a URL with a host.
-    #[error("is no address; give http://HOST:PORT or https://HOST:PORT")]
+    #[error("is not a server URL; give http://HOST:PORT or https://HOST:PORT")]
     Form,
     /// The scheme is not http or https.
     #[error("must start with http:// or https://, as in http://HOST:PORT")]
     Scheme,
     /// It contains a user name or password, which gRPC has no use for.
     #[error(
-        "holds a user name or a password, which would be sent nowhere; give http://HOST:PORT or https://HOST:PORT"
+        "contains a user name or password, which gRPC does not support; give http://HOST:PORT or https://HOST:PORT"
     )]
     User,
     /// It contains a path or query, which gRPC has no use for.
     #[error(
-        "holds a path or a query, which would be sent nowhere; give http://HOST:PORT or https://HOST:PORT"
+        "contains a path or query, which gRPC does not support; give http://HOST:PORT or https://HOST:PORT"
     )]
     Path,
 }

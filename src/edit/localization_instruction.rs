@@ -34,7 +34,7 @@ pub struct Template(String);
 /// A placeholder is missing or occurs twice.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "template `{template}` must hold `{place}` once, as in `change the {{object}} to a {{word}}`"
+    "template `{template}` must contain `{place}` once, as in `change the {{object}} to a {{word}}`"
 )]
 pub struct TemplateError {
     /// The template.

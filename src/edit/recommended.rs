@@ -71,7 +71,7 @@ mod tests {
             (r#"{"tau": 2.0}"#, "tau is 2"),
             (r#"{"averaged": [0.6, 0.3]}"#, "averaged is 0.6 to 0.3"),
             (r#"{"guided": [0, 1.5]}"#, "guided is 0 to 1.5"),
-            (r#"{"localize_scheduler": "heun"}"#, "`heun` is not built in"),
+            (r#"{"localize_scheduler": "heun"}"#, "`heun` is not supported"),
             (r#"{"noun_prompt": "a photo"}"#, "{}"),
             ("[", "retouch.json"),
         ] {

@@ -26,7 +26,7 @@ pub enum ReuseError {
     #[error(transparent)]
     NotParsed(ParseError),
     /// It is about something else.
-    #[error("the localization is about `{found}`, and the instruction means `{wanted}`")]
+    #[error("the localization is for `{found}`, but the instruction edits `{wanted}`")]
     OtherObject {
         /// The object of the localization.
         found: String,
@@ -64,8 +64,8 @@ pub fn check(
     };
     if instruction.action() == Action::Global {
         let about = about.join(" ");
-        let message = "the instruction means the whole picture, and only the localization's";
-        return warn(format!("{message} `{about}` is edited"));
+        let message = "the instruction edits the whole picture, but the reused localization limits the edit to";
+        return warn(format!("{message} `{about}`"));
     }
     let wanted = words(instruction.objects().iter().map(Phrase::name));
     if sorted(&about) != sorted(&wanted) {
@@ -77,7 +77,9 @@ pub fn check(
     let other = asked.map_or(stands != found.stands, |it| it != meant.instruction);
     if of_wording && other || stands != found.stands {
         let asked = asked.unwrap_or(&found.instruction);
-        return warn(format!("the localization is of another wording, `{asked}`"));
+        return warn(format!(
+            "the reused localization was made for another instruction, `{asked}`"
+        ));
     }
     Ok(None)
 }

@@ -237,7 +237,7 @@ impl Editor {
     ) -> Result<(), EditError> {
         if let Some(cut) = &self.pipeline.tokenize(text)?.truncated {
             let message =
-                format!("{what} is longer than the model reads; not read: `{}`", cut.dropped);
+                format!("{what} exceeds the model's token limit; ignored: `{}`", cut.dropped);
             warn(sink, reason, message)?;
         }
         Ok(())

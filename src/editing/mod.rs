@@ -46,9 +46,7 @@ pub enum EditError {
         count: usize,
     },
     /// Clusters or an inverted mask were requested for an edit of the whole picture.
-    #[error(
-        "the instruction means the whole picture, so there are no clusters and no mask to invert"
-    )]
+    #[error("the instruction edits the whole picture, so it has no clusters and no mask to invert")]
     NothingFound,
     /// The object was found with low confidence, and the caller is strict.
     #[error(
@@ -67,7 +65,7 @@ pub enum EditError {
     EmptyMask,
     /// The U-Net has no attention in its down and up blocks.
     #[error(
-        "the model's U-Net has no attention in its down and up blocks, so it can't be localized with"
+        "the model's U-Net has no attention in its down and up blocks, so it can't be used for localization"
     )]
     NoAttention,
     /// A distilled model predicts nothing without the instruction.
@@ -80,14 +78,14 @@ pub enum EditError {
     },
     /// No noun of the pool can be used.
     #[error(
-        "no noun of the pool may stand for `{object}`; give the model's retouch.json more nouns"
+        "every noun of the pool occurs in the instruction or in `{object}`; add nouns to the model's retouch.json"
     )]
     NoUnrelatedWord {
         /// The object.
         object: String,
     },
     /// A reused localization has the grid of another picture.
-    #[error("the localization was made on a picture of other proportions ({height}x{width} cells)")]
+    #[error("the localization is for a picture with another aspect ratio ({height}x{width} cells)")]
     OtherGrid {
         /// Rows of its grid.
         height: i64,

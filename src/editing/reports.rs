@@ -42,7 +42,7 @@ pub(super) fn flat_attention(found: &Localization, request: &EditRequest) -> Opt
         (_, ScoreSource::NoiseDifference) => {
             ("clusters are scored by the noise difference instead", None)
         }
-        (_, ScoreSource::Attention) => ("the mask may be anywhere", Some(Remedy::ScoreAuto)),
+        (_, ScoreSource::Attention) => ("the mask may be wrong", Some(Remedy::ScoreAuto)),
     };
     let message = format!(
         "the model's attention to the object is flat, {contrast:.2} times the picture's mean in the best cluster; {what}"

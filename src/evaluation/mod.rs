@@ -42,7 +42,7 @@ pub enum EvaluationError {
         fault: ManifestFault,
     },
     /// The manifest has no items.
-    #[error("{path} holds no item; write one JSON object a line, with id, image and instruction")]
+    #[error("{path} has no items; write one JSON object per line, with id, image and instruction")]
     NoItems {
         /// The manifest.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum ManifestFault {
     #[error("`{0}` is missing")]
     Missing(&'static str),
     /// A value is not a string.
-    #[error("`{0}` is not a text")]
+    #[error("`{0}` is not a string")]
     NotText(&'static str),
     /// A string without a letter.
     #[error("`{0}` is empty")]
@@ -88,7 +88,7 @@ pub enum ManifestFault {
     #[error("`action` is `{0}`, expected change, recolor, add, remove or global")]
     UnknownAction(String),
     /// A duplicate id.
-    #[error("the id `{id}` stands on line {first} already")]
+    #[error("duplicate id `{id}`, first used on line {first}")]
     DuplicateId {
         /// The id.
         id: String,

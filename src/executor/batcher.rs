@@ -120,7 +120,9 @@ pub fn start<E: Send + 'static>(
     let shared = match loaded.recv() {
         Ok(shared) => Arc::new(shared?),
         // It ended without a word: loading panicked, and so does this thread.
-        Err(_) => panic::resume_unwind(thread.join().expect_err("it told nothing")),
+        Err(_) => panic::resume_unwind(
+            thread.join().expect_err("the model's thread ended without a result"),
+        ),
     };
     Ok((Batched { id: 0, shared, calls }, thread))
 }
@@ -260,7 +262,10 @@ impl<'a> Model<'a> {
                 let all = self.serve(first) & self.serve(second);
                 if all {
                     self.max_batch = self.max_batch.min(size / 2);
-                    tracing::warn!(max_batch = self.max_batch, "batches are smaller from now on");
+                    tracing::warn!(
+                        max_batch = self.max_batch,
+                        "out of memory: the maximum batch size is reduced"
+                    );
                 }
                 return all;
             }

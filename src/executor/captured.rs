@@ -278,7 +278,7 @@ impl EditPipeline for Captured {
 impl Kept {
     /// Marks calls of this key as not recordable, with one warning.
     fn refused(error: &CudaLibraryError) -> Self {
-        tracing::warn!(%error, "calls of one kind run without a recording from now on, which is slower");
+        tracing::warn!(%error, "graph capture failed; calls of this shape run without a CUDA graph, which is slower");
         Self::Refused
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn fitting(pipeline: &dyn BatchPipeline, most: usize) -> usize {
     let mut size = most;
     while size > 1 && !fits(pipeline, size) {
         size /= 2;
-        tracing::warn!(max_batch = size, "there is no memory for larger batches");
+        tracing::warn!(max_batch = size, "not enough memory for larger batches");
     }
     size
 }

@@ -111,7 +111,7 @@ pub struct Instruction {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ParseError {
     /// There is no word in it.
-    #[error("the instruction has no word in it; say what to edit, as in `make the dog black`")]
+    #[error("the instruction has no words; say what to edit, as in `make the dog black`")]
     Empty,
     /// It has no word in Latin letters.
     #[error(

@@ -191,7 +191,7 @@ impl Follower {
     ) -> Result<T, Fault> {
         let store = Arc::clone(&self.store);
         let done = task::spawn_blocking(move || work(&store)).await;
-        done.map_err(|_| Fault::new(Reason::Internal, "the server failed; its log says why"))
+        done.map_err(|_| Fault::new(Reason::Internal, "internal error; see the server's log"))
     }
 
     /// The next latest-wins event with a new value: queue position, preview, then progress.

@@ -23,10 +23,10 @@ pub enum PictureError {
     #[error("cannot read {name}")]
     ReadStream { name: String, source: io::Error },
     /// The file is empty.
-    #[error("{name} is empty, give a PNG, JPEG or WebP image")]
+    #[error("{name} is empty, use a PNG, JPEG or WebP image")]
     Empty { name: String },
     /// The content is not an image of a supported format.
-    #[error("{name} starts like {like}, give a PNG, JPEG or WebP image")]
+    #[error("{name} looks like {like}, use a PNG, JPEG or WebP image")]
     NotAnImage { name: String, like: String },
     /// The file is truncated.
     #[error("{name} is a truncated {format} image, fetch or export it again")]
@@ -42,10 +42,10 @@ pub enum PictureError {
     )]
     Damaged { name: String, format: FileFormat, source: Box<ImageError> },
     /// The file exceeds the limit on bytes.
-    #[error("{name} has more than {limit} bytes, the most that is read, shrink or recompress it")]
+    #[error("{name} exceeds the limit of {limit} bytes, shrink or recompress it")]
     TooManyBytes { name: String, limit: u64 },
     /// The picture exceeds the limit on pixels.
-    #[error("{name} is {size}, more than {limit} pixels, the most that is read, shrink it")]
+    #[error("{name} is {size}, which exceeds the limit of {limit} pixels, shrink it")]
     TooManyPixels { name: String, size: Size, limit: u64 },
     /// A side is below the minimum.
     #[error("{name} is {size}, each side must have at least {limit} pixels, enlarge it")]
@@ -91,13 +91,13 @@ pub enum PictureError {
     #[error("{} exists already, choose another name", path.display())]
     Exists { path: PathBuf },
     /// The output's folder does not exist.
-    #[error("there is no folder {}, create it first", path.display())]
+    #[error("the folder {} does not exist, create it first", path.display())]
     NoFolder { path: PathBuf },
     /// The output path is not a regular file.
     #[error("{} is not a regular file, choose another name", path.display())]
     NotAFile { path: PathBuf },
     /// The output path is standard output, a pipe or a device.
-    #[error("{} is a stream, not a file that can be made", path.display())]
+    #[error("{} is a pipe or device, not a regular file, choose a file name", path.display())]
     Stream { path: PathBuf },
     /// The output file exists and is write-protected.
     #[error(
@@ -109,7 +109,7 @@ pub enum PictureError {
     #[error("the name {} is too long for its folder, choose a shorter one", path.display())]
     NameTooLong { path: PathBuf },
     /// A cycle of symbolic links.
-    #[error("{} is a link that leads round in a circle, choose another name", path.display())]
+    #[error("{} is a symbolic link loop, choose another name", path.display())]
     Links { path: PathBuf },
     /// No file can be created in the folder.
     #[error("cannot create a file in {}, choose a folder that can be written to", path.display())]
@@ -123,14 +123,14 @@ pub enum PictureError {
 
     // Masks and sizes.
     /// The mask selects no pixel.
-    #[error("the mask {name} marks nothing to edit, paint white what may change")]
+    #[error("the mask {name} is empty, paint the area to edit white")]
     EmptyMask { name: String },
     /// All pixels of the mask are transparent.
-    #[error("the mask {name} is transparent throughout, paint white what may change")]
+    #[error("the mask {name} is fully transparent, paint the area to edit white")]
     TransparentMask { name: String },
     /// A mask with transparency that could mean either "keep" or "edit".
     #[error(
-        "the mask {name} has transparent parts beside dark paint or a picture, so that either may be meant to change; \
+        "the mask {name} is ambiguous: it has both transparency and dark paint or a picture; \
          give a mask without transparency, white = may change, or white paint alone on transparent ground"
     )]
     AmbiguousMask { name: String },
@@ -146,7 +146,7 @@ pub enum PictureError {
     #[error("box `{text}` is reversed, give the upper left corner first, then the lower right")]
     BoxReversed { text: String },
     /// The box covers no pixel.
-    #[error("box `{text}` holds no pixel, its end must lie beyond its start on both axes")]
+    #[error("box `{text}` is empty, x1 must be greater than x0, and y1 greater than y0")]
     BoxEmpty { text: String },
     /// The box reaches outside the picture.
     #[error("box `{text}` reaches outside the picture, stay between {bounds}")]

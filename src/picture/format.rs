@@ -59,7 +59,7 @@ impl fmt::Display for FileFormat {
 
 /// Neither PNG, nor JPEG, nor WebP.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` names no known image format, use png, jpg or webp")]
+#[error("`{name}` has an unsupported extension, use .png, .jpg or .webp")]
 pub struct UnknownFormat {
     /// The name, or the path without a known extension.
     pub name: String,

@@ -40,10 +40,10 @@ impl fmt::Display for Note {
                 write!(f, "the color profile is for {space}, not RGB, and was not kept")
             }
             Note::SurplusData => f.write_str(
-                "it holds more data than its picture takes: a part of it may be damaged, look at it",
+                "it has surplus image data and may be damaged; check the picture",
             ),
             Note::HighDynamicRange => f.write_str(
-                "its values are of high dynamic range (PQ or HLG) and were read as sRGB: convert it before, its colors are off",
+                "it is HDR (PQ or HLG) but was read as sRGB, so its colors are wrong; convert it to sRGB first",
             ),
             Note::NotKept(dropped) => {
                 let dropped: Vec<String> = dropped.iter().map(ToString::to_string).collect();

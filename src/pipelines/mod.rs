@@ -62,7 +62,7 @@ pub enum PipelineError {
     Tokenizer(#[from] TokenizerError),
     /// A picture whose sides are not multiples of the VAE's factor.
     #[error(
-        "a picture of {width}x{height} pixels does not fit the model, whose sides are multiples of {multiple}"
+        "the picture is {width}x{height} pixels; the model needs sides that are multiples of {multiple}"
     )]
     ImageSize {
         /// In pixels.
@@ -73,7 +73,7 @@ pub enum PipelineError {
         multiple: u32,
     },
     /// The result holds NaN or infinity.
-    #[error("the model gave values that are no numbers")]
+    #[error("the model's output contains NaN or infinity")]
     NotFinite,
 }
 

@@ -12,7 +12,7 @@ use crate::schedulers::{
 /// the configuration lacks take the defaults of the kind's own class.
 ///
 /// # Errors
-/// [`SchedulerError::Unsupported`] if the configuration asks this kind for something that is not built in;
+/// [`SchedulerError::Config`] if the configuration asks this kind for something that is not supported;
 /// [`SchedulerError::TooManySteps`] if two steps would fall on one timestep.
 pub fn build(
     kind: SchedulerKind,

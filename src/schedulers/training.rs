@@ -44,7 +44,7 @@ impl NoiseLevel {
     /// The noise level of a training timestep.
     ///
     /// # Errors
-    /// [`SchedulerError::NoTimestep`] if the model was trained on fewer timesteps, [`SchedulerError::Unsupported`] if
+    /// [`SchedulerError::NoTimestep`] if the model was trained on fewer timesteps, [`SchedulerError::Config`] if
     /// its noise schedule is not supported.
     pub fn of(config: &SchedulerConfig, timestep: u32) -> Result<Self, SchedulerError> {
         let alphas_cumprod = alphas_cumprod(config, Terminal::Exact)?;

@@ -70,7 +70,7 @@ impl<B> RequestBody<B> {
     fn stalled(&self) -> Refusal {
         let within = self.terms.stall_timeout.as_secs_f64();
         let said = format!(
-            "the request's body stopped: less than {} bytes came within {within} s",
+            "the request body stalled: fewer than {} bytes arrived within {within} s",
             owed(self.terms.stall_timeout)
         );
         Refusal::new(Code::DeadlineExceeded, "BODY_STALLED", said)

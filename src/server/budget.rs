@@ -79,12 +79,12 @@ impl BodyBudget {
         let limit = &self.limit;
         if asked > self.limit {
             let said = format!(
-                "the request's body is larger than the {limit} bytes that all bodies together may have"
+                "the request body is larger than the server's memory budget for request bodies, {limit} bytes"
             );
             return Refusal::new(Code::OutOfRange, "MESSAGE_TOO_LARGE", said)
                 .with("limit_bytes", limit);
         }
-        let said = "the request bodies of all calls together are too large now";
+        let said = "the server's memory budget for request bodies is used up; retry later";
         Refusal::new(Code::ResourceExhausted, "BODY_BUDGET", said)
             .with("limit_bytes", limit)
             .retry_after(RETRY_AFTER)

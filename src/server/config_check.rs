@@ -48,7 +48,7 @@ pub enum ConfigError {
     },
     /// The server would accept calls from other machines without keys.
     #[error(
-        "server.listen is {listen}, which other machines reach, and there are no keys: \
+        "server.listen is {listen}, which is reachable from other machines, and no API keys are configured: \
          set auth.keys_file, or server.allow_anonymous if everyone may edit"
     )]
     Open {

@@ -251,8 +251,9 @@ impl Shared {
     fn pass(&self, request: &mut Request<Body>) -> Result<Entry, Refusal> {
         let found = size(request.headers());
         if found > MAX_METADATA {
-            let said =
-                format!("the call's metadata has {found} bytes; at most {MAX_METADATA} are taken");
+            let said = format!(
+                "the call's metadata has {found} bytes, more than the limit of {MAX_METADATA}"
+            );
             return Err(Refusal::new(Code::ResourceExhausted, "METADATA_TOO_LARGE", said)
                 .with("limit_bytes", &MAX_METADATA));
         }
@@ -288,8 +289,7 @@ impl Shared {
         let path = request.uri().path();
         let needs = methods::needs(path);
         let unknown = (methods::label(path) == methods::OTHER).then(|| {
-            let said =
-                format!("there is no method `{path}`; reflection lists those that there are");
+            let said = format!("unknown method `{path}`; server reflection lists the methods");
             Refusal::new(Code::Unimplemented, "NO_SUCH_METHOD", said)
         });
         if needs == Needs::Nothing {

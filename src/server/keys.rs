@@ -201,14 +201,14 @@ impl KeysFile {
             last.stamp = stamp;
             match read(&self.path) {
                 Ok(keys) => {
-                    tracing::info!(path = %self.path.display(), keys = keys.len(), "keys read again");
+                    tracing::info!(path = %self.path.display(), keys = keys.len(), "keys file reloaded");
                     last.keys = Arc::new(keys);
                 }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::error!(
                         error,
-                        "the changed keys file is not usable, the old keys stay"
+                        "the changed keys file is invalid; the previous keys stay in use"
                     );
                 }
             }

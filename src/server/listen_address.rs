@@ -16,13 +16,13 @@ const LISTEN: &str = "expected HOST:PORT, such as 127.0.0.1:50051, localhost:500
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Not of the form HOST:PORT.
-    #[error("`{0}` is no address to listen on; {LISTEN}")]
+    #[error("`{0}` is not a listen address; {LISTEN}")]
     Form(String),
     /// The port is no number from 0 to 65535.
-    #[error("`{0}` is no port, which is 0 to 65535; {LISTEN}")]
+    #[error("`{0}` is not a port number (0 to 65535); {LISTEN}")]
     Port(String),
     /// The host name doesn't resolve.
-    #[error("the host `{host}` has no address ({source}); {LISTEN}")]
+    #[error("the host `{host}` can't be resolved ({source}); {LISTEN}")]
     Host {
         /// The host name.
         host: String,
@@ -84,21 +84,21 @@ mod tests {
     #[test]
     fn what_is_no_address_is_told_what_is_wanted() {
         for (text, said) in [
-            ("", "is no address"),
-            ("50051", "`50051` is no address"),
-            ("localhost", "`localhost` is no address"),
+            ("", "is not a listen address"),
+            ("50051", "`50051` is not a listen address"),
+            ("localhost", "`localhost` is not a listen address"),
             ("::1:50051", "[::]:50051"),
-            ("[::1]", "is no address"),
-            ("[::x]:1", "is no address"),
-            ("/run/retouch.sock", "is no address"),
-            ("unix:/run/retouch.sock", "is no address"),
-            ("http://localhost:50051", "is no address"),
-            ("localhost:70000", "`70000` is no port"),
-            ("127.0.0.1:65536", "`65536` is no port"),
-            ("localhost:-1", "`-1` is no port"),
-            ("localhost:", "`` is no port"),
+            ("[::1]", "is not a listen address"),
+            ("[::x]:1", "is not a listen address"),
+            ("/run/retouch.sock", "is not a listen address"),
+            ("unix:/run/retouch.sock", "is not a listen address"),
+            ("http://localhost:50051", "is not a listen address"),
+            ("localhost:70000", "`70000` is not a port number"),
+            ("127.0.0.1:65536", "`65536` is not a port number"),
+            ("localhost:-1", "`-1` is not a port number"),
+            ("localhost:", "`` is not a port number"),
             // Longer than a DNS label may be, so it fails without asking a name server.
-            (&format!("{}:1", "x".repeat(64)), "has no address"),
+            (&format!("{}:1", "x".repeat(64)), "can't be resolved"),
         ] {
             let error = listen(text).unwrap_err().to_string();
             assert!(

@@ -135,11 +135,11 @@ impl Messages {
             1 => Err(Refusal::new(
                 Code::Internal,
                 "INVALID_MESSAGE",
-                "a message says that it is compressed, and the call has no grpc-encoding",
+                "a message has the compressed flag set, but the call has no grpc-encoding header",
             )),
             other => {
                 let said = format!(
-                    "a message begins with the flag {other}; expected 0 or 1: is this gRPC?"
+                    "a message has the compressed flag {other}, expected 0 or 1; the body may not be gRPC"
                 );
                 Err(Refusal::invalid_message(said))
             }
@@ -198,7 +198,7 @@ impl Messages {
 
     fn too_large(&self) -> Refusal {
         let said = format!(
-            "a message has more than the {} bytes that one may have; upload pictures in pieces (UploadArtifact)",
+            "a message exceeds the limit of {} bytes; upload large pictures with UploadArtifact",
             self.max
         );
         Refusal::new(Code::OutOfRange, "MESSAGE_TOO_LARGE", said).with("limit_bytes", &self.max)

@@ -20,9 +20,7 @@ pub struct Shares {
 
 /// The file descriptor limit is too low.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the process may open {found} files, too few to serve; at least {least} are needed: raise `ulimit -n`"
-)]
+#[error("the limit of open files is {found}, at least {least} are needed: raise `ulimit -n`")]
 pub struct TooFew {
     /// Current limit.
     found: u64,

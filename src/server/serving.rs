@@ -126,7 +126,13 @@ pub async fn serve<S, B>(
         let Ok(socket) = stream.peer_addr() else { continue };
         let Some(place) = terms.connections.admit(socket.ip()) else {
             let open = terms.connections.count();
-            quiet.say(|| tracing::warn!(%socket, open, "too many connections with calls, a new one is refused"));
+            quiet.say(|| {
+                tracing::warn!(
+                    %socket,
+                    open,
+                    "connection limit reached and every connection has open calls; a new one was refused"
+                );
+            });
             continue;
         };
         let tls = certificates.as_ref().map(|it| TlsAcceptor::from(it.now()));
@@ -187,7 +193,11 @@ where
         match time::timeout(self.terms.header_timeout, tls.accept(stream)).await {
             Ok(Ok(stream)) => self.spoken(stream).await,
             Ok(Err(error)) if tls::is_about_certificates(&error) => {
-                tracing::warn!(%socket, %error, "a peer's certificate is refused, or the peer refuses the server's");
+                tracing::warn!(
+                    %socket,
+                    %error,
+                    "TLS handshake failed: the client's or the server's certificate was rejected"
+                );
             }
             Ok(Err(error)) => tracing::debug!(%socket, %error, "a handshake failed"),
             Err(_) => tracing::debug!(%socket, "a handshake took too long"),

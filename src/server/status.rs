@@ -24,7 +24,8 @@ const UNDECODABLE: &str = "failed to decode Protobuf message";
 /// The refusal of a message that can't be decoded. tonic reports INTERNAL, which suggests that a retry could help.
 pub fn undecodable(status: &Status) -> Option<Refusal> {
     let is_one = status.code() == Code::Internal && status.message().starts_with(UNDECODABLE);
-    let said = || format!("a message is not one of its method's: {}", status.message());
+    let said =
+        || format!("a message could not be decoded as the method's request: {}", status.message());
     is_one.then(|| Refusal::invalid_message(said()))
 }
 

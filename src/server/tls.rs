@@ -23,7 +23,7 @@ use crate::server::{config::TlsFiles, stamp::Stamp};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The address can't be bound.
-    #[error("{listen} can't be listened on")]
+    #[error("can't bind {listen}")]
     Bind {
         /// The address.
         listen: SocketAddr,
@@ -50,7 +50,7 @@ pub enum TlsError {
     #[error("the certificates can't be used")]
     Certificates(#[from] rustls::Error),
     /// rustls refuses the clients' CA certificates.
-    #[error("the roots of client certificates can't be used")]
+    #[error("the CA certificates for clients (tls.client_ca) are invalid")]
     Roots(#[from] rustls::server::VerifierBuilderError),
 }
 
@@ -142,14 +142,14 @@ impl ReloadedTls {
             last.0 = stamp;
             match read(&self.files) {
                 Ok(config) => {
-                    tracing::info!(cert = %self.files.cert.display(), "certificates read again");
+                    tracing::info!(cert = %self.files.cert.display(), "certificates reloaded");
                     last.1 = Arc::new(config);
                 }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::error!(
                         error,
-                        "changed certificates are not usable, the old ones stay"
+                        "the changed certificates are invalid; the previous ones stay in use"
                     );
                 }
             }

@@ -29,7 +29,7 @@ pub trait InSchema: Sized {
 /// [`Violation`] names the field and the number.
 pub fn known<E: TryFrom<i32>>(field: &str, number: i32) -> Result<E, Violation> {
     E::try_from(number)
-        .map_err(|_| Violation::new(field, format!("{number} is no value of this enum")))
+        .map_err(|_| Violation::new(field, format!("{number} is not a value of this enum")))
 }
 
 /// Decodes the number of an enum field to the core's value; UNSPECIFIED is `None`.

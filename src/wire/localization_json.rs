@@ -51,10 +51,10 @@ pub enum LocalizationJsonError {
     #[error("a saved localization of version {0}; this retouch reads versions 1 to {VERSION}")]
     Version(u32),
     /// Longer than [`MAX_BYTES`].
-    #[error("more than {MAX_BYTES} bytes, the most that a saved localization has")]
+    #[error("larger than {MAX_BYTES} bytes, the limit for a saved localization")]
     TooLong,
     /// Its parts are inconsistent.
-    #[error("not a saved localization: {0} does not fit the rest")]
+    #[error("not a valid saved localization: {0} is inconsistent with the rest")]
     Inconsistent(&'static str),
 }
 

@@ -63,8 +63,8 @@ fn a_fault_of_a_manifest_is_named_with_file_and_line() {
         (r#"{"id": "2", "instruction": "x"}"#, "`image` is missing"),
         (r#"{"id": "2", "image": "a.png"}"#, "`instruction` is missing"),
         (r#"{"id": "2", "image": "a.png", "instruction": " "}"#, "`instruction` is empty"),
-        (r#"{"id": 2, "image": "a.png", "instruction": "x"}"#, "`id` is not a text"),
-        (GOOD, "the id `1` stands on line 1 already"),
+        (r#"{"id": 2, "image": "a.png", "instruction": "x"}"#, "`id` is not a string"),
+        (GOOD, "duplicate id `1`, first used on line 1"),
         (
             r#"{"id": "2", "image": "a.png", "instruction": "x", "action": "paint"}"#,
             "`action` is `paint`, expected change, recolor, add, remove or global",
@@ -94,7 +94,7 @@ fn a_fault_of_a_manifest_is_named_with_file_and_line() {
 fn a_manifest_without_items_or_without_a_file_is_refused() {
     let folder = folder("\n");
     let empty = Dataset::open(&folder.path().join("manifest.jsonl")).unwrap_err().to_string();
-    assert!(empty.contains("holds no item"), "{empty}");
+    assert!(empty.contains("has no items"), "{empty}");
     let absent = Dataset::open(&folder.path().join("other.jsonl")).unwrap_err().to_string();
     assert!(absent.contains("other.jsonl can't be read"), "{absent}");
 }

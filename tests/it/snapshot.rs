@@ -206,7 +206,7 @@ fn models_of_another_kind_are_called_by_their_name() {
         let text = error.to_string();
         assert!(matches!(error, SnapshotError::WrongArchitecture { .. }), "{text}");
         let needed =
-            ["needed is an InstructPix2Pix model", "(StableDiffusionInstructPix2PixPipeline)"];
+            ["expected an InstructPix2Pix model", "(StableDiffusionInstructPix2PixPipeline)"];
         assert!(text.contains(expected) && needed.iter().all(|it| text.contains(it)), "{text}");
     }
 }

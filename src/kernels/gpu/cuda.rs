@@ -32,7 +32,7 @@ pub enum CudaError {
         needs: String,
     },
     /// The library can't be loaded: a different version of libtorch, or not a library.
-    #[error("{} does not load beside this libtorch 2.11", .library.display())]
+    #[error("{} can't be loaded with this libtorch (2.11): it was built for another version", .library.display())]
     Unloadable {
         /// Path of the library.
         library: PathBuf,

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Remedy for a folder with missing files.
-const AGAIN: &str = "download the model again, whole";
+const AGAIN: &str = "download the complete model again";
 
 /// Prefix of model folders in the cache of `huggingface_hub`.
 const CACHED: &str = "models--";
@@ -29,7 +29,7 @@ pub(super) fn of_gaps(path: &Path) -> String {
 pub(super) fn of_folder(path: &Path) -> String {
     if path.file_name().is_some_and(|it| it.to_string_lossy().starts_with(CACHED)) {
         return match revision(path) {
-            Some(snapshot) => format!("the model lies deeper: give {}", snapshot.display()),
+            Some(snapshot) => format!("the model is in a subfolder: use {}", snapshot.display()),
             None => format!("this is a cache's folder without a whole snapshot; {AGAIN}"),
         };
     }
@@ -38,7 +38,7 @@ pub(super) fn of_folder(path: &Path) -> String {
         if cached { revision(&it) } else { is_model(&it).then_some(it) }
     });
     if let Some(deeper) = deeper {
-        return format!("the model lies deeper: give {}", deeper.display());
+        return format!("the model is in a subfolder: use {}", deeper.display());
     }
     if path.join("unet").is_dir() || path.join("vae").is_dir() {
         return AGAIN.to_owned();

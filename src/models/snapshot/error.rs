@@ -36,7 +36,7 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// A file is invalid.
-    #[error("{} is not readable: {reason}; download it again, or correct it", path.display())]
+    #[error("{} is invalid: {reason}; download it again, or correct it", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum SnapshotError {
         reason: String,
     },
     /// It is a model, but of another kind.
-    #[error("{} is {found}; needed is {}", path.display(), Family::supported())]
+    #[error("{} is {found}; expected {}", path.display(), Family::supported())]
     WrongArchitecture {
         /// The folder or file.
         path: PathBuf,
@@ -52,7 +52,9 @@ pub enum SnapshotError {
         found: String,
     },
     /// Tokenizer and text encoder belong to different models.
-    #[error("the tokenizer has {tokens} tokens, the text encoder knows {known}")]
+    #[error(
+        "the tokenizer's vocabulary has {tokens} tokens, the text encoder's only {known}; take both from one model"
+    )]
     Vocabulary {
         /// Vocabulary size of the tokenizer.
         tokens: usize,

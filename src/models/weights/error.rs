@@ -63,7 +63,7 @@ pub enum WeightsError {
         reason: String,
     },
     /// The index of a sharded checkpoint is invalid.
-    #[error("{} is not an index of shards: {reason}", path.display())]
+    #[error("{} is not a valid shard index: {reason}", path.display())]
     MalformedIndex {
         /// The index file.
         path: PathBuf,
@@ -72,7 +72,7 @@ pub enum WeightsError {
     },
     /// Shards that the index names are missing.
     #[error(
-        "{} names shards that are not there: `{}`; download them into the same folder",
+        "{} names missing shards: `{}`; download them into the same folder",
         index.display(), missing.join("`, `")
     )]
     NoShards {

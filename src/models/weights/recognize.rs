@@ -4,7 +4,7 @@
 pub(super) const LOOK: usize = 1024;
 
 /// Remedy for the most common causes of a file without weights.
-const AGAIN: &str = "download it again; models that ask for a consent need `hf auth login` first";
+const AGAIN: &str = "download it again; gated models need `hf auth login` first";
 
 /// First bytes, kind, and remedy.
 const KINDS: [(&[u8], &str, &str); 11] = [

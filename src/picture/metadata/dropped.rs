@@ -42,14 +42,13 @@ impl fmt::Display for Dropped {
             Self::MakerNotes => f.write_str("the camera maker's notes"),
             Self::OtherPrompt => f.write_str("another program's prompt or settings"),
             Self::Credentials => {
-                f.write_str("its Content Credentials (C2PA), whose signature holds no longer")
+                f.write_str("its Content Credentials (C2PA), whose signature is no longer valid")
             }
-            Self::Attached => f.write_str("what is attached to it (gain map, depth, motion)"),
+            Self::Attached => f.write_str("its auxiliary data (gain map, depth map, motion photo)"),
             Self::Text(keyword) => write!(f, "the text `{keyword}`"),
-            Self::Color { chunk, format } => write!(
-                f,
-                "what its colors mean ({chunk}), which a {format} has no place for: write a PNG"
-            ),
+            Self::Color { chunk, format } => {
+                write!(f, "its color information ({chunk}), which {format} can't store: write PNG")
+            }
             Self::TooLarge(what) => write!(f, "its {what}, which is too large"),
             Self::Malformed(what) => write!(f, "its {what}, which is damaged"),
         }

@@ -69,7 +69,7 @@ impl Edits {
             Ok(outcome) => outcome.map_err(|fault| status::of_fault(&fault)),
             Err(error) => {
                 tracing::error!(%error, "a request panicked");
-                let message = "the server failed; its log says why";
+                let message = "internal error; see the server's log";
                 Err(status::of_fault(&Fault::new(Reason::Internal, message)))
             }
         }

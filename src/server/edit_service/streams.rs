@@ -156,8 +156,10 @@ async fn run(
     let job = Arc::clone(follower.job());
     let end = loop {
         if is_cut(*phase.borrow_and_update(), &job) {
-            let fault =
-                Fault::new(Reason::Draining, "the server is shutting down; the job lives on");
+            let fault = Fault::new(
+                Reason::Draining,
+                "the server is shutting down; watch the job by name after the restart",
+            );
             break Some(fault.retry_after(Duration::from_secs(1)));
         }
         let event = tokio::select! {
@@ -189,7 +191,7 @@ async fn run(
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return,
                 Err(_) => {
-                    let message = "the reader took no event for 30 s; watch the job to go on";
+                    let message = "the client read no event for 30 s; resume with WatchEditJob";
                     let fault = Fault::new(Reason::ClientGone, message);
                     let _ = line.end.set(status::of_fault(&fault));
                     return; // as a broken stream: whoever does not read may be gone

@@ -10,7 +10,7 @@ use crate::server::telemetry::log_filter::LogFilterError;
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The log filter is invalid.
-    #[error("log.level can't be used")]
+    #[error("log.level is invalid")]
     Level(#[from] LogFilterError),
     /// The collector's URL is invalid.
     #[error("otlp.endpoint `{endpoint}` can't be used")]
@@ -24,15 +24,15 @@ pub enum TelemetryError {
     #[error("the exporters of traces and metrics can't be built")]
     Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
     /// The exporters' thread can't be started.
-    #[error("the exporters of traces and metrics have no thread")]
+    #[error("the thread of the OTLP exporters can't be started")]
     Thread(#[source] io::Error),
     /// The histogram buckets are invalid.
-    #[error("metrics can't be recorded")]
+    #[error("the histogram buckets of the metrics are invalid")]
     Metrics(#[from] BuildError),
     /// The process already has a log.
-    #[error("the log was started before")]
+    #[error("the process already has a log")]
     LogTwice(#[from] tracing::dispatcher::SetGlobalDefaultError),
     /// The process already has a metrics recorder.
-    #[error("metrics were started before")]
+    #[error("the process already has a metrics recorder")]
     MetricsTwice,
 }

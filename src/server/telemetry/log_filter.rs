@@ -17,10 +17,10 @@ pub enum LogFilterError {
         directive: String,
     },
     /// The text is empty.
-    #[error("it is empty; expected such as info, or retouch=debug,info")]
+    #[error("the filter is empty; expected, for example, info or retouch=debug,info")]
     Empty,
     /// The subscriber no longer exists.
-    #[error("the log can't be changed any more")]
+    #[error("the log filter can't be changed: the log has been shut down")]
     Gone(#[from] reload::Error),
 }
 

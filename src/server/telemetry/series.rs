@@ -50,9 +50,14 @@ pub const ALL: [Series; 15] = {
             "Jobs that have ended",
         ),
         series(Gauge, "retouch_queue_depth", &["priority"], "Jobs that wait for a slot"),
-        series(Timed, "retouch_queue_wait_seconds", &[], "From acceptance to the first pass"),
-        series(Gauge, "retouch_slots", &["state"], "Slots of the model"),
-        series(Timed, "retouch_pass_seconds", &["pass"], "A pass"),
+        series(
+            Timed,
+            "retouch_queue_wait_seconds",
+            &[],
+            "Time a job waits in the queue before its first pass",
+        ),
+        series(Gauge, "retouch_slots", &["state"], "Worker slots, by state busy or free"),
+        series(Timed, "retouch_pass_seconds", &["pass"], "Duration of a pass"),
         series(Timed, "retouch_step_seconds", &[], "A denoising step"),
         series(Counter, "retouch_unet_calls_total", &[], "Calls of the shared model's U-Net"),
         series(Counter, "retouch_unet_samples_total", &[], "Jobs' samples in those calls"),
@@ -74,9 +79,14 @@ pub const ALL: [Series; 15] = {
             Counter,
             "retouch_events_conflated_total",
             &["kind"],
-            "Latest-wins events that a reader missed",
+            "Events dropped because a newer one of the same kind replaced them (conflation)",
         ),
-        series(Gauge, "retouch_model_ready", &["model"], "Whether the model is warm, 0 or 1"),
+        series(
+            Gauge,
+            "retouch_model_ready",
+            &["model"],
+            "Whether the model is loaded and warmed up, 0 or 1",
+        ),
     ]
 };
 

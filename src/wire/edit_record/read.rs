@@ -47,9 +47,7 @@ impl EditRecord {
             Some(layout) if layout == u64::from(LAYOUT) => value,
             Some(layout) if layout > u64::from(LAYOUT) => return Err(RecordError::Newer(layout)),
             _ => {
-                return Err(RecordError::Malformed(
-                    "it has no layout that was ever written".to_owned(),
-                ));
+                return Err(RecordError::Malformed("unknown record layout".to_owned()));
             }
         };
         if let Some(loras @ 1..) = value.get("loras").and_then(Value::as_array).map(Vec::len) {

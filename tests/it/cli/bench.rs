@@ -84,7 +84,7 @@ fn bad_input_is_named_before_any_work() {
     std::fs::write(&empty, "\n").unwrap();
     for (args, code, said) in [
         (vec!["missing.jsonl"], 3, "missing.jsonl can't be read"),
-        (vec!["empty.jsonl"], 3, "holds no item"),
+        (vec!["empty.jsonl"], 3, "has no items"),
         (vec![scene], 3, "can't be read"),
         (vec!["missing.png", INSTRUCTION], 3, "missing.png"),
         (vec![scene, "  "], 2, "the instruction is empty"),

@@ -165,9 +165,9 @@ fn outputs_are_tried_where_they_lead_before_the_work() {
     let cases: &[(&str, i32, &str)] = &[
         (&words, 7, "too long"),
         (&default, 7, "too long"),
-        ("SCENE|-o|dangling.png", 7, "there is no folder"),
-        ("SCENE|-o|chain.png", 7, "there is no folder"),
-        ("SCENE|-o|dangling.png|--force", 7, "there is no folder"),
+        ("SCENE|-o|dangling.png", 7, "does not exist, create it first"),
+        ("SCENE|-o|chain.png", 7, "does not exist, create it first"),
+        ("SCENE|-o|dangling.png|--force", 7, "does not exist, create it first"),
         ("SCENE|-o|far.png", 7, "too long"),
         ("SCENE|-o|/dev/stdout|--format|png", 7, "-o - >"),
         ("SCENE|-o|out.png|--maps|file", 7, "choose another folder for --maps"),

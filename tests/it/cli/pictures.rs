@@ -150,7 +150,9 @@ fn white_paint_on_transparent_ground_marks_what_is_painted() {
     hole.save(desk.path("hole.png")).unwrap();
     let args = ["edit", "in.png", INSTRUCTION, "-o", "out.png", "--force", "--mask", "hole.png"];
     let run = desk.retouch(args).assert().code(3);
-    run.stderr(contains("hole.png has transparent parts beside dark paint or a picture"));
+    run.stderr(contains(
+        "hole.png is ambiguous: it has both transparency and dark paint or a picture",
+    ));
 }
 
 /// The scene as a PNG with a gamma, a copyright and another program's prompt.
@@ -193,5 +195,5 @@ fn metadata_is_kept_reduced_or_stripped_as_asked() {
     assert!(has(&stripped, source_type) && !said.contains("not kept"), "{said}");
     let (jpeg, said) = edit("kept.jpg", &[]);
     assert!(has(&jpeg, "2024 Ada") && has(&jpeg, source_type));
-    assert!(said.contains("what its colors mean (gAMA), which a JPEG has no place for"), "{said}");
+    assert!(said.contains("its color information (gAMA), which JPEG can't store"), "{said}");
 }

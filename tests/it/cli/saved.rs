@@ -34,7 +34,7 @@ fn another_wording_is_taken_and_another_object_refused() {
     fs::remove_file(desk.path("out.png")).unwrap();
     for other in ["remove the blue square", "make the star green", "add a hat to the man"] {
         let run = edit(&desk, other, &[]).assert().code(3);
-        run.stderr(contains("found.json: the localization is about `red star`"));
+        run.stderr(contains("found.json: the localization is for `red star`"));
     }
     assert!(!desk.path("out.png").exists());
     // Whoever says that it is meant, is believed.

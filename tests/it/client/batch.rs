@@ -111,7 +111,7 @@ fn what_there_is_to_know_of_an_edit_is_told_with_its_id() {
     let mut long = item("long", 1);
     long["negative_prompt"] = vec!["blur"; 120].join(" ").into();
     office.list(&[item("short", 1), long]);
-    let expected = "warning: long: the negative prompt is longer than the model reads";
+    let expected = "warning: long: the negative prompt exceeds the model's token limit";
     let run = office.batch().assert().success();
     let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
     assert!(said.contains(expected), "{said}");

@@ -36,7 +36,7 @@ fn bad_boxes_are_named_with_their_remedy() {
     let syntax =
         "is not x0,y0,x1,y1, in whole pixels or all four in percent, as in 10%,20%,60%,90%";
     let reversed = "is reversed, give the upper left corner first, then the lower right";
-    let empty = "holds no pixel, its end must lie beyond its start on both axes";
+    let empty = "is empty, x1 must be greater than x0, and y1 greater than y0";
     let cases = [
         ("", syntax),
         ("1,2,3", syntax),
@@ -98,7 +98,7 @@ fn every_box_of_whole_pixels_means_itself() {
         let ((x0, x1), (y0, y1)) = (edges(), edges());
         let found = resolve(&format!("{x0},{y0},{x1},{y1}"));
         if x0 == x1 || y0 == y1 {
-            assert!(fault(found).contains("holds no pixel"));
+            assert!(fault(found).contains("is empty"));
         } else {
             assert_eq!(found.unwrap(), PixelBox { x0, y0, x1, y1 });
         }

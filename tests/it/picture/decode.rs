@@ -173,12 +173,12 @@ fn bad_files_are_named_with_their_remedy() {
     bomb[29..33].copy_from_slice(&0x0FB0_E215_u32.to_be_bytes());
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (vec![], "it is empty, give a PNG, JPEG or WebP image"),
-        (b"GIF89a".to_vec(), "it starts like a GIF image, give a PNG"),
-        (b"%PDF-1.7".to_vec(), "it starts like a PDF document, give"),
-        (b"II*\0....".to_vec(), "it starts like a TIFF or raw camera image, give"),
-        (b"\0\0\0\x1cftypheic".to_vec(), "it starts like a HEIC image, give"),
-        (b"hello\nworld".to_vec(), "it starts like text (\"hello\\nworld\"), give"),
-        (b"\0\x01\x02".to_vec(), "it starts like unknown binary data (00 01 02), give"),
+        (b"GIF89a".to_vec(), "it looks like a GIF image, use a PNG"),
+        (b"%PDF-1.7".to_vec(), "it looks like a PDF document, use"),
+        (b"II*\0....".to_vec(), "it looks like a TIFF or raw camera image, use"),
+        (b"\0\0\0\x1cftypheic".to_vec(), "it looks like a HEIC image, use"),
+        (b"hello\nworld".to_vec(), "it looks like text (\"hello\\nworld\"), use"),
+        (b"\0\x01\x02".to_vec(), "it looks like unknown binary data (00 01 02), use"),
         (fixture("cmyk.jpg"), "it is a CMYK JPEG image, convert it to RGB first"),
         (flat(15, 40), "it is 15x40, each side must have at least 16 pixels, enlarge it"),
         (
@@ -189,7 +189,7 @@ fn bad_files_are_named_with_their_remedy() {
             flat(16, 129),
             "it is 16x129, the longer side may be at most 8 times the shorter, crop it",
         ),
-        (bomb, "it is 60000x60000, more than 67108864 pixels, the most that is read, shrink it"),
+        (bomb, "it is 60000x60000, which exceeds the limit of 67108864 pixels, shrink it"),
     ];
     for (bytes, expected) in cases {
         let message = fault(read(&bytes));
@@ -251,7 +251,7 @@ fn orientation_is_found_where_only_some_programs_put_it() {
 fn limits_hold_before_anything_is_decoded() {
     let bytes = fixture("picture.png");
     let limits = InputLimits { bytes: 1000, pixels: 40 * 30 };
-    let expected = "it has more than 1000 bytes, the most that is read, shrink or recompress it";
+    let expected = "it exceeds the limit of 1000 bytes, shrink or recompress it";
     assert_eq!(fault(decode("it", &bytes, limits)), expected);
     assert_eq!(fault(read_bytes("it", Cursor::new(&bytes), limits)), expected);
     let limits = InputLimits { bytes: bytes.len() as u64, pixels: 40 * 30 };

@@ -77,7 +77,7 @@ fn settings_come_back_from_every_format() {
         }
     }
     assert_eq!(read_settings("it", &super::fixture("picture.png")).unwrap(), None);
-    assert!(fault(read_settings("it", b"hello")).starts_with("it starts like text"));
+    assert!(fault(read_settings("it", b"hello")).starts_with("it looks like text"));
     let bytes = encode(&picture, OutputFormat::Png, SETTINGS).unwrap();
     assert_eq!(
         fault(read_settings("it", &bytes[..40])),
@@ -128,7 +128,10 @@ fn extensions_name_formats() {
     }
     for path in ["a.gif", "a", ".png", "a."] {
         let message = fault(FileFormat::of_path(path.as_ref()).map_err(Into::into));
-        assert_eq!(message, format!("`{path}` names no known image format, use png, jpg or webp"));
+        assert_eq!(
+            message,
+            format!("`{path}` has an unsupported extension, use .png, .jpg or .webp")
+        );
     }
 }
 

@@ -130,7 +130,7 @@ fn masks_that_mark_nothing_or_belong_elsewhere_are_errors() {
     let read = |mask: &Picture| {
         Mask::from_picture("m.png", mask, Reading::LightPaint, Size::new(640, 480))
     };
-    let empty = "the mask m.png marks nothing to edit, paint white what may change";
+    let empty = "the mask m.png is empty, paint the area to edit white";
     assert_eq!(fault(read(&gray(640, 480, 0))), empty);
     assert_eq!(fault(read(&gray(64, 48, 127))), empty);
     for (width, height) in [(480, 640), (640, 640), (320, 250), (660, 480)] {

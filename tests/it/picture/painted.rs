@@ -121,8 +121,8 @@ fn transparency_counts_when_a_mask_is_resized() {
 
 #[test]
 fn what_may_mean_either_is_refused_with_its_remedy() {
-    let ambiguous = "the mask m.png has transparent parts beside dark paint or a picture, so that \
-                     either may be meant to change; give a mask without transparency, \
+    let ambiguous = "the mask m.png is ambiguous: it has both transparency and dark paint or a picture; \
+                     give a mask without transparency, \
                      white = may change, or white paint alone on transparent ground";
     // A picture with a hole: a scene, and one that is light all over.
     let hole = |color: &dyn Fn(u32, u32) -> [u8; 3]| {
@@ -153,7 +153,7 @@ fn what_may_mean_either_is_refused_with_its_remedy() {
         assert_eq!(mask_of(image, ImageFormat::Png), Err(ambiguous.to_owned()), "{name}");
     }
     let nothing = RgbaImage::from_pixel(64, 64, Rgba([255, 255, 255, 0]));
-    let expected = "the mask m.png is transparent throughout, paint white what may change";
+    let expected = "the mask m.png is fully transparent, paint the area to edit white";
     assert_eq!(mask_of(nothing, ImageFormat::Png), Err(expected.to_owned()));
 }
 

@@ -32,9 +32,12 @@ fn places_that_take_no_file_are_named() {
     let cases = [
         (
             at("missing/out.png"),
-            format!("there is no folder {}, create it first", shown("missing")),
+            format!("the folder {} does not exist, create it first", shown("missing")),
         ),
-        (at("file/out.png"), format!("there is no folder {}, create it first", shown("file"))),
+        (
+            at("file/out.png"),
+            format!("the folder {} does not exist, create it first", shown("file")),
+        ),
         (at("folder"), format!("{} is not a regular file, choose another name", shown("folder"))),
         (
             at("folder/.."),
@@ -131,7 +134,8 @@ mod on_unix {
         symlink("gone/out.png", at("dangling")).unwrap();
         symlink("round", at("square")).unwrap();
         symlink("square", at("round")).unwrap();
-        let cases = [("dangling", "there is no folder"), ("round", "round in a circle")];
+        let cases =
+            [("dangling", "does not exist, create it first"), ("round", "symbolic link loop")];
         for (name, expected) in cases {
             for overwrite in [Overwrite::Refuse, Overwrite::Replace] {
                 let found = fault(check_target(&at(name), overwrite));

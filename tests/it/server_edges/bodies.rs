@@ -207,7 +207,7 @@ async fn a_body_of_http_1_1_that_stops_ends_its_call() {
     let _ = in_time("an answer", peer.read_to_end(&mut answer)).await;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(answer.contains("grpc-status: 4") || answer.contains("grpc-status:4"), "{answer}");
-    assert!(answer.contains("body stopped") || answer.contains("body%20stopped"), "{answer}");
+    assert!(answer.contains("body stalled") || answer.contains("body%20stalled"), "{answer}");
 }
 
 #[tokio::test]

@@ -220,12 +220,9 @@ fn a_password_in_a_url_is_refused_and_told_nowhere() {
         }
     }
     let (_, _, err) = serve(&[], &["--otlp-endpoint", "http://user:s3cret@collector:4317"]);
-    for word in [
-        "otlp.endpoint",
-        "http://…@collector:4317",
-        "a user name or a password",
-        "http://HOST:PORT",
-    ] {
+    for word in
+        ["otlp.endpoint", "http://…@collector:4317", "a user name or password", "http://HOST:PORT"]
+    {
         assert!(err.contains(word), "{word} in: {err}");
     }
 }

@@ -30,7 +30,11 @@ pub enum CudaLibraryError {
         tried: Vec<PathBuf>,
     },
     /// The library can't be loaded: it was built for another libtorch or another version of retouch.
-    #[error("{} does not load beside this libtorch 2.11: build it again with `make cuda-library`", .library.display())]
+    #[error(
+        "{} can't be loaded with this libtorch (2.11): it was built for another version; build it again with \
+         `make cuda-library`",
+        .library.display()
+    )]
     Unloadable {
         /// Path of the library.
         library: PathBuf,

@@ -69,7 +69,7 @@ pub enum TokenizerError {
         source: io::Error,
     },
     /// A file of the tokenizer is invalid.
-    #[error("{} is not a tokenizer's file: {reason}", path.display())]
+    #[error("{} is not a valid tokenizer file: {reason}", path.display())]
     Malformed {
         /// The file, or the folder if several files are inconsistent.
         path: PathBuf,
@@ -77,13 +77,13 @@ pub enum TokenizerError {
         reason: String,
     },
     /// The built-in vocabulary does not fit the model.
-    #[error("CLIP's own tokenizer does not fit: {reason}")]
+    #[error("the built-in CLIP tokenizer does not fit the model: {reason}")]
     Unfit {
         /// What is wrong.
         reason: String,
     },
     /// A text can't be encoded.
-    #[error("the text cannot be split into tokens: {reason}")]
+    #[error("the text can't be tokenized: {reason}")]
     Text {
         /// The tokenizer's error.
         reason: String,
