@@ -85,7 +85,7 @@ impl PackedConv2d {
         let (stride, padding, dilation) = ([self.stride; 2], [self.padding; 2], [1i64; 2]);
         let (bias, weight) = (handle(bias), self.weight.borrow());
         call("convolution onto a residual", |output| {
-            // SAFETY: as for the convolution alone, below.
+            // SAFETY: the signature is libtorch 2.11's; all tensors and arrays outlive the call, which only reads them.
             unsafe {
                 aoti_torch_cpu_mkldnn__convolution_pointwise_binary(
                     handle(input),
@@ -117,8 +117,7 @@ impl PackedConv2d {
         let (stride, padding, dilation) = ([self.stride; 2], [self.padding; 2], [1i64; 2]);
         let (bias, weight) = (handle(bias), self.weight.borrow());
         call("convolution", |output| {
-            // SAFETY: the signature is libtorch 2.11's; everything pointed to outlives the call, which modifies none of
-            // it.
+            // SAFETY: the signature is libtorch 2.11's; all tensors and arrays outlive the call, which only reads them.
             unsafe {
                 aoti_torch_cpu_mkldnn__convolution_pointwise(
                     handle(input),
@@ -155,7 +154,8 @@ impl PackedLinear {
         }
         // The operator's arguments: weights, which it takes, and a number of rows that is not known. Then its result.
         let mut stack = [cloned(&weight) as u64, 0];
-        // SAFETY: an operator (Tensor, SymInt?) -> Tensor of libtorch 2.11, called as its interface says.
+        // SAFETY: an operator (Tensor, SymInt?) -> Tensor of libtorch 2.11, which takes the handle of its arguments,
+        // cloned for it, and writes its result over them.
         let status = unsafe {
             aoti_torch_call_dispatcher(
                 c"mkldnn::_reorder_linear_weight".as_ptr(),
@@ -164,7 +164,7 @@ impl PackedLinear {
             )
         };
         assert_eq!(status, 0, "libtorch could not pack weights of {:?}", weight.size());
-        // SAFETY: the result is a tensor that belongs to the caller.
+        // SAFETY: the operator has written the handle of a new tensor, which belongs to the caller.
         Ok(Self { weight: unsafe { Tensor::from_ptr((stack[0] as *mut c_void).cast()) } })
     }
 
@@ -173,7 +173,7 @@ impl PackedLinear {
         let bias = bias.map(handle);
         let bias = bias.as_ref().map_or(ptr::null(), ptr::from_ref);
         call("linear map onto a residual", |output| {
-            // SAFETY: as for the convolution.
+            // SAFETY: the signature is libtorch 2.11's; all tensors outlive the call, which only reads them.
             unsafe {
                 aoti_torch_cpu__linear_pointwise_binary(
                     handle(input),
@@ -192,7 +192,7 @@ impl PackedLinear {
         let bias = bias.map(handle);
         let bias = bias.as_ref().map_or(ptr::null(), ptr::from_ref);
         call("linear map", |output| {
-            // SAFETY: as for the convolution.
+            // SAFETY: the signature is libtorch 2.11's; all tensors outlive the call, which only reads them.
             unsafe {
                 aoti_torch_cpu__linear_pointwise(
                     handle(input),
@@ -297,6 +297,6 @@ fn call(what: &str, operator: impl FnOnce(*mut Handle) -> c_int) -> Tensor {
     let mut output: Handle = ptr::null_mut();
     let status = operator(&raw mut output);
     assert!(status == 0 && !output.is_null(), "libtorch failed in a {what}; it said why on stderr");
-    // SAFETY: the result is a tensor that belongs to the caller.
+    // SAFETY: the operator has written the handle of a new tensor, which belongs to the caller.
     unsafe { Tensor::from_ptr(output.cast()) }
 }

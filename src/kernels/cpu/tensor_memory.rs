@@ -31,7 +31,8 @@ pub(super) fn values<T: Element>(tensor: &Tensor) -> Option<&[T]> {
 
 /// As [`values`], to change them; nothing may access them through another tensor meanwhile.
 pub(super) fn values_mut<T: Element>(tensor: &mut Tensor) -> Option<&mut [T]> {
-    // SAFETY: as for `values`; the tensor is borrowed exclusively.
+    // SAFETY: a live, contiguous CPU tensor has `numel` values of its dtype at its data pointer, and is borrowed
+    // exclusively.
     has_slice::<T>(tensor)
         .then(|| unsafe { slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) })
 }

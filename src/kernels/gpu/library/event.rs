@@ -25,7 +25,7 @@ struct Functions {
     free: unsafe extern "C" fn(*mut c_void) -> ErrorText,
 }
 
-// SAFETY: CUDA ties an event to no thread.
+// SAFETY: CUDA ties an event to no thread, and only one thread uses it at a time, since it is not `Sync`.
 unsafe impl Send for Event {}
 
 /// Loads the library from the first of `folders` that has it, for all events of this process.
@@ -55,7 +55,7 @@ impl Event {
     pub fn now(device: Device) -> Option<Self> {
         let (Device::Cuda(index), Some(functions)) = (device, FUNCTIONS.get()) else { return None };
         let mut handle = ptr::null_mut();
-        // SAFETY: the library's interface; it writes one handle where nothing went wrong.
+        // SAFETY: the signature is that of `event.cpp`; the pointer is valid for the call.
         let outcome = unsafe { (functions.new)(index as c_int, &raw mut handle) };
         or_panic(checked("no event", outcome));
         Some(Self(made(handle), *functions))
@@ -63,7 +63,7 @@ impl Event {
 
     /// Waits until the device has reached the event.
     pub fn wait(self) {
-        // SAFETY: a handle that lives until it is dropped.
+        // SAFETY: the handle is freed on drop only.
         or_panic(checked("a device did not come to its work's end", unsafe {
             (self.1.wait)(self.0.as_ptr())
         }));
@@ -72,7 +72,7 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // SAFETY: nobody uses the handle any more; CUDA frees it when its moment has come.
+        // SAFETY: the handle is freed here only, and not used again; CUDA keeps the event until it has been reached.
         let freed = checked("an event was not freed", unsafe { (self.1.free)(self.0.as_ptr()) });
         if let Err(error) = freed {
             tracing::warn!(%error);

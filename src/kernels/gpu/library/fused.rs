@@ -67,9 +67,9 @@ struct Functions {
     first_softmax: unsafe extern "C" fn(*const c_void, Handle, *mut Handle) -> ErrorText,
 }
 
-// SAFETY: the kernels are written once, before anybody sees them, and are launched from any thread.
+// SAFETY: the library's handle belongs to no thread, and is only read once `open` has stored it.
 unsafe impl Send for Fused {}
-// SAFETY: as above.
+// SAFETY: the library only reads the handle, so that several threads may launch kernels at once.
 unsafe impl Sync for Fused {}
 
 /// Compiles the kernels for a device, in about three seconds, with the library from the first of `folders` that has it.
@@ -87,7 +87,7 @@ pub fn open(device: usize, folders: &[PathBuf]) -> Result<(), CudaLibraryError> 
     let functions = Functions::open(folders)?;
     let source = CString::new(include_str!("fused.cu")).expect("a source has no zero byte");
     let mut handle = ptr::null_mut();
-    // SAFETY: the library's interface; it writes one handle where nothing went wrong.
+    // SAFETY: the signature is that of `fused.cpp`; both pointers are valid for the call.
     let outcome =
         unsafe { (functions.fused_new)(device as c_int, source.as_ptr(), &raw mut handle) };
     checked("no fused layers", outcome)?;
@@ -106,7 +106,7 @@ pub fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
     call("a group norm", |out| {
         let shift = [norm.shift.channels, norm.shift.rows].map(optional);
         let activated = c_int::from(norm.activation == Activation::Silu);
-        // SAFETY: the library's interface; the tensors outlive the call, which changes none of them.
+        // SAFETY: the signature is that of `fused.cpp`; the tensors outlive the call, which only reads them.
         unsafe {
             (fused.functions.group_norm)(
                 fused.handle.as_ptr(),
@@ -128,7 +128,7 @@ pub fn group_norm(xs: &Tensor, norm: &GroupNorm<'_>) -> Option<Tensor> {
 pub fn geglu(xs: &Tensor) -> Option<Tensor> {
     let fused = on(xs.device())?;
     call("a gated activation", |out| {
-        // SAFETY: as above.
+        // SAFETY: the signature is that of `fused.cpp`; the tensors outlive the call, which only reads them.
         unsafe { (fused.functions.geglu)(fused.handle.as_ptr(), handle(xs), out) }
     })
 }
@@ -138,7 +138,7 @@ pub fn residual_sum(xs: &Tensor, residual: &Tensor, bias: &Tensor) -> Option<Ten
     let fused = on(xs.device())?;
     call("a residual sum", |out| {
         let [xs, residual, bias] = [xs, residual, bias].map(handle);
-        // SAFETY: as above.
+        // SAFETY: the signature is that of `fused.cpp`; the tensors outlive the call, which only reads them.
         unsafe { (fused.functions.residual_sum)(fused.handle.as_ptr(), xs, residual, bias, out) }
     })
 }
@@ -155,7 +155,7 @@ pub fn layer_norm_of_sum(
     let normed = call("a layer norm", |out| {
         let [xs, more, weight, bias] = [xs, more, weight, bias].map(handle);
         let sum = &raw mut sum;
-        // SAFETY: as above.
+        // SAFETY: the signature is that of `fused.cpp`; the tensors outlive the call, which only reads them.
         unsafe {
             (fused.functions.layer_norm_of_sum)(
                 fused.handle.as_ptr(),
@@ -169,7 +169,7 @@ pub fn layer_norm_of_sum(
             )
         }
     })?;
-    // SAFETY: where there is a norm there is a sum, a tensor that belongs to the caller.
+    // SAFETY: with a norm the library has written the handle of a sum, a new tensor that belongs to the caller.
     Some((unsafe { Tensor::from_ptr(sum.cast()) }, normed))
 }
 
@@ -177,7 +177,8 @@ pub fn layer_norm_of_sum(
 pub fn add_mean_softmax(logits: &Tensor, sum: &mut Tensor) -> Option<()> {
     let fused = on(logits.device())?;
     let mut done = 0;
-    // SAFETY: as above, but that the sum is changed, which the caller lends for it.
+    // SAFETY: the signature is that of `fused.cpp`; the tensors outlive the call, and `sum`, which it changes, is
+    // borrowed exclusively.
     let outcome = unsafe {
         (fused.functions.add_mean_softmax)(
             fused.handle.as_ptr(),
@@ -196,7 +197,7 @@ pub fn add_mean_softmax(logits: &Tensor, sum: &mut Tensor) -> Option<()> {
 pub fn first_softmax(logits: &Tensor) -> Option<Tensor> {
     let fused = on(logits.device())?;
     call("a softmax", |out| {
-        // SAFETY: as above.
+        // SAFETY: the signature is that of `fused.cpp`; the tensors outlive the call, which only reads them.
         unsafe { (fused.functions.first_softmax)(fused.handle.as_ptr(), handle(logits), out) }
     })
 }
@@ -209,7 +210,7 @@ fn call(what: &'static str, layer: impl FnOnce(*mut Handle) -> ErrorText) -> Opt
     if let Err(error) = checked(what, layer(&raw mut output)) {
         panic!("{error}");
     }
-    // SAFETY: the result is a tensor that belongs to the caller.
+    // SAFETY: the library has written null or the handle of a new tensor, which belongs to the caller.
     (!output.is_null()).then(|| unsafe { Tensor::from_ptr(output.cast()) })
 }
 

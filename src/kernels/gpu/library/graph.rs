@@ -34,9 +34,9 @@ struct Functions {
     graph_free: unsafe extern "C" fn(*mut c_void) -> ErrorText,
 }
 
-// SAFETY: a recorder is used by one thread at a time, and libtorch ties neither it nor a finished graph to a thread.
+// SAFETY: libtorch ties a recorder to no thread, and only one thread uses it at a time, since it is not `Sync`.
 unsafe impl Send for CudaRecorder {}
-// SAFETY: as above.
+// SAFETY: libtorch ties a finished graph to no thread, and only one thread uses it at a time, since it is not `Sync`.
 unsafe impl Send for CudaGraph {}
 
 // === impl CudaRecorder ===
@@ -51,7 +51,7 @@ impl CudaRecorder {
     pub fn open(device: usize, folders: &[PathBuf]) -> Result<Self, CudaLibraryError> {
         let functions = Functions::open(folders)?;
         let mut handle = ptr::null_mut();
-        // SAFETY: the library's interface; it writes one handle where nothing went wrong.
+        // SAFETY: the signature is that of `graph.cpp`; the pointer is valid for the call.
         let outcome = unsafe { (functions.recorder_new)(device as c_int, &raw mut handle) };
         checked("no recorder of CUDA graphs", outcome)?;
         Ok(Self { functions, handle: made(handle) })
@@ -67,7 +67,7 @@ impl CudaRecorder {
     /// [`CudaLibraryError::Refused`] if the work can't be recorded.
     pub fn record(&self, work: &mut dyn FnMut()) -> Result<CudaGraph, CudaLibraryError> {
         let mut handle = ptr::null_mut();
-        // SAFETY: the library's interface; the recorder lives as long as the process.
+        // SAFETY: the signature is that of `graph.cpp`; the recorder is never freed, the pointer valid for the call.
         let outcome =
             unsafe { (self.functions.graph_begin)(self.handle.as_ptr(), &raw mut handle) };
         checked("a recording did not begin", outcome)?;
@@ -92,7 +92,7 @@ impl CudaGraph {
     /// # Errors
     /// [`CudaLibraryError::Refused`] if the launch fails.
     pub fn replay(&mut self) -> Result<(), CudaLibraryError> {
-        // SAFETY: a handle of a recording that has ended.
+        // SAFETY: the handle is that of a recording that has ended, and is freed on drop only.
         checked("a recording was not played", unsafe {
             (self.functions.graph_replay)(self.handle.as_ptr())
         })
@@ -101,7 +101,7 @@ impl CudaGraph {
 
 impl Drop for CudaGraph {
     fn drop(&mut self) {
-        // SAFETY: nobody uses the handle any more.
+        // SAFETY: the handle is freed here only, and not used again.
         let freed = checked("a recording was not freed", unsafe {
             (self.functions.graph_free)(self.handle.as_ptr())
         });
