@@ -172,7 +172,7 @@ fn bad_files_are_named_with_their_remedy() {
     bomb[16..24].copy_from_slice(&[0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60]);
     bomb[29..33].copy_from_slice(&0x0FB0_E215_u32.to_be_bytes());
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        (vec![], "it is empty, give a PNG, JPEG or WebP image"),
+        (vec![], "it is empty, use a PNG, JPEG or WebP image"),
         (b"GIF89a".to_vec(), "it looks like a GIF image, use a PNG"),
         (b"%PDF-1.7".to_vec(), "it looks like a PDF document, use"),
         (b"II*\0....".to_vec(), "it looks like a TIFF or raw camera image, use"),
@@ -258,7 +258,7 @@ fn limits_hold_before_anything_is_decoded() {
     assert_eq!(read_bytes("it", Cursor::new(&bytes), limits).unwrap(), bytes);
     assert!(decode("it", &bytes, limits).is_ok());
     let limits = InputLimits { pixels: 40 * 30 - 1, ..limits };
-    assert!(fault(decode("it", &bytes, limits)).contains("more than 1199 pixels"));
+    assert!(fault(decode("it", &bytes, limits)).contains("the limit of 1199 pixels"));
 }
 
 #[test]

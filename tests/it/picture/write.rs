@@ -176,7 +176,7 @@ mod on_unix {
         ] {
             for overwrite in [Overwrite::Refuse, Overwrite::Replace] {
                 let found = fault(check_target(path, overwrite));
-                assert!(found.contains("is a stream"), "{}: {found}", path.display());
+                assert!(found.contains("is a pipe or device"), "{}: {found}", path.display());
             }
         }
     }

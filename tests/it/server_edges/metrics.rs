@@ -78,7 +78,7 @@ async fn a_collector_is_sent_what_prometheus_reads() {
     let metrics = resource.scope_metrics.iter().flat_map(|it| &it.metrics);
     let by_name: BTreeMap<&str, &Metric> = metrics.map(|it| (it.name.as_str(), it)).collect();
     let passes = by_name["retouch_pass_seconds"];
-    assert_eq!((passes.unit.as_str(), passes.description.as_str()), ("s", "A pass"));
+    assert_eq!((passes.unit.as_str(), passes.description.as_str()), ("s", "Duration of a pass"));
     let mut told: Vec<String> = by_name.values().copied().flat_map(lines).collect();
     told.sort();
     assert_eq!(

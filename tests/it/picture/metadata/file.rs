@@ -44,7 +44,7 @@ fn color_chunks_of_a_png_stay_bit_for_bit() {
             for format in [FileFormat::Jpeg, FileFormat::WebP] {
                 let told = told(&input, format, policy);
                 let is_told =
-                    told.contains(&format!("({name}), which a {format} has no place for"));
+                    told.contains(&format!("({name}), which {format} can't store"));
                 assert_eq!(is_told, name != "sRGB", "{told}");
             }
         }
