@@ -27,8 +27,9 @@ use crate::wire::{
     events,
     journal::v1::JobRecord,
     localization_json::SavedLocalization,
-    spec::{self, Violation},
+    spec,
     v1::{self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy},
+    violation::Violation,
 };
 
 /// Longest request id, in characters.

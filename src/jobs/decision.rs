@@ -11,10 +11,10 @@ use crate::jobs::{
 };
 use crate::wire::{
     masks,
-    spec::Violation,
     v1::{
         self, MaskPolicy, MaskSource, ReviewTimeoutAction, edit_job::State, mask_decision::Decision,
     },
+    violation::Violation,
 };
 
 /// Longest reason for a cancellation, in characters.

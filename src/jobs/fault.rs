@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::journal::{error::JournalError, ledger::LedgerError};
-use crate::wire::{
-    spec::{self, Violation},
-    v1,
-};
+use crate::wire::{spec, v1, violation::Violation};
 
 /// Most field violations reported for one request.
 const MAX_FIELDS: usize = 8;

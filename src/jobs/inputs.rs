@@ -20,8 +20,8 @@ use crate::picture::{
 };
 use crate::wire::{
     edit_request, masks, pictures,
-    spec::Violation,
     v1::{self, EditSpec, image::Source},
+    violation::Violation,
 };
 
 /// Limits for images of accepted jobs, which were held to the server's when they were accepted.

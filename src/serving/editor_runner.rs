@@ -25,8 +25,8 @@ use crate::wire::{
     localization_json::SavedLocalization,
     pictures::{self, PictureFile},
     result_file::ResultFile,
-    spec::Violation,
     v1,
+    violation::Violation,
 };
 
 /// A loaded model that runs the passes of jobs.

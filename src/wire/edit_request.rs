@@ -19,8 +19,8 @@ use crate::picture::{
 use crate::wire::{
     enums::choice,
     overrides,
-    spec::Violation,
     v1::{self, EditSpec},
+    violation::Violation,
 };
 
 /// Settings of a spec: those of the preset or the model, overridden by the spec's own.

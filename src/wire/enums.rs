@@ -9,7 +9,7 @@ use crate::edit::{
 use crate::instruction::Action;
 use crate::picture::metadata::Policy;
 use crate::sampling::SchedulerKind;
-use crate::wire::{spec::Violation, v1};
+use crate::wire::{v1, violation::Violation};
 
 /// An enum of the core that the schema has, too.
 pub trait InSchema: Sized {

@@ -11,8 +11,8 @@ use crate::picture::{
     size::Size,
 };
 use crate::wire::{
-    spec::Violation,
     v1::{self, AcceptMask, Rect, mask_decision::Decision},
+    violation::Violation,
 };
 
 /// Most clusters of a localization.

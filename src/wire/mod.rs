@@ -13,6 +13,7 @@ pub mod overrides;
 pub mod pictures;
 pub mod result_file;
 pub mod spec;
+pub mod violation;
 
 /// The messages and services of `retouch.v1`.
 #[allow(

@@ -8,8 +8,8 @@ use crate::edit::{
 use crate::sampling::{ImageGuidance, OutOfRange, Steps, TextGuidance};
 use crate::wire::{
     enums::{choice, number},
-    spec::Violation,
     v1::{self, EditSpec, resize::Size},
+    violation::Violation,
 };
 
 /// The overrides that a spec contains.

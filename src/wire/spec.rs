@@ -12,12 +12,12 @@ use crate::edit::{
 };
 use crate::instruction::wording;
 use crate::picture::encode::OutputFormat;
-use crate::sampling::OutOfRange;
 use crate::wire::{
     edit_request::{metadata_policy, method, output, settings},
     enums::{known, number},
     masks, overrides,
     v1::{self, EditSpec, MaskPolicy},
+    violation::Violation,
 };
 
 /// Longest instruction or negative prompt, in characters.
@@ -28,16 +28,6 @@ const REVIEW: (Duration, Duration) = (Duration::from_secs(600), Duration::from_s
 const LABELS: (usize, usize, usize) = (16, 63, 255);
 /// Largest artifact that is sent inside events, in bytes: default and maximum.
 pub const INLINE_BYTES: (u32, u32) = (256 << 10, 3 << 20);
-
-/// An invalid field of a request (`google.rpc.BadRequest.FieldViolation`).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {description}")]
-pub struct Violation {
-    /// Path of the field, such as `spec.steps`.
-    pub field: String,
-    /// Its value and what is expected.
-    pub description: String,
-}
 
 /// Defaults and limits of the server for specs.
 #[derive(Debug, Clone)]
@@ -50,17 +40,6 @@ pub struct Terms<'a> {
     pub default_ttl: Duration,
     /// Longest time to live that a caller may set.
     pub max_ttl: Duration,
-}
-
-impl Violation {
-    /// A violation of the field `spec.FIELD`.
-    pub fn new(field: &str, description: impl Into<String>) -> Self {
-        Self { field: format!("spec.{field}"), description: description.into() }
-    }
-
-    pub(super) fn out_of_range(field: &str, error: &OutOfRange) -> Self {
-        Self::new(field, format!("is {}, expected {}", error.value, error.range))
-    }
 }
 
 /// Validates a spec and fills in every default; a seed is drawn if none is given.

@@ -31,8 +31,9 @@ use crate::server::{
     status,
 };
 use crate::wire::{
-    spec::{INLINE_BYTES, Violation},
+    spec::INLINE_BYTES,
     v1::{self, edit_input::Input, edit_service_server::EditService},
+    violation::Violation,
 };
 
 /// Most concurrent calls that write; tokio's blocking pool has 512 threads.

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::edit::{localization::Localization, request::EditRequest};
 use crate::picture::Picture;
-use crate::wire::edit_record::PassOne;
+use crate::wire::edit_record::pass_one::PassOne;
 
 /// Digest of all settings of pass 1: with equal digests, one picture and one model give the same localization.
 pub fn pass_one_digest(request: &EditRequest) -> String {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::edit::edit_mask::MaskChoice;
 use crate::picture::{boxes::PixelBox, mask::Mask, size::Size};
-use crate::wire::edit_record::{digests::shown, read::RecordError};
+use crate::wire::edit_record::digests::shown;
 
 /// Most rectangles of a mask in a record.
 const MAX_BOXES: usize = 32;
@@ -49,6 +49,11 @@ pub enum Shapes {
     Elsewhere,
 }
 
+/// Why a recorded mask is refused.
+#[derive(Debug, thiserror::Error)]
+#[error("its record can't be read: its mask {0}")]
+pub struct MaskError(String);
+
 impl MaskRecord {
     pub(super) fn of(choice: &MaskChoice) -> Self {
         let MaskChoice { shapes, clusters, invert, dilate, feather } = choice;
@@ -71,9 +76,9 @@ impl MaskRecord {
     /// The given mask for a picture of this size.
     ///
     /// # Errors
-    /// [`RecordError::Malformed`] if it doesn't fit the picture's size or its own digest.
-    pub fn shapes(&self, size: Size) -> Result<Shapes, RecordError> {
-        let wrong = |what: &str| RecordError::Malformed(format!("its mask {what}"));
+    /// [`MaskError`] if it doesn't fit the picture's size or its own digest.
+    pub fn shapes(&self, size: Size) -> Result<Shapes, MaskError> {
+        let wrong = |what: &str| MaskError(what.to_owned());
         let mask = match (&self.boxes[..], &self.png, &self.sha256) {
             ([], None, None) => return Ok(Shapes::None),
             ([], None, Some(_)) => return Ok(Shapes::Elsewhere),
