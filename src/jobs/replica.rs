@@ -28,7 +28,7 @@ use crate::journal::{
     self,
     ledger::{Applied, Ledger, LedgerError, Revision},
 };
-use crate::wire::journal::v1::JobRecord;
+use crate::wire::{journal::v1::JobRecord, reason::Reason};
 
 impl Store {
     /// Opens a store over a ledger: jobs whose workers are gone return to their checkpoint and are queued again.
@@ -121,7 +121,7 @@ impl Store {
     /// Brings a job up to date with the ledger.
     ///
     /// # Errors
-    /// [`Reason::JobNotFound`](crate::jobs::fault::Reason::JobNotFound) if it was deleted; those of the ledger.
+    /// [`Reason::JobNotFound`](crate::wire::reason::Reason::JobNotFound) if it was deleted; those of the ledger.
     pub(super) fn catch_up(&self, job: &Job) -> Result<(), Fault> {
         let _changing = job.changing();
         let found = self.ledger.job(job.id)?;

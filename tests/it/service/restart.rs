@@ -10,7 +10,10 @@ use retouch::{
         id_of,
         ledger::{Blob, Commit, Ledger, LedgerError},
     },
-    wire::v1::{CreateEditJobRequest, EditSpec, MaskPolicy, edit_job::State},
+    wire::{
+        reason::Reason,
+        v1::{CreateEditJobRequest, EditSpec, MaskPolicy, edit_job::State},
+    },
 };
 
 use super::{
