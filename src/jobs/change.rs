@@ -13,7 +13,6 @@ use crate::jobs::{
 use crate::journal::ledger::{Commit, LedgerError, Revision};
 use crate::wire::{
     journal::v1::JobRecord,
-    reason::Reason,
     v1::{EditJob, edit_job::State},
 };
 

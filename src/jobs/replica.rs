@@ -28,7 +28,7 @@ use crate::journal::{
     self,
     ledger::{Applied, Ledger, LedgerError, Revision},
 };
-use crate::wire::{journal::v1::JobRecord, reason::Reason};
+use crate::wire::journal::v1::JobRecord;
 
 impl Store {
     /// Opens a store over a ledger: jobs whose workers are gone return to their checkpoint and are queued again.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use retouch::{
-    jobs::{admission::Attachment, fault::Reason, runner::Runner, store::Store, worker},
+    jobs::{admission::Attachment, runner::Runner, store::Store, worker},
     journal::{
         Journal, Space,
         error::JournalError,
