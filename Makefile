@@ -19,12 +19,16 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build demo eval quick test bench bench-service cuda-library chart check libtorch needs
+.PHONY: build client demo eval quick test bench bench-service cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
 build: needs
 	@$(cargo) build --release --locked
+
+# target/client/release/retouch: a client of a server alone, without libtorch; needs Rust and a C compiler.
+client:
+	@$(CARGO) build --release --locked --no-default-features --features client --target-dir $(target)/client
 
 # Edits an example with the demo model, from the clone alone.
 demo: build

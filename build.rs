@@ -9,13 +9,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Set by Cargo where the feature `engine` is on; a client needs neither libtorch nor the service's own code.
+const ENGINE: &str = "CARGO_FEATURE_ENGINE";
+
 const API: &str = "proto/retouch/v1/edit.proto";
 const SCHEMAS: [&str; 2] = [API, "proto/retouch/journal/v1/journal.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     compile_schema(&out)?;
-    point_at_libtorch(&out)
+    if env::var_os(ENGINE).is_some() { point_at_libtorch(&out) } else { Ok(()) }
 }
 
 /// Writes the generated Rust types and the file descriptor set that gRPC server reflection serves.
@@ -31,6 +34,7 @@ fn compile_schema(out: &Path) -> Result<(), Box<dyn Error>> {
     }
     // Sorted maps, so that equal messages have equal bytes; files are shared, not copied.
     tonic_prost_build::configure()
+        .build_server(env::var_os(ENGINE).is_some())
         .btree_map(".")
         .bytes(".")
         .compile_fds(compiler.file_descriptor_set())?;

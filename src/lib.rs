@@ -71,6 +71,7 @@
 //! |---|---|
 //! | [`address`] | addresses as people write them: where to listen, whom to call; secrets masked |
 //! | [`config_json`] | a model's JSON configurations, read key by key |
+//! | [`panics`] | classification of panics, which libtorch reports its errors through |
 //! | [`kernels`] | CPU and GPU kernels, and what reaches into libtorch itself; the only room with `unsafe` |
 //! | [`attention`] | attention layers: sites, roles of rows in guidance, Q, K, V, and the hook that sees and changes them |
 //! | [`choice`] | enums whose values have names on the command line and in files |
@@ -122,28 +123,51 @@
 //! - Pixels outside the mask are copied from the input, never recomputed, where they are to be preserved.
 //! - Bad input ends in a typed error that names the thing and the remedy; nothing is written before everything is done.
 
+#![cfg_attr(
+    not(feature = "engine"),
+    allow(
+        dead_code,
+        reason = "a client has no use for some of what a command shares with local edits"
+    )
+)]
+
 pub mod address;
+#[cfg(feature = "engine")]
 pub mod attention;
 pub mod choice;
 pub mod cli;
 pub mod client;
+#[cfg(feature = "engine")]
 pub mod cluster;
+#[cfg(feature = "engine")]
 pub mod config_json;
 pub mod drawing;
 pub mod edit;
+#[cfg(feature = "engine")]
 pub mod editing;
+#[cfg(feature = "engine")]
 pub mod evaluation;
+#[cfg(feature = "engine")]
 pub mod executor;
 pub mod instruction;
+#[cfg(feature = "engine")]
 pub mod jobs;
+#[cfg(feature = "engine")]
 pub mod journal;
 pub mod kernels;
+#[cfg(feature = "engine")]
 pub mod measures;
+#[cfg(feature = "engine")]
 pub mod models;
+pub mod panics;
 pub mod picture;
+#[cfg(feature = "engine")]
 pub mod pipelines;
 pub mod sampling;
+#[cfg(feature = "engine")]
 pub mod schedulers;
+#[cfg(feature = "engine")]
 pub mod server;
+#[cfg(feature = "engine")]
 pub mod serving;
 pub mod wire;

@@ -15,6 +15,7 @@ use sources::{EVERYWHERE, code_of, files, flags_in, lies_in, names_crate, room_o
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("address", &[]),
     ("config_json", &[]),
+    ("panics", &[]),
     ("kernels", &[]),
     ("attention", &["kernels"]),
     ("choice", &[]),
@@ -61,8 +62,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &["choice", "sampling", "picture", "drawing", "instruction", "edit"]),
     ("client", &["address", "instruction", "wire"]),
     ("journal", &["wire"]),
-    ("jobs", &["sampling", "picture", "instruction", "edit", "wire", "journal"]),
-    ("server", &["address", "jobs", "wire"]),
+    ("jobs", &["panics", "sampling", "picture", "instruction", "edit", "wire", "journal"]),
+    ("server", &["address", "panics", "jobs", "wire"]),
     (
         "serving",
         &[
@@ -86,6 +87,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "cli",
         &[
             "address",
+            "panics",
             "choice",
             "sampling",
             "picture",
@@ -118,7 +120,6 @@ const DOORS: &[(&str, &[&str])] = &[
 /// External crates, with the modules, or parts of modules, that may use them. A crate that is not listed may be used
 /// anywhere.
 const CRATES: &[(&str, &[&str])] = &[
-    ("anyhow", &["cli", "evaluation"]),
     ("axum", &["server"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),

@@ -1,21 +1,12 @@
-//! Command-line arguments of `retouch`, and those that its commands share.
+//! Arguments that several commands take.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
+use clap::{Args, ValueEnum};
 
 use crate::cli::{
-    bench::BenchCommand,
-    encoding_args::EncodingArgs,
-    eval_args::EvalArgs,
-    journal::JournalCommand,
-    keys::KeysCommand,
-    localization_args::LocalizationArgs,
-    one_of::one_of,
-    remote::{batch::BatchArgs, jobs_args::JobsArgs, server_args::ServerArgs},
-    serve_config::ServeArgs,
-    trimmed::Trimmed,
+    encoding_args::EncodingArgs, localization_args::LocalizationArgs, one_of::one_of,
+    remote::server_args::ServerArgs, trimmed::Trimmed,
 };
 use crate::edit::{
     choices::{MethodKind, Preserve, Preset, Resize},
@@ -27,56 +18,8 @@ use crate::sampling::SchedulerKind;
 /// Default limit of the working size, in pixels.
 pub(crate) const DEFAULT_MAX_PIXELS: u64 = 1_048_576;
 
-/// Edits pictures by instruction, only where the instruction means.
-///
-/// Exit codes: 0 done, 1 the edit failed, 2 wrong usage, 3 bad picture or mask, 4 instruction not understood (--strict),
-/// 5 model can't be used, 6 device can't be used, 7 output can't be written, 8 no answer from the server, or a refusal,
-/// 9 the server can't start, 10 object hardly found (--strict), 11 a data folder is damaged or in use, 70 a defect, or a server's
-/// device was lost, 130 Ctrl-C, 143 a server that was told twice to end.
-#[derive(Debug, Parser)]
-#[command(name = "retouch", version, max_term_width = 100)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Edit a picture by an instruction.
-    Edit(Box<EditArgs>),
-    /// Edit many pictures at a server, and go on where an earlier call stopped.
-    Batch(BatchArgs),
-    /// See, follow, decide, cancel and delete the jobs of a server.
-    Jobs(JobsArgs),
-    /// Find what an instruction means in a picture: mask and maps, no edit.
-    Localize(LocalizeArgs),
-    /// Run methods over a data set, score them, and write a report with tables, plots and a gallery.
-    Eval(EvalArgs),
-    /// Measure what a model needs.
-    Bench {
-        #[command(subcommand)]
-        command: BenchCommand,
-    },
-    /// Serve edits over gRPC.
-    Serve(Box<ServeArgs>),
-    /// Look over, mend or save the data folder of a server.
-    Journal {
-        #[command(subcommand)]
-        command: JournalCommand,
-    },
-    /// Make keys for callers of the server.
-    Keys {
-        #[command(subcommand)]
-        command: KeysCommand,
-    },
-    /// Say what a model is, how large, and what is missing.
-    Inspect(InspectArgs),
-    /// Print completions for a shell.
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
-}
+/// Whether models run on this machine; else this is a client, whose help leaves out what only local edits take.
+pub(crate) const HAS_ENGINE: bool = cfg!(feature = "engine");
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EditArgs {
@@ -121,43 +64,12 @@ pub(crate) struct EditArgs {
     #[command(flatten)]
     pub(crate) mask: MaskArgs,
     /// Use what `retouch localize --save` found on the same picture, instead of a pass of its own.
-    #[arg(long = "localization", value_name = "FILE")]
+    #[arg(long = "localization", value_name = "FILE", hide = !HAS_ENGINE)]
     pub(crate) localization_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LocalizeArgs {
-    #[command(flatten)]
-    pub(crate) input: InputArgs,
-    /// Where the mask goes: a PNG, white = edit [default: IMAGE.mask.png beside the input].
-    #[arg(short, long, value_name = "OUT")]
-    pub(crate) output: Option<PathBuf>,
-    /// Keep what was found, for `retouch edit --localization`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) save: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
-    #[command(flatten)]
-    pub(crate) localization: LocalizationArgs,
-    #[command(flatten)]
-    pub(crate) mask: MaskArgs,
-    #[command(flatten)]
-    pub(crate) report: ReportArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelPathArg,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -168,17 +80,6 @@ pub(crate) struct EditInputArgs {
     /// What to do, such as "make the bee a bird".
     #[arg(value_name = "INSTRUCTION", required_unless_present = "params_from")]
     pub(crate) instruction: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct InputArgs {
-    /// The picture: PNG, JPEG or WebP; `-` is standard input.
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: PathBuf,
-    /// What to do, such as "make the bee a bird". Quotation marks, prompt weights, quality tags and invisible characters are
-    /// left out, with a warning.
-    #[arg(value_name = "INSTRUCTION")]
-    pub(crate) instruction: String,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -193,13 +94,13 @@ pub(crate) struct ModelArgs {
     #[command(flatten)]
     pub(crate) path: ModelPathArg,
     /// Where to compute: cpu, cuda or cuda:N [default: cpu].
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", hide = !HAS_ENGINE)]
     pub(crate) device: Option<String>,
     /// Precision of the networks.
-    #[arg(long, value_enum, default_value_t = Dtype::Auto)]
+    #[arg(long, value_enum, default_value_t = Dtype::Auto, hide = !HAS_ENGINE)]
     pub(crate) dtype: Dtype,
     /// Threads of the networks [default: one per core, within the container's CPU limit].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), hide = !HAS_ENGINE)]
     pub(crate) threads: Option<u32>,
 }
 
@@ -239,7 +140,7 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<Resize>,
     /// Largest size that the model works at, in pixels.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS, hide = !HAS_ENGINE)]
     pub(crate) max_pixels: u64,
     /// Settings to start from, instead of those that the model recommends.
     #[arg(long, value_parser = one_of::<Preset>())]

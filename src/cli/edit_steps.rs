@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use clap::ValueEnum;
+
 use crate::cli::{
-    args::EditArgs,
+    args::{Dtype, EditArgs, ModelArgs},
     effects::{self, Found},
     error::CliError,
-    load::Loaded,
+    load::{self, Loaded},
     replay::Replay,
     reporter::Reporter,
     resolve, reused,
@@ -68,10 +70,24 @@ pub(super) fn given(
     Ok(Given { picture, policy, mask, saved })
 }
 
+/// Device and number format of the model: by flag, else as recorded if this machine supports them.
+pub(super) fn model(args: &EditArgs, replay: Option<&Replay>) -> ModelArgs {
+    let mut model = args.model.clone();
+    let Some(record) = replay.map(|it| &it.record) else { return model };
+    if model.device.is_none() && record.device == "cuda" && load::gpus().is_ok() {
+        model.device = Some("cuda".to_owned());
+    }
+    let same_kind = model.device().split(':').next() == Some(record.device.as_str());
+    if model.dtype == Dtype::Auto && same_kind {
+        model.dtype = Dtype::from_str(&record.dtype, false).unwrap_or(Dtype::Auto);
+    }
+    model
+}
+
 /// Refuses a model other than that of the record or the saved localization.
 ///
 /// # Errors
-/// [`CliError::Record`], [`CliError::Localization`].
+/// [`CliError::Record`], [`EngineError::Localization`](crate::cli::engine_error::EngineError).
 pub(super) fn check_model(
     loaded: &Loaded,
     args: &EditArgs,
@@ -83,7 +99,7 @@ pub(super) fn check_model(
         replay.check_model(digest)?;
     }
     match (saved, &args.localization_file) {
-        (Some(saved), Some(path)) => reused::check_model(path, saved, digest),
+        (Some(saved), Some(path)) => Ok(reused::check_model(path, saved, digest)?),
         _ => Ok(()),
     }
 }

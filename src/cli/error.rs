@@ -2,18 +2,13 @@
 
 use std::{borrow::Cow, path::PathBuf, process::ExitCode};
 
-use crate::cli::{hub, remote::exit_code};
+#[cfg(feature = "engine")]
+use crate::cli::engine_error::{EngineError, EngineFault};
+use crate::cli::remote::exit_code;
 use crate::client::{error::ClientError, manifest::ManifestError, state_file::StateFileError};
-use crate::edit::recommended::SettingsError;
-use crate::editing::EditError;
-use crate::evaluation::EvaluationError;
-use crate::instruction::ParseError;
-use crate::jobs::fault::Reason;
-use crate::journal::error::JournalError;
-use crate::kernels::gpu::cuda::CudaError;
 use crate::picture::error::PictureError;
-use crate::pipelines::{PipelineError, load::LoadError};
-use crate::sampling::OutOfRange;
+use crate::sampling::{Interrupted, OutOfRange};
+use crate::wire::reason::Reason;
 
 /// Error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -30,14 +25,6 @@ pub(crate) enum CliError {
     /// A mask's file can't be read, or has the wrong size.
     #[error(transparent)]
     Mask(PictureError),
-    /// A saved localization can't be used.
-    #[error("{path}: {reason}")]
-    Localization {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
     /// The edit of a record can't be repeated.
     #[error("{path}: {reason}")]
     Record {
@@ -46,20 +33,6 @@ pub(crate) enum CliError {
         /// What is wrong.
         reason: String,
     },
-    /// The model can't be used.
-    #[error("model {path}: {source}")]
-    Model {
-        /// The model.
-        path: PathBuf,
-        /// The underlying error.
-        source: Box<ModelError>,
-    },
-    /// The device's name is unknown.
-    #[error("unknown device `{0}`; expected cpu, cuda or cuda:N")]
-    UnknownDevice(String),
-    /// CUDA can't be used.
-    #[error(transparent)]
-    Cuda(#[from] CudaError),
     /// The output can't be written.
     #[error(transparent)]
     Output(PictureError),
@@ -71,18 +44,18 @@ pub(crate) enum CliError {
         /// The underlying error.
         source: std::io::Error,
     },
-    /// The edit failed.
+    /// The mask is to be chosen from what was found, and the instruction means the whole picture.
+    #[error(
+        "the instruction means the whole picture, so there are no clusters and no mask to invert"
+    )]
+    NothingFound,
+    /// The caller stopped it.
     #[error(transparent)]
-    Edit(#[from] EditError),
-    /// The evaluation can't be run, or its report can't be written.
+    Interrupted(#[from] Interrupted),
+    /// The engine failed.
+    #[cfg(feature = "engine")]
     #[error(transparent)]
-    Evaluation(EvaluationError),
-    /// The server can't start.
-    #[error("{0}")]
-    Serve(String),
-    /// A data folder can't be read.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
+    Engine(EngineError),
     /// A server can't be reached, refused a call, or failed the job.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -108,42 +81,7 @@ pub(crate) enum CliError {
     Defect(String),
 }
 
-/// Why a model can't be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ModelError {
-    /// Its files can't be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// Its recommended settings are invalid.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The model's configuration doesn't allow the sampler.
-    #[error("{reason}{}", choose(others))]
-    Sampler {
-        /// What is wrong.
-        reason: String,
-        /// Names of the samplers that it allows.
-        others: Vec<&'static str>,
-    },
-    /// Tensors are missing, superfluous or of the wrong shape, or parts don't match each other.
-    #[error("{0}")]
-    Unusable(String),
-}
-
-/// The remedy for a sampler that is not allowed.
-fn choose(others: &[&str]) -> String {
-    if others.is_empty() {
-        return String::new();
-    }
-    format!("; choose another with --scheduler: {}", others.join(", "))
-}
-
 impl CliError {
-    /// Exit code for a damaged data folder.
-    pub(crate) fn damage() -> ExitCode {
-        ExitCode::from(11)
-    }
-
     /// The error with its causes and its remedy, in one line.
     pub(crate) fn line(&self) -> String {
         match self.remedy() {
@@ -152,23 +90,12 @@ impl CliError {
         }
     }
 
-    /// The remedy in terms of command-line flags, which the library below doesn't know.
+    /// The remedy in terms of flags, which lower layers don't know.
     fn remedy(&self) -> Option<Cow<'static, str>> {
-        if let Self::Model { path, .. } = self {
-            return hub::remedy(path).map(Cow::Owned);
-        }
         Some(Cow::Borrowed(match self {
-            Self::Edit(EditError::NothingFound) => {
-                "give --mask or --box, or say what is meant with --object"
-            }
-            Self::Edit(EditError::NotParsed(ParseError::NoObject { .. })) => "give --object",
-            Self::Edit(EditError::LowConfidence { .. }) => {
-                "name another object, give --mask or --box, or lower --min-confidence"
-            }
-            Self::Edit(EditError::NotParsed(
-                ParseError::NotUnderstood(_) | ParseError::NotLatin(_),
-            )) => "give --object and --action, or leave --strict out",
-            Self::Edit(EditError::Pipeline(PipelineError::NotFinite)) => "try --dtype fp32",
+            #[cfg(feature = "engine")]
+            Self::Engine(error) => return error.remedy(),
+            Self::NothingFound => "give --mask or --box, or say what is meant with --object",
             Self::Client(ClientError::Unreachable { .. }) => {
                 "check --server, and that `retouch serve` runs there"
             }
@@ -181,108 +108,41 @@ impl CliError {
         }))
     }
 
-    /// Exit code, as listed in the help.
+    /// The exit code, as listed in the help.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Edit(EditError::Interrupted(_)) => 130,
-            Self::Edit(EditError::NotParsed(_)) => 4,
-            Self::Edit(EditError::LowConfidence { .. }) => 10,
-            Self::Edit(EditError::UnknownCluster { .. } | EditError::NothingFound)
-            | Self::Evaluation(EvaluationError::UnknownMethod { .. })
-            | Self::OutOfRange(_)
-            | Self::Usage(_) => 2,
-            Self::Edit(
-                EditError::Picture(_) | EditError::EmptyMask | EditError::OtherGrid { .. },
-            )
-            | Self::Picture(_)
-            | Self::Mask(_)
-            | Self::Evaluation(
-                EvaluationError::ReadManifest { .. }
-                | EvaluationError::Manifest { .. }
-                | EvaluationError::NoItems { .. },
-            )
-            | Self::Manifest(_)
-            | Self::Localization { .. }
-            | Self::Record { .. } => 3,
-            Self::Edit(
-                EditError::NoAttention
-                | EditError::Distilled { .. }
-                | EditError::NoUnrelatedWord { .. },
-            )
-            | Self::Model { .. } => 5,
-            Self::UnknownDevice(_) | Self::Cuda(_) | Self::DeviceFailed(_) => 6,
-            Self::Output(_) | Self::Write { .. } | Self::Evaluation(EvaluationError::Write(_)) => 7,
-            Self::Edit(EditError::Pipeline(_))
-            | Self::Evaluation(EvaluationError::Edit(_))
-            | Self::Batch { .. }
-            | Self::Memory => 1,
+            #[cfg(feature = "engine")]
+            Self::Engine(error) => error.exit_code(),
             Self::Client(error) => exit_code::of(error),
-            Self::Serve(_) => 9,
-            Self::Journal(_) => return Self::damage(),
+            Self::OutOfRange(_) | Self::Usage(_) | Self::NothingFound => 2,
+            Self::Picture(_) | Self::Mask(_) | Self::Manifest(_) | Self::Record { .. } => 3,
+            Self::DeviceFailed(_) => 6,
+            Self::Output(_) | Self::Write { .. } => 7,
+            Self::Batch { .. } | Self::Memory => 1,
+            Self::Interrupted(_) => 130,
             Self::Defect(_) => 70,
         })
     }
-}
 
-impl CliError {
-    /// Reason for programs, in upper snake case; the server's own reason for an error of a server (docs/service.md).
+    /// The machine-readable reason, in upper snake case; a server's own if it refused (docs/service.md).
     pub(crate) fn reason(&self) -> &str {
         let shared = match self {
-            Self::OutOfRange(_)
-            | Self::Usage(_)
-            | Self::Evaluation(EvaluationError::UnknownMethod { .. })
-            | Self::Edit(EditError::UnknownCluster { .. } | EditError::NothingFound) => {
-                Reason::InvalidArgument
-            }
-            Self::Edit(EditError::LowConfidence { .. }) => Reason::LowConfidence,
-            Self::Picture(error) | Self::Mask(error) | Self::Edit(EditError::Picture(error)) => {
-                match error {
-                    PictureError::TooManyBytes { .. } | PictureError::TooManyPixels { .. } => {
-                        Reason::ImageTooLarge
-                    }
-                    PictureError::EmptyMask { .. } => Reason::EmptyMask,
-                    PictureError::MaskAspect { .. }
-                    | PictureError::BoxOutside { .. }
-                    | PictureError::BoxEmpty { .. } => Reason::BadMask,
-                    _ if matches!(self, Self::Picture(_)) => Reason::BadImage,
-                    _ => Reason::BadMask,
-                }
-            }
-            Self::Edit(EditError::EmptyMask) => Reason::EmptyMask,
-            Self::Edit(EditError::NotParsed(_)) => Reason::ObjectNotFound,
-            Self::Edit(
-                EditError::NoAttention
-                | EditError::Distilled { .. }
-                | EditError::NoUnrelatedWord { .. },
-            )
-            | Self::Model { .. } => Reason::ModelUnusable,
-            Self::Output(PictureError::DiskFull { .. }) => Reason::DiskFull,
-            Self::Edit(EditError::Pipeline(_))
-            | Self::Evaluation(EvaluationError::Edit(_))
-            | Self::Defect(_) => Reason::Internal,
-            Self::Edit(EditError::Interrupted(_)) => return "INTERRUPTED",
-            Self::Localization { .. } | Self::Edit(EditError::OtherGrid { .. }) => {
-                return "BAD_LOCALIZATION";
-            }
-            Self::Manifest(_)
-            | Self::Evaluation(
-                EvaluationError::ReadManifest { .. }
-                | EvaluationError::Manifest { .. }
-                | EvaluationError::NoItems { .. },
-            ) => return "BAD_MANIFEST",
-            Self::UnknownDevice(_) | Self::Cuda(_) | Self::DeviceFailed(_) => {
-                return "DEVICE_UNUSABLE";
-            }
-            Self::Memory => Reason::OutOfMemory,
-            Self::Output(PictureError::Exists { .. }) => return "OUTPUT_EXISTS",
-            Self::Output(_) | Self::Write { .. } | Self::Evaluation(EvaluationError::Write(_)) => {
-                return "OUTPUT_UNWRITABLE";
-            }
-            Self::Record { .. } => return "BAD_RECORD",
-            Self::Journal(_) => return "JOURNAL_UNUSABLE",
+            #[cfg(feature = "engine")]
+            Self::Engine(error) => return error.reason(),
             Self::Client(error) => return error.reason(),
+            Self::OutOfRange(_) | Self::Usage(_) | Self::NothingFound => Reason::InvalidArgument,
+            Self::Picture(error) => Reason::of_picture(error, Reason::BadImage),
+            Self::Mask(error) => Reason::of_picture(error, Reason::BadMask),
+            Self::Manifest(_) => return "BAD_MANIFEST",
+            Self::Record { .. } => return "BAD_RECORD",
+            Self::DeviceFailed(_) => return "DEVICE_UNUSABLE",
+            Self::Output(PictureError::DiskFull { .. }) => Reason::DiskFull,
+            Self::Output(PictureError::Exists { .. }) => return "OUTPUT_EXISTS",
+            Self::Output(_) | Self::Write { .. } => return "OUTPUT_UNWRITABLE",
             Self::Batch { .. } => return "EDITS_FAILED",
-            Self::Serve(_) => return "SERVER_NOT_STARTED",
+            Self::Memory => Reason::OutOfMemory,
+            Self::Interrupted(_) => return "INTERRUPTED",
+            Self::Defect(_) => Reason::Internal,
         };
         shared.name()
     }
@@ -302,12 +162,11 @@ pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-impl From<EvaluationError> for CliError {
-    fn from(error: EvaluationError) -> Self {
-        match error {
-            EvaluationError::Edit(error) => Self::Edit(error),
-            other => Self::Evaluation(other),
-        }
+/// Conversion of all errors of the engine.
+#[cfg(feature = "engine")]
+impl<E: EngineFault> From<E> for CliError {
+    fn from(error: E) -> Self {
+        Self::Engine(error.into())
     }
 }
 

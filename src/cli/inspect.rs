@@ -1,23 +1,34 @@
 //! `retouch inspect`: prints a model's kind, size and missing parts.
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::{
-    args::InspectArgs,
-    error::{CliError, ModelError},
+    args::ModelPathArg,
+    engine_error::{EngineError, ModelError},
+    error::CliError,
     load, outputs,
     printable::printable,
 };
 use crate::edit::settings::EditSettings;
 use crate::pipelines::inspect::{self, Inspection, PartInspection, SamplerFault};
 
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelPathArg,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Model`] if the model can't be used; what could be read is printed before.
+/// [`EngineError::Model`] if the model can't be used; what could be read is printed before.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let path = load::model_path(&args.model)?;
-    let refuse = |source| CliError::Model { path: path.clone(), source: Box::new(source) };
+    let refuse = |source| EngineError::Model { path: path.clone(), source: Box::new(source) };
     let found = inspect::inspect(&path).map_err(|error| refuse(error.into()))?;
     let settings = match &found.retouch_json {
         Some(json) => EditSettings::recommended(json).map_err(|error| refuse(error.into()))?,
@@ -30,11 +41,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     };
     outputs::print(format!("{text}\n").as_bytes())?;
     if let Some(fault) = found.fault() {
-        return Err(refuse(ModelError::Unusable(fault.to_owned())));
+        return Err(refuse(ModelError::Unusable(fault.to_owned())).into());
     }
     match found.sampler_fault {
         Some(SamplerFault { reason, others }) => {
-            Err(refuse(ModelError::Sampler { reason, others }))
+            Err(refuse(ModelError::Sampler { reason, others }).into())
         }
         None => Ok(()),
     }

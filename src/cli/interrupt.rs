@@ -17,7 +17,6 @@ use signal_hook::{
 };
 
 use crate::cli::error::CliError;
-use crate::editing::EditError;
 use crate::sampling::Interrupted;
 
 /// Interval at which a command that waits for a server checks for a signal.
@@ -70,7 +69,7 @@ impl Interrupt {
     /// Awaits a future, unless a signal arrives first.
     ///
     /// # Errors
-    /// Those of the future, and [`EditError::Interrupted`].
+    /// Those of the future, and [`CliError::Interrupted`].
     pub(crate) async fn or<T, E>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -85,7 +84,7 @@ impl Interrupt {
         };
         tokio::select! {
             biased;
-            () = heard => Err(EditError::Interrupted(Interrupted).into()),
+            () = heard => Err(Interrupted.into()),
             done = work => Ok(done?),
         }
     }

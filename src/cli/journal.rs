@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::cli::{error::CliError, serve_config};
+use crate::cli::{engine_error::DAMAGE, error::CliError, serve_config};
 use crate::journal::{
     error::JournalError,
     examine::{self, Contents},
@@ -85,7 +85,7 @@ fn check(folder: &Path) -> Result<ExitCode, CliError> {
         lines.push("nothing is wrong".to_owned());
     }
     say(&lines)?;
-    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { CliError::damage() })
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { DAMAGE.into() })
 }
 
 fn repair(folder: &Path) -> Result<ExitCode, CliError> {

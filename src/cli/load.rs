@@ -10,9 +10,11 @@ use tch::{Device, Kind};
 
 use crate::cli::{
     args::{Dtype, ModelArgs, ModelPathArg},
-    error::{self, CliError, ModelError},
+    engine_error::{EngineError, ModelError},
+    error::{self, CliError},
+    settings_record::Made,
 };
-use crate::edit::settings::EditSettings;
+use crate::edit::{request::EditRequest, settings::EditSettings};
 use crate::editing::editor::Editor;
 use crate::executor::{batcher, captured::Captured, recorder::Recorder};
 use crate::kernels::{
@@ -59,6 +61,13 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// How an edit of this model is made, for its contact sheet.
+    pub(crate) fn made<'a>(&'a self, request: &'a EditRequest) -> Made<'a> {
+        let EditRequest { seed, settings, method, .. } = request;
+        let (model, dtype) = (self.name(), self.dtype);
+        Made { seed: *seed, settings, method: *method, model, dtype }
+    }
+
     /// Name of the model: that of its folder or file.
     pub(crate) fn name(&self) -> String {
         name(&self.path)
@@ -67,7 +76,7 @@ impl Loaded {
     /// Refuses a sampler, or a number of steps, that the model's configuration doesn't allow.
     ///
     /// # Errors
-    /// [`CliError::Model`] with the samplers that it allows, [`CliError::Usage`] for the number of steps.
+    /// [`EngineError::Model`] with the samplers that it allows, [`CliError::Usage`] for the number of steps.
     pub(crate) fn check_sampler(&self, settings: &EditSettings) -> Result<(), CliError> {
         let pipeline = self.editor.pipeline();
         let localize = settings.scheduler.or(settings.localization.scheduler);
@@ -85,7 +94,7 @@ impl Loaded {
             let others = SchedulerKind::ALL.into_iter().filter(is_allowed);
             let others = others.map(SchedulerKind::name).collect();
             let source = Box::new(ModelError::Sampler { reason, others });
-            return Err(CliError::Model { path: self.path.clone(), source });
+            return Err(EngineError::Model { path: self.path.clone(), source }.into());
         }
         Ok(())
     }
@@ -184,7 +193,7 @@ fn pipeline(args: &ModelArgs) -> Result<(Box<dyn BatchPipeline>, Facts), CliErro
     let (kind, dtype) = dtype(args.dtype, device);
     let loaded = open(&path, kind, device);
     let (model, settings, mut notes) = loaded
-        .map_err(|source| CliError::Model { path: path.clone(), source: Box::new(source) })?;
+        .map_err(|source| EngineError::Model { path: path.clone(), source: Box::new(source) })?;
     let mut recorder: Option<Box<dyn Recorder>> = None;
     if let Device::Cuda(index) = device {
         let folders = cuda_library_folders();
@@ -242,10 +251,10 @@ fn device(name: &str) -> Result<Device, CliError> {
         Some(rest) => rest.strip_prefix(':').and_then(|it| it.parse().ok()),
         None => None,
     };
-    let index: usize = index.ok_or_else(|| CliError::UnknownDevice(name.to_owned()))?;
+    let index: usize = index.ok_or_else(|| EngineError::UnknownDevice(name.to_owned()))?;
     cuda::open_cuda(&cuda_folders())?;
     if index as i64 >= tch::Cuda::device_count() {
-        return Err(CliError::UnknownDevice(name.to_owned()));
+        return Err(EngineError::UnknownDevice(name.to_owned()).into());
     }
     Ok(Device::Cuda(index))
 }

@@ -2,23 +2,58 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use clap::Args;
 use image::{DynamicImage, ImageFormat};
 use serde_json::json;
 
 use crate::cli::{
-    args::LocalizeArgs,
+    args::{MaskArgs, ModelArgs, ReportArgs, SamplingArgs},
     error::CliError,
     interrupt::Interrupt,
     load,
+    localization_args::LocalizationArgs,
     maps::{MapsFolder, Subject},
     outputs,
     reporter::Reporter,
     resolve,
     screen::{Screen, Stream},
-    settings_record::{self, Made},
+    settings_record,
 };
 use crate::picture::write::Overwrite;
 use crate::wire::localization_json::SavedLocalization;
+
+#[derive(Debug, Args)]
+pub(crate) struct LocalizeArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    /// Where the mask goes: a PNG, white = edit [default: IMAGE.mask.png beside the input].
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Keep what was found, for `retouch edit --localization`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) localization: LocalizationArgs,
+    #[command(flatten)]
+    pub(crate) mask: MaskArgs,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InputArgs {
+    /// The picture: PNG, JPEG or WebP; `-` is standard input.
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: PathBuf,
+    /// What to do, such as "make the bee a bird". Quotation marks, prompt weights, quality tags and invisible characters are
+    /// left out, with a warning.
+    #[arg(value_name = "INSTRUCTION")]
+    pub(crate) instruction: String,
+}
 
 /// Where to print results: on standard error if the mask goes to standard output.
 pub(crate) fn results_stream(args: &LocalizeArgs) -> Stream {
@@ -78,7 +113,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     // 3. Run pass 1, and derive the mask.
     interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
-    let facts = settings_record::facts(&Made::here(&request, &loaded));
+    let facts = settings_record::facts(&loaded.made(&request));
     let mut edit = loaded.editor.open(request);
     let localization = edit.localize_only(&mut reporter)?;
     let mut record = reporter.into_record();

@@ -1,22 +1,40 @@
 //! Command line: arguments, commands, local edits, the client and the server's start.
 
 mod args;
+#[cfg(feature = "engine")]
 mod bench;
+#[cfg(feature = "engine")]
 mod bench_confidence;
+mod command;
+#[cfg(feature = "engine")]
 mod edit;
+mod edit_outputs;
+#[cfg(feature = "engine")]
 mod edit_steps;
 mod effects;
 mod encoding_args;
+#[cfg(feature = "engine")]
+mod engine_command;
+#[cfg(feature = "engine")]
+mod engine_error;
 mod error;
+#[cfg(feature = "engine")]
 mod eval;
+#[cfg(feature = "engine")]
 mod eval_args;
+#[cfg(feature = "engine")]
 mod hub;
+#[cfg(feature = "engine")]
 mod inspect;
 mod interrupt;
+#[cfg(feature = "engine")]
 mod journal;
+#[cfg(feature = "engine")]
 mod keys;
+#[cfg(feature = "engine")]
 mod load;
 mod localization_args;
+#[cfg(feature = "engine")]
 mod localize;
 mod maps;
 mod one_of;
@@ -28,9 +46,12 @@ mod remote;
 mod replay;
 mod reporter;
 mod resolve;
+#[cfg(feature = "engine")]
 mod reused;
 mod screen;
+#[cfg(feature = "engine")]
 mod serve;
+#[cfg(feature = "engine")]
 mod serve_config;
 mod settings_record;
 mod shown;
@@ -45,9 +66,10 @@ use std::{
 use clap::CommandFactory;
 
 use crate::cli::{
-    args::{Cli, Command},
-    bench::BenchCommand,
+    args::EditArgs,
+    command::{Cli, Command},
     error::CliError,
+    replay::Replay,
     screen::{Screen, Stream},
 };
 
@@ -58,18 +80,12 @@ pub fn main() -> ExitCode {
         Err(error) => return usage::print(&error),
     };
     let (json, results) = match &cli.command {
-        Command::Edit(args) => (args.report.json, edit::results_stream(args)),
-        Command::Localize(args) => (args.report.json, localize::results_stream(args)),
-        Command::Eval(args) => (args.json, Stream::Out),
-        Command::Bench { command: BenchCommand::Localize(args) } => (args.json, Stream::Out),
-        Command::Bench { command: BenchCommand::Confidence(args) } => (args.json, Stream::Out),
+        Command::Edit(args) => (args.report.json, edit_outputs::results_stream(args)),
         Command::Batch(args) => (args.json, Stream::Out),
         Command::Jobs(args) => remote::jobs::results(args),
-        Command::Inspect(args) => (args.json, Stream::Out),
-        Command::Serve(_)
-        | Command::Journal { .. }
-        | Command::Keys { .. }
-        | Command::Completions { .. } => (false, Stream::Out),
+        #[cfg(feature = "engine")]
+        Command::Engine(command) => command.results(),
+        Command::Completions { .. } => (false, Stream::Out),
     };
     let mut screen = Screen::new(json, results);
     match run(&cli.command, &mut screen) {
@@ -86,16 +102,11 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
     panics::note();
     let done = |outcome: Result<(), CliError>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| match command {
-        Command::Edit(args) => done(edit::run(args, screen)),
-        Command::Localize(args) => done(localize::run(args, screen)),
-        Command::Eval(args) => done(eval::run(args, screen)),
-        Command::Bench { command } => done(bench::run(command, screen)),
+        Command::Edit(args) => done(edit(args, screen)),
         Command::Batch(args) => done(remote::batch::run(args, screen)),
         Command::Jobs(args) => done(remote::jobs::run(args, screen)),
-        Command::Serve(args) => serve::run(args),
-        Command::Journal { command } => journal::run(command),
-        Command::Keys { command } => done(keys::run(command)),
-        Command::Inspect(args) => done(inspect::run(args)),
+        #[cfg(feature = "engine")]
+        Command::Engine(command) => command.run(screen),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "retouch", &mut script);
@@ -103,6 +114,23 @@ fn run(command: &Command, screen: &mut Screen) -> Result<ExitCode, CliError> {
         }
     }));
     outcome.unwrap_or_else(|payload| Err(panics::error(payload.as_ref())))
+}
+
+/// Runs `retouch edit`: at the server if one is given, else on this machine.
+fn edit(args: &EditArgs, screen: &mut Screen) -> Result<(), CliError> {
+    let replay = Replay::open(args)?;
+    let args = replay.as_ref().map_or(args, |it| &it.args);
+    if args.server.is_given() {
+        return remote::edit::run(args, replay.as_ref(), screen);
+    }
+    args.server.refuse_alone()?;
+    #[cfg(feature = "engine")]
+    return edit::run(args, replay.as_ref(), screen);
+    #[cfg(not(feature = "engine"))]
+    Err(CliError::Usage(
+        "this build is a client and runs no model; give --server URL, or build retouch with its default features"
+            .to_owned(),
+    ))
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::args::{Cli, Command};
+    use crate::cli::command::{Cli, Command};
     use crate::edit::overrides::KNOBS;
     use crate::wire::{message_json, overrides};
 

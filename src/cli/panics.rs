@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::cli::error::CliError;
-use crate::jobs::panics::{Cause, Panic};
+use crate::panics::{Cause, Panic};
 
 /// Place and message of the last panic. A panic caught on another thread keeps its payload but not its place.
 static LAST: Mutex<Option<(String, String)>> = Mutex::new(None);

@@ -2,16 +2,16 @@
 
 use std::{fs::File, path::PathBuf};
 
-use clap::{CommandFactory, ValueEnum, parser::ValueSource};
+use clap::{CommandFactory, parser::ValueSource};
 use serde_json::json;
 
 use crate::choice::Choice;
 use crate::cli::{
-    args::{Cli, Dtype, EditArgs, EditInputArgs, MaskArgs, ModelArgs, SamplingArgs},
-    edit,
+    args::{EditArgs, EditInputArgs, MaskArgs, SamplingArgs},
+    command::Cli,
+    edit_outputs,
     encoding_args::EncodingArgs,
     error::CliError,
-    load,
     localization_args::LocalizationArgs,
     resolve,
     screen::Screen,
@@ -72,7 +72,8 @@ const UNTOLD: &[&str] = &["record", "model", "output", "confidence"];
 #[derive(Debug)]
 pub(crate) struct Replay {
     path: PathBuf,
-    record: EditRecord,
+    /// What the picture's metadata says.
+    pub(crate) record: EditRecord,
     made: Decoded,
     is_variant: bool,
     /// The arguments, with all other flags from the record.
@@ -324,11 +325,6 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
             instruction: Some(record.instruction.clone()),
         },
         encoding: encoding(typed, record)?,
-        model: if typed.server.is_given() {
-            typed.model.clone()
-        } else {
-            model(&typed.model, record)
-        },
         sampling,
         method: named("method", &record.method)?,
         steps: Some(record.steps),
@@ -340,7 +336,7 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
         ..typed.clone()
     };
     // Preserving exact pixels was the default there, but with a lossy format an explicit request would be refused.
-    let output = args.output.clone().unwrap_or_else(|| edit::default_output(&args));
+    let output = args.output.clone().unwrap_or_else(|| edit_outputs::default_output(&args));
     let lossy = resolve::output_format(&args.encoding, &output)?.is_lossy();
     if lossy && args.preserve == Some(Preserve::Pixel) {
         args.preserve = None;
@@ -362,19 +358,6 @@ fn encoding(typed: &EditArgs, record: &EditRecord) -> Result<EncodingArgs, CliEr
     };
     let quality = encoding.quality.or(record.output.quality.filter(|_| lossy).map(u32::from));
     Ok(EncodingArgs { quality, ..encoding })
-}
-
-/// Device and number format: by flag, else as recorded if this machine supports them.
-fn model(typed: &ModelArgs, record: &EditRecord) -> ModelArgs {
-    let mut model = typed.clone();
-    if model.device.is_none() && record.device == "cuda" && load::gpus().is_ok() {
-        model.device = Some("cuda".to_owned());
-    }
-    let same_kind = model.device().split(':').next() == Some(record.device.as_str());
-    if model.dtype == Dtype::Auto && same_kind {
-        model.dtype = Dtype::from_str(&record.dtype, false).unwrap_or(Dtype::Auto);
-    }
-    model
 }
 
 /// Checks the ranges that the flags' own parsers would check.

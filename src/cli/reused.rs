@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use crate::cli::{args::EditArgs, error::CliError, screen::Screen};
+use crate::cli::{args::EditArgs, engine_error::EngineError, screen::Screen};
 use crate::edit::{
     choices::Unparsed,
     reuse::{self, Meant, ReuseError},
@@ -17,14 +17,14 @@ use crate::wire::{
 /// Reads a saved localization, and refuses one of another picture or another object; another wording is a warning.
 ///
 /// # Errors
-/// [`CliError::Localization`], naming the file.
+/// [`EngineError::Localization`], naming the file.
 pub(crate) fn read(
     path: &Path,
     picture: &Decoded,
     args: &EditArgs,
     screen: &mut Screen,
-) -> Result<SavedLocalization, CliError> {
-    let refuse = |reason: String| CliError::Localization { path: path.to_owned(), reason };
+) -> Result<SavedLocalization, EngineError> {
+    let refuse = |reason: String| EngineError::Localization { path: path.to_owned(), reason };
     let mut text = String::new();
     let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
     let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
@@ -67,15 +67,15 @@ pub(crate) fn read(
 /// Refuses a localization made by another model.
 ///
 /// # Errors
-/// [`CliError::Localization`], naming the file.
+/// [`EngineError::Localization`], naming the file.
 pub(crate) fn check_model(
     path: &Path,
     saved: &SavedLocalization,
     digest: &str,
-) -> Result<(), CliError> {
+) -> Result<(), EngineError> {
     if saved.model_digest == digest {
         return Ok(());
     }
     let reason = "it was made with another model; run `retouch localize` with this one".to_owned();
-    Err(CliError::Localization { path: path.to_owned(), reason })
+    Err(EngineError::Localization { path: path.to_owned(), reason })
 }

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{
     args::{Dtype, ModelArgs, ModelPathArg},
+    engine_error::EngineError,
     error::{self, CliError},
     interrupt::is_ignored,
     load, outputs, panics,
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CliError::Serve(error.to_string()))?;
+    let runtime = runtime.map_err(|error| EngineError::Serve(error.to_string()))?;
     let outcome = runtime.block_on(serve(&config));
     // Doesn't wait for silent clients or a slow disk.
     runtime.shutdown_timeout(LAST_WORDS);
@@ -87,7 +88,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     };
     let ops_at = config.server.ops_listen;
     let ops_at = ops::serve(ops_at, ops, terms(shares.ops, None))
-        .map_err(|error| CliError::Serve(format!("{ops_at} can't be listened on: {error}")))?;
+        .map_err(|error| EngineError::Serve(format!("{ops_at} can't be listened on: {error}")))?;
     let listener = Listener::bind(config.server.listen, config.tls.files()).await;
     let listener = listener.map_err(serve_error)?;
     let listen = listener.local_addr().map_err(serve_error)?;
@@ -186,7 +187,9 @@ fn open(config: &Config, devices: u32) -> Result<Arc<Store>, CliError> {
     };
     let space = Space { quota: jobs.disk_quota_bytes, min_free: jobs.min_free_bytes };
     let journal = Journal::open(folder, space).map_err(|error| match error {
-        JournalError::InUse { .. } => CliError::Serve(format!("{error}; --data-dir DIR names it")),
+        JournalError::InUse { .. } => {
+            EngineError::Serve(format!("{error}; --data-dir DIR names it"))
+        }
         other => serve_error(other),
     })?;
     let limits = Limits {
@@ -204,7 +207,7 @@ fn open(config: &Config, devices: u32) -> Result<Arc<Store>, CliError> {
         max_artifact_bytes: largest_artifact(config.server.body_budget_bytes),
         max_attempts: MAX_ATTEMPTS,
     };
-    Store::open(journal, limits).map_err(serve_error)
+    Ok(Store::open(journal, limits).map_err(serve_error)?)
 }
 
 /// Largest artifact whose upload fits into the memory budget of request bodies, with its overhead.
@@ -271,7 +274,7 @@ fn model_thread(
         });
     };
     let thread = thread::Builder::new().name("retouch-models".to_owned()).spawn(run);
-    thread.map_err(serve_error)
+    Ok(thread.map_err(serve_error)?)
 }
 
 /// Runners for the jobs that run at once on a device, sharing one warmed-up model.
@@ -360,6 +363,6 @@ async fn heard(signal: &mut Option<Signal>) {
 }
 
 /// The error of a failed start, with its causes.
-fn serve_error(error: impl std::error::Error) -> CliError {
-    CliError::Serve(error::in_one_line(&error))
+fn serve_error(error: impl std::error::Error) -> EngineError {
+    EngineError::Serve(error::in_one_line(&error))
 }

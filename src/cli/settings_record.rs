@@ -1,8 +1,7 @@
 //! Facts about how a picture was made, for the contact sheet.
 
-use crate::cli::load::Loaded;
 use crate::drawing::Fact;
-use crate::edit::{choices::MethodKind, request::EditRequest, settings::EditSettings};
+use crate::edit::{choices::MethodKind, settings::EditSettings};
 
 /// How a picture was made.
 #[derive(Debug)]
@@ -17,15 +16,6 @@ pub(crate) struct Made<'a> {
     pub(crate) model: String,
     /// Number format of the weights.
     pub(crate) dtype: &'a str,
-}
-
-impl<'a> Made<'a> {
-    /// Facts of an edit by a local model.
-    pub(crate) fn here(request: &'a EditRequest, loaded: &'a Loaded) -> Self {
-        let EditRequest { seed, settings, method, .. } = request;
-        let (model, dtype) = (loaded.name(), loaded.dtype);
-        Self { seed: *seed, settings, method: *method, model, dtype }
-    }
 }
 
 /// Everything needed to repeat the edit, in short text.

@@ -14,8 +14,8 @@ use clap::{
 };
 use serde_json::json;
 
-use crate::cli::{args::Cli, printable::printable};
-use crate::jobs::fault::Reason;
+use crate::cli::{command::Cli, printable::printable};
+use crate::wire::reason::Reason;
 
 /// Parses the arguments and the environment; empty variables count as unset.
 ///

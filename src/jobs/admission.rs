@@ -13,7 +13,7 @@ use crate::edit::{
 };
 use crate::instruction::{Action, Overrides};
 use crate::jobs::{
-    fault::{Fault, Reason},
+    fault::Fault,
     inputs::Inputs,
     job::Job,
     queue::{Full, Place},
@@ -27,6 +27,7 @@ use crate::wire::{
     events,
     journal::v1::JobRecord,
     localization_json::SavedLocalization,
+    reason::Reason,
     spec,
     v1::{self, CreateEditJobRequest, EditJob, EditSpec, MaskPolicy},
     violation::Violation,

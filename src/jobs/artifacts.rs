@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use crate::jobs::{
     clock::{self, Clock},
-    fault::{Fault, Reason},
+    fault::Fault,
 };
 use crate::journal::{
     self,
     ledger::{Blob, Commit, Ledger, LedgerError, Revision},
 };
-use crate::wire::{journal::v1::ArtifactRecord, pictures::PictureFile, v1};
+use crate::wire::{journal::v1::ArtifactRecord, pictures::PictureFile, reason::Reason, v1};
 
 /// Bytes read at once when a file is checked without being held in memory.
 const PIECE: usize = 1 << 20;

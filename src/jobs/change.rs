@@ -23,7 +23,7 @@ impl Store {
     /// A job's record as last committed. Reads the ledger if the job has ended.
     ///
     /// # Errors
-    /// [`Reason::JobNotFound`](crate::jobs::fault::Reason::JobNotFound) if it was deleted; those of the ledger.
+    /// [`Reason::JobNotFound`](crate::wire::reason::Reason::JobNotFound) if it was deleted; those of the ledger.
     pub fn record(&self, job: &Job) -> Result<Arc<JobRecord>, Fault> {
         Ok(self.latest(job)?.1)
     }
@@ -72,7 +72,7 @@ impl Store {
     /// Changes a job that a worker has, unless another one has it by now.
     ///
     /// # Errors
-    /// As [`Store::change`]; [`Reason::WorkerLost`](crate::jobs::fault::Reason::WorkerLost).
+    /// As [`Store::change`]; [`Reason::WorkerLost`](crate::wire::reason::Reason::WorkerLost).
     pub fn change_held<T>(
         &self,
         job: &Job,

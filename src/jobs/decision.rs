@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::jobs::{
-    fault::{Fault, Reason},
+    fault::Fault,
     inputs::Kept,
     job::Job,
     life::Draft,
@@ -11,6 +11,7 @@ use crate::jobs::{
 };
 use crate::wire::{
     masks,
+    reason::Reason,
     v1::{
         self, MaskPolicy, MaskSource, ReviewTimeoutAction, edit_job::State, mask_decision::Decision,
     },

@@ -6,12 +6,13 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{sync::watch, task, time};
 
 use crate::jobs::{
-    fault::{Fault, Reason},
+    fault::Fault,
     job::Job,
     latest::{Latest, Shot},
     store::Store,
 };
 use crate::wire::{
+    reason::Reason,
     spec::INLINE_BYTES,
     v1::{self, Artifact, EditEvent, EventOptions, edit_event::Event},
 };
@@ -107,7 +108,7 @@ impl Follower {
     /// The next event; `None` after the terminal one. Cancel-safe: no event is lost if the future is dropped.
     ///
     /// # Errors
-    /// Those of the journal, and [`crate::jobs::fault::Reason::JobNotFound`] once the job is deleted.
+    /// Those of the journal, and [`crate::wire::reason::Reason::JobNotFound`] once the job is deleted.
     pub async fn next(&mut self) -> Result<Option<EditEvent>, Fault> {
         loop {
             self.tick.mark_unchanged();

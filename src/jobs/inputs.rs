@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::edit::edit_mask::MaskChoice;
 use crate::jobs::{
     artifacts::NewFile,
-    fault::{Fault, Reason},
+    fault::Fault,
     job::Job,
     life::Draft,
     store::{self, Store},
@@ -20,6 +20,7 @@ use crate::picture::{
 };
 use crate::wire::{
     edit_request, masks, pictures,
+    reason::Reason,
     v1::{self, EditSpec, image::Source},
     violation::Violation,
 };

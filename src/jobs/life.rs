@@ -10,15 +10,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::jobs::{
-    artifacts::NewFile,
-    clock,
-    fault::{Fault, Reason},
-    job::is_over,
-};
+use crate::jobs::{artifacts::NewFile, clock, fault::Fault, job::is_over};
 use crate::wire::{
     journal::v1::JobRecord,
     pictures::PictureFile,
+    reason::Reason,
     spec,
     v1::{self, EditEvent, EditJob, EditSpec, edit_event::Event, edit_job::State},
 };

@@ -21,7 +21,6 @@ pub mod job;
 pub mod latest;
 pub mod life;
 pub mod model;
-pub mod panics;
 pub mod passes;
 pub mod queue;
 mod replica;

@@ -5,11 +5,11 @@ use std::{sync::PoisonError, time::Duration};
 use tokio::sync::watch;
 
 use crate::jobs::{
-    fault::{Fault, Reason},
+    fault::Fault,
     runner::ModelInfo,
     store::{Limits, Store},
 };
-use crate::wire::spec::Terms;
+use crate::wire::{reason::Reason, spec::Terms};
 
 impl Store {
     /// The loaded model; `None` while it loads.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::jobs::{
-    fault::{Fault, Reason},
+    fault::Fault,
     life::Draft,
     runner::{Edited, ModelInfo, Proposal},
 };
 use crate::wire::{
     pictures::PictureFile,
+    reason::Reason,
     spec,
     v1::{self, MaskPolicy, MaskSource, edit_event::Event, edit_job::State},
 };

@@ -121,7 +121,7 @@ impl Store {
     /// Brings a job up to date with the ledger.
     ///
     /// # Errors
-    /// [`Reason::JobNotFound`](crate::jobs::fault::Reason::JobNotFound) if it was deleted; those of the ledger.
+    /// [`Reason::JobNotFound`](crate::wire::reason::Reason::JobNotFound) if it was deleted; those of the ledger.
     pub(super) fn catch_up(&self, job: &Job) -> Result<(), Fault> {
         let _changing = job.changing();
         let found = self.ledger.job(job.id)?;

@@ -7,13 +7,14 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::jobs::{
-    fault::{Fault, Reason},
+    fault::Fault,
     job::Job,
     requests::Claim,
     store::{self, Store},
 };
 use crate::wire::{
     journal::v1::JobRecord,
+    reason::Reason,
     spec,
     v1::{self, EditSpec, image::Source},
 };

@@ -17,7 +17,7 @@ use crate::jobs::{
     artifacts::Artifacts,
     clock::Clock,
     decoded::DecodedInputs,
-    fault::{Fault, Reason},
+    fault::Fault,
     job::Job,
     queue::{Queue, QueueLimits},
     requests::Requests,
@@ -26,6 +26,7 @@ use crate::jobs::{
 use crate::journal::ledger::{Ledger, LedgerError};
 use crate::wire::{
     journal::v1::JobRecord,
+    reason::Reason,
     v1::{self, EditJob},
 };
 

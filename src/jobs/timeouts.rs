@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use crate::jobs::{
     clock,
-    fault::{Fault, Reason},
+    fault::Fault,
     job::{self, Job},
     store::Store,
 };
-use crate::wire::{journal::v1::JobRecord, v1::edit_job::State};
+use crate::wire::{journal::v1::JobRecord, reason::Reason, v1::edit_job::State};
 
 /// Interval at which the timeouts of live jobs are checked.
 const TICK: Duration = Duration::from_millis(100);

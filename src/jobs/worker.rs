@@ -14,19 +14,20 @@ use crate::edit::{
     event::{EditEvent, EventSink},
 };
 use crate::jobs::{
-    fault::{Fault, Reason},
+    fault::Fault,
     job::Job,
     latest::Shot,
     life::Draft,
-    panics::{Cause, Panic},
     passes::Hold,
     runner::{RunError, Runner, Task},
     store::{self, Store},
 };
+use crate::panics::{Cause, Panic};
 use crate::sampling::Interrupted;
 use crate::wire::{
     events,
     pictures::{self, LazyPreview},
+    reason::Reason,
     spec,
     v1::{self, Pass, edit_event::Event},
 };

@@ -2,10 +2,8 @@
 
 use crate::editing::EditError;
 use crate::instruction::ParseError;
-use crate::jobs::{
-    fault::{Fault, Reason},
-    runner::RunError,
-};
+use crate::jobs::{fault::Fault, runner::RunError};
+use crate::wire::reason::Reason;
 
 /// The fault of a failed pass, with a remedy in terms of the API's fields.
 pub(super) fn failed(error: &EditError) -> RunError {

@@ -12,7 +12,7 @@ use crate::edit::{
 };
 use crate::editing::{EditError, editor::Editor, open_edit::OpenEdit};
 use crate::jobs::{
-    fault::{Fault, Reason},
+    fault::Fault,
     runner::{Edited, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
 };
 use crate::picture::decode::Decoded;
@@ -24,6 +24,7 @@ use crate::wire::{
     events,
     localization_json::SavedLocalization,
     pictures::{self, PictureFile},
+    reason::Reason,
     result_file::ResultFile,
     v1,
     violation::Violation,

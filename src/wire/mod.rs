@@ -11,6 +11,7 @@ pub mod masks;
 pub mod message_json;
 pub mod overrides;
 pub mod pictures;
+pub mod reason;
 pub mod result_file;
 pub mod spec;
 pub mod violation;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::{
     args::EditArgs,
-    edit::{self, Outputs},
+    edit_outputs::{self, Outputs},
     effects::{self, Found},
     error::CliError,
     interrupt::Interrupt,
@@ -59,7 +59,7 @@ pub(crate) fn run(
     // 1. Checks that need no server.
     request::refuse_local(args)?;
     let interrupt = Interrupt::listen()?;
-    let outputs = edit::outputs(args)?;
+    let outputs = edit_outputs::outputs(args)?;
     // The server sends the warnings about the file.
     let (file, picture) = resolve::read_picture_file(&args.input.image)?;
     encode::check(&picture.picture, outputs.format).map_err(CliError::Output)?;
@@ -72,7 +72,7 @@ pub(crate) fn run(
         None => effects::check(args, Found::typed(&args.localization))?,
     }
     resolve::check_finds(args.method, &choice)?;
-    edit::preserve(args, choice.shapes.is_some(), outputs.format, screen)?;
+    edit_outputs::preserve(args, choice.shapes.is_some(), outputs.format, screen)?;
     resolve::check_texts(args.instruction(), &args.localization, &args.sampling)?;
 
     // 2. Run the jobs; each file is written atomically as soon as its job is done.

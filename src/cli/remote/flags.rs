@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::CommandFactory;
 
-use crate::cli::args::Cli;
+use crate::cli::command::Cli;
 use crate::edit::overrides::KNOBS;
 use crate::wire::message_json;
 

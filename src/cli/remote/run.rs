@@ -15,7 +15,6 @@ use crate::cli::{
     reporter::Reporter,
 };
 use crate::client::{connect::Remote, error::ClientError, follow::Follow, refusal::Refusal};
-use crate::editing::EditError;
 use crate::wire::v1::{
     self, CreateEditJobRequest, EditJob, EditSpec, MaskProposed, edit_event::Event, edit_job::State,
 };
@@ -73,7 +72,7 @@ impl Site<'_> {
         }
         let proposed = ended?;
         if proposed.is_none() && plan.picks_from_found() {
-            return Err(CliError::Edit(EditError::NothingFound));
+            return Err(CliError::NothingFound);
         }
         let fetch = async {
             let job = self.remote.job(follow.job()).await?;

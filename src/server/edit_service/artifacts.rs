@@ -5,12 +5,15 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use crate::jobs::fault::{Fault, Reason};
+use crate::jobs::fault::Fault;
 use crate::server::{
     edit_service::{Edits, answers::Answers, invalid},
     status,
 };
-use crate::wire::v1::{self, upload_artifact_request::Data};
+use crate::wire::{
+    reason::Reason,
+    v1::{self, upload_artifact_request::Data},
+};
 
 /// Chunk size of downloads, in bytes.
 const CHUNK: usize = 256 << 10;

@@ -4,13 +4,12 @@ use std::{sync::Arc, time::SystemTime};
 
 use uuid::Uuid;
 
-use crate::jobs::{
-    fault::{Fault, Reason},
-    job::Job,
-    store::Store,
-};
+use crate::jobs::{fault::Fault, job::Job, store::Store};
 use crate::server::edit_service::wrong;
-use crate::wire::v1::{self, EditJob, edit_job::State};
+use crate::wire::{
+    reason::Reason,
+    v1::{self, EditJob, edit_job::State},
+};
 
 /// Page size: default and maximum.
 const PAGE: (i32, i32) = (50, 200);

@@ -15,7 +15,7 @@ use tonic::{Extensions, Request, Response, Status, Streaming, metadata::Metadata
 
 use crate::jobs::{
     admission::Attachment,
-    fault::{Fault, Reason},
+    fault::Fault,
     follow::{self, Follower},
     job::Job,
     store::Store,
@@ -31,6 +31,7 @@ use crate::server::{
     status,
 };
 use crate::wire::{
+    reason::Reason,
     spec::INLINE_BYTES,
     v1::{self, edit_input::Input, edit_service_server::EditService},
     violation::Violation,

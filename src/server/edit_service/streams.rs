@@ -13,13 +13,16 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
 use crate::jobs::{
-    fault::{Fault, Reason},
+    fault::Fault,
     follow::Follower,
     job::{Job, Seat},
     store::{Phase, Store},
 };
 use crate::server::{edit_service::answers::Answers, status};
-use crate::wire::v1::{self, EditEvent, edit_input::Input, edit_job::State};
+use crate::wire::{
+    reason::Reason,
+    v1::{self, EditEvent, edit_input::Input, edit_job::State},
+};
 
 /// Longest time that a client may take to accept one event.
 const STALL: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use crate::jobs::panics::{Cause, Panic};
+use crate::panics::{Cause, Panic};
 
 /// Installs a panic hook that logs, then calls the previous hook.
 pub fn log_panics() {

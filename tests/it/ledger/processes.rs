@@ -9,14 +9,16 @@ use std::{
 use retouch::{
     jobs::{
         admission::Attachment,
-        fault::Reason,
         job::Job,
         queue::QueueLimits,
         store::{Limits, Store},
         timeouts,
     },
     journal::ledger::Ledger,
-    wire::v1::{CreateEditJobRequest, EditSpec, edit_job::State},
+    wire::{
+        reason::Reason,
+        v1::{CreateEditJobRequest, EditSpec, edit_job::State},
+    },
 };
 
 use super::{

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use retouch::{
     jobs::{
         admission::Attachment,
-        fault::Reason,
         job::Job,
         runner::{Edited, Proposal, Runner},
         store::Store,
@@ -13,6 +12,7 @@ use retouch::{
     picture::{format::FileFormat, size::Size},
     wire::{
         pictures::PictureFile,
+        reason::Reason,
         v1::{self, Pass, edit_job::State},
     },
 };

@@ -266,7 +266,7 @@ async fn decision_timeout_and_cancel_have_one_winner() {
                         let waits = draft.state() == State::AwaitingMask;
                         if waits {
                             draft.fail(&retouch::jobs::fault::Fault::new(
-                                retouch::jobs::fault::Reason::CancelledByApi,
+                                retouch::wire::reason::Reason::CancelledByApi,
                                 "as asked",
                             ));
                         }

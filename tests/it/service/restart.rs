@@ -3,14 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use retouch::{
-    jobs::{admission::Attachment, fault::Reason, runner::Runner, store::Store, worker},
+    jobs::{admission::Attachment, runner::Runner, store::Store, worker},
     journal::{
         Journal, Space,
         error::JournalError,
         id_of,
         ledger::{Blob, Commit, Ledger, LedgerError},
     },
-    wire::v1::{CreateEditJobRequest, EditSpec, MaskPolicy, edit_job::State},
+    wire::{
+        reason::Reason,
+        v1::{CreateEditJobRequest, EditSpec, MaskPolicy, edit_job::State},
+    },
 };
 
 use super::{
