@@ -22,7 +22,7 @@ pub(super) struct Clause {
 
 /// The clauses of an instruction, each with one edit, none empty.
 pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
-    let tokens = without_remarks(without_numbers(tokens));
+    let tokens = without_remarks(&without_numbers(tokens));
     let mut found = Vec::new();
     for sentence in tokens.split(|it| it.is(";")) {
         let mut rest = sentence;
@@ -45,7 +45,7 @@ const IN_ITS_PLACE: &[&str] = &[
 ];
 
 /// The words without remarks that stand anywhere: `remove, if you can, the tree`.
-fn without_remarks(tokens: Vec<Token>) -> Vec<Token> {
+fn without_remarks(tokens: &[Token]) -> Vec<Token> {
     const REMARKS: [&str; 4] =
         ["please/pls/plz", "if possible", "if you can/could/may/would please?", "you know"];
     let mut kept: Vec<Token> = Vec::new();

@@ -85,7 +85,7 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         return remove(&rest[1..]);
     }
     let hides = is("paint cover draw") && rest[0].is("over") || is("cover") && rest[0].is("up");
-    if hides && starts_definite(&rest[1..]) && find(rest, "with").is_none() {
+    if hides && starts_definite(&rest[1..]) && split(rest, &["with", "in"]).is_none() {
         return remove(&rest[1..]);
     }
     let around =

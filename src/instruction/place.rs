@@ -305,7 +305,10 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
     let ends =
         |it: &&Token| has(BEING, &it.lower) || has("should would could must needs has", &it.lower);
     let len = tokens[n..].iter().take_while(|it| !ends(it)).count();
-    let found = phrase(&tokens[n..n + len]).filter(|it| is_landmark(it, relation, action))?;
+    // `the one that is there`: the clause goes with its verb.
+    let relative = len > 1 && has(RELATIVES, &tokens[n + len - 1].lower);
+    let found = phrase(&tokens[n..n + len - usize::from(relative)])
+        .filter(|it| is_landmark(it, relation, action))?;
     let landmark = Phrase::new(source, &found, Stands::InInstruction);
     let text = source[tokens[0].span.start..found.all.end].to_owned();
     let words = tokens[..n].iter().map(|it| it.lower.as_str()).collect::<Vec<_>>().join(" ");

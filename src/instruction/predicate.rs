@@ -45,6 +45,9 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
         return Some(reading);
     }
     let verb_of = |list: &'static str| verb_in(&[list], &verb.lower);
+    if verb_of("grow get").is_some() && rest.len() == 1 && is_adjective(&rest[0].lower) {
+        return change(subject, said);
+    }
     if verb_of(HAVING).is_some() {
         return having(subject, rest, negated).or_else(|| change(subject, said));
     }

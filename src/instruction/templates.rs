@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::area::Area;
 use super::change::Change;
-use super::lexicon::has;
+use super::lexicon::{DETERMINERS, has};
 use super::nouns::{article, oblique};
 use super::place::{CountedFrom, Place, PlaceKind};
 use super::{Action, Instruction, Phrase};
@@ -209,7 +209,8 @@ fn named(object: &Phrase, new: bool, apart: bool) -> String {
     };
     let name = format!("{counted}{described}{}", object.name());
     let determiner = object.plain_determiner();
-    let pointing = has("this that these those", &determiner.to_lowercase());
+    let pointing = has("this that these those", &determiner.to_lowercase())
+        || !new && has("a an some any one", &determiner.to_lowercase());
     let text = match determiner {
         "" if new && object.is_plural() => name,
         "" if new => format!("{} {name}", article(&name)),
@@ -224,13 +225,14 @@ fn named(object: &Phrase, new: bool, apart: bool) -> String {
     }
 }
 
-/// A determiner that began a sentence, as it stands inside one.
-fn lowered(determiner: &str) -> String {
-    match determiner.split_once(' ') {
-        Some((first, rest)) if first.eq_ignore_ascii_case("the") => format!("the {rest}"),
-        None => determiner.to_lowercase(),
-        Some(_) => determiner.to_owned(),
+/// Words that began a sentence, as they stand inside one: `the house` for `The house`, but `Anna's house`.
+fn lowered(words: &str) -> String {
+    let (first, rest) = words.split_once(' ').unwrap_or((words, ""));
+    let first = first.to_lowercase();
+    if !has(DETERMINERS, &first) {
+        return words.to_owned();
     }
+    [&first, rest].join(" ").trim_end().to_owned()
 }
 
 /// A place as it stands behind a noun: `on the left`, `next to the star`.
@@ -245,7 +247,9 @@ fn placed(place: &Place) -> Option<String> {
     };
     match place.kind() {
         PlaceKind::Area(it) => Some(area(*it)),
-        PlaceKind::Landmark { .. } => Some(place.text().to_owned()),
+        PlaceKind::Landmark { landmark, .. } => {
+            Some(format!("{} {}", place.relation_words(), lowered(landmark.text())))
+        }
         PlaceKind::Nth { from: CountedFrom::Side(side), .. } => Some(format!("from the {side}")),
         PlaceKind::Nth { .. } => None,
     }

@@ -4,7 +4,7 @@ use retouch::instruction::templates::{
     EditTemplateError, EditTemplates, TemplateTexts, edit_instruction,
 };
 use retouch::instruction::{
-    Instruction, Overrides,
+    Instruction, Overrides, Phrase,
     area::Area,
     change::Change,
     place::{CountedFrom, PlaceKind, Relation},
@@ -115,7 +115,7 @@ fn where_an_addition_comes_is_its_place() {
         let read = parse(text);
         let place = read.place().unwrap_or_else(|| panic!("`{text}` has a place"));
         assert_eq!(place.relation_words(), words, "{text}");
-        assert_eq!(place.landmark().map(|it| it.name()), Some(landmark), "{text}");
+        assert_eq!(place.landmark().map(Phrase::name), Some(landmark), "{text}");
     }
 }
 
@@ -220,6 +220,8 @@ fn an_edit_is_worded_as_the_model_was_taught() {
         ("delete the second house from the left", "remove the second house from the left"),
         ("remove the cat and her hat", "remove the cat and her hat"),
         ("make dog blue", "make the dog blue"),
+        ("Next to the star I want a red heart", "add a red heart next to the star"),
+        ("there is a heart in the corner, please erase it", "remove the heart in the corner"),
         ("what if she was a vampire", "change her to a vampire"),
     ] {
         assert_eq!(edit_instruction(&parse(text), &demo()).as_deref(), Some(expected), "{text}");
