@@ -43,8 +43,7 @@ fn color_chunks_of_a_png_stay_bit_for_bit() {
             let name = std::str::from_utf8(&chunk.0).unwrap();
             for format in [FileFormat::Jpeg, FileFormat::WebP] {
                 let told = told(&input, format, policy);
-                let is_told =
-                    told.contains(&format!("({name}), which {format} can't store"));
+                let is_told = told.contains(&format!("({name}), which {format} can't store"));
                 assert_eq!(is_told, name != "sRGB", "{told}");
             }
         }
