@@ -44,7 +44,7 @@ pub(crate) fn check(args: &EditArgs, found: Found) -> Result<(), CliError> {
         grow,
     } = &args.localization;
     // 1. What an edit with these flags does.
-    let finds = args.method == MethodKind::IamEdit || args.compare == Some(MethodKind::IamEdit);
+    let finds = args.method.finds_mask() || args.compare.is_some_and(MethodKind::finds_mask);
     let shapes = !args.mask.mask.is_empty() || !args.mask.boxes.is_empty();
     let open = !shapes || !args.mask.clusters.is_empty();
     let saved = args.localization_file.is_some();

@@ -180,7 +180,7 @@ pub(crate) fn check_clusters(request: &EditRequest) -> Result<(), CliError> {
 /// # Errors
 /// [`CliError::Usage`], with the alternatives.
 pub(crate) fn check_finds(method: MethodKind, mask: &MaskChoice) -> Result<(), CliError> {
-    if method == MethodKind::InstructPix2Pix && mask.is_of_found() {
+    if !method.finds_mask() && mask.is_of_found() {
         return Err(CliError::Usage(
             "instruct-pix2pix finds no clusters, and no mask to invert, grow or soften; \
              give --mask or --box, or use iam-edit"

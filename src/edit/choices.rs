@@ -151,11 +151,16 @@ impl MethodKind {
         }
     }
 
+    /// Whether pass 1 finds the mask, unless one is given.
+    pub fn finds_mask(self) -> bool {
+        match self {
+            Self::IamEdit => true,
+            Self::InstructPix2Pix => false,
+        }
+    }
+
     /// The default of [`Preserve`] for a method, without or with a given mask.
     pub fn default_preserve(self, has_mask: bool) -> Preserve {
-        match self {
-            Self::InstructPix2Pix if !has_mask => Preserve::None,
-            Self::IamEdit | Self::InstructPix2Pix => Preserve::Pixel,
-        }
+        if has_mask || self.finds_mask() { Preserve::Pixel } else { Preserve::None }
     }
 }

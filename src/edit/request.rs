@@ -54,6 +54,6 @@ impl EditRequest {
 
     /// Whether pass 1 is needed: the method has one, and the caller's mask does not make it superfluous.
     pub fn needs_localization(&self) -> bool {
-        self.method == MethodKind::IamEdit && self.mask.needs_localization()
+        self.method.finds_mask() && self.mask.needs_localization()
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use image::RgbImage;
 
 use crate::edit::{
-    choices::{MethodKind, Unparsed},
+    choices::Unparsed,
     edit_mask::EditMask,
     event::{EditEvent, EventSink, LocalizationSource, WarningReason},
     localization::Localization,
@@ -18,13 +18,9 @@ use crate::edit::{
 };
 use crate::editing::{
     EditError,
-    baselines::instruct_pix2pix,
-    iam_edit::{
-        self,
-        noun_embeddings::{self, NounEmbeddings},
-    },
+    iam_edit::noun_embeddings::{self, NounEmbeddings},
     localization_cache::{Key, LocalizationCache},
-    localize,
+    methods::Methods,
     open_edit::OpenEdit,
     reports::{check_confidence, emit, fallback_message, flat_attention, named, parsed, warn},
     session::EditSession,
@@ -39,6 +35,7 @@ pub struct Editor {
     pipeline: Box<dyn EditPipeline>,
     cache: Option<PathBuf>,
     localizations: Arc<LocalizationCache>,
+    methods: Methods,
 }
 
 /// Result of an edit.
@@ -63,13 +60,20 @@ impl Editor {
     /// An editor over a loaded model. Noun embeddings are cached in the folder `cache`, if given, and localizations in
     /// memory.
     pub fn new(pipeline: Box<dyn EditPipeline>, cache: Option<PathBuf>) -> Self {
-        Self { pipeline, cache, localizations: Arc::default() }
+        let (localizations, methods) = (Arc::default(), Methods::BUILT_IN);
+        Self { pipeline, cache, localizations, methods }
     }
 
     /// Replaces the localization cache by one shared with other editors of the model.
     #[must_use]
     pub fn sharing(self, localizations: Arc<LocalizationCache>) -> Self {
         Self { localizations, ..self }
+    }
+
+    /// Replaces the registry of methods.
+    #[must_use]
+    pub fn with_methods(self, methods: Methods) -> Self {
+        Self { methods, ..self }
     }
 
     /// The model.
@@ -116,6 +120,7 @@ impl Editor {
         session: &EditSession<'_>,
         sink: &mut dyn EventSink,
     ) -> Result<Option<Arc<Localization>>, EditError> {
+        self.methods.method(session.request.method).check(session)?;
         let Target::Object(instruction) = self.target(&session.request, sink)? else {
             return Ok(None);
         };
@@ -127,7 +132,8 @@ impl Editor {
         let (localization, source) = if let Some(kept) = self.localizations.get(&key, asked) {
             (kept, LocalizationSource::Cache)
         } else {
-            let found = localize::localize(session, &instruction, sink)?;
+            let source = self.methods.mask_source(session.request.settings.localizer);
+            let found = source.localize(session, &instruction, sink)?;
             let (stands, covers) = (instruction.stands, session.covers());
             let found = Arc::new(Localization { stands, covers, ..found });
             self.localizations.insert(key, asked, &found);
@@ -155,18 +161,14 @@ impl Editor {
         localization: Option<&Localization>,
         sink: &mut dyn EventSink,
     ) -> Result<Edited, EditError> {
-        let request = &session.request;
+        let method = self.methods.method(session.request.method);
+        method.check(session)?;
         self.warn_of_cut_texts(session, sink)?;
         let mask = EditMask::settle(session, localization)?.map(Arc::new);
         if let Some(mask) = &mask {
             emit(sink, EditEvent::MaskSettled(Arc::clone(mask)))?;
         }
-        let latents = match (request.method, &mask) {
-            (MethodKind::IamEdit, Some(mask)) => iam_edit::edit(session, mask, sink)?,
-            (MethodKind::IamEdit, None) | (MethodKind::InstructPix2Pix, _) => {
-                instruct_pix2pix::edit(session, mask.as_deref(), sink)?
-            }
-        };
+        let latents = method.edit(session, mask.as_deref(), sink)?;
         let edited = self.pipeline.decode(&latents)?;
         Ok(Edited { image: session.at_input(edited), mask })
     }

@@ -5,7 +5,11 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::{processor::Unwatched, role::Role};
-use crate::edit::grid::{Field, Grid};
+use crate::edit::{
+    grid::{Field, Grid},
+    localization::Localization,
+    localizer::ScoreSource,
+};
 use crate::editing::{EditError, session::EditSession};
 use crate::schedulers::noise::NoiseTape;
 
@@ -71,4 +75,11 @@ pub fn noise_differences(
         });
     }
     Ok(fields)
+}
+
+/// Thresholds a field of noise differences for the session's own instruction.
+pub fn thresholded(session: &EditSession<'_>, field: &Field, default: f64) -> Localization {
+    let threshold = session.threshold(default);
+    let found = Localization::from_threshold(&session.instruction, field, threshold, vec![]);
+    Localization { scored_by: ScoreSource::NoiseDifference, ..found }
 }

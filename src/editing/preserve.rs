@@ -38,9 +38,10 @@ impl LatentPreserve {
     /// [`EditError::Pipeline`].
     pub fn of(
         session: &EditSession<'_>,
-        mask: &EditMask,
+        mask: Option<&EditMask>,
         run: &Run,
     ) -> Result<Option<Self>, EditError> {
+        let Some(mask) = mask else { return Ok(None) };
         let settings = &session.request.settings;
         match settings.preserve {
             Preserve::Latent => {}

@@ -1,16 +1,21 @@
 //! State that both passes of an edit share: the resized picture, its latents, and the reporting of denoising runs.
 
-use std::{cell::OnceCell, ops::ControlFlow, sync::Arc, thread};
+use std::{
+    cell::OnceCell,
+    ops::{ControlFlow, Range},
+    sync::Arc,
+    thread,
+};
 
 use image::RgbImage;
 use tch::Tensor;
 
 use crate::attention::{processor::AttnProcessor, role::Role};
 use crate::edit::{
-    choices::{MethodKind, PreviewDecode, Resize},
+    choices::{PreviewDecode, Resize},
     event::{EventSink, Pass, StepReport},
+    knobs::Tau,
     request::EditRequest,
-    settings::Modulation,
 };
 use crate::editing::{
     EditError,
@@ -24,7 +29,7 @@ use crate::picture::{
     size::Size,
 };
 use crate::pipelines::{
-    EditPipeline,
+    EditPipeline, Predictor,
     conditioning::Conditioning,
     denoise::{self, DenoisePlan, StepDone},
     preview::LatentPreview,
@@ -57,6 +62,22 @@ pub struct Run {
     pub tape: NoiseTape,
     /// The conditioning.
     pub conditioning: Conditioning,
+}
+
+/// What a method decides of a denoising run.
+#[derive(derive_more::Debug)]
+pub struct Course<'a> {
+    /// The pass that events name.
+    pub pass: Pass,
+    /// What predicts the noise: the model, or the method's own way to ask it.
+    #[debug(skip)]
+    pub predictor: &'a dyn Predictor,
+    /// Indices of the steps with guidance.
+    pub guided: Range<usize>,
+    /// Roles that steps without guidance predict beside [`Role::Text`], for an attention processor that compares them.
+    pub unguided: &'a [Role],
+    /// How many steps are made.
+    pub made: usize,
 }
 
 impl<'a> EditSession<'a> {
@@ -179,12 +200,15 @@ impl<'a> EditSession<'a> {
         Ok(self.pipeline.condition(prompt, &self.negative_prompt, &self.work, roles)?)
     }
 
-    /// The roles of a step without guidance: beside that with the instruction the one that a guest compares it with, if it does.
-    fn unguided_roles<'b>(&self, pass: Pass, conditioning: &'b Conditioning) -> &'b [Role] {
-        match (pass, self.request.settings.modulation) {
-            (Pass::Edit, Modulation::Null) => conditioning.roles().get(1..2).unwrap_or_default(),
-            _ => &[],
-        }
+    /// A run of all steps, each with guidance, predicted by the model.
+    pub fn course(&self, pass: Pass, run: &Run) -> Course<'a> {
+        let made = run.scheduler.steps().len();
+        Course { pass, predictor: self.pipeline, guided: 0..made, unguided: &[], made }
+    }
+
+    /// The threshold that the request asks for, else a default.
+    pub fn threshold(&self, default: f64) -> f64 {
+        self.request.settings.threshold.map_or(default, Tau::get)
     }
 
     /// Denoises and reports each step; `replace` may change the latents after it.
@@ -193,7 +217,7 @@ impl<'a> EditSession<'a> {
     /// [`EditError::Interrupted`] if the sink stops the run.
     pub fn denoise(
         &self,
-        pass: Pass,
+        course: &Course<'_>,
         run: &Run,
         attn: Box<dyn AttnProcessor>,
         sink: &mut dyn EventSink,
@@ -206,32 +230,19 @@ impl<'a> EditSession<'a> {
                 Some(LatentPreview::fit(&self.work, self.image_latents()?))
             }
         };
-        let settings = &self.request.settings;
-        let all = run.scheduler.steps().len();
-        let (guided, made) = match pass {
-            // It ends with its last call that is averaged, of which one role is looked at: what that predicts leads nowhere.
-            Pass::Localize => {
-                let made = settings.localization.averaged.of(all).end;
-                (0..made - 1, made)
-            }
-            Pass::Edit if self.request.method == MethodKind::IamEdit => {
-                (settings.guided.of(all), all)
-            }
-            // Plain InstructPix2Pix is what diffusers makes of it.
-            Pass::Edit => (0..all, all),
-        };
         let plan = DenoisePlan {
-            guided,
-            unguided: &run.conditioning.only(self.unguided_roles(pass, &run.conditioning)),
-            made: 0..made,
+            guided: course.guided.clone(),
+            unguided: &run.conditioning.only(course.unguided),
+            made: 0..course.made,
             ..DenoisePlan::whole(
-                self.pipeline,
+                course.predictor,
                 run.scheduler.as_ref(),
                 &run.conditioning,
-                settings.guidance,
+                self.request.guidance(),
                 &run.tape,
             )
         };
+        let pass = course.pass;
         let device = self.image_latents()?.device();
         thread::scope(|scope| {
             let mut reports = StepReports::of_run(device, preview, scope);

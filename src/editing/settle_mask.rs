@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::edit::{
-    choices::{MethodKind, Preserve},
+    choices::Preserve,
     edit_mask::{EditMask, MaskSource},
     localization::Localization,
 };
@@ -27,7 +27,7 @@ impl EditMask {
     ) -> Result<Option<Self>, EditError> {
         let choice = &session.request.mask;
         let input = session.input_size();
-        let finds = session.request.method == MethodKind::IamEdit;
+        let finds = session.request.method.finds_mask();
         if localization.is_none() && finds && choice.picks_from_found() {
             return Err(EditError::NothingFound);
         }

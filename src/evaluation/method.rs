@@ -94,7 +94,7 @@ impl Method {
 
     /// Whether the method localizes.
     pub fn localizes(&self) -> bool {
-        self.kind == MethodKind::IamEdit && self.mask == Origin::Found
+        self.kind.finds_mask() && self.mask == Origin::Found
     }
 
     /// Sets the method and its given inputs in a request.

@@ -78,7 +78,7 @@ pub enum PipelineError {
 }
 
 /// What predicts the noise of one sample.
-pub trait Predictor: Send {
+pub trait Predictor {
     /// How its predictions become the one that a step takes.
     fn guidance(&self) -> Guidance;
 
@@ -96,7 +96,7 @@ pub trait Predictor: Send {
 }
 
 /// All that a method may ask of a model.
-pub trait EditPipeline: Predictor {
+pub trait EditPipeline: Predictor + Send {
     /// The sizes that the model works in.
     fn geometry(&self) -> Geometry;
 

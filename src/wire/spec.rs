@@ -183,9 +183,7 @@ fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
         (_, Some(_)) => fault(Violation::new("mask", "is given, and mask_policy is not PROVIDED")),
         (_, None) => {}
     }
-    if method == MethodKind::InstructPix2Pix
-        && matches!(policy, MaskPolicy::Review | MaskPolicy::LocalizeOnly)
-    {
+    if !method.finds_mask() && matches!(policy, MaskPolicy::Review | MaskPolicy::LocalizeOnly) {
         let text = "the plain backbone finds no mask; give one, or choose IAM_EDIT";
         fault(Violation::new("mask_policy", text));
     }

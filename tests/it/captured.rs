@@ -45,19 +45,19 @@ const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
 
 /// How often something was recorded and played.
 #[derive(Clone, Default)]
-struct Counts {
+pub(crate) struct Counts {
     recorded: Arc<AtomicUsize>,
     played: Arc<AtomicUsize>,
 }
 
 impl Counts {
-    fn get(&self) -> (usize, usize) {
+    pub(crate) fn get(&self) -> (usize, usize) {
         (self.recorded.load(Ordering::Relaxed), self.played.load(Ordering::Relaxed))
     }
 }
 
 /// Runs what was recorded again.
-struct Rerunning(Counts);
+pub(crate) struct Rerunning(pub(crate) Counts);
 
 impl Recorder for Rerunning {
     fn record(&self, work: &mut dyn FnMut()) -> Result<Replay, CudaLibraryError> {

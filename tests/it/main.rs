@@ -55,6 +55,8 @@ mod neighbours;
 mod batcher;
 // Calls that are recorded once and played again.
 mod captured;
+// A model of another kind than InstructPix2Pix, from end to end.
+mod joint;
 // Localizations that are kept for the next edit.
 mod localization_cache;
 // What an earlier version left.

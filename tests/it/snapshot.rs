@@ -287,10 +287,8 @@ fn a_tokenizer_with_more_tokens_than_the_text_encoder_knows_is_refused() {
     tensors.get_mut("cond_stage_model.model.token_embedding.weight").unwrap().0[0] = 49_407;
     write_header(&file, &tensors);
     let error = Snapshot::open(&file).unwrap().tokenizer().unwrap_err();
-    assert!(
-        matches!(error, SnapshotError::Vocabulary { tokens: 49_408, known: 49_407 }),
-        "{error}"
-    );
+    let expected = matches!(error, SnapshotError::Vocabulary { tokens: 49_408, known: 49_407 });
+    assert!(expected, "{error}");
 }
 
 /// The tensors of the original layout. `OpenCLIP` has a layer more than is used, and what else its file holds.

@@ -171,13 +171,12 @@ async fn compare(
     plan: &MaskPlan,
     method: MethodKind,
 ) -> Result<Done, CliError> {
-    let plan = match method {
-        MethodKind::IamEdit => plan,
-        // The plain backbone has neither a mask nor a localization.
-        MethodKind::InstructPix2Pix => {
-            spec.reuse_localization_of.clear();
-            &MaskPlan::Found
-        }
+    let plan = if method.finds_mask() {
+        plan
+    } else {
+        // It has neither a mask nor a localization.
+        spec.reuse_localization_of.clear();
+        &MaskPlan::Found
     };
     site.run(spec, plan, Telling::Variant, None).await
 }

@@ -5,8 +5,16 @@
 //! branches with and without the instruction of one model are compared, without guidance, whose scale the normalization
 //! would cancel.
 
-use crate::edit::grid::Field;
-use crate::editing::{EditError, noise_difference::noise_differences, session::EditSession};
+use crate::edit::{
+    event::EventSink, grid::Field, localization::Localization,
+    localization_instruction::LocalizationInstruction, localizer::Localizer,
+};
+use crate::editing::{
+    EditError,
+    method::MaskSource,
+    noise_difference::{self, noise_differences},
+    session::EditSession,
+};
 
 /// Training timestep of the noise level, of 1000: strength 0.5 (diffusers: `mask_encode_strength`).
 const TIMESTEP: u32 = 500;
@@ -19,6 +27,25 @@ const CLAMP_RATIO: f32 = 3.0;
 
 /// Threshold above which a cell is edited.
 pub const THRESHOLD: f64 = 0.5;
+
+/// Thresholds the mean difference; no denoising pass.
+#[derive(Debug)]
+pub struct DiffEdit;
+
+impl MaskSource for DiffEdit {
+    fn localizer(&self) -> Localizer {
+        Localizer::DiffEdit
+    }
+
+    fn localize(
+        &self,
+        session: &EditSession<'_>,
+        _instruction: &LocalizationInstruction,
+        _sink: &mut dyn EventSink,
+    ) -> Result<Localization, EditError> {
+        Ok(noise_difference::thresholded(session, &difference(session)?, THRESHOLD))
+    }
+}
 
 /// Mean noise difference of each latent cell, divided by three times the picture's mean and clamped to 1.
 ///

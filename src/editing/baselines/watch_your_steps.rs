@@ -5,8 +5,16 @@
 //! of the VAE's distribution, not a sample; only the mask comes from here, the edit itself is that of the chosen
 //! method.
 
-use crate::edit::grid::Field;
-use crate::editing::{EditError, noise_difference::noise_differences, session::EditSession};
+use crate::edit::{
+    event::EventSink, grid::Field, localization::Localization,
+    localization_instruction::LocalizationInstruction, localizer::Localizer,
+};
+use crate::editing::{
+    EditError,
+    method::MaskSource,
+    noise_difference::{self, noise_differences},
+    session::EditSession,
+};
 
 /// Training timestep of the noise level, of 1000.
 const TIMESTEP: u32 = 800;
@@ -16,6 +24,25 @@ const WHISKER: f32 = 1.5;
 
 /// Relevance from which a cell is edited.
 pub const THRESHOLD: f64 = 0.5;
+
+/// Thresholds the relevance map; no denoising pass.
+#[derive(Debug)]
+pub struct WatchYourSteps;
+
+impl MaskSource for WatchYourSteps {
+    fn localizer(&self) -> Localizer {
+        Localizer::NoiseDifference
+    }
+
+    fn localize(
+        &self,
+        session: &EditSession<'_>,
+        _instruction: &LocalizationInstruction,
+        _sink: &mut dyn EventSink,
+    ) -> Result<Localization, EditError> {
+        Ok(noise_difference::thresholded(session, &relevance(session)?, THRESHOLD))
+    }
+}
 
 /// The relevance of each cell of the latent to the request's instruction, 0 to 1.
 ///

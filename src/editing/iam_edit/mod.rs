@@ -17,30 +17,77 @@ use std::{cell::RefCell, sync::PoisonError};
 use tch::Tensor;
 
 use crate::edit::{
+    choices::MethodKind,
     confidence::Evidence,
     edit_mask::EditMask,
     event::{EventSink, Pass},
     grid::Grid,
-    knobs::Tau,
     localization::Localization,
     localization_instruction::LocalizationInstruction,
-    localizer::{AddedBy, ClusterScore, ScoreSource},
+    localizer::{AddedBy, ClusterScore, Localizer, ScoreSource},
     selection::MIN_CONTRAST,
     settings::Modulation,
 };
 use crate::editing::{
     EditError,
-    baselines::watch_your_steps,
+    baselines::{instruct_pix2pix::InstructPix2Pix, watch_your_steps},
     iam_edit::{
         attn_modulator::AttnModulator,
         attn_store::{AttnStore, WatchedLevels},
         localization_map::{LocalizedPrompt, Maps},
         predicted_change::predicted_change,
     },
+    method::{MaskSource, Method},
     preserve::LatentPreserve,
-    session::EditSession,
+    session::{Course, EditSession},
 };
 use crate::pipelines::TokenizedPrompt;
+
+/// The paper's method.
+#[derive(Debug)]
+pub struct IamEdit;
+
+impl Method for IamEdit {
+    fn kind(&self) -> MethodKind {
+        MethodKind::IamEdit
+    }
+
+    fn check(&self, session: &EditSession<'_>) -> Result<(), EditError> {
+        let compares = session.request.settings.modulation == Modulation::Null;
+        if compares && session.pipeline.guidance().is_distilled() {
+            return Err(EditError::Distilled { what: "the modulation `null`" });
+        }
+        Ok(())
+    }
+
+    /// An edit of the whole picture holds no attention back, and so is that of the plain backbone.
+    fn edit(
+        &self,
+        session: &EditSession<'_>,
+        mask: Option<&EditMask>,
+        sink: &mut dyn EventSink,
+    ) -> Result<Tensor, EditError> {
+        match mask {
+            Some(mask) => edit(session, mask, sink),
+            None => InstructPix2Pix.edit(session, None, sink),
+        }
+    }
+}
+
+impl MaskSource for IamEdit {
+    fn localizer(&self) -> Localizer {
+        Localizer::Iam
+    }
+
+    fn localize(
+        &self,
+        session: &EditSession<'_>,
+        instruction: &LocalizationInstruction,
+        sink: &mut dyn EventSink,
+    ) -> Result<Localization, EditError> {
+        localize(session, instruction, sink)
+    }
+}
 
 /// The averaged attention of a run with the localization instruction.
 #[derive(Debug)]
@@ -70,18 +117,18 @@ impl InstructionAttention {
         let wanted = &settings.localization;
         let levels = WatchedLevels::nearest(&sites, wanted.isam_level, wanted.icam_level);
         let averaged = wanted.averaged.of(run.scheduler.steps().len());
-        let last = averaged.end - 1;
+        let (made, last) = (averaged.end, averaged.end - 1);
         let store = AttnStore::new(levels.ok_or(EditError::NoAttention)?, averaged);
         let maps = store.maps();
         let predicted = RefCell::new(None);
-        let _ =
-            session.denoise(Pass::Localize, &run, Box::new(store), sink, &|done, latents| {
-                // The last call goes without guidance.
-                if done.step.index < last || last == 0 {
-                    predicted.replace(Some(done.pred_original_sample.shallow_clone()));
-                }
-                latents
-            })?;
+        // It ends with its last call that is averaged, of which one role is looked at: what that predicts leads nowhere.
+        let course = Course { guided: 0..last, made, ..session.course(Pass::Localize, &run) };
+        let _ = session.denoise(&course, &run, Box::new(store), sink, &|done, latents| {
+            if done.step.index < last || last == 0 {
+                predicted.replace(Some(done.pred_original_sample.shallow_clone()));
+            }
+            latents
+        })?;
         // A visit that failed and was made again has left its mark on the lock alone.
         let maps = maps.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(isam), Some(icam)) = (&maps.isam, &maps.icam) else {
@@ -133,7 +180,7 @@ pub fn localize(
     // 2. What is added stands where the run draws it, if that is to be followed.
     if !instruction.stands && settings.localization.added_by == AddedBy::PredictedChange {
         let field = change.normalized();
-        let threshold = settings.threshold.map_or(predicted_change::THRESHOLD, Tau::get);
+        let threshold = session.threshold(predicted_change::THRESHOLD);
         let words = localization_map::word_maps(prompt, maps);
         let found = Localization::from_threshold(prompt.text, &field, threshold, words);
         return Ok(Localization { scored_by: ScoreSource::PredictedChange, ..found });
@@ -153,7 +200,7 @@ pub fn localize(
     let found = if by_difference {
         let relevance = watch_your_steps::relevance(session)?;
         // The relevance has another scale than attention, and so its own threshold.
-        let threshold = settings.threshold.map_or(watch_your_steps::THRESHOLD, Tau::get);
+        let threshold = session.threshold(watch_your_steps::THRESHOLD);
         Localization::from_relevance(prompt, maps, &labels, &relevance, threshold)
     } else {
         Localization::from_labels(prompt, maps, &labels, tau)
@@ -181,14 +228,18 @@ pub fn edit(
     sink: &mut dyn EventSink,
 ) -> Result<Tensor, EditError> {
     let settings = &session.request.settings;
-    if settings.modulation == Modulation::Null && session.pipeline.guidance().is_distilled() {
-        return Err(EditError::Distilled { what: "the modulation `null`" });
-    }
     let run = session.run(Pass::Edit, &session.instruction)?;
     let gate = mask.attended_tensor(session.image_latents()?.device());
-    let preserve = LatentPreserve::of(session, mask, &run)?;
+    let preserve = LatentPreserve::of(session, Some(mask), &run)?;
+    let unguided = match settings.modulation {
+        // The row that the modulator compares with.
+        Modulation::Null => &run.conditioning.roles()[1..2],
+        Modulation::Gate | Modulation::Mask => &[],
+    };
+    let guided = settings.guided.of(run.scheduler.steps().len());
+    let course = Course { guided, unguided, ..session.course(Pass::Edit, &run) };
     let modulator = AttnModulator::new(settings.modulation, gate);
-    session.denoise(Pass::Edit, &run, Box::new(modulator), sink, &|done, latents| match &preserve {
+    session.denoise(&course, &run, Box::new(modulator), sink, &|done, latents| match &preserve {
         Some(preserve) => preserve.apply(run.scheduler.as_ref(), done.step, &latents),
         None => latents,
     })
