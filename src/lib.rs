@@ -72,7 +72,7 @@
 //! | [`address`] | URLs of servers as people write them; secrets masked |
 //! | [`panics`] | classification of panics, which libtorch reports its errors through |
 //! | [`kernels`] | CPU and GPU kernels, and what reaches into libtorch itself; the only room with `unsafe` |
-//! | [`attention`] | attention layers: sites, guidance branches, Q, K, V, and the hook that sees and changes them |
+//! | [`attention`] | attention layers: sites, roles of rows in guidance, Q, K, V, and the hook that sees and changes them |
 //! | [`choice`] | enums whose values have names on the command line and in files |
 //! | [`sampling`] | parameters of a denoising run, validated: steps, guidance scales, sampler, sizes; no tensors |
 //! | [`cluster`] | k-means++ over rows of a tensor, seeded |
@@ -84,7 +84,7 @@
 //! | [`models`] | the networks under diffusers' names, a folder per family, and their weights |
 //! | [`schedulers`] | samplers, as pure step functions |
 //! | [`pipelines`] | a loaded model behind one trait, guidance, and the denoising loop |
-//! | [`executor`] | how calls of a model run: several jobs' calls as one batch |
+//! | [`executor`] | how calls of a model run: several jobs' calls as one batch, or replayed from recordings |
 //! | [`editing`] | the editing methods over a model: IAM-Edit and those that it is compared with |
 //! | [`evaluation`] | a data set times methods: scores, tables, a report |
 //! | [`wire`] | the gRPC schema, and conversions between its messages and `edit` |

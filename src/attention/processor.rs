@@ -1,8 +1,8 @@
 //! The hook in the attention layers, and what makes it replayable from a recorded call.
 //!
-//! The hook's shape is diffusers' `AttnProcessor`. Differs: it does not compute the layer but sees its Q, K, V and output,
-//! which it may change in place. So a processor is a few lines, every layer is one fused call whoever watches, and rows of
-//! several jobs can share a batch.
+//! The hook's shape is diffusers' `AttnProcessor`. Differs: it does not compute the layer but is given its Q, K, V and
+//! output, and may change the output in place. So a processor is a few lines, every layer stays one fused call, and rows
+//! of several jobs can share a batch.
 
 use std::fmt;
 
@@ -69,7 +69,7 @@ pub trait Replayable {
     fn replayed(&mut self, visited: &[AttnSite]);
 }
 
-/// What a guest works on.
+/// The tensors of an attention processor.
 #[derive(Debug, Default)]
 pub struct GuestTensors {
     /// Tensors that it reads.

@@ -150,7 +150,8 @@ impl<'a> Qkv<'a> {
         self.query.kind() == Kind::Half && fused::is_open(self.query.device())
     }
 
-    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`), where the networks are so and fused layers take them.
+    /// Logits (H, length, K) in fp16 (diffusers: `get_attention_scores`), where the networks are so and fused layers
+    /// take them.
     fn half_logits(&self, row: i64, queries: Span) -> Option<Tensor> {
         self.adds_at_once().then(|| {
             let query = of(&self.query.select(0, row), queries); // (H, q, D)

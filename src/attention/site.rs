@@ -59,7 +59,8 @@ pub struct AttnSite {
     pub transformer: usize,
     /// What it attends to.
     pub keys: Keys,
-    /// How often the latent was halved before this layer: 0 is the latent's own size. A diffusion transformer has no levels.
+    /// How often the latent was halved before this layer: 0 is the latent's own size. A diffusion transformer has no
+    /// levels.
     pub level: Option<usize>,
     /// True height of the hidden states in this call, in cells.
     pub height: i64,

@@ -1,4 +1,5 @@
-//! One model for several jobs at once: predictions of noise that wait for it run as one, jobs join and leave at any step.
+//! One model for several jobs at once: predictions of noise that wait for it run as one, jobs join and leave at any
+//! step.
 //!
 //! The model lives on a thread of its own; each job runs its own denoising loop over a [`Batched`] handle, a pipeline
 //! like any other. Between two steps the thread runs other calls (text encoding, image encoding, decode stages) for as
@@ -81,7 +82,7 @@ struct Waiting {
     reply: Sender<Served>,
 }
 
-/// What comes back: the prediction, or what the call panicked with, and the call with its guest.
+/// The reply: the prediction, or the panic of the call, and the call itself with its attention processor.
 type Served = (Result<Result<NoisePrediction, PipelineError>, Panic>, NoiseCall);
 
 type Panic = Box<dyn Any + Send>;

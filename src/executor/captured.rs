@@ -1,9 +1,9 @@
 //! Recorded calls (CUDA graphs) of a model: launching the thousand kernels of a call takes longer than running them.
 //!
 //! A recording is tied to the tensors that it was made with: a call copies its inputs into them and its results out.
-//! Timesteps, prompts, pictures, masks and running sums are such tensors, so that one recording serves every job of a kind.
-//! The key is what is fixed: the sizes of the tensors, the roles of the rows, and what each attention processor does at
-//! which sites.
+//! Timesteps, prompts, pictures, masks and running sums are such tensors, so that one recording serves every job of a
+//! kind. The key is what is fixed: the sizes of the tensors, the roles of the rows, and what each attention processor
+//! does at which sites.
 
 use std::cell::RefCell;
 
@@ -27,8 +27,8 @@ use crate::pipelines::{
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, training::NoiseLevel};
 
-/// Most keys that are remembered. Samples differ by attention processor and by roles, so that batches of eight could have a
-/// thousand keys; few of them are frequent.
+/// Most keys that are remembered. Samples differ by attention processor and by roles, so that batches of eight could
+/// have a thousand keys; few of them are frequent.
 const BOUND: usize = 64;
 
 /// A model with its recorded calls; the least used are dropped first.
@@ -122,8 +122,8 @@ impl Captured {
         self.kept.borrow().len()
     }
 
-    /// Predictions of calls that have begun; `None` if they must be computed without a recording: the first call of a key,
-    /// an attention processor that must be called at each site, or a recording that failed, which is logged.
+    /// Predictions of calls that have begun; `None` if they must be computed without a recording: the first call of a
+    /// key, an attention processor that must be called at each site, or a recording that failed, which is logged.
     fn play(&self, calls: &mut [NoiseCall]) -> Option<Vec<NoisePrediction>> {
         let model = self.model.as_ref();
         let latent = calls[0].size();
@@ -286,7 +286,7 @@ impl Kept {
 // === impl Recorded ===
 
 impl Recorded {
-    /// Does the call to what these rows and guests hold; their noise, (N, C, h, w) in fp32.
+    /// Replays the call on the values of these rows and attention processors: the noise, (N, C, h, w) in fp32.
     fn play(
         &mut self,
         model: &dyn RowModel,
@@ -301,7 +301,7 @@ impl Recorded {
             copy(&mut stand_in.tensors.changed, &part.tensors.changed);
         }
         replay(&mut || call.run(model))?;
-        // What needs memory goes first: a call that fails has changed no guest's tensors.
+        // What needs memory goes first: a call that fails has changed no processor's tensors.
         let noise = call.noise.copy();
         for (stand_in, part) in call.guests.iter().zip(parts) {
             copy(&mut shallow(&part.tensors.changed), &stand_in.tensors.changed);

@@ -1,4 +1,5 @@
-//! How many samples one call of a model holds: libtorch's C interface does not say how much memory there is, so it is tried out.
+//! How many samples one call of a model holds: libtorch's C interface does not say how much memory there is, so it is
+//! tried out.
 
 use std::panic::{self, AssertUnwindSafe};
 

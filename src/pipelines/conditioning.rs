@@ -16,8 +16,8 @@ pub struct LatentSize {
 
 /// Prompt and picture as one model reads them, a row for each role that is to be predicted.
 ///
-/// A model makes it of texts and a picture ([`crate::pipelines::EditPipeline::condition`]); what its tensors hold is that
-/// model's own matter.
+/// A model makes it of texts and a picture ([`crate::pipelines::EditPipeline::condition`]); what its tensors hold is
+/// that model's own matter.
 #[derive(Debug)]
 pub struct Conditioning {
     roles: Vec<Role>,
@@ -27,8 +27,8 @@ pub struct Conditioning {
 }
 
 impl Conditioning {
-    /// The rows of these roles, the first of which is [`Role::Text`], for latents of this size: `prompts` is (N, T, C), and
-    /// `pictures` (N, …) what the model is told of the picture.
+    /// The rows of these roles, the first of which is [`Role::Text`], for latents of this size: `prompts` is (N, T,
+    /// C), and `pictures` (N, …) what the model is told of the picture.
     pub fn new(roles: &[Role], latent: LatentSize, prompts: Tensor, pictures: Tensor) -> Self {
         Self { roles: roles.to_vec(), latent, prompts, pictures }
     }

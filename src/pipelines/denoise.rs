@@ -28,7 +28,8 @@ pub struct DenoisePlan<'a> {
     pub unguided: &'a Conditioning,
     /// Indices of the steps that are made: those to the sampler's last lead to the clean latents.
     pub made: Range<usize>,
-    /// The latents that the first of them starts from, (1, C, h, w) in fp32: pure noise, or a picture's with noise added.
+    /// The latents that the first of them starts from, (1, C, h, w) in fp32: pure noise, or a picture's with noise
+    /// added.
     pub initial: Tensor,
     /// The noise, drawn in diffusers' order.
     pub tape: &'a NoiseTape,

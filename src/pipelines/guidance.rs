@@ -1,7 +1,7 @@
 //! Guidance: which rows a model predicts for a sample, and how their predictions become the one that a step takes.
 //!
-//! Differs: diffusers drops guidance, and with it rows, where the text scale is at most 1 or the image scale below 1; here
-//! the formula always holds, and a row is left out only where the formula gives it no share.
+//! Differs: diffusers drops guidance, and with it rows, where the text scale is at most 1 or the image scale below 1;
+//! here the formula always holds, and a row is left out only if its coefficient is 0.
 
 use tch::Tensor;
 
@@ -42,10 +42,11 @@ impl Guidance {
         self == Self::Distilled
     }
 
-    /// The roles whose predictions have a share in the guided one.
+    /// The roles whose coefficients are not 0.
     ///
-    /// With two scales the coefficients are `s_T` for the text, `s_I - s_T` for the image and `1 - s_I` for neither. At most
-    /// one role is left out, so that a guest of the attention always has a row without the instruction to compare with.
+    /// With two scales the coefficients are `s_T` for the text, `s_I - s_T` for the image and `1 - s_I` for neither.
+    /// At most one role is left out, so that an attention processor always has a row without the instruction to
+    /// compare with.
     #[expect(clippy::float_cmp, reason = "a share is nothing only where it is exactly zero")]
     pub fn roles(self, scales: GuidanceScales) -> &'static [Role] {
         let (text, image) = (scales.text.get(), scales.image.get());
@@ -58,7 +59,7 @@ impl Guidance {
 
     /// Combines the predictions into one, (1, C, h, w).
     ///
-    /// For a role that was left out any other stands in: it has no share.
+    /// For a role that was left out any other is used, since its coefficient is 0.
     pub fn combine(self, prediction: &NoisePrediction, scales: GuidanceScales) -> Tensor {
         let text = prediction.text();
         let image = prediction.of(Role::Image).unwrap_or_else(|| text.shallow_clone());

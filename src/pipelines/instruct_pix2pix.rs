@@ -136,8 +136,8 @@ impl EditPipeline for InstructPix2PixPipeline {
         Ok(self.encode(image)?.to_kind(Kind::Float) * self.vae.config().scaling_factor)
     }
 
-    /// The instruction, and in roles without it the negative prompt; z, which is not scaled, and in the role without the
-    /// image 0.
+    /// The instruction, and in roles without it the negative prompt; z, which is not scaled, and in the role without
+    /// the image 0.
     fn condition(
         &self,
         prompt: &str,

@@ -82,10 +82,10 @@ pub trait Predictor {
     /// How its predictions become the one that a step takes.
     fn guidance(&self) -> Guidance;
 
-    /// One call over the roles of `conditioning`, with a guest in its attention.
+    /// One call over the roles of `conditioning`, with an attention processor.
     ///
-    /// `latents` is (1, C, h, w), already scaled by the sampler. The guest is given back, so that it may travel to the
-    /// thread that owns the model.
+    /// `latents` is (1, C, h, w), already scaled by the sampler. The processor is returned, so that it may be sent to
+    /// the model's thread.
     fn predict_noise(
         &self,
         latents: &Tensor,
@@ -115,7 +115,8 @@ pub trait EditPipeline: Predictor + Send {
     /// [`PipelineError::Tokenizer`], [`PipelineError::NotFinite`].
     fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError>;
 
-    /// The latents of a picture whose sides are multiples of `vae_scale_factor`, (1, C, h, w) in fp32, as they are denoised.
+    /// The latents of a picture whose sides are multiples of `vae_scale_factor`, (1, C, h, w) in fp32, as they are
+    /// denoised.
     ///
     /// # Errors
     /// [`PipelineError::ImageSize`].
@@ -155,8 +156,8 @@ pub trait EditPipeline: Predictor + Send {
     /// In how many stages a picture is decoded, so that other jobs' steps may come between them.
     fn decode_stages(&self) -> usize;
 
-    /// One of them: the first takes denoised latents (1, C, h, w), each other what the one before it gave, the last gives
-    /// pixels (1, 3, H, W) around -1..=1.
+    /// One of them: the first takes denoised latents (1, C, h, w), each other what the one before it gave, the last
+    /// gives pixels (1, 3, H, W) around -1..=1.
     fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor;
 
     /// The picture of denoised latents (1, C, h, w).
@@ -178,7 +179,8 @@ pub trait EditPipeline: Predictor + Send {
 
 /// A pipeline whose model serves several samples in one call.
 pub trait BatchPipeline: EditPipeline {
-    /// As [`Predictor::predict_noise`] for samples of one latent size, each with a timestep, a prompt and a guest of its own.
+    /// As [`Predictor::predict_noise`] for samples of one latent size, each with its own timestep, prompt and attention
+    /// processor.
     ///
     /// # Errors
     /// As [`EditPipeline::predict_noise`]; an error concerns all samples.

@@ -16,7 +16,8 @@ pub struct LatentPreview {
 }
 
 impl LatentPreview {
-    /// Fits the map by least squares on a picture, at the model's size, and its latents (1, C, h, w) as they are denoised.
+    /// Fits the map by least squares on a picture, at the model's size, and its latents (1, C, h, w) as they are
+    /// denoised.
     pub fn fit(image: &RgbImage, image_latents: &Tensor) -> Self {
         let _no_grad = tch::no_grad_guard();
         let latent = LatentSize::of(image_latents);

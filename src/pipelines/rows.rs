@@ -1,4 +1,4 @@
-//! Calls as rows: those of one sample below those of the next, for models that take any number of them at once.
+//! The batch of a model's call: the rows of all samples, concatenated.
 
 use tch::{Device, Kind, Tensor};
 
@@ -16,11 +16,11 @@ pub trait RowModel: BatchPipeline {
     /// The networks' dtype.
     fn kind(&self) -> Kind;
 
-    /// The noise of each row, (N, C, h, w) in the networks' dtype, with a guest in the attention of all.
+    /// The noise of each row, (N, C, h, w) in the networks' dtype, with an attention processor for all rows.
     fn noise(&self, rows: &Rows, guest: &mut dyn AttnProcessor) -> Tensor;
 }
 
-/// What one call takes.
+/// Inputs of one call.
 #[derive(Debug)]
 pub struct Rows {
     /// (N, C, h, w), already scaled by the sampler.
@@ -31,7 +31,7 @@ pub struct Rows {
     pub prompts: Tensor,
     /// (N, …), what the model is told of the pictures.
     pub pictures: Tensor,
-    /// Of each row.
+    /// Role of each row.
     pub roles: Vec<Role>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn predict<M: RowModel + ?Sized>(
     // 1. The rows of each sample
     let rows = Rows::of(calls.iter(), model.device(), model.kind());
 
-    // 2. One call, a guest for each sample's rows
+    // 2. One call, an attention processor for each sample's rows
     let guests = calls.iter_mut().map(|it| {
         let guest: &mut dyn AttnProcessor = it.attn.as_mut();
         (guest, it.conditioning.roles().len())

@@ -65,8 +65,8 @@ pub trait Scheduler: Debug + Send + Sync {
 
     /// Computes the sample after one step.
     ///
-    /// `model_output` and `sample` are (B, C, h, w); so is `noise`, unit noise on any device, which is there if and only if
-    /// the sampler [draws it](Self::draws_noise).
+    /// `model_output` and `sample` are (B, C, h, w); so is `noise`, unit noise on any device, which is there if and
+    /// only if the sampler [draws it](Self::draws_noise).
     fn step(
         &self,
         step: Step,
@@ -79,8 +79,8 @@ pub trait Scheduler: Debug + Send + Sync {
     /// Whether a step uses a tensor of noise; as in diffusers, the last step draws one too.
     fn draws_noise(&self) -> bool;
 
-    /// Brings clean latents by unit noise to the level that the step of this index starts from; behind the last one that is
-    /// no noise at all (diffusers: `add_noise`).
+    /// Brings clean latents by unit noise to the level that the step of this index starts from; behind the last one
+    /// that is no noise at all (diffusers: `add_noise`).
     fn add_noise(&self, clean: &Tensor, noise: &Tensor, index: usize) -> Tensor;
 }
 

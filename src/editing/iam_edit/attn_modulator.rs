@@ -108,8 +108,8 @@ fn values(qkv: &Qkv<'_>, row: i64, keys: Span) -> Tensor {
     qkv.value.select(0, row).narrow(1, keys.start, keys.length)
 }
 
-/// A layer's output (H, n, D) without what came of keys with these probabilities (H, n, K) and values (H, K, D): their share
-/// is gone, or goes to the other keys.
+/// A layer's output (H, n, D) without what came of keys with these probabilities (H, n, K) and values (H, K, D):
+/// their share is gone, or goes to the other keys.
 fn without(output: &Tensor, probs: &Tensor, values: &Tensor, modulation: Modulation) -> Tensor {
     let rest = output.to_kind(Kind::Float) - probs.matmul(&values.to_kind(Kind::Float));
     let rest = match modulation {

@@ -1,8 +1,9 @@
 //! ISAM and ICAM: the self- and cross-attention maps of the localization run, averaged while it runs.
 //!
-//! Paper, "Instruction Attention Maps": maps averaged over layers, heads and timesteps. One running sum in fp32 per map,
-//! nothing kept per step or layer; of a sample's rows only the one with instruction and picture is watched. Where prompt and
-//! image share one sequence, a layer gives both: from the latents' cells to each other, and to the prompt's tokens.
+//! Paper, "Instruction Attention Maps": maps averaged over layers, heads and timesteps. One running sum in fp32 per
+//! map, nothing kept per step or layer; of a sample's rows only the one with instruction and picture is watched.
+//! Where prompt and image share one sequence, a layer gives both: from the latents' cells to each other, and to the
+//! prompt's tokens.
 
 use std::{
     ops::Range,
@@ -260,8 +261,8 @@ impl AttnMap {
         Self { grid: self.grid, pooling, is_part: self.is_part, sum, calls: 0, added: 0 }
     }
 
-    /// The average, (rows of the grid, keys) in fp32 on the CPU; each row sums to 1, but for ICAM where tokens are a part of
-    /// the layers' keys.
+    /// The average, (rows of the grid, keys) in fp32 on the CPU; each row sums to 1, but for ICAM where tokens are a
+    /// part of the layers' keys.
     pub fn mean(&self) -> Tensor {
         let mean = (&self.sum / f64::from(self.calls.max(1))).to_device(Device::Cpu);
         if self.is_part {

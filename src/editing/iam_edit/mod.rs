@@ -121,7 +121,8 @@ impl InstructionAttention {
         let store = AttnStore::new(levels.ok_or(EditError::NoAttention)?, averaged);
         let maps = store.maps();
         let predicted = RefCell::new(None);
-        // It ends with its last call that is averaged, of which one role is looked at: what that predicts leads nowhere.
+        // It ends with its last call that is averaged, of which one role is looked at: what that predicts leads
+        // nowhere.
         let course = Course { guided: 0..last, made, ..session.course(Pass::Localize, &run) };
         let _ = session.denoise(&course, &run, Box::new(store), sink, &|done, latents| {
             if done.step.index < last || last == 0 {

@@ -15,8 +15,8 @@ const HEAD_DIM: i64 = 64;
 /// Attention heads in the U-Net of Stable Diffusion 1.x.
 const HEADS: i64 = 8;
 
-/// Infers the configurations by component, in the form of the JSON files that a snapshot folder has, or names a tensor without
-/// which that cannot be.
+/// Infers the configurations by component, in the form of the JSON files that a snapshot folder has, or names a
+/// tensor without which that cannot be.
 pub(super) fn infer(layout: &LdmLayout) -> Result<BTreeMap<&'static str, Value>, String> {
     Ok(BTreeMap::from([
         ("unet", unet(layout)?),

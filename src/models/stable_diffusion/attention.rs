@@ -23,7 +23,7 @@ pub struct AttnContext<'a> {
     pub encoder_hidden_states: &'a Tensor,
     /// What each of the N rows is.
     pub roles: &'a [Role],
-    /// The guest in the layers.
+    /// The attention processor of the layers.
     pub processor: &'a mut dyn AttnProcessor,
 }
 

@@ -1,5 +1,5 @@
-//! A model of another kind than InstructPix2Pix, from end to end: what methods, loop and executor ask of a model is not one
-//! family's.
+//! A model of another kind than InstructPix2Pix, from end to end: what methods, loop and executor ask of a model is
+//! not one family's.
 
 mod methods;
 mod model;

@@ -1,5 +1,5 @@
-//! A second family of models, scripted: prompt, latents and picture share one sequence, guidance has two rows, latents have 16
-//! channels on a packed grid, and a sampler walks along a flow. Its weights are waves.
+//! A second family of models, scripted: prompt, latents and picture share one sequence, guidance has two rows,
+//! latents have 16 channels on a packed grid, and a sampler walks along a flow. Its weights are waves.
 
 use image::RgbImage;
 use retouch::{
