@@ -51,7 +51,7 @@ pub enum EditTemplateError {
         part: String,
     },
     /// It lacks a part without which the edit is not said.
-    #[error("template `{template}` for {kind} must hold `{{{part}}}`")]
+    #[error("template `{template}` for {kind} must contain `{{{part}}}`")]
     MissingPart {
         /// The template.
         template: String,
