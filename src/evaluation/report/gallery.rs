@@ -7,7 +7,7 @@ use crate::evaluation::{
     figure::{Figure, Unit},
     method::Method,
     pictures::Png,
-    report::{Report, html::dot, plots},
+    report::{Report, plots},
     runner::{Evaluation, Row},
     score::Scores,
     tables,
@@ -62,7 +62,7 @@ fn filters(evaluation: &Evaluation, order: Option<&Method>) -> Markup {
             label { "Text " input name="text" type="search" placeholder="id or instruction"; }
             span.shown { @for method in methods { label {
                 input type="checkbox" name="method" value=(method.name) checked;
-                (dot(&plots::color(evaluation, method.name))) (method.title)
+                (plots::dot(evaluation, method)) (method.title)
             } } }
             output {}
         }
@@ -112,7 +112,7 @@ fn made(evaluation: &Evaluation, row: &Row) -> Markup {
     html! {
         div.method data-method=(row.method.name) data-bad=(bad) data-success=(outcome) {
             p {
-                (dot(&plots::color(evaluation, row.method.name))) b { (row.method.title) } (verdict(row, success))
+                (plots::dot(evaluation, row.method)) b { (row.method.title) } (verdict(row, success))
                 @if let Ok(scores) = &row.scores { (figures(scores)) }
             }
             div.strip {

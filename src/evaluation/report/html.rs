@@ -63,16 +63,11 @@ pub(super) fn page(report: &Report<'_>) -> String {
     page.into_string() + "\n"
 }
 
-/// A dot in a method's color.
-pub(super) fn dot(color: &str) -> Markup {
-    html! { i class={ "dot " (color) } {} }
-}
-
 /// The methods with their colors.
 fn methods(report: &Report<'_>) -> Markup {
     html! {
         ul.methods { @for method in &report.evaluation.plan.methods { li {
-            (dot(&plots::color(report.evaluation, method.name)))
+            (plots::dot(report.evaluation, method))
             b { (method.title) } " " code { (method.name) } " " (method.about)
         } } }
     }
@@ -104,7 +99,7 @@ fn table(report: &Report<'_>, table: &Table, figures: &[Figure]) -> Markup {
                 } }
                 tbody { @for line in &table.lines { tr {
                     td { (line.group) }
-                    td { (dot(&plots::color(report.evaluation, line.method.name))) (line.method.title) }
+                    td { (plots::dot(report.evaluation, line.method)) (line.method.title) }
                     td.n data-v=(line.edits) {
                         (line.edits) @if line.failed > 0 { small { (line.failed) " failed" } }
                     }
@@ -202,7 +197,7 @@ fn comparison_row(report: &Report<'_>, it: &Comparison) -> Markup {
     html! {
         tr {
             td { (it.group) }
-            td { (dot(&plots::color(report.evaluation, it.method.name))) (it.method.title) }
+            td { (plots::dot(report.evaluation, it.method)) (it.method.title) }
             td { (entry.title) " " small.unit { (entry.unit.symbol()) } }
             (interval_cell(it.difference, entry.unit, class, "+"))
             (it.ratio.map_or_else(no_cell, |it| interval_cell(it, Unit::Number, "n", "")))

@@ -68,7 +68,7 @@ fn intervals(evaluation: &Evaluation, table: &Table, figure: Figure) -> Markup {
             @if is_first {
                 text.group x=(px(LEFT - 10.0)) y=(px(middle + 4.0)) text-anchor="end" { (line.group) }
             }
-            g class=(color(evaluation, line.method.name)) {
+            g class=(color(evaluation, line.method)) {
                 title {
                     (line.group) ", " (line.method.title) ": " (unit.format(it.value)) " ["
                     (unit.format(it.low)) ", " (unit.format(it.high)) "] " (unit.symbol()) ", " (it.count) " edits"
@@ -106,7 +106,7 @@ fn histogram(evaluation: &Evaluation, method: &Method, figure: Figure, values: &
     let (step, bottom) = (width / BINS as f64, top + height);
     let tall = |count: usize| height * count as f64 / most as f64;
     let marks = html! {
-        g class=(color(evaluation, method.name)) {
+        g class=(color(evaluation, method)) {
             @for (bin, count) in counts.into_iter().enumerate() {
                 @let (x, y) = (left + step * bin as f64, bottom - tall(count));
                 rect x=(px(x + 1.0)) y=(px(y)) width=(px(step - 2.0)) height=(px(tall(count))) {
@@ -127,9 +127,14 @@ fn histogram(evaluation: &Evaluation, method: &Method, figure: Figure, values: &
     plot(figure.entry().title, &about, "%", (width + 24.0, bottom + 20.0), &marks)
 }
 
+/// A dot in a method's color.
+pub(super) fn dot(evaluation: &Evaluation, method: &Method) -> Markup {
+    html! { i class={ "dot " (color(evaluation, method)) } {} }
+}
+
 /// CSS class of a method's color.
-pub(super) fn color(evaluation: &Evaluation, method: &str) -> String {
-    let index = evaluation.plan.methods.iter().position(|it| it.name == method).unwrap_or(0);
+fn color(evaluation: &Evaluation, method: &Method) -> String {
+    let index = evaluation.plan.methods.iter().position(|it| *it == method).unwrap_or(0);
     format!("m{}", index % 6)
 }
 
