@@ -39,7 +39,7 @@ pub async fn run(store: Arc<Store>) {
 /// Ends every live job whose timeout has passed.
 pub fn look(store: &Store) {
     for job in store.live() {
-        if !job.live().is_some_and(|it| verdict(store, &job, &it).is_some()) {
+        if job.live().is_none_or(|it| verdict(store, &job, &it).is_none()) {
             continue;
         }
         // Asked again of the draft: somebody else may have started, decided or ended the job by now.

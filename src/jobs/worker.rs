@@ -272,10 +272,10 @@ impl EventSink for Listening<'_> {
                 ControlFlow::Continue(())
             }
             EditEvent::InstructionParsed(parsed) => {
-                self.keep_event(Event::Instruction(events::instruction(parsed)))
+                self.keep_event(&Event::Instruction(events::instruction(parsed)))
             }
             EditEvent::Warning(warning) => {
-                self.keep_event(Event::Warning(events::warning(warning)))
+                self.keep_event(&Event::Warning(events::warning(warning)))
             }
             // Its pictures are committed with the end of the pass.
             EditEvent::Localized(..) => ControlFlow::Continue(()),
@@ -311,7 +311,7 @@ impl<'a> Listening<'a> {
         self.job.show_step(v1::StepProgress { eta: Some(spec::duration(left)), ..step });
     }
 
-    fn keep_event(&mut self, event: Event) -> ControlFlow<Interrupted> {
+    fn keep_event(&mut self, event: &Event) -> ControlFlow<Interrupted> {
         self.keep(|draft| {
             draft.event(event.clone());
             Ok(())

@@ -130,7 +130,7 @@ impl LazyPreview {
             height: size.height,
             size_bytes: bytes.len() as u64,
             sha256: Bytes::copy_from_slice(&Sha256::digest(&bytes)),
-            inline: bytes.into(),
+            inline: bytes,
             ..v1::Artifact::default()
         }
     }

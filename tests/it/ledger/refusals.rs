@@ -159,6 +159,11 @@ fn a_worker_that_has_lost_its_job_changes_nothing_of_it() {
     let late = store.change_held(&job, &hold, |draft| draft.edited(edited()));
     assert_eq!(late.unwrap_err().reason, Reason::JobTerminal);
     assert_eq!(job.state(), State::Succeeded);
+    // Of a job that has ended only the ledger has the record.
+    assert!(job.live().is_none() && job.expires().is_some());
+    assert_eq!(store.view(&job).unwrap().state(), State::Succeeded);
+    ledger.script(|it| it.down = true);
+    assert_eq!(store.view(&job).unwrap_err().reason, Reason::EngineDown);
 }
 
 /// The hold of the worker that has the job now.
