@@ -76,7 +76,7 @@ pub fn request(
 /// # Errors
 /// [`Violation`] names an unknown enum value.
 pub fn metadata_policy(spec: &EditSpec) -> Result<Policy, Violation> {
-    Ok(choice("metadata", spec.metadata)?.unwrap_or_default())
+    Ok(choice("metadata", spec.metadata)?.unwrap_or(Policy::Keep))
 }
 
 /// Format of the result's file.

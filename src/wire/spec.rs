@@ -11,7 +11,7 @@ use crate::edit::{
     settings::EditSettings,
 };
 use crate::instruction::wording;
-use crate::picture::encode::OutputFormat;
+use crate::picture::{encode::OutputFormat, metadata::Policy};
 use crate::wire::{
     edit_request::{metadata_policy, method, output, settings},
     enums::{known, number},
@@ -217,7 +217,7 @@ fn check_preserve(spec: &EditSpec, format: OutputFormat, faults: &mut Vec<Violat
 /// Writes the effective settings into the spec.
 fn write_back(spec: &mut EditSpec, settings: EditSettings) {
     let lossy = output(spec).is_ok_and(OutputFormat::is_lossy);
-    let metadata = metadata_policy(spec).unwrap_or_default();
+    let metadata = metadata_policy(spec).unwrap_or(Policy::Keep);
     let output = spec.output.get_or_insert_default();
     if output.mime_type.is_empty() {
         "image/png".clone_into(&mut output.mime_type);

@@ -168,7 +168,7 @@ impl<'a> Translator<'a> {
         let artifact = artifact.ok_or_else(|| garbled("it is missing".to_owned()))?;
         let bytes = self.remote.bytes(artifact).await?;
         let picture = image::load_from_memory_with_format(&bytes, ImageFormat::Png);
-        Ok(picture.map_err(|error| garbled(error.to_string()))?)
+        picture.map_err(|error| garbled(error.to_string()))
     }
 }
 
@@ -189,7 +189,7 @@ fn step(step: &v1::StepProgress) -> Result<StepReport, ClientError> {
 
 fn pass(pass: v1::Pass) -> Result<Pass, ClientError> {
     let unknown = || ClientError::Garbled("a step of no pass".to_owned());
-    Ok(Pass::read(pass).ok_or_else(unknown)?)
+    Pass::read(pass).ok_or_else(unknown)
 }
 
 fn grid((width, height): (u32, u32)) -> Grid {

@@ -71,12 +71,6 @@ struct Density {
 const SRGB_GAMMA: [u8; 4] = 45_455_u32.to_be_bytes();
 const SRGB_PRIMARIES: [u32; 8] = [31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000];
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self::Keep
-    }
-}
-
 impl Policy {
     /// Whether the output gets its settings and color information.
     pub(super) fn keeps_color(self) -> bool {
