@@ -215,11 +215,10 @@ fn pipeline(args: &ModelArgs) -> Result<(Box<dyn BatchPipeline>, Facts), CliErro
     Ok((pipeline, Facts { settings, path, device: args.device().to_owned(), dtype, notes }))
 }
 
-fn open(
-    path: &Path,
-    kind: Kind,
-    device: Device,
-) -> Result<(Box<dyn RowModel>, EditSettings, Vec<String>), ModelError> {
+/// A model, the settings that it recommends, and what is to be known of its files.
+type Opened = (Box<dyn RowModel>, EditSettings, Vec<String>);
+
+fn open(path: &Path, kind: Kind, device: Device) -> Result<Opened, ModelError> {
     let snapshot = Snapshot::open(path).map_err(LoadError::from)?;
     let settings = match snapshot.retouch_json() {
         Some(json) => EditSettings::recommended(json)?,
