@@ -1,5 +1,4 @@
-//! One model for several jobs at once: predictions of noise that wait for it run as one, jobs join and leave at any
-//! step.
+//! Dynamic batching: several jobs share one model, and calls that wait run as one; jobs join and leave at any step.
 //!
 //! The model lives on a thread of its own; each job runs its own denoising loop over a [`Batched`] handle, a pipeline
 //! like any other. Between two steps the thread runs other calls (text encoding, image encoding, decode stages) for as
@@ -120,10 +119,8 @@ pub fn start<E: Send + 'static>(
     let thread = thread.expect("a process can start a thread");
     let shared = match loaded.recv() {
         Ok(shared) => Arc::new(shared?),
-        // It ended without a word: loading panicked, and so does this thread.
-        Err(_) => panic::resume_unwind(
-            thread.join().expect_err("the model's thread ended without a result"),
-        ),
+        // It ended without a result: loading panicked, and so does this thread.
+        Err(_) => panic::resume_unwind(thread.join().expect_err("a thread sends a result")),
     };
     Ok((Batched { id: 0, shared, calls }, thread))
 }
