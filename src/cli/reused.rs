@@ -54,7 +54,7 @@ pub(crate) fn read(
             ReuseError::OtherObject { .. } => {
                 "; run `retouch localize` with this instruction, or name that object with --object"
             }
-            _ => "",
+            ReuseError::NotParsed(_) => "",
         };
         refuse(format!("{}{remedy}", shown(&error.to_string())))
     })?;

@@ -26,7 +26,8 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// A fresh state.
+    /// A state without retries so far.
+    #[expect(clippy::new_without_default, reason = "a retry starts with its call")]
     pub fn new() -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(FIRST)

@@ -84,7 +84,7 @@ pub struct EditRecord {
     pub model: String,
     /// Digest of its configuration, its recommended settings and its weights, in hexadecimal.
     pub model_digest: String,
-    /// LoRAs applied to the model; always empty, since this version loads none.
+    /// `LoRAs` applied to the model; always empty, since this version loads none.
     pub loras: Vec<Lora>,
     /// `cpu` or `cuda`.
     pub device: String,
@@ -145,7 +145,7 @@ pub struct EditRecord {
     pub pass_one: Option<PassOne>,
 }
 
-/// A LoRA, low-rank changes to a model's weights.
+/// A `LoRA`, low-rank changes to a model's weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lora {
     /// Name of its file, without a path.

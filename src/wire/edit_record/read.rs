@@ -24,7 +24,7 @@ pub enum RecordError {
         "its record has layout {0}, and this retouch reads {LAYOUT}; use the retouch that wrote it"
     )]
     Newer(u64),
-    /// Made with LoRAs, which this version doesn't load.
+    /// Made with `LoRAs`, which this version doesn't load.
     #[error("it was made with {0} LoRAs, and this retouch loads none")]
     Loras(usize),
 }

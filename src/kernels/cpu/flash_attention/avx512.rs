@@ -254,7 +254,7 @@ fn add_products<const N: usize>(
 fn load_queries(query: TensorRows<'_>, queries: &mut [[__m512i; VECTORS]]) {
     assert_eq!(queries.len(), query.dim() / 2);
     let (last, bytes) = (query.count() - 1, query.stride() * size_of::<u16>());
-    assert!(last * bytes <= i32::MAX as usize, "the rows are too far apart");
+    assert!(i32::try_from(last * bytes).is_ok(), "the rows are too far apart");
     let offsets: [i32; QUERY_BLOCK] = std::array::from_fn(|row| (row.min(last) * bytes) as i32);
     let start = query.start().cast::<i32>();
     for (v, offsets) in offsets.as_chunks::<LANES>().0.iter().enumerate() {

@@ -3,7 +3,6 @@
     unsafe_code,
     reason = "rows between those of other threads are written through a pointer"
 )]
-#![expect(clippy::cast_ptr_alignment, reason = "words are written to any address")]
 
 use std::marker::PhantomData;
 
