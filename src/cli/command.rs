@@ -31,6 +31,10 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[cfg_attr(
+    feature = "engine",
+    expect(clippy::large_enum_variant, reason = "there is one, parsed once")
+)]
 pub(crate) enum Command {
     /// Edit a picture by an instruction.
     Edit(Box<EditArgs>),

@@ -51,17 +51,11 @@ fn of_refusal(refusal: &Refusal) -> u8 {
 mod tests {
     use super::*;
 
-    fn refusal(code: Code, reason: &str) -> ClientError {
+    #[expect(clippy::unnecessary_box_returns, reason = "errors hold refusals in boxes")]
+    fn refusal(code: Code, reason: &str) -> Box<Refusal> {
         let (reason, message) = (reason.to_owned(), "no".to_owned());
         let (fields, retry_after, is_final) = (Vec::new(), None, false);
-        ClientError::Refused(Box::new(Refusal {
-            code,
-            reason,
-            message,
-            fields,
-            retry_after,
-            is_final,
-        }))
+        Box::new(Refusal { code, reason, message, fields, retry_after, is_final })
     }
 
     #[test]
@@ -74,7 +68,7 @@ mod tests {
             (Code::Unauthenticated, "BAD_KEY", 8),
             (Code::Unavailable, "WORKER_LOST", 8),
         ] {
-            assert_eq!(of(&refusal(code, reason)), expected, "{reason}");
+            assert_eq!(of(&ClientError::Refused(refusal(code, reason))), expected, "{reason}");
         }
         let lost = ClientError::Failed(refusal(Code::Unavailable, "WORKER_LOST"));
         assert_eq!(of(&lost), 1);
