@@ -14,7 +14,7 @@ use retouch::{
         queue::QueueLimits,
         store::{Limits, Store},
     },
-    journal::{Journal, Space},
+    journal::{Journal, space::Space},
     kernels::cpu::{
         flash_attention,
         fused::{
@@ -172,8 +172,8 @@ fn event_fan_out(bencher: Bencher<'_, '_>, followers: usize) {
         panic!("a benchmark needs a runtime and a folder");
     };
     let space = Space { quota: 1 << 30, min_free: 0 };
-    let store = Journal::open(folder.path(), space).and_then(|it| Store::open(it, limits()));
-    let store = store.unwrap_or_else(|error| panic!("{error}"));
+    let journal = Journal::open(folder.path(), space).unwrap_or_else(|error| panic!("{error}"));
+    let store = Store::open(journal, limits()).unwrap_or_else(|error| panic!("{error}"));
     let job = Arc::new(Job::new(Uuid::now_v7(), JobRecord::default(), tracing::Span::none()));
     let mut watching: Vec<Follower> =
         (0..followers).map(|_| Follower::new(&store, &job, 0, None)).collect();

@@ -4,9 +4,9 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 #[cfg(feature = "engine")]
-use crate::cli::engine_command::EngineCommand;
 use crate::cli::{
     args::{EditArgs, HAS_ENGINE},
+    engine_command::EngineCommand,
     remote::{batch::BatchArgs, jobs_args::JobsArgs},
 };
 

@@ -3,8 +3,10 @@
 use std::{borrow::Cow, path::PathBuf, process::ExitCode};
 
 #[cfg(feature = "engine")]
-use crate::cli::engine_error::{EngineError, EngineFault};
-use crate::cli::remote::exit_code;
+use crate::cli::{
+    engine_error::{EngineError, EngineFault},
+    remote::exit_code,
+};
 use crate::client::{error::ClientError, manifest::ManifestError, state_file::StateFileError};
 use crate::picture::error::PictureError;
 use crate::sampling::{Interrupted, OutOfRange};

@@ -25,7 +25,7 @@ use crate::jobs::{
     timeouts,
     worker::{self, WorkerEnd},
 };
-use crate::journal::{Journal, Space, error::JournalError};
+use crate::journal::{Journal, error::JournalError, space::Space};
 use crate::picture::decode::InputLimits;
 use crate::server::{
     admission::QueueAdmission,

@@ -14,10 +14,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::journal::{
-    Journal, STORE, Space,
+    Journal, STORE,
     error::JournalError,
-    files::{self, SET_ASIDE},
     id_of,
+    layout::{self, SET_ASIDE},
+    space::Space,
     tables::{self, ARTIFACTS, EVENTS, JOBS, guarded},
     takeover,
 };
@@ -105,7 +106,7 @@ pub fn contents(folder: &Path) -> Result<Contents, JournalError> {
 /// [`JournalError::Io`].
 pub fn files_of(folder: &Path) -> Result<BTreeMap<Uuid, PathBuf>, JournalError> {
     let mut files = BTreeMap::new();
-    for place in [SET_ASIDE, files::ARTIFACTS] {
+    for place in [SET_ASIDE, layout::ARTIFACTS] {
         let place = folder.join(place);
         let found = takeover::found(&place).map_err(|source| JournalError::io(&place, source))?;
         files.extend(found.into_iter().filter(|it| !it.is_partial).map(|it| (it.id, it.path)));

@@ -14,12 +14,13 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::journal::{Space, error::JournalError, ledger::Blob, takeover::Takeover};
-
-/// Folder of artifacts, in the data folder.
-pub(super) const ARTIFACTS: &str = "artifacts";
-/// Folder of files without a record, beside it.
-pub(super) const SET_ASIDE: &str = "set-aside";
+use crate::journal::{
+    error::JournalError,
+    layout::{ARTIFACTS, PARTIAL, path, shard, sync},
+    ledger::Blob,
+    space::Space,
+    takeover::Takeover,
+};
 
 /// The files of a data folder.
 #[derive(Debug)]
@@ -211,24 +212,6 @@ impl Taken {
         }
         Ok(())
     }
-}
-
-/// Suffix of a file while it is written.
-pub(super) const PARTIAL: &str = "partial";
-
-/// Folder of a file within the folder of artifacts.
-pub(super) fn shard(folder: &Path, id: Uuid) -> PathBuf {
-    folder.join(format!("{:02x}", id.as_bytes()[4]))
-}
-
-/// Path of a file within the folder of artifacts.
-pub(super) fn path(folder: &Path, id: Uuid) -> PathBuf {
-    shard(folder, id).join(id.to_string())
-}
-
-/// Syncs a folder, which makes created, renamed and removed names durable.
-pub(super) fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// Locks a mutex whose data stays consistent even if a thread panicked while holding it.

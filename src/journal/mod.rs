@@ -9,9 +9,11 @@ mod commits;
 pub mod error;
 pub mod examine;
 mod files;
+mod layout;
 pub mod ledger;
 mod overlay;
 mod read;
+pub mod space;
 mod tables;
 mod takeover;
 
@@ -29,6 +31,7 @@ use crate::journal::{
     error::JournalError,
     files::Files,
     overlay::Overlay,
+    space::Space,
     tables::{ARTIFACTS, guarded},
     takeover::Takeover,
 };
@@ -36,15 +39,6 @@ use crate::wire::journal::v1::{ArtifactRecord, JobRecord};
 
 /// File name of the database in a data folder.
 const STORE: &str = "journal.redb";
-
-/// Limits on disk space.
-#[derive(Debug, Clone, Copy)]
-pub struct Space {
-    /// Most bytes of records, events and artifacts together.
-    pub quota: u64,
-    /// Bytes that new data must leave free on the disk; existing jobs use them to change state, end and be deleted.
-    pub min_free: u64,
-}
 
 /// The journal of one folder.
 #[derive(Debug)]
@@ -126,8 +120,8 @@ impl Journal {
 
     fn tell(&self, takeover: &Takeover) {
         let Takeover { moved, taken_back, set_aside, lost, .. } = takeover;
-        let folder = self.path.with_file_name(files::ARTIFACTS);
-        let aside = self.path.with_file_name(files::SET_ASIDE);
+        let folder = self.path.with_file_name(layout::ARTIFACTS);
+        let aside = self.path.with_file_name(layout::SET_ASIDE);
         let (journal, folder, aside) = (self.path.display(), folder.display(), aside.display());
         if *moved > 0 {
             tracing::info!(files = moved, "files in {folder} were moved to folders of their own");
@@ -161,7 +155,7 @@ impl Journal {
 
 /// Refuses an empty database file beside artifacts: data was lost, and a new database would orphan the artifacts.
 fn refuse_emptied(folder: &Path, path: &Path) -> Result<(), JournalError> {
-    let artifacts = folder.join(files::ARTIFACTS);
+    let artifacts = folder.join(layout::ARTIFACTS);
     if fs::metadata(path).is_ok_and(|it| it.len() == 0) {
         let found = takeover::found(&artifacts);
         if !found.map_err(|source| JournalError::io(&artifacts, source))?.is_empty() {

@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::journal::files::{self, PARTIAL, SET_ASIDE, sync};
+use crate::journal::layout::{self, PARTIAL, SET_ASIDE, sync};
 
 /// Counts of what was done with a folder's files.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl Takeover {
         let aside = folder.with_file_name(SET_ASIDE);
         let mut there = HashSet::new();
         for file in found(folder)? {
-            let place = files::path(folder, file.id);
+            let place = layout::path(folder, file.id);
             if file.is_partial || going.contains(&file.id) {
                 // Never committed, or already deleted from the journal.
                 fs::remove_file(&file.path)?;
@@ -98,14 +98,14 @@ impl Takeover {
                 takeover.lost += usize::from(*bytes != file.bytes);
                 there.insert(file.id);
             } else {
-                takeover.rename(&file.path, &free_name(&files::path(&aside, file.id)))?;
+                takeover.rename(&file.path, &free_name(&layout::path(&aside, file.id)))?;
                 takeover.set_aside += 1;
             }
         }
         for (id, bytes) in known.iter().filter(|(id, _)| !there.contains(*id)) {
-            let kept = files::path(&aside, *id);
+            let kept = layout::path(&aside, *id);
             if fs::metadata(&kept).is_ok_and(|it| it.len() == *bytes) {
-                takeover.rename(&kept, &files::path(folder, *id))?;
+                takeover.rename(&kept, &layout::path(folder, *id))?;
                 takeover.taken_back += 1;
             } else {
                 takeover.lost += 1;

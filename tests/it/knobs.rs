@@ -19,7 +19,8 @@ use retouch::{
 };
 use serde_json::{Value, json};
 
-use crate::{cli::Desk, support::edit_request};
+use crate::cli::Desk;
+use crate::support::edit_request;
 
 /// Every setting that a model may have, in `retouch.json`.
 const ALL_KEYS: &str = r#"{"threshold": 0.5, "localize_scheduler": "ddim"}"#;

@@ -33,7 +33,7 @@ use retouch::{
         store::{Limits, Store},
         timeouts, worker,
     },
-    journal::{Journal, Space},
+    journal::{Journal, space::Space},
     models::snapshot::Snapshot,
     pipelines::EditPipeline,
     server::{config::Config, tls::Listener},

@@ -12,10 +12,8 @@ use retouch::wire::v1::{EditJob, edit_job::State};
 use serde_json::Value;
 
 use super::{data, earlier, model};
-use crate::{
-    cli::{Desk, INSTRUCTION, scene},
-    client::Site,
-};
+use crate::cli::{Desk, INSTRUCTION, scene};
+use crate::client::Site;
 
 /// Names and labels of the jobs at a server.
 fn labels(site: &Site) -> BTreeMap<String, String> {

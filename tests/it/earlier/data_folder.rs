@@ -26,11 +26,9 @@ use retouch::{
 use sha2::{Digest, Sha256};
 
 use super::{data, model};
-use crate::{
-    cli::{INSTRUCTION, scene},
-    client::runner,
-    service::harness::{LIMITS, SPACE, kinds, numbers},
-};
+use crate::cli::{INSTRUCTION, scene};
+use crate::client::runner;
+use crate::service::harness::{LIMITS, SPACE, kinds, numbers};
 
 /// Each job by its label, as it was when the server was killed.
 const STATES: [(&str, State); 11] = [

@@ -16,7 +16,8 @@ use std::{
 use flate2::read::GzDecoder;
 use tempfile::TempDir;
 
-use crate::{service::harness::copied, support};
+use crate::service::harness::copied;
+use crate::support;
 
 /// What the earlier version left; see its `README.md`.
 fn earlier(name: &str) -> PathBuf {

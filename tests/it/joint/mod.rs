@@ -45,10 +45,8 @@ use retouch::{
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::{
-    captured::{Counts, Rerunning},
-    support::{edit_request, psnr, relative_error},
-};
+use crate::captured::{Counts, Rerunning};
+use crate::support::{edit_request, psnr, relative_error};
 use model::{CHANNELS, Joint, TOKENS, waves};
 
 const SIZE: LatentSize = LatentSize { height: 4, width: 8 };

@@ -22,7 +22,7 @@ use retouch::{
         queue::QueueLimits,
         store::{Limits, Store},
     },
-    journal::{Journal, Space},
+    journal::{Journal, space::Space},
     server::{
         config::Config,
         connections::{ConnectionLimits, Connections},

@@ -9,7 +9,7 @@ use retouch::{
         runner::Runner,
         store::{Limits, Store},
     },
-    journal::Space,
+    journal::space::Space,
     server::{admission::QueueAdmission, gate::Admission, keys::Caller},
     wire::v1::{
         self, CreateEditJobRequest, EditInput, EditSpec, MaskPolicy, batch_create_result::Outcome,

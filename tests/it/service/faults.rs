@@ -10,7 +10,7 @@ use retouch::{
         localization::{Localization, WordMap},
     },
     jobs::{runner::Runner, store::Store},
-    journal::{Journal, Space},
+    journal::{Journal, space::Space},
     picture::{
         decode::{self, InputLimits},
         size::Size,

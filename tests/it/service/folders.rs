@@ -13,7 +13,7 @@ use retouch::{
         runner::Runner,
         store::{Limits, Store},
     },
-    journal::{Journal, Space, error::JournalError},
+    journal::{Journal, error::JournalError, space::Space},
     wire::v1::{self, EditSpec, Image, edit_job::State, image::Source},
 };
 use tonic::Code;

@@ -16,7 +16,7 @@ use retouch::{
         timeouts,
         worker::{self, WorkerEnd},
     },
-    journal::{Journal, Space, error::JournalError, ledger::Ledger},
+    journal::{Journal, error::JournalError, ledger::Ledger, space::Space},
     server::{config::Config, tls::Listener},
     wire::v1::{
         self, CreateEditJobRequest, EditEvent, EditSpec, Image, edit_event::Event, edit_job::State,

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use retouch::{
     jobs::{admission::Attachment, runner::Runner, store::Store, worker},
     journal::{
-        Journal, Space,
+        Journal,
         error::JournalError,
         id_of,
         ledger::{Blob, Commit, Ledger, LedgerError},
+        space::Space,
     },
     wire::{
         reason::Reason,
