@@ -198,7 +198,9 @@ fn pipeline(args: &ModelArgs) -> Result<(Box<dyn BatchPipeline>, Facts), CliErro
     if let Device::Cuda(index) = device {
         let folders = cuda_library_folders();
         if let Err(error) = event::open(&folders) {
-            notes.push(format!("steps wait for one another: {error}"));
+            notes.push(format!(
+                "concurrent jobs on one GPU can't overlap their denoising steps: {error}"
+            ));
         }
         if let Err(error) = fused::open(index, &folders) {
             notes.push(format!("steps are slower without fused layers: {error}"));
@@ -229,7 +231,7 @@ fn open(
     let mut notes: Vec<String> = snapshot.notes().iter().map(ToString::to_string).collect();
     if let Some(replaced) = load::own_sampler(&snapshot)?.replaces {
         notes.push(format!(
-            "the model's sampler {replaced} is not built in; Euler ancestral stands in for it"
+            "the model's sampler {replaced} is not supported; using Euler ancestral instead"
         ));
     }
     Ok((model, settings, notes))

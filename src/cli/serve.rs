@@ -88,7 +88,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     };
     let ops_at = config.server.ops_listen;
     let ops_at = ops::serve(ops_at, ops, terms(shares.ops, None))
-        .map_err(|error| EngineError::Serve(format!("{ops_at} can't be listened on: {error}")))?;
+        .map_err(|error| EngineError::Serve(format!("can't bind {ops_at}: {error}")))?;
     let listener = Listener::bind(config.server.listen, config.tls.files()).await;
     let listener = listener.map_err(serve_error)?;
     let listen = listener.local_addr().map_err(serve_error)?;
@@ -136,7 +136,7 @@ async fn serve(config: &Config) -> Result<ExitCode, CliError> {
     serving.abort();
     let waited = tokio::task::spawn_blocking(move || model_thread.join());
     if tokio::time::timeout(Duration::from_secs(10), waited).await.is_err() {
-        tracing::warn!("the model's thread is still in a step; its job goes on at the next start");
+        tracing::warn!("a denoising step is still running; its job resumes at the next start");
         signal_hook::low_level::exit(0);
     }
     tracing::info!("ended");
@@ -159,7 +159,7 @@ fn shares(server: &config::Server) -> Result<Shares, CliError> {
         tracing::warn!(
             connections,
             files,
-            "fewer connections than server.max_connections: the process may open few files"
+            "the open file limit allows fewer connections than server.max_connections"
         );
     }
     Ok(shares)
@@ -187,9 +187,7 @@ fn open(config: &Config, devices: u32) -> Result<Arc<Store>, CliError> {
     };
     let space = Space { quota: jobs.disk_quota_bytes, min_free: jobs.min_free_bytes };
     let journal = Journal::open(folder, space).map_err(|error| match error {
-        JournalError::InUse { .. } => {
-            EngineError::Serve(format!("{error}; --data-dir DIR names it"))
-        }
+        JournalError::InUse { .. } => EngineError::Serve(format!("{error} with --data-dir DIR")),
         other => serve_error(other),
     })?;
     let limits = Limits {
@@ -307,7 +305,7 @@ fn warm(
     runners[0].warm_up()?;
     let seconds = started.elapsed().as_secs_f64();
     let ModelInfo { name, device, dtype, .. } = &model;
-    tracing::info!(model = name, device, dtype, jobs, seconds, "the model is warm");
+    tracing::info!(model = name, device, dtype, jobs, seconds, "the model is loaded and warmed up");
     Ok(runners)
 }
 
@@ -321,7 +319,7 @@ async fn drain(store: &Store, timeout: Duration, end: &mut End) {
     tokio::select! {
         () = idle => {}
         () = tokio::time::sleep(timeout) => {
-            tracing::warn!("the time to drain is up; running jobs go back to their checkpoint");
+            tracing::warn!("the drain timeout has passed; running jobs return to their checkpoints");
         }
         // Without exit handlers: libtorch's must not run during a denoising step.
         () = end.wait() => signal_hook::low_level::exit(AT_ONCE),
