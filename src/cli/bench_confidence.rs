@@ -91,7 +91,7 @@ pub(crate) fn run(args: &BenchConfidenceArgs, screen: &mut Screen) -> Result<(),
     let outcome = confidence::measure(&loaded.editor, &plan, &mut told)?;
     let there = outcome.there().len();
     if there == 0 || there == outcome.judged.len() {
-        let message = "the manifest needs objects that are there and objects that are not, by its key `absent`";
+        let message = "the manifest needs both present and absent objects (key `absent`)";
         return Err(CliError::Usage(message.to_owned()));
     }
 

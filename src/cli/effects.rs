@@ -51,7 +51,7 @@ pub(crate) fn check(args: &EditArgs, found: Found) -> Result<(), CliError> {
     let mask_of_found = open && (finds || saved);
     let pass_one = open && finds && !saved;
     let why = if !open {
-        "beside --mask and --box, which are the whole mask unless --clusters adds to it"
+        "together with --mask or --box, which define the whole mask unless --clusters is also given"
     } else if saved {
         "beside --localization, which holds what pass 1 found"
     } else {
@@ -86,7 +86,7 @@ pub(crate) fn check(args: &EditArgs, found: Found) -> Result<(), CliError> {
             "--modulation",
             args.modulation.is_some(),
             finds,
-            "with --method instruct-pix2pix, whose attention nothing holds",
+            "with --method instruct-pix2pix, which does not modulate attention",
         ),
         ("--feather", args.mask.feather > 0, kept, "without --preserve pixel, which composites"),
         ("--k", k.is_some(), by_clusters, no_clusters),
@@ -102,7 +102,7 @@ pub(crate) fn check(args: &EditArgs, found: Found) -> Result<(), CliError> {
             "--tau",
             tau.is_some(),
             found.score != Some(ClusterScore::NoiseDifference),
-            "with --score noise-difference, whose --threshold it is",
+            "with --score noise-difference; use --threshold instead",
         ),
     ];
     match flags.into_iter().find(|(_, given, effective, _)| *given && !effective) {

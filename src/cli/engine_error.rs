@@ -104,7 +104,7 @@ impl EngineError {
             _ => return None,
         };
         Some(Cow::Borrowed(match error {
-            EditError::NothingFound => "give --mask or --box, or say what is meant with --object",
+            EditError::NothingFound => "give --mask or --box, or name the object with --object",
             EditError::NotParsed(ParseError::NoObject { .. }) => "give --object",
             EditError::LowConfidence { .. } => {
                 "name another object, give --mask or --box, or lower --min-confidence"

@@ -47,9 +47,7 @@ pub(crate) enum CliError {
         source: std::io::Error,
     },
     /// The mask is to be chosen from what was found, and the instruction means the whole picture.
-    #[error(
-        "the instruction means the whole picture, so there are no clusters and no mask to invert"
-    )]
+    #[error("the instruction edits the whole picture, so it has no clusters and no mask to invert")]
     NothingFound,
     /// The caller stopped it.
     #[error(transparent)]
@@ -97,7 +95,7 @@ impl CliError {
         Some(Cow::Borrowed(match self {
             #[cfg(feature = "engine")]
             Self::Engine(error) => return error.remedy(),
-            Self::NothingFound => "give --mask or --box, or say what is meant with --object",
+            Self::NothingFound => "give --mask or --box, or name the object with --object",
             Self::Client(ClientError::Unreachable { .. }) => {
                 "check --server, and that `retouch serve` runs there"
             }

@@ -119,7 +119,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     let mut record = reporter.into_record();
     if args.save.is_some() && localization.is_none() {
         return Err(CliError::Usage(
-            "the instruction means the whole picture, so there is nothing to --save; say what is meant with --object"
+            "the instruction edits the whole picture, so there is nothing to --save; name the object with --object"
                 .to_owned(),
         ));
     }

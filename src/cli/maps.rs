@@ -106,7 +106,7 @@ impl MapsFolder {
         };
         match files.into_iter().find(is_one) {
             Some(file) => Err(CliError::Usage(format!(
-                "{} would be a map's file too; choose another folder for --maps",
+                "{} would be overwritten by a map; choose another folder for --maps",
                 file.display()
             ))),
             None => Ok(()),

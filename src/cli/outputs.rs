@@ -65,7 +65,7 @@ pub(crate) fn make_folder(flag: &str, path: &Path) -> Result<(), CliError> {
     }
     fs::create_dir_all(path).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            let why = format!("a file is in the way; choose another folder for {flag}");
+            let why = format!("it is a file; choose another folder for {flag}");
             CliError::Write { path: path.to_owned(), source: io::Error::other(why) }
         }
         io::ErrorKind::InvalidFilename => {

@@ -117,7 +117,7 @@ impl Replay {
             return Ok(());
         }
         Err(self.refuse(
-            "it was made from another picture than IMAGE; give that one, or type the flags",
+            "IMAGE is not the picture that it was made from; give that one, or give the flags instead",
         ))
     }
 
@@ -186,12 +186,13 @@ impl Replay {
         let seed = if self.is_variant { &seed[..] } else { &[] };
         let mut differences = self.record.differences(now, &[UNTOLD, unknown, seed].concat());
         if !unknown.is_empty() {
-            differences.push(format!("an older retouch did not record {}", unknown.join(", ")));
+            differences.push(format!("an older version did not record {}", unknown.join(", ")));
         }
         if !differences.is_empty() {
             let (path, differences) = (self.path.display(), differences.join(", "));
-            let message =
-                format!("{path} was made otherwise, and the picture may differ: {differences}");
+            let message = format!(
+                "{path} was made with other settings, so the picture may differ: {differences}"
+            );
             screen.warning("RECORD_DIFFERS", &message);
         }
     }
@@ -279,7 +280,7 @@ fn refuse_what_the_record_says() -> Result<(), CliError> {
     let Some(flag) = strange else { return Ok(()) };
     let flag = flag.get_long().map_or("INSTRUCTION".to_owned(), |it| format!("--{it}"));
     Err(CliError::Usage(format!(
-        "{flag} is what the record of --params-from says; leave it out, or type all flags without --params-from"
+        "{flag} is set by the record of --params-from; leave it out, or give all flags without --params-from"
     )))
 }
 

@@ -63,7 +63,7 @@ fn serve_error(error: ServeError) -> CliError {
     match error {
         ServeError::NoDataFolder => CliError::Usage(format!("{error}; give --data-dir DIR")),
         ServeError::Journal(JournalError::InUse { .. }) => {
-            EngineError::Serve(format!("{error}; --data-dir DIR names it")).into()
+            EngineError::Serve(format!("{error} with --data-dir DIR")).into()
         }
         ServeError::Model(error) => error.into(),
         ServeError::WarmUp(error) => error.into(),

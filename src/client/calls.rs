@@ -158,7 +158,7 @@ impl Remote {
         }
         let bytes = bytes.freeze();
         if !artifact.sha256.is_empty() && artifact.sha256 != Sha256::digest(&bytes).as_slice() {
-            let message = format!("{} came damaged", artifact.name);
+            let message = format!("{} was damaged in transfer (SHA-256 differs)", artifact.name);
             return Err(ClientError::Garbled(message));
         }
         Ok(bytes)

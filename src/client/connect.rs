@@ -63,7 +63,7 @@ pub enum ServerError {
     #[error("certificates: {0}")]
     Certificates(String),
     /// The API key can't be sent in a header.
-    #[error("the API key holds characters that no key has")]
+    #[error("the API key contains characters that are not allowed in a key")]
     Key,
 }
 

@@ -20,7 +20,7 @@ pub enum ClientError {
     #[error("{0}")]
     Failed(Box<Refusal>),
     /// The response is invalid.
-    #[error("the server's answer can't be used: {0}")]
+    #[error("invalid response from the server: {0}")]
     Garbled(String),
 }
 

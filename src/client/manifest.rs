@@ -70,7 +70,7 @@ pub fn read(path: &Path) -> Result<Vec<Item>, ManifestError> {
         let place = || format!("{name}:{}", index + 1);
         let item = item(line, folder).map_err(|reason| refuse(place(), reason))?;
         if !ids.insert(item.id.to_lowercase()) {
-            return Err(refuse(place(), format!("the id `{}` is there twice", item.id)));
+            return Err(refuse(place(), format!("duplicate id `{}`", item.id)));
         }
         items.push(item);
     }

@@ -199,7 +199,7 @@ impl Store {
         let fault = match full {
             Full::Total => Fault::new(Reason::QueueFull, "the queue is full"),
             Full::Tenant => {
-                Fault::new(Reason::TenantQuota, "this tenant has as many waiting jobs as it may")
+                Fault::new(Reason::TenantQuota, "the tenant's limit of waiting jobs is reached")
             }
         };
         fault.with("queue_length", &self.queue.len()).retry_after(self.wait())
@@ -232,7 +232,7 @@ impl Store {
             return Ok(review);
         }
         let message = format!(
-            "{most} jobs of this tenant wait for a decision on their mask, or will; decide some first"
+            "the tenant's limit of {most} jobs in review is reached; decide some masks first"
         );
         let fault = Fault::new(Reason::TenantQuota, message);
         Err(fault.retry_after(Duration::from_secs(30)))

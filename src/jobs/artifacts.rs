@@ -226,8 +226,8 @@ impl Artifacts {
         let expected = id(name).and_then(|id| self.known.get(&id).map(|it| it.sha256));
         match expected {
             Some(expected) if expected != found => {
-                tracing::error!(name, "an artifact's file is not what was stored");
-                Err(Fault::lost_artifact(name, "is not what was stored"))
+                tracing::error!(name, "an artifact's file does not match its SHA-256");
+                Err(Fault::lost_artifact(name, "has changed since it was stored (SHA-256 differs)"))
             }
             _ => Ok(()),
         }

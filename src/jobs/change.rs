@@ -132,7 +132,7 @@ impl Store {
                     LedgerError::Conflict => return Ok(None),
                     // After a failed write the journal accepts no other until it is opened again.
                     LedgerError::Store(_) => self.set_ready(Err(format!(
-                        "jobs can't be kept, start the server again: {error}"
+                        "the journal can't be written; restart the server: {error}"
                     ))),
                     LedgerError::Down | LedgerError::Full(_) => {}
                 }

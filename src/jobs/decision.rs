@@ -126,7 +126,7 @@ impl Draft {
                 self.decide(decision, MaskSource::ReviewTimeout);
             }
             ReviewTimeoutAction::Unspecified | ReviewTimeoutAction::Fail => {
-                let message = "nobody decided on the mask in time";
+                let message = "no decision on the mask arrived before the review's deadline";
                 self.fail(&Fault::new(Reason::ReviewTimeout, message));
             }
         }
@@ -146,7 +146,8 @@ fn check_against(
         return Ok(());
     };
     if !decision.etag.is_empty() && decision.etag != proposed.etag {
-        let message = format!("the proposed mask is `{}`; look at it first", proposed.etag);
+        let message =
+            format!("the etag does not match: the proposed mask has etag `{}`", proposed.etag);
         return Err(Fault::new(Reason::MaskEtagMismatch, message).with("etag", &proposed.etag));
     }
     let Some(Decision::Replace(mask)) = &decision.decision else { return Ok(()) };

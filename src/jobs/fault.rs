@@ -73,7 +73,7 @@ impl Fault {
 
     /// The file of an artifact is missing or damaged; a retry doesn't help.
     pub fn lost_artifact(name: &str, why: &str) -> Self {
-        let message = format!("the server has lost `{name}`: its file {why}");
+        let message = format!("`{name}` is lost: its file {why}");
         Self::new(Reason::ArtifactLost, message).with("artifact", &name)
     }
 

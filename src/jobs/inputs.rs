@@ -69,7 +69,7 @@ impl Store {
             Fault::invalid(vec![Violation { field: format!("header.{field}"), description }])
         };
         if header.size_bytes > 0 && header.size_bytes != bytes.len() as u64 {
-            let text = format!("is {}, but {} bytes came", header.size_bytes, bytes.len());
+            let text = format!("is {}, but {} bytes were received", header.size_bytes, bytes.len());
             return Err(wrong("size_bytes", text));
         }
         if !header.sha256.is_empty() && header.sha256 != Sha256::digest(&bytes).as_slice() {
@@ -78,7 +78,10 @@ impl Store {
         let decoded = self.decode("the artifact", &bytes, Reason::BadImage)?;
         let found = pictures::mime_type(decoded.format);
         if !header.mime_type.is_empty() && header.mime_type != found {
-            return Err(wrong("mime_type", format!("is {}, but {found} came", header.mime_type)));
+            return Err(wrong(
+                "mime_type",
+                format!("is {}, but the file is {found}", header.mime_type),
+            ));
         }
         let size = decoded.picture.size();
         let file = NewFile::new(found, (size.width, size.height), bytes);

@@ -187,7 +187,8 @@ impl Draft {
             return self.put_back(why);
         }
         let times = self.record.failures;
-        let message = format!("the server was lost {times} times while it ran this job");
+        let message =
+            format!("the server or its device failed {times} times while running this job");
         self.fail(&Fault::new(Reason::WorkerLost, message));
     }
 

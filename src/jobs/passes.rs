@@ -87,7 +87,7 @@ impl Draft {
         self.check_live()?;
         let Some(found) = found else {
             if self.spec().mask_policy() == MaskPolicy::LocalizeOnly {
-                let message = "the instruction means the whole picture, or was not understood: there is no mask to find";
+                let message = "the instruction edits the whole picture, or could not be parsed: there is no mask to find";
                 self.fail(&Fault::new(Reason::ObjectNotFound, message));
                 return Ok(false);
             }

@@ -94,7 +94,7 @@ impl Store {
         match recovered {
             Ok(()) => self.enqueue(job),
             Err(fault) => {
-                tracing::error!(job = %job.id, %fault, "a job could not be taken up again");
+                tracing::error!(job = %job.id, %fault, "a job could not be resumed after the restart");
             }
         }
     }

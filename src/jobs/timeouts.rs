@@ -74,7 +74,7 @@ fn verdict(store: &Store, job: &Job, record: &JobRecord) -> Option<Fault> {
         let grace = grace.unwrap_or_default();
         let alone = job.alone_since().zip(served);
         if alone.is_some_and(|(since, served)| store.clock.since(since).min(served) >= grace) {
-            let message = "nobody waits for it any more: every stream broke and none came back";
+            let message = "cancelled: the last stream disconnected and none reconnected within disconnect_grace";
             return Some(Fault::new(Reason::ClientGone, message));
         }
     }
@@ -83,7 +83,9 @@ fn verdict(store: &Store, job: &Job, record: &JobRecord) -> Option<Fault> {
     match state {
         State::Queued | State::MaskReady if waited >= store.limits.queue_timeout => {
             let seconds = waited.as_secs();
-            let message = format!("no slot was free for {seconds} s");
+            let message = format!(
+                "the job waited {seconds} s in the queue, the longest allowed (queue_timeout)"
+            );
             Some(Fault::new(Reason::QueueTimeout, message).retry_after(store.wait()))
         }
         State::AwaitingMask => {

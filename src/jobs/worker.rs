@@ -202,8 +202,8 @@ impl Worker<'_> {
                 false
             }
             RunError::DeviceLost(message) => {
-                tracing::error!(%message, "the device is lost");
-                self.store.set_ready(Err(format!("the device is lost: {message}")));
+                tracing::error!(%message, "the device has failed; restart the server");
+                self.store.set_ready(Err(format!("the device has failed: {message}")));
                 let most = self.store.limits.max_attempts;
                 self.settle(|draft| draft.lost(most, "the device was lost"));
                 true
@@ -218,7 +218,7 @@ impl Worker<'_> {
             Ok(())
         });
         if let Err(fault) = settled {
-            tracing::error!(%fault, "a job could not be put back; it is at the next start");
+            tracing::error!(%fault, "a job could not be returned to its checkpoint; it will be at the next start");
         }
     }
 

@@ -6,8 +6,9 @@ use std::{
 };
 
 /// Remedy for a store that can't be read.
-const REMEDY: &str = "restore it from a copy, or move it away to start empty, which sets the pictures in `artifacts` aside; \
-    `retouch journal check` says more, `retouch journal export` saves what can be read";
+const REMEDY: &str = "restore it from a backup, or move it away to start with an empty journal (the files in \
+    `artifacts` are then moved to `set-aside`); `retouch journal check` says more, `retouch journal \
+    export` saves what can be read";
 
 /// Why a journal can't be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub enum JournalError {
     },
     /// The store's file is damaged.
     #[error(
-        "{} is damaged ({source}); nothing of it was changed: {REMEDY}",
+        "{} is damaged ({source}); it was not changed. Remedy: {REMEDY}",
         path.display()
     )]
     Corrupt {
@@ -54,7 +55,8 @@ pub enum JournalError {
     },
     /// The layout was written by a later version.
     #[error(
-        "{} is of version {found}, this retouch reads versions up to {known}; start the retouch that wrote it, or a later one",
+        "{} has layout version {found}, newer than this version of retouch supports ({known}); use the retouch that \
+         wrote it, or a later one",
         path.display()
     )]
     Version {
@@ -95,13 +97,15 @@ pub enum JournalError {
         source: io::Error,
     },
     /// The disk has less free space than configured as the minimum.
-    #[error("the disk of {} is full", path.display())]
+    #[error("the disk of {} is full: less than the configured minimum is free", path.display())]
     DiskFull {
         /// The folder.
         path: PathBuf,
     },
     /// The quota of jobs and artifacts is used up.
-    #[error("jobs and artifacts take all of their {limit} bytes; delete some or raise the quota")]
+    #[error(
+        "the disk quota of {limit} bytes for jobs and artifacts is used up; delete some or raise the quota"
+    )]
     Quota {
         /// The quota, in bytes.
         limit: u64,

@@ -61,7 +61,7 @@ impl fmt::Display for Finding {
                 write!(f, "damaged: the record of {what}s/{id} can't be read")
             }
             Self::Lost { id, why } => write!(f, "lost: the file of artifacts/{id} {why}"),
-            Self::Unknown(path) => write!(f, "unknown: no record names {}", path.display()),
+            Self::Unknown(path) => write!(f, "unknown: no record for the file {}", path.display()),
         }
     }
 }
@@ -129,7 +129,7 @@ pub fn findings(contents: &Contents) -> Result<Vec<Finding>, JournalError> {
                 if found == *expected {
                     continue;
                 }
-                "is not what was stored"
+                "has changed since it was stored (SHA-256 differs)"
             }
         };
         findings.push(Finding::Lost { id: *id, why });

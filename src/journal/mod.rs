@@ -124,19 +124,22 @@ impl Journal {
         let aside = self.path.with_file_name(layout::SET_ASIDE);
         let (journal, folder, aside) = (self.path.display(), folder.display(), aside.display());
         if *moved > 0 {
-            tracing::info!(files = moved, "files in {folder} were moved to folders of their own");
+            tracing::info!(
+                files = moved,
+                "files in {folder} were moved to subfolders (layout version 2)"
+            );
         }
         if *taken_back > 0 {
             tracing::info!(
                 files = taken_back,
-                "files that {journal} knows were taken back from {aside}"
+                "files with records in {journal} were restored from {aside}"
             );
         }
         if *set_aside > 0 {
             tracing::warn!(
                 files = set_aside,
-                "{journal} does not know {set_aside} files in {folder}: they were moved to {aside}. If another journal does, put \
-                 that one back and start again; `retouch journal export` names them as pictures"
+                "{set_aside} files in {folder} have no record in {journal} and were moved to {aside}. If they belong to \
+                 another journal, put that one back and start again; `retouch journal export` names them as pictures"
             );
         }
         if *lost > 0 {

@@ -36,7 +36,7 @@ pub(super) fn failed(error: &EditError) -> RunError {
 fn remedy(error: &EditError) -> Option<&'static str> {
     Some(match error {
         EditError::NothingFound => {
-            "give `spec.mask` an image or boxes, or say what is meant in `spec.object`"
+            "give `spec.mask` an image or boxes, or name the object in `spec.object`"
         }
         EditError::NotParsed(ParseError::NoObject { .. }) => "give `spec.object`",
         EditError::NotParsed(ParseError::NotUnderstood(_) | ParseError::NotLatin(_)) => {

@@ -180,7 +180,10 @@ impl EditorJob<'_> {
         let Some(json) = &self.saved else { return Ok(false) };
         let text = std::str::from_utf8(json).unwrap_or_default();
         let saved = SavedLocalization::from_json(text).map_err(|error| {
-            RunError::Fault(Fault::new(Reason::Internal, format!("the kept localization: {error}")))
+            RunError::Fault(Fault::new(
+                Reason::Internal,
+                format!("the stored localization is invalid: {error}"),
+            ))
         })?;
         let own = digests::pass_one_digest(self.edit.request());
         let made_by = match &saved.asked {
@@ -234,7 +237,7 @@ fn tell(sink: &mut dyn EventSink, event: EditEvent) -> Result<(), RunError> {
 fn other_model() -> Warning {
     Warning {
         reason: WarningReason::OtherModel,
-        message: "the mask was found by the model that the server had before".to_owned(),
+        message: "the mask was found by the previously loaded model".to_owned(),
         remedy: None,
     }
 }

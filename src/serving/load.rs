@@ -161,7 +161,7 @@ fn pipeline(options: &Options) -> Result<(Box<dyn BatchPipeline>, Facts), ModelL
     if let Device::Cuda(index) = device {
         let folders = cuda_library_folders(environment);
         if let Err(error) = event::open(&folders) {
-            notes.push(format!("steps wait for one another: {error}"));
+            notes.push(format!("steps are slower, since reading a preview waits for the whole GPU: {error}"));
         }
         if let Err(error) = fused::open(index, &folders) {
             notes.push(format!("steps are slower without fused layers: {error}"));
@@ -201,7 +201,7 @@ fn open(path: &Path, kind: Kind, device: Device) -> Result<Opened, ModelLoadErro
     let mut notes: Vec<String> = snapshot.notes().iter().map(ToString::to_string).collect();
     if let Some(replaced) = load::own_sampler(&snapshot).map_err(unusable)?.replaces {
         notes.push(format!(
-            "the model's sampler {replaced} is not built in; Euler ancestral stands in for it"
+            "the model's sampler {replaced} is not supported; using Euler ancestral instead"
         ));
     }
     Ok((model, settings, notes))

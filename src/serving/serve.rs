@@ -74,7 +74,7 @@ pub async fn serve(
     let ops_at = ops::serve(ops_at, ops, service::terms(shares.ops, None)).map_err(|error| {
         ServeError::start(io::Error::new(
             error.kind(),
-            format!("{ops_at} can't be listened on: {error}"),
+            format!("can't bind {ops_at}: {error}"),
         ))
     })?;
 
@@ -105,7 +105,7 @@ pub async fn serve(
         Some(error) => return Err(error),
     }
     if !service.stop().await {
-        tracing::warn!("the model's thread is still in a step; its job goes on at the next start");
+        tracing::warn!("a denoising step is still running; its job resumes at the next start");
         return Ok(Outcome::StillRunning);
     }
     tracing::info!("ended");
@@ -123,7 +123,7 @@ fn shares(server: &config::Server) -> Result<Shares, ServeError> {
         tracing::warn!(
             connections,
             files,
-            "fewer connections than server.max_connections: the process may open few files"
+            "the open file limit allows fewer connections than server.max_connections"
         );
     }
     Ok(shares)
@@ -211,7 +211,7 @@ fn warm(
     let seconds = started.elapsed().as_secs_f64();
     let model = runners[0].model();
     let (name, device, dtype) = (&model.name, &model.device, &model.dtype);
-    tracing::info!(model = name, device, dtype, jobs, seconds, "the model is warm");
+    tracing::info!(model = name, device, dtype, jobs, seconds, "the model is loaded and warmed up");
     Ok(runners.into_iter().map(|it| Box::new(it) as Box<dyn Runner + Send>).collect())
 }
 
@@ -225,7 +225,7 @@ async fn drained(store: &Store, timeout: Duration, told_to_end: &mut impl AsyncF
     tokio::select! {
         () = idle => {}
         () = time::sleep(timeout) => {
-            tracing::warn!("the time to drain is up; running jobs go back to their checkpoint");
+            tracing::warn!("the drain timeout has passed; running jobs return to their checkpoints");
         }
         () = told_to_end() => return false,
     }

@@ -144,7 +144,7 @@ fn size(name: &str, proposed: &v1::MaskProposed) -> Result<Size, CliError> {
     match &proposed.mask {
         Some(mask) => Ok(Size::new(mask.width, mask.height)),
         None => Err(CliError::Usage(format!(
-            "{name} has proposed no mask yet; see `retouch jobs get {name}`, or --accept beforehand"
+            "{name} has no proposed mask yet; see `retouch jobs get {name}`, or accept it in advance with --accept"
         ))),
     }
 }

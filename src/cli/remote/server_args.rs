@@ -81,7 +81,9 @@ impl ServerArgs {
                 let flag = self.certificate_flag().unwrap_or_default();
                 format!("--server {url}: {flag} is for https:// addresses")
             }
-            ServerError::Key => "--api-key holds characters that no key has".to_owned(),
+            ServerError::Key => {
+                "--api-key contains characters that are not allowed in a key".to_owned()
+            }
             ServerError::Certificates(_) => error.to_string(),
         }
     }

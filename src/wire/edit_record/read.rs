@@ -15,7 +15,7 @@ pub enum RecordError {
     Malformed(String),
     /// Written by an older version, whose records are incomplete.
     #[error(
-        "its record is of an older retouch, which did not keep masks and localizations in it; \
+        "its record was written by an older version, which did not record masks and localizations; \
          give the instruction and the flags themselves"
     )]
     Older,

@@ -127,7 +127,7 @@ fn texts_that_are_no_record_are_refused_by_what_is_wrong() {
         (String::new(), "can't be read"),
         ("[]".to_owned(), "layout"),
         (r#"{"record": "2"}"#.to_owned(), "layout"),
-        (r#"{"retouch": "0.1.0", "instruction": "x"}"#.to_owned(), "older retouch"),
+        (r#"{"retouch": "0.1.0", "instruction": "x"}"#.to_owned(), "older version"),
         (good.replacen("\"record\":2", "\"record\":7", 1), "layout 7"),
         (good.replacen("\"loras\":[]", "\"loras\":[{\"name\":\"a\"}]", 1), "1 LoRAs"),
         (good.replacen("\"seed\":", "\"sied\":", 1), "seed"),

@@ -64,9 +64,12 @@ fn a_check_says_what_is_there_and_what_is_lost_and_changes_nothing() {
         .assert()
         .code(11)
         .stdout(contains(format!("lost: the file of artifacts/{} is missing", name(&artifacts[0]))))
-        .stdout(contains(format!("artifacts/{} is not what was stored", name(&artifacts[1]))))
         .stdout(contains(format!(
-            "unknown: no record names {}",
+            "artifacts/{} has changed since it was stored (SHA-256 differs)",
+            name(&artifacts[1])
+        )))
+        .stdout(contains(format!(
+            "unknown: no record for the file {}",
             Path::new("data/artifacts").join(name(&stray)).display()
         )));
     assert_eq!(state(&desk.path("data")), before);

@@ -147,7 +147,7 @@ fn what_is_chosen_of_a_found_mask_needs_one() {
     for given in [["--clusters", "1"].as_slice(), &["--invert-mask"]] {
         let args = ["-o", "out.png", "--action", "global"];
         let run = desk.edit(args.iter().chain(given).copied()).assert().code(2);
-        run.stderr(contains("the instruction means the whole picture"));
+        run.stderr(contains("the instruction edits the whole picture"));
         assert!(desk.files().is_empty());
     }
     let scene = scene();
@@ -164,7 +164,7 @@ fn maps_are_never_written_over_other_files_of_the_call() {
     for forced in [[].as_slice(), &["--force"]] {
         let args = ["-o", "mask.png", "--maps", "."];
         let run = desk.edit(args.iter().chain(forced).copied()).assert().code(2);
-        run.stderr(contains("mask.png would be a map's file too"));
+        run.stderr(contains("mask.png would be overwritten by a map"));
     }
     fs::create_dir(desk.path("maps")).unwrap();
     fs::write(desk.path("maps/overlay.png"), "kept").unwrap();

@@ -299,7 +299,7 @@ fn records_that_cannot_be_are_refused_by_the_value() {
         r#"{"retouch":"0.1.0","model":"demo-model","instruction":"x","seed":7,"steps":2}"#,
     );
     let mut edit = desk.retouch(["edit", "--params-from", "old.png", "-o", "no.png"]);
-    edit.arg(scene()).assert().code(3).stderr(contains("older retouch"));
+    edit.arg(scene()).assert().code(3).stderr(contains("older version"));
     // A setting of the model's own that the record says otherwise is told.
     let mut record = good.clone();
     record["blend"] = json!(!record["blend"].as_bool().unwrap());

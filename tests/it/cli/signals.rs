@@ -160,7 +160,7 @@ fn a_server_keeps_to_what_it_was_started_to_ignore() {
     let mut heard = |text: &str| lines.by_ref().any(|line| line.unwrap().contains(text));
     assert!(heard("listening on"));
     run.signal("INT");
-    assert!(heard("the model is warm"));
+    assert!(heard("the model is loaded and warmed up"));
     run.signal("TERM");
     assert_eq!(run.code(), Some(0));
 }

@@ -95,7 +95,7 @@ fn failures_are_summed_up_and_tried_again_by_the_next_call() {
 fn a_list_that_cannot_be_read_is_refused_with_its_line() {
     let office = Office::new();
     office.list(&[item("a", 2), item("a", 2)]);
-    office.batch().assert().code(3).stderr(contains("list.jsonl:2: the id `a` is there twice"));
+    office.batch().assert().code(3).stderr(contains("list.jsonl:2: duplicate id `a`"));
     assert!(office.site.jobs().is_empty());
     // Files of somebody else's are left alone.
     office.list(&[item("mine", 2)]);

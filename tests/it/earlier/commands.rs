@@ -92,7 +92,7 @@ fn a_record_of_then_gives_the_same_picture_and_says_what_it_does_not_know() {
         let run = edit.args(*args).assert().success();
         let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
         assert!(said.contains(&format!("again: every pixel of {path}")), "{said}");
-        assert!(said.contains("an older retouch did not record libtorch, picture"), "{said}");
+        assert!(said.contains("an older version did not record libtorch, picture"), "{said}");
         // Nothing else was made otherwise.
         assert!(!said.contains("instead of"), "{said}");
     }

@@ -180,6 +180,6 @@ fn the_log_says_that_a_layout_was_migrated_once() {
     };
     let first = said();
     assert!(first.contains("journal.redb was migrated from layout 1 to layout 2"), "{first}");
-    assert!(first.contains("were moved to folders of their own"), "{first}");
+    assert!(first.contains("were moved to subfolders"), "{first}");
     assert_eq!(said(), "");
 }
