@@ -87,7 +87,7 @@ class Service:
             found = re.search(r"listening on (http://[^,\s]+)", line)
             if found:
                 self.url = found[1]
-            if "the model is warm" in line:
+            if "the model is loaded and warmed up" in line:
                 break
         else:
             raise RuntimeError(f"the service ended with {self.child.wait()}")

@@ -63,7 +63,7 @@ impl Server {
             if let Some((_, rest)) = line.split_once("listening on ") {
                 rest.split([',', ' ']).next().unwrap().clone_into(&mut url);
             }
-            if line.contains("the model is warm") {
+            if line.contains("the model is loaded and warmed up") {
                 break;
             }
         }

@@ -161,7 +161,9 @@ fn pipeline(options: &Options) -> Result<(Box<dyn BatchPipeline>, Facts), ModelL
     if let Device::Cuda(index) = device {
         let folders = cuda_library_folders(environment);
         if let Err(error) = event::open(&folders) {
-            notes.push(format!("steps are slower, since reading a preview waits for the whole GPU: {error}"));
+            notes.push(format!(
+                "steps are slower, since reading a preview waits for the whole GPU: {error}"
+            ));
         }
         if let Err(error) = fused::open(index, &folders) {
             notes.push(format!("steps are slower without fused layers: {error}"));

@@ -72,10 +72,7 @@ pub async fn serve(
     };
     let ops_at = config.server.ops_listen;
     let ops_at = ops::serve(ops_at, ops, service::terms(shares.ops, None)).map_err(|error| {
-        ServeError::start(io::Error::new(
-            error.kind(),
-            format!("can't bind {ops_at}: {error}"),
-        ))
+        ServeError::start(io::Error::new(error.kind(), format!("can't bind {ops_at}: {error}")))
     })?;
 
     // 2. Start the service; the model loads on its own threads, one copy per device.
