@@ -8,13 +8,14 @@ use image::{Rgb, RgbImage};
 use retouch::{
     cluster::KMeans,
     jobs::{
+        clock::Clock,
         follow::Follower,
         job::Job,
         latest::Shot,
         queue::QueueLimits,
         store::{Limits, Store},
     },
-    journal::{Journal, space::Space},
+    journal::{Journal, ledger::Revision, space::Space},
     kernels::cpu::{
         flash_attention,
         fused::{
@@ -174,7 +175,9 @@ fn event_fan_out(bencher: Bencher<'_, '_>, followers: usize) {
     let space = Space { quota: 1 << 30, min_free: 0 };
     let journal = Journal::open(folder.path(), space).unwrap_or_else(|error| panic!("{error}"));
     let store = Store::open(journal, limits()).unwrap_or_else(|error| panic!("{error}"));
-    let job = Arc::new(Job::new(Uuid::now_v7(), JobRecord::default(), tracing::Span::none()));
+    let job = EditJob { name: format!("jobs/{}", Uuid::now_v7()), ..EditJob::default() };
+    let record = JobRecord { job: Some(job), ..JobRecord::default() };
+    let job = Arc::new(Job::new(record, Revision::NONE, Clock::default()));
     let mut watching: Vec<Follower> =
         (0..followers).map(|_| Follower::new(&store, &job, 0, None)).collect();
     let picture = Arc::new(RgbImage::new(512, 512));
