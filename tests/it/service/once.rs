@@ -52,6 +52,8 @@ async fn counted(spec: EditSpec) -> Counts {
     let store = Store::open(open(folder.path(), SPACE).await, LIMITS).unwrap();
     let counts = Counts::default();
     let dispatch = Dispatch::new(tracing_subscriber::registry().with(counts.clone()));
+    // A lone subscriber is not asked of spans that another test's thread meets first.
+    let _second = Dispatch::new(tracing_subscriber::registry());
     let (told, loaded) = std::sync::mpsc::channel();
     let worker = thread::spawn({
         let (store, dispatch) = (Arc::clone(&store), dispatch.clone());
