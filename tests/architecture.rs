@@ -113,7 +113,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Restricted paths, with the modules, or parts of modules, that may name them.
 const DOORS: &[(&str, &[&str])] = &[
-    ("models", &["models", "pipelines", "cli/load"]),
+    ("models", &["models", "pipelines", "serving/load"]),
     ("pipelines::instruct_pix2pix", &["pipelines"]),
 ];
 
@@ -172,11 +172,11 @@ const CRATES: &[(&str, &[&str])] = &[
             "executor",
             "editing",
             // Names the device and the dtype that a model is loaded for.
-            "cli/load",
+            "serving/load",
         ],
     ),
     ("tokenizers", &["models"]),
-    ("tokio", &["jobs", "client", "server", "cli"]),
+    ("tokio", &["jobs", "client", "server", "serving", "cli"]),
     ("tokio_rustls", &["server", "cli"]),
     ("toml", &["server/keys", "cli"]),
     ("tonic", &["wire", "client", "server", "cli"]),

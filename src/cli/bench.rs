@@ -10,7 +10,7 @@ use crate::cli::{
     bench_confidence::{self, BenchConfidenceArgs},
     error::CliError,
     interrupt::Interrupt,
-    load::{self, Loaded},
+    load,
     one_of::one_of,
     resolve,
     screen::Screen,
@@ -26,6 +26,7 @@ use crate::evaluation::{
 };
 use crate::picture::size::Size;
 use crate::sampling::{SchedulerKind, Steps};
+use crate::serving::load::Loaded;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
@@ -176,7 +177,7 @@ fn plan(
     trials: Vec<Setting>,
 ) -> Result<StepsPlan, CliError> {
     let overrides = args.sampling.overrides()?;
-    let settings = overrides.over(&loaded.settings, args.sampling.preset);
+    let settings = overrides.over(&loaded.info.recommended, args.sampling.preset);
     let geometry = loaded.editor.pipeline().geometry();
     for size in cases.sizes() {
         resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;

@@ -69,14 +69,13 @@ pub(crate) fn run(
     // 3. Run pass 1, unless a saved result is given or nothing needs it.
     interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
-    let facts = settings_record::facts(&loaded.made(&request));
+    let facts = settings_record::facts(&load::made(&loaded, &request));
     let mut edit = loaded.editor.open(request);
     let is_saved = saved.is_some();
     edit_steps::localize(&mut edit, saved, &mut reporter)?;
     let localization = edit.localization();
-    let name = loaded.name();
     let made = MadePicture {
-        origin: loaded.origin(&name),
+        origin: loaded.info.origin(),
         preset: args.sampling.preset,
         picture: &picture.picture,
         format: outputs.format,

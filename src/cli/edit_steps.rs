@@ -8,7 +8,7 @@ use crate::cli::{
     args::{Dtype, EditArgs, ModelArgs},
     effects::{self, Found},
     error::CliError,
-    load::{self, Loaded},
+    load::{self, check_sampler},
     replay::Replay,
     reporter::Reporter,
     resolve, reused,
@@ -21,6 +21,7 @@ use crate::picture::{
     encode::{self, OutputFormat},
     metadata::Policy,
 };
+use crate::serving::load::{Loaded, gpus};
 use crate::wire::localization_json::SavedLocalization;
 
 /// Inputs of an edit.
@@ -74,7 +75,7 @@ pub(super) fn given(
 pub(super) fn model(args: &EditArgs, replay: Option<&Replay>) -> ModelArgs {
     let mut model = args.model.clone();
     let Some(record) = replay.map(|it| &it.record) else { return model };
-    if model.device.is_none() && record.device == "cuda" && load::gpus().is_ok() {
+    if model.device.is_none() && record.device == "cuda" && gpus(&load::environment()).is_ok() {
         model.device = Some("cuda".to_owned());
     }
     let same_kind = model.device().split(':').next() == Some(record.device.as_str());
@@ -113,12 +114,12 @@ pub(super) fn settings(
     loaded: &Loaded,
     is_replay: bool,
 ) -> Result<EditSettings, CliError> {
-    let settings = args.overrides()?.over(&loaded.settings, args.sampling.preset);
+    let settings = args.overrides()?.over(&loaded.info.recommended, args.sampling.preset);
     if !is_replay {
         let (localizer, score) = (Some(settings.localizer), Some(settings.score));
         effects::check(args, Found { localizer, score })?;
     }
-    loaded.check_sampler(&settings)?;
+    check_sampler(loaded, &settings)?;
     Ok(settings)
 }
 

@@ -10,6 +10,7 @@ use crate::instruction::ParseError;
 use crate::journal::error::JournalError;
 use crate::kernels::gpu::cuda::CudaError;
 use crate::pipelines::{PipelineError, load::LoadError};
+use crate::serving::load::ModelLoadError;
 use crate::wire::reason::Reason;
 
 /// Exit code for a damaged data folder.
@@ -62,6 +63,7 @@ impl EngineFault for EditError {}
 impl EngineFault for EvaluationError {}
 impl EngineFault for CudaError {}
 impl EngineFault for JournalError {}
+impl EngineFault for ModelLoadError {}
 
 /// Why a model can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +180,21 @@ impl EngineError {
             Self::Journal(_) => return "JOURNAL_UNUSABLE",
         };
         shared.name()
+    }
+}
+
+impl From<ModelLoadError> for EngineError {
+    fn from(error: ModelLoadError) -> Self {
+        match error {
+            ModelLoadError::Files { path, source } => {
+                Self::Model { path, source: Box::new(source.into()) }
+            }
+            ModelLoadError::Settings { path, source } => {
+                Self::Model { path, source: Box::new(source.into()) }
+            }
+            ModelLoadError::UnknownDevice(name) => Self::UnknownDevice(name),
+            ModelLoadError::Cuda(error) => Self::Cuda(error),
+        }
     }
 }
 

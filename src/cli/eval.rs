@@ -5,11 +5,7 @@ use std::{ops::ControlFlow, time::Instant};
 use serde_json::json;
 
 use crate::cli::{
-    error::CliError,
-    eval_args::EvalArgs,
-    interrupt::Interrupt,
-    load::{self, Loaded},
-    outputs, resolve,
+    error::CliError, eval_args::EvalArgs, interrupt::Interrupt, load, outputs, resolve,
     screen::Screen,
 };
 use crate::editing::EditError;
@@ -22,6 +18,7 @@ use crate::evaluation::{
 };
 use crate::picture::write::{self, Overwrite};
 use crate::sampling::{Interrupted, SchedulerKind};
+use crate::serving::load::Loaded;
 
 /// Runs the command.
 ///
@@ -103,8 +100,8 @@ fn plan(
     dataset: Dataset,
     methods: Vec<&'static Method>,
 ) -> Result<Plan, CliError> {
-    let settings = args.overrides()?.over(&loaded.settings, args.sampling.preset);
-    loaded.check_sampler(&settings)?;
+    let settings = args.overrides()?.over(&loaded.info.recommended, args.sampling.preset);
+    load::check_sampler(loaded, &settings)?;
     let geometry = loaded.editor.pipeline().geometry();
     for item in &dataset.items {
         resolve::check_work_size(item.size, settings.resize, geometry, args.sampling.max_pixels)?;
@@ -129,8 +126,8 @@ fn facts(plan: &Plan, loaded: &Loaded) -> Vec<(String, String)> {
     let facts = [
         ("Data set", plan.dataset.path.display().to_string()),
         ("Items", plan.dataset.items.len().to_string()),
-        ("Model", format!("{} ({digest})", loaded.name())),
-        ("Device", format!("{}, {}", loaded.device, loaded.dtype)),
+        ("Model", format!("{} ({digest})", loaded.info.name)),
+        ("Device", format!("{}, {}", loaded.info.device, loaded.info.dtype)),
         ("Steps", settings.steps.to_string()),
         ("Localization steps", settings.localize_steps.to_string()),
         ("Text guidance", settings.guidance.text.get().to_string()),

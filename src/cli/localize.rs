@@ -92,8 +92,8 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
         screen.warning("MODEL", note);
     }
     let overrides = args.localization.overrides(&args.sampling)?;
-    let settings = overrides.over(&loaded.settings, args.sampling.preset);
-    loaded.check_sampler(&settings)?;
+    let settings = overrides.over(&loaded.info.recommended, args.sampling.preset);
+    load::check_sampler(&loaded, &settings)?;
     let pipeline = loaded.editor.pipeline();
     let size = picture.picture.size();
     resolve::check_work_size(size, settings.resize, pipeline.geometry(), args.sampling.max_pixels)?;
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     // 3. Run pass 1, and derive the mask.
     interrupt.stop_cleanly();
     let mut reporter = Reporter::new(screen, &interrupt);
-    let facts = settings_record::facts(&loaded.made(&request));
+    let facts = settings_record::facts(&load::made(&loaded, &request));
     let mut edit = loaded.editor.open(request);
     let localization = edit.localize_only(&mut reporter)?;
     let mut record = reporter.into_record();

@@ -21,7 +21,6 @@ use crate::editing::{
     iam_edit::noun_embeddings::{self, NounEmbeddings},
     localization_cache::{Key, LocalizationCache},
     methods::Methods,
-    open_edit::OpenEdit,
     reports::{check_confidence, emit, fallback_message, flat_attention, named, parsed, warn},
     session::EditSession,
 };
@@ -79,23 +78,6 @@ impl Editor {
     /// The model.
     pub fn pipeline(&self) -> &dyn EditPipeline {
         self.pipeline.as_ref()
-    }
-
-    /// Opens an edit: its picture is resized and encoded once for both passes.
-    pub fn open(&self, request: EditRequest) -> OpenEdit<'_> {
-        OpenEdit::new(self, request)
-    }
-
-    /// Runs both passes: localization, unless the mask is given, and the edit.
-    ///
-    /// # Errors
-    /// [`EditError`] names the fault of the request or the model.
-    pub fn edit(
-        &self,
-        request: &EditRequest,
-        sink: &mut dyn EventSink,
-    ) -> Result<Edited, EditError> {
-        self.open(request.clone()).run(sink)
     }
 
     /// Warns if the instruction or the negative prompt exceeds the model's token limit.

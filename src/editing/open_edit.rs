@@ -26,12 +26,27 @@ pub struct OpenEdit<'m> {
     localization: Option<Arc<Localization>>,
 }
 
-impl<'m> OpenEdit<'m> {
-    pub(super) fn new(editor: &'m Editor, request: EditRequest) -> Self {
-        let session = EditSession::new(editor.pipeline(), request);
-        Self { editor, session, localization: None }
+impl Editor {
+    /// Opens an edit: its picture is resized and encoded once for both passes.
+    pub fn open(&self, request: EditRequest) -> OpenEdit<'_> {
+        let session = EditSession::new(self.pipeline(), request);
+        OpenEdit { editor: self, session, localization: None }
     }
 
+    /// Runs both passes: localization, unless the mask is given, and the edit.
+    ///
+    /// # Errors
+    /// [`EditError`] names the fault of the request or the model.
+    pub fn edit(
+        &self,
+        request: &EditRequest,
+        sink: &mut dyn EventSink,
+    ) -> Result<Edited, EditError> {
+        self.open(request.clone()).run(sink)
+    }
+}
+
+impl OpenEdit<'_> {
     /// The request, with the latest mask and seed.
     pub fn request(&self) -> &EditRequest {
         &self.session.request

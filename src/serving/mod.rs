@@ -2,3 +2,7 @@
 
 mod edit_faults;
 pub mod editor_runner;
+pub mod error;
+pub mod load;
+pub mod serve;
+pub mod service;

@@ -17,7 +17,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command as Process, Stdio},
     sync::Arc,
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -29,15 +28,14 @@ use retouch::{
     editing::editor::Editor,
     jobs::{
         queue::QueueLimits,
-        runner::ModelInfo,
+        runner::{ModelInfo, Runner},
         store::{Limits, Store},
-        timeouts, worker,
     },
     journal::{Journal, Space},
     models::snapshot::Snapshot,
     pipelines::EditPipeline,
-    server::{config::Config, tls::Listener},
-    serving::editor_runner::EditorRunner,
+    server::{config::Config, keys::Keys},
+    serving::{editor_runner::EditorRunner, service::Service},
     wire::v1::{EditJob, edit_job::State},
 };
 use serde_json::Value;
@@ -46,7 +44,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::cli::{Desk, INSTRUCTION, scene};
-use crate::server_edges::serve_all;
+use crate::server_edges::MANY;
 use crate::support::{self, load_pipeline};
 
 /// What a small server allows.
@@ -68,7 +66,7 @@ pub(crate) struct Site {
     address: SocketAddr,
     store: Arc<Store>,
     runtime: Runtime,
-    worker: JoinHandle<()>,
+    service: Service,
 }
 
 impl Site {
@@ -79,26 +77,22 @@ impl Site {
     fn start_at(folder: &Path, address: SocketAddr) -> Self {
         let journal = Journal::open(folder, Space { quota: 1 << 30, min_free: 0 }).unwrap();
         let store = Store::open(journal, LIMITS).unwrap();
-        let worker = std::thread::spawn({
-            let store = Arc::clone(&store);
-            move || {
-                let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-                let runner = runner(&root.join("assets/demo-model"));
-                store.set_model(retouch::jobs::runner::Runner::model(&runner).clone());
-                store.set_ready(Ok(()));
-                worker::run(&store, &runner, "test-0", 0);
-            }
-        });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let listener = runtime.block_on(Listener::bind(address, None)).unwrap();
-        let address = listener.local_addr().unwrap();
-        runtime.spawn(timeouts::run(Arc::clone(&store)));
-        runtime.spawn(serve_all(Arc::clone(&store), listener, Config::default()));
-        Self { address, store, runtime, worker }
+        let mut config = Config::default();
+        config.server.listen = address;
+        let keys = Arc::new(Keys::open(None).unwrap());
+        let load = || {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let runner = runner(&root.join("assets/demo-model"));
+            Ok(vec![vec![Box::new(runner) as Box<dyn Runner + Send>]])
+        };
+        let service = Service::start(&config, Arc::clone(&store), keys, MANY, load);
+        let service = runtime.block_on(service).unwrap();
+        Self { address: service.address, store, runtime, service }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -128,9 +122,8 @@ impl Site {
 
     /// Ends as a process that is told to: running jobs go back to their checkpoint, every connection breaks.
     fn stop(self) {
-        self.store.halt();
+        assert!(self.runtime.block_on(self.service.stop()), "a step still runs");
         self.runtime.shutdown_timeout(Duration::from_secs(5));
-        self.worker.join().unwrap();
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bodies;
 pub(crate) mod collector;
+mod composed;
 mod config;
 mod connections;
 mod gate;
@@ -24,14 +25,12 @@ use retouch::{
     },
     journal::{Journal, Space},
     server::{
-        config::Config,
         connections::{ConnectionLimits, Connections},
-        gate::{Admission, GateLayer},
-        keys::{Caller, KeyRecord, KeyRecords, Keys, Scope, hash},
+        gate::Admission,
+        keys::{Caller, KeyRecord, KeyRecords, Scope, hash},
         refusal::Refusal,
         router,
-        serving::{self, HEADER_TIMEOUT, Terms},
-        tls::Listener,
+        serving::Terms,
     },
 };
 use tonic::service::Routes;
@@ -57,7 +56,7 @@ fn terms(header_timeout: Duration, limits: ConnectionLimits) -> Terms {
 }
 
 /// As many connections as anybody here makes.
-const MANY: ConnectionLimits = ConnectionLimits { total: 1000, per_address: 1000 };
+pub(crate) const MANY: ConnectionLimits = ConnectionLimits { total: 1000, per_address: 1000 };
 
 /// The service over an empty store; its model stays away.
 async fn routes(folder: &Path) -> Routes {
@@ -76,15 +75,6 @@ async fn routes(folder: &Path) -> Routes {
     let journal = Journal::open(folder, Space { quota: 1 << 30, min_free: 0 }).unwrap();
     let store: Arc<Store> = Store::open(journal, limits).unwrap();
     router::routes(&store, MAX_REQUEST).await
-}
-
-/// Serves a store as `retouch serve` does, to everyone.
-pub(crate) async fn serve_all(store: Arc<Store>, listener: Listener, config: Config) {
-    let routes = router::routes(&store, config.server.max_request_bytes as usize).await;
-    let gate = GateLayer::new(&config, Arc::new(Keys::open(None).unwrap()), Arc::new(Anyone));
-    let app = router::app(routes, &config.server.cors_origins, gate);
-    let terms = Terms { age: Some(config.server.connection_age), ..terms(HEADER_TIMEOUT, MANY) };
-    serving::serve(listener, app, terms, std::future::pending()).await;
 }
 
 /// A keys file of these keys, each named by its tenant.

@@ -30,16 +30,16 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use super::{MANY, in_time, terms, until};
 
 /// A root, and what it signs.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(super) fn pem(&self) -> String {
         self.0.pem()
     }
 
@@ -95,7 +95,7 @@ fn files(folder: &Path, client_ca: Option<PathBuf>) -> TlsFiles {
     TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem"), client_ca }
 }
 
-fn write(folder: &Path, authority: &Authority) {
+pub(super) fn write(folder: &Path, authority: &Authority) {
     let (cert, key) = authority.sign();
     fs::write(folder.join("cert.pem"), cert).unwrap();
     fs::write(folder.join("key.pem"), key).unwrap();

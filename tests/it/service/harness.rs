@@ -1,9 +1,9 @@
 //! Test harness: a server with a scripted model, and helpers for requests to it.
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicUsize},
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -13,11 +13,10 @@ use retouch::{
         queue::QueueLimits,
         runner::Runner,
         store::{Limits, Store},
-        timeouts,
-        worker::{self, WorkerEnd},
     },
     journal::{Journal, Space, error::JournalError, ledger::Ledger},
-    server::{config::Config, tls::Listener},
+    server::{config::Config, keys::Keys},
+    serving::service::Service,
     wire::v1::{
         self, CreateEditJobRequest, EditEvent, EditSpec, Image, edit_event::Event, edit_job::State,
         edit_service_client::EditServiceClient, image::Source,
@@ -28,7 +27,7 @@ use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 use super::script::Script;
-use crate::server_edges::serve_all;
+use crate::server_edges::MANY;
 
 /// The script's limits.
 pub(crate) const LIMITS: Limits = Limits {
@@ -66,8 +65,7 @@ pub(crate) struct Harness {
     pub(crate) client: EditServiceClient<Channel>,
     pub(crate) url: String,
     pub(crate) localize_steps: Arc<AtomicUsize>,
-    worker: Option<JoinHandle<WorkerEnd>>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    service: Service,
     folder: Folder,
 }
 
@@ -99,7 +97,7 @@ impl Harness {
     /// A server over a model that its worker's thread loads; in a folder of its own, or one of a server before.
     pub(crate) async fn real(
         folder: Option<&Path>,
-        load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
+        load: impl FnOnce() -> Box<dyn Runner + Send> + Send + 'static,
     ) -> Self {
         let folder = match folder {
             Some(it) => Folder::Given(it.to_owned()),
@@ -118,7 +116,7 @@ impl Harness {
         folder: Folder,
         limits: Limits,
         config: Config,
-        load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
+        load: impl FnOnce() -> Box<dyn Runner + Send> + Send + 'static,
     ) -> Self {
         let path = match &folder {
             Folder::Own(it) => it.path(),
@@ -147,40 +145,20 @@ impl Harness {
         folder: Folder,
         limits: Limits,
         config: Config,
-        load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
+        load: impl FnOnce() -> Box<dyn Runner + Send> + Send + 'static,
     ) -> Self {
         let store = Store::open(ledger, limits).unwrap();
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let serve = tokio::spawn(serve_all(Arc::clone(&store), listener, config));
-        let timeouts = tokio::spawn(timeouts::run(Arc::clone(&store)));
-        let worker = work(&store, load);
+        let service = serve(&store, config, load).await;
+        let url = format!("http://{}", service.address);
         let client = connect(&url).await;
-        Self {
-            store,
-            client,
-            url,
-            localize_steps: Arc::default(),
-            worker: Some(worker),
-            tasks: vec![serve, timeouts],
-            folder,
-        }
+        Self { store, client, url, localize_steps: Arc::default(), service, folder }
     }
 
     /// Ends the server as a drain that has no time left does; the folder stays.
-    pub(crate) async fn stop(mut self) -> PathBuf {
+    pub(crate) async fn stop(self) -> PathBuf {
         self.store.drain();
-        self.store.halt();
-        let worker = self.worker.take().unwrap();
-        tokio::task::spawn_blocking(|| worker.join().unwrap()).await.unwrap();
-        for task in &self.tasks {
-            task.abort();
-        }
-        for task in std::mem::take(&mut self.tasks) {
-            let _ = task.await;
-        }
-        let folder = std::mem::replace(&mut self.folder, Folder::Given(PathBuf::new()));
-        match folder {
+        assert!(self.service.stop().await, "a step still runs");
+        match self.folder {
             Folder::Own(it) => it.keep(),
             Folder::Given(it) => it,
         }
@@ -295,18 +273,17 @@ pub(crate) fn copied(from: &Path) -> TempDir {
     copy
 }
 
-/// A worker's thread.
-fn work(
+/// Serves a store on a free port, with one runner.
+pub(crate) async fn serve(
     store: &Arc<Store>,
-    load: impl FnOnce() -> Box<dyn Runner> + Send + 'static,
-) -> JoinHandle<WorkerEnd> {
-    let store = Arc::clone(store);
-    thread::spawn(move || {
-        let runner = load();
-        store.set_model(runner.model().clone());
-        store.set_ready(Ok(()));
-        worker::run(&store, runner.as_ref(), "model-0", 0)
-    })
+    mut config: Config,
+    load: impl FnOnce() -> Box<dyn Runner + Send> + Send + 'static,
+) -> Service {
+    config.server.listen.set_ip(Ipv4Addr::LOCALHOST.into());
+    config.server.listen.set_port(0);
+    let keys = Arc::new(Keys::open(config.auth.keys_file.as_deref()).unwrap());
+    let load = || Ok(vec![vec![load()]]);
+    Service::start(&config, Arc::clone(store), keys, MANY, load).await.unwrap()
 }
 
 async fn connect(url: &str) -> EditServiceClient<Channel> {

@@ -37,7 +37,7 @@ fn editor() -> (Editor, EditSettings) {
     (Editor::new(pipeline, None), settings)
 }
 
-pub(super) fn runner() -> Box<dyn Runner> {
+pub(super) fn runner() -> Box<dyn Runner + Send> {
     let (editor, recommended) = editor();
     let model = ModelInfo {
         name: "demo-model".to_owned(),
