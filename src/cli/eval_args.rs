@@ -7,9 +7,11 @@ use clap::Args;
 use crate::cli::{
     args::{ModelArgs, SamplingArgs},
     one_of::one_of,
+    overrides::within,
     trimmed::Trimmed,
 };
-use crate::edit::settings::Modulation;
+use crate::edit::{overrides::EditOverrides, settings::Modulation};
+use crate::sampling::OutOfRange;
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
@@ -57,4 +59,21 @@ pub(crate) struct EvalArgs {
     /// Overwrite an existing report.
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+impl EvalArgs {
+    /// The overrides given by the arguments.
+    ///
+    /// # Errors
+    /// [`OutOfRange`], naming the value.
+    pub(crate) fn overrides(&self) -> Result<EditOverrides, OutOfRange> {
+        Ok(EditOverrides {
+            steps: within(self.steps)?,
+            modulation: self.modulation,
+            tau: within(self.tau)?,
+            clusters: within(self.k)?,
+            localize_steps: within(self.localize_steps)?,
+            ..self.sampling.overrides()?
+        })
+    }
 }

@@ -2,7 +2,6 @@
 
 use crate::cli::{
     args::{EditArgs, SamplingArgs},
-    eval_args::EvalArgs,
     localization_args::LocalizationArgs,
 };
 use crate::edit::overrides::EditOverrides;
@@ -61,25 +60,8 @@ impl SamplingArgs {
     }
 }
 
-impl EvalArgs {
-    /// The overrides given by the arguments.
-    ///
-    /// # Errors
-    /// [`OutOfRange`], naming the value.
-    pub(crate) fn overrides(&self) -> Result<EditOverrides, OutOfRange> {
-        Ok(EditOverrides {
-            steps: within(self.steps)?,
-            modulation: self.modulation,
-            tau: within(self.tau)?,
-            clusters: within(self.k)?,
-            localize_steps: within(self.localize_steps)?,
-            ..self.sampling.overrides()?
-        })
-    }
-}
-
 /// Validates an optional number.
-fn within<N, T: TryFrom<N, Error = OutOfRange>>(
+pub(crate) fn within<N, T: TryFrom<N, Error = OutOfRange>>(
     number: Option<N>,
 ) -> Result<Option<T>, OutOfRange> {
     number.map(T::try_from).transpose()
