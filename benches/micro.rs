@@ -27,7 +27,7 @@ use retouch::{
     wire::{
         journal::v1::JobRecord,
         pictures::LazyPreview,
-        v1::{Pass, StepProgress},
+        v1::{EditJob, Pass, StepProgress},
     },
 };
 use tch::{Device, Kind, Tensor};

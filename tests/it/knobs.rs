@@ -159,11 +159,10 @@ fn samples(knob: &Knob) -> Vec<Value> {
         "localization_instruction" => vec![json!("turn {object} into a {word}")],
         "confidence" => vec![weights.map(|it| (it, 1.0)).into_iter().collect()],
         _ if knob.range == StepShare::RANGE => vec![json!([0.25, 0.5])],
-        _ => match knob.range.split_once(" to ") {
-            Some((from, until)) => {
+        _ => {
+            if let Some((from, until)) = knob.range.split_once(" to ") {
                 [from, until].map(|it| serde_json::from_str(it).unwrap()).to_vec()
-            }
-            None => {
+            } else {
                 let names = knob.range.split(", ");
                 // Its name in the schema is longer.
                 let names = names.filter(|it| *it != SchedulerKind::DpmSolverPlusPlus2M.name());
@@ -173,7 +172,7 @@ fn samples(knob: &Knob) -> Vec<Value> {
                 };
                 names.map(value).collect()
             }
-        },
+        }
     }
 }
 

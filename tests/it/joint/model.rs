@@ -59,7 +59,7 @@ impl Joint {
         }
     }
 
-    fn hidden_states(&self, text: &str) -> Result<Tensor, PipelineError> {
+    fn hidden_states(self, text: &str) -> Result<Tensor, PipelineError> {
         let ids = Tensor::from_slice(&self.tokenize(text)?.ids).to_kind(Kind::Float);
         let frequencies = Tensor::arange(WIDTH, OPTIONS) * 0.37 + 0.5;
         Ok((ids.unsqueeze(1) * frequencies).cos().unsqueeze(0)) // (1, T, D)
@@ -126,6 +126,7 @@ impl EditPipeline for Joint {
         Geometry { vae_scale_factor: 2 * CELL as u32, stride: 2 * CELL as u32, sample_size: 128 }
     }
 
+    #[expect(clippy::unnecessary_literal_bound, reason = "the trait says it")]
     fn digest(&self) -> &str {
         "joint"
     }

@@ -174,7 +174,9 @@ impl Ledger for Memory {
 
     fn each_job(&self, visit: &mut dyn FnMut(Revision, JobRecord)) -> Result<(), LedgerError> {
         let jobs = self.state()?.jobs.clone();
-        jobs.into_values().for_each(|(revision, record)| visit(revision, record));
+        for (revision, record) in jobs.into_values() {
+            visit(revision, record);
+        }
         Ok(())
     }
 
@@ -228,7 +230,9 @@ impl Ledger for Memory {
 
     fn drop_blobs(&self, blobs: &[Blob]) {
         let mut state = self.shared.lock().unwrap();
-        blobs.iter().for_each(|it| drop(state.blobs.remove(&it.id)));
+        for it in blobs {
+            state.blobs.remove(&it.id);
+        }
     }
 
     fn tidy(&self) -> Result<(), LedgerError> {
