@@ -34,7 +34,7 @@ use retouch::{
         write::{self, Overwrite},
     },
     pipelines::load,
-    wire::edit_record::{EditRecord, Localized, Made, Origin},
+    wire::edit_record::{EditRecord, Localized, MadePicture, RunEnvironment},
 };
 use tch::{Device, Kind};
 
@@ -89,8 +89,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // 5. The file: the input's profile, alpha and metadata, and a record from which it can be made again.
     let name = model.file_name().unwrap_or_default().to_string_lossy();
-    let made = Made {
-        origin: Origin {
+    let made = MadePicture {
+        origin: RunEnvironment {
             model: &name,
             model_digest: editor.pipeline().digest(),
             device: "cpu",

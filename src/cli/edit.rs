@@ -23,7 +23,7 @@ use crate::cli::{
 use crate::edit::{choices::MethodKind, settings::EditSettings};
 use crate::editing::{editor::Edited, open_edit::OpenEdit};
 use crate::wire::{
-    edit_record::{EditRecord, Localized, Made as MadePicture, digests},
+    edit_record::{EditRecord, Localized, MadePicture, digests},
     result_file::ResultFile,
 };
 

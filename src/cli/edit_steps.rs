@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::cli::{
     args::{Dtype, EditArgs, ModelArgs},
-    effects::{self, Found},
+    effects::{self, PassOne},
     error::CliError,
     load::{self, check_sampler},
     replay::Replay,
@@ -59,7 +59,7 @@ pub(super) fn given(
             replay.check_picture(&picture.picture)?;
             replay.settle(&mut mask, picture.picture.size())?;
         }
-        None => effects::check(args, Found::typed(&args.localization))?,
+        None => effects::check(args, PassOne::typed(&args.localization))?,
     }
     let path = args.localization_file.as_deref();
     let saved = path.map(|path| reused::read(path, &picture, args, screen)).transpose()?;
@@ -117,7 +117,7 @@ pub(super) fn settings(
     let settings = args.overrides()?.over(&loaded.info.recommended, args.sampling.preset);
     if !is_replay {
         let (localizer, score) = (Some(settings.localizer), Some(settings.score));
-        effects::check(args, Found { localizer, score })?;
+        effects::check(args, PassOne { localizer, score })?;
     }
     check_sampler(loaded, &settings)?;
     Ok(settings)

@@ -9,14 +9,14 @@ use crate::edit::{
 
 /// Settings that decide whether flags of pass 1 have an effect; `None` if a server fills them in.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Found {
+pub(crate) struct PassOne {
     /// Localization method.
     pub(crate) localizer: Option<Localizer>,
     /// What cluster scores are averaged over.
     pub(crate) score: Option<ClusterScore>,
 }
 
-impl Found {
+impl PassOne {
     /// From the flags alone.
     pub(crate) fn typed(args: &LocalizationArgs) -> Self {
         Self { localizer: args.localizer, score: args.score }
@@ -27,7 +27,7 @@ impl Found {
 ///
 /// # Errors
 /// [`CliError::Usage`], naming the flag and why it has none.
-pub(crate) fn check(args: &EditArgs, found: Found) -> Result<(), CliError> {
+pub(crate) fn check(args: &EditArgs, found: PassOne) -> Result<(), CliError> {
     let LocalizationArgs {
         object,
         action,

@@ -160,7 +160,7 @@ mod tests {
             (r#"{"id": "b", "image": "a.png"}"#, "`instruction` is missing"),
             (r#"{"id": "b", "image": "a.png", "instruction": "!!!"}"#, "no word"),
             (r#"{"id": "b", "image": "a.png", "instruction": "x", "stepz": 3}"#, "stepz"),
-            (good, "there twice"),
+            (good, "duplicate id `a`"),
         ] {
             let error = read_lines(&format!("{good}\n\n{bad}\n")).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -36,7 +36,7 @@ pub struct Knob {
     /// Accepted values: `1 to 30`, or `a, b, c`.
     pub range: &'static str,
     /// Its default.
-    pub default: Fallback,
+    pub default: SettingDefault,
     /// Name of the flag, with underscores for hyphens.
     pub flag: Access,
     /// Field of the schema's `EditSpec`.
@@ -49,7 +49,7 @@ pub struct Knob {
 
 /// Default of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
+pub enum SettingDefault {
     /// The model's value, or else the paper's, which is this.
     Paper(&'static str),
     /// Another rule, in words.
@@ -146,7 +146,7 @@ macro_rules! knobs {
     };
 }
 
-use Fallback::{Paper, Rule};
+use SettingDefault::{Paper, Rule};
 
 knobs! {
     /// Denoising steps of the edit.

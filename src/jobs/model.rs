@@ -9,7 +9,7 @@ use crate::jobs::{
     runner::ModelInfo,
     store::{Limits, Store},
 };
-use crate::wire::{reason::Reason, spec::Terms};
+use crate::wire::{reason::Reason, spec::SpecTerms};
 
 impl Store {
     /// The loaded model; `None` while it loads.
@@ -63,9 +63,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Reason::ModelLoading`].
-    pub fn terms(&self) -> Result<Terms<'_>, Fault> {
+    pub fn terms(&self) -> Result<SpecTerms<'_>, Fault> {
         let model = self.need_model()?;
         let Limits { default_ttl, max_ttl, .. } = self.limits;
-        Ok(Terms { model: &model.name, recommended: &model.recommended, default_ttl, max_ttl })
+        Ok(SpecTerms { model: &model.name, recommended: &model.recommended, default_ttl, max_ttl })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::jobs::{
     fault::Fault,
     life::Draft,
-    runner::{Edited, ModelInfo, Proposal},
+    runner::{EditedFile, ModelInfo, Proposal},
 };
 use crate::wire::{
     pictures::PictureFile,
@@ -165,7 +165,7 @@ impl Draft {
     ///
     /// # Errors
     /// [`Reason::JobTerminal`] if it has ended meanwhile.
-    pub fn edited(&mut self, edited: Edited) -> Result<(), Fault> {
+    pub fn edited(&mut self, edited: EditedFile) -> Result<(), Fault> {
         self.check_live()?;
         let image = Some(self.file(edited.image));
         self.record.timings.get_or_insert_default().decode = Some(spec::duration(edited.decode));

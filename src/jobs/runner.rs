@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::edit::{edit_mask::MaskChoice, event::EventSink, settings::EditSettings};
 use crate::jobs::fault::Fault;
 use crate::picture::decode::Decoded;
-use crate::wire::{edit_record::Origin, pictures::PictureFile, v1};
+use crate::wire::{edit_record::RunEnvironment, pictures::PictureFile, v1};
 
 /// The loaded model, as reported to callers.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ pub struct ModelInfo {
 
 impl ModelInfo {
     /// The model as records of results name it.
-    pub fn origin(&self) -> Origin<'_> {
-        Origin {
+    pub fn origin(&self) -> RunEnvironment<'_> {
+        RunEnvironment {
             model: &self.name,
             model_digest: &self.digest,
             device: &self.device,
@@ -75,7 +75,7 @@ pub struct Proposal {
 
 /// Result of pass 2.
 #[derive(Debug, Clone)]
-pub struct Edited {
+pub struct EditedFile {
     /// The edited picture.
     pub image: PictureFile,
     /// Time of decoding the latent and encoding the file.
@@ -118,5 +118,5 @@ pub trait OpenJob {
     ///
     /// # Errors
     /// [`RunError`].
-    fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<Edited, RunError>;
+    fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<EditedFile, RunError>;
 }

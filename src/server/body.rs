@@ -22,7 +22,7 @@ const SLOWEST: u64 = 1024;
 
 /// Limits on a request body.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct BodyLimits {
     /// Largest message in bytes, both compressed and decompressed.
     pub(crate) max_message: usize,
     /// Compression of messages with the compressed flag.
@@ -39,14 +39,14 @@ pub(crate) struct RequestBody<B> {
     body: B,
     hold: BodyHold,
     messages: Messages,
-    terms: Terms,
+    terms: BodyLimits,
     /// Deadline for the remaining `owed` bytes.
     due: Pin<Box<Sleep>>,
     owed: u64,
 }
 
 impl<B> RequestBody<B> {
-    pub(crate) fn new(body: B, hold: BodyHold, terms: Terms) -> Self {
+    pub(crate) fn new(body: B, hold: BodyHold, terms: BodyLimits) -> Self {
         let messages = Messages::new(terms.max_message, terms.encoding);
         let due = Box::pin(sleep(terms.stall_timeout));
         Self { body, hold, messages, terms, due, owed: owed(terms.stall_timeout) }

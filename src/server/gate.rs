@@ -159,7 +159,7 @@ where
         request.extensions_mut().insert(hold.clone());
         // The body is decompressed here.
         request.headers_mut().remove(GRPC_ENCODING);
-        let terms = body::Terms {
+        let terms = body::BodyLimits {
             max_message: self.shared.max_message,
             encoding,
             stall_timeout: self.shared.stall_timeout,

@@ -71,7 +71,7 @@ mod tests {
         }
         let error = share(63, 1024, None).unwrap_err();
         assert!(
-            error.to_string().contains("63 files") && error.to_string().contains("at least 64"),
+            error.to_string().contains("is 63,") && error.to_string().contains("at least 64"),
             "{error}"
         );
     }

@@ -24,7 +24,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::server::{
     keys::{Keys, Scope},
-    serving::{self, Peer, Terms},
+    serving::{self, Peer, PortLimits},
     telemetry::Handles,
     tls::Listener,
 };
@@ -55,7 +55,7 @@ pub struct Ops {
 ///
 /// # Errors
 /// If the address can't be bound.
-pub fn serve(listen: SocketAddr, ops: Ops, terms: Terms) -> io::Result<SocketAddr> {
+pub fn serve(listen: SocketAddr, ops: Ops, terms: PortLimits) -> io::Result<SocketAddr> {
     let socket = std::net::TcpListener::bind(listen)?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
@@ -68,7 +68,7 @@ pub fn serve(listen: SocketAddr, ops: Ops, terms: Terms) -> io::Result<SocketAdd
     Ok(address)
 }
 
-async fn run(socket: std::net::TcpListener, ops: Ops, terms: Terms) -> io::Result<()> {
+async fn run(socket: std::net::TcpListener, ops: Ops, terms: PortLimits) -> io::Result<()> {
     let listener = Listener::plain(socket)?;
     let (health, service) = tonic_health::server::health_reporter();
     report(&health, false).await;

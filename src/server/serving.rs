@@ -63,7 +63,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Limits on connections of a port.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct PortLimits {
     /// The open connections and their limits.
     pub connections: Arc<Connections>,
     /// Longest time for the handshake, then for the first bytes, then for the headers of an HTTP/1.1 request.
@@ -92,7 +92,7 @@ impl Peer {
 pub async fn serve<S, B>(
     listener: Listener,
     service: S,
-    terms: Terms,
+    terms: PortLimits,
     stop: impl Future<Output = ()>,
 ) where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -175,7 +175,7 @@ impl Quiet {
 struct Talk<S> {
     socket: SocketAddr,
     place: Arc<Place>,
-    terms: Terms,
+    terms: PortLimits,
     stopped: watch::Receiver<()>,
     service: S,
 }

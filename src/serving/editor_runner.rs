@@ -13,12 +13,12 @@ use crate::edit::{
 use crate::editing::{EditError, editor::Editor, open_edit::OpenEdit};
 use crate::jobs::{
     fault::Fault,
-    runner::{Edited, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
+    runner::{EditedFile, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
 };
 use crate::picture::decode::Decoded;
 use crate::serving::edit_faults::failed;
 use crate::wire::{
-    edit_record::{Localized as MadeBy, Made, digests},
+    edit_record::{Localized as MadeBy, MadePicture, digests},
     edit_request,
     enums::InSchema,
     events,
@@ -155,7 +155,7 @@ impl OpenJob for EditorJob<'_> {
         }))
     }
 
-    fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<Edited, RunError> {
+    fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<EditedFile, RunError> {
         self.edit.settle(mask);
         if self.edit.localization().is_none() {
             self.take_up_saved()?;
@@ -170,7 +170,7 @@ impl OpenJob for EditorJob<'_> {
         let edited = self.edit.edit(sink).map_err(|it| failed(&it))?;
         let started = Instant::now();
         let image = self.encode(edited.image)?;
-        Ok(Edited { image, decode: started.elapsed() })
+        Ok(EditedFile { image, decode: started.elapsed() })
     }
 }
 
@@ -207,7 +207,7 @@ impl EditorJob<'_> {
         };
         let format = edit_request::output(&self.spec).map_err(invalid)?;
         let file = ResultFile {
-            made: Made {
+            made: MadePicture {
                 origin: self.model.origin(),
                 preset: Preset::read(self.spec.preset()),
                 picture: &self.input.picture,

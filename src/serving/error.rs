@@ -25,7 +25,7 @@ pub enum ServeError {
     #[error(transparent)]
     WarmUp(#[from] EditError),
     /// A device is unusable; the process has to be restarted.
-    #[error("the device is lost")]
+    #[error("the device has failed; restart the server")]
     DeviceLost,
     /// Loading or running the model panicked.
     #[error("the model's thread panicked")]

@@ -22,7 +22,7 @@ use crate::server::{
     gate::GateLayer,
     keys::Keys,
     router,
-    serving::{self, HEADER_TIMEOUT, Terms},
+    serving::{self, HEADER_TIMEOUT, PortLimits},
     tls::Listener,
 };
 use crate::serving::error::ServeError;
@@ -101,8 +101,8 @@ impl Service {
 }
 
 /// Limits on connections of a port.
-pub(super) fn terms(limits: ConnectionLimits, age: Option<Duration>) -> Terms {
-    Terms { connections: Connections::new(limits), header_timeout: HEADER_TIMEOUT, age }
+pub(super) fn terms(limits: ConnectionLimits, age: Option<Duration>) -> PortLimits {
+    PortLimits { connections: Connections::new(limits), header_timeout: HEADER_TIMEOUT, age }
 }
 
 /// Loads the runners, and runs jobs on each of them on its own thread until the queue is closed.

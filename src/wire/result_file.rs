@@ -11,13 +11,13 @@ use crate::picture::{
     error::PictureError,
     metadata::{Metadata, Policy},
 };
-use crate::wire::edit_record::{EditRecord, Made};
+use crate::wire::edit_record::{EditRecord, MadePicture};
 
 /// The parts of a result file that all variants of an edit share.
 #[derive(Debug)]
 pub struct ResultFile<'a> {
     /// How the results are made.
-    pub made: Made<'a>,
+    pub made: MadePicture<'a>,
     /// The input's metadata.
     pub metadata: &'a Metadata,
     /// Which metadata is written.

@@ -31,7 +31,7 @@ pub const INLINE_BYTES: (u32, u32) = (256 << 10, 3 << 20);
 
 /// Defaults and limits of the server for specs.
 #[derive(Debug, Clone)]
-pub struct Terms<'a> {
+pub struct SpecTerms<'a> {
     /// Name of the loaded model.
     pub model: &'a str,
     /// Settings that the model recommends.
@@ -48,7 +48,7 @@ pub struct Terms<'a> {
 ///
 /// # Errors
 /// Every [`Violation`] that can be found independently of the others.
-pub fn normalize(mut spec: EditSpec, terms: &Terms<'_>) -> Result<EditSpec, Vec<Violation>> {
+pub fn normalize(mut spec: EditSpec, terms: &SpecTerms<'_>) -> Result<EditSpec, Vec<Violation>> {
     let mut faults = Vec::new();
     check_texts(&spec, terms, &mut faults);
     settle_policy(&mut spec, &mut faults);
@@ -77,7 +77,7 @@ pub fn normalize(mut spec: EditSpec, terms: &Terms<'_>) -> Result<EditSpec, Vec<
     if faults.is_empty() { Ok(spec) } else { Err(faults) }
 }
 
-fn check_texts(spec: &EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) {
+fn check_texts(spec: &EditSpec, terms: &SpecTerms<'_>, faults: &mut Vec<Violation>) {
     let mut fault = |field: &str, text: String| faults.push(Violation::new(field, text));
     if spec.image.as_ref().is_none_or(|it| it.source.is_none()) {
         fault(
@@ -168,7 +168,7 @@ fn settle_policy(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
     }
 }
 
-fn settle_times(spec: &mut EditSpec, terms: &Terms<'_>, faults: &mut Vec<Violation>) {
+fn settle_times(spec: &mut EditSpec, terms: &SpecTerms<'_>, faults: &mut Vec<Violation>) {
     let (default, most) = REVIEW;
     let mut settle = |field: &str,
                       value: &mut Option<prost_types::Duration>,
@@ -236,7 +236,7 @@ pub fn duration(value: Duration) -> prost_types::Duration {
 }
 
 /// All defaults of a spec, without the fields that every request gives: image, instruction, seed.
-pub fn defaults(terms: &Terms<'_>) -> EditSpec {
+pub fn defaults(terms: &SpecTerms<'_>) -> EditSpec {
     let artifact = v1::image::Source::Artifact(String::new());
     let asked = EditSpec {
         image: Some(v1::Image { source: Some(artifact) }),

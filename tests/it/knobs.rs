@@ -6,13 +6,13 @@ use image::RgbImage;
 use retouch::{
     edit::{
         knobs::StepShare,
-        overrides::{Access, EditOverrides, Fallback, KNOBS, Knob},
+        overrides::{Access, EditOverrides, KNOBS, Knob, SettingDefault},
         settings::EditSettings,
     },
     picture::{Picture, encode::OutputFormat},
     sampling::SchedulerKind,
     wire::{
-        edit_record::{EditRecord, Localized, Made, Origin},
+        edit_record::{EditRecord, Localized, MadePicture, RunEnvironment},
         message_json, overrides,
         v1::EditSpec,
     },
@@ -107,8 +107,8 @@ fn the_documented_table_is_that_of_the_code() {
 /// What holds where nobody says it.
 fn default(knob: &Knob) -> String {
     match knob.default {
-        Fallback::Paper(value) => format!("the model's, else {value}"),
-        Fallback::Rule(words) => words.to_owned(),
+        SettingDefault::Paper(value) => format!("the model's, else {value}"),
+        SettingDefault::Rule(words) => words.to_owned(),
     }
 }
 
@@ -142,7 +142,7 @@ fn tells(text: &str, knob: &Knob) -> bool {
 
 /// The paper's value, as JSON, where it is one.
 fn papers(knob: &Knob) -> Option<Value> {
-    let Fallback::Paper(text) = knob.default else { return None };
+    let SettingDefault::Paper(text) = knob.default else { return None };
     let text = if text == "no" { "false" } else { text };
     Some(serde_json::from_str(text).unwrap_or_else(|_| json!(text)))
 }
@@ -208,8 +208,9 @@ fn comment(schema: &str, field: &str) -> String {
 fn record() -> Value {
     let settings = EditSettings::recommended(ALL_KEYS).unwrap();
     let request = edit_request(&RgbImage::new(16, 16), "make the bee a bird", settings);
-    let origin = Origin { model: "", model_digest: "", device: "cpu", dtype: "", libtorch: "" };
-    let made = Made {
+    let origin =
+        RunEnvironment { model: "", model_digest: "", device: "cpu", dtype: "", libtorch: "" };
+    let made = MadePicture {
         origin,
         preset: None,
         picture: &Picture { rgb: Arc::clone(&request.image), alpha: None, icc: None },

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cli::{
     args::EditArgs,
     edit_outputs::{self, Outputs},
-    effects::{self, Found},
+    effects::{self, PassOne},
     error::CliError,
     interrupt::Interrupt,
     maps::{MapsFolder, Subject},
@@ -41,7 +41,7 @@ use crate::wire::{
 
 /// Results of the jobs of one command.
 #[derive(Debug, Default)]
-struct Edited {
+struct EditedJobs {
     /// One per variant.
     variants: Vec<Done>,
     compared: Option<(MethodKind, Done)>,
@@ -69,7 +69,7 @@ pub(crate) fn run(
             replay.check_picture(&picture.picture)?;
             replay.settle(&mut choice, picture.picture.size())?;
         }
-        None => effects::check(args, Found::typed(&args.localization))?,
+        None => effects::check(args, PassOne::typed(&args.localization))?,
     }
     resolve::check_finds(args.method, &choice)?;
     edit_outputs::preserve(args, choice.shapes.is_some(), outputs.format, screen)?;
@@ -79,7 +79,7 @@ pub(crate) fn run(
     let started = Instant::now();
     let seed = args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     screen.fact("seed", &json!(seed));
-    let mut edited = Edited::default();
+    let mut edited = EditedJobs::default();
     let mut reporter = Reporter::new(screen, &interrupt);
     let typed = Typed { args, file: file.into(), choice: &choice, outputs: &outputs, seed, replay };
     let jobs = jobs(&typed, &interrupt, &mut reporter, &mut edited);
@@ -109,7 +109,7 @@ async fn jobs(
     typed: &Typed<'_>,
     interrupt: &Interrupt,
     reporter: &mut Reporter<'_>,
-    edited: &mut Edited,
+    edited: &mut EditedJobs,
 ) -> Result<(), CliError> {
     let Typed { args, outputs, seed, .. } = *typed;
 
@@ -185,7 +185,7 @@ fn write_maps(
     args: &EditArgs,
     picture: &Decoded,
     folder: &MapsFolder,
-    edited: &Edited,
+    edited: &EditedJobs,
     record: &Record,
 ) -> Result<PathBuf, CliError> {
     let size = picture.picture.size();

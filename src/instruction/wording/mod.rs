@@ -65,7 +65,7 @@ impl Wording {
             text = quoted.restored(&tidy(&plain));
         }
         if for_use == Use::NegativePrompt && !text.is_empty() && !has_words(&text) {
-            left_out.push(format!("`{}`, which has no word in it", text.trim()));
+            left_out.push(format!("`{}`, which has no words", text.trim()));
             text.clear();
         }
         Self { text, left_out }
@@ -101,10 +101,10 @@ pub fn fault(instruction: &str) -> Option<&'static str> {
         return Some("is empty; say what to change");
     }
     if !has_words(instruction) {
-        return Some("has no word in it; say what to change");
+        return Some("has no words; say what to change");
     }
     let left = Wording::of(instruction, Use::Instruction).text;
-    (!has_words(&left)).then_some("has prompt syntax and no word in it; say what to change")
+    (!has_words(&left)).then_some("has prompt syntax and no words; say what to change")
 }
 
 /// Closes the gaps that were left.

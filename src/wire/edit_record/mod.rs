@@ -30,7 +30,7 @@ pub const MAX_BYTES: usize = 60 << 10;
 
 /// The model, the device and the library version.
 #[derive(Debug, Clone, Copy)]
-pub struct Origin<'a> {
+pub struct RunEnvironment<'a> {
     /// Name of the model: that of its folder or file, without a path.
     pub model: &'a str,
     /// Digest of its configuration, its recommended settings and its weights.
@@ -45,9 +45,9 @@ pub struct Origin<'a> {
 
 /// What determined a picture beside the request.
 #[derive(Debug, Clone)]
-pub struct Made<'a> {
+pub struct MadePicture<'a> {
     /// The model, the device and the library version.
-    pub origin: Origin<'a>,
+    pub origin: RunEnvironment<'a>,
     /// The settings preset, if not the model's recommendation.
     pub preset: Option<Preset>,
     /// The input picture.
@@ -169,7 +169,7 @@ pub struct Output {
 
 impl EditRecord {
     /// The record of an edit.
-    pub fn of(request: &EditRequest, made: &Made<'_>) -> Self {
+    pub fn of(request: &EditRequest, made: &MadePicture<'_>) -> Self {
         // Destructured in full, so that a new field or setting can't be forgotten.
         let EditRequest {
             image: _,
@@ -209,7 +209,7 @@ impl EditRecord {
             localization: _,
             min_confidence,
         } = settings;
-        let Made { origin, preset, picture, format, localization, confidence } = made;
+        let MadePicture { origin, preset, picture, format, localization, confidence } = made;
         let quality = match format {
             OutputFormat::Jpeg(quality) => Some(quality.get()),
             OutputFormat::Png | OutputFormat::WebP => None,

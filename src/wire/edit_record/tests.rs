@@ -34,7 +34,7 @@ fn request() -> EditRequest {
 
 fn record(request: &EditRequest, localization: Localized) -> EditRecord {
     let picture = Picture { rgb: Arc::clone(&request.image), alpha: None, icc: None };
-    let origin = Origin {
+    let origin = RunEnvironment {
         model: "demo",
         model_digest: "ab",
         device: "cuda:1",
@@ -42,7 +42,7 @@ fn record(request: &EditRequest, localization: Localized) -> EditRecord {
         libtorch: "2.11.0",
     };
     let format = OutputFormat::Jpeg(Quality::try_from(80).unwrap());
-    let made = Made {
+    let made = MadePicture {
         origin,
         preset: None,
         picture: &picture,

@@ -63,7 +63,7 @@ const VALUES: &[Case] = &[
 const MASKS: &[Case] = &[
     ("SCENE|remove the star|--box|30,30,10,10", 2, &["reversed"]),
     ("SCENE|remove the star|--box|1,2,3", 2, &["x0,y0,x1,y1"]),
-    ("SCENE|remove the star|--box|10,10,10,20", 2, &["no pixel"]),
+    ("SCENE|remove the star|--box|10,10,10,20", 2, &["is empty"]),
     ("SCENE|remove the star|--box|0,0,65,64", 3, &["0,0,65,64", "outside"]),
     ("SCENE|remove the star|--box|10%,10,20,20", 2, &["percent"]),
     ("SCENE|remove the star|--clusters|0", 2, &["no cluster 0", "1 to 10"]),
@@ -71,7 +71,7 @@ const MASKS: &[Case] = &[
     ("SCENE|remove the star|--clusters|1|--method|instruct-pix2pix", 2, &["finds no clusters"]),
     ("SCENE|remove the star|--invert-mask|--method|instruct-pix2pix", 2, &["no mask to invert"]),
     ("SCENE|remove the star|--clusters|two", 2, &["two", "--clusters"]),
-    ("SCENE|remove the star|--mask|black.png", 3, &["black.png", "paint white"]),
+    ("SCENE|remove the star|--mask|black.png", 3, &["black.png", "to edit white"]),
     ("SCENE|remove the star|--mask|wide.png", 3, &["wide.png", "128x64", "aspect"]),
     ("SCENE|remove the star|--mask|text.png", 3, &["text.png"]),
     ("SCENE|remove the star|--mask|missing.png", 3, &["missing.png"]),
@@ -82,7 +82,7 @@ const MASKS: &[Case] = &[
 ];
 
 const OUTPUTS: &[Case] = &[
-    ("SCENE|remove the star|-o|out.gif", 7, &["out.gif", "png, jpg or webp"]),
+    ("SCENE|remove the star|-o|out.gif", 7, &["out.gif", ".png, .jpg or .webp"]),
     ("SCENE|remove the star|-o|nowhere/out.png", 7, &["nowhere", "create it"]),
     ("SCENE|remove the star|-o|there.png", 7, &["there.png exists", "--force"]),
     ("SCENE|remove the star|-o|folder.png|--force", 7, &["folder.png", "not a regular file"]),

@@ -125,6 +125,6 @@ fn a_models_confidence_is_measured_on_objects_that_are_there_and_that_are_not() 
     );
     // Both kinds are needed.
     fs::write(desk.path("items.jsonl"), &lines[0]).unwrap();
-    bench(&[]).assert().code(2).stderr(contains("its key `absent`"));
+    bench(&[]).assert().code(2).stderr(contains("(key `absent`)"));
     desk.retouch(["bench", "confidence", "missing.jsonl"]).assert().code(3);
 }

@@ -61,8 +61,8 @@ fn models_that_lie_elsewhere_are_pointed_to() {
     for (path, words) in [
         (cached, &["snapshots/0123456789"][..]),
         ("hub", &["snapshots/0123456789"]),
-        ("models--owner--half", &["download the model again"]),
-        ("outer", &["give outer/inner"]),
+        ("models--owner--half", &["download the complete model again"]),
+        ("outer", &["use outer/inner"]),
         ("outer/inner/unet", &["one part of a model", "the folder above"]),
         (
             "timbrooks/instruct-pix2pix",

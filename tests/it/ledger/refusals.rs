@@ -6,7 +6,7 @@ use retouch::{
     jobs::{
         admission::Attachment,
         job::Job,
-        runner::{Edited, Proposal, Runner},
+        runner::{EditedFile, Proposal, Runner},
         store::Store,
     },
     picture::{format::FileFormat, size::Size},
@@ -53,8 +53,8 @@ fn proposal() -> Proposal {
     }
 }
 
-fn edited() -> Edited {
-    Edited { image: file(), decode: Duration::ZERO }
+fn edited() -> EditedFile {
+    EditedFile { image: file(), decode: Duration::ZERO }
 }
 
 #[test]

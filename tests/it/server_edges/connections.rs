@@ -7,7 +7,7 @@ use std::{
 
 use retouch::server::{
     connections::{ConnectionLimits, Connections},
-    serving::{self, Terms},
+    serving::{self, PortLimits},
     tls::Listener,
 };
 use tokio::{
@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(600);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A server of health.
-async fn serve(terms: Terms) -> SocketAddr {
+async fn serve(terms: PortLimits) -> SocketAddr {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (_, health) = tonic_health::server::health_reporter();

@@ -30,7 +30,7 @@ use retouch::{
         keys::{Caller, KeyRecord, KeyRecords, Scope, hash},
         refusal::Refusal,
         router,
-        serving::Terms,
+        serving::PortLimits,
     },
 };
 use tonic::service::Routes;
@@ -51,8 +51,8 @@ impl Admission for Anyone {
 }
 
 /// How a port treats its connections: many, with so much patience.
-fn terms(header_timeout: Duration, limits: ConnectionLimits) -> Terms {
-    Terms { connections: Connections::new(limits), header_timeout, age: None }
+fn terms(header_timeout: Duration, limits: ConnectionLimits) -> PortLimits {
+    PortLimits { connections: Connections::new(limits), header_timeout, age: None }
 }
 
 /// As many connections as anybody here makes.

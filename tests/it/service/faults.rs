@@ -19,7 +19,7 @@ use retouch::{
         journal::v1::JobRecord,
         localization_json::SavedLocalization,
         masks,
-        spec::{self, Terms},
+        spec::{self, SpecTerms},
         v1::{self, EditSpec, edit_job::State},
     },
 };
@@ -177,7 +177,7 @@ fn settle(asked: EditSpec) {
     let recommended = retouch::edit::settings::EditSettings::paper();
     let hour = std::time::Duration::from_secs(3600);
     let terms =
-        Terms { model: "script", recommended: &recommended, default_ttl: hour, max_ttl: hour };
+        SpecTerms { model: "script", recommended: &recommended, default_ttl: hour, max_ttl: hour };
     if let Ok(settled) = spec::normalize(asked, &terms) {
         assert!(settled.seed.is_some() && settled.steps.is_some() && settled.tau.is_some());
         assert_eq!(spec::normalize(settled.clone(), &terms), Ok(settled));

@@ -17,7 +17,7 @@ use retouch::{
         settings::EditSettings,
     },
     instruction::Action,
-    jobs::runner::{Edited, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
+    jobs::runner::{EditedFile, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
     picture::{format::FileFormat, mask::Mask, size::Size},
     wire::{pictures::PictureFile, v1},
 };
@@ -135,7 +135,7 @@ impl OpenJob for ScriptedJob<'_> {
         }))
     }
 
-    fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<Edited, RunError> {
+    fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<EditedFile, RunError> {
         let Task { spec, localization, .. } = &self.task;
         let is_given = mask.shapes.is_some() || !mask.clusters.is_empty();
         let is_whole = !is_given && localization.is_none();
@@ -146,7 +146,7 @@ impl OpenJob for ScriptedJob<'_> {
         self.steps(Pass::Edit, spec.steps.unwrap_or(3), sink)?;
         // The result tells what it was made of.
         let made_of = mask.clusters.iter().sum::<u8>() + u8::from(mask.shapes.is_some());
-        Ok(Edited { image: gray(100 + made_of), decode: Duration::from_millis(1) })
+        Ok(EditedFile { image: gray(100 + made_of), decode: Duration::from_millis(1) })
     }
 }
 

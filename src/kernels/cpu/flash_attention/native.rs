@@ -9,7 +9,7 @@ use super::{
     AttentionOutput,
     avx512::{self, QUERY_BLOCK, Scratch},
     pack::{self, PackedHead},
-    rows::{Output, TensorRows},
+    rows::{OutputRows, TensorRows},
 };
 use crate::kernels::cpu::{
     openmp::share,
@@ -54,7 +54,7 @@ fn attend_by_tiles<const TILE: usize>(
     let memory = values_mut(&mut output).expect("new and not empty");
     let (keys, packed_values) = (Packed::keys(&key), Packed::values(&value, TILE));
 
-    let rows_of_output = Output::new(memory, heads, rows, dim);
+    let rows_of_output = OutputRows::new(memory, heads, rows, dim);
     let blocks = normalizers.chunks_mut(rows).enumerate().flat_map(|(head, normalizers)| {
         let blocks = normalizers.chunks_mut(QUERY_BLOCK).zip((0..).step_by(QUERY_BLOCK));
         blocks.map(move |(normalizers, start)| (head, start, normalizers))

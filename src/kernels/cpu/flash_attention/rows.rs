@@ -61,7 +61,7 @@ impl<'a> TensorRows<'a> {
 
 /// The whole output, (N, Q, H, D), of which each task writes rows of its own.
 #[derive(Debug)]
-pub(super) struct Output<'a> {
+pub(super) struct OutputRows<'a> {
     start: *mut u16,
     /// H, Q and D.
     heads: usize,
@@ -72,10 +72,10 @@ pub(super) struct Output<'a> {
     values: PhantomData<&'a mut [u16]>,
 }
 
-// SAFETY: the memory is reached through blocks only, and no two blocks in use have a row in common (`Output::block`).
-unsafe impl Sync for Output<'_> {}
+// SAFETY: the memory is reached through blocks only, and no two blocks in use have a row in common (`OutputRows::block`).
+unsafe impl Sync for OutputRows<'_> {}
 
-impl<'a> Output<'a> {
+impl<'a> OutputRows<'a> {
     /// # Panics
     /// If `values` are not whole batch rows.
     pub(super) fn new(values: &'a mut [u16], heads: usize, rows: usize, dim: usize) -> Self {
