@@ -20,6 +20,8 @@ pub struct Understood {
     pub read: Result<Instruction, ParseError>,
     /// What the model is told.
     pub told: Told,
+    /// What it is told, read in turn, where a template words it.
+    reread: Option<Instruction>,
 }
 
 impl Understood {
@@ -27,12 +29,24 @@ impl Understood {
     pub fn of(request: &EditRequest) -> Self {
         let overrides = Overrides { object: request.object.as_deref(), action: request.action };
         let read = Instruction::parse_with(&request.instruction, overrides);
-        let told = match &read {
-            Ok(read) if request.verbatim => read.as_written(),
-            Ok(read) => in_models_words(request, read).unwrap_or_else(|| read.without_courtesies()),
-            Err(_) => Told { text: cleaned(request), object_spans: None },
+        let (told, reread) = match &read {
+            Ok(read) if request.verbatim => (read.as_written(), None),
+            Ok(read) => match in_models_words(request, read) {
+                Some(told) => {
+                    let reread = Instruction::parse_with(&told.text, overrides).ok();
+                    (told, reread.filter(|it| is_same(it, read)))
+                }
+                None => (read.without_courtesies(), None),
+            },
+            Err(_) => (Told { text: cleaned(request), object_spans: None }, None),
         };
-        Self { read, told }
+        Self { read, told, reread }
+    }
+
+    /// The instruction whose objects pass 1 names to the model: as it is told, if a template words it, else as it was
+    /// read.
+    pub fn named(&self) -> Option<&Instruction> {
+        self.reread.as_ref().or(self.read.as_ref().ok())
     }
 
     /// What the model is told, if that is not the instruction as it was written.
@@ -48,10 +62,16 @@ impl Understood {
 fn in_models_words(request: &EditRequest, read: &Instruction) -> Option<Told> {
     let steps = Instruction::parse_all(&request.instruction).ok()?;
     let [Step { instruction, .. }] = &steps[..] else { return None };
-    let (named, found) = (read.objects(), instruction.objects());
-    let same = named.iter().zip(found).all(|(a, b)| a.head().eq_ignore_ascii_case(b.head()));
-    let agrees = read.action() == instruction.action() && named.len() == found.len() && same;
+    let agrees = is_same(read, instruction);
     agrees.then(|| edit_instruction(instruction, &request.settings.templates)).flatten()
+}
+
+/// Whether two instructions do the same to things of the same names.
+fn is_same(one: &Instruction, other: &Instruction) -> bool {
+    let heads = |it: &Instruction| {
+        it.objects().iter().map(|it| it.head().to_lowercase()).collect::<Vec<_>>()
+    };
+    one.action() == other.action() && heads(one) == heads(other)
 }
 
 fn cleaned(request: &EditRequest) -> String {

@@ -168,7 +168,7 @@ impl Editor {
         session: &EditSession<'_>,
         sink: &mut dyn EventSink,
     ) -> Result<Target, EditError> {
-        let (request, Understood { read, told }) = (&session.request, &session.understood);
+        let (request, Understood { read, told, .. }) = (&session.request, &session.understood);
         let instruction = match read {
             Ok(instruction) => instruction,
             Err(error) if must_refuse(error, request) => {
@@ -186,7 +186,8 @@ impl Editor {
         let found = match instruction.action() {
             Action::Global => None,
             Action::Change | Action::Add | Action::Remove => {
-                Some(self.localization_instruction(instruction, told, request)?)
+                let named = session.understood.named().unwrap_or(instruction);
+                Some(self.localization_instruction(named, told, request)?)
             }
         };
         announce(session, instruction, found.as_ref(), sink)?;

@@ -294,11 +294,11 @@ fn courtesies_are_left_out_and_the_objects_move_along() {
 
 #[test]
 fn what_was_written_has_its_misspelled_words_back() {
-    let read = parse("ad a blu trianlge next to the pruple star");
-    assert_eq!(read.text(), "add a blue triangle next to the purple star");
+    let read = parse("add a smal trianlge next to the pruple star");
+    assert_eq!(read.text(), "add a small triangle next to the purple star");
     let told = read.as_written();
-    assert_eq!(told.text, "ad a blu trianlge next to the pruple star");
-    assert_eq!(&told.text[told.object_spans.unwrap()[0].clone()], "blu trianlge");
+    assert_eq!(told.text, "add a smal trianlge next to the pruple star");
+    assert_eq!(&told.text[told.object_spans.unwrap()[0].clone()], "smal trianlge");
 }
 
 #[test]

@@ -130,23 +130,22 @@ fn a_model_without_templates_is_told_plain_commands_as_they_are() {
     let mut plain = 0;
     for typed in lines.filter_map(|it| it.split('\t').next()).filter(|it| !it.is_empty()) {
         let lower = typed.to_lowercase();
-        let Ok(read) = Instruction::parse(typed) else { continue };
-        if polite.iter().any(|it| lower.contains(it)) || !read.corrections().is_empty() {
-            continue;
-        }
-        let first = lower.split([' ', ',', '\'']).next().unwrap_or_default();
-        if ASKING.split(' ').any(|it| it == first) {
+        let first = lower.split(' ').next().unwrap_or_default();
+        let is_plain = VERBS.split(' ').any(|it| it == first)
+            && !polite.iter().any(|it| lower.contains(it))
+            && Instruction::parse(typed).is_ok_and(|it| it.corrections().is_empty());
+        if !is_plain {
             continue;
         }
         assert_eq!(told(&paper(typed)), Wording::of(typed, Use::Instruction).text);
         plain += 1;
     }
-    assert!(plain > 500, "{plain}");
+    assert!(plain > 300, "{plain}");
 }
 
-/// First words of texts that ask instead of telling.
-const ASKING: &str = "can could would will may might i we let lets you hey hi hello ok okay now then also just is are \
-    do any how why what maybe first next so to after go try see and in for";
+/// First words of plain commands.
+const VERBS: &str = "change make turn replace swap transform convert add put draw insert place remove delete erase take \
+    get paint color colour dye give dress recolor move cut wipe have let set create show include hide";
 
 #[test]
 fn a_preset_keeps_the_models_wordings() {
@@ -242,6 +241,11 @@ fn both_passes_read_what_was_understood() {
     assert!(localized.starts_with("change the purple star to a "), "{localized}");
     assert_prompts(&request(typed), localized, told);
     assert_prompts(&EditRequest { verbatim: true, ..request(typed) }, localized, typed);
+    let (_, Run { parsed, .. }) =
+        run(&request("please exchange that purple star out there for a heart"));
+    assert_eq!(parsed[0].told, "change the purple star to a heart");
+    let localized = &parsed[0].localization_instruction;
+    assert!(localized.starts_with("change the purple star to a "), "{localized}");
     // An addition is localized by what is told.
     let adding = "I'd like a white star next to the house";
     let told = "add a white star next to the house";
@@ -258,9 +262,9 @@ fn both_passes_read_what_was_understood() {
 
 #[test]
 fn the_words_of_an_addition_are_found_in_what_is_told() {
-    let typed = "I'd realy like a small white star next to the house, please";
+    let typed = "I'd like a small whtie star next to the house, please";
     for (verbatim, words) in
-        [(false, vec!["small", "white", "star"]), (true, vec!["small", "white", "star"])]
+        [(false, ["small", "white", "star"]), (true, ["small", "whtie", "star"])]
     {
         let request = EditRequest { verbatim, ..request(typed) };
         let editor = Editor::new(Box::new(load_pipeline(&demo_model(), Kind::Float)), None);

@@ -134,7 +134,7 @@ async fn an_edit_over_the_wire_is_the_local_one_with_every_map() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_told_what_was_understood_or_what_was_written() {
     let server = Harness::real(None, runner).await;
-    let natural = "Could you please dye the black tree bleu?";
+    let natural = "Could you please dye the black tree pruple?";
     let run = async |verbatim| {
         let spec = EditSpec { instruction: natural.to_owned(), verbatim, ..edit() };
         let job = server.client.clone().run_edit(request(spec)).await.unwrap().into_inner();
@@ -150,9 +150,9 @@ async fn a_model_is_told_what_was_understood_or_what_was_written() {
     };
     let (parsed, image) = run(false).await;
     assert_eq!(parsed.change(), v1::ChangeKind::Recolor);
-    assert_eq!([&parsed.replacement, &parsed.color], ["blue", "blue"]);
-    assert_eq!(parsed.text, "Could you please dye the black tree blue?");
-    assert_eq!(parsed.told, "make the black tree blue");
+    assert_eq!([&parsed.replacement, &parsed.color], ["purple", "purple"]);
+    assert_eq!(parsed.text, "Could you please dye the black tree purple?");
+    assert_eq!(parsed.told, "make the black tree purple");
     let (verbatim, other) = run(true).await;
     assert_eq!(verbatim, v1::InstructionParsed { told: natural.to_owned(), ..parsed });
     assert_ne!(image, other);
