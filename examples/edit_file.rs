@@ -69,6 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         method: MethodKind::IamEdit,
         object: None,
         action: None,
+        verbatim: false,
         unparsed: Unparsed::PlainEdit,
         seed: 7,
         settings,

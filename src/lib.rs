@@ -40,6 +40,7 @@
 //!     method: MethodKind::IamEdit,
 //!     object: None,
 //!     action: None,
+//!     verbatim: false,
 //!     unparsed: Unparsed::PlainEdit,
 //!     seed: 7,
 //!     settings,

@@ -31,6 +31,8 @@ pub(crate) fn check(args: &EditArgs, found: PassOne) -> Result<(), CliError> {
     let LocalizationArgs {
         object,
         action,
+        // The edit is told it, too.
+        verbatim: _,
         // These only decide whether an edit is refused.
         strict: _,
         min_confidence: _,

@@ -14,6 +14,9 @@ pub(crate) struct LocalizationArgs {
     /// The kind of edit, instead of the one found in the instruction.
     #[arg(long, value_parser = one_of::<Action>())]
     pub(crate) action: Option<Action>,
+    /// Tell the model the instruction as it is written, not as it was understood and in the model's own phrasing.
+    #[arg(long)]
+    pub(crate) verbatim: bool,
     /// Refuse an instruction that can't be understood, instead of editing the whole picture, and an object that is found with less
     /// than --min-confidence, instead of a warning.
     #[arg(long)]

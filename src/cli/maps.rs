@@ -215,6 +215,7 @@ fn sheet<'a>(
         if !parsed.object.is_empty() {
             reading.push(Fact::new("Object", parsed.object.clone()));
         }
+        reading.push(Fact::new("Told the model", parsed.told.clone()));
         if !parsed.localization_instruction.is_empty() {
             reading.push(Fact::new(
                 "Localization instruction",

@@ -300,6 +300,8 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
     let localization = LocalizationArgs {
         object: record.object.clone(),
         action: record.action.as_deref().map(|it| named("action", it)).transpose()?,
+        // The record says what the model was told where that was not the instruction itself.
+        verbatim: record.told.is_none(),
         // The recorded edit succeeded, so strictness has nothing to refuse.
         strict: false,
         min_confidence: Some(record.min_confidence.0),

@@ -92,6 +92,7 @@ pub(crate) fn request(
         method: MethodKind::IamEdit,
         object: localization.object.clone(),
         action: localization.action,
+        verbatim: localization.verbatim,
         unparsed: if localization.strict { Unparsed::Refuse } else { Unparsed::PlainEdit },
         seed: sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
         settings,

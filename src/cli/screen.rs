@@ -119,6 +119,7 @@ impl Screen {
         let object = if parsed.object.is_empty() { "the whole picture" } else { &parsed.object };
         let action = event_json::action(parsed.action).trim_start_matches("ACTION_").to_lowercase();
         self.line(&format!("understood: {action} {object}"));
+        self.line(&format!("told the model: {}", parsed.told));
         if !parsed.localization_instruction.is_empty() {
             self.line(&format!("localizing with: {}", parsed.localization_instruction));
         }

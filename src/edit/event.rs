@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, ops::Range, sync::Arc};
 use image::RgbImage;
 
 use crate::edit::{edit_mask::EditMask, localization::Localization};
-use crate::instruction::Action;
+use crate::instruction::{Action, change::Change};
 use crate::sampling::Interrupted;
 
 /// The passes of an edit.
@@ -50,8 +50,16 @@ pub struct InstructionParsed {
     pub object: String,
     /// Its byte range in `text`; `None` if it does not occur there.
     pub object_span: Option<Range<usize>>,
-    /// The instruction as the model gets it (cleaned).
+    /// The instruction as it was written, cleaned and with misspelled words corrected.
     pub text: String,
+    /// What kind of change it is, if it is one.
+    pub change: Option<Change>,
+    /// What the object becomes, as written; empty if nothing is said of that.
+    pub replacement: String,
+    /// The new color, as written, of a change that recolors; else empty.
+    pub color: String,
+    /// What the model is told.
+    pub told: String,
     /// The localization instruction; empty if nothing is localized.
     pub localization_instruction: String,
 }
@@ -97,6 +105,8 @@ pub enum WarningReason {
     InstructionTruncated,
     /// Text without meaning for the model (such as prompt weights) was removed from the request.
     TextCleaned,
+    /// A misspelled word of the instruction is read as the right one.
+    SpellingCorrected,
     /// The negative prompt exceeds the model's token limit.
     NegativePromptTruncated,
     /// The localization instruction, including the object, exceeds the model's token limit.
@@ -137,6 +147,7 @@ impl WarningReason {
         match self {
             Self::InstructionTruncated => "INSTRUCTION_TRUNCATED",
             Self::TextCleaned => "TEXT_CLEANED",
+            Self::SpellingCorrected => "SPELLING_CORRECTED",
             Self::NegativePromptTruncated => "NEGATIVE_PROMPT_TRUNCATED",
             Self::LocalizationTruncated => "LOCALIZATION_TRUNCATED",
             Self::NonLatinText => "NON_LATIN_TEXT",

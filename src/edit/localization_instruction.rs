@@ -12,7 +12,11 @@ use std::ops::Range;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::instruction::{Action, Instruction, Phrase, nouns};
+use crate::instruction::{
+    Action, Instruction, Phrase,
+    nouns::{self, oblique},
+    told::Told,
+};
 
 /// The default pool: concrete nouns of many kinds, no people, each a single token of CLIP's vocabulary.
 const NOUNS: &str = include_str!("../../assets/nouns.txt");
@@ -84,34 +88,35 @@ pub fn needs_unrelated_word(instruction: &Instruction) -> bool {
 /// use retouch::instruction::Instruction;
 ///
 /// let instruction = Instruction::parse("Remove the bee.")?;
-/// let localization = localization_instruction(&instruction, "car", &Template::default()).unwrap();
+/// let told = instruction.as_written();
+/// let localization = localization_instruction(&instruction, &told, "car", &Template::default()).unwrap();
 /// assert_eq!(localization.text, "Change the bee to a car");
 /// assert_eq!(&localization.text[localization.object_spans[0].clone()], "bee");
 /// # Ok::<(), retouch::instruction::ParseError>(())
 /// ```
 ///
-/// For an instruction that adds, the noun is not used. `None` for a global edit, which has nothing to localize.
+/// For an instruction that adds it is what the model is told, and the noun is not used. `None` for a global edit, which has nothing to localize.
 /// Differs: the paper shows `granada` without an article; common nouns get one, as in its `a car`. Plural objects (`the
 /// bees`) get the noun's plural.
 pub fn localization_instruction(
     instruction: &Instruction,
+    told: &Told,
     unrelated: &str,
     template: &Template,
 ) -> Option<LocalizationInstruction> {
     match instruction.action() {
         Action::Global => None,
-        Action::Add => Some(added(instruction)),
+        Action::Add => Some(added(instruction, told)),
         Action::Change | Action::Remove => {
             Some(changed(instruction.objects(), unrelated, &template.0))
         }
     }
 }
 
-/// The instruction itself, or `Add` with the objects if the caller named one that does not occur in it.
-fn added(instruction: &Instruction) -> LocalizationInstruction {
-    let spans: Option<Vec<_>> = instruction.objects().iter().map(Phrase::name_span).collect();
-    if let Some(object_spans) = spans {
-        let text = instruction.text().to_owned();
+/// What the model is told, or `Add` with the objects if the caller named one that does not occur in it.
+fn added(instruction: &Instruction, told: &Told) -> LocalizationInstruction {
+    if let Told { text, object_spans: Some(spans) } = told {
+        let (text, object_spans) = (text.clone(), spans.clone());
         return LocalizationInstruction { text, object_spans, stands: false };
     }
     let mut writer = Writer::new("Add ");
@@ -155,20 +160,6 @@ fn takes_no_article(phrase: &Phrase) -> bool {
     oblique(phrase.name()).is_some()
         || phrase.head().starts_with(char::is_uppercase)
             && phrase.span().is_none_or(|it| it.start > 0)
-}
-
-/// A personal pronoun in the objective case: `him` for `he`.
-fn oblique(pronoun: &str) -> Option<&'static str> {
-    Some(match pronoun.to_lowercase().as_str() {
-        "he" | "him" => "him",
-        "she" | "her" => "her",
-        "they" | "them" => "them",
-        "everyone" | "everybody" => "everyone",
-        "someone" | "somebody" => "someone",
-        "me" => "me",
-        "us" => "us",
-        _ => return None,
-    })
 }
 
 /// Builds an instruction and records the byte ranges of its objects.

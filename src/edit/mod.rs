@@ -15,3 +15,4 @@ pub mod request;
 pub mod reuse;
 pub mod selection;
 pub mod settings;
+pub mod understood;

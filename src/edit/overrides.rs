@@ -24,6 +24,7 @@ use crate::edit::{
     localizer::{AddedBy, ClusterScore, Localizer, Rows},
     settings::{EditSettings, Modulation},
 };
+use crate::instruction::templates::EditTemplates;
 use crate::sampling::{ImageGuidance, SchedulerKind, Steps, TextGuidance};
 
 /// Documentation of a setting, and its names.
@@ -230,6 +231,11 @@ knobs! {
     localization_instruction: Template => .localization.template,
         "a text with {object} and {word}", Paper("Change {object} to a {word}"),
         part_of_model("localization_instruction");
+    /// The wordings of edits that the model was taught: what it is told of an instruction in other words.
+    #[serde(deserialize_with = "edit_instruction")]
+    edit_instruction: EditTemplates => .templates,
+        "an object: templates for change, recolor, add, remove", Rule("the text as it was written"),
+        part_of_model("edit_instruction");
 }
 
 impl EditOverrides {
@@ -268,6 +274,7 @@ impl EditOverrides {
             nouns: self.nouns,
             noun_prompt: self.noun_prompt,
             localization_instruction: self.localization_instruction,
+            edit_instruction: self.edit_instruction,
             ..Self::default()
         }
     }
@@ -297,6 +304,13 @@ fn share<'de, D: Deserializer<'de>>(
 ) -> Result<Option<StepShare>, D::Error> {
     let pair = Option::<[f64; 2]>::deserialize(deserializer)?;
     pair.map(|pair| StepShare::new(name, pair)).transpose().map_err(D::Error::custom)
+}
+
+fn edit_instruction<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<EditTemplates>, D::Error> {
+    let templates = Option::<EditTemplates>::deserialize(deserializer);
+    templates.map_err(|error| D::Error::custom(format!("edit_instruction: {error}")))
 }
 
 fn noun_prompt<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

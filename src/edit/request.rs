@@ -27,6 +27,8 @@ pub struct EditRequest {
     pub object: Option<String>,
     /// The kind of edit, if the caller names it instead of the parser.
     pub action: Option<Action>,
+    /// Whether the model is told the instruction as it was written (cleaned), not as it was understood.
+    pub verbatim: bool,
     /// What to do if neither names an object.
     pub unparsed: Unparsed,
     /// Seed of the noise, also of pass 1 unless that has its own.

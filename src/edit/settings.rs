@@ -8,6 +8,7 @@ use crate::edit::{
     localization_instruction::{Template, shipped_nouns},
     localizer::{AddedBy, ClusterScore, Localizer, Rows},
 };
+use crate::instruction::templates::EditTemplates;
 use crate::sampling::{GuidanceScales, ImageGuidance, SchedulerKind, Steps, TextGuidance};
 
 choices! {
@@ -77,6 +78,8 @@ pub struct EditSettings {
     pub resize: Resize,
     /// Settings of the localization's attention and wording.
     pub localization: LocalizationSettings,
+    /// How the model was taught to be told of edits; without templates it is told the text as it was written.
+    pub templates: EditTemplates,
 }
 
 /// Settings of the localization's attention and wording.
@@ -145,6 +148,7 @@ impl EditSettings {
                 noun_prompt: "a photo of a {}".to_owned(),
                 template: Template::default(),
             },
+            templates: EditTemplates::default(),
         }
     }
 }

@@ -15,16 +15,17 @@ use crate::edit::{
     },
     request::EditRequest,
     settings::LocalizationSettings,
+    understood::Understood,
 };
 use crate::editing::{
     EditError,
     iam_edit::noun_embeddings::{self, NounEmbeddings},
     localization_cache::{Key, LocalizationCache},
     methods::Methods,
-    reports::{check_confidence, emit, fallback_message, flat_attention, named, parsed, warn},
+    reports::{announce, check_confidence, emit, fallback_message, flat_attention, named, warn},
     session::EditSession,
 };
-use crate::instruction::{Action, Instruction, Overrides, ParseError, Phrase};
+use crate::instruction::{Action, Instruction, ParseError, Phrase, told::Told};
 use crate::pipelines::EditPipeline;
 
 /// A model, with the editing methods that run on it.
@@ -89,9 +90,9 @@ impl Editor {
         session: &EditSession<'_>,
         sink: &mut dyn EventSink,
     ) -> Result<(), EditError> {
-        let EditSession { instruction, negative_prompt, .. } = session;
+        let (told, negative_prompt) = (session.told(), &session.negative_prompt);
         let reason = WarningReason::InstructionTruncated;
-        self.warn_of_cut("the instruction", instruction, reason, sink)?;
+        self.warn_of_cut("the instruction", told, reason, sink)?;
         let reason = WarningReason::NegativePromptTruncated;
         self.warn_of_cut("the negative prompt", negative_prompt, reason, sink)
     }
@@ -103,22 +104,22 @@ impl Editor {
         sink: &mut dyn EventSink,
     ) -> Result<Option<Arc<Localization>>, EditError> {
         self.methods.method(session.request.method).check(session)?;
-        let Target::Object(instruction) = self.target(&session.request, sink)? else {
+        let Target::Object(instruction) = self.target(session, sink)? else {
             return Ok(None);
         };
-        let (key, asked) = (Key::of(session, &instruction), &session.instruction);
-        if instruction.text != *asked {
+        let (key, told) = (Key::of(session, &instruction), session.told());
+        if instruction.text != told {
             let reason = WarningReason::LocalizationTruncated;
             self.warn_of_cut("the localization instruction", &instruction.text, reason, sink)?;
         }
-        let (localization, source) = if let Some(kept) = self.localizations.get(&key, asked) {
+        let (localization, source) = if let Some(kept) = self.localizations.get(&key, told) {
             (kept, LocalizationSource::Cache)
         } else {
             let source = self.methods.mask_source(session.request.settings.localizer);
             let found = source.localize(session, &instruction, sink)?;
             let (stands, covers) = (instruction.stands, session.covers());
             let found = Arc::new(Localization { stands, covers, ..found });
-            self.localizations.insert(key, asked, &found);
+            self.localizations.insert(key, told, &found);
             (found, LocalizationSource::Pass)
         };
         if let Some(warning) = flat_attention(&localization, &session.request) {
@@ -146,6 +147,12 @@ impl Editor {
         let method = self.methods.method(session.request.method);
         method.check(session)?;
         self.warn_of_cut_texts(session, sink)?;
+        let is_told = session.is_announced.get() || session.request.needs_localization();
+        if let Ok(instruction) = &session.understood.read
+            && !is_told
+        {
+            announce(session, instruction, None, sink)?;
+        }
         let mask = EditMask::settle(session, localization)?.map(Arc::new);
         if let Some(mask) = &mask {
             emit(sink, EditEvent::MaskSettled(Arc::clone(mask)))?;
@@ -155,12 +162,18 @@ impl Editor {
         Ok(Edited { image: session.at_input(edited), mask })
     }
 
-    /// Parses the instruction into the edit's target, and emits it as an event.
-    fn target(&self, request: &EditRequest, sink: &mut dyn EventSink) -> Result<Target, EditError> {
-        let overrides = Overrides { object: request.object.as_deref(), action: request.action };
-        let instruction = match Instruction::parse_with(&request.instruction, overrides) {
+    /// The edit's target by its instruction, which is emitted as an event.
+    fn target(
+        &self,
+        session: &EditSession<'_>,
+        sink: &mut dyn EventSink,
+    ) -> Result<Target, EditError> {
+        let (request, Understood { read, told, .. }) = (&session.request, &session.understood);
+        let instruction = match read {
             Ok(instruction) => instruction,
-            Err(error) if must_refuse(&error, request) => return Err(EditError::NotParsed(error)),
+            Err(error) if must_refuse(error, request) => {
+                return Err(EditError::NotParsed(error.clone()));
+            }
             Err(error) => {
                 let reason = match error {
                     ParseError::NotLatin(_) => WarningReason::NonLatinText,
@@ -173,10 +186,11 @@ impl Editor {
         let found = match instruction.action() {
             Action::Global => None,
             Action::Change | Action::Add | Action::Remove => {
-                Some(self.localization_instruction(&instruction, request)?)
+                let named = session.understood.named().unwrap_or(instruction);
+                Some(self.localization_instruction(named, told, request)?)
             }
         };
-        emit(sink, EditEvent::InstructionParsed(parsed(&instruction, found.as_ref())))?;
+        announce(session, instruction, found.as_ref(), sink)?;
         Ok(found.map_or(Target::Whole, Target::Object))
     }
 
@@ -184,6 +198,7 @@ impl Editor {
     fn localization_instruction(
         &self,
         instruction: &Instruction,
+        told: &Told,
         request: &EditRequest,
     ) -> Result<LocalizationInstruction, EditError> {
         let settings = &request.settings.localization;
@@ -192,7 +207,7 @@ impl Editor {
         } else {
             String::new()
         };
-        let found = localization_instruction(instruction, &word, &settings.template);
+        let found = localization_instruction(instruction, told, &word, &settings.template);
         Ok(found.expect("an instruction that is not global has a localization instruction"))
     }
 

@@ -72,6 +72,8 @@ impl Key {
             guided: _,
             modulation: _,
             preserve: _,
+            // What the edit is told is at hand beside the key.
+            templates: _,
         } = &request.settings;
         // The words are in the localization instruction.
         let LocalizationSettings {

@@ -80,6 +80,6 @@ pub fn noise_differences(
 /// Thresholds a field of noise differences for the session's own instruction.
 pub fn thresholded(session: &EditSession<'_>, field: &Field, default: f64) -> Localization {
     let threshold = session.threshold(default);
-    let found = Localization::from_threshold(&session.instruction, field, threshold, vec![]);
+    let found = Localization::from_threshold(session.told(), field, threshold, vec![]);
     Localization { scored_by: ScoreSource::NoiseDifference, ..found }
 }

@@ -12,20 +12,36 @@ use crate::edit::{
     request::EditRequest,
     selection::{Fallback, MIN_CONTRAST},
 };
-use crate::editing::{EditError, baselines::watch_your_steps};
-use crate::instruction::{Instruction, Phrase};
+use crate::editing::{EditError, baselines::watch_your_steps, session::EditSession};
+use crate::instruction::{Instruction, Phrase, spelling::Correction};
 
-pub(super) fn parsed(
+/// Emits what was understood of the instruction, after a warning of each misspelled word.
+///
+/// # Errors
+/// [`EditError::Interrupted`] if the sink stops the run.
+pub(super) fn announce(
+    session: &EditSession<'_>,
     instruction: &Instruction,
     found: Option<&LocalizationInstruction>,
-) -> InstructionParsed {
-    InstructionParsed {
+    sink: &mut dyn EventSink,
+) -> Result<(), EditError> {
+    session.is_announced.set(true);
+    for Correction { written, read, .. } in instruction.corrections() {
+        let message = format!("`{written}` is read as `{read}`");
+        warn(sink, WarningReason::SpellingCorrected, message)?;
+    }
+    let parsed = InstructionParsed {
         action: instruction.action(),
         object: named(instruction, Phrase::text),
         object_span: instruction.objects().first().and_then(Phrase::span),
         text: instruction.text().to_owned(),
+        change: instruction.change(),
+        replacement: instruction.replacement().unwrap_or_default().to_owned(),
+        color: instruction.color().unwrap_or_default().to_owned(),
+        told: session.told().to_owned(),
         localization_instruction: found.map(|it| it.text.clone()).unwrap_or_default(),
-    }
+    };
+    emit(sink, EditEvent::InstructionParsed(parsed))
 }
 
 /// The names of all objects, joined.

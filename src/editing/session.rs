@@ -1,7 +1,7 @@
 //! State that both passes of an edit share: the resized picture, its latents, and the reporting of denoising runs.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     ops::{ControlFlow, Range},
     sync::Arc,
     thread,
@@ -16,6 +16,7 @@ use crate::edit::{
     event::{EventSink, Pass, StepReport},
     knobs::Tau,
     request::EditRequest,
+    understood::Understood,
 };
 use crate::editing::{
     EditError,
@@ -44,12 +45,14 @@ pub struct EditSession<'a> {
     pub pipeline: &'a dyn EditPipeline,
     /// The request; its picture and working size must not change while the session lasts.
     pub request: EditRequest,
-    /// The cleaned instruction.
-    pub instruction: String,
+    /// The instruction as it was read, and what the model is told of it.
+    pub understood: Understood,
     /// The cleaned negative prompt.
     pub negative_prompt: String,
     /// The picture at the working size.
     pub work: Arc<RgbImage>,
+    /// Whether what was understood was emitted.
+    pub(super) is_announced: Cell<bool>,
     image_latents: OnceCell<Tensor>,
 }
 
@@ -94,12 +97,18 @@ impl<'a> EditSession<'a> {
         };
         Self {
             pipeline,
-            instruction: Wording::of(&request.instruction, Use::Instruction).text,
+            understood: Understood::of(&request),
             negative_prompt: Wording::of(&request.negative_prompt, Use::NegativePrompt).text,
             work,
             request,
+            is_announced: Cell::new(false),
             image_latents: OnceCell::new(),
         }
+    }
+
+    /// What the model is told.
+    pub fn told(&self) -> &str {
+        &self.understood.told.text
     }
 
     /// Size of the input, and of the result.

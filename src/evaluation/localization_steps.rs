@@ -210,6 +210,7 @@ fn request(plan: &StepsPlan, case: &Case, setting: Setting, seed: u64) -> EditRe
         method: MethodKind::IamEdit,
         object: None,
         action: None,
+        verbatim: false,
         unparsed: Unparsed::PlainEdit,
         seed,
         settings: EditSettings {

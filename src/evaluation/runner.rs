@@ -179,6 +179,7 @@ pub(super) fn request(plan: &Plan, item: &Item, pictures: &LoadedItem) -> EditRe
         method: MethodKind::IamEdit,
         object: None,
         action: None,
+        verbatim: false,
         unparsed: Unparsed::PlainEdit,
         seed: item_seed(plan.seed, &item.id),
         settings: EditSettings { resize, ..plan.settings.clone() },

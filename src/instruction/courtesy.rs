@@ -1,9 +1,12 @@
-//! Leaves out of a clause what only makes it polite, gives a reason or says what is to stay.
+//! Leaves out of a clause, and of a text that a model is told, what only makes it polite; out of a clause also what
+//! gives a reason or says what is to stay.
 //!
 //! The phrases are patterns ([`matched`]), so that a line stands for a family: `could/can/would you please?`.
 
+use std::ops::Range;
+
 use super::lexicon::{COMMANDS, has, is_adjective, verb_in};
-use super::words::{Token, find, matched, prefix_len};
+use super::words::{self, Token, find, matched, prefix_len};
 
 /// Openings that say nothing of the edit.
 const OPENINGS: &[&str] = &[
@@ -128,15 +131,11 @@ const OPENINGS: &[&str] = &[
     "don't forget to",
 ];
 
-/// Closings that say nothing of the edit.
-const CLOSINGS: &[&str] = &[
-    "please/pls/plz/thanks/thx/ty/cheers/now/too/also",
-    "again/entirely/completely/altogether/somewhere/and/,/;/though/then/asap",
-    "instead/immediately/quickly/mate/buddy/dude/pal/sir/ok",
-    "okay/alright/right/yeah/here/everywhere/totally/forever/pretty",
+/// Closings that ask nicely or thank.
+const THANKS: &[&str] = &[
+    "please/pls/plz/thanks/thx/ty/cheers",
     "that'd/it'd/thatd be great/nice/good/cool/lovely/perfect/awesome/fantastic",
     "that/it/this would be great/nice/good/cool/lovely/perfect/awesome/fantastic",
-    "and that 's/is it/all",
     "thank you so?",
     "thank you very? much",
     "many/lots/much of? thanks",
@@ -146,8 +145,6 @@ const CLOSINGS: &[&str] = &[
     "thank you in advance",
     "cheers mate/buddy",
     "pretty please",
-    "for me/us",
-    "as well",
     "if possible",
     "if you can/could/please/may/like/want/would",
     "if you don't/wouldn't/dont mind",
@@ -158,10 +155,21 @@ const CLOSINGS: &[&str] = &[
     "would/will/could/can/won't you/ya/u please?",
     "would you mind",
     "is that ok/okay/possible/alright",
-    "don't you think",
     "when you can",
     "when you get/have a chance/moment/minute",
     "as soon as possible",
+];
+
+/// Other closings that say nothing of the edit.
+const CLOSINGS: &[&str] = &[
+    "now/too/also",
+    "for me/us",
+    "again/entirely/completely/altogether/somewhere/and/,/;/though/then/asap",
+    "instead/immediately/quickly/mate/buddy/dude/pal/sir/ok",
+    "okay/alright/right/yeah/here/everywhere/totally/forever/pretty",
+    "and that 's/is it/all",
+    "as well",
+    "don't you think",
     "once and for all",
     "and nothing else",
     "nothing else",
@@ -245,22 +253,53 @@ const ASIDES: &[&str] = &[
 /// A clause without courtesies and asides.
 pub(super) fn bare(mut tokens: &[Token]) -> &[Token] {
     loop {
-        let opening = OPENINGS
-            .iter()
-            .filter_map(|it| matched(tokens, it))
-            .filter(|&n| n < tokens.len() || n == 1 && is_joint(&tokens[0]))
-            .filter(|&n| !opens_phrase(tokens, n))
-            .max();
-        let closing = CLOSINGS.iter().filter_map(|it| ending(tokens, it)).max();
+        let closing = THANKS.iter().chain(CLOSINGS).filter_map(|it| ending(tokens, it)).max();
         let aside = (2..tokens.len())
             .find(|&at| ASIDES.iter().any(|it| matched(&tokens[at..], it).is_some()));
-        tokens = match (opening, closing, aside) {
+        tokens = match (opening(tokens), closing, aside) {
             (Some(n), _, _) => &tokens[n..],
             (_, Some(n), _) if n < tokens.len() => &tokens[..tokens.len() - n],
             (_, _, Some(at)) => &tokens[..at],
             _ => return tokens,
         };
     }
+}
+
+/// Bytes of a text without courtesies before its verb and thanks at its end; all of it where there are none.
+pub(super) fn command(text: &str) -> Range<usize> {
+    let all = words::tokens(text);
+    let begins =
+        |tokens: &[Token]| tokens.first().is_some_and(|it| verb_in(&COMMANDS, &it.lower).is_some());
+    let mut asked = &all[..];
+    while !begins(asked) {
+        let Some(n) = opening(asked) else { break };
+        asked = &asked[n..];
+    }
+    let polite = begins(asked) && asked.len() < all.len();
+    let mut tokens = if polite { asked } else { &all[..] };
+    let (mut start, mut end) = (0, text.len());
+    if polite {
+        start = tokens[0].span.start;
+        end = text.trim_end_matches(['?', ' ']).len();
+    }
+    loop {
+        let said = tokens.iter().rposition(|it| it.is_word()).map_or(0, |it| it + 1);
+        let closing = THANKS.iter().filter_map(|it| ending(&tokens[..said], it)).max();
+        let Some(n) = closing.filter(|&n| n < said) else { return start..end };
+        tokens = &tokens[..said - n];
+        let last = tokens.iter().rfind(|it| it.is_word());
+        end = last.map_or(end, |it| it.span.end);
+    }
+}
+
+/// The number of tokens at the beginning that say nothing of the edit.
+fn opening(tokens: &[Token]) -> Option<usize> {
+    OPENINGS
+        .iter()
+        .filter_map(|it| matched(tokens, it))
+        .filter(|&n| n < tokens.len() || n == 1 && is_joint(&tokens[0]))
+        .filter(|&n| !opens_phrase(tokens, n))
+        .max()
 }
 
 fn is_joint(token: &Token) -> bool {

@@ -299,9 +299,8 @@ const OUGHT: &str = "needs need has have ought wants want is are supposed got me
 
 /// Where the verb of a statement stands.
 pub(super) fn statement_verb(clause: &[Token]) -> Option<usize> {
-    let first = clause.first()?;
     // `melt the clock`: no subject stands right before a determiner.
-    let unknown = !has(DETERMINERS, &first.lower)
+    let unknown = !has(DETERMINERS, &clause.first()?.lower)
         && clause[1..].first().is_some_and(|it| has("the his her", &it.lower));
     if unknown || imperative::is_command(clause) && !starts_with(clause, "show") {
         return None;

@@ -46,6 +46,7 @@ mod sharing;
 pub mod spelling;
 pub mod steps;
 pub mod templates;
+pub mod told;
 pub mod wording;
 mod words;
 
@@ -311,8 +312,8 @@ impl Instruction {
             return Err(ParseError::Empty);
         }
         let (text, corrections) = spelling::corrected(&cleaned);
-        let read = reading::joined(&text).map(|it| Self { corrections, ..it });
-        overriding::overridden(&text, read, overrides)
+        let read = overriding::overridden(&text, reading::joined(&text), overrides)?;
+        Ok(Self { corrections, ..read })
     }
 
     /// Reads the edits that an instruction asks for one after the other: two for `make the star blue and remove the

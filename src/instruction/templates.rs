@@ -3,6 +3,9 @@
 //! A model that was taught `make the star blue` need not know `could you please paint that star in blue?`. Its
 //! templates say how it was taught to be told: one for each kind of edit that it knows.
 
+use std::ops::Range;
+
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use super::area::Area;
@@ -10,31 +13,41 @@ use super::change::Change;
 use super::lexicon::{DETERMINERS, has};
 use super::nouns::{article, oblique};
 use super::place::{CountedFrom, Place, PlaceKind};
+use super::told::Told;
 use super::{Action, Instruction, Phrase};
 
-/// The templates of a model as they are written, each with the kind of edit that it words.
+/// The templates of a model as they are written, by the kind of edit that they word; of a kind that the model does not
+/// know there are none.
 ///
-/// `{object}` stands for the objects, each with its determiner, `{replacement}` for what they become, `{color}` for
-/// their new color, `{place}` for where the edit is. A place that is not said drops out with the space before it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TemplateTexts<'a> {
+/// The first of a kind is what the model is told; the others are phrasings that it knows as well, so that a text in one
+/// of them is told as it is. `{object}` stands for the objects, each with its determiner, `{replacement}` for what they
+/// become, `{color}` for their new color, `{place}` for where the edit is. A place that is not said drops out with the
+/// space before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object of templates by kind of edit")]
+pub struct TemplateTexts {
     /// Another thing in the object's place: `change {object} to {replacement}`.
-    pub change: Option<&'a str>,
+    #[serde(deserialize_with = "one_or_several")]
+    pub change: Vec<String>,
     /// Another color: `make {object} {color}`.
-    pub recolor: Option<&'a str>,
+    #[serde(deserialize_with = "one_or_several")]
+    pub recolor: Vec<String>,
     /// Something new: `add {object} {place}`.
-    pub add: Option<&'a str>,
+    #[serde(deserialize_with = "one_or_several")]
+    pub add: Vec<String>,
     /// Something goes: `remove {object}`.
-    pub remove: Option<&'a str>,
+    #[serde(deserialize_with = "one_or_several")]
+    pub remove: Vec<String>,
 }
 
 /// How a model was taught to be told of edits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "TemplateTexts")]
 pub struct EditTemplates {
-    change: Option<Vec<Piece>>,
-    recolor: Option<Vec<Piece>>,
-    add: Option<Vec<Piece>>,
-    remove: Option<Vec<Piece>>,
+    change: Vec<Template>,
+    recolor: Vec<Template>,
+    add: Vec<Template>,
+    remove: Vec<Template>,
 }
 
 /// A template that cannot word an edit.
@@ -68,6 +81,9 @@ pub enum EditTemplateError {
     },
 }
 
+/// The parts of a template, in order.
+type Template = Vec<Piece>;
+
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -78,22 +94,36 @@ enum Piece {
     Place,
 }
 
-impl TryFrom<TemplateTexts<'_>> for EditTemplates {
+impl TryFrom<TemplateTexts> for EditTemplates {
     type Error = EditTemplateError;
 
-    fn try_from(texts: TemplateTexts<'_>) -> Result<Self, EditTemplateError> {
+    fn try_from(texts: TemplateTexts) -> Result<Self, EditTemplateError> {
         use Piece::{Color, Object, Replacement};
-        let read = |text: Option<&str>, kind, needed: &[(Piece, &'static str)]| {
-            text.map(|it| pieces(it, kind, needed)).transpose()
+        let read = |texts: &[String], kind, needed: &[(Piece, &'static str)]| {
+            texts.iter().map(|it| pieces(it, kind, needed)).collect::<Result<Vec<_>, _>>()
         };
         let object = || (Object, "object");
         Ok(Self {
-            change: read(texts.change, "change", &[object(), (Replacement, "replacement")])?,
-            recolor: read(texts.recolor, "recolor", &[object(), (Color, "color")])?,
-            add: read(texts.add, "add", &[object()])?,
-            remove: read(texts.remove, "remove", &[object()])?,
+            change: read(&texts.change, "change", &[object(), (Replacement, "replacement")])?,
+            recolor: read(&texts.recolor, "recolor", &[object(), (Color, "color")])?,
+            add: read(&texts.add, "add", &[object()])?,
+            remove: read(&texts.remove, "remove", &[object()])?,
         })
     }
+}
+
+/// A template, or a list of them.
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a template or a list of templates")]
+    enum Written {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::One(template) => vec![template],
+        Written::Several(templates) => templates,
+    })
 }
 
 /// The parts of a template, with those that its kind needs.
@@ -101,7 +131,7 @@ fn pieces(
     template: &str,
     kind: &'static str,
     needed: &[(Piece, &'static str)],
-) -> Result<Vec<Piece>, EditTemplateError> {
+) -> Result<Template, EditTemplateError> {
     let lone = || EditTemplateError::LoneBrace { template: template.to_owned() };
     let mut found = Vec::new();
     let mut rest = template;
@@ -141,30 +171,39 @@ fn pieces(
 /// use retouch::instruction::Instruction;
 /// use retouch::instruction::templates::{EditTemplates, TemplateTexts, edit_instruction};
 ///
-/// let recolor = Some("make {object} {color}");
+/// let recolor = vec!["make {object} {color}".to_owned()];
 /// let templates = EditTemplates::try_from(TemplateTexts { recolor, ..TemplateTexts::default() })?;
 /// let read = Instruction::parse("Could you please paint that star which is red in blue?")?;
-/// assert_eq!(edit_instruction(&read, &templates).as_deref(), Some("make the red star blue"));
+/// assert_eq!(edit_instruction(&read, &templates).unwrap().text, "make the red star blue");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A place that the template has no room for stays with the object, which may be one of several alike: `remove the
-/// house on the left`.
-pub fn edit_instruction(instruction: &Instruction, templates: &EditTemplates) -> Option<String> {
-    let pieces = match (instruction.action(), instruction.change()) {
+/// A text in a phrasing that the model knows stays as it is. A place that the template has no room for stays with the
+/// object, which may be one of several alike: `remove the house on the left`.
+pub fn edit_instruction(instruction: &Instruction, templates: &EditTemplates) -> Option<Told> {
+    let templates = match (instruction.action(), instruction.change()) {
         (Action::Change, Some(Change::Recolor)) => &templates.recolor,
         (Action::Change, Some(Change::Replace)) => &templates.change,
         (Action::Add, _) => &templates.add,
         (Action::Remove, _) => &templates.remove,
         (Action::Change | Action::Global, _) => return None,
     };
-    let pieces = pieces.as_ref()?;
-    let apart = pieces.contains(&Piece::Place);
-    let mut text = String::new();
-    for piece in pieces {
+    let written = instruction.text().trim_end_matches('.');
+    let mut worded = templates.iter().filter_map(|it| filled(instruction, it));
+    let first = worded.next()?;
+    let known = first.text.eq_ignore_ascii_case(written)
+        || worded.any(|it| it.text.eq_ignore_ascii_case(written));
+    Some(if known { instruction.told_in(0..instruction.text().len()) } else { first })
+}
+
+/// A template with the parts of an edit in their places; `None` if the instruction lacks one.
+fn filled(instruction: &Instruction, template: &[Piece]) -> Option<Told> {
+    let apart = template.contains(&Piece::Place);
+    let (mut text, mut spans) = (String::new(), Vec::new());
+    for piece in template {
         match piece {
             Piece::Words(words) => text.push_str(words),
-            Piece::Object => text.push_str(&objects(instruction, apart)?),
+            Piece::Object => write_objects(instruction, apart, &mut text, &mut spans)?,
             Piece::Replacement => text.push_str(instruction.replacement()?),
             Piece::Color => text.push_str(plain_color(instruction)?),
             Piece::Place => match instruction.place().and_then(placed) {
@@ -173,7 +212,7 @@ pub fn edit_instruction(instruction: &Instruction, templates: &EditTemplates) ->
             },
         }
     }
-    Some(text)
+    Some(Told { text, object_spans: Some(spans) })
 }
 
 /// The new color; `None` for one that only a comparison says.
@@ -182,32 +221,45 @@ fn plain_color(instruction: &Instruction) -> Option<&str> {
     instruction.color().filter(|it| !compared(it) || it.contains("shade of"))
 }
 
-/// The objects as a list, each with its place unless that stands apart.
-fn objects(instruction: &Instruction, apart: bool) -> Option<String> {
+/// Writes the objects as a list, each with its place unless that stands apart; `None` if there are none.
+fn write_objects(
+    instruction: &Instruction,
+    apart: bool,
+    text: &mut String,
+    spans: &mut Vec<Range<usize>>,
+) -> Option<()> {
     let objects = instruction.objects();
     let shared = instruction.place().filter(|_| objects.iter().all(|it| it.place().is_none()));
     let new = instruction.action() == Action::Add;
-    let one = |it: &Phrase| named(it, new, apart);
-    let mut text = objects.iter().map(one).collect::<Vec<_>>().join(" and ");
-    if let Some(place) = shared.filter(|_| !apart).and_then(placed) {
-        text = format!("{text} {place}");
+    for (at, object) in objects.iter().enumerate() {
+        text.push_str(if at > 0 { " and " } else { "" });
+        let (named, name) = named(object, new);
+        spans.push(text.len() + name.start..text.len() + name.end);
+        text.push_str(&named);
+        if let Some(place) = object.place().filter(|_| !apart).and_then(placed) {
+            *text = format!("{text} {place}");
+        }
     }
-    (!text.is_empty()).then_some(text)
+    if let Some(place) = shared.filter(|_| !apart).and_then(placed) {
+        *text = format!("{text} {place}");
+    }
+    (!objects.is_empty()).then_some(())
 }
 
-/// An object with its determiner and what describes it: `the red star` for `that star which is red`.
-fn named(object: &Phrase, new: bool, apart: bool) -> String {
+/// An object with its determiner and what describes it, `the red star` for `that star which is red`, and the bytes of
+/// its name, `red star`.
+fn named(object: &Phrase, new: bool) -> (String, Range<usize>) {
     if let Some(pronoun) = oblique(object.name()) {
-        return pronoun.to_owned();
+        return (pronoun.to_owned(), 0..pronoun.len());
     }
     let described = object.qualifier().map_or_else(String::new, |it| format!("{it} "));
-    let counted = match object.place().map(Place::kind) {
+    let bare = format!("{described}{}", object.name());
+    let name = match object.place().map(Place::kind) {
         Some(PlaceKind::Nth { .. }) => {
-            format!("{} ", object.place().map_or("", Place::opening_text))
+            format!("{} {bare}", object.place().map_or("", Place::opening_text))
         }
-        _ => String::new(),
+        _ => bare.clone(),
     };
-    let name = format!("{counted}{described}{}", object.name());
     let determiner = object.plain_determiner();
     let pointing = has("this that these those", &determiner.to_lowercase())
         || !new && has("a an some any one", &determiner.to_lowercase());
@@ -219,10 +271,8 @@ fn named(object: &Phrase, new: bool, apart: bool) -> String {
         _ if pointing => format!("the {name}"),
         determiner => format!("{} {name}", lowered(determiner)),
     };
-    match object.place().and_then(placed).filter(|_| !apart) {
-        Some(place) => format!("{text} {place}"),
-        None => text,
-    }
+    let span = text.len() - bare.len()..text.len();
+    (text, span)
 }
 
 /// Words that began a sentence, as they stand inside one: `the house` for `The house`, but `Anna's house`.

@@ -59,6 +59,7 @@ pub fn request(
         method: method(spec)?,
         object: (!spec.object.is_empty()).then(|| spec.object.clone()),
         action: choice("action", spec.action)?,
+        verbatim: spec.verbatim,
         unparsed: if spec.strict { Unparsed::Refuse } else { Unparsed::PlainEdit },
         seed: spec.seed.unwrap_or_default(),
         settings: settings(spec, recommended)?,

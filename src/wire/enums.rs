@@ -6,7 +6,7 @@ use crate::edit::{
     localizer::{ClusterScore, Localizer},
     settings::Modulation,
 };
-use crate::instruction::Action;
+use crate::instruction::{Action, change::Change};
 use crate::picture::metadata::Policy;
 use crate::sampling::SchedulerKind;
 use crate::wire::{v1, violation::Violation};
@@ -72,6 +72,7 @@ pairs!(Preserve, Preserve: None = None, Latent = Latent, Pixel = Pixel);
 pairs!(Preset, Preset: Paper = Paper);
 pairs!(Modulation, Modulation: Gate = Gate, Mask = Mask, Null = Null);
 pairs!(Action, Action: Change = Change, Add = Add, Remove = Remove, Global = Global);
+pairs!(ChangeKind, Change: Recolor = Recolor, Replace = Replace, Other = Alter);
 pairs!(Scheduler, SchedulerKind: EulerAncestral = EulerAncestral, Euler = Euler, Ddim = Ddim,
     DpmSolverPlusPlus2m = DpmSolverPlusPlus2M);
 pairs!(Localizer, Localizer: Iam = Iam, Attention = Attention, NoiseDifference = NoiseDifference, Diffedit = DiffEdit);

@@ -7,6 +7,7 @@ use crate::edit::{
     localization::{Cluster, Localization, WordMap},
 };
 use crate::instruction::Action;
+use crate::wire::enums::InSchema;
 
 /// The parsed instruction.
 pub fn instruction(parsed: &InstructionParsed) -> Value {
@@ -17,6 +18,10 @@ pub fn instruction(parsed: &InstructionParsed) -> Value {
         "object_end": parsed.object_span.as_ref().map(|it| it.end),
         "localization_instruction": parsed.localization_instruction,
         "text": parsed.text,
+        "change": parsed.change.map(|it| it.write().as_str_name()),
+        "replacement": parsed.replacement,
+        "color": parsed.color,
+        "told": parsed.told,
     }})
 }
 

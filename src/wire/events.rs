@@ -1,7 +1,10 @@
 //! Events of an edit as messages of the schema.
 
 use crate::edit::event::{InstructionParsed, LocalizationSource, Remedy, StepReport, Warning};
-use crate::wire::{enums::InSchema, v1};
+use crate::wire::{
+    enums::{InSchema, number},
+    v1,
+};
 
 /// How the instruction was parsed.
 pub fn instruction(parsed: InstructionParsed) -> v1::InstructionParsed {
@@ -13,6 +16,10 @@ pub fn instruction(parsed: InstructionParsed) -> v1::InstructionParsed {
         object_end: span.end as u32,
         localization_instruction: parsed.localization_instruction,
         text: parsed.text,
+        change: number(parsed.change),
+        replacement: parsed.replacement,
+        color: parsed.color,
+        told: parsed.told,
     }
 }
 

@@ -56,6 +56,7 @@ fn an_edit_in_the_true_mask_is_that_of_a_person_who_gives_it() {
         method: MethodKind::IamEdit,
         object: None,
         action: None,
+        verbatim: false,
         unparsed: Unparsed::PlainEdit,
         seed: runner::item_seed(SEED, &item.id),
         settings: EditSettings { preserve: Preserve::Pixel, ..settings },

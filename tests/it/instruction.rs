@@ -7,8 +7,8 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use retouch::edit::localization_instruction::{
-    Template, candidate_nouns, least_related, localization_instruction, needs_unrelated_word,
-    shipped_nouns,
+    LocalizationInstruction, Template, candidate_nouns, least_related, localization_instruction,
+    needs_unrelated_word, shipped_nouns,
 };
 use retouch::instruction::{Action, Instruction, Overrides, ParseError, nouns};
 
@@ -16,8 +16,19 @@ fn parse(text: &str) -> Instruction {
     Instruction::parse(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn localization(instruction: &Instruction) -> Option<LocalizationInstruction> {
+    let told = instruction.as_written();
+    localization_instruction(instruction, &told, "car", &Template::default())
+}
+
+fn localize_by(text: &str, word: &str, template: &Template) -> String {
+    let instruction = parse(text);
+    let told = instruction.as_written();
+    localization_instruction(&instruction, &told, word, template).unwrap().text
+}
+
 fn localize(text: &str, word: &str) -> String {
-    localization_instruction(&parse(text), word, &Template::default()).unwrap().text
+    localize_by(text, word, &Template::default())
 }
 
 // === reading ===
@@ -87,7 +98,7 @@ fn a_named_object_need_not_stand_in_the_instruction() {
     let instruction = Instruction::parse_with("make it white", named).unwrap();
     assert_eq!(instruction.action(), Action::Change);
     assert_eq!(instruction.objects()[0].span(), None);
-    let localization = localization_instruction(&instruction, "car", &Template::default()).unwrap();
+    let localization = localization(&instruction).unwrap();
     assert_eq!(localization.text, "Change the black dog to a car");
 }
 
@@ -160,8 +171,7 @@ fn check(text: &str) -> bool {
         assert!(!phrase.name().is_empty(), "{text}");
     }
     assert!(instruction.replacement().is_none_or(|it| !it.is_empty()), "{text}");
-    if let Some(localization) = localization_instruction(&instruction, "car", &Template::default())
-    {
+    if let Some(localization) = localization(&instruction) {
         assert_eq!(localization.object_spans.len(), instruction.objects().len(), "{text}");
         assert!(
             localization.object_spans.iter().all(|it| !localization.text[it.clone()].is_empty())
@@ -214,20 +224,17 @@ fn a_change_or_removal_becomes_a_change_to_the_unrelated_word() {
 #[test]
 fn an_addition_is_its_own_localization_instruction() {
     let text = "Give her sunglasses";
-    let localization = localization_instruction(&parse(text), "car", &Template::default()).unwrap();
+    let localization = localization(&parse(text)).unwrap();
     assert_eq!(localization.text, text);
     assert_eq!(&text[localization.object_spans[0].clone()], "sunglasses");
     let named = Overrides { object: Some("umbrella"), action: Some(Action::Add) };
     let elsewhere = Instruction::parse_with("let it look rainy", named).unwrap();
-    assert_eq!(
-        localization_instruction(&elsewhere, "car", &Template::default()).unwrap().text,
-        "Add an umbrella"
-    );
+    assert_eq!(self::localization(&elsewhere).unwrap().text, "Add an umbrella");
 }
 
 #[test]
 fn a_global_edit_has_nothing_to_localize() {
-    assert_eq!(localization_instruction(&parse("make it snow"), "car", &Template::default()), None);
+    assert_eq!(localization(&parse("make it snow")), None);
     assert!(!needs_unrelated_word(&parse("make it snow")));
     assert!(!needs_unrelated_word(&parse("add a hat")));
     assert!(needs_unrelated_word(&parse("remove the hat")));
@@ -236,7 +243,7 @@ fn a_global_edit_has_nothing_to_localize() {
 #[test]
 fn object_spans_cover_each_name_without_its_determiner() {
     let instruction = parse("make the black cat and her dog bigger");
-    let localization = localization_instruction(&instruction, "car", &Template::default()).unwrap();
+    let localization = localization(&instruction).unwrap();
     let names: Vec<&str> =
         localization.object_spans.iter().map(|it| &localization.text[it.clone()]).collect();
     assert_eq!(names, ["black cat", "dog"]);
@@ -245,9 +252,7 @@ fn object_spans_cover_each_name_without_its_determiner() {
 #[test]
 fn a_model_may_bring_its_own_wording() {
     let template = Template::try_from("change the {object} to a {word}".to_owned()).unwrap();
-    let worded = |text: &str, word: &str| {
-        localization_instruction(&parse(text), word, &template).unwrap().text
-    };
+    let worded = |text: &str, word: &str| localize_by(text, word, &template);
     assert_eq!(worded("remove the red circle", "house"), "change the red circle to a house");
     assert_eq!(worded("remove her hat", "house"), "change the hat to a house");
     assert_eq!(worded("remove the stars", "house"), "change the stars to houses");

@@ -157,6 +157,7 @@ fn samples(knob: &Knob) -> Vec<Value> {
         "nouns" => vec![json!(["bee"])],
         "noun_prompt" => vec![json!("a {}")],
         "localization_instruction" => vec![json!("turn {object} into a {word}")],
+        "edit_instruction" => vec![json!({"remove": "erase {object}"})],
         "confidence" => vec![weights.map(|it| (it, 1.0)).into_iter().collect()],
         _ if knob.range == StepShare::RANGE => vec![json!([0.25, 0.5])],
         _ => {

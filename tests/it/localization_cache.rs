@@ -47,6 +47,7 @@ fn request() -> EditRequest {
         method: MethodKind::IamEdit,
         object: None,
         action: None,
+        verbatim: false,
         unparsed: Unparsed::Refuse,
         seed: 5,
         // Models of random weights are sure of nothing.

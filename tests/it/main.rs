@@ -49,6 +49,8 @@ mod fused_layers;
 mod attn_store;
 // Where an edit is: localizers, scores of clusters, masks at the picture's edges.
 mod localizers;
+// What a model is told of an instruction.
+mod told;
 // Other programs on the same cores.
 mod neighbours;
 // Jobs that share a model.

@@ -123,6 +123,7 @@ impl Case {
             method: MethodKind::IamEdit,
             object: None,
             action: None,
+            verbatim: false,
             unparsed: Unparsed::Refuse,
             seed: SEED,
             // Models of random weights are sure of nothing.

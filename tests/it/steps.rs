@@ -191,12 +191,20 @@ fn a_real_word_a_name_and_what_is_written_in_quotes_stay() {
 
 // === a model's own wording ===
 
+fn texts(templates: &[&str]) -> Vec<String> {
+    templates.iter().map(|&it| it.to_owned()).collect()
+}
+
+fn told(text: &str, templates: &EditTemplates) -> Option<String> {
+    edit_instruction(&parse(text), templates).map(|it| it.text)
+}
+
 fn demo() -> EditTemplates {
     EditTemplates::try_from(TemplateTexts {
-        change: Some("change {object} to {replacement}"),
-        recolor: Some("make {object} {color}"),
-        add: Some("add {object} {place}"),
-        remove: Some("remove {object}"),
+        change: texts(&["change {object} to {replacement}", "turn {object} into {replacement}"]),
+        recolor: texts(&["make {object} {color}", "give {object} a {color} color"]),
+        add: texts(&["add {object} {place}", "put {object} {place}"]),
+        remove: texts(&["remove {object}", "erase {object}"]),
     })
     .unwrap()
 }
@@ -224,8 +232,73 @@ fn an_edit_is_worded_as_the_model_was_taught() {
         ("there is a heart in the corner, please erase it", "remove the heart in the corner"),
         ("what if she was a vampire", "change her to a vampire"),
     ] {
-        assert_eq!(edit_instruction(&parse(text), &demo()).as_deref(), Some(expected), "{text}");
+        assert_eq!(told(text, &demo()).as_deref(), Some(expected), "{text}");
     }
+}
+
+#[test]
+fn a_phrasing_that_the_model_knows_is_told_as_it_is() {
+    for text in [
+        "turn the star into a heart",
+        "give the red star a blue color",
+        "Erase the house on the left.",
+        "put a small purple square next to the white heart",
+    ] {
+        assert_eq!(told(text, &demo()).as_deref(), Some(text), "{text}");
+    }
+    // In its words, but with more of them.
+    assert_eq!(told("erase the house, please", &demo()).as_deref(), Some("remove the house"));
+}
+
+#[test]
+fn the_objects_of_a_wording_stand_where_it_says() {
+    for (text, expected) in [
+        ("Could you get rid of that star which is red?", vec!["red star"]),
+        (
+            "I'd like a small heart and a black cross on the left",
+            vec!["small heart", "black cross"],
+        ),
+        ("delete the second house from the left", vec!["house"]),
+        ("put a small purple square next to the white heart", vec!["small purple square"]),
+        ("what if she was a vampire", vec!["her"]),
+    ] {
+        let told = edit_instruction(&parse(text), &demo()).unwrap();
+        let names: Vec<&str> =
+            told.object_spans.unwrap().into_iter().map(|it| &told.text[it]).collect();
+        assert_eq!(names, expected, "{text}");
+    }
+}
+
+// === courtesies ===
+
+#[test]
+fn courtesies_are_left_out_and_the_objects_move_along() {
+    for (text, expected) in [
+        ("Could you please make the star blue?", "make the star blue"),
+        ("hi there! can you make the star blue, please?", "make the star blue"),
+        ("add a star on the left. Thanks in advance!", "add a star on the left"),
+        ("I was wondering if you could remove the star", "remove the star"),
+        ("make the star blue", "make the star blue"),
+        ("  Make the star blue!  ", "  Make the star blue!  "),
+        ("the star should be blue, please", "the star should be blue"),
+        ("make it so that the star is blue", "make it so that the star is blue"),
+    ] {
+        let read = parse(text);
+        let told = read.without_courtesies();
+        assert_eq!(told.text, expected, "{text}");
+        let names: Vec<&str> =
+            told.object_spans.unwrap().into_iter().map(|it| &told.text[it]).collect();
+        assert_eq!(names, ["star"], "{text}");
+    }
+}
+
+#[test]
+fn what_was_written_has_its_misspelled_words_back() {
+    let read = parse("add a smal trianlge next to the pruple star");
+    assert_eq!(read.text(), "add a small triangle next to the purple star");
+    let told = read.as_written();
+    assert_eq!(told.text, "add a smal trianlge next to the pruple star");
+    assert_eq!(&told.text[told.object_spans.unwrap()[0].clone()], "smal trianlge");
 }
 
 #[test]
@@ -233,16 +306,17 @@ fn what_the_model_was_not_taught_has_no_wording() {
     for text in
         ["make it snow", "make the dog bigger", "make the circle the same color as the star"]
     {
-        assert_eq!(edit_instruction(&parse(text), &demo()), None, "{text}");
+        assert_eq!(told(text, &demo()), None, "{text}");
     }
     let none = EditTemplates::default();
-    assert_eq!(edit_instruction(&parse("remove the dog"), &none), None);
+    assert_eq!(told("remove the dog", &none), None);
 }
 
 #[test]
 fn a_template_with_unknown_or_missing_parts_says_so() {
     let change = |text| {
-        EditTemplates::try_from(TemplateTexts { change: Some(text), ..TemplateTexts::default() })
+        let change = texts(&["change {object} to {replacement}", text]);
+        EditTemplates::try_from(TemplateTexts { change, ..TemplateTexts::default() })
     };
     assert!(change("{replacement} for {object}").is_ok());
     assert!(matches!(

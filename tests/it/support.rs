@@ -47,6 +47,7 @@ pub(crate) fn edit_request(
         method: MethodKind::IamEdit,
         object: None,
         action: None,
+        verbatim: false,
         unparsed: Unparsed::Refuse,
         seed: 1,
         // Models of random weights are sure of nothing.

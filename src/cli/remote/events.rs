@@ -12,7 +12,7 @@ use crate::edit::{
     localization::{Cluster, Localization, WordMap},
     localizer::ScoreSource,
 };
-use crate::instruction::Action;
+use crate::instruction::{Action, change::Change};
 use crate::picture::size::Size;
 use crate::wire::{
     enums::InSchema,
@@ -102,6 +102,10 @@ impl<'a> Translator<'a> {
             object_span: (!span.is_empty()).then_some(span),
             localization_instruction: parsed.localization_instruction.clone(),
             text: parsed.text.clone(),
+            change: Change::read(parsed.change()),
+            replacement: parsed.replacement.clone(),
+            color: parsed.color.clone(),
+            told: parsed.told.clone(),
         })
     }
 

@@ -26,6 +26,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("variants", &["seed", "localize_seed", "reuse_localization_of"]),
     ("object", &["object"]),
     ("action", &["action"]),
+    ("verbatim", &["verbatim"]),
     ("strict", &["strict"]),
     ("mask", &["mask.image"]),
     // Known only after the localization, so the mask is decided in review.

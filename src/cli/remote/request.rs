@@ -166,6 +166,7 @@ pub(crate) fn spec(
         method: enums::number(Some(args.method)),
         object: args.localization.object.clone().unwrap_or_default(),
         action: enums::number(args.localization.action),
+        verbatim: args.localization.verbatim,
         strict: args.localization.strict,
         negative_prompt: args.sampling.negative_prompt.clone(),
         preset: enums::number(args.sampling.preset),

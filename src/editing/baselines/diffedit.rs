@@ -52,7 +52,7 @@ impl MaskSource for DiffEdit {
 /// # Errors
 /// [`EditError`] if the model fails.
 pub fn difference(session: &EditSession<'_>) -> Result<Field, EditError> {
-    let fields = noise_differences(session, &session.instruction, TIMESTEP, NOISES)?;
+    let fields = noise_differences(session, session.told(), TIMESTEP, NOISES)?;
     let grid = fields[0].grid;
     let mut values = vec![0.0; fields[0].values.len()];
     for field in &fields {

@@ -30,7 +30,7 @@ impl Method for InstructPix2Pix {
         mask: Option<&EditMask>,
         sink: &mut dyn EventSink,
     ) -> Result<Tensor, EditError> {
-        let run = session.run(Pass::Edit, &session.instruction)?;
+        let run = session.run(Pass::Edit, session.told())?;
         let preserve = LatentPreserve::of(session, mask, &run)?;
         let course = session.course(Pass::Edit, &run);
         session.denoise(

@@ -49,7 +49,7 @@ impl MaskSource for WatchYourSteps {
 /// # Errors
 /// [`EditError`] if the model fails.
 pub fn relevance(session: &EditSession<'_>) -> Result<Field, EditError> {
-    let mut fields = noise_differences(session, &session.instruction, TIMESTEP, 1)?;
+    let mut fields = noise_differences(session, session.told(), TIMESTEP, 1)?;
     let field = fields.pop().expect("one noise gives one field");
     Ok(Field { values: without_outliers(field.values), ..field }.normalized())
 }

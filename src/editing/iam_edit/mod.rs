@@ -229,7 +229,7 @@ pub fn edit(
     sink: &mut dyn EventSink,
 ) -> Result<Tensor, EditError> {
     let settings = &session.request.settings;
-    let run = session.run(Pass::Edit, &session.instruction)?;
+    let run = session.run(Pass::Edit, session.told())?;
     let gate = mask.attended_tensor(session.image_latents()?.device());
     let preserve = LatentPreserve::of(session, Some(mask), &run)?;
     let unguided = match settings.modulation {

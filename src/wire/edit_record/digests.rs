@@ -3,7 +3,7 @@
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 
-use crate::edit::{localization::Localization, request::EditRequest};
+use crate::edit::{localization::Localization, request::EditRequest, understood::Understood};
 use crate::picture::Picture;
 use crate::wire::edit_record::pass_one::PassOne;
 
@@ -24,6 +24,9 @@ pub fn pass_one_digest(request: &EditRequest) -> String {
             pass
         )
     );
+    // What is told where it is not the instruction itself: an addition is localized by it.
+    let understood = Understood::of(request);
+    let said = format!("{said}{}", understood.reworded(request).unwrap_or_default());
     format!("{:x}", Sha256::digest(said))
 }
 

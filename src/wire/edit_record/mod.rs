@@ -13,7 +13,9 @@ pub mod shapes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::edit::{choices::Preset, request::EditRequest, settings::EditSettings};
+use crate::edit::{
+    choices::Preset, request::EditRequest, settings::EditSettings, understood::Understood,
+};
 use crate::picture::{Picture, encode::OutputFormat};
 use crate::wire::edit_record::{
     digests::digest_with_alpha,
@@ -104,6 +106,9 @@ pub struct EditRecord {
     pub object: Option<String>,
     /// The kind of edit, if the caller named it.
     pub action: Option<String>,
+    /// What the model was told, if that was not the instruction itself (cleaned).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<String>,
     /// Name of the settings preset, if not the model's recommendation.
     pub preset: Option<String>,
     /// Seed of the noise of pass 2.
@@ -178,6 +183,8 @@ impl EditRecord {
             method,
             object,
             action,
+            // What the model was told says it.
+            verbatim: _,
             // Decides only between a picture and an error.
             unparsed: _,
             seed,
@@ -207,6 +214,8 @@ impl EditRecord {
             score: _,
             threshold: _,
             localization: _,
+            // What the model was told says it.
+            templates: _,
             min_confidence,
         } = settings;
         let MadePicture { origin, preset, picture, format, localization, confidence } = made;
@@ -231,6 +240,7 @@ impl EditRecord {
             method: method.name().to_owned(),
             object: object.clone(),
             action: action.map(|it| it.name().to_owned()),
+            told: Understood::of(request).reworded(request).map(str::to_owned),
             preset: preset.map(|it| it.name().to_owned()),
             seed: *seed,
             steps: steps.get(),

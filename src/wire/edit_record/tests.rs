@@ -23,6 +23,7 @@ fn request() -> EditRequest {
         method: MethodKind::IamEdit,
         object: None,
         action: None,
+        verbatim: false,
         unparsed: Unparsed::PlainEdit,
         seed: u64::MAX,
         settings: EditSettings::paper(),
@@ -51,6 +52,26 @@ fn record(request: &EditRequest, localization: Localized) -> EditRecord {
         confidence: Some(0.25),
     };
     EditRecord::of(request, &made)
+}
+
+#[test]
+fn what_the_model_was_told_is_recorded_where_it_is_not_the_instruction() {
+    let asked = |instruction: &str, verbatim| EditRequest {
+        instruction: instruction.to_owned(),
+        verbatim,
+        ..request()
+    };
+    let natural = "could you please make the bee a bird?";
+    let told = |request: &EditRequest| record(request, Localized::Here).told;
+    assert_eq!(told(&asked(natural, false)).as_deref(), Some("make the bee a bird"));
+    assert_eq!(told(&asked(natural, true)), None);
+    assert_eq!(told(&request()), None);
+    let written = record(&asked(natural, false), Localized::Here);
+    assert_eq!(EditRecord::from_json(&written.to_json()).unwrap(), written);
+    // It may decide what pass 1 finds, and a text that is told as it is has the digest of an earlier version.
+    let digest = |request: &EditRequest| pass_one_digest(request);
+    assert_ne!(digest(&asked(natural, false)), digest(&asked(natural, true)));
+    assert_eq!(digest(&request()), digest(&EditRequest { verbatim: true, ..request() }));
 }
 
 #[test]
@@ -155,6 +176,8 @@ fn the_longest_record_fits_into_a_jpeg() {
     request.object = Some(longest);
     request.mask.clusters = vec![32; 32];
     let mut record = record(&request, Localized::Here);
+    // It is cleaned of controls.
+    record.told = Some("\u{10400}".repeat(crate::wire::spec::MAX_TEXT));
     record.mask.png = Some("A".repeat((8 << 10) * 4 / 3 + 4));
     assert!(record.to_json().len() < MAX_BYTES, "{}", record.to_json().len());
 }

@@ -65,11 +65,30 @@ fn every_kind_of_edit_is_made_again_from_its_file() {
         ("small.webp", &["--size", "fit:48", "--scheduler", "ddim", "--preserve", "latent"]),
         ("lossy.jpg", &["--quality", "60", "--localizer", "attention", "--threshold", "0.4"]),
         ("whole.png", &["--action", "global", "--modulation", "null"]),
+        ("verbatim.png", &["--verbatim"]),
     ];
     for (name, args) in cases {
         desk.edit(["-o", name, "--seed", "7"].iter().chain(*args).copied()).assert().success();
         again(&desk, name, &[]);
     }
+    // What the model was told is recorded where it was not the instruction itself.
+    for (name, asked, args) in [
+        ("told.png", "could you dye the red star blue?", &[][..]),
+        ("typed.png", "could you dye the red star blue?", &["--verbatim"]),
+        ("added.png", "I'd like a white heart at the top", &[]),
+        ("boxed.png", "could you dye the red star blue?", &["--box", "8,16,24,48"]),
+    ] {
+        let mut edit = desk.retouch(["edit"]);
+        edit.arg(scene()).args([asked, "--steps", "2", "--seed", "7", "-o", name]).args(args);
+        edit.assert().success();
+        again(&desk, name, &[]);
+    }
+    let told = |name| record(&desk, name).get("told").cloned();
+    assert_eq!(told("told.png"), Some("make the red star blue".into()));
+    assert_eq!(told("added.png"), Some("add a white heart at the top".into()));
+    assert_eq!([told("typed.png"), told("found.png")], [None, None]);
+    let [told, typed] = ["told.png", "typed.png"].map(|it| desk.picture(it));
+    assert_ne!(told, typed);
     // Without `-o` the type is the recorded one, too.
     fs::copy(scene(), desk.path("scene.png")).unwrap();
     desk.retouch(["edit", "scene.png", "--params-from", "lossy.jpg"]).assert().success();

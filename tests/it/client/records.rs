@@ -48,6 +48,29 @@ fn records_are_the_same_here_and_there_and_serve_both_ways() {
         again(&office, &here, &format!("{name}-there-again.png"), true);
         again(&office, &there, &format!("{name}-here-again.png"), false);
     }
+    // What the model is told is recorded, here and there.
+    for (name, args) in [("told", &[][..]), ("typed", &["--verbatim"])] {
+        let (here, there) = (format!("{name}-here.png"), format!("{name}-there.png"));
+        for (out, server) in [(&here, false), (&there, true)] {
+            let mut edit = office.desk.retouch(["edit"]);
+            edit.arg(scene()).args(["could you dye the red star blue?", "--steps", "2"]).args(args);
+            edit.args(["--seed", "7", "-o", out]);
+            if server {
+                edit.args(["--server", &office.site.url()]);
+            } else {
+                edit.args(["--dtype", "fp32"]);
+            }
+            let said = if args.is_empty() { "make the red" } else { "could you dye the red" };
+            let said = format!("told the model: {said} star blue");
+            edit.assert().success().stderr(contains(said));
+        }
+        let told = |of| record(&office.desk, of).get("told").cloned();
+        assert_eq!(told(&here), args.is_empty().then(|| "make the red star blue".into()));
+        assert_eq!(told(&there), told(&here));
+        assert_eq!(office.desk.picture(&here), office.desk.picture(&there), "{name}");
+        again(&office, &here, &format!("{name}-there-again.png"), true);
+        again(&office, &there, &format!("{name}-here-again.png"), false);
+    }
     let lossy = office.remote(&["-o", "lossy.jpg", "--quality", "70"]).assert().success();
     drop(lossy);
     again(&office, "lossy.jpg", "lossy-here.jpg", false);

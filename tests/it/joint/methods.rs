@@ -50,7 +50,7 @@ impl Method for Unmoved {
         sink: &mut dyn EventSink,
     ) -> Result<Tensor, EditError> {
         assert!(mask.is_some(), "the mask source finds one");
-        let run = session.run(Pass::Edit, &session.instruction)?;
+        let run = session.run(Pass::Edit, session.told())?;
         let deaf = Deaf(session.pipeline);
         let course = Course { predictor: &deaf, ..session.course(Pass::Edit, &run) };
         session.denoise(&course, &run, Box::new(Unwatched), sink, &|_, latents| latents)
@@ -76,7 +76,7 @@ impl MaskSource for LeftHalf {
         let is_left = |cell: i64| f32::from(2 * (cell % grid.width) < grid.width);
         let values = (0..grid.height * grid.width).map(is_left).collect();
         let field = Field { grid, values };
-        Ok(Localization::from_threshold(&session.instruction, &field, 0.5, vec![]))
+        Ok(Localization::from_threshold(session.told(), &field, 0.5, vec![]))
     }
 }
 

@@ -132,6 +132,33 @@ async fn an_edit_over_the_wire_is_the_local_one_with_every_map() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_told_what_was_understood_or_what_was_written() {
+    let server = Harness::real(None, runner).await;
+    let natural = "Could you please dye the black tree pruple?";
+    let run = async |verbatim| {
+        let spec = EditSpec { instruction: natural.to_owned(), verbatim, ..edit() };
+        let job = server.client.clone().run_edit(request(spec)).await.unwrap().into_inner();
+        assert_eq!(job.spec.unwrap().verbatim, verbatim);
+        let events = server.watch(&job.name, 0).await;
+        let warned = kinds(&events).iter().any(|it| it.starts_with("warning SPELLING_CORRECTED"));
+        assert!(warned, "{:?}", kinds(&events));
+        let parsed = events.into_iter().find_map(|it| match it.event? {
+            Event::Instruction(parsed) => Some(parsed),
+            _ => None,
+        });
+        (parsed.unwrap(), open(job.result.unwrap().image.as_ref()).into_rgb8())
+    };
+    let (parsed, image) = run(false).await;
+    assert_eq!(parsed.change(), v1::ChangeKind::Recolor);
+    assert_eq!([&parsed.replacement, &parsed.color], ["purple", "purple"]);
+    assert_eq!(parsed.text, "Could you please dye the black tree purple?");
+    assert_eq!(parsed.told, "make the black tree purple");
+    let (verbatim, other) = run(true).await;
+    assert_eq!(verbatim, v1::InstructionParsed { told: natural.to_owned(), ..parsed });
+    assert_ne!(image, other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_between_the_passes_changes_no_bit_of_the_result() {
     let server = Harness::real(None, runner).await;
     let review = EditSpec { mask_policy: MaskPolicy::Review as i32, ..edit() };
@@ -211,7 +238,7 @@ async fn what_is_asked_for_decides_what_is_run() {
     let method = v1::Method::InstructPix2pix as i32;
     let (job, told) = run(EditSpec { method, ..edit() }).await;
     assert_eq!(job.unwrap().state(), State::Succeeded);
-    assert_eq!(told, ["QUEUED", "EDITING", "result", "SUCCEEDED"]);
+    assert_eq!(told, ["QUEUED", "EDITING", "instruction", "result", "SUCCEEDED"]);
     // It keeps to a mask, and finds none.
     let boxes =
         Some(v1::BoxSet { boxes: vec![v1::Rect { x1: 30.0, y1: 30.0, ..v1::Rect::default() }] });

@@ -16,7 +16,7 @@ use retouch::{
         event::{EditEvent, EventSink, InstructionParsed, Pass, StepReport},
         settings::EditSettings,
     },
-    instruction::Action,
+    instruction::{Action, change::Change},
     jobs::runner::{EditedFile, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
     picture::{format::FileFormat, mask::Mask, size::Size},
     wire::{pictures::PictureFile, v1},
@@ -109,6 +109,11 @@ impl OpenJob for ScriptedJob<'_> {
                 object: "bee".to_owned(),
                 object_span: None,
                 text: spec.instruction.clone(),
+                change: Some(Change::Recolor),
+                replacement: "blue".to_owned(),
+                color: "blue".to_owned(),
+                told: if spec.verbatim { &spec.instruction } else { "make the bee blue" }
+                    .to_owned(),
                 localization_instruction: String::new(),
             };
             tell(sink, EditEvent::InstructionParsed(parsed))?;
