@@ -283,7 +283,7 @@ pub(super) fn command(text: &str) -> Range<usize> {
         end = text.trim_end_matches(['?', ' ']).len();
     }
     loop {
-        let said = tokens.iter().rposition(|it| it.is_word()).map_or(0, |it| it + 1);
+        let said = tokens.iter().rposition(Token::is_word).map_or(0, |it| it + 1);
         let closing = THANKS.iter().filter_map(|it| ending(&tokens[..said], it)).max();
         let Some(n) = closing.filter(|&n| n < said) else { return start..end };
         tokens = &tokens[..said - n];

@@ -24,6 +24,7 @@ mod records;
 mod saved;
 // Ctrl-C and its like.
 mod signals;
+mod told;
 
 use std::{
     fs,
@@ -176,41 +177,6 @@ fn json_events_come_on_standard_output_beside_a_file() {
     let text = String::from_utf8(run.get_output().stdout.clone()).unwrap();
     let steps = text.lines().filter(|line| line.contains("\"step\":{")).count();
     assert_eq!(steps, 8, "the six steps that the model's localization takes, and two");
-}
-
-#[test]
-fn what_the_model_is_told_is_said() {
-    let desk = Desk::new();
-    let edit = |asked: &str, args: &[&str]| {
-        let mut edit = desk.retouch(["edit"]);
-        edit.arg(scene()).args([asked, "--steps", "1", "--force", "-o", "out.png"]).args(args);
-        edit.assert().success()
-    };
-    let asked = "could you please dye the red satr blue?";
-    edit(asked, &[])
-        .stderr(contains("warning: `satr` is read as `star`"))
-        .stderr(contains("told the model: make the red star blue\n"));
-    edit(asked, &["--verbatim"]).stderr(contains(format!("told the model: {asked}\n")));
-    let run = edit(asked, &["--json"]);
-    let text = String::from_utf8(run.get_output().stdout.clone()).unwrap();
-    let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let (parsed, others): (Vec<_>, Vec<_>) =
-        events.partition(|event| event.get("instruction").is_some());
-    let [parsed] = &parsed[..] else { panic!("{text}") };
-    let expected = serde_json::json!({
-        "action": "ACTION_CHANGE",
-        "object": "the red star",
-        "object_start": 21,
-        "object_end": 33,
-        "localization_instruction": parsed["instruction"]["localization_instruction"],
-        "text": "could you please dye the red star blue?",
-        "change": "CHANGE_KIND_RECOLOR",
-        "replacement": "blue",
-        "color": "blue",
-        "told": "make the red star blue",
-    });
-    assert_eq!(parsed["instruction"], expected);
-    assert!(others.iter().any(|it| it["warning"]["reason"] == "SPELLING_CORRECTED"));
 }
 
 #[test]
