@@ -67,10 +67,9 @@ fn a_localization_that_was_saved_then_is_taken_now() {
     run.stderr(contains("warning").not());
     let then = image::open(earlier("saved.png")).unwrap().to_rgb8();
     assert_eq!(desk.picture("out.png"), then);
-    // The demo model has other settings now: it is another model.
+    // The demo model has a calibration of its confidence and wordings of edits now, and is the same model for all that.
     let mut today = desk.retouch(["edit"]);
-    let run = today.arg(scene()).args(args).args(["-o", "no.png"]).assert().code(3);
-    run.stderr(contains("localization.json: it was made with another model"));
+    today.arg(scene()).args(args).args(["-o", "today.png"]).assert().success();
 }
 
 #[test]
