@@ -64,7 +64,7 @@ pub enum Access {
     Named(&'static str),
     /// Only a model sets it, because it is tuned together with the weights.
     ModelOnly,
-    /// It is a part of the model, and covered by the model's digest.
+    /// It is a part of the model, and covered by its digest (but for a calibration and wordings of edits).
     PartOfModel,
     /// A model can't set it: it depends on the request, or on another file of the model.
     RequestOnly,
