@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Jobs(JobsArgs),
     #[cfg(feature = "engine")]
     #[command(flatten)]
-    Engine(Box<EngineCommand>),
+    Engine(EngineCommand),
     /// Print completions for a shell.
     Completions {
         /// The shell.
