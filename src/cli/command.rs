@@ -3,10 +3,8 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-#[cfg(feature = "engine")]
 use crate::cli::{
     args::{EditArgs, HAS_ENGINE},
-    engine_command::EngineCommand,
     remote::{batch::BatchArgs, jobs_args::JobsArgs},
 };
 
@@ -31,10 +29,6 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[cfg_attr(
-    feature = "engine",
-    expect(clippy::large_enum_variant, reason = "there is one, parsed once")
-)]
 pub(crate) enum Command {
     /// Edit a picture by an instruction.
     Edit(Box<EditArgs>),
@@ -44,7 +38,7 @@ pub(crate) enum Command {
     Jobs(JobsArgs),
     #[cfg(feature = "engine")]
     #[command(flatten)]
-    Engine(EngineCommand),
+    Engine(Box<crate::cli::engine_command::EngineCommand>),
     /// Print completions for a shell.
     Completions {
         /// The shell.

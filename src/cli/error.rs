@@ -2,11 +2,7 @@
 
 use std::{borrow::Cow, path::PathBuf, process::ExitCode};
 
-#[cfg(feature = "engine")]
-use crate::cli::{
-    engine_error::{EngineError, EngineFault},
-    remote::exit_code,
-};
+use crate::cli::remote::exit_code;
 use crate::client::{error::ClientError, manifest::ManifestError, state_file::StateFileError};
 use crate::picture::error::PictureError;
 use crate::sampling::{Interrupted, OutOfRange};
@@ -55,7 +51,7 @@ pub(crate) enum CliError {
     /// The engine failed.
     #[cfg(feature = "engine")]
     #[error(transparent)]
-    Engine(EngineError),
+    Engine(crate::cli::engine_error::EngineError),
     /// A server can't be reached, refused a call, or failed the job.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -164,7 +160,7 @@ pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
 
 /// Conversion of all errors of the engine.
 #[cfg(feature = "engine")]
-impl<E: EngineFault> From<E> for CliError {
+impl<E: crate::cli::engine_error::EngineFault> From<E> for CliError {
     fn from(error: E) -> Self {
         Self::Engine(error.into())
     }

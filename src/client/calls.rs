@@ -28,7 +28,7 @@ impl Remote {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut retry = Retry::new();
+        let mut retry = Retry::default();
         loop {
             match call(self.api.clone(), request.clone()).await {
                 Ok(response) => return Ok(response.into_inner()),
@@ -150,7 +150,7 @@ impl Remote {
             return Ok(artifact.inline.clone());
         }
         let mut bytes = BytesMut::new();
-        let mut retry = Retry::new();
+        let mut retry = Retry::default();
         while (bytes.len() as u64) < artifact.size_bytes {
             if let Err(status) = self.append(artifact, &mut bytes).await {
                 retry.after(&status).await?;

@@ -40,7 +40,7 @@ impl<'a> Follow<'a> {
             job,
             sequence: 0,
             events: None,
-            retry: Retry::new(),
+            retry: Retry::default(),
             is_over: false,
         }
     }
@@ -104,7 +104,7 @@ impl<'a> Follow<'a> {
         }
         if event.sequence > self.sequence || matches!(&event.event, Some(Event::Step(_))) {
             // A stream that delivered a new event resets the retries.
-            self.retry = Retry::new();
+            self.retry = Retry::default();
         }
         self.sequence = self.sequence.max(event.sequence);
         let Some(Event::State(state)) = &event.event else { return };

@@ -25,10 +25,8 @@ pub struct Retry {
     told: u32,
 }
 
-impl Retry {
-    /// A state without retries so far.
-    #[expect(clippy::new_without_default, reason = "a retry starts with its call")]
-    pub fn new() -> Self {
+impl Default for Retry {
+    fn default() -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(FIRST)
             .with_max_delay(LONGEST)
@@ -36,7 +34,9 @@ impl Retry {
             .with_jitter();
         Self { waits: waits.build(), told: 0 }
     }
+}
 
+impl Retry {
     /// Waits until the call may be retried.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end() {
-        let mut retry = Retry::new();
+        let mut retry = Retry::default();
         let waits: Vec<_> = std::iter::from_fn(|| retry.wait(&refusal(None))).collect();
         assert_eq!(waits.len(), TRIES);
         assert!(waits.iter().all(|it| *it <= LONGEST * 2));
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_time_that_the_server_names_is_kept_to_within_a_bound() {
-        let mut retry = Retry::new();
+        let mut retry = Retry::default();
         let told = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(retry.wait(&refusal(told(7))), told(7));
         assert_eq!(retry.wait(&refusal(told(3600))), Some(LONGEST_TOLD));

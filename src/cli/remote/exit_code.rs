@@ -51,11 +51,10 @@ fn of_refusal(refusal: &Refusal) -> u8 {
 mod tests {
     use super::*;
 
-    #[expect(clippy::unnecessary_box_returns, reason = "errors hold refusals in boxes")]
-    fn refusal(code: Code, reason: &str) -> Box<Refusal> {
+    fn refusal(code: Code, reason: &str) -> Refusal {
         let (reason, message) = (reason.to_owned(), "no".to_owned());
         let (fields, retry_after, is_final) = (Vec::new(), None, false);
-        Box::new(Refusal { code, reason, message, fields, retry_after, is_final })
+        Refusal { code, reason, message, fields, retry_after, is_final }
     }
 
     #[test]
@@ -68,9 +67,9 @@ mod tests {
             (Code::Unauthenticated, "BAD_KEY", 8),
             (Code::Unavailable, "WORKER_LOST", 8),
         ] {
-            assert_eq!(of(&ClientError::Refused(refusal(code, reason))), expected, "{reason}");
+            assert_eq!(of(&refusal(code, reason).into()), expected, "{reason}");
         }
-        let lost = ClientError::Failed(refusal(Code::Unavailable, "WORKER_LOST"));
+        let lost = ClientError::Failed(Box::new(refusal(Code::Unavailable, "WORKER_LOST")));
         assert_eq!(of(&lost), 1);
     }
 }
