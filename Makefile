@@ -40,7 +40,7 @@ eval: build
 	@$(target)/release/retouch eval $(EVAL_MANIFEST) --out $(EVAL_OUT) --seed $(EVAL_SEED) --force $(EVAL_OPTIONS)
 
 # Modules of tests/it that start processes or servers, or wait for a clock; tests/it/quick.rs checks that no other does.
-SLOW := batcher cli client earlier libtorch loading_memory needs neighbours server_edges service
+SLOW := batcher cli client earlier knobs ledger libtorch loading_memory needs neighbours server_edges service
 
 # Runs the quick tests: all that start no process and wait for no clock.
 quick: needs

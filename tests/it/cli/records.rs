@@ -30,7 +30,7 @@ fn again(desk: &Desk, name: &str, more: &[&str]) {
     let mut edit = desk.retouch(["edit", "--params-from", name, "--force", "-o", &out]);
     let said = said(edit.arg(scene()).args(more));
     assert!(said.contains(&format!("again: every pixel of {name}")), "{name}: {said}");
-    assert!(!said.contains("made otherwise"), "{name}: {said}");
+    assert!(!said.contains("made with other settings"), "{name}: {said}");
     let [first, second] = [name, &out].map(|it| fs::read(desk.path(it)).unwrap());
     assert!(first == second, "{name}: {said}");
 }
@@ -242,7 +242,7 @@ fn other_pictures_models_and_flags_are_refused() {
     let model = root.join("tests/fixtures/models/sd1").display().to_string();
     let image = scene().display().to_string();
     let cases: &[(&[&str], i32, &str)] = &[
-        (&[&other], 3, "made from another picture"),
+        (&[&other], 3, "is not the picture that it was made from"),
         (&[&image, "--model", &model], 3, "another model, called `demo-model`"),
         (&[&image, "--steps", "3"], 2, "--steps is what the record"),
         (&[&image, "--negative-prompt", ""], 2, "--negative-prompt is what"),
@@ -326,7 +326,7 @@ fn records_that_cannot_be_are_refused_by_the_value() {
     forge(&desk, "forged.png", &record.to_string());
     let mut edit = desk.retouch(["edit", "--params-from", "forged.png", "-o", "told.png"]);
     let said = said(edit.arg(scene()));
-    assert!(said.contains("made otherwise") && said.contains("blend"), "{said}");
+    assert!(said.contains("made with other settings") && said.contains("blend"), "{said}");
     assert!(said.contains(r#"libtorch "2.11.0" instead of "1.0""#), "{said}");
 }
 

@@ -33,8 +33,9 @@ fn trajectories_match_diffusers() {
             let row = recorded.get(step.index as i64);
             let (timestep, sigma) = (row.double_value(&[0]), row.double_value(&[1]));
             if is_curved(&case["config"]) {
-                // Between two training timesteps by logarithms, which processors round differently.
-                let is_close = (step.timestep - timestep).abs() <= 2e-4;
+                // Between two training timesteps by logarithms. Processors round the factors of ᾱ differently: a thousand
+                // roundings of 6e-8 wander by some 2e-6 in ln ᾱ, half of that in ln σ, which rises by 0.005 a timestep.
+                let is_close = (step.timestep - timestep).abs() <= 4e-4;
                 assert!(is_close, "{key}: timestep of {step:?} is {timestep}");
             } else {
                 assert_eq!(step.timestep.to_bits(), timestep.to_bits(), "{key}: of {step:?}");
