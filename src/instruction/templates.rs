@@ -44,10 +44,10 @@ pub struct TemplateTexts {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "TemplateTexts")]
 pub struct EditTemplates {
-    change: Vec<Template>,
-    recolor: Vec<Template>,
-    add: Vec<Template>,
-    remove: Vec<Template>,
+    change: Vec<Vec<Piece>>,
+    recolor: Vec<Vec<Piece>>,
+    add: Vec<Vec<Piece>>,
+    remove: Vec<Vec<Piece>>,
 }
 
 /// A template that cannot word an edit.
@@ -80,9 +80,6 @@ pub enum EditTemplateError {
         template: String,
     },
 }
-
-/// The parts of a template, in order.
-type Template = Vec<Piece>;
 
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +128,7 @@ fn pieces(
     template: &str,
     kind: &'static str,
     needed: &[(Piece, &'static str)],
-) -> Result<Template, EditTemplateError> {
+) -> Result<Vec<Piece>, EditTemplateError> {
     let lone = || EditTemplateError::LoneBrace { template: template.to_owned() };
     let mut found = Vec::new();
     let mut rest = template;
