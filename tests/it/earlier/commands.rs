@@ -169,6 +169,8 @@ fn every_key_that_was_printed_as_json_is_printed_now() {
         keys(&line, "", &mut found);
     }
     let then = fs::read_to_string(earlier("events.txt")).unwrap();
-    let lost: Vec<&str> = then.lines().filter(|it| !found.contains(*it)).collect();
+    // A place in the queue is told where a job waits long enough to be seen waiting.
+    let waits = |it: &&str| *it == "queue" || it.starts_with("queue.");
+    let lost: Vec<&str> = then.lines().filter(|it| !found.contains(*it) && !waits(it)).collect();
     assert!(then.lines().count() > 90 && lost.is_empty(), "{lost:?}");
 }

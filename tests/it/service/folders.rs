@@ -142,9 +142,11 @@ async fn a_file_that_is_lost_is_said_to_be_and_costs_its_artifact_alone() {
     fs::write(changed, bytes).unwrap();
 
     let server = Harness::over(&folder).await;
-    for (name, why) in
-        [(&image.name, "missing"), (&mask.name, "bytes"), (&uploaded, "not what was stored")]
-    {
+    for (name, why) in [
+        (&image.name, "missing"),
+        (&mask.name, "bytes"),
+        (&uploaded, "has changed since it was stored"),
+    ] {
         let status = download(&server, name).await.unwrap_err();
         assert_eq!(reason(&status), (Code::DataLoss, "ARTIFACT_LOST".to_owned()));
         assert!(status.message().contains(why), "{status}");

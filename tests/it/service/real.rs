@@ -245,7 +245,7 @@ async fn what_is_asked_for_decides_what_is_run() {
     let mask = Some(v1::Mask { boxes, ..v1::Mask::default() });
     let (job, told) = run(EditSpec { method, mask, ..edit() }).await;
     assert_eq!(job.unwrap().spec.unwrap().preserve(), v1::Preserve::Pixel);
-    assert_eq!(told, ["QUEUED", "EDITING", "settled", "result", "SUCCEEDED"]);
+    assert_eq!(told, ["QUEUED", "EDITING", "instruction", "settled", "result", "SUCCEEDED"]);
     let mask_policy = MaskPolicy::Review as i32;
     let (refused, _) = run(EditSpec { method, mask_policy, ..edit() }).await;
     assert!(refused.unwrap_err().message().contains("the plain backbone finds no mask"));
