@@ -41,7 +41,7 @@ pub enum ReuseError {
 /// names have the same words, ignoring case, articles and order: `the red star` and `a Red Star`.
 ///
 /// # Errors
-/// [`EditError::OtherObject`]; [`EditError::NotParsed`] if the instruction can't be parsed and the caller wants no
+/// [`ReuseError::OtherObject`]; [`ReuseError::NotParsed`] if the instruction can't be parsed and the caller wants no
 /// plain edit.
 pub fn check(
     found: &Localization,

@@ -183,7 +183,7 @@ pub trait BatchPipeline: EditPipeline {
     /// processor.
     ///
     /// # Errors
-    /// As [`EditPipeline::predict_noise`]; an error concerns all samples.
+    /// As [`Predictor::predict_noise`]; an error concerns all samples.
     fn predict_noises(
         &self,
         calls: &mut [NoiseCall],

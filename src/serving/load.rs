@@ -117,7 +117,7 @@ pub fn load(options: &Options) -> Result<Loaded, ModelLoadError> {
 /// Loads a model once for `jobs` concurrent jobs, each with its own editor; the model runs on its own thread.
 ///
 /// # Errors
-/// As for [`load`].
+/// As for [`load()`].
 pub fn load_shared(options: &Options, jobs: usize) -> Result<Vec<Loaded>, ModelLoadError> {
     let (told, facts) = mpsc::channel();
     let options = options.clone();
