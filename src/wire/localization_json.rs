@@ -54,7 +54,7 @@ pub enum LocalizationJsonError {
     #[error("larger than {MAX_BYTES} bytes, the limit for a saved localization")]
     TooLong,
     /// Its parts are inconsistent.
-    #[error("not a valid saved localization: {0} is inconsistent with the rest")]
+    #[error("not a saved localization: {0} is inconsistent with the rest")]
     Inconsistent(&'static str),
 }
 

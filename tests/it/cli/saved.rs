@@ -93,7 +93,7 @@ fn files_that_were_changed_by_hand_are_read_or_refused_whole() {
         change(&mut file);
         fs::write(desk.path("found.json"), file.to_string()).unwrap();
         let run = edit(&desk, INSTRUCTION, &[]).assert().code(3);
-        run.stderr(contains("found.json: not a valid saved localization").and(contains(*words)));
+        run.stderr(contains("found.json: not a saved localization").and(contains(*words)));
     }
     // Files of the version before are read.
     let mut file = good;
