@@ -11,7 +11,7 @@ use predicates::{prelude::*, str::contains};
 use retouch::wire::v1::{EditJob, edit_job::State};
 use serde_json::Value;
 
-use super::{data, earlier, model};
+use super::{data, earlier, model, model_with_other_settings};
 use crate::cli::{Desk, INSTRUCTION, scene};
 use crate::client::Site;
 
@@ -67,9 +67,12 @@ fn a_localization_that_was_saved_then_is_taken_now() {
     run.stderr(contains("warning").not());
     let then = image::open(earlier("saved.png")).unwrap().to_rgb8();
     assert_eq!(desk.picture("out.png"), then);
-    // The demo model has other settings now: it is another model.
+    // The demo model of today has but a calibration and wordings more: it is the same model.
     let mut today = desk.retouch(["edit"]);
-    let run = today.arg(scene()).args(args).args(["-o", "no.png"]).assert().code(3);
+    today.arg(scene()).args(args).args(["-o", "today.png"]).assert().success();
+    // One with other settings is another.
+    let other = model_with_other_settings();
+    let run = edit(&desk, other.path(), &args).args(["-o", "no.png"]).assert().code(3);
     run.stderr(contains("localization.json: it was made with another model"));
 }
 
@@ -106,9 +109,12 @@ fn a_record_of_then_gives_the_same_picture_and_says_what_it_does_not_know() {
     let mut box_left_out = edit(&desk, model.path(), &["--params-from"]);
     let run = box_left_out.arg(earlier("boxes.png")).assert().code(3);
     run.stderr(contains("give that one again with --mask"));
-    let mut today = desk.retouch(["edit", "--params-from", &path, "-o", "no.png"]);
-    let run = today.arg(scene()).assert().code(3);
-    run.stderr(contains("another model, called `demo-model`"));
+    let mut today = desk.retouch(["edit", "--params-from", &path, "-o", "today.png"]);
+    let run = today.arg(scene()).assert().success();
+    run.stderr(contains(format!("again: every pixel of {path}")));
+    let other = model_with_other_settings();
+    let mut edit_other = edit(&desk, other.path(), &["--params-from", &path, "-o", "no.png"]);
+    edit_other.assert().code(3).stderr(contains("another model, called `demo-model`"));
 }
 
 /// Keys of lines of JSON, with those of the objects in them.

@@ -47,3 +47,14 @@ fn model() -> TempDir {
     fs::copy(earlier("retouch.json"), folder.path().join("retouch.json")).unwrap();
     folder
 }
+
+/// The same with other settings.
+fn model_with_other_settings() -> TempDir {
+    let folder = model();
+    let path = folder.path().join("retouch.json");
+    let settings = fs::read_to_string(&path).unwrap();
+    let other = settings.replacen("\"clusters\": 10", "\"clusters\": 9", 1);
+    assert_ne!(other, settings);
+    fs::write(path, other).unwrap();
+    folder
+}
