@@ -268,8 +268,9 @@ pub(super) fn bare(mut tokens: &[Token]) -> &[Token] {
 /// Bytes of a text without courtesies before its verb and thanks at its end; all of it where there are none.
 pub(super) fn command(text: &str) -> Range<usize> {
     let all = words::tokens(text);
-    let begins =
-        |tokens: &[Token]| tokens.first().is_some_and(|it| verb_in(&COMMANDS, &it.lower).is_some());
+    // `see a balloon` is a wish, not a command.
+    let verb = |it: &Token| !it.is("see") && verb_in(&COMMANDS, &it.lower).is_some();
+    let begins = |tokens: &[Token]| tokens.first().is_some_and(verb);
     let mut asked = &all[..];
     while !begins(asked) {
         let Some(n) = opening(asked) else { break };

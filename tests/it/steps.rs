@@ -282,6 +282,7 @@ fn courtesies_are_left_out_and_the_objects_move_along() {
         ("  Make the star blue!  ", "  Make the star blue!  "),
         ("the star should be blue, please", "the star should be blue"),
         ("make it so that the star is blue", "make it so that the star is blue"),
+        ("I'd like to see a star", "I'd like to see a star"),
     ] {
         let read = parse(text);
         let told = read.without_courtesies();

@@ -126,7 +126,8 @@ fn a_model_without_templates_is_told_plain_commands_as_they_are() {
         include_str!("../fixtures/instructions_unseen.tsv"),
     ];
     let lines = tables.iter().flat_map(|it| it.lines()).filter(|it| !it.starts_with('#'));
-    let polite = ["please", "pls", "plz", "thank", "thx", "cheers", "if possible", "you", "asap"];
+    let polite =
+        ["please", "pls", "plz", "thank", "thx", "cheers", "if ", "you", "would be", "asap"];
     let mut plain = 0;
     for typed in lines.filter_map(|it| it.split('\t').next()).filter(|it| !it.is_empty()) {
         let lower = typed.to_lowercase();
