@@ -104,5 +104,5 @@ fn files_that_were_changed_by_hand_are_read_or_refused_whole() {
     // A file without end is not read to it.
     let large = fs::File::create(desk.path("found.json")).unwrap();
     large.set_len(65 << 20).unwrap();
-    edit(&desk, INSTRUCTION, &[]).assert().code(3).stderr(contains("more than 67108864 bytes"));
+    edit(&desk, INSTRUCTION, &[]).assert().code(3).stderr(contains("larger than 67108864 bytes"));
 }
