@@ -102,6 +102,6 @@ fn what_a_server_cannot_make_again_is_refused_before_a_job_is_made() {
         office.desk.retouch(args).arg(image).assert().code(3)
     };
     replay("out.png", &scene()).stderr(contains("a server does not take"));
-    replay("boxed.png", &other).stderr(contains("another picture"));
+    replay("boxed.png", &other).stderr(contains("IMAGE is not the picture"));
     assert!(office.site.jobs().is_empty() && !office.desk.path("no.png").exists());
 }
