@@ -14,7 +14,6 @@ use crate::jobs::{
 };
 use crate::picture::{
     decode::{self, Decoded, InputLimits},
-    error::PictureError,
     note::Note,
     size::Size,
 };
@@ -174,13 +173,7 @@ impl Store {
         };
         let picture = painted.as_ref().map(|it| &it.picture);
         masks::choice(mask, picture, Size::new(width, height)).map_err(|error| {
-            let reason = match error {
-                PictureError::EmptyMask { .. } | PictureError::TransparentMask { .. } => {
-                    Reason::EmptyMask
-                }
-                _ => Reason::BadMask,
-            };
-            Fault::new(reason, error.to_string())
+            Fault::new(Reason::of_picture(&error, Reason::BadMask), error.to_string())
         })?;
         match (painted, bytes) {
             (Some(painted), Some(bytes)) => {
@@ -212,15 +205,8 @@ impl Store {
 
 fn decode(name: &str, bytes: &[u8], limits: InputLimits, reason: Reason) -> Result<Decoded, Fault> {
     let _span = tracing::debug_span!("decode", name).entered();
-    decode::decode(name, bytes, limits).map_err(|error| {
-        let reason = match error {
-            PictureError::TooManyPixels { .. } | PictureError::TooManyBytes { .. } => {
-                Reason::ImageTooLarge
-            }
-            _ => reason,
-        };
-        Fault::new(reason, error.to_string())
-    })
+    decode::decode(name, bytes, limits)
+        .map_err(|error| Fault::new(Reason::of_picture(&error, reason), error.to_string()))
 }
 
 impl Draft {

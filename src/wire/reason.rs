@@ -190,3 +190,20 @@ impl Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_that_selects_nothing_is_empty_however_it_is_painted() {
+        let name = || "mask.png".to_owned();
+        for (error, expected) in [
+            (PictureError::EmptyMask { name: name() }, Reason::EmptyMask),
+            (PictureError::TransparentMask { name: name() }, Reason::EmptyMask),
+            (PictureError::AmbiguousMask { name: name() }, Reason::BadMask),
+        ] {
+            assert_eq!(Reason::of_picture(&error, Reason::BadMask), expected, "{error}");
+        }
+    }
+}
