@@ -82,7 +82,8 @@ impl AttnProcessor for WordWatcher {
         let word = probs.index_select(1, &self.tokens.to_device(probs.device()));
         let word = word.mean_dim([1i64].as_slice(), false, Kind::Float).to_device(Device::Cpu);
 
-        // 3. Added to what this step's other layers saw. To change the attention, `attended.output` would be written to.
+        // 3. Added to what this step's other layers saw. To change the attention, `attended.output` would be written
+        //    to.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.grid = (site.height, site.width);
         seen.step = Some(match seen.step.take() {

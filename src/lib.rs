@@ -98,8 +98,8 @@
 //! | [`cli`] | the command line, which joins all of it |
 //!
 //! Good starting points: [`editing::iam_edit`] beside the paper's figure, [`pipelines::denoise`] for the loop that both
-//! passes run, [`models::stable_diffusion::unet_2d_condition`] beside diffusers' file of the same name, [`attention`] for
-//! the hook through which a method reads and changes attention.
+//! passes run, [`models::stable_diffusion::unet_2d_condition`] beside diffusers' file of the same name, [`attention`]
+//! for the hook through which a method reads and changes attention.
 //!
 //! # Sources
 //! - The method: S. Mao, H. Cheng, Z. Qian, Y. Ding, S. Luo and Y. Fang, "IAM-Edit: Localized Image Editing via Instruction

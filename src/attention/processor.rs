@@ -1,8 +1,8 @@
 //! The hook in the attention layers, and what makes it replayable from a recorded call.
 //!
 //! The hook's shape is diffusers' `AttnProcessor`. Differs: it does not compute the layer but is given its Q, K, V and
-//! output, and may change the output in place. So a processor is a few lines, every layer stays one fused call, and rows
-//! of several jobs can share a batch.
+//! output, and may change the output in place. So a processor is a few lines, every layer stays one fused call, and
+//! rows of several jobs can share a batch.
 
 use std::fmt;
 

@@ -25,7 +25,8 @@ pub(crate) const HAS_ENGINE: bool = cfg!(feature = "engine");
 pub(crate) struct EditArgs {
     #[command(flatten)]
     pub(crate) input: EditInputArgs,
-    /// Make the picture of this file again: the instruction, the seed and every setting are those in its metadata. IMAGE and
+    /// Make the picture of this file again: the instruction, the seed and every setting are those in its metadata.
+    /// IMAGE and
     /// --model must be those that it was made from; another --seed, and -n, make variants of it.
     #[arg(long, value_name = "FILE")]
     pub(crate) params_from: Option<PathBuf>,
@@ -135,8 +136,8 @@ pub(crate) struct SamplingArgs {
     /// What to avoid.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) negative_prompt: String,
-    /// Size that the model works at: fit:N (longer side) or native (the input's own size, its edges repeated up to what the
-    /// model takes). The result has the input's size [default: fit at the model's own size].
+    /// Size that the model works at: fit:N (longer side) or native (the input's own size, its edges repeated up to what
+    /// the model takes). The result has the input's size [default: fit at the model's own size].
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<Resize>,
     /// Largest size that the model works at, in pixels.

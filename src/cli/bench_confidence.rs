@@ -22,7 +22,8 @@ use crate::evaluation::{
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchConfidenceArgs {
-    /// A manifest as for `retouch eval` whose key `absent` is `no` for objects that are there, else the kind of absence.
+    /// A manifest as for `retouch eval` whose key `absent` is `no` for objects that are there, else the kind of
+    /// absence.
     #[arg(value_name = "MANIFEST")]
     input: PathBuf,
     /// Take so many items, evenly spread over the manifest.

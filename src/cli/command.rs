@@ -17,10 +17,10 @@ const VERSION: &str = if HAS_ENGINE {
 
 /// Edits pictures by instruction, only where the instruction means.
 ///
-/// Exit codes: 0 done, 1 the edit failed, 2 wrong usage, 3 bad picture or mask, 4 instruction not understood (--strict),
-/// 5 model can't be used, 6 device can't be used, 7 output can't be written, 8 no answer from the server, or a refusal,
-/// 9 the server can't start, 10 object hardly found (--strict), 11 a data folder is damaged or in use, 70 a defect, or a server's
-/// device was lost, 130 Ctrl-C, 143 a server that was told twice to end.
+/// Exit codes: 0 done, 1 the edit failed, 2 wrong usage, 3 bad picture or mask, 4 instruction not understood
+/// (--strict), 5 model can't be used, 6 device can't be used, 7 output can't be written, 8 no answer from the server,
+/// or a refusal, 9 the server can't start, 10 object hardly found (--strict), 11 a data folder is damaged or in use, 70
+/// a defect, or a server's device was lost, 130 Ctrl-C, 143 a server that was told twice to end.
 #[derive(Debug, Parser)]
 #[command(name = "retouch", version = VERSION, max_term_width = 100)]
 pub(crate) struct Cli {

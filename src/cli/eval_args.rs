@@ -15,8 +15,8 @@ use crate::sampling::OutOfRange;
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// JSON lines with id, image and instruction, and optionally action, object, mask, `object_mask` and target; paths are
-    /// relative to this file, masks white = edit (docs/evaluation.md).
+    /// JSON lines with id, image and instruction, and optionally action, object, mask, `object_mask` and target; paths
+    /// are relative to this file, masks white = edit (docs/evaluation.md).
     #[arg(value_name = "MANIFEST")]
     pub(crate) manifest: PathBuf,
     /// Methods, by comma; the first is the one that others are compared with.

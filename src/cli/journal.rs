@@ -35,7 +35,8 @@ pub(crate) enum JournalCommand {
     Check(FolderArgs),
     /// Drop records that can't be read, keeping the store as it was beside it, and put files where they belong.
     Repair(FolderArgs),
-    /// Write all pictures under names that say what they show, with a list of the jobs; changes nothing in the data folder.
+    /// Write all pictures under names that say what they show, with a list of the jobs; changes nothing in the data
+    /// folder.
     Export(ExportArgs),
 }
 

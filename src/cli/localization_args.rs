@@ -17,8 +17,8 @@ pub(crate) struct LocalizationArgs {
     /// Tell the model the instruction as it is written, not as it was understood and in the model's own phrasing.
     #[arg(long)]
     pub(crate) verbatim: bool,
-    /// Refuse an instruction that can't be understood, instead of editing the whole picture, and an object that is found with less
-    /// than --min-confidence, instead of a warning.
+    /// Refuse an instruction that can't be understood, instead of editing the whole picture, and an object that is
+    /// found with less than --min-confidence, instead of a warning.
     #[arg(long)]
     pub(crate) strict: bool,
     /// How sure the localization must be that the object is there, 0 to 1 [default: the model's, else 0.5].

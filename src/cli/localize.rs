@@ -49,8 +49,8 @@ pub(crate) struct InputArgs {
     /// The picture: PNG, JPEG or WebP; `-` is standard input.
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
-    /// What to do, such as "make the bee a bird". Quotation marks, prompt weights, quality tags and invisible characters are
-    /// left out, with a warning.
+    /// What to do, such as "make the bee a bird". Quotation marks, prompt weights, quality tags and invisible
+    /// characters are left out, with a warning.
     #[arg(value_name = "INSTRUCTION")]
     pub(crate) instruction: String,
 }

@@ -11,7 +11,8 @@ use crate::edit::selection::MIN_CONTRAST;
 /// Features of an object's localization; of several objects, those of the least confident one are used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evidence {
-    /// Mean attention of the best cluster over that of the picture, from 1; see [`Localization::contrast`](crate::edit::localization::Localization::contrast).
+    /// Mean attention of the best cluster over that of the picture, from 1; see
+    /// [`Localization::contrast`](crate::edit::localization::Localization::contrast).
     pub contrast: f64,
     /// Fraction of the object's attention inside the mask, 0 to 1.
     pub inside: f64,

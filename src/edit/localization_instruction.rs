@@ -95,9 +95,9 @@ pub fn needs_unrelated_word(instruction: &Instruction) -> bool {
 /// # Ok::<(), retouch::instruction::ParseError>(())
 /// ```
 ///
-/// For an instruction that adds it is what the model is told, and the noun is not used. `None` for a global edit, which has nothing to localize.
-/// Differs: the paper shows `granada` without an article; common nouns get one, as in its `a car`. Plural objects (`the
-/// bees`) get the noun's plural.
+/// For an instruction that adds it is what the model is told, and the noun is not used. `None` for a global edit, which
+/// has nothing to localize. Differs: the paper shows `granada` without an article; common nouns get one, as in its `a
+/// car`. Plural objects (`the bees`) get the noun's plural.
 pub fn localization_instruction(
     instruction: &Instruction,
     told: &Told,

@@ -1,4 +1,5 @@
-//! What an edit *is*, as plain data without tensors: the request and its settings, events, the mask, what pass 1 learned.
+//! What an edit *is*, as plain data without tensors: the request and its settings, events, the mask, what pass 1
+//! learned.
 
 pub mod choices;
 pub mod confidence;

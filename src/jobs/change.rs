@@ -1,5 +1,5 @@
-//! Changing a job: on a draft of its record, which is committed if nobody else has changed the job meanwhile, and made again
-//! if somebody has.
+//! Changing a job: on a draft of its record, which is committed if nobody else has changed the job meanwhile, and made
+//! again if somebody has.
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 //!
 //! A job is the schema's `EditJob`, and its events are the schema's `EditEvent`s: the same messages in memory, in the
 //! journal and on the wire, so that no second set of types has to be kept in step. [`store::Store`] holds all jobs;
-//! [`life`] and [`passes`] are their state machine; [`queue`] orders those that wait; [`worker`] runs them on a [`runner::Runner`];
-//! [`follow`] replays and follows their events.
+//! [`life`] and [`passes`] are their state machine; [`queue`] orders those that wait; [`worker`] runs them on a
+//! [`runner::Runner`]; [`follow`] replays and follows their events.
 //!
 //! Differs: the plan had separate job types above the wire. They would have duplicated forty types, with conversions
 //! both ways and no behavior of their own.

@@ -1,5 +1,5 @@
-//! The store's copy of the ledger's jobs: loaded when it opens, and kept up to date where other processes change jobs, when
-//! the ledger's feed tells of it or a commit of this process conflicts with theirs.
+//! The store's copy of the ledger's jobs: loaded when it opens, and kept up to date where other processes change jobs,
+//! when the ledger's feed tells of it or a commit of this process conflicts with theirs.
 
 use std::{
     collections::HashSet,

@@ -107,8 +107,8 @@ pub trait Runner {
 
 /// A job on the model, with what its passes share.
 pub trait OpenJob {
-    /// Runs pass 1, or only renders its pictures where the task has a localization already; `None` where the instruction
-    /// is about the whole picture.
+    /// Runs pass 1, or only renders its pictures where the task has a localization already; `None` where the
+    /// instruction is about the whole picture.
     ///
     /// # Errors
     /// [`RunError`].

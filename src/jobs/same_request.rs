@@ -66,7 +66,8 @@ impl Store {
         Err(Fault::new(Reason::RequestIdReused, message).with("job", &name))
     }
 
-    /// Digest of a spec that an earlier version accepted, with the defaults that it did not know yet; `None` for others.
+    /// Digest of a spec that an earlier version accepted, with the defaults that it did not know yet; `None` for
+    /// others.
     fn settled_again(&self, record: &JobRecord, has_seed: bool) -> Option<Bytes> {
         if !record.asked_digest.is_empty() {
             return None;

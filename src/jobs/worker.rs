@@ -149,7 +149,8 @@ impl Worker<'_> {
         })
     }
 
-    /// Runs work on the model and catches panics, through which libtorch reports errors, so that they fail only this job.
+    /// Runs work on the model and catches panics, through which libtorch reports errors, so that they fail only this
+    /// job.
     fn guarded<T>(
         &self,
         run: impl FnOnce(&mut dyn EventSink) -> Result<T, RunError>,

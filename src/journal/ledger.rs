@@ -1,8 +1,8 @@
 //! The interface between the job store and what makes jobs durable: commits by compare-and-set, reads, artifact files,
 //! the feed of other processes' commits, and the leases of workers.
 //!
-//! [`Journal`](crate::journal::Journal) implements it for one process on a local disk. All methods may block; those that
-//! write may block for seconds.
+//! [`Journal`](crate::journal::Journal) implements it for one process on a local disk. All methods may block; those
+//! that write may block for seconds.
 
 use std::{collections::HashSet, fmt, time::Duration};
 

@@ -131,8 +131,8 @@ impl Target {
 
     /// Creates the temporary file, which is deleted on drop unless it is renamed.
     fn begin(&self) -> Result<NamedTempFile, PictureError> {
-        // Permissions of a new file (0666 less the umask), since a temporary file's are 0600. A replacement is never more
-        // permissive than the file that it replaces.
+        // Permissions of a new file (0666 less the umask), since a temporary file's are 0600. A replacement is never
+        // more permissive than the file that it replaces.
         let mode = self.old.as_ref().map_or(0o666, |old| old.permissions().mode() & 0o666);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".retouch-").suffix(".part").permissions(Permissions::from_mode(mode));

@@ -49,8 +49,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens the port as configured, and runs the store's jobs on what `load` returns, which runs on a thread of its own.
-    /// The port answers health and reflection while the model loads.
+    /// Opens the port as configured, and runs the store's jobs on what `load` returns, which runs on a thread of its
+    /// own. The port answers health and reflection while the model loads.
     ///
     /// # Errors
     /// [`ServeError`] if the port can't be opened.

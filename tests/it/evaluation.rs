@@ -37,7 +37,8 @@ fn heldout() -> Dataset {
 
 // --- manifests
 
-/// A folder with `a.png` and `mask.png` of 32x32 pixels, `small.png` of 16x16, an all-black `empty.png`, and a manifest.
+/// A folder with `a.png` and `mask.png` of 32x32 pixels, `small.png` of 16x16, an all-black `empty.png`, and a
+/// manifest.
 fn folder(manifest: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let save = |name: &str, side, level| {

@@ -108,7 +108,8 @@ fn every_localizer_looks_where_the_object_is() {
             |scene: &Scene| iou(&editor, scene, EditSettings { localizer, ..settings.clone() });
         let mean = scenes.iter().map(of).sum::<f64>() / scenes.len() as f64;
         println!("{}: {mean:.3}", localizer.name());
-        // The objects fill 3 to 10 % of their pictures: the whole picture as the mask has a mean of 0.05, one at random less.
+        // The objects fill 3 to 10 % of their pictures: the whole picture as the mask has a mean of 0.05, one at random
+        // less.
         let least = if localizer == Localizer::Iam { 0.7 } else { 0.1 };
         assert!(mean > least, "{}: {mean}", localizer.name());
     }

@@ -58,8 +58,8 @@ pub(crate) fn edit_request(
     }
 }
 
-/// `retouch` in a process that listens to every signal, also where the shell that runs the tests has it ignore some, as one does for what it runs in
-/// the background.
+/// `retouch` in a process that listens to every signal, also where the shell that runs the tests has it ignore some, as
+/// one does for what it runs in the background.
 pub(crate) fn listening_retouch() -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal").arg(env!("CARGO_BIN_EXE_retouch"));

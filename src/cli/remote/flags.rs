@@ -8,7 +8,8 @@ use crate::cli::command::Cli;
 use crate::edit::overrides::KNOBS;
 use crate::wire::message_json;
 
-/// Flags that are no settings, with their fields; [`super::request`] fills these in. Those of settings are in [`KNOBS`].
+/// Flags that are no settings, with their fields; [`super::request`] fills these in. Those of settings are in
+/// [`KNOBS`].
 const FIELDS: &[(&str, &[&str])] = &[
     ("image", &["image.data", "image.artifact"]),
     ("instruction", &["instruction"]),

@@ -7,8 +7,8 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::pattern;
 
-/// Characters without a shape of their own: byte order marks, zero-width spaces, soft hyphens, marks of direction, variation
-/// selectors, tags, controls, and the private characters of the last two planes. Joiners are looked at apart.
+/// Characters without a shape of their own: byte order marks, zero-width spaces, soft hyphens, marks of direction,
+/// variation selectors, tags, controls, and the private characters of the last two planes. Joiners are looked at apart.
 static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"^[[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Cc}\x{FFFC}\x{F0000}-\x{10FFFF}]--[\t\n\r\x{200C}\x{200D}\p{Prepended_Concatenation_Mark}]]$",
@@ -46,8 +46,8 @@ fn is_plain_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// A character in its usual form: any space as a space; letters and digits of full width, mathematical letters and ligatures as the
-/// Latin letters that they stand for.
+/// A character in its usual form: any space as a space; letters and digits of full width, mathematical letters and
+/// ligatures as the Latin letters that they stand for.
 fn usual(c: char) -> Vec<char> {
     if c.is_whitespace() && !is_plain_space(c) {
         return vec![' '];

@@ -1,15 +1,16 @@
 //! Cleans a text that a caller typed, before it is parsed and before a model reads it.
 //!
-//! Prompts are often pasted from web pages and from the user interfaces of text-to-image models. What means nothing to an
-//! editing model is left out, and told: invisible characters, quotation marks, the prompt syntax of AUTOMATIC1111, `ComfyUI`,
-//! `InvokeAI`, `NovelAI` and Midjourney, and tags that ask for quality. A text with nothing of the kind stays as it is, byte for
-//! byte.
+//! Prompts are often pasted from web pages and from the user interfaces of text-to-image models. What means nothing to
+//! an editing model is left out, and told: invisible characters, quotation marks, the prompt syntax of AUTOMATIC1111,
+//! `ComfyUI`, `InvokeAI`, `NovelAI` and Midjourney, and tags that ask for quality. A text with nothing of the kind
+//! stays as it is, byte for byte.
 //!
 //! # What stays
 //! - Apostrophes (`the man's hat`, `the dogs' bowls`, `don't`), inches and feet (`a 5" nail`, `6'2"`).
 //! - Quotation marks where the instruction speaks of writing (`the text "OPEN"`, `a sign that says "closed"`), and what
 //!   stands inside them.
-//! - Parentheses that say more of a noun, without a weight: `the star (the red one)`. Escaped brackets (`\(`) stand for themselves.
+//! - Parentheses that say more of a noun, without a weight: `the star (the red one)`. Escaped brackets (`\(`) stand for
+//!   themselves.
 //! - Quality tags in a negative prompt, where they say what to avoid, and a text that is nothing but such tags.
 
 mod characters;

@@ -168,7 +168,8 @@ fn doubled(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
     pairs
 }
 
-/// Whether a single mark can open a quotation: nothing before it, a word behind it, and no word that begins with an apostrophe.
+/// Whether a single mark can open a quotation: nothing before it, a word behind it, and no word that begins with an
+/// apostrophe.
 fn opens(text: &str, mark: &Range<usize>) -> bool {
     let before = text[..mark.start].chars().next_back();
     let behind = &text[mark.end..];

@@ -1,8 +1,8 @@
 //! The syntax of prompts: weights, networks and embeddings by name, alternatives, breaks, flags.
 //!
 //! Source: the manuals of AUTOMATIC1111 (`(word)`, `[word]`, `(word:1.3)`, `[from:to:0.5]`, `[a|b]`, `BREAK`, `AND`,
-//! `<lora:name:1>`, escapes), `ComfyUI` (`embedding:name`, `{a|b}`), `InvokeAI` (`word++`, `(words)1.3`, `.blend()`, `.swap()`,
-//! `<name>`), `NovelAI` (`{word}`, `1.3::word::`) and Midjourney (`word::2`, `--ar 3:2`).
+//! `<lora:name:1>`, escapes), `ComfyUI` (`embedding:name`, `{a|b}`), `InvokeAI` (`word++`, `(words)1.3`, `.blend()`,
+//! `.swap()`, `<name>`), `NovelAI` (`{word}`, `1.3::word::`) and Midjourney (`word::2`, `--ar 3:2`).
 
 use std::{ops::Range, sync::LazyLock};
 

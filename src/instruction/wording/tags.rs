@@ -6,7 +6,8 @@ use regex::Regex;
 
 use super::{has_words, pattern};
 
-/// A run of tags, in lower case, its spaces plain. What asks for a style (`photorealistic`, `cinematic lighting`) is none.
+/// A run of tags, in lower case, its spaces plain. What asks for a style (`photorealistic`, `cinematic lighting`) is
+/// none.
 static TAGS: LazyLock<Regex> = LazyLock::new(|| {
     let tags = [
         r"masterpieces?|masterwork|absurd ?res|incredibly absurd ?res|hi(gh)?[ -]?res|(ultra )?high resolution",

@@ -181,7 +181,8 @@ impl Snapshot {
         }
         for line in self.retouch.as_deref().unwrap_or_default().split_inclusive('\n') {
             // A calibration of the confidence changes no edit, and a wording of edits none whose localization or record
-            // is kept, since the record says what the model was told: a model that gets one stays the model that it was.
+            // is kept, since the record says what the model was told: a model that gets one stays the model that it
+            // was.
             let line_of = |key: &str| line.trim_start().starts_with(&format!("\"{key}\":"));
             if !line_of("confidence") && !line_of("edit_instruction") {
                 digest.update(line);

@@ -28,7 +28,8 @@ impl EditRecord {
         if self.is_whole() { &[] } else { UNKNOWN }
     }
 
-    /// Fills in what one of layout 1 does not say: its file tells the type, and a localization that is given was given then.
+    /// Fills in what one of layout 1 does not say: its file tells the type, and a localization that is given was given
+    /// then.
     pub fn complete(&mut self, format: FileFormat, has_localization: bool) {
         if !self.is_whole() {
             format.name().clone_into(&mut self.output.format);
@@ -37,8 +38,8 @@ impl EditRecord {
     }
 }
 
-/// A record of layout 1 with the keys of today. It keeps its layout, so that what it does not say is not compared; a given mask
-/// stands in it without its digest, as one that must be given again.
+/// A record of layout 1 with the keys of today. It keeps its layout, so that what it does not say is not compared; a
+/// given mask stands in it without its digest, as one that must be given again.
 pub(super) fn upgraded(mut record: Value) -> Value {
     let mask = record["mask"].clone();
     let is_given = mask["given"] == true;

@@ -1,4 +1,5 @@
-//! The seam below the job store: what every ledger must do, and what the store does with one that conflicts, is down or full.
+//! The seam below the job store: what every ledger must do, and what the store does with one that conflicts, is down or
+//! full.
 
 mod conformance;
 mod memory;

@@ -45,7 +45,8 @@ async fn a_killed_server_goes_on_where_it_was_and_gives_the_same_picture() {
     let whole = server.client().await.run_edit(asked()).await.unwrap().into_inner();
     let mut rng = StdRng::seed_from_u64(17);
     for state in KILLS {
-        // 1. A job in that state, and a moment within it. A server that has localized this before is done with it at once.
+        // 1. A job in that state, and a moment within it. A server that has localized this before is done with it at
+        //    once.
         if state == State::Localizing {
             server.signal("-KILL");
             drop(server);

@@ -40,7 +40,8 @@ impl Counts {
         self.0.lock().unwrap().get(name).copied().unwrap_or_default()
     }
 
-    /// Decodings of the input's file, resizings of the picture, encodings of it by the autoencoder, and results as files.
+    /// Decodings of the input's file, resizings of the picture, encodings of it by the autoencoder, and results as
+    /// files.
     fn all(&self) -> [usize; 4] {
         ["decode", "resize", "encode_image", "encode_result"].map(|name| self.of(name))
     }

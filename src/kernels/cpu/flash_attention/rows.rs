@@ -72,7 +72,8 @@ pub(super) struct OutputRows<'a> {
     values: PhantomData<&'a mut [u16]>,
 }
 
-// SAFETY: the memory is reached through blocks only, and no two blocks in use have a row in common (`OutputRows::block`).
+// SAFETY: the memory is reached through blocks only, and no two blocks in use have a row in common
+// (`OutputRows::block`).
 unsafe impl Sync for OutputRows<'_> {}
 
 impl<'a> OutputRows<'a> {

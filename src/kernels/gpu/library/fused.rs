@@ -74,8 +74,8 @@ unsafe impl Sync for Fused {}
 
 /// Compiles the kernels for a device, in about three seconds, with the library from the first of `folders` that has it.
 ///
-/// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called before, since the library depends on it. Must
-/// be called before any CUDA graph is recorded on the device.
+/// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called before, since the library depends on it.
+/// Must be called before any CUDA graph is recorded on the device.
 ///
 /// # Errors
 /// [`CudaLibraryError`] if the library is missing or of another version, or if NVRTC or the device rejects the kernels.

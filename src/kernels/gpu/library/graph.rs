@@ -44,7 +44,8 @@ unsafe impl Send for CudaGraph {}
 impl CudaRecorder {
     /// Loads the library from the first of `folders` that has it, for a device of this process.
     ///
-    /// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called before, since the library depends on it.
+    /// [`open_cuda`](crate::kernels::gpu::cuda::open_cuda) must have been called before, since the library depends on
+    /// it.
     ///
     /// # Errors
     /// [`CudaLibraryError`] if the library is missing or of another version, or if there is no such device.
