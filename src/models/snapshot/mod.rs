@@ -7,6 +7,7 @@ pub mod part;
 
 mod elsewhere;
 mod foreign;
+mod identity;
 mod ldm;
 mod ldm_config;
 
@@ -26,6 +27,7 @@ use crate::models::{
 };
 use error::SnapshotError;
 use family::Family;
+use identity::identity;
 use ldm::LdmLayout;
 use part::Part;
 
@@ -179,15 +181,7 @@ impl Snapshot {
         for component in self.family.components() {
             digest.update(self.config(component.name).to_string());
         }
-        for line in self.retouch.as_deref().unwrap_or_default().split_inclusive('\n') {
-            // A calibration of the confidence changes no edit, and a wording of edits none whose localization or record
-            // is kept, since the record says what the model was told: a model that gets one stays the model that it
-            // was.
-            let line_of = |key: &str| line.trim_start().starts_with(&format!("\"{key}\":"));
-            if !line_of("confidence") && !line_of("edit_instruction") {
-                digest.update(line);
-            }
-        }
+        digest.update(identity(self.retouch.as_deref().unwrap_or_default()));
         for path in TOKENIZER
             .map(|it| self.path.join("tokenizer").join(it))
             .iter()
