@@ -8,7 +8,7 @@ DEMO_INSTRUCTION ?= give the purple triangle a yellow color
 DEMO_OPTIONS ?= --compare instruct-pix2pix --seed 5
 
 # What `make eval` measures, and how: EVAL_OPTIONS takes any option of `retouch eval`, such as --steps 50 or --limit 20.
-EVAL_MANIFEST ?= assets/heldout/manifest.jsonl
+EVAL_SETS ?= assets/heldout assets/heldout-hard
 EVAL_OUT ?= out/eval
 EVAL_SEED ?= 1
 EVAL_OPTIONS ?=
@@ -35,9 +35,12 @@ demo: build
 	@mkdir -p out
 	@$(target)/release/retouch edit $(DEMO_IMAGE) "$(DEMO_INSTRUCTION)" -o out/demo.png --maps out/demo --force $(DEMO_OPTIONS)
 
-# Runs every method over the held-out scenes with the demo model, and writes tables, plots and a gallery.
+# Runs every method over both sets of held-out scenes with the demo model, and writes tables, plots and a gallery of each.
 eval: build
-	@$(target)/release/retouch eval $(EVAL_MANIFEST) --out $(EVAL_OUT) --seed $(EVAL_SEED) --force $(EVAL_OPTIONS)
+	@for set in $(EVAL_SETS); do \
+		$(target)/release/retouch eval $$set/manifest.jsonl --out $(EVAL_OUT)/$${set##*/} --seed $(EVAL_SEED) --force \
+			$(EVAL_OPTIONS) || exit; \
+	done
 
 # Modules of tests/it that start processes or servers, or wait for a clock; tests/it/quick.rs checks that no other does.
 SLOW := batcher cli client earlier knobs ledger libtorch loading_memory needs neighbours server_edges service
