@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build client demo eval quick test bench bench-service cuda-library chart check libtorch needs
+.PHONY: build client python-client demo eval quick test bench bench-service cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -29,6 +29,10 @@ build: needs
 # target/client/release/retouch: a client of a server alone, without libtorch; needs Rust and a C compiler.
 client:
 	@$(CARGO) build --release --locked --no-default-features --features client --target-dir $(target)/client
+
+# target/python/retouch_client-*.whl: the client library for Python; needs Python 3.10 with pip.
+python-client:
+	@$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir $(target)/python ./python
 
 # Edits an example with the demo model, from the clone alone.
 demo: build

