@@ -1,4 +1,4 @@
-"""Tests the Python client: builds its wheel, installs it, checks its types, and runs its tests against this build's server."""
+"""Tests the Python client: builds and installs its wheel, checks types, runs its tests against this build's server."""
 
 import os
 import subprocess
@@ -33,7 +33,8 @@ def main() -> None:
     done = subprocess.run([python, "-m", "pytest"], cwd=CLIENT, env=environment, check=False)
     if done.returncode != 0:
         sys.exit(f"python: pytest ended with {done.returncode}")
-    print(f"python: {wheel.name}, {wheel.stat().st_size >> 10} KiB, is typed, and its tests pass in {time.monotonic() - started:.0f} s")
+    seconds = time.monotonic() - started
+    print(f"python: {wheel.name}, {wheel.stat().st_size >> 10} KiB, is typed, and its tests pass in {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Generates the schema's Python module and its types from `proto/` while the wheel is built; they are kept nowhere else."""
+"""Generates the schema's Python module and its types from `proto/` while the wheel is built; nothing else keeps them."""
 
 import os
 import shutil

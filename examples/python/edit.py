@@ -35,9 +35,7 @@ def edit(client: Client, args: argparse.Namespace) -> Path:
         return proposal.mask.filter(ImageFilter.MaxFilter(2 * args.grow + 1))
 
     settings = {} if args.seed is None else {"seed": args.seed}
-    result = client.edit(
-        args.image, args.instruction, review=grow, on_event=hear, timeout=args.timeout, **settings
-    )
+    result = client.edit(args.image, args.instruction, review=grow, on_event=hear, timeout=args.timeout, **settings)
     path: Path = args.out / "result.png"
     result.save(path)
     return path

@@ -84,7 +84,8 @@ def test_a_detached_job_is_decided_and_waited_for(server: Server) -> None:
     async def run() -> None:
         async with AsyncClient(server.url) as client:
             found = await client.localize(PICTURE, INSTRUCTION, seed=7)
-            job = await client.submit(PICTURE, INSTRUCTION, mask_policy="review", seed=7, steps=STEPS, labels={"a": "io"})
+            labels = {"a": "io"}
+            job = await client.submit(PICTURE, INSTRUCTION, mask_policy="review", seed=7, steps=STEPS, labels=labels)
             async for event in client.watch(job.name):
                 if event.HasField("mask_proposed"):
                     break
@@ -93,7 +94,7 @@ def test_a_detached_job_is_decided_and_waited_for(server: Server) -> None:
             await client.decide(job.name, Accept(), etag=proposal.etag)
             result = await client.wait(job.name)
             assert result.mask_file == proposal.file
-            assert [it.name async for it in client.jobs(labels={"a": "io"})] == [job.name]
+            assert [it.name async for it in client.jobs(labels=labels)] == [job.name]
             await client.delete(job.name)
 
     asyncio.run(run())

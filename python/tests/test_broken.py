@@ -140,7 +140,10 @@ def test_events_go_on_where_they_broke_and_each_is_told_once(kind: type) -> None
         return answer
 
     script = Script(
-        events(range(1, 3), False, True), refuse(UNAVAILABLE), events(range(3, 5), False, False), events(range(5, 6), True, True)
+        events(range(1, 3), False, True),
+        refuse(UNAVAILABLE),
+        events(range(3, 5), False, False),
+        events(range(5, 6), True, True),
     )
     assert [it.sequence for it in ask(kind, script, "watch", JOB)] == [1, 2, 3, 4, 5, 6]
     assert [it.after_sequence for it in script.asked] == [0, 2, 2, 4]

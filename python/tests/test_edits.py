@@ -193,13 +193,16 @@ def test_a_batch_has_an_outcome_for_each_edit(client: Client, tmp_path: Path) ->
     assert again.unwrap().name == outcomes[0].unwrap().name
 
 
-def test_a_batch_that_is_left_ends_at_once(client: Client) -> None:
-    edits = [Edit(PICTURE, INSTRUCTION, seed=1, steps=STEPS), Edit(PICTURE, INSTRUCTION, steps=1000, labels={"b": "c"})]
-    next(client.batch(edits, concurrency=2))
+def test_a_batch_that_is_left_ends_at_once_and_its_jobs_go_on(client: Client) -> None:
+    long = Edit(PICTURE, INSTRUCTION, steps=1000, labels={"batch": "left"})
+    outcomes = client.batch([Edit(PICTURE, INSTRUCTION, steps=0), long], concurrency=2)
+    assert next(outcomes).error is not None
+    while not (jobs := list(client.jobs(labels={"batch": "left"}))):
+        time.sleep(0.1)
     start = time.monotonic()
-    (running,) = client.jobs(labels={"b": "c"})
-    assert client.cancel(running.name).state == pb.EditJob.STATE_CANCELLED
-    assert time.monotonic() - start < 10
+    outcomes.close()
+    assert time.monotonic() - start < 5
+    assert client.cancel(jobs[0].name).state == pb.EditJob.STATE_CANCELLED
 
 
 def test_a_deadline_ends_the_edit_and_its_job(client: Client) -> None:
@@ -222,14 +225,11 @@ def test_waiting_ends_with_its_time_and_leaves_the_job(client: Client) -> None:
     client.cancel(job.name)
 
 
-@pytest.mark.parametrize(
-    ("picture", "reason"),
-    [(b"no picture", "BAD_IMAGE"), (PICTURE.read_bytes()[:900], "BAD_IMAGE"), (np.zeros((8, 8, 3), np.uint8), "BAD_IMAGE")],
-)
-def test_bad_pictures_are_refused_with_a_reason(client: Client, picture: bytes, reason: str) -> None:
+@pytest.mark.parametrize("picture", [b"no picture", PICTURE.read_bytes()[:900], np.zeros((8, 8, 3), np.uint8)])
+def test_bad_pictures_are_refused_with_a_reason(client: Client, picture: bytes) -> None:
     with pytest.raises(Refused) as raised:
         client.edit(picture, INSTRUCTION)
-    assert raised.value.reason == reason and raised.value.remedy in str(raised.value)
+    assert raised.value.reason == "BAD_IMAGE" and raised.value.remedy in str(raised.value)
 
 
 def test_an_empty_mask_is_refused(client: Client) -> None:

@@ -47,7 +47,11 @@ def test_settings_become_the_schemas() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "told"),
-    [({"steps": -1}, "steps=-1"), ({"preserve": "all"}, "expected one of none, latent, pixel"), ({"stepz": 1}, "stepz")],
+    [
+        ({"steps": -1}, "steps=-1"),
+        ({"preserve": "all"}, "expected one of none, latent, pixel"),
+        ({"stepz": 1}, "stepz"),
+    ],
 )
 def test_a_setting_that_can_not_be_is_told_by_its_name(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):

@@ -313,7 +313,6 @@ class AsyncClient:
             return Outcome(index, edit, None, error)
 
 
-
 async def _message(edit: Edit) -> pb.CreateEditJobRequest:
     """An edit's message; reading and encoding pictures would hold up the loop."""
     return await asyncio.to_thread(edit.message)
