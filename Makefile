@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build client python-client demo eval quick test bench bench-service cuda-library chart check libtorch needs
+.PHONY: build client python-client demo studio eval quick test bench bench-service cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -38,6 +38,10 @@ python-client:
 demo: build
 	@mkdir -p out
 	@$(target)/release/retouch edit $(DEMO_IMAGE) "$(DEMO_INSTRUCTION)" -o out/demo.png --maps out/demo --force $(DEMO_OPTIONS)
+
+# Builds the studio's page into assets/studio; needs Node.js.
+studio:
+	@$(PYTHON) .ci/studio.py --write
 
 # Runs every method over both sets of held-out scenes with the demo model, and writes tables, plots and a gallery of each.
 eval: build

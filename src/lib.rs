@@ -94,6 +94,7 @@
 //! | [`journal`] | jobs and files on disk, durable |
 //! | [`jobs`] | jobs that wait, run, are decided on and followed |
 //! | [`server`] | the gRPC server around the jobs: limits, keys, TLS, telemetry |
+//! | [`studio`] | the page that the server gives to browsers |
 //! | [`serving`] | composition of the running server: model, jobs, ports |
 //! | [`cli`] | the command line, which joins all of it |
 //!
@@ -171,4 +172,6 @@ pub mod schedulers;
 pub mod server;
 #[cfg(feature = "engine")]
 pub mod serving;
+#[cfg(feature = "engine")]
+pub mod studio;
 pub mod wire;

@@ -64,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("journal", &["wire"]),
     ("jobs", &["panics", "sampling", "picture", "instruction", "edit", "wire", "journal"]),
     ("server", &["address", "panics", "jobs", "wire"]),
+    ("studio", &[]),
     (
         "serving",
         &[
@@ -81,6 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "journal",
             "jobs",
             "server",
+            "studio",
         ],
     ),
     (
@@ -142,11 +144,13 @@ const CRATES: &[(&str, &[&str])] = &[
             "cli",
         ],
     ),
+    ("include_dir", &["studio"]),
     ("indicatif", &["cli"]),
     ("libloading", &["kernels"]),
     ("metrics_exporter_prometheus", &["server/telemetry"]),
     ("metrics_opentelemetry", &["server/telemetry"]),
     ("metrics_util", &["server/telemetry"]),
+    ("open", &["cli/studio"]),
     ("opentelemetry", &["server/telemetry"]),
     ("opentelemetry_otlp", &["server/telemetry"]),
     ("opentelemetry_sdk", &["server/telemetry"]),
@@ -177,7 +181,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["jobs", "client", "server", "serving", "cli"]),
     ("tokio_rustls", &["server", "cli"]),
     ("toml", &["server/keys", "cli"]),
-    ("tonic", &["wire", "client", "server", "cli"]),
+    ("tonic", &["wire", "client", "server", "cli", "studio"]),
     ("tonic_health", &["server", "cli"]),
     ("tower_http", &["server"]),
     ("tracing_opentelemetry", &["server/telemetry"]),

@@ -16,6 +16,7 @@ use crate::cli::{
     screen::{Screen, Stream},
     serve,
     serve_config::ServeArgs,
+    studio::{self, StudioArgs},
 };
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +32,8 @@ pub(crate) enum EngineCommand {
     },
     /// Serve edits over gRPC.
     Serve(Box<ServeArgs>),
+    /// Serve edits on this machine, and open the studio, their page, in the browser.
+    Studio(Box<StudioArgs>),
     /// Look over, mend or save the data folder of a server.
     Journal {
         #[command(subcommand)]
@@ -54,7 +57,9 @@ impl EngineCommand {
             Self::Bench { command: BenchCommand::Localize(args) } => (args.json, Stream::Out),
             Self::Bench { command: BenchCommand::Confidence(args) } => (args.json, Stream::Out),
             Self::Inspect(args) => (args.json, Stream::Out),
-            Self::Serve(_) | Self::Journal { .. } | Self::Keys { .. } => (false, Stream::Out),
+            Self::Serve(_) | Self::Studio(_) | Self::Journal { .. } | Self::Keys { .. } => {
+                (false, Stream::Out)
+            }
         }
     }
 
@@ -68,6 +73,7 @@ impl EngineCommand {
             Self::Eval(args) => eval::run(args, screen)?,
             Self::Bench { command } => bench::run(command, screen)?,
             Self::Serve(args) => return serve::run(args),
+            Self::Studio(args) => return studio::run(args),
             Self::Journal { command } => return journal::run(command),
             Self::Keys { command } => keys::run(command)?,
             Self::Inspect(args) => inspect::run(args)?,

@@ -55,6 +55,8 @@ mod serve;
 mod serve_config;
 mod settings_record;
 mod shown;
+#[cfg(feature = "engine")]
+mod studio;
 mod trimmed;
 mod usage;
 

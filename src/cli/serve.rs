@@ -1,4 +1,4 @@
-//! `retouch serve`: flags and signals around [`serve`](crate::serving::serve), and its exit codes.
+//! `retouch serve` and `retouch studio`: flags and signals around [`serve`](crate::serving::serve), and its exit codes.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -13,6 +13,7 @@ use crate::cli::{
     serve_config::{self, ServeArgs},
 };
 use crate::journal::error::JournalError;
+use crate::server::config::Config;
 use crate::serving::{
     error::ServeError,
     serve::{Outcome, serve},
@@ -30,19 +31,30 @@ const AT_ONCE: i32 = 143;
 /// # Errors
 /// [`CliError`] if the server can't start.
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
-    let config = serve_config::config(args)?;
+    let config = serve_config::config(args, Config::default())?;
     if args.print_config {
         let text = serve_config::printed(&config)?;
         outputs::print(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
+    until_told(&config, |_| {})
+}
+
+/// Serves as configured until told to stop; `listening` hears the service's URL once it can be called.
+///
+/// # Errors
+/// [`CliError`] if the server can't start.
+pub(crate) fn until_told(
+    config: &Config,
+    listening: impl FnOnce(&str),
+) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| EngineError::Serve(error.to_string()))?;
     let outcome = runtime.block_on(async {
         let model = load::model_path(&ModelPathArg { model: config.model.path.clone() })?;
         let mut end = End::listen()?;
         Ok::<_, CliError>(
-            serve(&config, model, load::environment(), async || end.wait().await).await,
+            serve(config, model, load::environment(), listening, async || end.wait().await).await,
         )
     });
     // libtorch's own exit handlers must not run while a step does.

@@ -88,17 +88,20 @@ pub(crate) struct ServeArgs {
     /// Serve other machines without keys.
     #[arg(long)]
     allow_anonymous: bool,
+    /// Serve no page for browsers (docs/studio.md).
+    #[arg(long)]
+    no_studio: bool,
     /// Print the whole configuration as TOML and end.
     #[arg(long)]
     pub(crate) print_config: bool,
 }
 
-/// Loads the configuration from all sources.
+/// Loads the configuration from all sources over `defaults`.
 ///
 /// # Errors
 /// [`CliError::Usage`], naming the invalid key and its source.
-pub(crate) fn config(args: &ServeArgs) -> Result<Config, CliError> {
-    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+pub(crate) fn config(args: &ServeArgs, defaults: Config) -> Result<Config, CliError> {
+    let mut figment = Figment::from(Serialized::defaults(defaults));
     if let Some(path) = &args.config {
         if !path.is_file() {
             let path = path.display();
@@ -160,6 +163,7 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
         ("server.ops_listen", text(&args.ops_listen)),
         ("server.drain_timeout", text(&args.drain_timeout)),
         ("server.allow_anonymous", args.allow_anonymous.then(|| Value::from(true))),
+        ("server.studio", args.no_studio.then(|| Value::from(false))),
         ("jobs.data_dir", path(&args.data_dir)),
         ("model.path", path(&args.model)),
         ("model.devices", text(&args.devices)),

@@ -68,6 +68,8 @@ pub struct Server {
     pub cors_origins: Vec<String>,
     /// Whether to serve other machines without a keys file.
     pub allow_anonymous: bool,
+    /// Whether to serve the studio, a page for browsers.
+    pub studio: bool,
 }
 
 /// TLS certificates, as PEM files.
@@ -296,6 +298,7 @@ impl Default for Server {
             connection_age: Duration::from_secs(10 * 60),
             cors_origins: Vec::new(),
             allow_anonymous: false,
+            studio: true,
         }
     }
 }

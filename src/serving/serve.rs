@@ -47,7 +47,8 @@ pub enum Outcome {
     StillRunning,
 }
 
-/// Serves `model` until `told_to_end` returns, and drains then; a second return ends the draining.
+/// Serves `model` until `told_to_end` returns, and drains then; a second return ends the draining. `listening` hears the
+/// service's URL once it can be called.
 ///
 /// # Errors
 /// [`ServeError`] if the server can't start, or loses its device.
@@ -55,6 +56,7 @@ pub async fn serve(
     config: &Config,
     model: PathBuf,
     environment: Environment,
+    listening: impl FnOnce(&str),
     mut told_to_end: impl AsyncFnMut(),
 ) -> Result<Outcome, ServeError> {
     // 1. Checks that need no model.
@@ -82,6 +84,7 @@ pub async fn serve(
     let kind = if config.tls.cert.is_some() { "https" } else { "http" };
     let listen = service.address;
     tracing::info!(%listen, ops = %ops_at, "listening on {kind}://{listen}, ops on http://{ops_at}");
+    listening(&format!("{kind}://{listen}/"));
 
     // 3. Wait for the end, and shut down.
     let failure = tokio::select! {

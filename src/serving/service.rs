@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::{sync::oneshot, task, time};
+use tower::Layer;
 
 use crate::jobs::{
     runner::Runner,
@@ -26,6 +27,7 @@ use crate::server::{
     tls::Listener,
 };
 use crate::serving::error::ServeError;
+use crate::studio::StudioLayer;
 
 /// Time that streams have to end at shutdown.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -74,6 +76,7 @@ impl Service {
         let routes = router::routes(&store, config.server.max_request_bytes as usize).await;
         let gate = GateLayer::new(config, keys, Arc::new(QueueAdmission(Arc::clone(&store))));
         let app = router::app(routes, &config.server.cors_origins, gate);
+        let app = StudioLayer::new(config.server.studio).layer(app);
         let terms = terms(connections, Some(config.server.connection_age));
         let (stop, stopped) = oneshot::channel();
         let port = tokio::spawn(serving::serve(listener, app, terms, async {

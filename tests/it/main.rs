@@ -69,6 +69,7 @@ mod ledger;
 mod service;
 // What is around the service: configuration, keys, the gate, TLS, the ops port, traces.
 mod server_edges;
+mod studio;
 // What is missing to build.
 mod needs;
 // Which of these run quickly.

@@ -13,6 +13,7 @@ stall_timeout = {{ . | quote }}
 drain_timeout = {{ .Values.server.drainTimeout | quote }}
 connection_age = {{ .Values.server.connectionAge | quote }}
 cors_origins = {{ .Values.server.corsOrigins | toJson }}
+studio = {{ .Values.server.studio }}
 allow_anonymous = {{ .Values.auth.allowAnonymous }}
 {{- if .Values.tls.enabled }}
 

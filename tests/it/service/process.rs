@@ -116,6 +116,29 @@ fn exchange(address: &str, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+#[test]
+fn the_studio_is_a_server_that_says_where_its_page_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = support::listening_retouch();
+    command
+        .args(["studio", "--no-browser", "--listen", "127.0.0.1:0", "--threads", "1", "--data-dir"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.strip_prefix("the studio: http://").unwrap().trim_end_matches("/\n");
+    let page = exchange(address, b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("<title>retouch studio"), "{page}");
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    let refused = support::listening_retouch().args(["studio", "--no-studio"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("switched off"));
+}
+
 pub(super) fn edit(steps: u32) -> CreateEditJobRequest {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let picture = std::fs::read(root.join("assets/example.png")).unwrap();
