@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from serving import Server, serving
+from serving import Server, quick_model, serving
 
 from retouch_client import Client
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as server:
+    folder = tmp_path_factory.mktemp("server")
+    with serving(folder, RETOUCH__MODEL__PATH=str(quick_model(folder))) as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -93,6 +94,15 @@ def key(folder: Path) -> tuple[Path, str]:
     file = folder / "keys.toml"
     file.write_text(done.stdout)
     return file, done.stderr.split()[-1]
+
+
+def quick_model(folder: Path) -> Path:
+    """The demo model, but that it recommends few steps: for tests that are not about how many there are."""
+    model = folder / "demo-model"
+    shutil.copytree(ROOT / "assets" / "demo-model", model)
+    settings = model / "retouch.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "steps": 3}))
+    return model
 
 
 def nginx() -> str | None:

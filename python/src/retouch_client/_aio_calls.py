@@ -37,6 +37,7 @@ class AioCalls:
         return self._opened
 
     async def close(self) -> None:
+        """Ends the connection, and every call on it."""
         if self._opened is not None:
             await self._opened.close()
 
@@ -89,6 +90,7 @@ class AioCalls:
             image.artifact = (await self.upload(image.data, deadline)).name
 
     async def upload(self, file: bytes, deadline: Deadline) -> pb.Artifact:
+        """Uploads a file in pieces."""
         retry = Retry(deadline)
         while True:
             try:
@@ -101,6 +103,7 @@ class AioCalls:
                 return artifact
 
     async def bytes_of(self, artifact: pb.Artifact, deadline: Deadline) -> bytes:
+        """An artifact's bytes: those that came with it, else downloaded, resumed where a connection breaks."""
         if artifact.inline:
             return artifact.inline
         retry, file = Retry(deadline), bytearray()

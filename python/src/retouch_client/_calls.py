@@ -30,6 +30,7 @@ class Calls:
         self._closing = threading.Event()
 
     def close(self) -> None:
+        """Ends the connection, and every call on it."""
         self._closing.set()
         self._channel.close()
 
@@ -84,6 +85,7 @@ class Calls:
             image.artifact = self.upload(image.data, deadline).name
 
     def upload(self, file: bytes, deadline: Deadline) -> pb.Artifact:
+        """Uploads a file in pieces."""
         retry = Retry(deadline)
         while True:
             try:
@@ -96,6 +98,7 @@ class Calls:
                 return artifact
 
     def bytes_of(self, artifact: pb.Artifact, deadline: Deadline) -> bytes:
+        """An artifact's bytes: those that came with it, else downloaded, resumed where a connection breaks."""
         if artifact.inline:
             return artifact.inline
         retry, file = Retry(deadline), bytearray()
