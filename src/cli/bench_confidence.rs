@@ -119,6 +119,7 @@ fn item(judged: &Judged) -> Value {
             "weakest": evidence.weakest,
             "mean": evidence.mean,
             "agreement": evidence.agreement,
+            "color": evidence.color,
         },
     })
 }
@@ -131,11 +132,17 @@ fn summary(outcome: &ConfidenceMeasurement, least: f64) -> Value {
             json!({"kind": kind, "absent": of.absent, "auroc": of.auroc, "passed": of.passed})
         })
         .collect();
+    let bins = outcome.reliability().into_iter().map(|it| {
+        json!({"from": it.from, "count": it.count, "confidence": it.confidence, "there": it.there})
+    });
+    let bins: Vec<Value> = bins.collect();
     json!({
         "min_confidence": least,
         "there": outcome.there().len(),
         "warned_for_nothing": outcome.warned_for_nothing(least),
         "absent": kinds,
+        "calibration_error": outcome.calibration_error(),
+        "reliability": bins,
         "passed_over": outcome.passed_over,
     })
 }
@@ -156,5 +163,15 @@ fn table(outcome: &ConfidenceMeasurement, least: f64) -> String {
     rows.push(format!(
         "Of {there} objects that are there, {nothing} are warned of, at a confidence of {least}."
     ));
+    rows.push(String::new());
+    rows.push(format!("{:<12} {:>6} {:>10} {:>6}", "confidence", "items", "mean", "there"));
+    for bin in outcome.reliability() {
+        let from = format!("from {:.1}", bin.from);
+        rows.push(format!(
+            "{from:<12} {:>6} {:>10.3} {:>6.3}",
+            bin.count, bin.confidence, bin.there
+        ));
+    }
+    rows.push(format!("Expected calibration error: {:.3}.", outcome.calibration_error()));
     rows.join("\n")
 }

@@ -26,6 +26,9 @@ pub struct Evidence {
     pub mean: f64,
     /// Pearson correlation of the object's attention with the change predicted by pass 1, -1 to 1.
     pub agreement: f64,
+    /// How little what is in the mask bears the colors that the object's words name, as a power of ten: 0 where it bears
+    /// them or none is named, -2 for each that it bears least.
+    pub color: f64,
 }
 
 /// A model's logistic regression on the evidence: bias and weights.
@@ -48,13 +51,16 @@ pub struct Calibration {
     pub mean: f64,
     /// Of [`Evidence::agreement`].
     pub agreement: f64,
+    /// Of [`Evidence::color`].
+    #[serde(default)]
+    pub color: f64,
 }
 
 /// Below this a probability is none.
 pub(crate) const TINY: f64 = 1e-9;
 
 impl Evidence {
-    /// The evidence for an object of one word.
+    /// The evidence for an object of one word, without a color.
     pub(crate) fn of(contrast: f64, attention: &[f32], mask: &[bool], change: &[f32]) -> Self {
         let attention: Vec<f64> = attention.iter().map(|&it| f64::from(it)).collect();
         let change: Vec<f64> = change.iter().map(|&it| f64::from(it)).collect();
@@ -73,6 +79,7 @@ impl Evidence {
             weakest: peak,
             mean: (total / cells + TINY).ln(),
             agreement: correlation(&attention, &change),
+            color: 0.0,
         }
     }
 
@@ -92,7 +99,8 @@ impl Evidence {
             + weights.peak * self.peak
             + weights.weakest * self.weakest
             + weights.mean * self.mean
-            + weights.agreement * self.agreement;
+            + weights.agreement * self.agreement
+            + weights.color * self.color;
         1.0 / (1.0 + (-sum).exp())
     }
 }

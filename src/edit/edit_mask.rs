@@ -2,7 +2,10 @@
 
 use image::RgbImage;
 
-use crate::picture::mask::{self, Mask, Radius};
+use crate::picture::{
+    blend::{self, RoundTrip},
+    mask::{Mask, Radius},
+};
 
 /// The caller's choices about the mask; the default leaves everything to the localization.
 #[derive(Debug, Clone, Default)]
@@ -94,10 +97,10 @@ impl EditMask {
         self.source
     }
 
-    /// The edited picture inside the mask and the original outside, blended over the feather; pixels outside are copied
-    /// bit for bit.
-    pub fn composite(&self, edited: &RgbImage, original: &RgbImage) -> RgbImage {
-        mask::composite(edited, original, &self.full.feathered(self.feather))
+    /// What an edit changed inside the mask and the original elsewhere, blended over the feather; pixels outside are
+    /// copied bit for bit.
+    pub fn composite(&self, trip: RoundTrip<'_>, original: &RgbImage) -> RgbImage {
+        blend::blended(trip, original, &self.full.feathered(self.feather))
     }
 }
 

@@ -12,6 +12,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::edit::said::Said;
 use crate::instruction::{
     Action, Instruction, Phrase,
     nouns::{self, oblique},
@@ -54,6 +55,8 @@ pub struct LocalizationInstruction {
     pub text: String,
     /// Byte range in `text` of each object's name without its determiner, in the order of the instruction's objects.
     pub object_spans: Vec<Range<usize>>,
+    /// What the instruction says of each of them beyond its noun.
+    pub said: Vec<Said>,
     /// Whether the objects are in the picture; an object to be added is not, yet.
     pub stands: bool,
 }
@@ -104,20 +107,20 @@ pub fn localization_instruction(
     unrelated: &str,
     template: &Template,
 ) -> Option<LocalizationInstruction> {
-    match instruction.action() {
-        Action::Global => None,
-        Action::Add => Some(added(instruction, told)),
-        Action::Change | Action::Remove => {
-            Some(changed(instruction.objects(), unrelated, &template.0))
-        }
-    }
+    let found = match instruction.action() {
+        Action::Global => return None,
+        Action::Add => added(instruction, told),
+        Action::Change | Action::Remove => changed(instruction.objects(), unrelated, &template.0),
+    };
+    let said = Said::of(instruction, &found.text);
+    Some(LocalizationInstruction { said, ..found })
 }
 
 /// What the model is told, or `Add` with the objects if the caller named one that does not occur in it.
 fn added(instruction: &Instruction, told: &Told) -> LocalizationInstruction {
     if let Told { text, object_spans: Some(spans) } = told {
         let (text, object_spans) = (text.clone(), spans.clone());
-        return LocalizationInstruction { text, object_spans, stands: false };
+        return LocalizationInstruction { text, object_spans, said: vec![], stands: false };
     }
     let mut writer = Writer::new("Add ");
     writer.objects(instruction.objects(), |phrase| match phrase.determiner() {
@@ -189,7 +192,8 @@ impl Writer {
 
     fn finish(mut self, rest: &str) -> LocalizationInstruction {
         self.text.push_str(rest);
-        LocalizationInstruction { text: self.text, object_spans: self.spans, stands: true }
+        let (text, object_spans) = (self.text, self.spans);
+        LocalizationInstruction { text, object_spans, said: vec![], stands: true }
     }
 }
 

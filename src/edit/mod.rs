@@ -1,7 +1,9 @@
 //! What an edit *is*, as plain data without tensors: the request and its settings, events, the mask, what pass 1
 //! learned.
 
+pub mod additions;
 pub mod choices;
+pub mod components;
 pub mod confidence;
 pub mod edit_mask;
 pub mod event;
@@ -14,6 +16,8 @@ pub mod overrides;
 pub mod recommended;
 pub mod request;
 pub mod reuse;
+pub mod said;
 pub mod selection;
 pub mod settings;
+pub mod things;
 pub mod understood;

@@ -17,6 +17,7 @@ use crate::editing::{
     reports,
     session::EditSession,
 };
+use crate::picture::blend::RoundTrip;
 
 /// An edit in progress: the caller runs pass 1, may replace the mask, and runs pass 2 once per variant.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl OpenEdit<'_> {
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
-    pub fn reconstruction(&self) -> Result<RgbImage, EditError> {
+    pub fn reconstruction(&self) -> Result<&RgbImage, EditError> {
         self.session.reconstruction()
     }
 
@@ -154,11 +155,21 @@ impl OpenEdit<'_> {
         let edited = self.edit_uncomposited(sink)?;
         Ok(match &edited.mask {
             Some(mask) if self.request().settings.preserve == Preserve::Pixel => {
-                let image = mask.composite(&edited.image, &self.request().image);
+                let image = self.composite(&edited.image, mask)?;
                 Edited { image, ..edited }
             }
             _ => edited,
         })
+    }
+
+    /// The final composite of [`Preserve::Pixel`]: what an edit changed inside the mask, and the input elsewhere.
+    ///
+    /// # Errors
+    /// [`EditError::Pipeline`].
+    pub fn composite(&self, edited: &RgbImage, mask: &EditMask) -> Result<RgbImage, EditError> {
+        let unedited = self.session.reconstruction()?;
+        let trip = RoundTrip { edited, unedited, cell: self.session.cell() };
+        Ok(mask.composite(trip, &self.request().image))
     }
 
     /// [`Self::edit`] without the final composite of [`Preserve::Pixel`], for callers that need both pictures.

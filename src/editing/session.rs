@@ -54,6 +54,8 @@ pub struct EditSession<'a> {
     /// Whether what was understood was emitted.
     pub(super) is_announced: Cell<bool>,
     image_latents: OnceCell<Tensor>,
+    #[debug(skip)]
+    reconstruction: OnceCell<RgbImage>,
 }
 
 /// Scheduler, noise and conditioning of a run.
@@ -103,6 +105,7 @@ impl<'a> EditSession<'a> {
             request,
             is_announced: Cell::new(false),
             image_latents: OnceCell::new(),
+            reconstruction: OnceCell::new(),
         }
     }
 
@@ -169,12 +172,24 @@ impl<'a> EditSession<'a> {
         Ok(self.image_latents.get_or_init(|| latents))
     }
 
-    /// The VAE's reconstruction of the picture at the input's size: the best that an edit could preserve.
+    /// The VAE's reconstruction of the picture at the input's size, made once: the best that an edit could preserve.
     ///
     /// # Errors
     /// [`EditError::Pipeline`].
-    pub fn reconstruction(&self) -> Result<RgbImage, EditError> {
-        Ok(self.at_input(self.pipeline.decode(self.image_latents()?)?))
+    pub fn reconstruction(&self) -> Result<&RgbImage, EditError> {
+        if let Some(image) = self.reconstruction.get() {
+            return Ok(image);
+        }
+        let image = self.at_input(self.pipeline.decode(self.image_latents()?)?);
+        Ok(self.reconstruction.get_or_init(|| image))
+    }
+
+    /// Pixels of the input a side of a cell of the latents, the longer one.
+    pub fn cell(&self) -> f64 {
+        let (work, covered) = (self.work_size(), self.covered());
+        let scale = f64::from(self.pipeline.geometry().vae_scale_factor);
+        let along = |covered: u32, work: u32| f64::from(covered) / f64::from(work) * scale;
+        along(covered.width, work.width).max(along(covered.height, work.height))
     }
 
     /// Scheduler, noise and conditioning of a pass with this prompt.

@@ -6,6 +6,7 @@ use crate::edit::{
     choices::Preserve,
     edit_mask::{EditMask, MaskSource},
     localization::Localization,
+    things::REFINE_CELLS,
 };
 use crate::editing::{EditError, session::EditSession};
 use crate::picture::{
@@ -63,9 +64,11 @@ impl EditMask {
             (full, gate) = (full.inverted(), gate.inverted());
         }
         let found = full.clone();
+        let grow = Radius::of_share(session.request.settings.grow.get(), input);
+        let given = choice.shapes.is_some();
         let mut growth = vec![choice.dilate];
-        if choice.shapes.is_none() {
-            growth.push(Radius::of_share(session.request.settings.grow.get(), input));
+        if !given {
+            growth.push(grow);
         }
         for radius in growth.into_iter().filter(|&it| it != Radius::default()) {
             full = full.dilated(radius);
@@ -77,8 +80,6 @@ impl EditMask {
 
         // 4. Attention that ends at a given mask's border leaves the words no context; pixels outside are restored
         //    anyway.
-        let grow = Radius::of_share(session.request.settings.grow.get(), input);
-        let given = choice.shapes.is_some();
         let room = given && session.request.settings.preserve != Preserve::None;
         let attended = if room && grow != Radius::default() {
             gate.clone().union(&session.mask_at_work(&full.clone().dilated(grow)))
@@ -86,7 +87,10 @@ impl EditMask {
             gate.clone()
         };
         let source = if choice.is_left_open() { MaskSource::Proposed } else { MaskSource::Chosen };
-        Ok(Some(Self { full, gate, attended, found, feather: choice.feather, source }))
+        // 5. What a found mask was grown by is no part of the object, and an edit fades in its outer half.
+        let fades = if given { Radius::default() } else { grow.halved() };
+        let feather = choice.feather.max(fades);
+        Ok(Some(Self { full, gate, attended, found, feather, source }))
     }
 
     /// A mask of the whole picture.
@@ -109,9 +113,6 @@ impl EditMask {
         tensor(&self.attended, device)
     }
 }
-
-/// Largest distance between the picture's edges and the cells' borders, in cells (docs/ablations.md).
-const REFINE_CELLS: f64 = 3.0;
 
 /// A mask as a tensor (1, 1, H, W) in fp32, 1 = edit.
 fn tensor(mask: &Mask, device: Device) -> Tensor {

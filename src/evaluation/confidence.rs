@@ -1,4 +1,5 @@
-//! Measures how well a localization's confidence separates objects in the picture from absent ones (AUROC).
+//! Measures how well a localization's confidence separates objects in the picture from absent ones (AUROC), and how
+//! near it is to the share of those that are there (expected calibration error).
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -37,6 +38,23 @@ pub struct Separation {
     /// Fraction of absent objects without a warning.
     pub passed: f64,
 }
+
+/// Localizations of about the same confidence: a point of the reliability diagram.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReliabilityBin {
+    /// Least confidence; the bin ends where the next one begins.
+    pub from: f64,
+    /// How many there are.
+    pub count: usize,
+    /// Their mean confidence.
+    pub confidence: f64,
+    /// Share of those whose object is in the picture.
+    pub there: f64,
+}
+
+/// Number of bins of the reliability diagram, as in Guo et al., "On Calibration of Modern Neural Networks" (2017),
+/// rounded.
+const BINS: usize = 10;
 
 /// Result of the measurement.
 #[derive(Debug, Clone)]
@@ -111,6 +129,31 @@ impl ConfidenceMeasurement {
         kinds.iter().map(|(kind, absent)| (*kind, separation(absent))).collect()
     }
 
+    /// The reliability diagram: bins of equal width that are not empty, by confidence.
+    pub fn reliability(&self) -> Vec<ReliabilityBin> {
+        let bin = |it: &Judged| ((it.confidence * BINS as f64) as usize).min(BINS - 1);
+        let of = |index: usize| {
+            let judged: Vec<&Judged> = self.judged.iter().filter(|it| bin(it) == index).collect();
+            let count = judged.len();
+            let share = |sum: f64| sum / count as f64;
+            (count > 0).then(|| ReliabilityBin {
+                from: index as f64 / BINS as f64,
+                count,
+                confidence: share(judged.iter().map(|it| it.confidence).sum()),
+                there: share(judged.iter().filter(|it| it.absent.is_none()).count() as f64),
+            })
+        };
+        (0..BINS).filter_map(of).collect()
+    }
+
+    /// Expected calibration error: the mean difference, over the localizations, of a bin's confidence and its share of
+    /// objects that are there.
+    pub fn calibration_error(&self) -> f64 {
+        let bins = self.reliability().into_iter();
+        let sum: f64 = bins.map(|it| it.count as f64 * (it.confidence - it.there).abs()).sum();
+        sum / self.judged.len().max(1) as f64
+    }
+
     /// Confidences of the present objects.
     pub fn there(&self) -> Vec<f64> {
         self.judged.iter().filter(|it| it.absent.is_none()).map(|it| it.confidence).collect()
@@ -144,8 +187,26 @@ mod tests {
             weakest: 0.0,
             mean: 0.0,
             agreement: 0.0,
+            color: 0.0,
         };
         Judged { id: String::new(), absent: absent.map(str::to_owned), confidence, evidence }
+    }
+
+    #[test]
+    fn calibration_is_the_distance_of_confidence_and_share_bin_by_bin() {
+        let mut judged: Vec<Judged> = (0..4).map(|_| judged(None, 0.75)).collect();
+        judged[0].absent = Some("noun".to_owned());
+        let mut outcome = ConfidenceMeasurement { judged, passed_over: 0 };
+        assert!(outcome.calibration_error() < 1e-9);
+        outcome.judged[1].absent = Some("noun".to_owned());
+        assert!((outcome.calibration_error() - 0.25).abs() < 1e-9);
+        outcome.judged[2].confidence = 1.0;
+        let bins = outcome.reliability();
+        assert_eq!(
+            bins.iter().map(|it| (it.from, it.count)).collect::<Vec<_>>(),
+            [(0.7, 3), (0.9, 1)]
+        );
+        assert!((bins[1].there - 1.0).abs() < 1e-9 && (bins[1].confidence - 1.0).abs() < 1e-9);
     }
 
     #[test]

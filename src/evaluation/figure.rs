@@ -47,6 +47,12 @@ pub enum Figure {
     OutsideUncomposited,
     /// Largest difference outside the mask that was used.
     OutsideUsed,
+    /// Mean absolute step of the result across the border of the mask that was used.
+    Seam,
+    /// The source's own step there.
+    SeamOfSource,
+    /// [`Self::Seam`] over [`Self::SeamOfSource`]: in tables the ratio of their means.
+    SeamRatio,
     /// Mean absolute difference inside the true mask.
     InsideMean,
     /// Fraction of pixels changed inside the true mask.
@@ -107,7 +113,7 @@ pub struct Entry {
 }
 
 /// Metrics shown in every table.
-pub const HEADLINE: [Figure; 9] = [
+pub const HEADLINE: [Figure; 10] = [
     Figure::Success,
     Figure::Residual,
     Figure::ObjectIou,
@@ -116,12 +122,13 @@ pub const HEADLINE: [Figure; 9] = [
     Figure::OutsideMean,
     Figure::OutsideUncomposited,
     Figure::TargetMean,
+    Figure::SeamRatio,
     Figure::Seconds,
 ];
 
 /// All metrics, in the order of [`Figure`].
 #[rustfmt::skip]
-pub const ENTRIES: [Entry; 29] = {
+pub const ENTRIES: [Entry; 32] = {
     use Better::{Higher, Lower, Neither};
     use Figure as F;
     use Unit::{Decibel, Levels, Number, Seconds, Share};
@@ -148,6 +155,9 @@ pub const ENTRIES: [Entry; 29] = {
         entry(F::OutsideSsim, "outside_ssim", "SSIM outside", "to the source, outside the true mask", Number, Higher),
         entry(F::OutsideUncomposited, "outside_uncomposited", "Outside, no composite", "mean absolute change outside the true mask and its border before any compositing, against the reconstructed source", Levels, Lower),
         entry(F::OutsideUsed, "outside_used", "Leak", "greatest change of any channel outside the mask that was used", Levels, Lower),
+        entry(F::Seam, "seam", "Seam", "mean absolute step of the result across the border of the mask that was used", Levels, Lower),
+        entry(F::SeamOfSource, "seam_source", "Seam, source", "the source's own step across that border", Levels, Neither),
+        entry(F::SeamRatio, "seam_ratio", "Seam / source's", "the result's step across the border over the source's; in tables the ratio of the means", Number, Lower),
         entry(F::InsideMean, "inside_mean", "Change inside", "mean absolute change inside the true mask, against the source", Levels, Neither),
         entry(F::InsideShare, "inside_share", "Changed inside", "share of the pixels inside the true mask that changed by more than 8 levels", Share, Neither),
         entry(F::TargetMean, "target_mean", "To target", "mean absolute difference to the target inside the true mask", Levels, Lower),
@@ -170,6 +180,11 @@ const fn entry(
 }
 
 impl Figure {
+    /// The two metrics of whose means it is the ratio in tables.
+    pub fn ratio_of(self) -> Option<(Self, Self)> {
+        (self == Self::SeamRatio).then_some((Self::Seam, Self::SeamOfSource))
+    }
+
     /// The metric's description.
     pub fn entry(self) -> &'static Entry {
         &ENTRIES[self as usize]

@@ -3,7 +3,13 @@
 //! With the true object, remaining errors are the localizer's; with the true mask, they are pass 2's. The difference
 //! from the plain run is the loss due to the parser, or to the localizer.
 
-use crate::edit::{choices::MethodKind, edit_mask::MaskChoice, request::EditRequest};
+use crate::edit::{
+    choices::MethodKind,
+    edit_mask::MaskChoice,
+    localizer::Localizer,
+    request::EditRequest,
+    settings::{EditSettings, LocalizationSettings},
+};
 use crate::evaluation::{
     EvaluationError,
     dataset::{Item, ItemAction, LoadedItem},
@@ -18,6 +24,17 @@ pub enum Origin {
     Found,
     /// Given by the manifest (oracle).
     Given,
+}
+
+/// How a method localizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Localizing {
+    /// As the settings say.
+    AsSet,
+    /// In the paper's own setting.
+    AsInPaper,
+    /// By another localizer.
+    By(Localizer),
 }
 
 /// A method to evaluate.
@@ -35,10 +52,12 @@ pub struct Method {
     pub object: Origin,
     /// Source of the mask.
     pub mask: Origin,
+    /// How it localizes, where it does.
+    pub localizing: Localizing,
 }
 
-/// All methods; others are compared with the first.
-pub const METHODS: [Method; 4] = [
+/// All methods.
+pub const METHODS: [Method; 8] = [
     Method {
         name: "instruct-pix2pix",
         title: "InstructPix2Pix",
@@ -46,15 +65,9 @@ pub const METHODS: [Method; 4] = [
         kind: MethodKind::InstructPix2Pix,
         object: Origin::Found,
         mask: Origin::Found,
+        localizing: Localizing::AsSet,
     },
-    Method {
-        name: "iam-edit",
-        title: "IAM-Edit",
-        about: "object read from the instruction, mask found by pass 1",
-        kind: MethodKind::IamEdit,
-        object: Origin::Found,
-        mask: Origin::Found,
-    },
+    FOUND,
     Method {
         name: "iam-edit:true-object",
         title: "IAM-Edit, true object",
@@ -62,6 +75,7 @@ pub const METHODS: [Method; 4] = [
         kind: MethodKind::IamEdit,
         object: Origin::Given,
         mask: Origin::Found,
+        localizing: Localizing::AsSet,
     },
     Method {
         name: "iam-edit:true-mask",
@@ -70,8 +84,48 @@ pub const METHODS: [Method; 4] = [
         kind: MethodKind::IamEdit,
         object: Origin::Found,
         mask: Origin::Given,
+        localizing: Localizing::AsSet,
+    },
+    Method {
+        name: "iam-edit:paper",
+        title: "IAM-Edit, localized as in the paper",
+        about: "100 steps, 5 clusters, tau 0.3, the clusters' cells as they are",
+        localizing: Localizing::AsInPaper,
+        ..FOUND
+    },
+    Method {
+        name: "iam-edit:attention",
+        title: "IAM-Edit, attention alone",
+        about: "a threshold on the attention to the object's words, without clusters",
+        localizing: Localizing::By(Localizer::Attention),
+        ..FOUND
+    },
+    Method {
+        name: "iam-edit:noise-difference",
+        title: "IAM-Edit, noise difference",
+        about: "a threshold on what the instruction changes in one prediction (Watch Your Steps)",
+        localizing: Localizing::By(Localizer::NoiseDifference),
+        ..FOUND
+    },
+    Method {
+        name: "iam-edit:diffedit",
+        title: "IAM-Edit, DiffEdit",
+        about: "a threshold on what it changes in ten predictions",
+        localizing: Localizing::By(Localizer::DiffEdit),
+        ..FOUND
     },
 ];
+
+/// IAM-Edit, whose mask pass 1 finds.
+const FOUND: Method = Method {
+    name: "iam-edit",
+    title: "IAM-Edit",
+    about: "object read from the instruction, mask found by pass 1",
+    kind: MethodKind::IamEdit,
+    object: Origin::Found,
+    mask: Origin::Found,
+    localizing: Localizing::AsSet,
+};
 
 impl Method {
     /// Looks up a method by name.
@@ -102,6 +156,11 @@ impl Method {
         request.method = self.kind;
         // A given mask's surroundings are put back where they are scored, so that one run gives both pictures.
         request.settings.preserve = self.kind.default_preserve(false);
+        match self.localizing {
+            Localizing::AsSet => {}
+            Localizing::AsInPaper => localize_as_in_paper(&mut request.settings),
+            Localizing::By(localizer) => request.settings.localizer = localizer,
+        }
         if self.object == Origin::Given {
             request.object.clone_from(&item.object);
             request.action = item.action.map(ItemAction::action);
@@ -116,4 +175,27 @@ impl Method {
             request.mask = MaskChoice { shapes, dilate, ..MaskChoice::default() };
         }
     }
+}
+
+/// The paper's values of everything that decides a mask, except for what is a part of the model.
+fn localize_as_in_paper(settings: &mut EditSettings) {
+    let paper = EditSettings::paper();
+    let own = settings.clone();
+    *settings = EditSettings {
+        localize_steps: paper.localize_steps,
+        clusters: paper.clusters,
+        tau: paper.tau,
+        rows: paper.rows,
+        localizer: paper.localizer,
+        score: paper.score,
+        refine: paper.refine,
+        grow: paper.grow,
+        localization: LocalizationSettings {
+            averaged: paper.localization.averaged,
+            added_by: paper.localization.added_by,
+            scheduler: paper.localization.scheduler,
+            ..own.localization
+        },
+        ..own
+    };
 }

@@ -2,7 +2,6 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
-use image::RgbImage;
 use sha2::{Digest, Sha256};
 
 use crate::edit::{
@@ -12,19 +11,18 @@ use crate::edit::{
     request::EditRequest,
     settings::EditSettings,
 };
-use crate::editing::{EditError, editor::Editor};
+use crate::editing::{
+    EditError,
+    editor::{Edited, Editor},
+};
 use crate::evaluation::{
     EvaluationError,
     dataset::{Dataset, Item, LoadedItem},
-    method::{Method, Origin},
+    method::{Localizing, Method, Origin},
     pictures::{ItemPictures, RowPictures},
     score::{EvaluatedEdit, Scores, Truth},
 };
 use crate::instruction::{Action, Instruction, Overrides, Phrase, wording};
-use crate::picture::{
-    resample::{self, Filter},
-    size::Size,
-};
 use crate::sampling::Interrupted;
 
 /// What to run.
@@ -97,6 +95,7 @@ pub enum Progress<'a> {
 struct Recipe {
     kind: MethodKind,
     mask: Origin,
+    localizing: Localizing,
     reading: Option<(Action, Vec<String>)>,
 }
 
@@ -119,8 +118,7 @@ pub fn run(
         let loaded = item.load().map_err(at)?;
         pictures.push(ItemPictures::of(&loaded));
         let request = request(&plan, item, &loaded);
-        let reconstruction = editor.open(request.clone()).reconstruction()?;
-        let reconstruction = to_size(reconstruction, &loaded.image);
+        let reconstruction = editor.open(request.clone()).reconstruction()?.clone();
         let truth = Truth { item, pictures: &loaded, reconstruction: &reconstruction };
         let mut made: Vec<(Recipe, EvaluatedEdit)> = Vec::new();
         for &method in plan.methods.iter().filter(|it| it.applies_to(item)) {
@@ -130,7 +128,7 @@ pub fn run(
             let same = made.iter().find(|(other, _)| *other == recipe);
             let outcome = match same {
                 Some((_, outcome)) => Ok(outcome.clone()),
-                None => edit(editor, &request, &loaded, progress),
+                None => edit(editor, &request, progress),
             };
             let row = match outcome {
                 Ok(outcome) => {
@@ -193,7 +191,6 @@ pub(super) fn request(plan: &Plan, item: &Item, pictures: &LoadedItem) -> EditRe
 fn edit(
     editor: &Editor,
     request: &EditRequest,
-    pictures: &LoadedItem,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<Interrupted>,
 ) -> Result<EvaluatedEdit, EditError> {
     let mut warnings =
@@ -217,14 +214,13 @@ fn edit(
         localize_seconds = Some(started.elapsed().as_secs_f64());
     }
     let edited = edit.edit_uncomposited(&mut sink)?;
-    let seconds = started.elapsed().as_secs_f64();
-    let uncomposited = to_size(edited.image, &pictures.image);
+    let Edited { image: uncomposited, mask } = edited;
     // As `Preserve::Pixel` does; so one run gives both pictures.
-    let result = match &edited.mask {
-        Some(mask) => mask.composite(&uncomposited, &pictures.image),
+    let result = match &mask {
+        Some(mask) => edit.composite(&uncomposited, mask)?,
         None => uncomposited.clone(),
     };
-    let mask = edited.mask;
+    let seconds = started.elapsed().as_secs_f64();
     Ok(EvaluatedEdit {
         result,
         uncomposited,
@@ -238,18 +234,6 @@ fn edit(
     })
 }
 
-/// A picture resized to the item's size if it differs.
-fn to_size(image: RgbImage, like: &RgbImage) -> RgbImage {
-    if image.dimensions() == like.dimensions() {
-        return image;
-    }
-    resample::resize_rgb(&image, size_of(like), Filter::Lanczos)
-}
-
-fn size_of(image: &RgbImage) -> Size {
-    Size::new(image.width(), image.height())
-}
-
 impl Recipe {
     fn of(method: &Method, request: &EditRequest) -> Self {
         let overrides = Overrides { object: request.object.as_deref(), action: request.action };
@@ -258,7 +242,8 @@ impl Recipe {
             let objects = read.objects().iter().map(Phrase::text).map(str::to_owned).collect();
             Some((read.action(), objects))
         });
-        Self { kind: method.kind, mask: method.mask, reading: reading.flatten() }
+        let reading = reading.flatten();
+        Self { kind: method.kind, mask: method.mask, localizing: method.localizing, reading }
     }
 }
 

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use image::RgbImage;
 
-use crate::edit::{edit_mask::EditMask, event::InstructionParsed, localization::Localization};
+use crate::edit::{
+    edit_mask::EditMask, event::InstructionParsed, grid::Grid, localization::Localization,
+};
 use crate::evaluation::{
     dataset::{Item, ItemAction, LoadedItem},
     figure::Figure,
@@ -14,7 +16,7 @@ use crate::measures::{
     change::Change,
     overlap::{self, Overlap},
     region::Region,
-    ssim,
+    seam, ssim,
     success::{self, EditKind, JudgedEdit},
 };
 use crate::picture::mask::Mask;
@@ -73,6 +75,14 @@ impl Truth<'_> {
             let unused = region(used.full()).complement();
             let leak = Change::within(&unused, &outcome.result, &self.pictures.image);
             scores.extend(leak.map(|it| (Figure::OutsideUsed, f64::from(it.greatest))));
+            let step = |image: &RgbImage| seam::steps_across(&unused, image);
+            if let (Some(seam), Some(own)) = (step(&outcome.result), step(&self.pictures.image)) {
+                scores.insert(Figure::Seam, seam);
+                scores.insert(Figure::SeamOfSource, own);
+                if own > 0.0 {
+                    scores.insert(Figure::SeamRatio, seam / own);
+                }
+            }
         }
         if let Some(mask) = &self.pictures.mask {
             self.changes(&region(mask), outcome, &mut scores);
@@ -96,7 +106,7 @@ impl Truth<'_> {
                 scores.insert(Figure::ObjectPrecision, overlap.precision);
                 scores.insert(Figure::ObjectRecall, overlap.recall);
             }
-            if let Some((values, grid)) = outcome.localization.as_deref().and_then(object_heat) {
+            if let Some((values, grid)) = outcome.localization.as_deref().and_then(meant_heat) {
                 let hit = overlap::pointing_game(&values, grid, &object);
                 let figure = if is_added { Figure::PointingAdded } else { Figure::Pointing };
                 scores.insert(figure, truth_value(hit));
@@ -183,6 +193,24 @@ pub fn object_heat(localization: &Localization) -> Option<(Vec<f32>, (u32, u32))
         }
     }
     Some((mean, (grid.width as u32, grid.height as u32)))
+}
+
+/// [`object_heat`] in the clusters that were selected: where the localization points once the words have told things of a
+/// kind apart. All of it where none of it lies there.
+fn meant_heat(localization: &Localization) -> Option<(Vec<f32>, (u32, u32))> {
+    let (heat, grid) = object_heat(localization)?;
+    let selected = localization.selected();
+    let of = |cell: usize| {
+        let (x, y) = ((cell as i64) % i64::from(grid.0), (cell as i64) / i64::from(grid.0));
+        let Grid { height, width } = localization.grid;
+        let (x, y) = (x * width / i64::from(grid.0), y * height / i64::from(grid.1));
+        localization.labels[(y * width + x) as usize]
+    };
+    let meant =
+        |(cell, value): (usize, &f32)| if selected.contains(&of(cell)) { *value } else { 0.0 };
+    let values: Vec<f32> = heat.iter().enumerate().map(meant).collect();
+    let is_dark = values.iter().all(|&it| it <= 0.0);
+    Some((if is_dark { heat } else { values }, grid))
 }
 
 /// A mask as a region.

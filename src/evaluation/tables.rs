@@ -7,6 +7,7 @@ use crate::evaluation::{
     figure::{ENTRIES, Figure, HEADLINE},
     method::Method,
     runner::{Evaluation, Row},
+    score::Scores,
     statistics::{self, Interval},
 };
 
@@ -155,16 +156,24 @@ fn table(
             if rows.is_empty() {
                 continue;
             }
-            let values = |figure: &Figure| -> Vec<f64> {
-                let scores = rows.iter().filter_map(|row| row.scores.as_ref().ok());
-                scores.filter_map(|scores| scores.get(figure).copied()).collect()
+            let scores = || rows.iter().filter_map(|row| row.scores.as_ref().ok());
+            let cell = |figure: &Figure| match figure.ratio_of() {
+                Some((one, other)) => {
+                    let pair = |it: &Scores| Some((*it.get(&one)?, *it.get(&other)?));
+                    statistics::ratio_of_means(&scores().filter_map(pair).collect::<Vec<_>>())
+                }
+                None => {
+                    let values: Vec<f64> =
+                        scores().filter_map(|scores| scores.get(figure).copied()).collect();
+                    statistics::mean(&values)
+                }
             };
             lines.push(TableLine {
                 group: group.clone(),
                 method,
                 edits: rows.len(),
                 failed: rows.iter().filter(|row| row.scores.is_err()).count(),
-                cells: figures.iter().map(|figure| statistics::mean(&values(figure))).collect(),
+                cells: figures.iter().map(cell).collect(),
             });
         }
     }

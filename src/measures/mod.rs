@@ -7,5 +7,6 @@ pub mod change;
 pub mod overlap;
 pub mod placement;
 pub mod region;
+pub mod seam;
 pub mod ssim;
 pub mod success;

@@ -7,6 +7,7 @@ use image::RgbImage;
 
 use crate::picture::{
     mask::Mask,
+    planes::{between, box_mean, columns, interpolated, shrunk_to},
     resample::{self, Filter},
     size::Size,
 };
@@ -51,13 +52,11 @@ pub fn refined(mask: &Mask, guide: &RgbImage, radius: u32) -> Mask {
 pub fn filtered(guide: &RgbImage, values: &[f32], radius: u32) -> Vec<f32> {
     let size = Size::new(guide.width(), guide.height());
     assert_eq!(values.len() as u64, size.pixels(), "there is one value a pixel");
-    let longest = size.width.max(size.height);
-    if longest <= COEFFICIENT_SIDE {
+    let small = shrunk_to(size, COEFFICIENT_SIDE);
+    if small == size {
         return Coefficients::fit(guide, values, radius.max(1)).apply(guide);
     }
-    let scale = f64::from(COEFFICIENT_SIDE) / f64::from(longest);
-    let shrunk = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
-    let small = Size::new(shrunk(size.width), shrunk(size.height));
+    let scale = f64::from(COEFFICIENT_SIDE) / f64::from(size.width.max(size.height));
     let small_guide = resample::resize_rgb(guide, small, Filter::Box);
     let small_values = box_shrunk(values, size, small);
     let small_radius = ((f64::from(radius) * scale).round() as u32).max(1);
@@ -111,21 +110,12 @@ impl Coefficients {
 
     /// Evaluates the model on a guide of any size, with interpolated coefficients.
     fn apply(&self, guide: &RgbImage) -> Vec<f32> {
-        let columns: Vec<_> =
-            (0..guide.width()).map(|x| between(x, guide.width(), self.size.width)).collect();
+        let columns = columns(guide.width(), self.size.width);
         let mut out = Vec::with_capacity(guide.pixels().len());
         for y in 0..guide.height() {
-            let (top, bottom, down) = between(y, guide.height(), self.size.height);
-            let width = self.size.width as usize;
-            for (x, &(left, right, along)) in columns.iter().enumerate() {
-                let at = |plane: &[f32]| {
-                    let row = |y: usize| {
-                        let (a, b) = (plane[y * width + left], plane[y * width + right]);
-                        a + (b - a) * along
-                    };
-                    let (a, b) = (row(top), row(bottom));
-                    a + (b - a) * down
-                };
+            let row = between(y, guide.height(), self.size.height);
+            for (x, &column) in columns.iter().enumerate() {
+                let at = |plane: &[f32]| interpolated(plane, self.size.width, column, row);
                 let color = guide.get_pixel(x as u32, y).0;
                 let line = (0..3).map(|c| at(&self.planes[c]) * f32::from(color[c]) / 255.0);
                 out.push(line.sum::<f32>() + at(&self.planes[3]));
@@ -133,14 +123,6 @@ impl Coefficients {
         }
         out
     }
-}
-
-/// The two pixels of a smaller grid around the center of one of a larger grid, and the weight of the second.
-fn between(pixel: u32, pixels: u32, small: u32) -> (usize, usize, f32) {
-    let place = (f64::from(pixel) + 0.5) * f64::from(small) / f64::from(pixels) - 0.5;
-    let place = place.clamp(0.0, f64::from(small - 1));
-    let first = place as usize;
-    (first, (first + 1).min(small as usize - 1), (place - first as f64) as f32)
 }
 
 /// Solves `[[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]] · a = b` by Cramer's rule in fp64; the matrix is positive
@@ -153,36 +135,6 @@ fn solved([xx, xy, xz, yy, yz, zz]: [f32; 6], b: [f32; 3]) -> [f32; 3] {
     let determinant = xx * c00 + xy * c01 + xz * c02;
     let row = |p: f64, q: f64, r: f64| ((p * b0 + q * b1 + r * b2) / determinant) as f32;
     [row(c00, c01, c02), row(c01, c11, c12), row(c02, c12, c22)]
-}
-
-/// Means over windows of `2 · radius + 1` a side, cropped at the picture's border.
-fn box_mean(values: &[f32], size: Size, radius: usize) -> Vec<f32> {
-    let (width, height) = (size.width as usize, size.height as usize);
-    let mut rows = vec![0.0f32; values.len()];
-    for y in 0..height {
-        let row = &values[y * width..(y + 1) * width];
-        slide(width, radius, |x| row[x], |x, mean| rows[y * width + x] = mean);
-    }
-    let mut out = vec![0.0f32; values.len()];
-    for x in 0..width {
-        slide(height, radius, |y| rows[y * width + x], |y, mean| out[y * width + x] = mean);
-    }
-    out
-}
-
-/// Moving average along a line.
-fn slide(length: usize, radius: usize, at: impl Fn(usize) -> f32, mut put: impl FnMut(usize, f32)) {
-    let mut sum: f64 = (0..radius.min(length)).map(|i| f64::from(at(i))).sum();
-    for center in 0..length {
-        if center + radius < length {
-            sum += f64::from(at(center + radius));
-        }
-        if center > radius {
-            sum -= f64::from(at(center - radius - 1));
-        }
-        let count = (center + radius + 1).min(length) - center.saturating_sub(radius);
-        put(center, (sum / count as f64) as f32);
-    }
 }
 
 /// Downsamples values to a smaller size: the mean of the pixels whose centers fall into each cell.
@@ -238,13 +190,6 @@ mod tests {
         for (found, expected) in found.iter().zip([0.0, 1.0, 2.0, 3.0, 2.0, 1.0, 0.0]) {
             assert!((found - expected).abs() < 1e-4, "{found} {expected}");
         }
-    }
-
-    #[test]
-    fn windows_are_cut_off_at_the_border() {
-        let found = box_mean(&[1.0, 2.0, 6.0], Size::new(3, 1), 1);
-        assert_eq!(found, [1.5, 3.0, 4.0]);
-        assert_eq!(box_mean(&[1.0, 2.0, 6.0], Size::new(1, 3), 5), [3.0, 3.0, 3.0]);
     }
 
     #[test]

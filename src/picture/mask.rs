@@ -1,6 +1,6 @@
 //! Edit masks: which pixels of a picture may change.
 
-use image::{GrayImage, Luma, RgbImage};
+use image::{GrayImage, Luma};
 
 use crate::picture::{
     Picture,
@@ -20,7 +20,7 @@ pub const MAX_RADIUS: u32 = 512;
 const ASPECT_TOLERANCE: f64 = 0.02;
 
 /// A radius in pixels, at most [`MAX_RADIUS`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Radius(u16);
 
 impl Radius {
@@ -28,6 +28,12 @@ impl Radius {
     pub fn of_share(share: f64, size: Size) -> Self {
         let pixels = (share * f64::from(size.width.min(size.height))).round();
         Self((pixels as u32).min(MAX_RADIUS) as u16)
+    }
+
+    /// Half of it, rounded down.
+    #[must_use]
+    pub fn halved(self) -> Self {
+        Self(self.0 / 2)
     }
 
     /// The radius in pixels.
@@ -133,6 +139,40 @@ impl Mask {
         self
     }
 
+    /// The pixels of both masks.
+    ///
+    /// # Panics
+    /// If the sizes differ.
+    #[must_use]
+    pub fn intersection(mut self, other: &Mask) -> Mask {
+        assert_eq!(self.size(), other.size(), "masks of one picture have one size");
+        for (here, there) in self.0.iter_mut().zip(other.0.iter()) {
+            *here &= there;
+        }
+        self
+    }
+
+    /// Whether it holds a pixel.
+    pub fn holds(&self, x: u32, y: u32) -> bool {
+        self.0.get_pixel(x, y).0[0] > 0
+    }
+
+    /// The middle of its pixels, in shares of the picture's sides; that of the picture if it is empty.
+    pub fn middle(&self) -> (f64, f64) {
+        let held = self.0.enumerate_pixels().filter(|it| it.2.0[0] > 0);
+        let (mut x, mut y, mut count) = (0.0, 0.0, 0.0);
+        for (column, row, _) in held {
+            x += f64::from(column) + 0.5;
+            y += f64::from(row) + 0.5;
+            count += 1.0;
+        }
+        if count == 0.0 {
+            return (0.5, 0.5);
+        }
+        let size = self.size();
+        (x / count / f64::from(size.width), y / count / f64::from(size.height))
+    }
+
     /// The mask cropped or padded like a picture by [`reframed`].
     #[must_use]
     pub fn reframed(&self, size: Size) -> Mask {
@@ -188,30 +228,6 @@ impl Mask {
         );
         gray(size, out)
     }
-}
-
-/// Alpha-blends an edit over its original, rounded to the nearest level.
-///
-/// At alpha 0 the original's pixel is kept bit for bit, at 255 the edit's.
-///
-/// # Panics
-/// If the sizes differ.
-pub fn composite(edited: &RgbImage, original: &RgbImage, alpha: &GrayImage) -> RgbImage {
-    assert_eq!(
-        edited.dimensions(),
-        original.dimensions(),
-        "an edit comes back at its original's size"
-    );
-    assert_eq!(alpha.dimensions(), original.dimensions(), "a mask has its picture's size");
-    let mut out = original.clone();
-    for ((pixel, edit), alpha) in out.pixels_mut().zip(edited.pixels()).zip(alpha.as_raw()) {
-        let alpha = u32::from(*alpha);
-        for (value, edit) in pixel.0.iter_mut().zip(edit.0) {
-            let sum = u32::from(edit) * alpha + u32::from(*value) * (255 - alpha);
-            *value = ((sum + 127) / 255) as u8;
-        }
-    }
-    out
 }
 
 fn gray(size: Size, values: Vec<u8>) -> GrayImage {

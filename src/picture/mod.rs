@@ -4,7 +4,9 @@
 //! on tensors or models; [`size`] and [`resample`] resize to a model's size exactly as Pillow does, so that outputs
 //! recorded from diffusers can be compared.
 
+pub mod blend;
 pub mod boxes;
+pub mod color_names;
 pub mod container;
 pub mod decode;
 pub mod distance;
@@ -18,6 +20,7 @@ pub mod mask;
 pub mod metadata;
 pub mod note;
 pub mod painted;
+mod planes;
 pub mod resample;
 pub mod settings;
 pub mod signature;

@@ -72,7 +72,8 @@ fn an_edit_in_the_true_mask_is_that_of_a_person_who_gives_it() {
     assert!(scored == edited.image, "another picture is scored");
 
     // The picture that is scored as well, before the input's pixels were put back.
-    let before = editor.open(request.clone()).edit_uncomposited(&mut sink).unwrap().image;
+    let open = editor.open(request.clone());
+    let before = open.edit_uncomposited(&mut sink).unwrap().image;
     assert!(before != edited.image, "nothing was put back");
-    assert!(mask.composite(&before, &request.image) == edited.image);
+    assert!(open.composite(&before, &mask).unwrap() == edited.image);
 }

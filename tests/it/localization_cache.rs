@@ -143,6 +143,7 @@ fn the_bound_holds_and_new_localizations_are_kept() {
     let instruction = LocalizationInstruction {
         text: found.instruction.clone(),
         object_spans: vec![],
+        said: vec![],
         stands: true,
     };
     let key = |seed| {

@@ -17,6 +17,7 @@ use retouch::{
         localization::Localization,
         request::EditRequest,
         settings::{EditSettings, Modulation},
+        things::Scene,
     },
     editing::{
         editor::Editor,
@@ -177,10 +178,13 @@ fn word_maps_and_scores_of_given_clusters_equal_the_reference() {
         };
         let (isam_grid, icam_grid) = (grid(levels.isam), grid(levels.icam));
         let tokens = case.pipeline.tokenize(INSTRUCTION).unwrap();
-        let prompt = LocalizedPrompt { text: INSTRUCTION, tokens: &tokens, objects: &[OBJECT] };
+        let (text, objects) = (INSTRUCTION, &[OBJECT][..]);
+        let prompt = LocalizedPrompt { text, tokens: &tokens, objects, said: &[] };
         let maps = Maps { isam: &isam, isam_grid, icam: &icam, icam_grid };
         let labels = Vec::<i64>::try_from(case.recorded.tensor("labels")).unwrap();
-        let found = Localization::from_labels(prompt, maps, &labels, 0.3);
+        let picture = RgbImage::new(64, 64);
+        let scene = Scene { picture: &picture, grid: isam_grid, parts: &labels };
+        let found = Localization::from_parts(prompt, maps, scene, 0.3);
 
         let scores = Vec::<f32>::try_from(case.recorded.tensor("scores")).unwrap();
         for (cell, &label) in labels.iter().enumerate() {

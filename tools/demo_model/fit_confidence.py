@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-EVIDENCE = ("contrast", "inside", "spread", "peak", "weakest", "mean", "agreement")
+EVIDENCE = ("contrast", "inside", "spread", "peak", "weakest", "mean", "agreement", "color")
 STEPS = 50
 
 

@@ -8,7 +8,9 @@ use crate::edit::{
     grid::{Field, Grid},
     localization::{Clusters, Localization, WordMap},
     localizer::ScoreSource,
+    said::{Said, Whereabouts},
     selection,
+    things::{self, Scene},
 };
 use crate::pipelines::TokenizedPrompt;
 
@@ -21,6 +23,8 @@ pub struct LocalizedPrompt<'a> {
     pub tokens: &'a TokenizedPrompt,
     /// Byte ranges of the objects.
     pub objects: &'a [Range<usize>],
+    /// What is said of each of them.
+    pub said: &'a [Said],
 }
 
 /// The two averaged attention maps of a run.
@@ -37,22 +41,25 @@ pub struct Maps<'a> {
 }
 
 impl Localization {
-    /// Scores given clusters by the objects' attention; `labels` are in `0..K`, one per cell of ISAM.
+    /// Scores the parts of a scene by the objects' attention, and selects those that the objects' words mean.
     ///
-    /// A cluster's score is its maximum over the objects.
-    pub fn from_labels(
+    /// A part's score is its maximum over the objects.
+    pub fn from_parts(
         prompt: LocalizedPrompt<'_>,
         maps: Maps<'_>,
-        labels: &[i64],
+        scene: Scene<'_>,
         tau: f64,
     ) -> Self {
+        let labels = scene.parts;
         let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
-        let mut scores = vec![0.0f64; count];
-        for attention in object_maps(prompt, maps) {
-            let of_object = selection::scores(labels, count, &attention);
+        let (mut scores, mut selected) = (vec![0.0f64; count], vec![false; count]);
+        for (index, attention) in object_maps(prompt, maps).iter().enumerate() {
+            let of_object = selection::scores(labels, count, attention);
             scores.iter_mut().zip(of_object).for_each(|(best, score)| *best = best.max(score));
+            let meant = meant(prompt, maps, scene, (index, attention), tau);
+            selected.iter_mut().zip(meant).for_each(|(one, other)| *one |= other);
         }
-        let (selected, fallback) = selection::select(&scores, tau);
+        let fallback = selection::select(&scores, tau).1;
         let clusters = Clusters { grid: maps.isam_grid, labels, scores: &scores, selected };
         let contrast = Some(contrast(prompt, maps, labels));
         Self {
@@ -62,18 +69,23 @@ impl Localization {
         }
     }
 
-    /// Scores given clusters by their mean of `relevance`, 0 to 1; those above `threshold` are selected.
+    /// Scores the parts of a scene by their mean of `relevance`, 0 to 1; of one object those that its words mean are
+    /// selected, of several all above `threshold`.
     pub fn from_relevance(
         prompt: LocalizedPrompt<'_>,
         maps: Maps<'_>,
-        labels: &[i64],
+        scene: Scene<'_>,
         relevance: &Field,
         threshold: f64,
     ) -> Self {
+        let labels = scene.parts;
         let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
         let relevance = relevance.resized(maps.isam_grid).normalized();
         let scores = selection::means(labels, count, &relevance.values);
-        let (selected, fallback) = selection::select(&scores, threshold);
+        let (mut selected, fallback) = selection::select(&scores, threshold);
+        if prompt.objects.len() == 1 {
+            selected = meant(prompt, maps, scene, (0, &relevance.values), threshold);
+        }
         let clusters = Clusters { grid: maps.isam_grid, labels, scores: &scores, selected };
         Self {
             fallback,
@@ -82,6 +94,32 @@ impl Localization {
             ..Self::numbered(prompt.text, clusters, word_maps(prompt, maps))
         }
     }
+}
+
+/// The parts that the words of an object mean.
+fn meant(
+    prompt: LocalizedPrompt<'_>,
+    maps: Maps<'_>,
+    scene: Scene<'_>,
+    (object, attention): (usize, &[f32]),
+    tau: f64,
+) -> Vec<bool> {
+    let plain = Said::default();
+    let said = prompt.said.get(object).unwrap_or(&plain);
+    let landmark = match &said.place {
+        Some(Whereabouts::By(_, span)) => Some(highest(&field(prompt, maps, span))),
+        _ => None,
+    };
+    things::meant(scene, attention, said, landmark, tau)
+}
+
+/// The middle of the highest cell, in shares of the picture's sides.
+fn highest(field: &Field) -> (f64, f64) {
+    let highest = field.values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    let cell = highest.map_or(0, |it| it.0 as i64);
+    let Grid { height, width } = field.grid;
+    let share = |cell: i64, cells: i64| (cell as f64 + 0.5) / cells as f64;
+    (share(cell % width, width), share(cell / width, height))
 }
 
 /// The contrast of the objects' attention between given clusters; the minimum over the objects.
@@ -111,11 +149,12 @@ pub(super) fn weakest_words(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<
 
 /// Each object's attention map: mean probability of its tokens.
 pub fn object_fields(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<Field> {
-    let field = |object: &Range<usize>| Field {
-        grid: maps.icam_grid,
-        values: phrase_map(maps.icam, prompt.tokens, object),
-    };
-    prompt.objects.iter().map(field).collect()
+    prompt.objects.iter().map(|object| field(prompt, maps, object)).collect()
+}
+
+/// The attention map of some words.
+fn field(prompt: LocalizedPrompt<'_>, maps: Maps<'_>, words: &Range<usize>) -> Field {
+    Field { grid: maps.icam_grid, values: phrase_map(maps.icam, prompt.tokens, words) }
 }
 
 /// Attention map of each word, in order of the text.

@@ -17,7 +17,9 @@ use std::{cell::RefCell, sync::PoisonError};
 use tch::Tensor;
 
 use crate::edit::{
+    additions::added,
     choices::MethodKind,
+    components::connected,
     confidence::Evidence,
     edit_mask::EditMask,
     event::{EventSink, Pass},
@@ -27,6 +29,7 @@ use crate::edit::{
     localizer::{AddedBy, ClusterScore, Localizer, ScoreSource},
     selection::MIN_CONTRAST,
     settings::Modulation,
+    things::Scene,
 };
 use crate::editing::{
     EditError,
@@ -151,6 +154,7 @@ impl InstructionAttention {
             text: &instruction.text,
             tokens: &self.tokens,
             objects: &instruction.object_spans,
+            said: &instruction.said,
         }
     }
 
@@ -180,15 +184,17 @@ pub fn localize(
 
     // 2. What is added stands where the run draws it, if that is to be followed.
     if !instruction.stands && settings.localization.added_by == AddedBy::PredictedChange {
-        let field = change.normalized();
         let threshold = session.threshold(predicted_change::THRESHOLD);
+        let field = added(change, &session.work, &instruction.said, threshold);
         let words = localization_map::word_maps(prompt, maps);
         let found = Localization::from_threshold(prompt.text, &field, threshold, words);
         return Ok(Localization { scored_by: ScoreSource::PredictedChange, ..found });
     }
 
-    // 3. Cluster ISAM and score the clusters by the object's ICAM, or by what the instruction does to the noise.
+    // 3. Cluster ISAM and score the clusters' parts by the object's ICAM, or by what the instruction does to the noise.
     let labels = segmentation::segment(maps.isam, settings.clusters.get(), settings.rows);
+    let labels = connected(&labels, maps.isam_grid);
+    let scene = Scene { picture: &session.work, grid: maps.isam_grid, parts: &labels };
     let tau = settings.tau.get();
     let by_difference = match settings.score {
         ClusterScore::Attention => false,
@@ -202,9 +208,9 @@ pub fn localize(
         let relevance = watch_your_steps::relevance(session)?;
         // The relevance has another scale than attention, and so its own threshold.
         let threshold = session.threshold(watch_your_steps::THRESHOLD);
-        Localization::from_relevance(prompt, maps, &labels, &relevance, threshold)
+        Localization::from_relevance(prompt, maps, scene, &relevance, threshold)
     } else {
-        Localization::from_labels(prompt, maps, &labels, tau)
+        Localization::from_parts(prompt, maps, scene, tau)
     };
 
     // 4. How sure that is; an addition is not there yet.
@@ -212,7 +218,7 @@ pub fn localize(
         return Ok(found);
     }
     let calibration = settings.localization.confidence.as_ref();
-    let objects = Evidence::of_objects(&found, prompt, maps, &change).into_iter();
+    let objects = Evidence::of_objects(&found, prompt, maps, &change, &session.work).into_iter();
     let judged = objects.map(|it| (it.confidence(calibration), it));
     let least = judged.min_by(|one, other| one.0.total_cmp(&other.0));
     let (confidence, evidence) = least.unzip();

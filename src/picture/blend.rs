@@ -1,0 +1,209 @@
+//! Puts an edit into its picture: what it changed, in the colors of its surroundings; all else is the picture itself.
+//!
+//! An autoencoder does not give a picture back as it was: colors shift a little, and details are lost. An edit is
+//! therefore compared with the picture after the same round trip, without an edit. Where the two agree nothing was
+//! edited, and the picture's own pixels stay, also inside a mask. Where they differ the edit is taken, less the shift
+//! of color that its unedited surroundings have.
+
+use image::{GrayImage, RgbImage};
+
+use crate::picture::{
+    planes::{self, Plane},
+    resample::{self, Filter},
+    size::Size,
+};
+
+/// Difference, of the edit's own (that which a twentieth of the mask's pixels pass), from which all of the edit is taken.
+const MOVED: f32 = 0.3;
+
+/// The least such difference, in levels.
+const LEAST_MOVED: f32 = 16.0;
+
+/// Difference, of that one, up to which nothing was edited: a decoder's statistics move places that an edit leaves alone.
+const STILL: f32 = 0.25;
+
+/// Share of the mask's pixels whose difference is below the edit's own.
+const QUANTILE: f64 = 0.95;
+
+/// Longest side at which differences are compared, in pixels.
+const COMPARED_SIDE: u32 = 512;
+
+/// An edit and the picture without it, both after the model's round trip.
+#[derive(Debug, Clone, Copy)]
+pub struct RoundTrip<'a> {
+    /// The edited picture.
+    pub edited: &'a RgbImage,
+    /// The picture that was not edited.
+    pub unedited: &'a RgbImage,
+    /// Pixels a side of what the model sees as one cell, at these pictures' size.
+    pub cell: f64,
+}
+
+/// The edit over its original, at most as far as `alpha` says; where that is 0 the original's pixel is kept bit for bit.
+///
+/// # Panics
+/// If the sizes differ.
+pub fn blended(trip: RoundTrip<'_>, original: &RgbImage, alpha: &GrayImage) -> RgbImage {
+    let RoundTrip { edited, unedited, cell } = trip;
+    let sizes = [edited.dimensions(), unedited.dimensions(), alpha.dimensions()];
+    assert!(
+        sizes.iter().all(|it| *it == original.dimensions()),
+        "pictures of an edit have one size"
+    );
+    let size = Size::new(original.width(), original.height());
+    let small = planes::shrunk_to(size, COMPARED_SIDE);
+    let shrunk = |it: &RgbImage| resample::resize_rgb(it, small, Filter::Box);
+    let cell = cell * f64::from(small.width) / f64::from(size.width);
+    let mask = resample::resize_gray(alpha, small, Filter::Box);
+    let (change, shift) =
+        compared(&shrunk(edited), &shrunk(unedited), &shrunk(original), &mask, cell);
+
+    let mut out = original.clone();
+    let columns = planes::columns(size.width, small.width);
+    for y in 0..size.height {
+        let row = planes::between(y, size.height, small.height);
+        for (x, &column) in columns.iter().enumerate() {
+            let x = x as u32;
+            let most = f32::from(alpha.get_pixel(x, y).0[0]) / 255.0;
+            let taken = most * change.at(column, row);
+            if taken <= 0.0 {
+                continue;
+            }
+            let edit = edited.get_pixel(x, y).0;
+            for (channel, value) in out.get_pixel_mut(x, y).0.iter_mut().enumerate() {
+                let own = f32::from(*value);
+                let wanted = f32::from(edit[channel]) + shift[channel].at(column, row);
+                *value = (own + taken * (wanted - own)).round().clamp(0.0, 255.0) as u8;
+            }
+        }
+    }
+    out
+}
+
+/// How much of the edit is taken at each pixel, 0 to 1, and what is added to each of its channels.
+fn compared(
+    edited: &RgbImage,
+    unedited: &RgbImage,
+    original: &RgbImage,
+    mask: &GrayImage,
+    cell: f64,
+) -> (Plane, [Plane; 3]) {
+    let size = Size::new(original.width(), original.height());
+    let half = ((cell / 2.0).round() as usize).max(1);
+
+    // 1. How far the edit moved each pixel, and its neighbors: an edge fades over a cell.
+    let apart = edited.pixels().zip(unedited.pixels()).map(|(one, other)| {
+        let channels = one.0.iter().zip(other.0);
+        f32::from(channels.map(|(a, b)| a.abs_diff(b)).max().unwrap_or(0))
+    });
+    let apart = Plane::new(size, apart.collect()).blurred(half);
+    let moved = (MOVED * own_difference(&apart, mask)).max(LEAST_MOVED);
+    let change = apart.mapped(|it| smooth((it / moved - STILL) / (1.0 - STILL)));
+    let change = change.spread(half).blurred(half);
+
+    // 2. The shift of color in what was not edited, carried on into what was.
+    let still = change.mapped(|it| 1.0 - it);
+    let reach = (2.0 * cell).round() as usize;
+    let weight = still.blurred(reach).blurred(reach);
+    let shift = [0, 1, 2].map(|channel: usize| {
+        let pairs = original.pixels().zip(edited.pixels());
+        let level = |it: &image::Rgb<u8>| f32::from(it.0[channel]);
+        let shift =
+            pairs.zip(still.values()).map(|((one, other), k)| k * (level(one) - level(other)));
+        let sum = Plane::new(size, shift.collect()).blurred(reach).blurred(reach);
+        sum.zipped(&weight, |sum, weight| sum / (weight + 1e-3))
+    });
+    (change, shift)
+}
+
+/// How far the edit moved what it moved most.
+fn own_difference(apart: &Plane, mask: &GrayImage) -> f32 {
+    let pixels = apart.values().iter().zip(mask.as_raw());
+    let mut inside: Vec<f32> = pixels.filter(|it| *it.1 > 0).map(|it| *it.0).collect();
+    if inside.is_empty() {
+        return 0.0;
+    }
+    let place = ((inside.len() - 1) as f64 * QUANTILE) as usize;
+    *inside.select_nth_unstable_by(place, f32::total_cmp).1
+}
+
+/// Hermite's step: 0 up to 0, 1 from 1.
+fn smooth(at: f32) -> f32 {
+    let at = at.clamp(0.0, 1.0);
+    at * at * (3.0 - 2.0 * at)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Luma, Rgb};
+
+    use super::*;
+
+    const SIZE: u32 = 48;
+
+    /// A picture whose middle square has another level.
+    fn square(level: u8, middle: u8) -> RgbImage {
+        let inside = |it: u32| (16..32).contains(&it);
+        RgbImage::from_fn(SIZE, SIZE, |x, y| {
+            Rgb([if inside(x) && inside(y) { middle } else { level }; 3])
+        })
+    }
+
+    /// A picture with details that no round trip gives back.
+    fn detailed() -> RgbImage {
+        RgbImage::from_fn(SIZE, SIZE, |x, y| {
+            Rgb([(x * 5) as u8, (y * 5) as u8, ((x * y) % 251) as u8])
+        })
+    }
+
+    fn blend(edited: &RgbImage, unedited: &RgbImage, original: &RgbImage, alpha: u8) -> RgbImage {
+        let alpha = GrayImage::from_pixel(SIZE, SIZE, Luma([alpha]));
+        blended(RoundTrip { edited, unedited, cell: 2.0 }, original, &alpha)
+    }
+
+    #[test]
+    fn where_nothing_was_edited_the_pictures_own_pixels_stay() {
+        let original = detailed();
+        let unedited = square(90, 120);
+        assert!(blend(&unedited, &unedited, &original, 255) == original);
+    }
+
+    #[test]
+    fn outside_the_mask_every_pixel_is_the_originals() {
+        let original = detailed();
+        assert!(blend(&square(0, 255), &square(90, 90), &original, 0) == original);
+    }
+
+    #[test]
+    fn an_edit_comes_without_the_round_trips_shift_of_color() {
+        // The round trip makes everything lighter by 10 levels.
+        let out = blend(&square(110, 210), &square(110, 110), &square(100, 100), 255);
+        assert_eq!(out.get_pixel(24, 24), &Rgb([200; 3]));
+        assert_eq!(out.get_pixel(3, 24), &Rgb([100; 3]));
+        // The border of the square stays where it was edited.
+        assert_eq!(out.get_pixel(16, 24), &Rgb([200; 3]));
+        assert_eq!(out.get_pixel(15, 24), &Rgb([100; 3]));
+    }
+
+    #[test]
+    fn what_is_removed_leaves_no_rim() {
+        let out = blend(&square(110, 110), &square(110, 30), &square(100, 20), 255);
+        assert!(out == square(100, 100));
+    }
+
+    #[test]
+    fn a_large_picture_keeps_its_details_beside_the_edit() {
+        let size = 1200;
+        let original =
+            RgbImage::from_fn(size, size, |x, y| Rgb([((x * 7 + y * 3) % 256) as u8; 3]));
+        let unedited = RgbImage::from_pixel(size, size, Rgb([128; 3]));
+        let spot = |x: u32, y: u32| x < 300 && y < 300;
+        let edited =
+            RgbImage::from_fn(size, size, |x, y| Rgb([if spot(x, y) { 255 } else { 128 }; 3]));
+        let alpha = GrayImage::from_pixel(size, size, Luma([255]));
+        let trip = RoundTrip { edited: &edited, unedited: &unedited, cell: 16.0 };
+        let out = blended(trip, &original, &alpha);
+        assert_eq!(out.get_pixel(900, 500), original.get_pixel(900, 500));
+        assert!(out.get_pixel(100, 100).0[0] > 240);
+    }
+}
