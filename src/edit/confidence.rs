@@ -26,8 +26,8 @@ pub struct Evidence {
     pub mean: f64,
     /// Pearson correlation of the object's attention with the change predicted by pass 1, -1 to 1.
     pub agreement: f64,
-    /// How little what is in the mask bears the colors that the object's words name, as a power of ten: 0 where it bears
-    /// them or none is named, -2 for each that it bears least.
+    /// How little what is in the mask bears the colors that the object's words name, as a power of ten: 0 where it
+    /// bears them or none is named, -2 for each that it bears least.
     pub color: f64,
 }
 

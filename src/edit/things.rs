@@ -1,5 +1,5 @@
-//! Which thing of a picture the words mean: parts of clusters are joined to things, and these are compared by attention,
-//! color, size and place.
+//! Which thing of a picture the words mean: parts of clusters are joined to things, and these are compared by
+//! attention, color, size and place.
 //!
 //! Differs: the paper edits every cluster whose score passes a threshold. Here one object is one thing: where the words
 //! say nothing but its noun the one with the most attention, and where they say more the one that fits them best.
@@ -32,8 +32,8 @@ pub struct Scene<'a> {
     pub parts: &'a [i64],
 }
 
-/// From which evidence a part may be meant: the logarithm of its attention, from that of the picture's middling cell (0)
-/// to that of the best part (1).
+/// From which evidence a part may be meant: the logarithm of its attention, from that of the picture's middling cell
+/// (0) to that of the best part (1).
 const LEAST_EVIDENCE: f64 = 0.3;
 
 /// Attention, of that of the part that it touches, from which a part belongs to the same thing.

@@ -195,8 +195,8 @@ pub fn object_heat(localization: &Localization) -> Option<(Vec<f32>, (u32, u32))
     Some((mean, (grid.width as u32, grid.height as u32)))
 }
 
-/// [`object_heat`] in the clusters that were selected: where the localization points once the words have told things of a
-/// kind apart. All of it where none of it lies there.
+/// [`object_heat`] in the clusters that were selected: where the localization points once the words have told things
+/// of a kind apart. All of it where none of it lies there.
 fn meant_heat(localization: &Localization) -> Option<(Vec<f32>, (u32, u32))> {
     let (heat, grid) = object_heat(localization)?;
     let selected = localization.selected();

@@ -13,17 +13,23 @@ use crate::picture::{
     size::Size,
 };
 
-/// Difference, of the edit's own (that which a twentieth of the mask's pixels pass), from which all of the edit is taken.
+/// Difference, of the edit's own (that which a twentieth of the mask's pixels pass), from which all of it is taken.
 const MOVED: f32 = 0.3;
 
 /// The least such difference, in levels.
 const LEAST_MOVED: f32 = 16.0;
 
-/// Difference, of that one, up to which nothing was edited: a decoder's statistics move places that an edit leaves alone.
+/// Difference, of that one, up to which nothing was edited: a decoder's statistics move what an edit leaves alone.
 const STILL: f32 = 0.25;
 
 /// Share of the mask's pixels whose difference is below the edit's own.
 const QUANTILE: f64 = 0.95;
+
+/// Share of what is near that must be unedited to say its shift of color.
+const LEAST_STILL: f32 = 0.02;
+
+/// How many times farther its shift is looked for else.
+const WIDE: usize = 4;
 
 /// Longest side at which differences are compared, in pixels.
 const COMPARED_SIDE: u32 = 512;
@@ -39,7 +45,7 @@ pub struct RoundTrip<'a> {
     pub cell: f64,
 }
 
-/// The edit over its original, at most as far as `alpha` says; where that is 0 the original's pixel is kept bit for bit.
+/// The edit over its original, at most as far as `alpha` says; at 0 the original's pixel is kept bit for bit.
 ///
 /// # Panics
 /// If the sizes differ.
@@ -101,17 +107,21 @@ fn compared(
     let change = apart.mapped(|it| smooth((it / moved - STILL) / (1.0 - STILL)));
     let change = change.spread(half).blurred(half);
 
-    // 2. The shift of color in what was not edited, carried on into what was.
+    // 2. The shift of color in what was not edited, carried on into what was: over some cells, and where these were all
+    //    edited over more.
     let still = change.mapped(|it| 1.0 - it);
-    let reach = (2.0 * cell).round() as usize;
-    let weight = still.blurred(reach).blurred(reach);
+    let near = (2.0 * cell).round() as usize;
+    let mean = |plane: &Plane, reach: usize| plane.blurred(reach).blurred(reach);
+    let [weight, wide_weight] = [near, WIDE * near].map(|reach| mean(&still, reach));
     let shift = [0, 1, 2].map(|channel: usize| {
         let pairs = original.pixels().zip(edited.pixels());
         let level = |it: &image::Rgb<u8>| f32::from(it.0[channel]);
         let shift =
             pairs.zip(still.values()).map(|((one, other), k)| k * (level(one) - level(other)));
-        let sum = Plane::new(size, shift.collect()).blurred(reach).blurred(reach);
-        sum.zipped(&weight, |sum, weight| sum / (weight + 1e-3))
+        let shift = Plane::new(size, shift.collect());
+        let wide = mean(&shift, WIDE * near).zipped(&wide_weight, |sum, it| sum / it.max(1e-6));
+        let sum = mean(&shift, near).zipped(&wide, |sum, wide| sum + LEAST_STILL * wide);
+        sum.zipped(&weight, |sum, weight| sum / (weight + LEAST_STILL))
     });
     (change, shift)
 }
@@ -193,17 +203,17 @@ mod tests {
 
     #[test]
     fn a_large_picture_keeps_its_details_beside_the_edit() {
-        let size = 1200;
+        let size = 600;
         let original =
             RgbImage::from_fn(size, size, |x, y| Rgb([((x * 7 + y * 3) % 256) as u8; 3]));
         let unedited = RgbImage::from_pixel(size, size, Rgb([128; 3]));
-        let spot = |x: u32, y: u32| x < 300 && y < 300;
+        let spot = |x: u32, y: u32| x < 150 && y < 150;
         let edited =
             RgbImage::from_fn(size, size, |x, y| Rgb([if spot(x, y) { 255 } else { 128 }; 3]));
         let alpha = GrayImage::from_pixel(size, size, Luma([255]));
-        let trip = RoundTrip { edited: &edited, unedited: &unedited, cell: 16.0 };
+        let trip = RoundTrip { edited: &edited, unedited: &unedited, cell: 8.0 };
         let out = blended(trip, &original, &alpha);
-        assert_eq!(out.get_pixel(900, 500), original.get_pixel(900, 500));
-        assert!(out.get_pixel(100, 100).0[0] > 240);
+        assert_eq!(out.get_pixel(450, 250), original.get_pixel(450, 250));
+        assert!(out.get_pixel(50, 50).0[0] > 240);
     }
 }
