@@ -51,7 +51,7 @@ eval: build
 	done
 
 # Modules of tests/it that start processes or servers, or wait for a clock; tests/it/quick.rs checks that no other does.
-SLOW := batcher cli client earlier knobs ledger libtorch loading_memory needs neighbours server_edges service
+SLOW := batcher cli client earlier http_api knobs ledger libtorch loading_memory needs neighbours server_edges service
 
 # Runs the quick tests: all that start no process and wait for no clock.
 quick: needs

@@ -93,8 +93,9 @@
 //! | [`client`] | the client library of the service: connect, call, retry, follow; without libtorch |
 //! | [`journal`] | jobs and files on disk, durable |
 //! | [`jobs`] | jobs that wait, run, are decided on and followed |
-//! | [`server`] | the gRPC server around the jobs: limits, keys, TLS, telemetry |
+//! | [`server`] | the gRPC server around the jobs, and what every door has: limits, keys, TLS, telemetry |
 //! | [`studio`] | the page that the server gives to browsers |
+//! | [`http_api`] | OpenAI's images API over HTTP, on the same jobs and port |
 //! | [`serving`] | composition of the running server: model, jobs, ports |
 //! | [`cli`] | the command line, which joins all of it |
 //!
@@ -151,6 +152,8 @@ pub mod editing;
 pub mod evaluation;
 #[cfg(feature = "engine")]
 pub mod executor;
+#[cfg(feature = "engine")]
+pub mod http_api;
 pub mod instruction;
 #[cfg(feature = "engine")]
 pub mod jobs;

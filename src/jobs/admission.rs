@@ -83,6 +83,17 @@ impl Store {
         request: CreateEditJobRequest,
         attachment: Attachment,
     ) -> Result<Arc<Job>, Fault> {
+        self.create_in(tenant, request, attachment, None)
+    }
+
+    /// Creates a job in a place of the queue, if one is reserved for it.
+    pub(super) fn create_in(
+        &self,
+        tenant: &str,
+        request: CreateEditJobRequest,
+        attachment: Attachment,
+        place: Option<Place<'_>>,
+    ) -> Result<Arc<Job>, Fault> {
         let CreateEditJobRequest { request_id, spec, detach, disconnect_grace, .. } = request;
         let asked = spec.unwrap_or_default();
         check_request_id(&request_id)?;
@@ -98,7 +109,7 @@ impl Store {
         let again = asked.clone();
         let (mut spec, spec_digest) = self.settled(asked, &images)?;
         let inputs = self.inputs(tenant, &spec)?;
-        let _places = self.admit(tenant, spec.mask_policy(), &inputs)?;
+        let _places = self.admit(tenant, spec.mask_policy(), &inputs, place)?;
 
         // 2. Decode and check the pictures.
         let checked = self.check_pictures(tenant, &mut spec, inputs)?;
@@ -172,7 +183,7 @@ impl Store {
         let asked = request.spec.unwrap_or_default();
         let mut spec = spec::normalize(asked, &self.terms()?).map_err(Fault::invalid)?;
         let inputs = self.inputs(tenant, &spec)?;
-        self.admit(tenant, spec.mask_policy(), &inputs)?;
+        self.admit(tenant, spec.mask_policy(), &inputs, None)?;
         let checked = self.check_pictures(tenant, &mut spec, inputs)?;
         self.reused(tenant, &spec, &checked.image_sha256)?;
         // The images got names without being stored, so the spec leaves them out.
@@ -187,12 +198,23 @@ impl Store {
     /// # Errors
     /// [`Reason::Draining`], [`Reason::ModelLoading`], [`Reason::QueueFull`], [`Reason::TenantQuota`].
     pub fn check_load(&self, tenant: &str) -> Result<(), Fault> {
+        self.check_open()?;
+        self.queue.check(tenant).map_err(|full| self.full(full))
+    }
+
+    /// Checks that jobs are admitted at all.
+    pub(super) fn check_open(&self) -> Result<(), Fault> {
         if self.is_draining() {
             let fault = Fault::new(Reason::Draining, "the server is shutting down");
             return Err(fault.retry_after(Duration::from_secs(1)));
         }
         self.need_model()?;
-        self.queue.check(tenant).map_err(|full| self.full(full))
+        Ok(())
+    }
+
+    /// Reserves a place in the queue.
+    pub(super) fn reserve(&self, tenant: &str) -> Result<Place<'_>, Fault> {
+        self.queue.reserve(tenant).map_err(|full| self.full(full))
     }
 
     fn full(&self, full: Full) -> Fault {
@@ -205,20 +227,22 @@ impl Store {
         fault.with("queue_length", &self.queue.len()).retry_after(self.wait())
     }
 
-    /// Reserves a place in the queue, and a review if the job needs one, within the tenant's limits and the free disk
-    /// space.
-    fn admit(
-        &self,
+    /// Reserves a place in the queue, unless there is one, and a review if the job needs one, within the tenant's limits
+    /// and the free disk space.
+    fn admit<'a>(
+        &'a self,
         tenant: &str,
         policy: MaskPolicy,
         inputs: &Inputs,
-    ) -> Result<(Place<'_>, Option<Review<'_>>), Fault> {
-        self.check_load(tenant)?;
+        place: Option<Place<'a>>,
+    ) -> Result<(Place<'a>, Option<Review<'a>>), Fault> {
+        self.check_open()?;
+        let place = place.map_or_else(|| self.reserve(tenant), Ok)?;
         let mask = inputs.mask.as_ref().map_or(0, Bytes::len);
         self.ledger.check_room((inputs.image.len() + mask) as u64)?;
         let review =
             (policy == MaskPolicy::Review).then(|| self.reserve_review(tenant)).transpose()?;
-        Ok((self.queue.reserve(tenant).map_err(|full| self.full(full))?, review))
+        Ok((place, review))
     }
 
     /// Reserves one of a tenant's reviews: jobs whose mask awaits a decision, now or after pass 1.

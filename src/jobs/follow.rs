@@ -9,12 +9,12 @@ use crate::jobs::{
     fault::Fault,
     job::Job,
     latest::{Latest, Shot},
-    store::Store,
+    store::{Phase, Store},
 };
 use crate::wire::{
     reason::Reason,
     spec::INLINE_BYTES,
-    v1::{self, Artifact, EditEvent, EventOptions, edit_event::Event},
+    v1::{self, Artifact, EditEvent, EventOptions, edit_event::Event, edit_job::State},
 };
 
 /// Interval of heartbeats on a stream without other events.
@@ -35,6 +35,7 @@ pub struct Follower {
     missed: u64,
     wanted: Wanted,
     heartbeat: Duration,
+    phase: watch::Receiver<Phase>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +97,7 @@ impl Follower {
             missed: 0,
             wanted: Wanted::new(options, job.max_inline_bytes),
             heartbeat: HEARTBEAT,
+            phase: store.phase(),
             job: Arc::clone(job),
         }
     }
@@ -108,9 +110,16 @@ impl Follower {
     /// The next event; `None` after the terminal one. Cancel-safe: no event is lost if the future is dropped.
     ///
     /// # Errors
-    /// Those of the journal, and [`crate::wire::reason::Reason::JobNotFound`] once the job is deleted.
+    /// Those of the journal; [`Reason::JobNotFound`] once the job is deleted; [`Reason::Draining`] once a shutdown ends
+    /// the stream, while the job goes on after the restart.
     pub async fn next(&mut self) -> Result<Option<EditEvent>, Fault> {
         loop {
+            if is_cut(*self.phase.borrow_and_update(), &self.job) {
+                let message =
+                    "the server is shutting down; watch the job by name after the restart";
+                let fault = Fault::new(Reason::Draining, message);
+                return Err(fault.retry_after(Duration::from_secs(1)));
+            }
             self.tick.mark_unchanged();
             // Read before the events, so that a commit after it is seen in the next round.
             let is_over = self.job.is_over();
@@ -126,10 +135,15 @@ impl Follower {
             if let Some(event) = self.latest().await {
                 return Ok(Some(event));
             }
-            match time::timeout(self.heartbeat, self.tick.changed()).await {
-                Ok(Ok(())) => self.check_there()?,
-                Ok(Err(_)) => return Ok(None),
-                Err(_) => return Ok(Some(self.dress(Event::Heartbeat(v1::Heartbeat {})))),
+            tokio::select! {
+                changed = time::timeout(self.heartbeat, self.tick.changed()) => match changed {
+                    Ok(Ok(())) => self.check_there()?,
+                    Ok(Err(_)) => return Ok(None),
+                    Err(_) => return Ok(Some(self.dress(Event::Heartbeat(v1::Heartbeat {})))),
+                },
+                changed = self.phase.changed() => if changed.is_err() {
+                    return Ok(None);
+                },
             }
         }
     }
@@ -249,6 +263,17 @@ impl Follower {
             conflated: missed,
             event: Some(event),
         }
+    }
+}
+
+/// Whether a shutdown ends the streams of a job: at once if it is not in a pass, later in any case.
+fn is_cut(phase: Phase, job: &Job) -> bool {
+    match phase {
+        Phase::Open => false,
+        Phase::Draining => {
+            !job.is_over() && !matches!(job.state(), State::Localizing | State::Editing)
+        }
+        Phase::Halted => !job.is_over(),
     }
 }
 

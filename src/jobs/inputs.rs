@@ -97,7 +97,12 @@ impl Store {
         })
     }
 
-    fn input(&self, tenant: &str, image: Option<&v1::Image>) -> Result<Option<Bytes>, Fault> {
+    /// The bytes of an image that a request contains or names.
+    ///
+    /// # Errors
+    /// As [`Artifacts::get`](crate::jobs::artifacts::Artifacts::get) and
+    /// [`Artifacts::read_all`](crate::jobs::artifacts::Artifacts::read_all).
+    pub fn input(&self, tenant: &str, image: Option<&v1::Image>) -> Result<Option<Bytes>, Fault> {
         Ok(match image.and_then(|it| it.source.as_ref()) {
             Some(Source::Data(bytes)) => Some(bytes.clone()),
             Some(Source::Artifact(name)) => {

@@ -31,4 +31,5 @@ pub mod shutdown;
 pub mod store;
 pub mod timeouts;
 pub mod turns;
+pub mod variants;
 pub mod worker;

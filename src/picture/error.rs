@@ -128,6 +128,9 @@ pub enum PictureError {
     /// All pixels of the mask are transparent.
     #[error("the mask {name} is fully transparent, paint the area to edit white")]
     TransparentMask { name: String },
+    /// No pixel of the mask is transparent, where transparency says what may change.
+    #[error("the mask {name} has no transparent part, make the area to edit transparent")]
+    OpaqueMask { name: String },
     /// A mask with transparency that could mean either "keep" or "edit".
     #[error(
         "the mask {name} is ambiguous: it has both transparency and dark paint or a picture; \

@@ -22,16 +22,19 @@ pub enum Reading {
     /// Without transparency the luma (ITU-R BT.601) alone decides. With it, the opaque pixels must be of one light
     /// color, since beside a picture or dark paint transparency could mean either.
     LightPaint,
+    /// Transparent pixels may change, as in OpenAI's images API; opaque ones stay, whatever their color.
+    Transparent,
 }
 
 impl Reading {
     /// Level per pixel, 0 to 255; pixels are edited from 128 on. `name` is the mask's name in errors.
     ///
     /// # Errors
-    /// [`PictureError::TransparentMask`], [`PictureError::AmbiguousMask`].
+    /// [`PictureError::TransparentMask`], [`PictureError::AmbiguousMask`], [`PictureError::OpaqueMask`].
     pub fn levels(self, name: &str, painted: &Picture) -> Result<GrayImage, PictureError> {
         match self {
             Reading::LightPaint => light_paint(name, painted),
+            Reading::Transparent => transparent(name, painted),
         }
     }
 }
@@ -53,6 +56,14 @@ fn light_paint(name: &str, painted: &Picture) -> Result<GrayImage, PictureError>
     }
     let over_black = |(luma, alpha): (u8, &u8)| (u32::from(luma) * u32::from(*alpha) / 255) as u8;
     Ok(gray(size, lumas.zip(alpha.as_raw()).map(over_black).collect()))
+}
+
+fn transparent(name: &str, painted: &Picture) -> Result<GrayImage, PictureError> {
+    let is_clear = |alpha: &GrayImage| alpha.iter().any(|&it| u8::MAX - it >= LIGHT);
+    let Some(alpha) = painted.alpha.as_ref().filter(|it| is_clear(it)) else {
+        return Err(PictureError::OpaqueMask { name: name.to_owned() });
+    };
+    Ok(gray(painted.size(), alpha.iter().map(|it| u8::MAX - it).collect()))
 }
 
 /// Whether all opaque pixels, except a few strays, are light and of one color.

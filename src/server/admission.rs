@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::jobs::store::Store;
 use crate::server::{gate::Admission, keys::Caller, refusal::Refusal, status};
 
-/// Methods that create one job. A batch is always read, since each of its requests has its own outcome.
-const CREATING: [&str; 4] = [
+/// Calls that create jobs, all or none. A batch is always read, since each of its requests has its own outcome.
+const CREATING: [&str; 5] = [
     "/retouch.v1.EditService/StreamEdit",
     "/retouch.v1.EditService/Edit",
     "/retouch.v1.EditService/RunEdit",
     "/retouch.v1.EditService/CreateEditJob",
+    "/v1/images/edits",
 ];
 
 /// Admission by the queue of a store.
@@ -22,8 +23,8 @@ const CREATING: [&str; 4] = [
 pub struct QueueAdmission(pub Arc<Store>);
 
 impl Admission for QueueAdmission {
-    fn refuse(&self, caller: &Caller, grpc_path: &str) -> Option<Refusal> {
-        if !CREATING.contains(&grpc_path) {
+    fn refuse(&self, caller: &Caller, path: &str) -> Option<Refusal> {
+        if !CREATING.contains(&path) {
             return None;
         }
         let fault = self.0.check_load(&caller.tenant).err()?;

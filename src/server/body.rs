@@ -1,4 +1,5 @@
-//! Request bodies on arrival: charged to the memory budget, checked for stalls, split into messages, and decompressed.
+//! Request bodies on arrival: charged to the memory budget, checked for stalls, and, if they are gRPC's, split into
+//! messages and decompressed.
 
 use std::{
     pin::Pin,
@@ -23,14 +24,77 @@ const SLOWEST: u64 = 1024;
 /// Limits on a request body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
-    /// Largest message in bytes, both compressed and decompressed.
-    pub(crate) max_message: usize,
-    /// Compression of messages with the compressed flag.
-    pub(crate) encoding: Option<Encoding>,
+    /// What the body consists of.
+    pub(crate) framing: Framing,
     /// Longest time below the rate of [`SLOWEST`].
     pub(crate) stall_timeout: Duration,
-    /// Whether the caller may pause between messages, such as while a person decides on a mask.
-    pub(crate) may_pause: bool,
+}
+
+/// What a body consists of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Framing {
+    /// gRPC messages.
+    Messages {
+        /// Largest message in bytes, both compressed and decompressed.
+        max: usize,
+        /// Compression of messages with the compressed flag.
+        encoding: Option<Encoding>,
+        /// Whether the caller may pause between messages, such as while a person decides on a mask.
+        may_pause: bool,
+    },
+    /// Bytes, at most so many.
+    Plain {
+        /// Their limit.
+        max: u64,
+    },
+}
+
+/// A body's content so far.
+#[derive(Debug)]
+enum Content {
+    Messages { messages: Messages, may_pause: bool },
+    Plain { max: u64, came: u64 },
+}
+
+impl Content {
+    fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::Messages { max, encoding, may_pause } => {
+                Self::Messages { messages: Messages::new(max, encoding), may_pause }
+            }
+            Framing::Plain { max } => Self::Plain { max, came: 0 },
+        }
+    }
+
+    /// Takes in bytes; returns what to pass on.
+    fn take(&mut self, data: Bytes, hold: &BodyHold) -> Result<Bytes, Refusal> {
+        match self {
+            Self::Messages { messages, .. } => messages.unpack(data, hold),
+            Self::Plain { max, came } => {
+                *came += data.len() as u64;
+                if came > max { Err(too_large(*max)) } else { Ok(data) }
+            }
+        }
+    }
+
+    /// Checks that the body may end here.
+    fn end(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Messages { messages, .. } => messages.end(),
+            Self::Plain { .. } => Ok(()),
+        }
+    }
+
+    /// Whether the body is in a permitted pause.
+    fn is_paused(&self) -> bool {
+        matches!(self, Self::Messages { messages, may_pause: true } if messages.is_between())
+    }
+}
+
+/// The refusal of a body of more than so many bytes.
+pub(crate) fn too_large(limit: u64) -> Refusal {
+    let said = format!("the request's body is larger than the limit of {limit} bytes");
+    Refusal::new(Code::OutOfRange, "MESSAGE_TOO_LARGE", said).with("limit_bytes", &limit)
 }
 
 /// A request body that charges each frame to the budget as it arrives, and ends with an error if it stalls.
@@ -38,8 +102,8 @@ pub(crate) struct BodyLimits {
 pub(crate) struct RequestBody<B> {
     body: B,
     hold: BodyHold,
-    messages: Messages,
-    terms: BodyLimits,
+    content: Content,
+    stall_timeout: Duration,
     /// Deadline for the remaining `owed` bytes.
     due: Pin<Box<Sleep>>,
     owed: u64,
@@ -47,31 +111,27 @@ pub(crate) struct RequestBody<B> {
 
 impl<B> RequestBody<B> {
     pub(crate) fn new(body: B, hold: BodyHold, terms: BodyLimits) -> Self {
-        let messages = Messages::new(terms.max_message, terms.encoding);
-        let due = Box::pin(sleep(terms.stall_timeout));
-        Self { body, hold, messages, terms, due, owed: owed(terms.stall_timeout) }
+        let BodyLimits { framing, stall_timeout } = terms;
+        let due = Box::pin(sleep(stall_timeout));
+        let content = Content::new(framing);
+        Self { body, hold, content, stall_timeout, due, owed: owed(stall_timeout) }
     }
 
     /// Counts received bytes, and restarts the stall timer where due.
     fn came(&mut self, bytes: u64, was_paused: bool) {
         self.owed = self.owed.saturating_sub(bytes);
-        if self.owed == 0 || was_paused || self.is_paused() {
-            self.owed = owed(self.terms.stall_timeout);
-            let due = Instant::now() + self.terms.stall_timeout;
+        if self.owed == 0 || was_paused || self.content.is_paused() {
+            self.owed = owed(self.stall_timeout);
+            let due = Instant::now() + self.stall_timeout;
             self.due.as_mut().reset(due);
         }
     }
 
-    /// Whether the body is in a permitted pause.
-    fn is_paused(&self) -> bool {
-        self.terms.may_pause && self.messages.is_between()
-    }
-
     fn stalled(&self) -> Refusal {
-        let within = self.terms.stall_timeout.as_secs_f64();
+        let within = self.stall_timeout.as_secs_f64();
         let said = format!(
             "the request body stalled: fewer than {} bytes arrived within {within} s",
-            owed(self.terms.stall_timeout)
+            owed(self.stall_timeout)
         );
         Refusal::new(Code::DeadlineExceeded, "BODY_STALLED", said)
             .with("stall_timeout_seconds", &within)
@@ -105,7 +165,7 @@ where
             }
             let Poll::Ready(next) = Pin::new(&mut this.body).poll_frame(context) else {
                 this.hold.wakes(context.waker());
-                if !this.is_paused() && this.due.as_mut().poll(context).is_ready() {
+                if !this.content.is_paused() && this.due.as_mut().poll(context).is_ready() {
                     return end(&this.hold, this.stalled());
                 }
                 return Poll::Pending;
@@ -127,7 +187,7 @@ where
                 }
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
                 None => {
-                    return match this.messages.end() {
+                    return match this.content.end() {
                         Ok(()) => {
                             this.hold.read();
                             Poll::Ready(None)
@@ -136,8 +196,8 @@ where
                     };
                 }
             };
-            let (bytes, was_paused) = (data.len() as u64, this.is_paused());
-            let taken = this.hold.take(bytes).and_then(|()| this.messages.unpack(data, &this.hold));
+            let (bytes, was_paused) = (data.len() as u64, this.content.is_paused());
+            let taken = this.hold.take(bytes).and_then(|()| this.content.take(data, &this.hold));
             match taken {
                 Ok(data) => {
                     this.came(bytes, was_paused);

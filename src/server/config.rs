@@ -40,7 +40,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Listen address of gRPC and gRPC-Web; port 0 takes a free port, and a name is resolved.
+    /// Listen address of gRPC, gRPC-Web and HTTP; port 0 takes a free port, and a name is resolved.
     #[serde(deserialize_with = "listen_address::deserialize")]
     pub listen: SocketAddr,
     /// Listen address of probes, metrics and the log level, in plaintext.
@@ -64,8 +64,11 @@ pub struct Server {
     /// Age at which a connection gets a GOAWAY, so that clients reconnect and replicas share the load.
     #[serde(with = "humantime_serde")]
     pub connection_age: Duration,
-    /// Origins of web pages that may call by gRPC-Web (CORS); `*` is any.
+    /// Origins of web pages that may call (CORS); `*` is any.
     pub cors_origins: Vec<String>,
+    /// Names under which the server answers (the header `Host`); empty is any. On loopback they come beside
+    /// localhost.
+    pub hosts: Vec<String>,
     /// Whether to serve other machines without a keys file.
     pub allow_anonymous: bool,
     /// Whether to serve the studio, a page for browsers.
@@ -297,6 +300,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(25),
             connection_age: Duration::from_secs(10 * 60),
             cors_origins: Vec::new(),
+            hosts: Vec::new(),
             allow_anonymous: false,
             studio: true,
         }

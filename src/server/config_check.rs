@@ -136,6 +136,14 @@ impl Server {
                 ));
             }
         }
+        for host in &self.hosts {
+            let is_name = !host.is_empty() && !host.contains(['/', '*', ' ', '@', '?', ':']);
+            let is_address = host.starts_with('[') && host.ends_with(']');
+            if !is_name && !is_address {
+                let expected = "names such as edit.example.org, without scheme, port or path";
+                return Err(wrong("server.hosts", format!("`{}`", masked(host)), expected));
+            }
+        }
         Ok(())
     }
 }

@@ -1,11 +1,15 @@
-//! Services of the gRPC port: edits, health, reflection, each also by gRPC-Web.
+//! Services of the port: edits, health, reflection, each by gRPC and gRPC-Web, and routes of plain HTTP beside them.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use bytes::Bytes;
+use axum::Router;
 use http::{Request, Response};
 use tonic::{
-    Status,
     body::Body,
     service::{Routes, RoutesBuilder},
 };
@@ -14,6 +18,7 @@ use tower::{Service, ServiceBuilder};
 
 use crate::jobs::store::Store;
 use crate::server::{
+    browser::{BrowserLayer, BrowserRules},
     cors,
     edit_service::{
         Edits,
@@ -28,27 +33,59 @@ use crate::wire::FILE_DESCRIPTOR_SET;
 
 /// Room in a response beside its inline bytes, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
-/// The gRPC services with all their layers, as each connection is served.
+/// Beginning of the paths of plain HTTP; all others are methods of gRPC.
+const PLAIN: &str = "/v1/";
+
+/// The port's services with all their layers, as each connection is served: gRPC, and beside it the routes of plain
+/// HTTP.
 pub fn app(
     routes: Routes,
-    cors_origins: &[String],
+    plain: Router,
+    rules: BrowserRules,
     gate: GateLayer,
-) -> impl Service<
-    Request<Body>,
-    Response = Response<impl http_body::Body<Data = Bytes, Error = Status> + Send + Unpin + use<>>,
-    Error = Infallible,
-    Future: Send,
-> + Clone
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
++ Clone
 + Send
 + Sync
 + use<> {
-    ServiceBuilder::new()
-        .layer(cors::layer(cors_origins))
+    let grpc = ServiceBuilder::new()
         .layer(HttpRulesLayer)
         .layer(GrpcWebLayer::new())
         .layer(TraceLayer)
         .layer(gate)
-        .service(routes.prepare())
+        .service(routes.prepare());
+    let cors = cors::layer(rules.origins());
+    ServiceBuilder::new().layer(BrowserLayer::new(rules)).layer(cors).service(Fork { grpc, plain })
+}
+
+/// Two services of one port, told apart by the path.
+#[derive(Debug, Clone)]
+struct Fork<G> {
+    grpc: G,
+    plain: Router,
+}
+
+impl<G> Service<Request<Body>> for Fork<G>
+where
+    G: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    G::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A router of plain routes is always ready.
+        self.grpc.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.uri().path().starts_with(PLAIN) {
+            let answer = self.plain.call(request);
+            return Box::pin(async move { Ok(answer.await?.map(Body::new)) });
+        }
+        Box::pin(self.grpc.call(request))
+    }
 }
 
 /// The services over a store, with a reporter for the health of `retouch.v1.EditService` and of the server as a whole.

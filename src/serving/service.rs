@@ -1,4 +1,5 @@
-//! The running service: workers over their runners, the jobs' timeouts, and the gRPC port with its gate, CORS and TLS.
+//! The running service: workers over their runners, the jobs' timeouts, and the port of gRPC and HTTP with its gate,
+//! CORS and TLS.
 
 use std::{
     net::SocketAddr,
@@ -10,6 +11,7 @@ use std::{
 use tokio::{sync::oneshot, task, time};
 use tower::Layer;
 
+use crate::http_api;
 use crate::jobs::{
     runner::Runner,
     store::Store,
@@ -18,6 +20,7 @@ use crate::jobs::{
 };
 use crate::server::{
     admission::QueueAdmission,
+    browser::BrowserRules,
     config::Config,
     connections::{ConnectionLimits, Connections},
     gate::GateLayer,
@@ -75,7 +78,8 @@ impl Service {
         let timeouts = tokio::spawn(timeouts::run(Arc::clone(&store)));
         let routes = router::routes(&store, config.server.max_request_bytes as usize).await;
         let gate = GateLayer::new(config, keys, Arc::new(QueueAdmission(Arc::clone(&store))));
-        let app = router::app(routes, &config.server.cors_origins, gate);
+        let http_api = http_api::router(&store, gate.clone(), config.server.max_request_bytes);
+        let app = router::app(routes, http_api, BrowserRules::new(&config.server), gate);
         let app = StudioLayer::new(config.server.studio).layer(app);
         let terms = terms(connections, Some(config.server.connection_age));
         let (stop, stopped) = oneshot::channel();

@@ -41,6 +41,16 @@ impl PictureFile {
     }
 }
 
+/// A picture that a request sends.
+pub fn sent(bytes: Bytes) -> v1::Image {
+    v1::Image { source: Some(v1::image::Source::Data(bytes)) }
+}
+
+/// A picture that a request names: an artifact.
+pub fn named(artifact: String) -> v1::Image {
+    v1::Image { source: Some(v1::image::Source::Artifact(artifact)) }
+}
+
 /// MIME type of a file format.
 pub fn mime_type(format: FileFormat) -> &'static str {
     match format {

@@ -146,9 +146,9 @@ impl Reason {
             PictureError::TooManyBytes { .. } | PictureError::TooManyPixels { .. } => {
                 Self::ImageTooLarge
             }
-            PictureError::EmptyMask { .. } | PictureError::TransparentMask { .. } => {
-                Self::EmptyMask
-            }
+            PictureError::EmptyMask { .. }
+            | PictureError::TransparentMask { .. }
+            | PictureError::OpaqueMask { .. } => Self::EmptyMask,
             PictureError::MaskAspect { .. }
             | PictureError::BoxOutside { .. }
             | PictureError::BoxEmpty { .. } => Self::BadMask,

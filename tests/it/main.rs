@@ -67,6 +67,8 @@ mod earlier;
 mod ledger;
 // The gRPC service: jobs, streams, masks, restarts.
 mod service;
+// The images API over HTTP.
+mod http_api;
 // What is around the service: configuration, keys, the gate, TLS, the ops port, traces.
 mod server_edges;
 mod studio;

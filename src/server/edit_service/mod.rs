@@ -9,7 +9,6 @@ mod streams;
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::sync::Semaphore;
 use tokio_stream::StreamExt;
 use tonic::{Extensions, Request, Response, Status, Streaming, metadata::MetadataMap};
 
@@ -29,6 +28,7 @@ use crate::server::{
     },
     keys::{Caller, LOCAL},
     status,
+    work::Work,
 };
 use crate::wire::{
     reason::Reason,
@@ -37,8 +37,6 @@ use crate::wire::{
     violation::Violation,
 };
 
-/// Most concurrent calls that write; tokio's blocking pool has 512 threads.
-const MAX_CHANGES: usize = 128;
 /// Most requests in one batch.
 const MAX_BATCH: usize = 100;
 
@@ -48,15 +46,14 @@ pub struct Edits {
     store: Arc<Store>,
     streams: Streams,
     max_request_bytes: u64,
-    /// Held by calls that write, so that a slow disk doesn't take all blocking threads from calls that read.
-    changes: Arc<Semaphore>,
+    work: Work,
 }
 
 impl Edits {
     /// The service over a store; `max_request_bytes` limits one message.
     pub fn new(store: Arc<Store>, max_request_bytes: u64) -> Self {
-        let changes = Arc::new(Semaphore::new(MAX_CHANGES));
-        Self { streams: Streams::new(Arc::clone(&store)), store, max_request_bytes, changes }
+        let work = Work::new(Arc::clone(&store));
+        Self { streams: Streams::new(Arc::clone(&store)), store, max_request_bytes, work }
     }
 
     /// Runs a function that waits for the disk or decodes pictures on a blocking thread.
@@ -64,31 +61,15 @@ impl Edits {
         &self,
         work: impl FnOnce(&Arc<Store>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Status> {
-        let store = Arc::clone(&self.store);
-        let span = tracing::Span::current();
-        let done = tokio::task::spawn_blocking(move || span.in_scope(|| work(&store))).await;
-        match done {
-            Ok(outcome) => outcome.map_err(|fault| status::of_fault(&fault)),
-            Err(error) => {
-                tracing::error!(%error, "a request panicked");
-                let message = "internal error; see the server's log";
-                Err(status::of_fault(&Fault::new(Reason::Internal, message)))
-            }
-        }
+        self.work.reading(work).await.map_err(|fault| status::of_fault(&fault))
     }
 
-    /// The same for a function that writes, within [`MAX_CHANGES`].
+    /// The same for a function that writes.
     async fn changing<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Store>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Status> {
-        let permit = Arc::clone(&self.changes).acquire_owned().await;
-        // The permit is held by the work itself, which continues if its call is dropped.
-        self.blocking(move |store| {
-            let _permit = permit;
-            work(store)
-        })
-        .await
+        self.work.changing(work).await.map_err(|fault| status::of_fault(&fault))
     }
 
     async fn create(

@@ -16,12 +16,12 @@ use crate::jobs::{
     fault::Fault,
     follow::Follower,
     job::{Job, Seat},
-    store::{Phase, Store},
+    store::Store,
 };
 use crate::server::{edit_service::answers::Answers, status};
 use crate::wire::{
     reason::Reason,
-    v1::{self, EditEvent, edit_input::Input, edit_job::State},
+    v1::{self, EditEvent, edit_input::Input},
 };
 
 /// Longest time that a client may take to accept one event.
@@ -91,7 +91,7 @@ impl Streams {
     ) -> Answers<EditEvent> {
         let (line, answers) = self.open();
         let nothing = std::future::pending();
-        tokio::spawn(run(Arc::clone(&self.store), follower, seat, ending, deadline, line, nothing));
+        tokio::spawn(run(follower, seat, ending, deadline, line, nothing));
         answers
     }
 
@@ -121,7 +121,7 @@ impl Streams {
             }
         };
         tokio::spawn(async move {
-            run(store, follower, seat, Ending::OfJob, deadline, line, refused).await;
+            run(follower, seat, Ending::OfJob, deadline, line, refused).await;
             // HAProxy drops the status of a call whose client side is still open when the response ends.
             if time::timeout(CLOSING, &mut hearing).await.is_err() {
                 hearing.abort();
@@ -144,7 +144,6 @@ impl Streams {
 /// Sends a job's events until it ends, the client disconnects or stalls, a client's message is refused, or the server
 /// shuts down.
 async fn run(
-    store: Arc<Store>,
     mut follower: Follower,
     seat: Seat,
     ending: Ending,
@@ -155,16 +154,8 @@ async fn run(
     tokio::pin!(refused);
     let opened = Instant::now();
     let mut is_first = true;
-    let mut phase = store.phase();
     let job = Arc::clone(follower.job());
     let end = loop {
-        if is_cut(*phase.borrow_and_update(), &job) {
-            let fault = Fault::new(
-                Reason::Draining,
-                "the server is shutting down; watch the job by name after the restart",
-            );
-            break Some(fault.retry_after(Duration::from_secs(1)));
-        }
         let event = tokio::select! {
             () = line.events.closed() => return,
             status = &mut refused => {
@@ -179,10 +170,6 @@ async fn run(
                 }
                 break Some(Fault::new(Reason::ClientDeadline, "the caller's deadline has passed"));
             }
-            changed = phase.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
             event = follower.next() => event,
         };
         match event {
@@ -217,17 +204,6 @@ async fn continue_to_end(follower: &mut Follower, line: &Line) {
         if time::timeout(STALL, line.events.send(Ok(event))).await.is_err() {
             return;
         }
-    }
-}
-
-/// Whether a shutdown ends the stream: at once if the job is not in a pass, later for all.
-fn is_cut(phase: Phase, job: &Job) -> bool {
-    match phase {
-        Phase::Open => false,
-        Phase::Draining => {
-            !job.is_over() && !matches!(job.state(), State::Localizing | State::Editing)
-        }
-        Phase::Halted => !job.is_over(),
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Series {
 }
 
 /// All metrics.
-pub const ALL: [Series; 15] = {
+pub const ALL: [Series; 16] = {
     use Kind::{Counter, Gauge, Timed};
     const fn series(
         kind: Kind,
@@ -43,6 +43,12 @@ pub const ALL: [Series; 15] = {
     }
     [
         series(Counter, "grpc_server_handled_total", &["method", "code"], "Calls that have ended"),
+        series(
+            Counter,
+            "retouch_http_requests_total",
+            &["route", "code"],
+            "Requests of plain HTTP that were answered, by status; 499 is a caller who has gone before",
+        ),
         series(
             Counter,
             "retouch_jobs_total",

@@ -90,12 +90,17 @@ fn span(path: &str, headers: &HeaderMap) -> Span {
         tenant = Empty,
         key_id = Empty,
     );
+    continue_trace(&span, headers);
+    span
+}
+
+/// Makes a call's span part of the caller's trace.
+pub(crate) fn continue_trace(span: &Span, headers: &HeaderMap) {
     if headers.contains_key("traceparent") {
         let parent = TraceContextPropagator::new().extract(&MetadataCarrier(headers));
         // Fails if no spans are exported, and then there is no trace to continue.
         let _ = span.set_parent(parent);
     }
-    span
 }
 
 /// Records the final status of a call in its span.

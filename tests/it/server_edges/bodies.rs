@@ -6,6 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use retouch::{
     server::{
+        browser::BrowserRules,
         config::Config,
         gate::GateLayer,
         keys::{Keys, Scope},
@@ -56,7 +57,12 @@ impl Served {
         config.server.max_request_bytes = 4 << 20;
         change(&mut config);
         let gate = GateLayer::new(&config, keys, Arc::new(Anyone));
-        let app = router::app(routes(&folder.path().join("data")).await, &[], gate.clone());
+        let app = router::app(
+            routes(&folder.path().join("data")).await,
+            axum::Router::new(),
+            BrowserRules::new(&config.server),
+            gate.clone(),
+        );
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
         let addr = listener.local_addr().unwrap();
         tokio::spawn(serving::serve(

@@ -101,9 +101,10 @@ async fn pages_of_the_configured_origins_may_read_answers() {
     for (origin, is_allowed) in [("https://a.example", true), ("https://b.example", false)] {
         let headers = [("origin", origin), ("x-api-key", "edit")];
         let answer = raw.call("GetServerInfo", &headers, vec![0; 5]).await;
-        assert_eq!(answer.http, 200);
         let allowed = answer.headers.get("access-control-allow-origin");
         assert_eq!(allowed.is_some_and(|it| it == origin), is_allowed, "{origin}: {allowed:?}");
+        let is_refused = answer.headers.get("grpc-status").is_some_and(|it| it == "7");
+        assert_eq!(!is_refused, is_allowed, "{origin}: {answer:?}");
     }
     assert!(composed.service.stop().await);
 }

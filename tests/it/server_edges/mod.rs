@@ -78,7 +78,7 @@ async fn routes(folder: &Path) -> Routes {
 }
 
 /// A keys file of these keys, each named by its tenant.
-fn keys_file(path: &Path, entries: &[(&str, &str, &[Scope])]) {
+pub(crate) fn keys_file(path: &Path, entries: &[(&str, &str, &[Scope])]) {
     let record = |(key, tenant, scopes): &(&str, &str, &[Scope])| KeyRecord {
         id: format!("key-of-{tenant}"),
         tenant: (*tenant).to_owned(),

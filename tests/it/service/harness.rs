@@ -150,7 +150,7 @@ impl Harness {
         let store = Store::open(ledger, limits).unwrap();
         let service = serve(&store, config, load).await;
         let url = format!("http://{}", service.address);
-        let client = connect(&url).await;
+        let client = connect(&url, &store).await;
         Self { store, client, url, localize_steps: Arc::default(), service, folder }
     }
 
@@ -286,21 +286,12 @@ pub(crate) async fn serve(
     Service::start(&config, Arc::clone(store), keys, MANY, load).await.unwrap()
 }
 
-async fn connect(url: &str) -> EditServiceClient<Channel> {
-    let client = EditServiceClient::connect(url.to_owned()).await.unwrap();
+async fn connect(url: &str, store: &Store) -> EditServiceClient<Channel> {
     // The worker tells of its model a moment after the server is there.
-    let mut asked = client.clone();
-    while asked
-        .get_server_info(v1::GetServerInfoRequest {})
-        .await
-        .unwrap()
-        .get_ref()
-        .model
-        .is_empty()
-    {
+    while store.model().is_none() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    client
+    EditServiceClient::connect(url.to_owned()).await.unwrap()
 }
 
 /// An edit of three steps a pass.

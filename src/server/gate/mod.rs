@@ -1,4 +1,8 @@
 //! Gate in front of every call: authentication, rate limits, queue admission and memory; refuses on the headers alone.
+//!
+//! [`Gate`] stands in front of gRPC; [`plain`] admits the calls of plain HTTP by the same keys, rates and budget.
+
+pub(crate) mod plain;
 
 use std::{
     future::poll_fn,
@@ -21,7 +25,7 @@ use tower::{Layer, Service};
 use tracing::Span;
 
 use crate::server::{
-    body::{self, RequestBody},
+    body::{BodyLimits, Framing, RequestBody},
     budget::{BodyBudget, BodyHold, Owner},
     config::Config,
     deadline,
@@ -45,7 +49,7 @@ const MAX_METADATA: usize = 16 * 1024;
 /// Admission check on a call's headers, implemented by the job queue.
 pub trait Admission: Send + Sync {
     /// The refusal of a call that must not be admitted. Must not block.
-    fn refuse(&self, caller: &Caller, grpc_path: &str) -> Option<Refusal>;
+    fn refuse(&self, caller: &Caller, path: &str) -> Option<Refusal>;
 
     /// Whether a request of this id was accepted before, so that the call is admitted nonetheless. Must not block.
     fn knows(&self, _caller: &Caller, _request_id: &str) -> bool {
@@ -159,11 +163,10 @@ where
         request.extensions_mut().insert(hold.clone());
         // The body is decompressed here.
         request.headers_mut().remove(GRPC_ENCODING);
-        let terms = body::BodyLimits {
-            max_message: self.shared.max_message,
-            encoding,
+        let max = self.shared.max_message;
+        let terms = BodyLimits {
+            framing: Framing::Messages { max, encoding, may_pause },
             stall_timeout: self.shared.stall_timeout,
-            may_pause,
         };
         let (parts, body) = request.into_parts();
         let mut body = Peeked::new(RequestBody::new(body, hold.clone(), terms));
@@ -236,6 +239,17 @@ fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }
 
+fn check_metadata(headers: &HeaderMap) -> Result<(), Refusal> {
+    let found = size(headers);
+    if found <= MAX_METADATA {
+        return Ok(());
+    }
+    let said =
+        format!("the call's metadata has {found} bytes, more than the limit of {MAX_METADATA}");
+    Err(Refusal::new(Code::ResourceExhausted, "METADATA_TOO_LARGE", said)
+        .with("limit_bytes", &MAX_METADATA))
+}
+
 fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Refusal> {
     let Some(name) = headers.get(GRPC_ENCODING) else { return Ok(None) };
     Encoding::named(name.as_bytes()).map_err(|()| {
@@ -249,24 +263,15 @@ fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Refusal> {
 impl Shared {
     /// Admits a request on behalf of its caller; health probes need none.
     fn pass(&self, request: &mut Request<Body>) -> Result<Entry, Refusal> {
-        let found = size(request.headers());
-        if found > MAX_METADATA {
-            let said = format!(
-                "the call's metadata has {found} bytes, more than the limit of {MAX_METADATA}"
-            );
-            return Err(Refusal::new(Code::ResourceExhausted, "METADATA_TOO_LARGE", said)
-                .with("limit_bytes", &MAX_METADATA));
-        }
-        let tenant = self.enter(request)?;
+        check_metadata(request.headers())?;
+        self.authenticate(request)?;
         let headers = request.headers();
         let encoding = encoding(headers)?;
         let deadline = deadline::of(headers)?;
         if deadline.is_some_and(|it| it <= Instant::now()) {
             return Err(deadline::passed());
         }
-        let peer = request.extensions().get::<Peer>();
-        let name = tenant.or(peer.map(|it| it.address().to_string())).unwrap_or_default();
-        let owner = Owner { name, connection: peer.map_or(0, |it| it.connection) };
+        let owner = owner(request.extensions());
         let full = self.full(request)?;
         Ok(Entry { owner, encoding, deadline, full })
     }
@@ -284,18 +289,24 @@ impl Shared {
         call.get::<Caller>().is_some_and(|it| self.admission.knows(it, request_id))
     }
 
-    /// Authenticates and authorizes a call; returns the tenant if an API key names one.
-    fn enter(&self, request: &mut Request<Body>) -> Result<Option<String>, Refusal> {
+    /// Authenticates and authorizes a gRPC call, whose path must be known.
+    fn authenticate(&self, request: &mut Request<Body>) -> Result<(), Refusal> {
         let path = request.uri().path();
         let needs = methods::needs(path);
         let unknown = (methods::label(path) == methods::OTHER).then(|| {
             let said = format!("unknown method `{path}`; server reflection lists the methods");
             Refusal::new(Code::Unimplemented, "NO_SUCH_METHOD", said)
         });
-        if needs == Needs::Nothing {
-            return unknown.map_or(Ok(None), Err);
+        if let Needs::Key | Needs::OneOf(_) = needs {
+            let caller = self.enter(request.headers_mut(), needs)?;
+            request.extensions_mut().insert(caller);
         }
-        let caller = self.keys.caller(request.headers())?;
+        unknown.map_or(Ok(()), Err)
+    }
+
+    /// Authenticates and authorizes a call, and charges it to the rate of its key.
+    fn enter(&self, headers: &mut HeaderMap, needs: Needs) -> Result<Caller, Refusal> {
+        let caller = self.keys.caller(headers)?;
         let span = Span::current();
         span.record("tenant", &caller.tenant);
         span.record("key_id", &caller.key_id);
@@ -316,16 +327,20 @@ impl Shared {
                 .with("key_id", &caller.key_id)
                 .retry_after(wait));
         }
-        if let Some(unknown) = unknown {
-            return Err(unknown);
-        }
         // Removed so that nothing behind the gate can log it.
-        request.headers_mut().remove(API_KEY);
-        request.headers_mut().remove(header::AUTHORIZATION);
-        let tenant = (caller.key_id != ANONYMOUS).then(|| caller.tenant.clone());
-        request.extensions_mut().insert(caller);
-        Ok(tenant)
+        headers.remove(API_KEY);
+        headers.remove(header::AUTHORIZATION);
+        Ok(caller)
     }
+}
+
+/// Who a call's body is charged to: the tenant of its key, else the client's address.
+fn owner(call: &http::Extensions) -> Owner {
+    let peer = call.get::<Peer>();
+    let tenant = call.get::<Caller>().filter(|it| it.key_id != ANONYMOUS);
+    let name = tenant.map(|it| it.tenant.clone());
+    let name = name.or(peer.map(|it| it.address().to_string())).unwrap_or_default();
+    Owner { name, connection: peer.map_or(0, |it| it.connection) }
 }
 
 /// Counts a call in the metrics and releases its budget when it ends.
