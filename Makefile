@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build client python-client demo studio eval quick test bench bench-service cuda-library chart check libtorch needs
+.PHONY: build client python-client demo studio eval quick test test-http bench bench-http bench-service cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -70,6 +70,21 @@ bench: build $(target)/bench/venv/ready
 # Loads the service on loopback: a few minutes.
 bench-service: needs
 	@$(cargo) bench --locked --bench service_load
+
+# Loads the images API beside gRPC on loopback: about two minutes.
+bench-http: needs
+	@$(cargo) bench --locked --bench http_load
+
+# Runs HTTP_CASES requests that schemathesis makes of the API's description against a server with a scripted model.
+HTTP_CASES ?= 10000
+test-http: needs $(target)/tools/schemathesis/ready
+	@HTTP_CASES=$(HTTP_CASES) SCHEMATHESIS=$(abspath $(target))/tools/schemathesis/bin/schemathesis \
+	  $(cargo) test --locked --test it -- --ignored --nocapture http_api::described
+
+$(target)/tools/schemathesis/ready: tests/http/requirements.txt
+	@$(PYTHON) -m venv $(target)/tools/schemathesis
+	@$(target)/tools/schemathesis/bin/python -m pip install --quiet -r $<
+	@touch $@
 
 $(target)/bench/venv/ready: benches/requirements.txt
 	@$(PYTHON) -m venv $(target)/bench/venv

@@ -8,7 +8,7 @@ from rendering import cases, configuration, containers, helm, objects, pods, wor
 # Every section and key that the server reads.
 SETTINGS = {
     "server": "listen ops_listen max_request_bytes body_budget_bytes drain_timeout stall_timeout connection_age "
-    "max_connections max_connections_per_address cors_origins studio allow_anonymous",
+    "max_connections max_connections_per_address cors_origins studio hosts allow_anonymous",
     "tls": "cert key client_ca",
     "auth": "keys_file requests_per_second burst",
     "model": "path devices dtype threads",

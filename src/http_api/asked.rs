@@ -39,6 +39,7 @@ pub(super) struct Asked {
     pub(super) quality: Option<u32>,
     pub(super) stream: bool,
     pub(super) partial_images: u32,
+    /// Whom the caller edits for.
     pub(super) user: Option<String>,
     pub(super) extras: Extras,
 }
@@ -83,7 +84,7 @@ impl Asked {
             quality,
             stream: fields.flag("stream")?.unwrap_or(false),
             partial_images: fields.number("partial_images", (0, MAX_PARTIALS))?.unwrap_or(0) as u32,
-            user: fields.text("user")?,
+            user: user(&mut fields)?,
             extras: Extras::read(fields.object("retouch", "retouch.")?)?,
         };
         fields.end()?;
@@ -115,6 +116,15 @@ impl Extras {
         fields.end()?;
         Ok(extras)
     }
+}
+
+/// Whom the caller edits for, by the field's newer name or its older one.
+fn user(fields: &mut Fields) -> Result<Option<String>, Refusal> {
+    let (newer, older) = (fields.text("safety_identifier")?, fields.text("user")?);
+    if newer.is_some() && older.is_some() {
+        return Err(wrong("user", "is given beside safety_identifier; give one of the two"));
+    }
+    Ok(newer.or(older))
 }
 
 /// Format of the result's file, and the quality of a JPEG.

@@ -11,7 +11,7 @@ pub(super) struct Fields {
     values: Map<String, Value>,
     /// Name of the object that they are of, with a dot; empty for those of the request itself.
     of: &'static str,
-    /// Whether they come from a form, in which every value is a text, and an empty one stands for none.
+    /// Whether they come from a form, in which every value is a text, and an empty one or `null` stands for none.
     is_form: bool,
 }
 
@@ -28,7 +28,7 @@ impl Fields {
 
     fn take(&mut self, name: &str) -> Option<Value> {
         let value = self.values.remove(name)?;
-        let is_none = value.is_null() || (self.is_form && value == "");
+        let is_none = value.is_null() || (self.is_form && (value == "" || value == "null"));
         (!is_none).then_some(value)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
 use http::header;
@@ -48,12 +48,14 @@ pub(super) async fn list(State(door): State<Arc<Door>>, request: Request) -> Res
 /// A model by its name.
 pub(super) async fn get(
     State(door): State<Arc<Door>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     if let Err(refusal) = door.gate.admit(request, CALL) {
         return said::answer(&refusal);
     }
+    // A name that is no UTF-8 is none of a model.
+    let id = id.map(|Path(id)| id).unwrap_or_default();
     match door.model().filter(|it| it.id == id) {
         Some(model) => json(&model),
         None => said::answer(&no_model(&id)),

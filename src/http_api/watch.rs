@@ -45,7 +45,8 @@ impl Watched {
             max_inline_bytes: Some(0),
             ..EventOptions::default()
         };
-        let follower = Follower::new(store, job, 0, Some(&options));
+        // The first pass only looks for the mask.
+        let follower = Follower::new(store, job, 0, Some(&options)).with_previews_of(Pass::Edit);
         Self { follower, seat: Some(job.attach(None)), partials, warnings: Vec::new() }
     }
 
@@ -77,8 +78,7 @@ impl Watched {
             match event.event {
                 Some(Event::Warning(warning)) => self.warnings.push(warning),
                 Some(Event::Heartbeat(_)) => return Ok(Told::Heartbeat),
-                // The first pass only looks for the mask.
-                Some(Event::Preview(it)) if it.pass() == Pass::Edit && self.partials > 0 => {
+                Some(Event::Preview(it)) if self.partials > 0 => {
                     if let Some(image) = it.image {
                         self.partials -= 1;
                         return Ok(Told::Partial(image));

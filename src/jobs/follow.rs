@@ -49,6 +49,8 @@ struct Seen {
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     preview_every: u32,
+    /// The only pass whose previews are wanted.
+    previews_of: Option<v1::Pass>,
     cluster_map: bool,
     heatmaps: bool,
     inline: usize,
@@ -60,6 +62,7 @@ impl Wanted {
             options.and_then(|it| it.max_inline_bytes).or(of_job).unwrap_or(INLINE_BYTES.0);
         Self {
             preview_every: options.and_then(|it| it.preview_every).unwrap_or(1),
+            previews_of: None,
             cluster_map: options.and_then(|it| it.cluster_map).unwrap_or(true),
             heatmaps: options.and_then(|it| it.heatmaps).unwrap_or(true),
             inline: inline.min(INLINE_BYTES.1) as usize,
@@ -100,6 +103,13 @@ impl Follower {
             phase: store.phase(),
             job: Arc::clone(job),
         }
+    }
+
+    /// The same with previews of one pass alone.
+    #[must_use]
+    pub fn with_previews_of(mut self, pass: v1::Pass) -> Self {
+        self.wanted.previews_of = Some(pass);
+        self
     }
 
     /// The job that is followed.
@@ -249,7 +259,8 @@ impl Follower {
 
     fn is_wanted(&self, shot: &Shot) -> bool {
         let every = self.wanted.preview_every;
-        every > 0 && shot.step.is_multiple_of(every)
+        let is_of_pass = self.wanted.previews_of.is_none_or(|it| it == shot.pass);
+        every > 0 && is_of_pass && shot.step.is_multiple_of(every)
     }
 
     /// Wraps a latest-wins event with the fields that every event has.

@@ -19,6 +19,7 @@ pub mod gate;
 pub(crate) mod http_error;
 pub mod http_rules;
 pub mod keys;
+mod linger;
 pub mod listen_address;
 mod messages;
 pub mod methods;

@@ -14,6 +14,7 @@ drain_timeout = {{ .Values.server.drainTimeout | quote }}
 connection_age = {{ .Values.server.connectionAge | quote }}
 cors_origins = {{ .Values.server.corsOrigins | toJson }}
 studio = {{ .Values.server.studio }}
+hosts = {{ .Values.server.hosts | toJson }}
 allow_anonymous = {{ .Values.auth.allowAnonymous }}
 {{- if .Values.tls.enabled }}
 

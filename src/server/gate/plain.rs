@@ -8,6 +8,7 @@ use crate::server::{
     budget::BodyHold,
     gate::{GateLayer, check_metadata, owner},
     keys::Caller,
+    linger::Lingering,
     methods::Needs,
     refusal::Refusal,
 };
@@ -49,6 +50,8 @@ impl GateLayer {
     pub(crate) fn admit(&self, request: Request, call: PlainCall<'_>) -> Result<Admitted, Refusal> {
         let shared = &self.0;
         let (mut parts, body) = request.into_parts();
+        let body = tonic::body::Body::new(body);
+        let body = Lingering::new(body, parts.version, &parts.headers);
         check_metadata(&parts.headers)?;
         let caller = shared.enter(&mut parts.headers, call.needs)?;
         if let Some(Creates { request_id }) = call.creates
@@ -65,7 +68,7 @@ impl GateLayer {
         let hold = BodyHold::new(&shared.budget, owner(&parts.extensions));
         let framing = Framing::Plain { max: call.max_body };
         let limits = BodyLimits { framing, stall_timeout: shared.stall_timeout };
-        let body = RequestBody::new(tonic::body::Body::new(body), hold.clone(), limits);
+        let body = RequestBody::new(body, hold.clone(), limits);
         Ok(Admitted { caller, hold, body: Body::new(body) })
     }
 }

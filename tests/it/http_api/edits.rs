@@ -47,8 +47,8 @@ async fn json_and_a_form_ask_for_the_same_job_and_get_its_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_has_the_fields_of_openais() {
     let server = Harness::new().await;
-    let answer = ask(&server, &asked(json!({"output_format": "png", "size": "1024x1024"})), &[]);
-    let answer = answer.await.good();
+    let fields = asked(json!({"output_format": "png", "size": "1024x1024"}));
+    let answer = ask(&server, &fields, &[]).await.good();
     assert!(answer["created"].as_u64().unwrap() > 1_700_000_000);
     assert_eq!(answer["output_format"], "png");
     for tokens in ["total_tokens", "input_tokens", "output_tokens"] {
@@ -86,7 +86,15 @@ async fn what_other_clients_send_is_taken() {
     let answer = ask(&server, &asked(nulls), &[]).await.good();
     let job = job(&server, &answer["data"][0]).await;
     assert_eq!(job.spec.unwrap().labels["user"], "user-1");
-    Form::of_edit().text("quality", "").text("stream", "False").ask(&server, &[]).await.good();
+    let newer = ask(&server, &asked(json!({"safety_identifier": "user-2"})), &[]).await.good();
+    assert_eq!(self::job(&server, &newer["data"][0]).await.spec.unwrap().labels["user"], "user-2");
+    Form::of_edit()
+        .text("quality", "")
+        .text("n", "null")
+        .text("stream", "False")
+        .ask(&server, &[])
+        .await
+        .good();
     // One part of JSON instead of a field for each.
     let form = Form::default().file("image", &picture(10)).text("prompt", "make the bee blue");
     let answer = form.text("retouch", r#"{"seed": 8, "steps": 2}"#).ask(&server, &[]).await.good();

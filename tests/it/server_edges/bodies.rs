@@ -206,7 +206,7 @@ async fn a_stream_that_may_pause_is_not_cut_between_its_messages() {
 async fn a_body_of_http_1_1_that_stops_ends_its_call() {
     let served = Served::new(false, |it| it.server.stall_timeout = STALL).await;
     let mut peer = TcpStream::connect(served.addr).await.unwrap();
-    let head = "POST /retouch.v1.EditService/RunEdit HTTP/1.1\r\nhost: retouch\r\nconnection: close\r\n\
+    let head = "POST /retouch.v1.EditService/RunEdit HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                 content-type: application/grpc-web+proto\r\ncontent-length: 5000\r\n\r\n";
     peer.write_all(&[head.as_bytes(), &[0, 0, 0, 0x13, 0x83], b"half"].concat()).await.unwrap();
     let mut answer = Vec::new();

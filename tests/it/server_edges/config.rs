@@ -230,7 +230,7 @@ fn a_password_in_a_url_is_refused_and_told_nowhere() {
 #[test]
 fn a_configuration_that_can_not_be_served_says_which_key_and_why() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &str); 15] = [
+    let cases: [(Change, &str); 16] = [
         (|it| it.server.listen = "0.0.0.0:1".parse().unwrap(), "auth.keys_file"),
         (|it| it.server.ops_listen = it.server.listen, "server.ops_listen"),
         (|it| it.server.max_request_bytes = 0, "server.max_request_bytes is 0"),
@@ -243,6 +243,7 @@ fn a_configuration_that_can_not_be_served_says_which_key_and_why() {
             "per_address is 2000; expected 1 to 1024",
         ),
         (|it| it.server.cors_origins = vec!["example.org".to_owned()], "`example.org`"),
+        (|it| it.server.hosts = vec!["https://example.org".to_owned()], "server.hosts"),
         (|it| it.tls.client_ca = Some("ca.pem".into()), "tls.cert is not"),
         (|it| it.auth.burst = 0, "auth.burst is 0"),
         (|it| it.jobs.queue_limit = 0, "jobs.queue_limit is 0"),

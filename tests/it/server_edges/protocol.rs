@@ -97,7 +97,7 @@ async fn over_http_1_1_there_is_grpc_web_and_a_word_for_others() {
     ] {
         let mut peer = TcpStream::connect(served.addr).await.unwrap();
         let head = format!(
-            "{method} {INFO} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            "{method} {INFO} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         peer.write_all(&[head.as_bytes(), body].concat()).await.unwrap();

@@ -14,7 +14,7 @@ mod life;
 mod masks;
 mod once;
 mod pictures;
-mod process;
+pub(crate) mod process;
 mod real;
 mod requests;
 mod restart;

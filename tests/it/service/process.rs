@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 use crate::server_edges::collector::{self, Collector};
 use crate::support;
 
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     url: String,
     ops: String,
@@ -39,7 +39,7 @@ fn command(folder: &Path) -> Command {
 
 impl Server {
     /// Starts a server and waits until it is ready.
-    pub(super) fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         Self::start_with(folder, &[])
     }
 
@@ -77,6 +77,15 @@ impl Server {
     pub(super) fn get(&self, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nhost: ops\r\nconnection: close\r\n\r\n");
         exchange(&self.ops, request.as_bytes())
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(super) async fn client(&self) -> EditServiceClient<Channel> {
@@ -265,7 +274,7 @@ async fn peers_that_say_nothing_keep_nobody_out_where_files_are_few() {
 async fn a_page_calls_by_grpc_web() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
-    let head = "POST /retouch.v1.EditService/GetServerInfo HTTP/1.1\r\nhost: retouch\r\nconnection: close\r\n\
+    let head = "POST /retouch.v1.EditService/GetServerInfo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                 content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\ncontent-length: 5\r\n\r\n";
     let mut request = head.as_bytes().to_vec();
     request.extend([0; 5]);

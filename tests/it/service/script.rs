@@ -40,6 +40,11 @@ impl Script {
         Self::on("cpu")
     }
 
+    /// With steps that take so long.
+    pub(crate) fn with_steps_of(step: Duration) -> Self {
+        Self { step, ..Self::new() }
+    }
+
     /// On a device of this name.
     pub(crate) fn on(device: &str) -> Self {
         let model = ModelInfo {
