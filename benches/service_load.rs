@@ -177,7 +177,8 @@ async fn refusals() {
 /// Finished jobs that are retained: the server's memory, also after a restart, and the time to delete one.
 async fn keeping() {
     let limits = [("RETOUCH__AUTH__REQUESTS_PER_SECOND", "1000000")];
-    let server = Server::start(&limits);
+    let data = Arc::new(tempfile::tempdir().unwrap());
+    let server = Server::over(Arc::clone(&data), &limits);
     let client = server.client().await;
     client.clone().run_edit(edit(1)).await.unwrap();
     let before = server.memory().0;
@@ -202,7 +203,6 @@ async fn keeping() {
     println!(
         "| {count} jobs done and kept: the server's memory before, after and at its highest | {before} / {after} / {peak} MiB |"
     );
-    let data = Arc::clone(&server.data);
     drop(server);
 
     let server = Server::over(data, &limits);
@@ -230,7 +230,7 @@ async fn observing() {
     let (mut alone, mut watched) = (Vec::new(), Vec::new());
     for _ in 0..pairs {
         for with in [false, true] {
-            let before = server.model_seconds();
+            let before = model_seconds(&server);
             let job = client.create_edit_job(edit(steps)).await.unwrap().into_inner();
             let number = if with { count } else { 1 };
             let watchers: Vec<_> = (0..number)
@@ -246,7 +246,7 @@ async fn observing() {
             for watcher in watchers {
                 watcher.await.unwrap();
             }
-            let per_step = (server.model_seconds() - before) / f64::from(2 * steps) * 1e3;
+            let per_step = (model_seconds(&server) - before) / f64::from(2 * steps) * 1e3;
             if with { &mut watched } else { &mut alone }.push(per_step);
         }
     }
@@ -291,6 +291,18 @@ async fn batching() {
         "| edits per second of {jobs} jobs in one batch over one after the other, {pairs} pairs in turn | {} |",
         spread(ratios)
     );
+}
+
+/// Seconds of CPU that the model's thread has used.
+fn model_seconds(server: &Server) -> f64 {
+    for task in std::fs::read_dir(server.proc().join("task")).unwrap() {
+        let task = task.unwrap().path();
+        if std::fs::read_to_string(task.join("comm")).unwrap().trim() == "retouch-model-0" {
+            let stat = std::fs::read_to_string(task.join("schedstat")).unwrap();
+            return stat.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1e9;
+        }
+    }
+    panic!("the server has no model thread");
 }
 
 /// Median, minimum and maximum.

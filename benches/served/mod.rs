@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
-    pub(crate) data: Arc<tempfile::TempDir>,
+    _data: Arc<tempfile::TempDir>,
 }
 
 impl Server {
@@ -43,7 +43,7 @@ impl Server {
             }
         }
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url, data }
+        Self { child, url, _data: data }
     }
 
     pub(crate) async fn client(&self) -> EditServiceClient<Channel> {
@@ -51,7 +51,8 @@ impl Server {
         EditServiceClient::new(channel)
     }
 
-    fn proc(&self) -> PathBuf {
+    /// What the system tells of its process.
+    pub(crate) fn proc(&self) -> PathBuf {
         Path::new("/proc").join(self.child.id().to_string())
     }
 
@@ -63,18 +64,6 @@ impl Server {
             line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
         };
         (mib("VmRSS:"), mib("VmHWM:"))
-    }
-
-    /// Seconds of CPU that the model's thread has used.
-    pub(crate) fn model_seconds(&self) -> f64 {
-        for task in std::fs::read_dir(self.proc().join("task")).unwrap() {
-            let task = task.unwrap().path();
-            if std::fs::read_to_string(task.join("comm")).unwrap().trim() == "retouch-model-0" {
-                let stat = std::fs::read_to_string(task.join("schedstat")).unwrap();
-                return stat.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1e9;
-            }
-        }
-        panic!("the server has no model thread");
     }
 }
 
