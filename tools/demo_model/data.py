@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import CLIPTokenizer
 
-from pairs import Pair, make_pair
-
-# Seeds below this are for training, those from it on for held-out pairs.
-HELD_OUT_SEEDS = 1_000_000_000
+import seeds
+from models import Preset
+from pairs import Pair
+from worlds import WORLDS
 
 
 def token_mask(tokenizer: CLIPTokenizer, text: str, span: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -27,15 +27,20 @@ def pixels(picture) -> Tensor:
     return torch.from_numpy(picture).permute(2, 0, 1).contiguous()
 
 
+def draw(preset: Preset, seed: int, action: str | None = None) -> Pair:
+    """Draws the pair of `seed` in the preset's world; the action is drawn too where it is not given."""
+    return WORLDS[preset.world].make_pair(seed, preset.pixels, action)
+
+
 class Pairs(Dataset):
     """The pairs of seeds `0, 1, 2, …` as tensors."""
 
-    def __init__(self, size: int, tokenizer: CLIPTokenizer):
-        self.size = size
+    def __init__(self, preset: Preset, tokenizer: CLIPTokenizer):
+        self.preset = preset
         self.tokenizer = tokenizer
 
     def __getitem__(self, seed: int) -> dict[str, Tensor]:
-        pair: Pair = make_pair(seed, self.size)
+        pair = draw(self.preset, seed)
         ids, tokens = token_mask(self.tokenizer, pair.edit.instruction, pair.edit.span)
         return {
             "source": pixels(pair.source),
@@ -55,7 +60,7 @@ class From(Sampler):
     def __iter__(self) -> Iterator[int]:
         seed = self.first
         while True:
-            yield seed % HELD_OUT_SEEDS
+            yield seed % seeds.HELD_OUT
             seed += 1
 
 
@@ -65,9 +70,11 @@ def _heed_the_parent(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def batches(size: int, tokenizer: CLIPTokenizer, batch: int, workers: int, first: int) -> Iterator[dict[str, Tensor]]:
+def batches(
+    preset: Preset, tokenizer: CLIPTokenizer, batch: int, workers: int, first: int
+) -> Iterator[dict[str, Tensor]]:
     """Yields batches of pairs without an end, from seed `first` on, in the same order for any number of workers."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    drawn = Pairs(size, tokenizer)
+    drawn = Pairs(preset, tokenizer)
     more = {"prefetch_factor": 4, "worker_init_fn": _heed_the_parent} if workers else {}
     yield from DataLoader(drawn, batch, sampler=From(first), num_workers=workers, pin_memory=torch.cuda.is_available(), **more)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 
+import seeds
 import snapshot
-from data import HELD_OUT_SEEDS
 from judging import judge
 from pairs import Pair, make_pair
 
@@ -29,7 +29,7 @@ BATCH = 20
 def held_out(count: int, size: int) -> list[Pair]:
     """Returns about `count` held-out pairs, the actions mixed by `MIX`, the same ones each time."""
     actions = [action for action, share in MIX.items() for _ in range(round(count * share / 100))]
-    return [make_pair(HELD_OUT_SEEDS + index, size, action) for index, action in enumerate(actions)]
+    return [make_pair(seeds.HELD_OUT + index, size, action) for index, action in enumerate(actions)]
 
 
 def edit(pipe, pairs: list[Pair], steps: int, text: float, image: float) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Writes held-out scenes as a manifest that `retouch eval` reads: pictures, exact masks and exact targets as PNG files.
 
     python make_heldout.py ../../assets/heldout
+    python make_heldout.py runs/emoji-heldout --preset emoji                        # its own style and photographs
+    python make_heldout.py runs/emoji-kind --preset emoji --first 1000500000        # unseen seeds, those of the training
 
 Each line of manifest.jsonl has `id, image, instruction, action, object, mask, target` (paths relative to it; white = edit) and,
 for tables by stratum, what makes the scene hard. `mask` is every pixel that the edit needs, the old object's and the new
@@ -15,13 +17,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data import HELD_OUT_SEEDS
-from pairs import Pair, make_pair
+import seeds
+from data import draw
+from models import PRESETS
+from pairs import Pair
 
 # Scenes of each action.
 COUNTS = {"change": 64, "recolor": 44, "remove": 44, "add": 48}
 # Seeds from here on are for this set alone: neither training nor tuning sees them.
-FIRST_SEED = HELD_OUT_SEEDS + 1_000_000
+FIRST_SEED = seeds.HELD_OUT_SETS
 # What the set must hold: least shares of scenes, least number of nouns, largest area of an object.
 LEAST = {"three or more things": 0.50, "a distractor": 0.40, "a cluttered background": 0.30}
 LEAST_NOUNS = 8
@@ -62,11 +66,13 @@ def write(pair: Pair, name: str, folder: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--preset", choices=PRESETS, default="shapes")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first scene")
     args = parser.parse_args()
     actions = [action for action, count in COUNTS.items() for _ in range(count)]
-    pairs = [make_pair(FIRST_SEED + index, args.size, action) for index, action in enumerate(actions)]
-    shares = check(pairs)
+    preset = PRESETS[args.preset]
+    pairs = [draw(preset, args.first + index, action) for index, action in enumerate(actions)]
+    shares = check(pairs) if args.preset == "shapes" else {}
     args.folder.mkdir(parents=True, exist_ok=True)
     lines = [write(pair, f"{pair.edit.action}-{index:03}", args.folder) for index, pair in enumerate(pairs)]
     (args.folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,4 +1,4 @@
-"""The networks, all of diffusers' and transformers' own classes, in one shape for each side of the picture."""
+"""The networks, all of diffusers' and transformers' own classes, in the shapes of a preset."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,21 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from tokenizer import LENGTH
 
 LATENT_CHANNELS = 4
-TEXT_WIDTH = 128
-TEXT_LAYERS = 2
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What depends on the picture's side. Each level of the U-Net halves the side of the one before."""
+class Preset:
+    """A world, the side of its pictures, and the networks' shapes. Each level of the U-Net halves the side before."""
 
+    world: str
+    """Key of `worlds.WORLDS`."""
     pixels: int
     vae_channels: tuple[int, ...]
     unet_channels: tuple[int, ...]
     unet_heads: tuple[int, ...]
     unet_attends: tuple[bool, ...]
+    text_width: int = 128
+    text_layers: int = 2
 
     @property
     def latent(self) -> int:
@@ -28,57 +30,57 @@ class Shape:
         return self.pixels // 2 ** (len(self.vae_channels) - 1)
 
 
-SHAPES = {
-    # Attention at 16x16 and 8x8.
-    64: Shape(64, (16, 32), (32, 64, 96), (1, 2, 2), (False, True, True)),
-    # Attention at 32x32, 16x16 and 8x8: for a GPU.
-    128: Shape(128, (16, 32, 64), (64, 128, 192), (1, 2, 4), (True, True, True)),
+PRESETS = {
+    # The shipped model: attention at 16x16 and 8x8.
+    "shapes": Preset("shapes", 64, (16, 32), (32, 64, 96), (1, 2, 2), (False, True, True)),
+    # Attention at 32x32, 16x16 and 8x8; a wider autoencoder, since artwork over photographs has more to keep. For a GPU.
+    "emoji": Preset("emoji", 128, (24, 48, 80), (80, 128, 176), (2, 4, 4), (True, True, True)),
 }
 
 
-def new_vae(shape: Shape) -> AutoencoderKL:
+def new_vae(preset: Preset) -> AutoencoderKL:
     """Returns an untrained autoencoder; its latents are brought to unit variance after training."""
-    levels = len(shape.vae_channels)
+    levels = len(preset.vae_channels)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=shape.vae_channels,
+        block_out_channels=preset.vae_channels,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=4,
-        sample_size=shape.pixels,
+        sample_size=preset.pixels,
         scaling_factor=1.0,
         mid_block_add_attention=False,
     )
 
 
-def new_unet(shape: Shape) -> UNet2DConditionModel:
+def new_unet(preset: Preset) -> UNet2DConditionModel:
     """Returns an untrained U-Net over the noisy latent and the picture's latent."""
     return UNet2DConditionModel(
-        sample_size=shape.latent,
+        sample_size=preset.latent,
         in_channels=2 * LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        block_out_channels=shape.unet_channels,
+        block_out_channels=preset.unet_channels,
         layers_per_block=1,
-        down_block_types=tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in shape.unet_attends),
-        up_block_types=tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in shape.unet_attends[::-1]),
-        attention_head_dim=shape.unet_heads,  # diffusers' old name for the number of heads
-        cross_attention_dim=TEXT_WIDTH,
+        down_block_types=tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in preset.unet_attends),
+        up_block_types=tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in preset.unet_attends[::-1]),
+        attention_head_dim=preset.unet_heads,  # diffusers' old name for the number of heads
+        cross_attention_dim=preset.text_width,
         norm_num_groups=16,
     )
 
 
-def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def new_text_encoder(preset: Preset, tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """Returns an untrained text encoder for the tokenizer's vocabulary."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=4 * TEXT_WIDTH,
-            num_hidden_layers=TEXT_LAYERS,
+            hidden_size=preset.text_width,
+            intermediate_size=4 * preset.text_width,
+            num_hidden_layers=preset.text_layers,
             num_attention_heads=4,
             max_position_embeddings=LENGTH,
-            projection_dim=TEXT_WIDTH,
+            projection_dim=preset.text_width,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,

@@ -12,14 +12,15 @@ from diffusers import AutoencoderKL, StableDiffusionInstructPix2PixPipeline
 from transformers import CLIPTokenizer
 
 from model_card import card
-from models import SHAPES, new_scheduler, new_text_encoder, new_unet
+from models import PRESETS, new_scheduler, new_text_encoder, new_unet
 
 
 def from_run(run: Path) -> StableDiffusionInstructPix2PixPipeline:
     """Builds the pipeline of a run's averaged weights, in fp32."""
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     tokenizer = CLIPTokenizer.from_pretrained(run / "tokenizer")
-    unet, text = new_unet(SHAPES[state["size"]]), new_text_encoder(tokenizer)
+    preset = PRESETS[state["preset"]]
+    unet, text = new_unet(preset), new_text_encoder(preset, tokenizer)
     for param, value in zip([*unet.parameters(), *text.parameters()], state["average"], strict=True):
         param.data.copy_(value)
     return StableDiffusionInstructPix2PixPipeline(
@@ -43,7 +44,7 @@ def load(folder: Path) -> StableDiffusionInstructPix2PixPipeline:
     )
 
 
-def export(run: Path, folder: Path, judged: Path) -> None:
+def export(run: Path, folder: Path, judged: Path | None) -> None:
     """Writes the snapshot of `run` in fp16, with the tokenizer in both of its forms and the figures of `judged` in its card."""
     pipe = from_run(run).to(torch.float16)
     pipe.save_pretrained(folder)
@@ -59,6 +60,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--judged", type=Path, required=True, help="what judge.py wrote for the run")
+    parser.add_argument("--judged", type=Path, help="what judge.py wrote for the run (shapes alone)")
     args = parser.parse_args()
     export(args.run, args.folder, args.judged)

@@ -55,18 +55,21 @@ class Scenes(unittest.TestCase):
         self.assertLess(max(make_pair(seed, 64).strata["area"] for seed in range(200)), 0.2)
 
 
-class Training(unittest.TestCase):
-    def train(self, run: Path, steps: int) -> list[dict]:
-        command = [sys.executable, "train.py", "--run", run, "--steps", steps, "--batch", 4, "--vae-steps", 30]
-        command += ["--log-every", 10, "--save-every", 0.05, "--threads", 1]
-        subprocess.run([str(part) for part in command], cwd=HERE, check=True, capture_output=True)
-        return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+def train(run: Path, steps: int, preset: str = "shapes") -> list[dict]:
+    """Trains for a few steps, to `steps` in all; returns the log."""
+    few = {"shapes": ["--vae-steps", 30, "--log-every", 10], "emoji": ["--vae-steps", 4, "--log-every", 4]}
+    command = [sys.executable, "train.py", "--run", run, "--preset", preset, "--steps", steps, "--batch", 4]
+    command += [*few[preset], "--save-every", 0.05, "--threads", 1]
+    subprocess.run([str(part) for part in command], cwd=HERE, check=True, capture_output=True)
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
+
+class Training(unittest.TestCase):
     def test_training_starts_learns_and_resumes(self):
         with tempfile.TemporaryDirectory() as folder:
-            log = self.train(Path(folder) / "run", 40)
+            log = train(Path(folder) / "run", 40)
             self.assertLess(log[-1]["loss"], log[0]["loss"])
-            resumed = self.train(Path(folder) / "run", 60)
+            resumed = train(Path(folder) / "run", 60)
             self.assertEqual(resumed[: len(log)], log)
             self.assertEqual([line["step"] for line in resumed], [10, 20, 30, 40, 50, 60])
             self.assertGreater(resumed[-1]["seconds"], log[-1]["seconds"])

@@ -26,10 +26,11 @@ import data
 import grounding
 import tokenizer as bpe
 import train_vae
-from models import SHAPES, new_scheduler, new_text_encoder, new_unet
+from models import PRESETS, new_scheduler, new_text_encoder, new_unet
 from muon import optimizers, set_rate
 from recorded import Recorded, shown
 from training import Average, Budget, Log, rate_at
+from worlds import WORLDS
 
 # Share of samples without text, without picture, and without both, each (InstructPix2Pix §3.2.1).
 DROPOUT = 0.05
@@ -45,7 +46,7 @@ def arguments() -> argparse.Namespace:
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--steps", type=int, help="train for this many steps")
     budget.add_argument("--minutes", type=float, help="train for this long, counted over all runs into the folder")
-    parser.add_argument("--size", type=int, choices=SHAPES, default=64, help="side of the pictures in pixels")
+    parser.add_argument("--preset", choices=PRESETS, default="shapes", help="world, size of the pictures, networks")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true", help="mixed precision: for GPUs, and CPUs with bf16 instructions")
     parser.add_argument("--batch", type=int, default=32)
@@ -66,16 +67,16 @@ def arguments() -> argparse.Namespace:
 def prepare(args: argparse.Namespace) -> tuple[CLIPTokenizer, AutoencoderKL]:
     """Builds or loads the run's tokenizer and autoencoder."""
     args.run.mkdir(parents=True, exist_ok=True)
-    settings = {"size", "device", "batch", "times", "rate", "grounding", "inside", "origin"}
+    settings = {"preset", "device", "batch", "times", "rate", "grounding", "inside", "origin"}
     kept = {name: value for name, value in vars(args).items() if name in settings}
     (args.run / "settings.json").write_text(json.dumps(kept))
     vae_folder = args.run / "vae"
     if not vae_folder.exists() and args.init:
         shutil.copytree(args.init / "vae", vae_folder)
     if not vae_folder.exists():
-        train_vae.train(vae_folder, args.size, args.device, args.vae_steps, args.workers, args.bf16)
+        train_vae.train(vae_folder, PRESETS[args.preset], args.device, args.vae_steps, args.workers, args.bf16)
     folder = args.run / "tokenizer"
-    tokenizer = CLIPTokenizer.from_pretrained(folder) if folder.exists() else bpe.build(folder)
+    tokenizer = CLIPTokenizer.from_pretrained(folder) if folder.exists() else bpe.build(folder, WORLDS[PRESETS[args.preset].world].words)
     vae = AutoencoderKL.from_pretrained(vae_folder, dtype=torch.float32, low_cpu_mem_usage=False)
     return tokenizer, vae.to(args.device).eval().requires_grad_(False)
 
@@ -102,8 +103,9 @@ class Trainer:
     def __init__(self, args: argparse.Namespace):
         self.args = args
         self.tokenizer, self.vae = prepare(args)
-        self.unet = new_unet(SHAPES[args.size])
-        self.text = new_text_encoder(self.tokenizer)
+        self.preset = PRESETS[args.preset]
+        self.unet = new_unet(self.preset)
+        self.text = new_text_encoder(self.preset, self.tokenizer)
         if args.init:
             start_from(args.init, self.unet, self.text, self.tokenizer)
         # Half-precision convolutions are faster with the channels innermost, those in fp32 on a CPU are not.
@@ -130,7 +132,7 @@ class Trainer:
     def save(self) -> None:
         """Writes the checkpoint; an interrupted write leaves the old one whole."""
         state = {
-            "size": self.args.size,
+            "preset": self.args.preset,
             "step": self.step,
             "drawn": self.drawn,
             "seconds": self.budget.seconds,
@@ -153,7 +155,8 @@ class Trainer:
         self.text.load_state_dict(state["text"])
         for value, saved in zip(self.average.values, state["average"]):
             value.copy_(saved)
-        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+        # A packed checkpoint has no momentum.
+        for optimizer, saved in zip(self.optimizers, state.get("optimizers", [])):
             optimizer.load_state_dict(saved)
 
     @torch.no_grad()
@@ -168,7 +171,7 @@ class Trainer:
 
     def batches(self) -> Iterator[dict[str, Tensor]]:
         """Yields encoded batches without an end."""
-        drawn = data.batches(self.args.size, self.tokenizer, self.args.batch, self.args.workers, self.drawn)
+        drawn = data.batches(self.preset, self.tokenizer, self.args.batch, self.args.workers, self.drawn)
 
         def fresh() -> Iterator[dict[str, Tensor]]:
             for batch in drawn:

@@ -17,10 +17,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
-from data import HELD_OUT_SEEDS, pixels
-from models import SHAPES, new_vae
+import seeds
+from data import draw, pixels
+from models import PRESETS, Preset, new_vae
 from muon import optimizers, set_rate
-from pairs import make_pair
 from training import Budget, Log, rate_at
 
 BATCH = 16
@@ -38,27 +38,27 @@ MEASURED = 96
 class Sources(torch.utils.data.Dataset):
     """Source pictures of the held-out seeds' far side, so that the autoencoder never sees a held-out pair."""
 
-    def __init__(self, size: int, count: int):
-        self.size, self.count = size, count
+    def __init__(self, preset: Preset, count: int):
+        self.preset, self.count = preset, count
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Tensor:
-        return pixels(make_pair(HELD_OUT_SEEDS - 1 - index, self.size).source)
+        return pixels(draw(self.preset, seeds.HELD_OUT - 1 - index).source)
 
 
 class Edits(torch.utils.data.Dataset):
     """Pairs of the same side of the seeds: source, target, and every pixel that the edit needs."""
 
-    def __init__(self, size: int, count: int):
-        self.size, self.count = size, count
+    def __init__(self, preset: Preset, count: int):
+        self.preset, self.count = preset, count
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        pair = make_pair(HELD_OUT_SEEDS - 1 - index, self.size)
+        pair = draw(self.preset, seeds.HELD_OUT - 1 - index)
         return pixels(pair.source), pixels(pair.target), torch.from_numpy(pair.edit_mask)[None].float()
 
 
@@ -141,7 +141,9 @@ def learn(params: list, rate: float, batches, step_loss: Callable, log: Log, ste
         log.add(step, {"seconds": budget.seconds}, loss=total.detach(), **shown)
 
 
-def keep_local(vae: AutoencoderKL, size: int, device: str, steps: int, workers: int, bf16: bool, log: Log) -> None:
+def keep_local(
+    vae: AutoencoderKL, preset: Preset, device: str, steps: int, workers: int, bf16: bool, log: Log
+) -> None:
     """Trains the decoder further for `steps` steps. Its latents stay what they are."""
     vae.requires_grad_(False)
     params = [(name, param) for name, param in vae.named_parameters() if name.startswith(("decoder.", "post_quant_conv."))]
@@ -153,13 +155,14 @@ def keep_local(vae: AutoencoderKL, size: int, device: str, steps: int, workers: 
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
             return local_loss(vae, _scaled(source, device), _scaled(target, device), mask.to(device))
 
-    learn(params, LOCAL_RATE, torch.utils.data.DataLoader(Edits(size, steps * BATCH), BATCH, num_workers=workers), step_loss, log, steps)
+    edits = torch.utils.data.DataLoader(Edits(preset, steps * BATCH), BATCH, num_workers=workers)
+    learn(params, LOCAL_RATE, edits, step_loss, log, steps)
 
 
-def train(folder: Path, size: int, device: str, steps: int, workers: int, bf16: bool) -> None:
+def train(folder: Path, preset: Preset, device: str, steps: int, workers: int, bf16: bool) -> None:
     """Trains for `steps` steps, half of them the second part, and saves to `folder`, with the log beside it. A short run: it does not resume."""
     torch.manual_seed(0)
-    vae = new_vae(SHAPES[size]).to(device, memory_format=torch.channels_last)
+    vae = new_vae(preset).to(device, memory_format=torch.channels_last)
     log = Log(folder.with_name("vae_log.jsonl"), 25)
     first = steps - steps // 2
 
@@ -167,12 +170,12 @@ def train(folder: Path, size: int, device: str, steps: int, workers: int, bf16: 
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
             return loss(vae, _scaled(batch, device))
 
-    pictures = torch.utils.data.DataLoader(Sources(size, first * BATCH), BATCH, num_workers=workers)
+    pictures = torch.utils.data.DataLoader(Sources(preset, first * BATCH), BATCH, num_workers=workers)
     learn(list(vae.named_parameters()), RATE, pictures, step_loss, log, first)
-    unseen = torch.stack([pixels(make_pair(HELD_OUT_SEEDS + index, size).source) for index in range(MEASURED)])
+    unseen = torch.stack([pixels(draw(preset, seeds.HELD_OUT + index).source) for index in range(MEASURED)])
     unseen = _scaled(unseen, device)
     normalize(vae, unseen)
-    keep_local(vae, size, device, steps // 2, workers, bf16, log)
+    keep_local(vae, preset, device, steps // 2, workers, bf16, log)
     vae.eval()
     log.add(0, {"psnr": psnr(vae, unseen)})
     vae.save_pretrained(folder)
@@ -181,6 +184,7 @@ def train(folder: Path, size: int, device: str, steps: int, workers: int, bf16: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("vae", type=Path, help="folder of the autoencoder, which is overwritten")
+    parser.add_argument("--preset", choices=PRESETS, default="shapes", help="what the autoencoder is for")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true", help="mixed precision")
@@ -191,7 +195,7 @@ def main() -> None:
     torch.manual_seed(0)
     vae = AutoencoderKL.from_pretrained(args.vae, dtype=torch.float32, low_cpu_mem_usage=False).to(args.device, memory_format=torch.channels_last)
     log = Log(args.vae.with_name("vae_local_log.jsonl"), 25)
-    keep_local(vae, vae.config.sample_size, args.device, args.steps, args.workers, args.bf16, log)
+    keep_local(vae, PRESETS[args.preset], args.device, args.steps, args.workers, args.bf16, log)
     vae.eval().save_pretrained(args.vae)
 
 

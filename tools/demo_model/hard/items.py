@@ -76,8 +76,8 @@ def _setting(rng: random.Random, stratum: scenes.Stratum, held_out: bool) -> Set
 def _compressed(
     source: np.ndarray, target: np.ndarray, mask: np.ndarray, quality: int
 ) -> tuple[bytes, np.ndarray, np.ndarray, np.ndarray]:
-    """Compresses both pictures; returns the source's file, the source and the target as they are read again, and the mask
-    with what compression carries beyond its edge."""
+    """Compresses both pictures; returns the source's file, both as they are read again, and the mask with what compression
+    carries beyond its edge."""
 
     def through(picture: np.ndarray) -> tuple[bytes, np.ndarray]:
         file = io.BytesIO()
