@@ -7,7 +7,7 @@ import numpy as np
 
 import seeds
 from emoji import scenes
-from emoji.render import Sticker, draw, visible
+from emoji.render import Sticker, contrast, draw, visible
 from emoji.vocabulary import BESIDE, COLORED, COLORS, NOUNS, PHRASINGS, WEARERS
 from hard import grounds
 from hard.words import phrases
@@ -17,6 +17,8 @@ OBJECT_COVERAGE = 0.5
 EDIT_COVERAGE = 0.2
 # An edit is redrawn when less than this share of its thing can be seen.
 LEAST_VISIBLE = 0.6
+# Nor where it hardly differs from the ground behind it, in levels.
+LEAST_CONTRAST = 75
 # How often each action is drawn; a hat that is given counts as an addition.
 ACTION_SHARES = {"change": 0.30, "recolor": 0.17, "remove": 0.18, "add": 0.24, "wear": 0.11}
 ACTIONS = ("change", "recolor", "remove", "add")
@@ -188,6 +190,9 @@ def _tried(rng: random.Random, seed: int, size: int, kind: str) -> Pair | None:
     if edit.new is not None:
         needed |= visible(edit.after, edit.new, size) > EDIT_COVERAGE
     painted = ground.paint((size, size))
+    edited = [shown[index]] if edit.new is None else [shown[index], edit.after[edit.new]]
+    if any(contrast(painted, it) < LEAST_CONTRAST for it in edited):
+        return None
     source, target = draw(painted, edit.before), draw(painted, edit.after)
     object_mask = part > OBJECT_COVERAGE
     return Pair(seed, edit, source, target, object_mask, needed, _strata(edit, ground, shown[index], object_mask))

@@ -88,6 +88,14 @@ def draw(ground: np.ndarray, stickers: tuple[Sticker, ...]) -> np.ndarray:
     return shrink(picture, OVERSAMPLING).round().clip(0, 255).astype(np.uint8)
 
 
+def contrast(ground: np.ndarray, sticker: Sticker) -> float:
+    """Returns how far a sticker's colors are from the ground behind it, in levels: the mean distance over its pixels."""
+    behind = ground.repeat(OVERSAMPLING, 0).repeat(OVERSAMPLING, 1)
+    where, coverage, color = _layer(sticker, len(behind))
+    away = np.linalg.norm(color - behind[where], axis=-1)
+    return float((away * coverage).sum() / max(coverage.sum(), 1.0))
+
+
 def visible(stickers: tuple[Sticker, ...], index: int, size: int) -> np.ndarray:
     """Returns how much of each pixel shows `stickers[index]`, (size, size) in 0..1; those in front hide it."""
     pixels = size * OVERSAMPLING

@@ -21,7 +21,7 @@ COLORED = (
     "heart",
     "star",
     "car",
-    "bus",
+    "octopus",
     "butterfly",
     "tulip",
     "fish",
