@@ -76,7 +76,8 @@ def prepare(args: argparse.Namespace) -> tuple[CLIPTokenizer, AutoencoderKL]:
     if not vae_folder.exists():
         train_vae.train(vae_folder, PRESETS[args.preset], args.device, args.vae_steps, args.workers, args.bf16)
     folder = args.run / "tokenizer"
-    tokenizer = CLIPTokenizer.from_pretrained(folder) if folder.exists() else bpe.build(folder, WORLDS[PRESETS[args.preset].world].words)
+    words = WORLDS[PRESETS[args.preset].world].words
+    tokenizer = CLIPTokenizer.from_pretrained(folder) if folder.exists() else bpe.build(folder, words)
     vae = AutoencoderKL.from_pretrained(vae_folder, dtype=torch.float32, low_cpu_mem_usage=False)
     return tokenizer, vae.to(args.device).eval().requires_grad_(False)
 
