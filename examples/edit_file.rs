@@ -103,6 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         format,
         localization: if found.is_some() { Localized::Here } else { Localized::No },
         confidence: found.as_ref().and_then(|it| it.confidence),
+        later_masks: vec![],
     };
     let record = EditRecord::of(&request, &made).to_json();
     let tags = Tags { record: &record, metadata: &input.metadata, policy: Policy::Keep };
@@ -116,6 +117,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// What happens, a line for each event.
 fn tell(event: &EditEvent) {
     match event {
+        EditEvent::PartStarted(it, _) => {
+            println!("edit {} of {}: {}", it.number, it.of, it.instruction);
+        }
         EditEvent::InstructionParsed(it) => println!("understood: {} {}", it.action, it.object),
         EditEvent::Warning(it) => println!("warning: {}", it.message),
         EditEvent::StepDone(it) => println!("{:?}: step {} of {}", it.pass, it.step, it.of),

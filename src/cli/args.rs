@@ -42,7 +42,7 @@ pub(crate) struct EditArgs {
     /// The editing method.
     #[arg(long, value_parser = one_of::<MethodKind>(), default_value = MethodKind::IamEdit.name())]
     pub(crate) method: MethodKind,
-    /// Denoising steps of the edit, 1 to 1000 [default: the model's, else 100].
+    /// Denoising steps of the edit, 1 to 1000 [default: the model's, else 20].
     #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) steps: Option<u32>,
     /// What keeps the rest of the picture [default: pixel; none for instruct-pix2pix without a mask].

@@ -75,6 +75,7 @@ pub(crate) fn run(args: &BenchConfidenceArgs, screen: &mut Screen) -> Result<(),
         dataset,
         settings,
         negative_prompt: args.sampling.negative_prompt.clone(),
+        verbatim: false,
         seed,
         methods: Vec::new(),
     };

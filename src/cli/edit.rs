@@ -39,7 +39,7 @@ pub(crate) fn run(
     // 1. Checks that need no model.
     let interrupt = Interrupt::listen()?;
     let outputs = edit_outputs::outputs(args)?;
-    let Given { picture, policy, mask, saved } =
+    let Given { picture, policy, mask, later_masks, saved } =
         edit_steps::given(args, replay, outputs.format, screen)?;
 
     // 2. Load the model, and build the request.
@@ -71,6 +71,7 @@ pub(crate) fn run(
     let mut reporter = Reporter::new(screen, &interrupt);
     let facts = settings_record::facts(&load::made(&loaded, &request));
     let mut edit = loaded.editor.open(request);
+    edit.settle_later(later_masks.clone());
     let is_saved = saved.is_some();
     edit_steps::localize(&mut edit, saved, &mut reporter)?;
     let localization = edit.localization();
@@ -82,12 +83,14 @@ pub(crate) fn run(
         localization: match localization.filter(|_| edit.request().mask.needs_localization()) {
             Some(found) if is_saved => Localized::Before(digests::localization_digest(found)),
             Some(_) => Localized::Here,
+            None if edit.part().of > 1 && edit.asked().needs_localization() => Localized::Here,
             None => Localized::No,
         },
         confidence: localization.and_then(|it| it.confidence),
+        later_masks,
     };
     if let Some(replay) = replay {
-        replay.tell(&EditRecord::of(edit.request(), &made), reporter.screen());
+        replay.tell(&EditRecord::of(edit.asked(), &made), reporter.screen());
     }
     let file = ResultFile { made, metadata: &picture.metadata, policy };
 
@@ -97,7 +100,7 @@ pub(crate) fn run(
     let mut results = Vec::new();
     let mut write = |edit: &OpenEdit<'_>, index: usize| {
         let result = edit.edit(&mut reporter)?;
-        let bytes = file.encode(edit.request(), Arc::new(result.image.clone()));
+        let bytes = file.encode(edit.asked(), Arc::new(result.image.clone()));
         let bytes = bytes.map_err(CliError::Output)?;
         outputs::put(&outputs.paths[index], &bytes, outputs.overwrite)?;
         reporter.screen().written("edited", &outputs.paths[index]);
@@ -124,20 +127,20 @@ pub(crate) fn run(
             Err(error) => stopped = Some(error.into()),
         }
     }
-    let record = reporter.into_record();
+    let records = reporter.into_records();
     let seconds = started.elapsed().as_secs_f64();
 
     // 5. Write the maps, also of an interrupted run.
     let maps = outputs.maps.as_ref().filter(|_| !results.is_empty());
     let sheet = maps.map(|folder| {
         let subject = Subject {
-            instruction: &edit.request().instruction,
+            instruction: &edit.asked().instruction,
             source: &picture.picture.rgb,
             result: Some(&results[0].image),
             comparisons: comparisons(&results, compared.as_ref()),
             settings: facts,
         };
-        folder.write(&subject, &record)
+        folder.write_parts(&subject, &records)
     });
     outputs.finish(results.len(), sheet, stopped, screen)?;
     screen.fact("seconds", &json!((seconds * 10.0).round() / 10.0));

@@ -33,6 +33,8 @@ pub(super) struct Given {
     pub(super) policy: Policy,
     /// The caller's choice of the mask.
     pub(super) mask: MaskChoice,
+    /// The choice of each later part of several, if they differ.
+    pub(super) later_masks: Vec<MaskChoice>,
     /// A saved result of pass 1.
     pub(super) saved: Option<SavedLocalization>,
 }
@@ -53,11 +55,14 @@ pub(super) fn given(
     for note in picture.metadata.notes(policy, format.file_format()) {
         screen.warning("PICTURE", &note.to_string());
     }
-    let mut mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
+    let size = picture.picture.size();
+    let mut mask = resolve::mask(&args.mask, size, screen)?;
+    let mut later_masks = Vec::new();
     match replay {
         Some(replay) => {
             replay.check_picture(&picture.picture)?;
-            replay.settle(&mut mask, picture.picture.size())?;
+            replay.settle(&mut mask, size)?;
+            later_masks = replay.later_masks(size)?;
         }
         None => effects::check(args, PassOne::typed(&args.localization))?,
     }
@@ -68,7 +73,7 @@ pub(super) fn given(
         (Some(_), None) => {}
         (None, _) => resolve::check_finds(args.method, &mask)?,
     }
-    Ok(Given { picture, policy, mask, saved })
+    Ok(Given { picture, policy, mask, later_masks, saved })
 }
 
 /// Device and number format of the model: by flag, else as recorded if this machine supports them.

@@ -1,7 +1,7 @@
 //! Refuses flags of `retouch edit` that have no effect in combination with others, so that nobody takes them for
 //! effective.
 
-use crate::cli::{args::EditArgs, error::CliError, localization_args::LocalizationArgs};
+use crate::cli::{args::EditArgs, error::CliError, localization_args::LocalizationArgs, resolve};
 use crate::edit::{
     choices::{MethodKind, Preserve},
     localizer::{ClusterScore, Localizer},
@@ -23,11 +23,12 @@ impl PassOne {
     }
 }
 
-/// Refuses flags without an effect.
+/// Refuses flags without an effect, and those that belong to one of several edits that the instruction asks for.
 ///
 /// # Errors
 /// [`CliError::Usage`], naming the flag and why it has none.
 pub(crate) fn check(args: &EditArgs, found: PassOne) -> Result<(), CliError> {
+    check_parts(args)?;
     let LocalizationArgs {
         object,
         action,
@@ -113,4 +114,11 @@ pub(crate) fn check(args: &EditArgs, found: PassOne) -> Result<(), CliError> {
         }
         None => Ok(()),
     }
+}
+
+/// Refuses an instruction that asks for several edits beside what belongs to one of them.
+fn check_parts(args: &EditArgs) -> Result<(), CliError> {
+    let clusters = (!args.mask.clusters.is_empty()).then_some("--clusters");
+    let what = clusters.or_else(|| args.localization_file.as_ref().map(|_| "--localization"));
+    resolve::check_parts(args.instruction(), &args.localization, what)
 }

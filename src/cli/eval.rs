@@ -111,6 +111,7 @@ fn plan(
         methods,
         settings,
         negative_prompt: args.sampling.negative_prompt.clone(),
+        verbatim: args.verbatim,
         seed: args.sampling.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
     })
 }
@@ -128,6 +129,7 @@ fn facts(plan: &Plan, loaded: &Loaded) -> Vec<(String, String)> {
         ("Items", plan.dataset.items.len().to_string()),
         ("Model", format!("{} ({digest})", loaded.info.name)),
         ("Device", format!("{}, {}", loaded.info.device, loaded.info.dtype)),
+        ("Told", if plan.verbatim { "as written" } else { "as understood" }.to_owned()),
         ("Steps", settings.steps.to_string()),
         ("Localization steps", settings.localize_steps.to_string()),
         ("Text guidance", settings.guidance.text.get().to_string()),

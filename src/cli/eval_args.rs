@@ -38,7 +38,7 @@ pub(crate) struct EvalArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
-    /// Denoising steps of the edit, 1 to 1000 [default: the model's, else 100].
+    /// Denoising steps of the edit, 1 to 1000 [default: the model's, else 20].
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u32>,
     /// How cross-attention is held inside the mask [default: the model's, else gate].
@@ -50,9 +50,12 @@ pub(crate) struct EvalArgs {
     /// Number of clusters, 2 to 32 [default: the model's, else 5].
     #[arg(long, value_name = "N")]
     pub(crate) k: Option<u32>,
-    /// Denoising steps of the localization, 1 to 1000 [default: the model's, else those of the edit].
+    /// Denoising steps of the localization, 1 to 1000 [default: the model's, else 10].
     #[arg(long, value_name = "N")]
     pub(crate) localize_steps: Option<u32>,
+    /// Tell the model each instruction as it is written, not as it is understood.
+    #[arg(long)]
+    pub(crate) verbatim: bool,
     /// Print progress as JSON lines.
     #[arg(long)]
     pub(crate) json: bool,

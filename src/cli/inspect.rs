@@ -10,8 +10,9 @@ use crate::cli::{
     load, outputs,
     printable::printable,
 };
-use crate::edit::settings::EditSettings;
+use crate::edit::settings::{EditSettings, LocalizationSettings};
 use crate::pipelines::inspect::{self, Inspection, PartInspection, SamplerFault};
+use crate::sampling::SchedulerKind;
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let found = inspect::inspect(&path).map_err(|error| refuse(error.into()))?;
     let settings = match &found.retouch_json {
         Some(json) => EditSettings::recommended(json).map_err(|error| refuse(error.into()))?,
-        None => EditSettings::paper(),
+        None => EditSettings::standard(),
     };
     let text = if args.json {
         json(&path.display().to_string(), &found, &settings).to_string()
@@ -85,7 +86,12 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
         None => found.sampler.name().to_owned(),
     };
     rows.push(("sampler", sampler));
-    let origin = if found.retouch_json.is_some() { "retouch.json" } else { "the paper's" };
+    let origin = match found.retouch_json {
+        Some(_) => "retouch.json",
+        None => {
+            "argued from another model, not measured on these weights; --preset paper makes 100 + 100 steps"
+        }
+    };
     rows.push((
         "settings",
         format!(
@@ -98,6 +104,7 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
             settings.modulation.name(),
         ),
     ));
+    rows.push(("localization", localization(settings)));
     rows.extend(found.notes.iter().map(|note| ("note", note.clone())));
     rows.extend(found.misfit.iter().map(|misfit| ("misfit", misfit.clone())));
     let usable = if is_usable(found) { "yes" } else { "no" };
@@ -105,6 +112,19 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
     let lines: Vec<String> =
         rows.iter().map(|(name, value)| format!("{name:<13}{}", printable(value))).collect();
     lines.join("\n")
+}
+
+/// How pass 1 runs, and how to find out what is right for the model.
+fn localization(settings: &EditSettings) -> String {
+    let LocalizationSettings { averaged, scheduler, .. } = &settings.localization;
+    let [from, until] = averaged.shares();
+    let steps = settings.localize_steps.get();
+    let made = averaged.of(steps as usize).end;
+    let sampler = scheduler.map_or("the edit's sampler", SchedulerKind::name);
+    format!(
+        "{steps} steps of {sampler}, averaged from {from} to {until}, so that {made} are made (`retouch bench localize` \
+         measures what they are worth)"
+    )
 }
 
 fn is_usable(found: &Inspection) -> bool {
@@ -163,12 +183,15 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
         "settings": {
             "steps": settings.steps.get(),
             "localize_steps": settings.localize_steps.get(),
+            "localize_scheduler": settings.localization.scheduler.map(SchedulerKind::name),
+            "averaged": settings.localization.averaged.shares(),
             "text_guidance": settings.guidance.text.get(),
             "image_guidance": settings.guidance.image.get(),
             "k": settings.clusters.get(),
             "tau": settings.tau.get(),
             "modulation": settings.modulation.name(),
         },
+        "settings_measured": found.retouch_json.is_some(),
         "notes": found.notes,
         "usable": is_usable(found),
     })

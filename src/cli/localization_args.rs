@@ -30,7 +30,7 @@ pub(crate) struct LocalizationArgs {
     /// Number of clusters, 2 to 32 [default: the model's, else 5].
     #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) k: Option<u32>,
-    /// Denoising steps of the localization, 1 to 1000 [default: the model's, else those of the edit].
+    /// Denoising steps of the localization, 1 to 1000 [default: the model's, else 10].
     #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) localize_steps: Option<u32>,
     /// How the place of the edit is found [default: the model's, else iam].

@@ -83,6 +83,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     if let Some(maps) = &maps {
         maps.refuse_files(written().chain(read()))?;
     }
+    resolve::check_parts(&args.input.instruction, &args.localization, Some("a localization"))?;
     let picture = resolve::read_picture(&args.input.image, screen)?;
     let mask = resolve::mask(&args.mask, picture.picture.size(), screen)?;
 
@@ -116,7 +117,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     let facts = settings_record::facts(&load::made(&loaded, &request));
     let mut edit = loaded.editor.open(request);
     let localization = edit.localize_only(&mut reporter)?;
-    let mut record = reporter.into_record();
+    let mut record = reporter.into_records().swap_remove(0);
     if args.save.is_some() && localization.is_none() {
         return Err(CliError::Usage(
             "the instruction edits the whole picture, so there is nothing to --save; name the object with --object"

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
@@ -38,6 +39,8 @@ const NAMES: [&str; 4] = [CLUSTERS, MASK, OVERLAY, CONTACT_SHEET];
 const PREVIEWS: [&str; 2] = ["preview-localize-", "preview-edit-"];
 /// Prefix of heat map names, before the word's number and text.
 const HEAT: &str = "attention-";
+/// Prefix of the folder of one of several edits, before its number.
+const PART: &str = "part-";
 /// Longest word in a file name, in bytes.
 const WORD_BYTES: usize = 64;
 
@@ -111,6 +114,38 @@ impl MapsFolder {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Writes the maps of each part of an edit: of several each in a folder of its own, and beside them a contact sheet
+    /// of the whole. Returns the path of the contact sheet.
+    ///
+    /// # Errors
+    /// As for [`Self::write`], and for [`Self::new`] of the folder of a part.
+    pub(crate) fn write_parts(
+        &self,
+        subject: &Subject<'_>,
+        records: &[Record],
+    ) -> Result<PathBuf, CliError> {
+        if let [record] = records {
+            return self.write(subject, record);
+        }
+        let began = |index: usize| records.get(index).and_then(|it| it.part.as_ref());
+        for (index, record) in records.iter().enumerate() {
+            let Some((part, source)) = began(index) else { continue };
+            let folder = self.path.join(format!("{PART}{}", part.number));
+            let made = began(index + 1).and_then(|(_, image)| image.as_deref());
+            let subject = Subject {
+                instruction: &part.instruction,
+                source: source.as_deref().unwrap_or(subject.source),
+                result: made.or(subject.result),
+                comparisons: vec![],
+                settings: subject.settings.clone(),
+            };
+            Self::new(&folder, self.overwrite)?.write(&subject, record)?;
+        }
+        let masks = records.iter().map(|it| it.mask.as_deref());
+        let mask = masks.collect::<Option<Vec<_>>>().map(united).map(Arc::new);
+        self.write(subject, &Record { mask, ..Record::default() })
     }
 
     /// Writes all maps, deletes those of an earlier run, and returns the path of the contact sheet.
@@ -239,6 +274,17 @@ fn sheet<'a>(
         settings: subject.settings.clone(),
         ..Sheet::new(subject.instruction, subject.source)
     }
+}
+
+/// The pixels that any of several masks selects.
+fn united(masks: Vec<&GrayImage>) -> GrayImage {
+    let mut union = GrayImage::clone(masks[0]);
+    for mask in &masks[1..] {
+        for (pixel, other) in union.pixels_mut().zip(mask.pixels()) {
+            pixel[0] = pixel[0].max(other[0]);
+        }
+    }
+    union
 }
 
 fn previews(record: &Record, wanted: Pass) -> Vec<Preview<'_>> {

@@ -147,6 +147,15 @@ impl Replay {
         Err(self.refuse("it was made with another localization than that of --localization"))
     }
 
+    /// The recorded choice of the mask of each part after the first, if they were decided one by one.
+    ///
+    /// # Errors
+    /// [`CliError::Record`] if they are not all in the record.
+    pub(crate) fn later_masks(&self, size: Size) -> Result<Vec<MaskChoice>, CliError> {
+        let masks = self.record.later_masks.iter().map(|it| it.choice(size));
+        masks.collect::<Result<_, _>>().map_err(|error| self.refuse(&error.to_string()))
+    }
+
     /// Adds the record's given mask to a choice; a mask given as a flag must be the same.
     ///
     /// # Errors
@@ -247,6 +256,12 @@ impl Replay {
 
     fn check_localization_is_given(&self) -> Result<(), CliError> {
         match (&self.record.localization_sha256, &self.args.localization_file) {
+            _ if self.args.server.is_given() && !self.record.later_masks.is_empty() => {
+                Err(self.refuse(
+                    "it was made in several edits, each with a mask of its own, which a server does not take at once; \
+                     make it on this machine",
+                ))
+            }
             (Some(_), None) if self.args.server.is_given() => Err(self.refuse(
                 "it was made with a localization of its own, which a server does not take; make it on this machine, with \
                  --localization",

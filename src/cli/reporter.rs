@@ -9,6 +9,7 @@ use crate::cli::{interrupt::Interrupt, screen::Screen, shown::Shown};
 use crate::edit::{
     event::{EditEvent, EventSink, InstructionParsed, Pass},
     localization::Localization,
+    parts::Part,
 };
 use crate::sampling::Interrupted;
 
@@ -17,7 +18,10 @@ use crate::sampling::Interrupted;
 pub(crate) struct Reporter<'a> {
     screen: &'a mut Screen,
     interrupt: Interrupt,
-    record: Record,
+    /// One for each part of the edit.
+    records: Vec<Record>,
+    /// Whether parts come again, for another variant.
+    repeats: bool,
     /// Warnings already shown, since each variant of an edit repeats them.
     warned: HashSet<(String, String)>,
 }
@@ -25,6 +29,8 @@ pub(crate) struct Reporter<'a> {
 /// Collected events, for the maps.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
+    /// Which of several edits it is, and the picture that it begins with, if not the input.
+    pub(crate) part: Option<(Part, Option<Arc<RgbImage>>)>,
     /// The parsed instruction.
     pub(crate) parsed: Option<InstructionParsed>,
     /// Result of pass 1.
@@ -47,8 +53,8 @@ impl Record {
 impl<'a> Reporter<'a> {
     /// A reporter that shows events on a screen.
     pub(crate) fn new(screen: &'a mut Screen, interrupt: &Interrupt) -> Self {
-        let (record, warned) = (Record::default(), HashSet::new());
-        Self { screen, interrupt: interrupt.clone(), record, warned }
+        let (records, warned) = (vec![Record::default()], HashSet::new());
+        Self { screen, interrupt: interrupt.clone(), records, repeats: false, warned }
     }
 
     /// Shows an event, each warning once, and collects it for the maps.
@@ -59,12 +65,34 @@ impl<'a> Reporter<'a> {
             return;
         }
         self.screen.event(&event);
+        if let Shown::Part(part, picture) = event {
+            self.begin(part, picture);
+            return;
+        }
+        let Some(record) = self.records.last_mut().filter(|_| !self.repeats) else { return };
         match event {
-            Shown::Parsed(parsed) => self.record.parsed = Some(parsed),
-            Shown::Localized(localization) => self.record.localization = Some(localization),
-            Shown::Mask(mask) => self.record.mask = Some(mask.image),
-            Shown::Preview(pass, step, picture) => self.record.keep(pass, step, picture),
+            Shown::Parsed(parsed) => record.parsed = Some(parsed),
+            Shown::Localized(localization) => record.localization = Some(localization),
+            Shown::Mask(mask) => record.mask = Some(mask.image),
+            Shown::Preview(pass, step, picture) => record.keep(pass, step, picture),
+            Shown::Part(..) => {}
             Shown::Step(_) | Shown::Warning { .. } | Shown::Queue(..) | Shown::State(..) => {}
+        }
+    }
+
+    /// Collects what follows as one of several edits, unless that was made for an earlier variant.
+    fn begin(&mut self, part: Part, picture: Option<Arc<RgbImage>>) {
+        let number = part.number;
+        if number > 1 {
+            self.repeats = number <= self.records.len();
+        }
+        if self.repeats {
+            return;
+        }
+        let part = Some((part, picture));
+        match self.records.last_mut() {
+            Some(first) if number == 1 => first.part = part,
+            _ => self.records.push(Record { part, ..Record::default() }),
         }
     }
 
@@ -78,9 +106,9 @@ impl<'a> Reporter<'a> {
         self.screen.fact(key, value);
     }
 
-    /// The events collected so far.
-    pub(crate) fn into_record(self) -> Record {
-        self.record
+    /// The events collected so far, of each part of the edit; at least one.
+    pub(crate) fn into_records(self) -> Vec<Record> {
+        self.records
     }
 }
 

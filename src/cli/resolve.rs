@@ -18,6 +18,7 @@ use crate::edit::{
     choices::{MethodKind, PreviewDecode, Resize, Unparsed},
     edit_mask::MaskChoice,
     event::WarningReason,
+    parts,
     request::EditRequest,
     settings::EditSettings,
 };
@@ -137,6 +138,20 @@ pub(crate) fn check_texts(
         }
     }
     Ok(())
+}
+
+/// Refuses an instruction that asks for too many edits, or for several beside `what`, which belongs to one.
+///
+/// # Errors
+/// [`CliError::Usage`], with the instructions of the parts.
+pub(crate) fn check_parts(
+    instruction: &str,
+    localization: &LocalizationArgs,
+    what: Option<&'static str>,
+) -> Result<(), CliError> {
+    let LocalizationArgs { object, action, verbatim, .. } = localization;
+    let parts = parts::parts(instruction, object.is_some() || action.is_some() || *verbatim);
+    parts::check(&parts, what).map_err(|error| CliError::Usage(format!("the instruction {error}")))
 }
 
 /// Shows warnings about parts of the texts that the model will not read.

@@ -90,6 +90,9 @@ impl Screen {
             Shown::Step(report) => self.step(report),
             Shown::Preview(..) => {}
             Shown::Warning { message, .. } => self.line(&format!("warning: {message}")),
+            Shown::Part(part, _) => {
+                self.line(&format!("edit {} of {}: {}", part.number, part.of, part.instruction));
+            }
             Shown::Parsed(parsed) => self.parsed(parsed),
             Shown::Localized(localization) => {
                 for cluster in &localization.clusters {
@@ -338,6 +341,7 @@ fn style(template: &str) -> ProgressStyle {
 /// The event as JSON; `None` for previews, which are only written as files.
 fn json_line(event: &Shown) -> Option<Value> {
     Some(match event {
+        Shown::Part(part, _) => event_json::part(part),
         Shown::Parsed(parsed) => event_json::instruction(parsed),
         Shown::Warning { reason, message } => event_json::warning_line(reason, message),
         Shown::Preview(..) => return None,

@@ -7,11 +7,14 @@ use image::{GrayImage, RgbImage};
 use crate::edit::{
     event::{EditEvent, InstructionParsed, Pass, Remedy, StepReport},
     localization::Localization,
+    parts::Part,
 };
 
 /// An event to be shown.
 #[derive(Debug, Clone)]
 pub(crate) enum Shown {
+    /// One of several edits that the instruction asks for begins, on this picture or else the input.
+    Part(Part, Option<Arc<RgbImage>>),
     /// The instruction was parsed.
     Parsed(InstructionParsed),
     /// A warning.
@@ -50,6 +53,7 @@ impl Shown {
     /// Converts an event of a local edit; a step comes after its preview.
     pub(crate) fn of(event: EditEvent) -> (Option<Self>, Self) {
         match event {
+            EditEvent::PartStarted(part, image) => (None, Self::Part(part, Some(image))),
             EditEvent::InstructionParsed(parsed) => (None, Self::Parsed(parsed)),
             EditEvent::Warning(warning) => {
                 let reason = warning.reason.code().to_owned();

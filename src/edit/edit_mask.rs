@@ -1,5 +1,7 @@
 //! The mask of an edit: the caller's choices, combined with the localization.
 
+use std::sync::Arc;
+
 use image::RgbImage;
 
 use crate::picture::{
@@ -75,6 +77,22 @@ impl EditMask {
     pub fn new(full: Mask, gate: Mask, source: MaskSource) -> Self {
         let (found, attended) = (full.clone(), gate.clone());
         Self { full, gate, attended, found, feather: Radius::default(), source }
+    }
+
+    /// The mask of edits that were made one after the other: theirs, united; `None` if one is of the whole picture.
+    pub fn of_parts(masks: Vec<Option<Arc<Self>>>) -> Option<Arc<Self>> {
+        let all = masks.into_iter().collect::<Option<Vec<_>>>()?;
+        all.into_iter().reduce(|one, other| Arc::new(Self::clone(&one).united(&other)))
+    }
+
+    fn united(self, other: &Self) -> Self {
+        Self {
+            full: self.full.union(&other.full),
+            gate: self.gate.union(&other.gate),
+            attended: self.attended.union(&other.attended),
+            found: self.found.union(&other.found),
+            ..self
+        }
     }
 
     /// The mask at the input's size.

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, ops::Range, sync::Arc};
 
 use image::RgbImage;
 
-use crate::edit::{edit_mask::EditMask, localization::Localization};
+use crate::edit::{edit_mask::EditMask, localization::Localization, parts::Part};
 use crate::instruction::{Action, change::Change};
 use crate::sampling::Interrupted;
 
@@ -20,6 +20,8 @@ pub enum Pass {
 /// An event.
 #[derive(Debug, Clone)]
 pub enum EditEvent {
+    /// One of several edits that the instruction asks for begins, on this picture; what follows is about it.
+    PartStarted(Part, Arc<RgbImage>),
     /// The instruction was parsed.
     InstructionParsed(InstructionParsed),
     /// A warning.
@@ -125,6 +127,8 @@ pub enum WarningReason {
     OtherWording,
     /// A reused localization was made by the model that the server had before.
     OtherModel,
+    /// The edit left the picture inside the mask as it was.
+    NoChange,
     /// Two settings contradict each other, and one is ignored.
     Ignored,
 }
@@ -157,6 +161,7 @@ impl WarningReason {
             Self::LowConfidence => "LOW_CONFIDENCE",
             Self::OtherWording => "LOCALIZATION_OTHER_WORDING",
             Self::OtherModel => "LOCALIZATION_OTHER_MODEL",
+            Self::NoChange => "NO_CHANGE",
             Self::Ignored => "IGNORED",
         }
     }

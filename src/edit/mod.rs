@@ -13,6 +13,7 @@ pub mod localization;
 pub mod localization_instruction;
 pub mod localizer;
 pub mod overrides;
+pub mod parts;
 pub mod recommended;
 pub mod request;
 pub mod reuse;

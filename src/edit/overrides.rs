@@ -1,6 +1,6 @@
 //! Overrides of an edit's settings, and the table of all settings.
 //!
-//! Effective settings are built in four layers: the paper's, the model's (`retouch.json`), a preset, the request's.
+//! Effective settings are built in four layers: the standard ones, the model's (`retouch.json`), a preset, the request's.
 //! What a layer sets is an [`EditOverrides`], which [`EditOverrides::apply`] puts over the layers below. Flags and
 //! fields of the schema are converted to it, so local and remote edits share one path.
 //!
@@ -51,8 +51,8 @@ pub struct Knob {
 /// Default of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingDefault {
-    /// The model's value, or else the paper's, which is this.
-    Paper(&'static str),
+    /// The model's value, or else this.
+    Else(&'static str),
     /// Another rule, in words.
     Rule(&'static str),
 }
@@ -147,26 +147,26 @@ macro_rules! knobs {
     };
 }
 
-use SettingDefault::{Paper, Rule};
+use SettingDefault::{Else, Rule};
 
 knobs! {
     /// Denoising steps of the edit.
-    steps: Steps => .steps, Steps::RANGE, Paper("100"), anywhere("steps");
+    steps: Steps => .steps, Steps::RANGE, Else("20"), anywhere("steps");
     /// Denoising steps of the localization.
     localize_steps: Steps => .localize_steps,
-        Steps::RANGE, Rule("the model's, else those of the edit"), anywhere("localize_steps");
+        Steps::RANGE, Else("10"), anywhere("localize_steps");
     /// How strongly the instruction pulls.
-    text_guidance: TextGuidance => .guidance.text, TextGuidance::RANGE, Paper("7.5"), anywhere("text_guidance");
+    text_guidance: TextGuidance => .guidance.text, TextGuidance::RANGE, Else("7.5"), anywhere("text_guidance");
     /// How strongly the picture pulls.
-    image_guidance: ImageGuidance => .guidance.image, ImageGuidance::RANGE, Paper("1.5"), anywhere("image_guidance");
+    image_guidance: ImageGuidance => .guidance.image, ImageGuidance::RANGE, Else("1.5"), anywhere("image_guidance");
     /// Which steps of IAM-Edit's pass 2 are guided; the others use the prediction of instruction and picture alone.
     #[serde(deserialize_with = "guided")]
-    guided: StepShare => .guided, StepShare::RANGE, Paper("[0, 1]"), model_only("guided");
+    guided: StepShare => .guided, StepShare::RANGE, Else("[0, 1]"), model_only("guided");
     /// The sampler.
     #[serde(skip)]
     scheduler: SchedulerKind => .scheduler, SchedulerKind::NAMES, Rule("the model's"), request_only("scheduler");
     /// Number of clusters.
-    clusters: ClusterCount => .clusters, ClusterCount::RANGE, Paper("5"),
+    clusters: ClusterCount => .clusters, ClusterCount::RANGE, Else("5"),
         Names {
             flag: Access::Named("k"),
             field: Access::Named("cluster_count"),
@@ -174,49 +174,50 @@ knobs! {
             ..anywhere("clusters")
         };
     /// Cluster score from which a cluster is edited.
-    tau: Tau => .tau, Tau::RANGE, Paper("0.3"), anywhere("tau");
+    tau: Tau => .tau, Tau::RANGE, Else("0.3"), anywhere("tau");
     /// The vectors that are clustered: the rows of the self-attention, or their square roots.
-    rows: Rows => .rows, Rows::NAMES, Paper("raw"), model_only("rows");
+    rows: Rows => .rows, Rows::NAMES, Else("raw"), model_only("rows");
     /// How the place of the edit is found.
-    localizer: Localizer => .localizer, Localizer::NAMES, Paper("iam"), anywhere("localizer");
+    localizer: Localizer => .localizer, Localizer::NAMES, Else("iam"), anywhere("localizer");
     /// What a cluster's score is the mean of.
-    score: ClusterScore => .score, ClusterScore::NAMES, Paper("attention"), anywhere("score");
+    score: ClusterScore => .score, ClusterScore::NAMES, Else("attention"), anywhere("score");
     /// Value above which a place is edited.
     threshold: Tau => .threshold, Tau::RANGE, Rule("the localizer's own"), anywhere("threshold");
     /// How sure the localization must be that the object is there.
-    min_confidence: Confidence => .min_confidence, Confidence::RANGE, Paper("0.5"), anywhere("min_confidence");
+    min_confidence: Confidence => .min_confidence, Confidence::RANGE, Else("0.5"), anywhere("min_confidence");
     /// Bring the border of the mask, made of cells, to the picture's own edges.
-    refine: bool => .refine, "true, false", Paper("no"), anywhere("refine");
+    refine: bool => .refine, "true, false", Else("no"), anywhere("refine");
     /// Grow the mask that is found, so that a new shape has room.
-    grow: Growth => .grow, Growth::RANGE, Paper("0"), anywhere("grow");
+    grow: Growth => .grow, Growth::RANGE, Else("0"), anywhere("grow");
     /// How cross-attention is held inside the mask.
-    modulation: Modulation => .modulation, Modulation::NAMES, Paper("gate"), anywhere("modulation");
+    modulation: Modulation => .modulation, Modulation::NAMES, Else("gate"), anywhere("modulation");
     /// What keeps the rest of the picture.
     #[serde(skip)]
     preserve: Preserve => .preserve,
         Preserve::NAMES, Rule("pixel; none for instruct-pix2pix without a mask"), request_only("preserve");
     /// Whether pixels that are kept have the source's latents put back at each step, too.
-    blend: bool => .blend, "true, false", Paper("no"), model_only("blend");
+    blend: bool => .blend, "true, false", Else("no"), model_only("blend");
     /// Size that the model works at.
     #[serde(skip)]
     resize: Resize => .resize, "fit:N, native", Rule("fit at the model's own size"),
         Names { field: Access::Named("resize"), ..request_only("size") };
     /// Level of the averaged self-attention, 0 being the latent's own size.
-    isam_level: usize => .localization.isam_level, "a level of the model", Paper("1"), part_of_model("isam_level");
+    isam_level: usize => .localization.isam_level, "a level of the model", Else("1"), part_of_model("isam_level");
     /// Level of the averaged cross-attention, 0 being the latent's own size.
-    icam_level: usize => .localization.icam_level, "a level of the model", Paper("2"), part_of_model("icam_level");
+    icam_level: usize => .localization.icam_level, "a level of the model", Else("2"), part_of_model("icam_level");
     /// Which of the localization's steps are averaged; it ends with the last of them.
     #[serde(deserialize_with = "averaged")]
-    averaged: StepShare => .localization.averaged, StepShare::RANGE, Paper("[0, 1]"), model_only("averaged");
+    averaged: StepShare => .localization.averaged, StepShare::RANGE, Else("[0.3, 0.6]"), model_only("averaged");
     /// Where an addition goes: where its words look, or where the localization draws it.
-    added_by: AddedBy => .localization.added_by, AddedBy::NAMES, Paper("attention"), model_only("added_by");
+    added_by: AddedBy => .localization.added_by, AddedBy::NAMES, Else("attention"), model_only("added_by");
     /// How the confidence is told from what pass 1 shows (docs/evaluation.md).
     confidence: Calibration => .localization.confidence,
         "an object: bias, and a weight for each evidence", Rule("told from the contrast alone"),
         part_of_model("confidence");
     /// The localization's sampler.
     localize_scheduler: SchedulerKind => .localization.scheduler,
-        SchedulerKind::NAMES, Rule("the edit's"), model_only("localize_scheduler");
+        SchedulerKind::NAMES, Rule("that of --scheduler, else the model's, else dpm-solver++-2m"),
+        model_only("localize_scheduler");
     /// Seed of the localization's noise.
     #[serde(skip)]
     localize_seed: u64 => .localization.seed, "0 to 2^64 - 1", Rule("that of the edit"), request_only("localize_seed");
@@ -226,10 +227,10 @@ knobs! {
     /// How an unrelated word is embedded.
     #[serde(deserialize_with = "noun_prompt")]
     noun_prompt: String => .localization.noun_prompt,
-        "a text with {}", Paper("a photo of a {}"), part_of_model("noun_prompt");
+        "a text with {}", Else("a photo of a {}"), part_of_model("noun_prompt");
     /// The wording of the localization instruction.
     localization_instruction: Template => .localization.template,
-        "a text with {object} and {word}", Paper("Change {object} to a {word}"),
+        "a text with {object} and {word}", Else("Change {object} to a {word}"),
         part_of_model("localization_instruction");
     /// The wordings of edits that the model was taught: what it is told of an instruction in other words.
     #[serde(deserialize_with = "edit_instruction")]
@@ -241,8 +242,8 @@ knobs! {
 impl EditOverrides {
     /// Overrides settings.
     ///
-    /// The steps of pass 2 are also those of pass 1, unless the model or these overrides set its own. A model that
-    /// localizes in fewer steps than it edits in does so for longer edits, too.
+    /// Where both passes have one number of steps, as in the paper, a new one of pass 2 holds for pass 1, too. What is
+    /// localized in fewer steps than it is edited in is so for longer edits, too.
     pub fn apply(self, settings: &mut EditSettings) {
         if settings.localize_steps == settings.steps {
             settings.localize_steps = self.steps.unwrap_or(settings.steps);

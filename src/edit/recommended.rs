@@ -8,13 +8,13 @@ use crate::edit::{overrides::EditOverrides, settings::EditSettings};
 pub struct SettingsError(#[from] serde_json::Error);
 
 impl EditSettings {
-    /// The paper's settings, overridden by those that a model recommends.
+    /// The standard settings, overridden by those that a model recommends.
     ///
     /// # Errors
     /// [`SettingsError`] names the invalid key or value.
     pub fn recommended(retouch_json: &str) -> Result<Self, SettingsError> {
         let overrides: EditOverrides = serde_json::from_str(retouch_json)?;
-        let mut settings = Self::paper();
+        let mut settings = Self::standard();
         overrides.apply(&mut settings);
         Ok(settings)
     }
@@ -23,7 +23,8 @@ impl EditSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edit::choices::Preset;
+    use crate::edit::{choices::Preset, settings::LocalizationSettings};
+    use crate::sampling::SchedulerKind;
 
     #[test]
     fn the_papers_settings_keep_a_models_words_and_levels_and_nothing_else() {
@@ -39,28 +40,30 @@ mod tests {
     }
 
     #[test]
-    fn a_model_without_recommendations_gets_the_papers_settings() {
-        assert_eq!(EditSettings::recommended("{}").unwrap(), EditSettings::paper());
-    }
-
-    #[test]
-    fn recommended_steps_hold_for_both_passes_unless_said_otherwise() {
-        let settings = EditSettings::recommended(r#"{"steps": 20}"#).unwrap();
-        assert_eq!((settings.steps.get(), settings.localize_steps.get()), (20, 20));
-        let settings = EditSettings::recommended(r#"{"steps": 20, "localize_steps": 8}"#).unwrap();
-        assert_eq!((settings.steps.get(), settings.localize_steps.get()), (20, 8));
+    fn a_model_without_recommendations_gets_the_papers_settings_in_fewer_steps() {
+        let standard = EditSettings::recommended("{}").unwrap();
+        assert_eq!(standard, EditSettings::standard());
+        // A dozen calls of the model at most.
+        let LocalizationSettings { averaged, scheduler, .. } = &standard.localization;
+        assert!(averaged.of(standard.localize_steps.get() as usize).end <= 12);
+        assert_eq!(*scheduler, Some(SchedulerKind::DpmSolverPlusPlus2M));
+        let paper = EditOverrides::default().over(&standard, Some(Preset::Paper));
+        assert_eq!(paper, EditSettings::paper());
     }
 
     #[test]
     fn other_steps_of_the_edit_leave_a_localization_its_own() {
-        let steps = |json| {
-            let mut settings = EditSettings::recommended(json).unwrap();
+        let steps = |json, preset| {
+            let settings = EditSettings::recommended(json).unwrap();
             let steps = Some(50.try_into().unwrap());
-            EditOverrides { steps, ..EditOverrides::default() }.apply(&mut settings);
+            let asked = EditOverrides { steps, ..EditOverrides::default() };
+            let settings = asked.over(&settings, preset);
             (settings.steps.get(), settings.localize_steps.get())
         };
-        assert_eq!(steps(r#"{"steps": 20, "localize_steps": 8}"#), (50, 8));
-        assert_eq!(steps(r#"{"steps": 20}"#), (50, 50));
+        assert_eq!(steps(r#"{"steps": 20, "localize_steps": 8}"#, None), (50, 8));
+        assert_eq!(steps("{}", None), (50, 10));
+        // The paper has one number for both.
+        assert_eq!(steps("{}", Some(Preset::Paper)), (50, 50));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::editing::{
     iam_edit::noun_embeddings::{self, NounEmbeddings},
     localization_cache::{Key, LocalizationCache},
     methods::Methods,
+    no_change,
     reports::{announce, check_confidence, emit, fallback_message, flat_attention, named, warn},
     session::EditSession,
 };
@@ -43,7 +44,7 @@ pub struct Editor {
 pub struct Edited {
     /// The edited picture, at the input's size.
     pub image: RgbImage,
-    /// The mask; `None` for an edit of the whole picture.
+    /// The mask, of several parts all of theirs; `None` for an edit of the whole picture.
     pub mask: Option<Arc<EditMask>>,
 }
 
@@ -146,20 +147,23 @@ impl Editor {
     ) -> Result<Edited, EditError> {
         let method = self.methods.method(session.request.method);
         method.check(session)?;
-        self.warn_of_cut_texts(session, sink)?;
         let is_told = session.is_announced.get() || session.request.needs_localization();
         if let Ok(instruction) = &session.understood.read
             && !is_told
         {
             announce(session, instruction, None, sink)?;
         }
+        self.warn_of_cut_texts(session, sink)?;
         let mask = EditMask::settle(session, localization)?.map(Arc::new);
         if let Some(mask) = &mask {
             emit(sink, EditEvent::MaskSettled(Arc::clone(mask)))?;
         }
         let latents = method.edit(session, mask.as_deref(), sink)?;
-        let edited = self.pipeline.decode(&latents)?;
-        Ok(Edited { image: session.at_input(edited), mask })
+        let image = session.at_input(self.pipeline.decode(&latents)?);
+        if let Some(fault) = no_change::fault(session, mask.as_deref(), &latents, &image)? {
+            warn(sink, WarningReason::NoChange, fault)?;
+        }
+        Ok(Edited { image, mask })
     }
 
     /// The edit's target by its instruction, which is emitted as an event.

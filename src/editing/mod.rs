@@ -10,6 +10,7 @@ pub mod iam_edit;
 pub mod localization_cache;
 pub mod method;
 pub mod methods;
+mod no_change;
 pub mod noise_difference;
 pub mod open_edit;
 pub mod preserve;

@@ -1,4 +1,7 @@
 //! An edit in progress: its picture is resized and encoded once, and both passes run on that.
+//!
+//! An instruction that asks for several edits is made in [parts](crate::edit::parts): an [`OpenEdit`] is at one of them,
+//! and the next one begins with the picture that it made.
 
 use std::sync::Arc;
 
@@ -9,6 +12,7 @@ use crate::edit::{
     edit_mask::{EditMask, MaskChoice},
     event::EventSink,
     localization::Localization,
+    parts::Part,
     request::EditRequest,
 };
 use crate::editing::{
@@ -23,18 +27,47 @@ use crate::picture::blend::RoundTrip;
 #[derive(Debug)]
 pub struct OpenEdit<'m> {
     editor: &'m Editor,
+    /// The whole edit as it was asked for, on the picture that it begins with.
+    asked: Arc<EditRequest>,
+    parts: Arc<[Part]>,
+    /// The caller's choice of the mask of each part after the first, if they differ.
+    masks: Arc<[MaskChoice]>,
+    /// The part that is at work.
     session: EditSession<'m>,
     localization: Option<Arc<Localization>>,
 }
 
 impl Editor {
-    /// Opens an edit: its picture is resized and encoded once for both passes.
+    /// Opens an edit at its first part: its picture is resized and encoded once for both passes.
     pub fn open(&self, request: EditRequest) -> OpenEdit<'_> {
-        let session = EditSession::new(self.pipeline(), request);
-        OpenEdit { editor: self, session, localization: None }
+        let parts = request.parts().into();
+        let image = Arc::clone(&request.image);
+        self.open_part(Arc::new(request), parts, Arc::default(), 0, image)
     }
 
-    /// Runs both passes: localization, unless the mask is given, and the edit.
+    /// Opens an edit at one of its parts, by its index, on the picture that the part before it made.
+    fn open_part(
+        &self,
+        asked: Arc<EditRequest>,
+        parts: Arc<[Part]>,
+        masks: Arc<[MaskChoice]>,
+        index: usize,
+        image: Arc<RgbImage>,
+    ) -> OpenEdit<'_> {
+        let part = parts[index].clone();
+        let chosen = index.checked_sub(1).and_then(|it| masks.get(it));
+        let request = EditRequest {
+            image,
+            instruction: part.instruction.clone(),
+            mask: chosen.unwrap_or(&asked.mask).clone(),
+            ..EditRequest::clone(&asked)
+        };
+        let mut session = EditSession::new(self.pipeline(), request);
+        session.part = part;
+        OpenEdit { editor: self, asked, parts, masks, session, localization: None }
+    }
+
+    /// Makes the whole edit: localization, unless the mask is given, and the edit, of one part after the other.
     ///
     /// # Errors
     /// [`EditError`] names the fault of the request or the model.
@@ -47,10 +80,36 @@ impl Editor {
     }
 }
 
-impl OpenEdit<'_> {
-    /// The request, with the latest mask and seed.
+impl<'m> OpenEdit<'m> {
+    /// The request of the whole edit, with the latest seed.
+    pub fn asked(&self) -> &EditRequest {
+        &self.asked
+    }
+
+    /// The request of the part that is at work; of an edit of one part that is [`Self::asked`].
     pub fn request(&self) -> &EditRequest {
         &self.session.request
+    }
+
+    /// Which part is at work, and how many there are.
+    pub fn part(&self) -> &Part {
+        &self.session.part
+    }
+
+    /// The part after this one, on the picture that this one made; `None` after the last.
+    pub fn next(&self, image: &RgbImage) -> Option<Self> {
+        let index = self.part().number;
+        (index < self.parts.len()).then(|| self.at(index, Arc::new(image.clone())))
+    }
+
+    /// The same edit at another of its parts, by its index, on the picture that the part before it made.
+    ///
+    /// # Panics
+    /// If there is no such part.
+    #[must_use]
+    pub fn at(&self, index: usize, image: Arc<RgbImage>) -> Self {
+        let (asked, parts) = (Arc::clone(&self.asked), Arc::clone(&self.parts));
+        self.editor.open_part(asked, parts, Arc::clone(&self.masks), index, image)
     }
 
     /// The result of pass 1, run here or taken up.
@@ -113,6 +172,11 @@ impl OpenEdit<'_> {
         self.session.request.mask = mask;
     }
 
+    /// Sets the caller's choice of the mask of each part after the first; without it all have that of the first.
+    pub fn settle_later(&mut self, masks: Vec<MaskChoice>) {
+        self.masks = masks.into();
+    }
+
     /// The mask from the caller's part and the localization, or the whole picture if neither gives one.
     ///
     /// # Errors
@@ -122,21 +186,23 @@ impl OpenEdit<'_> {
         Ok(mask.unwrap_or_else(|| EditMask::whole(&self.session)))
     }
 
-    /// Sets the seed of the next pass 2.
+    /// Sets the seed of the next pass 2, and of the parts after this one.
     pub fn reseed(&mut self, seed: u64) {
         self.session.request.seed = seed;
+        Arc::make_mut(&mut self.asked).seed = seed;
     }
 
     /// Starts over with another method's defaults and without previews, for a comparison.
     pub fn switch(&mut self, method: MethodKind) {
-        let request = &mut self.session.request;
-        request.method = method;
-        request.settings.preserve = method.default_preserve(request.mask.shapes.is_some());
-        request.preview_every = 0;
+        for request in [&mut self.session.request, Arc::make_mut(&mut self.asked)] {
+            request.method = method;
+            request.settings.preserve = method.default_preserve(request.mask.shapes.is_some());
+            request.preview_every = 0;
+        }
         self.localization = None;
     }
 
-    /// Runs both passes: localization, unless the mask is given, and the edit.
+    /// Makes the whole edit: localization, unless the mask is given, and the edit, of one part after the other.
     ///
     /// # Errors
     /// [`EditError`] names the fault of the request or the model.
@@ -147,11 +213,30 @@ impl OpenEdit<'_> {
         self.edit(sink)
     }
 
-    /// Runs pass 2.
+    /// Runs pass 2 of this part, and both passes of the parts after it.
     ///
     /// # Errors
     /// [`EditError`] names the fault of the request or the model.
     pub fn edit(&self, sink: &mut dyn EventSink) -> Result<Edited, EditError> {
+        let mut edited = self.edit_part(sink)?;
+        let mut masks = vec![edited.mask.take()];
+        let mut next = self.next(&edited.image);
+        while let Some(mut part) = next {
+            if part.request().needs_localization() {
+                part.localize(sink)?;
+            }
+            edited = part.edit_part(sink)?;
+            masks.push(edited.mask.take());
+            next = part.next(&edited.image);
+        }
+        Ok(Edited { mask: EditMask::of_parts(masks), ..edited })
+    }
+
+    /// Runs pass 2 of this part alone.
+    ///
+    /// # Errors
+    /// [`EditError`] names the fault of the request or the model.
+    pub fn edit_part(&self, sink: &mut dyn EventSink) -> Result<Edited, EditError> {
         let edited = self.edit_uncomposited(sink)?;
         Ok(match &edited.mask {
             Some(mask) if self.request().settings.preserve == Preserve::Pixel => {
@@ -172,7 +257,7 @@ impl OpenEdit<'_> {
         Ok(mask.composite(trip, &self.request().image))
     }
 
-    /// [`Self::edit`] without the final composite of [`Preserve::Pixel`], for callers that need both pictures.
+    /// [`Self::edit_part`] without the final composite of [`Preserve::Pixel`], for callers that need both pictures.
     ///
     /// # Errors
     /// [`EditError`] names the fault of the request or the model.

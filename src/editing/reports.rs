@@ -1,6 +1,6 @@
 //! Events of an edit beside its steps: the parsed instruction and warnings.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use crate::edit::{
     choices::Unparsed,
@@ -15,7 +15,8 @@ use crate::edit::{
 use crate::editing::{EditError, baselines::watch_your_steps, session::EditSession};
 use crate::instruction::{Instruction, Phrase, spelling::Correction};
 
-/// Emits what was understood of the instruction, after a warning of each misspelled word.
+/// Emits what was understood of the instruction, after which of several edits it is and a warning of each misspelled
+/// word.
 ///
 /// # Errors
 /// [`EditError::Interrupted`] if the sink stops the run.
@@ -26,13 +27,22 @@ pub(super) fn announce(
     sink: &mut dyn EventSink,
 ) -> Result<(), EditError> {
     session.is_announced.set(true);
-    for Correction { written, read, .. } in instruction.corrections() {
+    let part = &session.part;
+    if part.of > 1 {
+        let image = Arc::clone(&session.request.image);
+        emit(sink, EditEvent::PartStarted(part.clone(), image))?;
+    }
+    for Correction { written, read, .. } in part.corrections.iter().chain(instruction.corrections())
+    {
         let message = format!("`{written}` is read as `{read}`");
         warn(sink, WarningReason::SpellingCorrected, message)?;
     }
     let parsed = InstructionParsed {
         action: instruction.action(),
-        object: named(instruction, Phrase::text),
+        object: match named(instruction, Phrase::text) {
+            spared if instruction.spares_objects() => format!("everything except {spared}"),
+            object => object,
+        },
         object_span: instruction.objects().first().and_then(Phrase::span),
         text: instruction.text().to_owned(),
         change: instruction.change(),

@@ -15,6 +15,7 @@ use crate::edit::{
     choices::{PreviewDecode, Resize},
     event::{EventSink, Pass, StepReport},
     knobs::Tau,
+    parts::Part,
     request::EditRequest,
     understood::Understood,
 };
@@ -45,6 +46,8 @@ pub struct EditSession<'a> {
     pub pipeline: &'a dyn EditPipeline,
     /// The request; its picture and working size must not change while the session lasts.
     pub request: EditRequest,
+    /// Which of the edits that the caller's instruction asks for it is.
+    pub(super) part: Part,
     /// The instruction as it was read, and what the model is told of it.
     pub understood: Understood,
     /// The cleaned negative prompt.
@@ -102,6 +105,7 @@ impl<'a> EditSession<'a> {
             understood: Understood::of(&request),
             negative_prompt: Wording::of(&request.negative_prompt, Use::NegativePrompt).text,
             work,
+            part: Part::only(&request.instruction),
             request,
             is_announced: Cell::new(false),
             image_latents: OnceCell::new(),

@@ -9,6 +9,7 @@ use crate::edit::{
     things::REFINE_CELLS,
 };
 use crate::editing::{EditError, session::EditSession};
+use crate::instruction::Instruction;
 use crate::picture::{
     grid, guided_filter,
     mask::{Mask, Radius},
@@ -60,14 +61,17 @@ impl EditMask {
         };
 
         // 3. Inverted, then grown: as the caller says, and what was found, chosen or not, as the settings say.
-        if choice.invert {
+        let spares = choice.is_left_open()
+            && session.understood.read.as_ref().is_ok_and(Instruction::spares_objects);
+        if choice.invert != spares {
             (full, gate) = (full.inverted(), gate.inverted());
         }
         let found = full.clone();
         let grow = Radius::of_share(session.request.settings.grow.get(), input);
         let given = choice.shapes.is_some();
         let mut growth = vec![choice.dilate];
-        if !given {
+        // What is spared stays whole.
+        if !given && !spares {
             growth.push(grow);
         }
         for radius in growth.into_iter().filter(|&it| it != Radius::default()) {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::edit::{
     choices::{MethodKind, PreviewDecode, Resize, Unparsed},
-    edit_mask::MaskChoice,
+    edit_mask::{EditMask, MaskChoice},
     event::{EditEvent, LocalizationSource},
     request::EditRequest,
     settings::EditSettings,
@@ -36,6 +36,8 @@ pub struct Plan {
     pub settings: EditSettings,
     /// Negative prompt.
     pub negative_prompt: String,
+    /// Whether the model is told each instruction as it was written.
+    pub verbatim: bool,
     /// Base seed; each item's seed is derived from it and the item's id.
     pub seed: u64,
 }
@@ -177,7 +179,7 @@ pub(super) fn request(plan: &Plan, item: &Item, pictures: &LoadedItem) -> EditRe
         method: MethodKind::IamEdit,
         object: None,
         action: None,
-        verbatim: false,
+        verbatim: plan.verbatim,
         unparsed: Unparsed::PlainEdit,
         seed: item_seed(plan.seed, &item.id),
         settings: EditSettings { resize, ..plan.settings.clone() },
@@ -198,33 +200,44 @@ fn edit(
     let (mut parsed, mut is_kept) = (None, false);
     let mut sink = |event: EditEvent| {
         match event {
-            EditEvent::InstructionParsed(it) => parsed = Some(it),
+            // Of several parts the first is scored against what the manifest says of object and action.
+            EditEvent::InstructionParsed(it) => _ = parsed.get_or_insert(it),
             EditEvent::Warning(warning) => warnings.push(warning.message),
             EditEvent::StepDone(_) => return progress(Progress::Step),
             EditEvent::Localized(_, source) => is_kept = source == LocalizationSource::Cache,
-            EditEvent::MaskSettled(_) => {}
+            EditEvent::MaskSettled(_) | EditEvent::PartStarted(..) => {}
         }
         ControlFlow::Continue(())
     };
     let started = Instant::now();
     let (mut localization, mut localize_seconds) = (None, None);
+    let mut masks = Vec::new();
     let mut edit = editor.open(request.clone());
-    if request.needs_localization() {
-        localization = edit.localize(&mut sink)?;
-        localize_seconds = Some(started.elapsed().as_secs_f64());
-    }
-    let edited = edit.edit_uncomposited(&mut sink)?;
-    let Edited { image: uncomposited, mask } = edited;
-    // As `Preserve::Pixel` does; so one run gives both pictures.
-    let result = match &mask {
-        Some(mask) => edit.composite(&uncomposited, mask)?,
-        None => uncomposited.clone(),
+    let (result, uncomposited) = loop {
+        if request.needs_localization() {
+            let began = Instant::now();
+            let found = edit.localize(&mut sink)?;
+            localization = localization.or(found);
+            *localize_seconds.get_or_insert(0.0) += began.elapsed().as_secs_f64();
+        }
+        let edited = edit.edit_uncomposited(&mut sink)?;
+        let uncomposited = to_size(edited.image, &pictures.image);
+        // As `Preserve::Pixel` does; so one run gives both pictures.
+        let result = match &edited.mask {
+            Some(mask) => edit.composite(&uncomposited, mask)?,
+            None => uncomposited.clone(),
+        };
+        masks.push(edited.mask);
+        match edit.next(&result) {
+            Some(next) => edit = next,
+            None => break (result, uncomposited),
+        }
     };
     let seconds = started.elapsed().as_secs_f64();
     Ok(EvaluatedEdit {
         result,
         uncomposited,
-        mask,
+        mask: EditMask::of_parts(masks),
         localization,
         parsed,
         warnings,

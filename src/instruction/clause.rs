@@ -1,5 +1,7 @@
 //! Cuts an instruction into clauses of one edit each, without the words that only make it polite.
 
+use std::ops::Range;
+
 use super::change::is_color;
 use super::courtesy::{bare, keeps};
 use super::lexicon::{
@@ -18,6 +20,8 @@ pub(super) struct Clause {
     pub(super) place: Vec<Token>,
     /// Whether it says `instead`, or `in its place`.
     pub(super) instead: bool,
+    /// The words that take its object out of everything: `everything except the dog`.
+    pub(super) exception: Option<Range<usize>>,
 }
 
 /// The clauses of an instruction, each with one edit, none empty.
@@ -92,7 +96,8 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
     if body.is_empty() || keeps(body) {
         return None;
     }
-    Some(Clause { tokens: body.to_vec(), place: place.to_vec(), instead: cut.is_some() })
+    let (tokens, place) = (body.to_vec(), place.to_vec());
+    Some(Clause { tokens, place, instead: cut.is_some(), exception: None })
 }
 
 /// `change the hut so that it is a castle` as `change the hut to a castle`.

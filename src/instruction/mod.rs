@@ -22,6 +22,7 @@
 //!   of them adds, since then the instruction itself has to localize. [`Instruction::parse_all`] tells them apart.
 //! - Where an object is ([`Place`]) is no part of its name, neither behind it (`the house on the left`) nor before it
 //!   (`the left house`).
+//! - `everything except the dog` is read as the dog, which stays: [`Instruction::spares_objects`].
 //! - A misspelled word that the grammar turns on is read as the right one, and told: [`Instruction::corrections`].
 
 mod adding;
@@ -32,6 +33,7 @@ mod clause;
 mod complement;
 mod contrast;
 mod courtesy;
+mod exception;
 mod grammar;
 mod imperative;
 mod lexicon;
@@ -248,6 +250,8 @@ pub struct Instruction {
     replacement: Option<Range<usize>>,
     change: Option<Change>,
     place: Option<Place>,
+    /// The words by which its objects are what is not edited.
+    exception: Option<Range<usize>>,
     corrections: Vec<Correction>,
 }
 

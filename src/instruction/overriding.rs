@@ -18,6 +18,7 @@ pub(super) fn overridden(
         replacement: None,
         change: None,
         place: None,
+        exception: None,
         corrections: Vec::new(),
     };
     let instruction = match (overrides.object, overrides.action, read) {
@@ -29,6 +30,7 @@ pub(super) fn overridden(
                 objects: Vec::new(),
                 change: None,
                 place: None,
+                exception: None,
                 ..read
             }
         }

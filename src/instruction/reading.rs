@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::change::{self, Change};
 use super::clause::{self, Clause};
 use super::contrast;
+use super::exception;
 use super::grammar::{self, Reading};
 use super::imperative;
 use super::lexicon::{
@@ -76,7 +77,7 @@ pub(super) fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
             found.push(Edit { clause, reading });
             continue;
         }
-        for clause in sharing::parts(clause) {
+        for clause in sharing::parts(exception::spared(clause)) {
             if let Some(reading) = grammar::read(&clause.tokens) {
                 found.push(Edit { clause, reading });
             }
@@ -134,6 +135,17 @@ fn built(text: &str, edit: &Edit) -> Instruction {
         replacement: reading.replacement.clone(),
         change: changes(tokens, reading).filter(|_| reading.action == Action::Change),
         place,
+        exception: edit.clause.exception.clone().filter(|_| !reading.objects.is_empty()).map(
+            |it| {
+                let spared = reading.objects.iter().map(|it| it.all.end).max().unwrap_or(it.end);
+                // Of words that come first only these, else with what they take out.
+                if spared > it.end && reading.objects[0].all.start >= it.end {
+                    it.start..spared
+                } else {
+                    it
+                }
+            },
+        ),
         corrections: Vec::new(),
     }
 }
@@ -164,7 +176,7 @@ fn place_of(text: &str, tokens: &[Token], reading: &Reading, at: usize) -> Optio
 }
 
 /// The kind of change that a reading asks for.
-fn changes(tokens: &[Token], reading: &Reading) -> Option<Change> {
+pub(super) fn changes(tokens: &[Token], reading: &Reading) -> Option<Change> {
     let span = reading.replacement.clone()?;
     let becomes = inside(tokens, &span);
     let before = tokens.iter().rfind(|it| it.span.end <= span.start);

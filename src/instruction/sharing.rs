@@ -13,6 +13,9 @@ const LONGEST: usize = 60;
 /// The edits of a clause, each with all of its words; the clause itself if it has but one.
 pub(super) fn parts(clause: Clause) -> Vec<Clause> {
     let tokens = &clause.tokens;
+    if clause.exception.is_some() {
+        return vec![clause];
+    }
     let joints: Vec<usize> =
         (1..tokens.len().saturating_sub(1)).filter(|&at| is_joint(&tokens[at])).collect();
     if joints.is_empty() || tokens.len() > LONGEST {
@@ -58,7 +61,8 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
     }
     found.push(joined(&prefix, &tokens[start..]));
     let Clause { place, instead, .. } = clause;
-    found.into_iter().map(|tokens| Clause { tokens, place: place.clone(), instead }).collect()
+    let clause = |tokens| Clause { tokens, place: place.clone(), instead, exception: None };
+    found.into_iter().map(clause).collect()
 }
 
 fn is_joint(token: &Token) -> bool {

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::lexicon::has;
+use super::change::{self, Change};
+use super::lexicon::{COLORS, has};
 use super::phrase::{self, Found};
 use super::place;
-use super::reading::{Edit, Link, edits, joined, joined_of, link, pronoun};
+use super::reading::{Edit, Link, changes, edits, joined, joined_of, link, pronoun};
 use super::spelling::Correction;
 use super::words::{self, Token};
 use super::{Action, Instruction, ParseError};
@@ -58,6 +59,11 @@ pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>,
 
 /// The text of an edit alone.
 fn own_text(text: &str, edit: &Edit) -> String {
+    if let Some(exception) = &edit.clause.exception {
+        let own = span_of(&edit.clause.tokens);
+        let own = &text[own.start.min(exception.start)..own.end.max(exception.end)];
+        return own.trim_end_matches([',', ' ']).to_owned();
+    }
     let own = written(text, &edit.clause.tokens);
     let place = written(text, &edit.clause.place);
     if place.is_empty() { own } else { format!("{place}, {own}") }
@@ -98,8 +104,19 @@ fn replaced(text: &str, before: &Edit, edit: &Edit) -> Option<String> {
     Some(format!("replace {} with {}", definite(text, before), &text[new]))
 }
 
-/// The objects of an edit, as a later one names them: `the red hat` for `a red hat`.
+/// The objects of an edit, as a later one names them: `the red hat` for `a red hat`, and what they have become: `the
+/// cat` after `change the dog to a cat`, `the blue star` after `make the red star blue`.
 fn definite(text: &str, edit: &Edit) -> String {
+    let becomes = edit.reading.replacement.as_ref().map(|it| &text[it.clone()]);
+    match (changes(&edit.clause.tokens, &edit.reading), becomes, &edit.reading.objects[..]) {
+        (Some(Change::Replace), Some(becomes), _) => return pointed(becomes),
+        (Some(Change::Recolor), Some(color), [object])
+            if !change::is_comparison(&words::tokens(color)) =>
+        {
+            return recolored(text, object, color);
+        }
+        _ => {}
+    }
     let one = |it: &Found| {
         let new = edit.reading.action == Action::Add;
         let all = &text[if new { it.name.clone() } else { it.all.clone() }];
@@ -110,6 +127,30 @@ fn definite(text: &str, edit: &Edit) -> String {
         }
     };
     edit.reading.objects.iter().map(one).collect::<Vec<_>>().join(" and ")
+}
+
+/// A thing that has come, as a later edit points at it: `the cat` for `a cat`.
+fn pointed(thing: &str) -> String {
+    let tokens = words::tokens(thing);
+    match phrase::phrase(&tokens) {
+        Some(found) if !phrase::starts_definite(&tokens) => {
+            format!("the {}", &thing[found.name.start..])
+        }
+        _ => thing.to_owned(),
+    }
+}
+
+/// An object that is named by a color, by its new one.
+fn recolored(text: &str, object: &Found, color: &str) -> String {
+    let name = &text[object.name.clone()];
+    let is_color = |it: &str| has(COLORS, &it.to_lowercase());
+    if !name.split(' ').any(is_color) {
+        return text[object.all.clone()].to_owned();
+    }
+    let rest: Vec<&str> = name.split(' ').filter(|it| !is_color(it)).collect();
+    let opening = text[object.all.start..object.name.start].trim_end();
+    let opening = if opening.is_empty() { "the" } else { opening };
+    format!("{opening} {color} {}{}", rest.join(" "), &text[object.name.end..object.all.end])
 }
 
 /// Words as they are written, those that do not stand side by side parted by a space.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::area::Area;
 use super::change::Change;
-use super::lexicon::{DETERMINERS, has};
+use super::lexicon::{COLORS, DETERMINERS, has};
 use super::nouns::{article, oblique};
 use super::place::{CountedFrom, Place, PlaceKind};
 use super::told::Told;
@@ -185,6 +185,9 @@ pub fn edit_instruction(instruction: &Instruction, templates: &EditTemplates) ->
         (Action::Remove, _) => &templates.remove,
         (Action::Change | Action::Global, _) => return None,
     };
+    if instruction.spares_objects() {
+        return None;
+    }
     let written = instruction.text().trim_end_matches('.');
     let mut worded = templates.iter().filter_map(|it| filled(instruction, it));
     let first = worded.next()?;
@@ -212,10 +215,14 @@ fn filled(instruction: &Instruction, template: &[Piece]) -> Option<Told> {
     Some(Told { text, object_spans: Some(spans) })
 }
 
-/// The new color; `None` for one that only a comparison says.
+/// The new color; of a comparison the color that it names, `red` of `the same color as the red star`, or `None`.
 fn plain_color(instruction: &Instruction) -> Option<&str> {
-    let compared = |it: &&str| it.split(' ').any(|word| has("same as of match matching", word));
-    instruction.color().filter(|it| !compared(it) || it.contains("shade of"))
+    let color = instruction.color()?;
+    let compares = color.split(' ').any(|word| has("same as of match matching", word));
+    if !compares || color.contains("shade of") {
+        return Some(color);
+    }
+    color.split(' ').find(|word| has(COLORS, &word.to_lowercase()))
 }
 
 /// Writes the objects as a list, each with its place unless that stands apart; `None` if there are none.

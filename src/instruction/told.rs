@@ -25,8 +25,16 @@ impl Instruction {
     /// assert_eq!(instruction.without_courtesies().text, "make the star blue");
     /// # Ok::<(), retouch::instruction::ParseError>(())
     /// ```
+    ///
+    /// Of an edit of everything but a thing it is what shall happen to everything, since naming the thing draws the
+    /// model to it: `make everything blue` for `make everything except the star blue`.
     pub fn without_courtesies(&self) -> Told {
-        self.told_in(courtesy::command(&self.text))
+        let told = self.told_in(courtesy::command(&self.text));
+        let Some(exception) = &self.exception else { return told };
+        let words = self.text[exception.clone()].trim();
+        let (before, after) = told.text.split_once(words).unwrap_or((&told.text, ""));
+        let text = format!("{} {}", before.trim_end(), after.trim_start());
+        Told { text: text.trim().to_owned(), object_spans: None }
     }
 
     /// Its text before misspelled words were corrected, cleaned.

@@ -10,6 +10,7 @@ use crate::jobs::{
     store::{self, Store},
 };
 use crate::wire::{
+    journal::v1::JobRecord,
     masks,
     reason::Reason,
     v1::{
@@ -32,13 +33,13 @@ impl Store {
         if !faults.is_empty() {
             return Err(Fault::invalid(faults));
         }
-        if is_repeated(self.record(job)?.decision.as_ref(), &decision) {
+        if is_repeated(self.record(job)?.as_ref(), &decision) {
             return self.view(job);
         }
         let (decision, file) = self.with_mask_kept(job, decision)?;
         self.change(job, |draft| {
             let record = draft.record();
-            if is_repeated(record.decision.as_ref(), &decision) {
+            if is_repeated(record, &decision) {
                 return Ok(());
             }
             draft.check_live()?;
@@ -162,8 +163,9 @@ fn check_against(
     }
 }
 
-/// Whether a decision repeats the one already recorded (a retry).
-fn is_repeated(taken: Option<&v1::MaskDecision>, decision: &v1::MaskDecision) -> bool {
+/// Whether a decision repeats one already recorded (a retry), of this part of the edit or an earlier one.
+fn is_repeated(record: &JobRecord, decision: &v1::MaskDecision) -> bool {
     let id = &decision.request_id;
-    !id.is_empty() && taken.is_some_and(|it| it.request_id == *id)
+    let earlier = record.parts.iter().flat_map(|it| &it.decisions);
+    !id.is_empty() && record.decision.iter().chain(earlier).any(|it| it.request_id == *id)
 }

@@ -293,6 +293,7 @@ fn pictures(event: &mut EditEvent) -> Vec<&mut Artifact> {
     match &mut event.event {
         Some(Event::ClusterMap(it)) => it.image.iter_mut().chain(it.labels.iter_mut()).collect(),
         Some(Event::Heatmap(it)) => it.image.iter_mut().collect(),
+        Some(Event::Part(it)) => it.image.iter_mut().collect(),
         Some(Event::MaskProposed(it)) => it.mask.iter_mut().collect(),
         Some(Event::MaskSettled(it)) => it.mask.iter_mut().collect(),
         Some(Event::Result(it)) => it.image.iter_mut().chain(it.mask.iter_mut()).collect(),

@@ -1,5 +1,7 @@
 //! Images of a request: decoded within the limits, given artifact names, and stored with the job.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -10,15 +12,19 @@ use crate::jobs::{
     fault::Fault,
     job::Job,
     life::Draft,
+    runner::DoneParts,
     store::{self, Store},
 };
 use crate::picture::{
     decode::{self, Decoded, InputLimits},
+    mask::Mask,
     note::Note,
     size::Size,
 };
 use crate::wire::{
-    edit_request, masks, pictures,
+    edit_request,
+    journal::v1::JobRecord,
+    masks, pictures,
     reason::Reason,
     v1::{self, EditSpec, image::Source},
     violation::Violation,
@@ -148,7 +154,42 @@ impl Store {
     /// The mask of an accepted job, as far as its spec or a decision says it; `size` is that of the input.
     pub(super) fn decided_mask(&self, job: &Job, size: Size) -> Result<MaskChoice, Fault> {
         let record = self.record(job)?;
-        let mask = match &record.decision {
+        self.mask_choice(&record, record.decision.as_ref(), size)
+    }
+
+    /// What the parts before the current one left; `None` for the first.
+    pub(super) fn done_parts(
+        &self,
+        record: &JobRecord,
+        size: Size,
+    ) -> Result<Option<DoneParts>, Fault> {
+        let Some(parts) = &record.parts else { return Ok(None) };
+        let picture = |artifact: &Option<v1::Artifact>| {
+            let name = artifact.as_ref().map_or("", |it| it.name.as_str());
+            let bytes = self.artifacts.read_all(name)?;
+            decode("the picture of a part", &bytes, UNLIMITED, Reason::Internal)
+        };
+        let (image, mask) = (picture(&parts.image)?.picture.rgb, picture(&parts.mask)?.picture.rgb);
+        let choice = |decision: &v1::MaskDecision| {
+            let decision = decision.decision.is_some().then_some(decision);
+            self.mask_choice(record, decision, size)
+        };
+        Ok(Some(DoneParts {
+            count: parts.count as usize,
+            image: Arc::unwrap_or_clone(image),
+            mask: Mask::from_fn(size, |x, y| mask.get_pixel(x, y)[0] > 0),
+            choices: parts.decisions.iter().map(choice).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    /// The caller's choice of a mask: a decision, else what the job's spec says.
+    fn mask_choice(
+        &self,
+        record: &JobRecord,
+        decision: Option<&v1::MaskDecision>,
+        size: Size,
+    ) -> Result<MaskChoice, Fault> {
+        let mask = match decision {
             Some(decision) => Some(masks::of_decision(decision)),
             None => record.job.as_ref().and_then(|it| it.spec.as_ref()?.mask.clone()),
         };

@@ -4,6 +4,7 @@
 //!              └→ AWAITING_MASK → MASK_READY → EDITING          REVIEW
 //! QUEUED → EDITING        PROVIDED, or the plain backbone
 //! LOCALIZING → SUCCEEDED  LOCALIZE_ONLY
+//! EDITING → LOCALIZING    the next part of an instruction that asks for several edits
 //! any that has not ended → FAILED | CANCELLED; a job with `reuse_localization_of` is never LOCALIZING
 //! after a restart: LOCALIZING → QUEUED, EDITING → MASK_READY (QUEUED where no pass 1 is needed)
 //! ```

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::edit::parts::Part;
 use crate::jobs::{
     fault::Fault,
     life::Draft,
@@ -60,16 +61,15 @@ impl Draft {
         self.changed = true;
         let settled = self.record.decision.is_some();
         let found = !self.record.localization.is_empty();
-        match (self.state(), self.spec().mask_policy()) {
-            (State::Queued, MaskPolicy::Provided) => {}
-            (State::Queued, _) if self.spec().method() == v1::Method::InstructPix2pix => {}
-            (State::Queued, _) if found => return Ok(v1::Pass::Localize),
-            (State::Queued, _) => {
+        match self.state() {
+            State::Queued if !self.localizes() => {}
+            State::Queued if found => return Ok(v1::Pass::Localize),
+            State::Queued => {
                 self.go(State::Localizing, "");
                 return Ok(v1::Pass::Localize);
             }
-            (State::MaskReady, _) if settled || found => {}
-            (state, _) => {
+            State::MaskReady if settled || found => {}
+            state => {
                 let message = format!("the job is {}", state.as_str_name());
                 return Err(Fault::new(Reason::Internal, message));
             }
@@ -143,6 +143,20 @@ impl Draft {
         }
     }
 
+    /// A part of an instruction that asks for several edits begins.
+    pub fn part_started(&mut self, part: &Part) {
+        let begun = self.record.parts.as_ref();
+        let image = begun.and_then(|it| it.image.clone());
+        let part = v1::EditPart {
+            number: part.number as u32,
+            of: part.of as u32,
+            instruction: part.instruction.clone(),
+            image,
+        };
+        self.job().part = Some(part.clone());
+        self.event(Event::Part(part));
+    }
+
     /// Records the mask that the edit uses, in pixels; `area` is its share of the picture, 0 to 1.
     ///
     /// # Errors
@@ -155,27 +169,64 @@ impl Draft {
             (false, source) => source,
         };
         let mask = Some(self.file(file));
-        let result = self.job().result.get_or_insert_default();
-        result.mask.clone_from(&mask);
+        self.job().result.get_or_insert_default().mask.clone_from(&mask);
         self.event(Event::MaskSettled(v1::MaskSettled { mask, area, source: source as i32 }));
         Ok(())
     }
 
-    /// Pass 2 has ended: records the edited picture and ends the job.
+    /// Pass 2 has ended: records the edited picture and ends the job, or goes on to the part after this one. Returns
+    /// that part's first pass.
     ///
     /// # Errors
     /// [`Reason::JobTerminal`] if it has ended meanwhile.
-    pub fn edited(&mut self, edited: EditedFile) -> Result<(), Fault> {
+    pub fn edited(
+        &mut self,
+        edited: EditedFile,
+        model: &ModelInfo,
+        input_sha256: bytes::Bytes,
+    ) -> Result<Option<v1::Pass>, Fault> {
         self.check_live()?;
         let image = Some(self.file(edited.image));
+        let united = edited.mask.map(|it| self.file(it));
+        let result = self.job().result.get_or_insert_default();
+        result.mask = united.or(result.mask.take());
+        let mask = result.mask.clone();
+        if edited.goes_on {
+            return Ok(Some(self.next_part(image, mask)));
+        }
+        self.provenance(model, input_sha256);
         self.record.timings.get_or_insert_default().decode = Some(spec::duration(edited.decode));
-        let mask = self.job().result.as_ref().and_then(|it| it.mask.clone());
         self.succeed(v1::EditResult { image, mask, ..v1::EditResult::default() });
-        Ok(())
+        Ok(None)
+    }
+
+    /// A part has ended, and another one begins with its picture: what was found and decided was about the first.
+    fn next_part(&mut self, image: Option<v1::Artifact>, mask: Option<v1::Artifact>) -> v1::Pass {
+        let decision = self.record.decision.take().unwrap_or_default();
+        let parts = self.record.parts.get_or_insert_default();
+        parts.count += 1;
+        parts.image = image;
+        parts.mask = mask;
+        parts.decisions.push(decision);
+        self.record.localization.clear();
+        self.record.mask_source = MaskSource::Unspecified as i32;
+        self.record.failures = 0;
+        self.job().mask = None;
+        if !self.localizes() {
+            return v1::Pass::Edit;
+        }
+        self.go(State::Localizing, "");
+        v1::Pass::Localize
+    }
+
+    /// Whether a part begins with pass 1.
+    fn localizes(&self) -> bool {
+        self.spec().mask_policy() != MaskPolicy::Provided
+            && self.spec().method() != v1::Method::InstructPix2pix
     }
 
     /// Adds to the result what is needed to make it again.
-    pub fn provenance(&mut self, model: &ModelInfo, input_sha256: bytes::Bytes) {
+    fn provenance(&mut self, model: &ModelInfo, input_sha256: bytes::Bytes) {
         let seed = self.spec().seed.unwrap_or_default();
         let mask = self.record.job.as_ref().and_then(|it| it.result.as_ref()?.mask.as_ref());
         let provenance = v1::Provenance {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use image::RgbImage;
 
 use crate::edit::{edit_mask::MaskChoice, event::EventSink, settings::EditSettings};
 use crate::jobs::fault::Fault;
-use crate::picture::decode::Decoded;
+use crate::picture::{decode::Decoded, mask::Mask};
 use crate::wire::{edit_record::RunEnvironment, pictures::PictureFile, v1};
 
 /// The loaded model, as reported to callers.
@@ -48,6 +49,21 @@ pub struct Task {
     pub input: Decoded,
     /// Saved localization of an earlier pass 1, in JSON.
     pub localization: Option<Bytes>,
+    /// What the parts before the current one left, of an instruction that asks for several edits.
+    pub done: Option<DoneParts>,
+}
+
+/// What the parts of an instruction that have ended left.
+#[derive(Debug, Clone)]
+pub struct DoneParts {
+    /// How many have ended.
+    pub count: usize,
+    /// The picture that the next one begins with.
+    pub image: RgbImage,
+    /// Their masks, united.
+    pub mask: Mask,
+    /// The caller's choice of the mask of each.
+    pub choices: Vec<MaskChoice>,
 }
 
 /// A localization with its pictures.
@@ -76,8 +92,12 @@ pub struct Proposal {
 /// Result of pass 2.
 #[derive(Debug, Clone)]
 pub struct EditedFile {
-    /// The edited picture.
+    /// The edited picture; while parts are left, what the next one begins with.
     pub image: PictureFile,
+    /// Of several parts: the masks so far, united.
+    pub mask: Option<PictureFile>,
+    /// Whether parts are left.
+    pub goes_on: bool,
     /// Time of decoding the latent and encoding the file.
     pub decode: Duration,
 }

@@ -124,8 +124,18 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Opens the job once, and runs its passes from `first` until it ends or has to wait for a decision.
+    /// Runs the job's passes from `first`, part by part, until it ends or has to wait for a decision.
     fn passes(&self, first: Pass) -> Result<(), RunError> {
+        let mut next = Some(first);
+        while let Some(first) = next {
+            next = self.part(first)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the job's part that is next, and runs its passes from `first`; returns the first pass of the part after it,
+    /// if there is one and nothing is to wait for.
+    fn part(&self, first: Pass) -> Result<Option<Pass>, RunError> {
         let task = self.task().map_err(RunError::Fault)?;
         let size = task.input.picture.size();
         let mut opened = self.guarded(|_| self.runner.open(task))?;
@@ -135,17 +145,14 @@ impl Worker<'_> {
                 self.change(|draft| draft.localized(found.clone()))
             })?;
             if !goes_on {
-                return Ok(());
+                return Ok(None);
             }
         }
         self.timed("edit", || {
             let mask = self.store.decided_mask(self.job, size).map_err(RunError::Fault)?;
             let edited = self.guarded(|sink| opened.edit(mask, sink))?;
             let input = self.input_sha256();
-            self.change(|draft| {
-                draft.provenance(self.runner.model(), input.clone());
-                draft.edited(edited.clone())
-            })
+            self.change(|draft| draft.edited(edited.clone(), self.runner.model(), input.clone()))
         })
     }
 
@@ -174,7 +181,8 @@ impl Worker<'_> {
         let spec = record.job.as_ref().map(store::spec).unwrap_or_default();
         let input = self.store.decoded_input(self.job.id, &spec)?;
         let found = !record.localization.is_empty();
-        Ok(Task { spec, input, localization: found.then(|| record.localization.clone()) })
+        let done = self.store.done_parts(&record, input.picture.size())?;
+        Ok(Task { spec, input, localization: found.then(|| record.localization.clone()), done })
     }
 
     fn input_sha256(&self) -> Bytes {
@@ -272,6 +280,10 @@ impl EventSink for Listening<'_> {
                 self.step(step);
                 ControlFlow::Continue(())
             }
+            EditEvent::PartStarted(part, _) => self.keep(|draft| {
+                draft.part_started(&part);
+                Ok(())
+            }),
             EditEvent::InstructionParsed(parsed) => {
                 self.keep_event(&Event::Instruction(events::instruction(parsed)))
             }

@@ -213,6 +213,7 @@ fn shown(event: &Event) -> Vec<(Uuid, String)> {
         Event::ClusterMap(it) => {
             vec![named(&it.image, "clusters"), named(&it.labels, "cluster-labels")]
         }
+        Event::Part(it) => vec![named(&it.image, &format!("part-{}", it.number))],
         Event::Heatmap(it) => vec![named(&it.image, &format!("heatmap-{}", it.word))],
         Event::MaskProposed(it) => vec![named(&it.mask, "proposed-mask")],
         Event::MaskSettled(it) => vec![named(&it.mask, "mask")],

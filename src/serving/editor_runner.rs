@@ -6,16 +6,17 @@ use bytes::Bytes;
 
 use crate::edit::{
     choices::Preset,
-    edit_mask::MaskChoice,
+    edit_mask::{EditMask, MaskChoice},
     event::{EditEvent, EventSink, Warning, WarningReason},
     localization::{Localization, WordMap},
+    request::EditRequest,
 };
 use crate::editing::{EditError, editor::Editor, open_edit::OpenEdit};
 use crate::jobs::{
     fault::Fault,
     runner::{EditedFile, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
 };
-use crate::picture::decode::Decoded;
+use crate::picture::{decode::Decoded, mask::Mask};
 use crate::serving::edit_faults::failed;
 use crate::wire::{
     edit_record::{Localized as MadeBy, MadePicture, digests},
@@ -45,6 +46,10 @@ struct EditorJob<'a> {
     spec: v1::EditSpec,
     input: Decoded,
     edit: OpenEdit<'a>,
+    /// The masks of the parts before this one, united.
+    mask: Option<Mask>,
+    /// The caller's choice of the mask of each part so far.
+    choices: Vec<MaskChoice>,
     /// Saved localization of an earlier pass 1, in JSON.
     saved: Option<Bytes>,
     /// Facts about it, once it was read.
@@ -89,7 +94,7 @@ impl Runner for EditorRunner {
     }
 
     fn open(&self, task: Task) -> Result<Box<dyn OpenJob + '_>, RunError> {
-        let Task { spec, input, localization: saved } = task;
+        let Task { spec, input, localization: saved, done } = task;
         let rgb = Arc::clone(&input.picture.rgb);
         let mask = MaskChoice::default();
         let request = edit_request::request(&spec, &self.model.recommended, rgb, mask);
@@ -102,8 +107,14 @@ impl Runner for EditorRunner {
                 RunError::Fault(Fault::new(Reason::ImageTooLarge, message))
             },
         )?;
-        let edit = self.editor.open(request);
-        Ok(Box::new(EditorJob { model: &self.model, spec, input, edit, saved, before: None }))
+        let mut edit = self.editor.open(request);
+        let (mut mask, mut choices) = (None, Vec::new());
+        if let Some(done) = done {
+            edit = edit.at(done.count, Arc::new(done.image));
+            (mask, choices) = (Some(done.mask), done.choices);
+        }
+        let (model, before) = (&self.model, None);
+        Ok(Box::new(EditorJob { model, spec, input, edit, mask, choices, saved, before }))
     }
 }
 
@@ -156,7 +167,8 @@ impl OpenJob for EditorJob<'_> {
     }
 
     fn edit(&mut self, mask: MaskChoice, sink: &mut dyn EventSink) -> Result<EditedFile, RunError> {
-        self.edit.settle(mask);
+        self.edit.settle(mask.clone());
+        self.choices.push(mask);
         if self.edit.localization().is_none() {
             self.take_up_saved()?;
         }
@@ -167,10 +179,14 @@ impl OpenJob for EditorJob<'_> {
         if self.before.as_ref().is_some_and(|it| it.is_of_other_model) {
             tell(sink, EditEvent::Warning(other_model()))?;
         }
-        let edited = self.edit.edit(sink).map_err(|it| failed(&it))?;
+        let edited = self.edit.edit_part(sink).map_err(|it| failed(&it))?;
         let started = Instant::now();
-        let image = self.encode(edited.image)?;
-        Ok(EditedFile { image, decode: started.elapsed() })
+        let (number, of) = (self.edit.part().number, self.edit.part().of);
+        let mask = (of > 1).then(|| pictures::mask(self.united(edited.mask.as_deref()).as_image()));
+        let goes_on = number < of;
+        let image =
+            if goes_on { pictures::lossless(edited.image) } else { self.encode(edited.image)? };
+        Ok(EditedFile { image, mask, goes_on, decode: started.elapsed() })
     }
 }
 
@@ -196,15 +212,29 @@ impl EditorJob<'_> {
         Ok(true)
     }
 
+    /// The masks of all parts so far.
+    fn united(&self, mask: Option<&EditMask>) -> Mask {
+        let own = match mask {
+            Some(mask) => mask.full().clone(),
+            None => Mask::from_fn(self.input.picture.size(), |_, _| true),
+        };
+        self.mask.iter().fold(own, Mask::union)
+    }
+
     /// Encodes the result with the input's alpha channel, color profile and metadata.
     fn encode(&self, image: image::RgbImage) -> Result<PictureFile, RunError> {
-        let request = self.edit.request();
         let localization = self.edit.localization();
         let made_by = match (localization, &self.before) {
             (Some(_), Some(before)) => before.made_by.clone(),
             (Some(_), None) => MadeBy::Here,
+            // An earlier part may have had one.
+            (None, _) if self.edit.part().of > 1 && self.edit.asked().method.finds_mask() => {
+                MadeBy::Here
+            }
             (None, _) => MadeBy::No,
         };
+        let (first, later) = self.choices.split_first().expect("the mask was settled");
+        let request = EditRequest { mask: first.clone(), ..self.edit.asked().clone() };
         let format = edit_request::output(&self.spec).map_err(invalid)?;
         let file = ResultFile {
             made: MadePicture {
@@ -214,11 +244,12 @@ impl EditorJob<'_> {
                 format,
                 localization: if request.mask.needs_localization() { made_by } else { MadeBy::No },
                 confidence: localization.and_then(|it| it.confidence),
+                later_masks: later.to_vec(),
             },
             metadata: &self.input.metadata,
             policy: edit_request::metadata_policy(&self.spec).map_err(invalid)?,
         };
-        let bytes = file.encode(request, Arc::new(image)).map_err(|error| {
+        let bytes = file.encode(&request, Arc::new(image)).map_err(|error| {
             RunError::Fault(Fault::new(Reason::InvalidArgument, error.to_string()))
         })?;
         Ok(PictureFile::new(format.file_format(), self.input.picture.size(), bytes))

@@ -197,7 +197,7 @@ fn open(path: &Path, kind: Kind, device: Device) -> Result<Opened, ModelLoadErro
     let settings = match snapshot.retouch_json() {
         Some(json) => EditSettings::recommended(json)
             .map_err(|source| ModelLoadError::Settings { path: path.to_owned(), source })?,
-        None => EditSettings::paper(),
+        None => EditSettings::standard(),
     };
     let model = load::load(&snapshot, kind, device).map_err(unusable)?;
     let mut notes: Vec<String> = snapshot.notes().iter().map(ToString::to_string).collect();

@@ -5,9 +5,15 @@ use serde_json::{Value, json};
 use crate::edit::{
     event::{InstructionParsed, Pass, StepReport},
     localization::{Cluster, Localization, WordMap},
+    parts::Part,
 };
 use crate::instruction::Action;
 use crate::wire::enums::InSchema;
+
+/// One of several edits that the instruction asks for begins.
+pub fn part(part: &Part) -> Value {
+    json!({"part": {"number": part.number, "of": part.of, "instruction": part.instruction}})
+}
 
 /// The parsed instruction.
 pub fn instruction(parsed: &InstructionParsed) -> Value {

@@ -51,6 +51,11 @@ pub fn named(artifact: String) -> v1::Image {
     v1::Image { source: Some(v1::image::Source::Artifact(artifact)) }
 }
 
+/// A picture as a PNG.
+pub fn lossless(image: RgbImage) -> PictureFile {
+    PictureFile::png(&DynamicImage::ImageRgb8(image))
+}
+
 /// MIME type of a file format.
 pub fn mime_type(format: FileFormat) -> &'static str {
     match format {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::edit::{
     choices::{MethodKind, Preserve},
     overrides::EditOverrides,
+    parts,
     settings::EditSettings,
 };
 use crate::instruction::wording;
@@ -51,6 +52,7 @@ pub struct SpecTerms<'a> {
 pub fn normalize(mut spec: EditSpec, terms: &SpecTerms<'_>) -> Result<EditSpec, Vec<Violation>> {
     let mut faults = Vec::new();
     check_texts(&spec, terms, &mut faults);
+    check_parts(&spec, &mut faults);
     settle_policy(&mut spec, &mut faults);
     settle_times(&mut spec, terms, &mut faults);
     settle_events(&mut spec, &mut faults);
@@ -115,6 +117,28 @@ fn check_texts(spec: &EditSpec, terms: &SpecTerms<'_>, faults: &mut Vec<Violatio
                 format!("keys have 1 to {key_length} and values at most {value_length} characters");
             fault("labels", limits);
         }
+    }
+}
+
+/// Refuses an instruction that asks for too many edits, or for several beside what belongs to one of them.
+fn check_parts(spec: &EditSpec, faults: &mut Vec<Violation>) {
+    if spec.instruction.chars().count() > MAX_TEXT {
+        return;
+    }
+    let is_one =
+        !spec.object.is_empty() || spec.action != v1::Action::Unspecified as i32 || spec.verbatim;
+    let clusters = spec.mask.as_ref().is_some_and(|it| it.clusters.is_some());
+    let what = if clusters {
+        Some("mask.clusters")
+    } else if !spec.reuse_localization_of.is_empty() {
+        Some("reuse_localization_of")
+    } else if spec.mask_policy == MaskPolicy::LocalizeOnly as i32 {
+        Some("LOCALIZE_ONLY")
+    } else {
+        None
+    };
+    if let Err(error) = parts::check(&parts::parts(&spec.instruction, is_one), what) {
+        faults.push(Violation::new("instruction", error.to_string()));
     }
 }
 

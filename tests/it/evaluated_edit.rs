@@ -43,6 +43,7 @@ fn an_edit_in_the_true_mask_is_that_of_a_person_who_gives_it() {
         methods: vec![Method::named("iam-edit:true-mask").unwrap()],
         settings: settings.clone(),
         negative_prompt: String::new(),
+        verbatim: false,
         seed: SEED,
     };
     let evaluation = runner::run(&editor, plan, &mut |_| ControlFlow::Continue(())).unwrap();

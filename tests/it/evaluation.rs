@@ -301,6 +301,7 @@ fn planned(count: usize, methods: &[&'static str]) -> (Editor, Plan) {
         methods: methods.iter().map(|name| Method::named(name).unwrap()).collect(),
         settings,
         negative_prompt: String::new(),
+        verbatim: false,
         seed: 5,
     };
     (editor, plan)

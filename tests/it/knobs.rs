@@ -76,16 +76,16 @@ fn each_setting_is_where_the_table_says_and_nowhere_else() {
             _ => assert!(!message_json::has_field("EditSpec", knob.name), "{}", knob.name),
         }
 
-        // 3. The key of a model; the paper's value changes nothing, and others do.
+        // 3. The key of a model; the standard value changes nothing, and others do.
         let settings =
             |value: &Value| EditSettings::recommended(&json!({knob.name: value}).to_string());
         match knob.key {
             Access::Named(name) => {
                 assert_eq!(name, knob.name);
-                if let Some(value) = papers(knob) {
-                    assert_eq!(settings(&value).unwrap(), EditSettings::paper(), "{name}");
+                if let Some(value) = standard(knob) {
+                    assert_eq!(settings(&value).unwrap(), EditSettings::standard(), "{name}");
                 }
-                let changed = |it| settings(it).unwrap() != EditSettings::paper();
+                let changed = |it| settings(it).unwrap() != EditSettings::standard();
                 assert!(samples(knob).iter().any(changed), "`{name}` is not read");
             }
             _ => assert!(settings(&samples(knob)[0]).is_err(), "{}", knob.name),
@@ -107,7 +107,7 @@ fn the_documented_table_is_that_of_the_code() {
 /// What holds where nobody says it.
 fn default(knob: &Knob) -> String {
     match knob.default {
-        SettingDefault::Paper(value) => format!("the model's, else {value}"),
+        SettingDefault::Else(value) => format!("the model's, else {value}"),
         SettingDefault::Rule(words) => words.to_owned(),
     }
 }
@@ -140,9 +140,9 @@ fn tells(text: &str, knob: &Knob) -> bool {
     }
 }
 
-/// The paper's value, as JSON, where it is one.
-fn papers(knob: &Knob) -> Option<Value> {
-    let SettingDefault::Paper(text) = knob.default else { return None };
+/// The standard value, as JSON, where it is one.
+fn standard(knob: &Knob) -> Option<Value> {
+    let SettingDefault::Else(text) = knob.default else { return None };
     let text = if text == "no" { "false" } else { text };
     Some(serde_json::from_str(text).unwrap_or_else(|_| json!(text)))
 }
@@ -218,6 +218,7 @@ fn record() -> Value {
         format: OutputFormat::Png,
         localization: Localized::Here,
         confidence: None,
+        later_masks: vec![],
     };
     serde_json::from_str(&EditRecord::of(&request, &made).to_json()).unwrap()
 }

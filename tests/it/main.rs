@@ -51,6 +51,10 @@ mod attn_store;
 mod localizers;
 // What a model is told of an instruction.
 mod told;
+// Several edits in one instruction.
+mod parts;
+// Scenes that came out wrong once.
+mod scenes;
 // Other programs on the same cores.
 mod neighbours;
 // Jobs that share a model.

@@ -54,9 +54,11 @@ fn fields(instruction: &Instruction) -> [String; 4] {
         _ => instruction.action().to_string(),
     };
     let names: Vec<&str> = instruction.objects().iter().map(Phrase::name).collect();
+    let spared = if instruction.spares_objects() { "all but " } else { "" };
+    let names = format!("{spared}{}", names.join(" | "));
     let replacement = instruction.replacement().unwrap_or_default();
     let place = instruction.place().map(place).unwrap_or_default();
-    [action, names.join(" | "), replacement.to_owned(), place]
+    [action, names, replacement.to_owned(), place]
         .map(|it| if it.is_empty() { "-".to_owned() } else { it })
 }
 

@@ -65,6 +65,8 @@ fn a_model_is_told_what_was_understood_in_its_own_phrasing() {
         ("dye the purple triangle green", "make the purple triangle green"),
         ("make the trianlge prple", "make the triangle purple"),
         ("I want the heart to be a red cross instead", "change the heart to a red cross"),
+        ("make the heart the same color as the red star", "make the heart red"),
+        ("make the heart as red as the star", "make the heart red"),
         ("stick a white star next to the house, thanks", "add a white star next to the house"),
     ] {
         assert_eq!(told(&request(typed)), expected, "{typed}");
@@ -96,7 +98,7 @@ fn what_no_template_says_is_told_without_courtesies() {
         ),
         ("could you make it snow?", "make it snow"),
         ("please make the dog bigger", "make the dog bigger"),
-        ("make the heart as red as the star", "make the heart as red as the star"),
+        ("make the heart the same color as the star", "make the heart the same color as the star"),
         // What was not understood stays as it is.
         ("colorless green ideas, please", "colorless green ideas, please"),
     ] {

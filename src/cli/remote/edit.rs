@@ -84,12 +84,12 @@ pub(crate) fn run(
     let typed = Typed { args, file: file.into(), choice: &choice, outputs: &outputs, seed, replay };
     let jobs = jobs(&typed, &interrupt, &mut reporter, &mut edited);
     let stopped = remote::block_on(jobs).err();
-    let record = reporter.into_record();
+    let records = reporter.into_records();
     let seconds = started.elapsed().as_secs_f64();
 
     // 3. Write the maps, also of an interrupted run.
     let maps = outputs.maps.as_ref().filter(|_| !edited.variants.is_empty());
-    let sheet = maps.map(|folder| write_maps(args, &picture, folder, &edited, &record));
+    let sheet = maps.map(|folder| write_maps(args, &picture, folder, &edited, &records));
     outputs.finish(edited.variants.len(), sheet, stopped, screen)?;
     screen.fact("seconds", &json!((seconds * 10.0).round() / 10.0));
     Ok(())
@@ -153,7 +153,9 @@ async fn jobs(
 
 /// The spec and mask plan of a job that follows the first one.
 fn after(spec: EditSpec, plan: &MaskPlan, first: &Done) -> (EditSpec, MaskPlan) {
-    let Some(proposed) = &first.proposed else { return (spec, plan.clone()) };
+    // Of several edits each has a localization of its own.
+    let proposed = first.proposed.as_ref().filter(|_| first.job.part.is_none());
+    let Some(proposed) = proposed else { return (spec, plan.clone()) };
     // What was found has been shown already.
     let events = EventOptions {
         cluster_map: Some(false),
@@ -186,7 +188,7 @@ fn write_maps(
     picture: &Decoded,
     folder: &MapsFolder,
     edited: &EditedJobs,
-    record: &Record,
+    records: &[Record],
 ) -> Result<PathBuf, CliError> {
     let size = picture.picture.size();
     let decoded = |done| decoded(done, size);
@@ -204,7 +206,7 @@ fn write_maps(
         comparisons: compared.chain(variants).collect(),
         settings: facts(&edited.variants[0]),
     };
-    folder.write(&subject, record)
+    folder.write_parts(&subject, records)
 }
 
 /// Decodes a result, which must have the input's size.

@@ -11,6 +11,7 @@ use crate::edit::{
     grid::Grid,
     localization::{Cluster, Localization, WordMap},
     localizer::ScoreSource,
+    parts::Part,
 };
 use crate::instruction::{Action, change::Change};
 use crate::picture::size::Size;
@@ -57,6 +58,7 @@ impl<'a> Translator<'a> {
     ) -> Result<Option<Shown>, ClientError> {
         let Some(event) = &event.event else { return Ok(None) };
         let shown = match event {
+            Event::Part(it) => Some(self.part(it).await?),
             Event::Instruction(it) => Some(self.parsed(it)),
             Event::Warning(it) => {
                 let (reason, message) = (it.reason.clone(), it.message.clone());
@@ -89,7 +91,20 @@ impl<'a> Translator<'a> {
     }
 
     fn is_told(&self, shown: &Shown) -> bool {
-        self.telling != Telling::Variant || !matches!(shown, Shown::Parsed(_) | Shown::Localized(_))
+        let again = matches!(shown, Shown::Part(..) | Shown::Parsed(_) | Shown::Localized(_));
+        self.telling != Telling::Variant || !again
+    }
+
+    async fn part(&self, part: &v1::EditPart) -> Result<Shown, ClientError> {
+        let picture = match &part.image {
+            Some(_) => Some(self.picture(part.image.as_ref(), "the picture of a part").await?),
+            None => None,
+        };
+        let picture = picture.map(|it| Arc::new(it.to_rgb8()));
+        let (number, of) = (part.number as usize, part.of as usize);
+        let instruction = part.instruction.clone();
+        let part = Part { number, of, instruction, corrections: Vec::new() };
+        Ok(Shown::Part(part, picture))
     }
 
     fn parsed(&mut self, parsed: &v1::InstructionParsed) -> Shown {

@@ -14,7 +14,8 @@ pub mod shapes;
 use serde::{Deserialize, Serialize};
 
 use crate::edit::{
-    choices::Preset, request::EditRequest, settings::EditSettings, understood::Understood,
+    choices::Preset, edit_mask::MaskChoice, request::EditRequest, settings::EditSettings,
+    understood::Understood,
 };
 use crate::picture::{Picture, encode::OutputFormat};
 use crate::wire::edit_record::{
@@ -60,6 +61,8 @@ pub struct MadePicture<'a> {
     pub localization: Localized,
     /// Confidence of the localization, 0 to 1, if known.
     pub confidence: Option<f64>,
+    /// The caller's choice of the mask of each part after the first, if they were decided one by one.
+    pub later_masks: Vec<MaskChoice>,
 }
 
 /// Source of an edit's localization.
@@ -106,7 +109,7 @@ pub struct EditRecord {
     pub object: Option<String>,
     /// The kind of edit, if the caller named it.
     pub action: Option<String>,
-    /// What the model was told, if that was not the instruction itself (cleaned).
+    /// What the model was told, if that was not the instruction itself (cleaned); of several parts one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<String>,
     /// Name of the settings preset, if not the model's recommendation.
@@ -135,8 +138,11 @@ pub struct EditRecord {
     pub preserve: String,
     /// Working size of the model: `fit`, `fit:N` or `native`.
     pub size: String,
-    /// The caller's choice of the mask.
+    /// The caller's choice of the mask; of several parts that of each, unless `later_masks` says otherwise.
     pub mask: MaskRecord,
+    /// The caller's choice of the mask of each part after the first, if they were decided one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later_masks: Vec<MaskRecord>,
     /// Confidence of the localization, 0 to 1, if known; informative only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
@@ -170,6 +176,19 @@ pub struct Output {
     /// Quality of a JPEG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<u8>,
+}
+
+/// What the model was told where that is not the instruction itself; of several parts joined.
+fn told(request: &EditRequest) -> Option<String> {
+    let parts = request.parts();
+    if parts.len() < 2 {
+        return Understood::of(request).reworded(request).map(str::to_owned);
+    }
+    let told = parts.into_iter().map(|part| {
+        let request = EditRequest { instruction: part.instruction, ..request.clone() };
+        Understood::of(&request).told.text
+    });
+    Some(told.collect::<Vec<_>>().join("; "))
 }
 
 impl EditRecord {
@@ -218,7 +237,9 @@ impl EditRecord {
             templates: _,
             min_confidence,
         } = settings;
-        let MadePicture { origin, preset, picture, format, localization, confidence } = made;
+        let MadePicture { origin, preset, picture, format, localization, confidence, later_masks } =
+            made;
+        let (mask, later_masks) = MaskRecord::of_parts(mask, later_masks);
         let quality = match format {
             OutputFormat::Jpeg(quality) => Some(quality.get()),
             OutputFormat::Png | OutputFormat::WebP => None,
@@ -240,7 +261,7 @@ impl EditRecord {
             method: method.name().to_owned(),
             object: object.clone(),
             action: action.map(|it| it.name().to_owned()),
-            told: Understood::of(request).reworded(request).map(str::to_owned),
+            told: told(request),
             preset: preset.map(|it| it.name().to_owned()),
             seed: *seed,
             steps: steps.get(),
@@ -254,7 +275,8 @@ impl EditRecord {
             modulation: modulation.name().to_owned(),
             preserve: preserve.name().to_owned(),
             size: resize.to_string(),
-            mask: MaskRecord::of(mask),
+            mask,
+            later_masks,
             confidence: *confidence,
             min_confidence: Exact(min_confidence.get()),
             localization_sha256: match localization {

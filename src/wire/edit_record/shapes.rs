@@ -7,12 +7,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::edit::edit_mask::MaskChoice;
-use crate::picture::{boxes::PixelBox, mask::Mask, size::Size};
+use crate::picture::{
+    boxes::PixelBox,
+    mask::{Mask, Radius},
+    size::Size,
+};
 use crate::wire::edit_record::digests::shown;
 
 /// Most rectangles of a mask in a record.
 const MAX_BOXES: usize = 32;
-/// Largest PNG of a mask in a record, in bytes.
+/// Largest PNG of a mask in a record, in bytes; several share it.
 const MAX_PNG: usize = 8 << 10;
 
 /// The caller's choice of the mask.
@@ -55,11 +59,22 @@ pub enum Shapes {
 pub struct MaskError(String);
 
 impl MaskRecord {
-    pub(super) fn of(choice: &MaskChoice) -> Self {
+    /// The choices of the first part and of those after it; none of these if all parts have the same.
+    pub(super) fn of_parts(first: &MaskChoice, later: &[MaskChoice]) -> (Self, Vec<Self>) {
+        let most_png = MAX_PNG / (1 + later.len());
+        let first = Self::of(first, most_png);
+        let mut later: Vec<Self> = later.iter().map(|it| Self::of(it, most_png)).collect();
+        if later.iter().all(|it| *it == first) {
+            later.clear();
+        }
+        (first, later)
+    }
+
+    fn of(choice: &MaskChoice, most_png: usize) -> Self {
         let MaskChoice { shapes, clusters, invert, dilate, feather } = choice;
         let boxes = shapes.as_ref().and_then(rectangles);
         let png = match (shapes, &boxes) {
-            (Some(shapes), None) => Some(png(shapes)).filter(|it| it.len() <= MAX_PNG),
+            (Some(shapes), None) => Some(png(shapes)).filter(|it| it.len() <= most_png),
             _ => None,
         };
         Self {
@@ -71,6 +86,30 @@ impl MaskRecord {
             dilate: dilate.pixels(),
             feather: feather.pixels(),
         }
+    }
+
+    /// The whole choice, for a picture of this size.
+    ///
+    /// # Errors
+    /// [`MaskError`] as of [`Self::shapes`], if the mask is not in the record, or if a radius is out of its range.
+    pub fn choice(&self, size: Size) -> Result<MaskChoice, MaskError> {
+        let shapes = match self.shapes(size)? {
+            Shapes::None => None,
+            Shapes::Here(mask) => Some(mask),
+            Shapes::Elsewhere => {
+                let why =
+                    "is one of several and too large for it; make the edits one after the other";
+                return Err(MaskError(why.to_owned()));
+            }
+        };
+        let radius = |it: u32| Radius::try_from(it).map_err(|error| MaskError(error.to_string()));
+        Ok(MaskChoice {
+            shapes,
+            clusters: self.clusters.clone(),
+            invert: self.invert,
+            dilate: radius(self.dilate)?,
+            feather: radius(self.feather)?,
+        })
     }
 
     /// The given mask for a picture of this size.
@@ -193,7 +232,8 @@ mod tests {
     use super::*;
 
     fn record(mask: &Mask) -> MaskRecord {
-        MaskRecord::of(&MaskChoice { shapes: Some(mask.clone()), ..MaskChoice::default() })
+        let choice = MaskChoice { shapes: Some(mask.clone()), ..MaskChoice::default() };
+        MaskRecord::of_parts(&choice, &[]).0
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn record(request: &EditRequest, localization: Localized) -> EditRecord {
         format,
         localization,
         confidence: Some(0.25),
+        later_masks: vec![],
     };
     EditRecord::of(request, &made)
 }

@@ -14,6 +14,8 @@ mod journal;
 mod masks;
 // What is said, and where.
 mod messages;
+// Several edits in one instruction.
+mod parts;
 // Where results go.
 mod outputs;
 // What of a picture comes back.

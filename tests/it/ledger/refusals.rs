@@ -54,7 +54,7 @@ fn proposal() -> Proposal {
 }
 
 fn edited() -> EditedFile {
-    EditedFile { image: file(), decode: Duration::ZERO }
+    EditedFile { image: file(), mask: None, goes_on: false, decode: Duration::ZERO }
 }
 
 #[test]
@@ -135,8 +135,7 @@ fn a_worker_that_has_lost_its_job_changes_nothing_of_it() {
         let late = store.change_held(&job, &zombie, |draft| draft.mask_settled(file(), 0.5, false));
         assert_eq!(late.unwrap_err().reason, Reason::WorkerLost);
         let late = store.change_held(&job, &zombie, |draft| {
-            draft.provenance(script::Script::new().model(), picture(1));
-            draft.edited(edited())
+            draft.edited(edited(), script::Script::new().model(), picture(1))
         });
         assert_eq!(late.unwrap_err().reason, Reason::WorkerLost);
         let late = store.change_held(&job, &zombie, |draft| {
@@ -153,10 +152,18 @@ fn a_worker_that_has_lost_its_job_changes_nothing_of_it() {
     let goes_on =
         store.change_held(&job, &hold, |draft| draft.localized(Some(proposal()))).unwrap();
     assert!(goes_on);
-    let late = store.change_held(&job, &zombie, |draft| draft.edited(edited()));
+    let late = store.change_held(&job, &zombie, |draft| {
+        draft.edited(edited(), script::Script::new().model(), picture(1))
+    });
     assert_eq!(late.unwrap_err().reason, Reason::WorkerLost);
-    store.change_held(&job, &hold, |draft| draft.edited(edited())).unwrap();
-    let late = store.change_held(&job, &hold, |draft| draft.edited(edited()));
+    store
+        .change_held(&job, &hold, |draft| {
+            draft.edited(edited(), script::Script::new().model(), picture(1))
+        })
+        .unwrap();
+    let late = store.change_held(&job, &hold, |draft| {
+        draft.edited(edited(), script::Script::new().model(), picture(1))
+    });
     assert_eq!(late.unwrap_err().reason, Reason::JobTerminal);
     assert_eq!(job.state(), State::Succeeded);
     // Of a job that has ended only the ledger has the record.

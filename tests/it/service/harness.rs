@@ -320,6 +320,7 @@ pub(crate) fn reason(status: &Status) -> (Code, String) {
 fn kind(event: &EditEvent) -> Option<String> {
     match event.event.as_ref()? {
         Event::State(state) => Some(state.state().as_str_name().replace("STATE_", "")),
+        Event::Part(_) => Some("part".to_owned()),
         Event::Instruction(_) => Some("instruction".to_owned()),
         Event::Warning(warning) => Some(format!("warning {}", warning.reason)),
         Event::ClusterMap(_) => Some("clusters".to_owned()),

@@ -13,6 +13,7 @@ mod kills;
 mod life;
 mod masks;
 mod once;
+mod parts;
 mod pictures;
 pub(crate) mod process;
 mod real;

@@ -77,7 +77,7 @@ fn local() -> (image::RgbImage, EditRequest) {
     (edited.image, request)
 }
 
-fn open(artifact: Option<&v1::Artifact>) -> DynamicImage {
+pub(super) fn open(artifact: Option<&v1::Artifact>) -> DynamicImage {
     let artifact = artifact.unwrap();
     image::load_from_memory(&artifact.inline).unwrap_or_else(|it| panic!("{artifact:?}: {it}"))
 }

@@ -156,7 +156,8 @@ impl OpenJob for ScriptedJob<'_> {
         self.steps(Pass::Edit, spec.steps.unwrap_or(3), sink)?;
         // The result tells what it was made of.
         let made_of = mask.clusters.iter().sum::<u8>() + u8::from(mask.shapes.is_some());
-        Ok(EditedFile { image: gray(100 + made_of), decode: Duration::from_millis(1) })
+        let (image, decode) = (gray(100 + made_of), Duration::from_millis(1));
+        Ok(EditedFile { image, mask: None, goes_on: false, decode })
     }
 }
 
