@@ -92,7 +92,7 @@ impl EditMask {
         };
         let source = if choice.is_left_open() { MaskSource::Proposed } else { MaskSource::Chosen };
         // 5. What a found mask was grown by is no part of the object, and an edit fades in its outer half.
-        let fades = if given { Radius::default() } else { grow.halved() };
+        let fades = if given || spares { Radius::default() } else { grow.halved() };
         let feather = choice.feather.max(fades);
         Ok(Some(Self { full, gate, attended, found, feather, source }))
     }
