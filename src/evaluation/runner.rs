@@ -13,7 +13,7 @@ use crate::edit::{
 };
 use crate::editing::{
     EditError,
-    editor::{Edited, Editor},
+    editor::Editor,
 };
 use crate::evaluation::{
     EvaluationError,
@@ -221,7 +221,7 @@ fn edit(
             *localize_seconds.get_or_insert(0.0) += began.elapsed().as_secs_f64();
         }
         let edited = edit.edit_uncomposited(&mut sink)?;
-        let uncomposited = to_size(edited.image, &pictures.image);
+        let uncomposited = edited.image;
         // As `Preserve::Pixel` does; so one run gives both pictures.
         let result = match &edited.mask {
             Some(mask) => edit.composite(&uncomposited, mask)?,
