@@ -11,10 +11,7 @@ use crate::edit::{
     request::EditRequest,
     settings::EditSettings,
 };
-use crate::editing::{
-    EditError,
-    editor::Editor,
-};
+use crate::editing::{EditError, editor::Editor};
 use crate::evaluation::{
     EvaluationError,
     dataset::{Dataset, Item, LoadedItem},
