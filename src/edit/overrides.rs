@@ -216,7 +216,7 @@ knobs! {
         part_of_model("confidence");
     /// The localization's sampler.
     localize_scheduler: SchedulerKind => .localization.scheduler,
-        SchedulerKind::NAMES, Rule("that of --scheduler, else the model's, else dpm-solver++-2m"),
+        SchedulerKind::NAMES, Rule("that of the edit where given, else the model's, else dpm-solver++-2m"),
         model_only("localize_scheduler");
     /// Seed of the localization's noise.
     #[serde(skip)]
