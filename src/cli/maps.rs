@@ -144,7 +144,7 @@ impl MapsFolder {
             Self::new(&folder, self.overwrite)?.write(&subject, record)?;
         }
         let masks = records.iter().map(|it| it.mask.as_deref());
-        let mask = masks.collect::<Option<Vec<_>>>().map(united).map(Arc::new);
+        let mask = masks.collect::<Option<Vec<_>>>().map(|it| united(&it)).map(Arc::new);
         self.write(subject, &Record { mask, ..Record::default() })
     }
 
@@ -277,7 +277,7 @@ fn sheet<'a>(
 }
 
 /// The pixels that any of several masks selects.
-fn united(masks: Vec<&GrayImage>) -> GrayImage {
+fn united(masks: &[&GrayImage]) -> GrayImage {
     let mut union = GrayImage::clone(masks[0]);
     for mask in &masks[1..] {
         for (pixel, other) in union.pixels_mut().zip(mask.pixels()) {

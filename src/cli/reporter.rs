@@ -75,8 +75,11 @@ impl<'a> Reporter<'a> {
             Shown::Localized(localization) => record.localization = Some(localization),
             Shown::Mask(mask) => record.mask = Some(mask.image),
             Shown::Preview(pass, step, picture) => record.keep(pass, step, picture),
-            Shown::Part(..) => {}
-            Shown::Step(_) | Shown::Warning { .. } | Shown::Queue(..) | Shown::State(..) => {}
+            Shown::Part(..)
+            | Shown::Step(_)
+            | Shown::Warning { .. }
+            | Shown::Queue(..)
+            | Shown::State(..) => {}
         }
     }
 

@@ -19,7 +19,9 @@ pub fn connected(labels: &[i64], grid: Grid) -> Vec<i64> {
     let mut parts = flooded(labels, grid);
     loop {
         let mut sizes: BTreeMap<i64, usize> = BTreeMap::new();
-        parts.iter().for_each(|&it| *sizes.entry(it).or_default() += 1);
+        for &it in &parts {
+            *sizes.entry(it).or_default() += 1;
+        }
         let smallest = sizes.iter().min_by_key(|(part, size)| (**size, **part));
         let Some((&part, &size)) = smallest.filter(|_| sizes.len() > 1) else { break };
         if size >= least && sizes.len() <= MOST {

@@ -80,7 +80,7 @@ impl Editor {
     }
 }
 
-impl<'m> OpenEdit<'m> {
+impl OpenEdit<'_> {
     /// The request of the whole edit, with the latest seed.
     pub fn asked(&self) -> &EditRequest {
         &self.asked

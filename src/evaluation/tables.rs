@@ -157,12 +157,11 @@ fn table(
                 continue;
             }
             let scores = || rows.iter().filter_map(|row| row.scores.as_ref().ok());
-            let cell = |figure: &Figure| match figure.ratio_of() {
-                Some((one, other)) => {
+            let cell = |figure: &Figure| {
+                if let Some((one, other)) = figure.ratio_of() {
                     let pair = |it: &Scores| Some((*it.get(&one)?, *it.get(&other)?));
                     statistics::ratio_of_means(&scores().filter_map(pair).collect::<Vec<_>>())
-                }
-                None => {
+                } else {
                     let values: Vec<f64> =
                         scores().filter_map(|scores| scores.get(figure).copied()).collect();
                     statistics::mean(&values)

@@ -127,19 +127,19 @@ impl Line {
         let b64_json = STANDARD.encode(&image.inline);
         let of = Of::Partial { partial_image_index: index, b64_json: &b64_json };
         // A preview is a PNG whatever the result will be.
-        let event = self.event("image_edit.partial_image", "png", of);
+        let event = Self::event("image_edit.partial_image", "png", of);
         framed("image_edit.partial_image", Parts::object(&event, None, None))
     }
 
     fn completed(&self, Item { image, retouch }: Item) -> Parts {
         let format = answer::format_name(self.asked.format);
         let of = Of::Completed { usage: Usage::default() };
-        let event = self.event("image_edit.completed", format, of);
+        let event = Self::event("image_edit.completed", format, of);
         let image = image.map(|it| ("b64_json", it));
         framed("image_edit.completed", Parts::object(&event, image, [("retouch", retouch)]))
     }
 
-    fn event<'a>(&self, kind: &'static str, output_format: &'static str, of: Of<'a>) -> Event<'a> {
+    fn event<'a>(kind: &'static str, output_format: &'static str, of: Of<'a>) -> Event<'a> {
         Event {
             r#type: kind,
             created_at: unix(SystemTime::now()),

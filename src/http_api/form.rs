@@ -39,7 +39,7 @@ impl Form {
         let mut parts = Multipart::new(body.into_data_stream(), boundary);
         let mut form = Self::default();
         let mut texts = 0;
-        while let Some(mut part) = parts.next_field().await.map_err(broken)? {
+        while let Some(mut part) = parts.next_field().await.map_err(|it| broken(&it))? {
             let Some(name) = part.name().map(ToOwned::to_owned) else {
                 return Err(Refusal::invalid_message("a part of the form has no name"));
             };
@@ -105,7 +105,7 @@ impl Pictures {
 /// The bytes of a part. Room for `expected` bytes is taken at once: what stays unused costs no memory.
 async fn take(part: &mut Field<'_>, most: usize, expected: usize) -> Result<Bytes, Refusal> {
     let mut bytes = BytesMut::with_capacity(expected);
-    while let Some(piece) = part.chunk().await.map_err(broken)? {
+    while let Some(piece) = part.chunk().await.map_err(|it| broken(&it))? {
         if bytes.len() + piece.len() > most {
             let name = part.name().unwrap_or_default();
             return Err(wrong(name, format!("has more than {most} bytes")));
@@ -116,6 +116,6 @@ async fn take(part: &mut Field<'_>, most: usize, expected: usize) -> Result<Byte
 }
 
 /// The refusal of a body that is no form.
-fn broken(error: multer::Error) -> Refusal {
+fn broken(error: &multer::Error) -> Refusal {
     Refusal::invalid_message(format!("the body is no multipart form: {error}"))
 }

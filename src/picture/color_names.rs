@@ -26,6 +26,7 @@ const BASIC: &[(&str, &[u32])] = &[
 ];
 
 /// Other names.
+#[expect(clippy::mistyped_literal_suffixes, reason = "a color that ends in 32")]
 const OTHERS: &[(&str, u32)] = &[
     ("aqua", 0x13_ea_c9),
     ("auburn", 0x9a_30_01),

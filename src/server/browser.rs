@@ -93,7 +93,7 @@ impl BrowserRules {
             None => true,
         };
         // A request that one page sends to another server has no `Origin` if it only reads.
-        let site = headers.get(FETCH_SITE).map(|it| it.as_bytes());
+        let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
         let is_foreign = site.is_some_and(|it| it != b"same-origin" && it != b"none");
         if any || is_listed() || (is_own && !is_foreign) {
             return Ok(());
