@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use image::RgbImage;
 use serde_json::json;
 
 use crate::cli::{
@@ -12,7 +11,7 @@ use crate::cli::{
     error::CliError,
     interrupt::Interrupt,
     load,
-    maps::Subject,
+    maps::{PREVIEWS_OF_A_PASS, Subject},
     outputs,
     replay::Replay,
     reporter::Reporter,
@@ -20,8 +19,8 @@ use crate::cli::{
     screen::Screen,
     settings_record,
 };
-use crate::edit::{choices::MethodKind, settings::EditSettings};
-use crate::editing::{editor::Edited, open_edit::OpenEdit};
+use crate::edit::{choices::PreviewDecode, settings::EditSettings};
+use crate::editing::open_edit::OpenEdit;
 use crate::wire::{
     edit_record::{EditRecord, Localized, MadePicture, digests},
     result_file::ResultFile,
@@ -62,6 +61,7 @@ pub(crate) fn run(
     request.method = args.method;
     request.mask = mask;
     request.preview_every = usize::from(args.report.maps.is_some());
+    request.preview_decode = PreviewDecode::Vae { at_most: PREVIEWS_OF_A_PASS as usize };
     // Shared by all variants.
     request.settings.localization.seed.get_or_insert(request.seed);
     screen.fact("seed", &json!(request.seed));
@@ -137,7 +137,8 @@ pub(crate) fn run(
             instruction: &edit.asked().instruction,
             source: &picture.picture.rgb,
             result: Some(&results[0].image),
-            comparisons: comparisons(&results, compared.as_ref()),
+            comparison: compared.as_ref().map(|(method, edited)| (method.title(), &edited.image)),
+            variants: results.iter().skip(1).map(|result| &result.image).collect(),
             settings: facts,
         };
         folder.write_parts(&subject, &records)
@@ -145,13 +146,4 @@ pub(crate) fn run(
     outputs.finish(results.len(), sheet, stopped, screen)?;
     screen.fact("seconds", &json!((seconds * 10.0).round() / 10.0));
     Ok(())
-}
-
-fn comparisons<'a>(
-    results: &'a [Edited],
-    compared: Option<&'a (MethodKind, Edited)>,
-) -> Vec<(&'a str, &'a RgbImage)> {
-    let variants = results.iter().skip(1).map(|result| ("Variant", &result.image));
-    let compared = compared.iter().map(|(method, edited)| (method.title(), &edited.image));
-    compared.chain(variants).collect()
 }

@@ -12,13 +12,14 @@ use crate::cli::{
     interrupt::Interrupt,
     load,
     localization_args::LocalizationArgs,
-    maps::{MapsFolder, Subject},
+    maps::{MapsFolder, PREVIEWS_OF_A_PASS, Subject},
     outputs,
     reporter::Reporter,
     resolve,
     screen::{Screen, Stream},
     settings_record,
 };
+use crate::edit::choices::PreviewDecode;
 use crate::picture::write::Overwrite;
 use crate::wire::localization_json::SavedLocalization;
 
@@ -109,6 +110,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     request.mask = mask;
     resolve::check_clusters(&request)?;
     request.preview_every = usize::from(maps.is_some());
+    request.preview_decode = PreviewDecode::Vae { at_most: PREVIEWS_OF_A_PASS as usize };
     screen.fact("seed", &json!(request.seed));
 
     // 3. Run pass 1, and derive the mask.
@@ -145,7 +147,8 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
             instruction: &edit.request().instruction,
             source: &edit.request().image,
             result: None,
-            comparisons: vec![],
+            comparison: None,
+            variants: vec![],
             settings: facts,
         };
         let sheet = folder.write(&subject, &record)?;

@@ -44,6 +44,10 @@ const PART: &str = "part-";
 /// Longest word in a file name, in bytes.
 const WORD_BYTES: usize = 64;
 
+/// Number of previews of a pass: as many as stand side by side on a sheet. The VAE decodes them, since a linear map of
+/// some models' latents rings.
+pub(crate) const PREVIEWS_OF_A_PASS: u32 = 5;
+
 /// What the maps show.
 #[derive(Debug)]
 pub(crate) struct Subject<'a> {
@@ -53,8 +57,10 @@ pub(crate) struct Subject<'a> {
     pub(crate) source: &'a RgbImage,
     /// The edited picture; `None` without an edit.
     pub(crate) result: Option<&'a RgbImage>,
-    /// Results of other methods, with labels.
-    pub(crate) comparisons: Vec<(&'a str, &'a RgbImage)>,
+    /// Result of another method, with its title.
+    pub(crate) comparison: Option<(&'a str, &'a RgbImage)>,
+    /// Results of the other variants.
+    pub(crate) variants: Vec<&'a RgbImage>,
     /// How the picture was made.
     pub(crate) settings: Vec<Fact>,
 }
@@ -211,6 +217,8 @@ struct DrawnLocalization<'a> {
     labels: Vec<u8>,
     scores: Vec<f32>,
     selected: Vec<bool>,
+    /// Attention to all words of the object.
+    object: Option<WordMap>,
     /// Width and height of its grids relative to the picture.
     covers: (f32, f32),
 }
@@ -220,6 +228,7 @@ impl<'a> DrawnLocalization<'a> {
         Self {
             localization,
             covers: localization.times_picture(Size::new(picture.width(), picture.height())),
+            object: localization.object_map(),
             labels: localization.labels.iter().map(|id| id - 1).collect(),
             scores: localization.clusters.iter().map(|it| it.score as f32).collect(),
             selected: localization.clusters.iter().map(|it| it.selected).collect(),
@@ -230,6 +239,10 @@ impl<'a> DrawnLocalization<'a> {
         let grid = self.localization.grid;
         let grid = (grid.width as u32, grid.height as u32);
         DrawnClusters::new(&self.labels, grid, &self.scores, &self.selected).covering(self.covers)
+    }
+
+    fn object_map(&self) -> Option<WordField<'_>> {
+        self.object.as_ref().map(|it| WordField { words: &it.word, field: self.field(it) })
     }
 
     fn field<'b>(&self, word: &'b WordMap) -> ScalarField<'b> {
@@ -244,31 +257,21 @@ fn sheet<'a>(
     found: Option<&'a DrawnLocalization<'a>>,
     mask: Option<&'a GrayImage>,
 ) -> Sheet<'a> {
-    let mut reading = vec![];
-    if let Some(parsed) = &record.parsed {
-        reading.push(Fact::new("Action", parsed.action.to_string()));
-        if !parsed.object.is_empty() {
-            reading.push(Fact::new("Object", parsed.object.clone()));
-        }
-        reading.push(Fact::new("Told the model", parsed.told.clone()));
-        if !parsed.localization_instruction.is_empty() {
-            reading.push(Fact::new(
-                "Localization instruction",
-                parsed.localization_instruction.clone(),
-            ));
-        }
-    }
-    let of_objects = |it: &'a DrawnLocalization<'a>| {
-        let words = it.localization.words.iter().filter(|word| word.is_object);
-        words.map(|word| WordField { words: &word.word, field: it.field(word) })
-    };
+    let words =
+        found.iter().flat_map(|it| it.localization.words.iter().map(move |word| (it, word)));
+    let of_object = words.filter(|(_, word)| word.is_object);
+    let variant = |(index, image)| (format!("variant {}", index + 2), image);
     Sheet {
-        reading,
+        reading: reading(subject, record),
         clusters: found.map(DrawnLocalization::clusters),
-        word_maps: found.map(of_objects).into_iter().flatten().collect(),
+        object_map: found.and_then(DrawnLocalization::object_map),
+        word_maps: of_object
+            .map(|(it, word)| WordField { words: &word.word, field: it.field(word) })
+            .collect(),
         mask,
         result: subject.result,
-        comparisons: subject.comparisons.clone(),
+        comparison: subject.comparison,
+        variants: subject.variants.iter().copied().enumerate().map(variant).collect(),
         localization_previews: previews(record, Pass::Localize),
         edit_previews: previews(record, Pass::Edit),
         settings: subject.settings.clone(),
@@ -285,6 +288,22 @@ fn united(masks: &[&GrayImage]) -> GrayImage {
         }
     }
     union
+}
+
+/// What was understood, how sure the localization is, and what else than the instruction the model was told.
+fn reading(subject: &Subject<'_>, record: &Record) -> Vec<Fact> {
+    let Some(parsed) = &record.parsed else { return vec![] };
+    let mut facts = vec![Fact::new("Understood", parsed.in_short())];
+    let confidence = record.localization.as_ref().and_then(|it| it.confidence);
+    facts.extend(confidence.map(|it| Fact::new("Confidence", format!("{it:.2}"))));
+    if parsed.told != subject.instruction {
+        facts.push(Fact::new("Told the model", parsed.told.clone()));
+    }
+    if !parsed.localization_instruction.is_empty() {
+        let asked = parsed.localization_instruction.clone();
+        facts.push(Fact::new("Asked in the localization pass, only to find it", asked));
+    }
+    facts
 }
 
 fn previews(record: &Record, wanted: Pass) -> Vec<Preview<'_>> {

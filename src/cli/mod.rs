@@ -22,6 +22,7 @@ mod error;
 mod eval;
 #[cfg(feature = "engine")]
 mod eval_args;
+mod event_lines;
 #[cfg(feature = "engine")]
 mod hub;
 #[cfg(feature = "engine")]

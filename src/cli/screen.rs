@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
-use crate::cli::{error::CliError, printable::printable, shown::Shown};
-use crate::edit::event::{InstructionParsed, Pass, StepReport};
+use crate::cli::{error::CliError, event_lines, printable::printable, shown::Shown};
+use crate::edit::event::{Pass, StepReport};
 use crate::wire::event_json;
 
 /// Redraw interval of a bar without progress.
@@ -93,19 +93,8 @@ impl Screen {
             Shown::Part(part, _) => {
                 self.line(&format!("edit {} of {}: {}", part.number, part.of, part.instruction));
             }
-            Shown::Parsed(parsed) => self.parsed(parsed),
-            Shown::Localized(localization) => {
-                for cluster in &localization.clusters {
-                    let mark = if cluster.selected { "  selected" } else { "" };
-                    let (id, score, area) = (cluster.id, cluster.score, cluster.area * 100.0);
-                    self.line(&format!(
-                        "cluster {id}: score {score:.2}, {area:.0} % of the picture{mark}"
-                    ));
-                }
-                if let Some(confidence) = localization.confidence {
-                    self.line(&format!("confidence: {confidence:.2}"));
-                }
-            }
+            Shown::Parsed(parsed) => self.lines(&event_lines::parsed(parsed)),
+            Shown::Localized(localization) => self.lines(&event_lines::localized(localization)),
             Shown::Mask(mask) => {
                 self.line(&format!("mask: {:.1} % of the picture", mask.area * 100.0));
             }
@@ -115,16 +104,6 @@ impl Screen {
                 let colon = if detail.is_empty() { "" } else { ": " };
                 self.line(&format!("state: {state}{colon}{detail}"));
             }
-        }
-    }
-
-    fn parsed(&mut self, parsed: &InstructionParsed) {
-        let object = if parsed.object.is_empty() { "the whole picture" } else { &parsed.object };
-        let action = event_json::action(parsed.action).trim_start_matches("ACTION_").to_lowercase();
-        self.line(&format!("understood: {action} {object}"));
-        self.line(&format!("told the model: {}", parsed.told));
-        if !parsed.localization_instruction.is_empty() {
-            self.line(&format!("localizing with: {}", parsed.localization_instruction));
         }
     }
 
@@ -297,6 +276,10 @@ impl Screen {
             Stream::Out => writeln!(io::stdout().lock(), "{line}"),
             Stream::Err => writeln!(io::stderr().lock(), "{line}"),
         });
+    }
+
+    fn lines(&mut self, lines: &[String]) {
+        lines.iter().for_each(|line| self.line(line));
     }
 
     /// Prints a line of text on standard error.

@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, imageops};
 
 use crate::drawing::{
     canvas::Canvas,
     heat::covered,
-    palette::{cluster_color, ink_on},
+    palette::{cluster_color, ink_on, mix},
     text::{Style, Weight},
 };
 
@@ -91,6 +91,14 @@ impl<'a> DrawnClusters<'a> {
     /// A cluster's score.
     pub fn score(&self, label: usize) -> f32 {
         self.scores[label]
+    }
+
+    /// Labels of the clusters that matter ([`that_matter`]), by decreasing score.
+    pub fn that_matter(&self) -> Vec<usize> {
+        let clusters: Vec<(f32, bool)> =
+            (0..self.count()).map(|label| (self.scores[label], self.selected[label])).collect();
+        let matter = that_matter(&clusters);
+        self.ranking().into_iter().filter(|label| matter.contains(label)).collect()
     }
 
     /// Whether a cluster is selected for the edit.
@@ -204,51 +212,102 @@ impl<'a> DrawnClusters<'a> {
     }
 }
 
+/// Indices of the clusters that matter for an edit, of scores and flags of selection in any order: those that are
+/// selected, or score at least a tenth of the best. NaN scores don't matter.
+pub fn that_matter(clusters: &[(f32, bool)]) -> Vec<usize> {
+    const SHARE: f32 = 0.1;
+    let best = clusters.iter().map(|it| it.0).fold(f32::NEG_INFINITY, f32::max);
+    let matters =
+        |&(score, selected): &(f32, bool)| selected || score > 0.0 && score >= SHARE * best;
+    (0..clusters.len()).filter(|&index| matters(&clusters[index])).collect()
+}
+
 /// Draws the clusters at `size`, cells as solid blocks, each cluster with its number, and an outline around the
 /// selected ones. Colors follow the numbers, not the labels.
 pub fn cluster_map(clusters: &DrawnClusters, size: (u32, u32)) -> RgbImage {
-    /// Smallest and largest font size of a number, relative to the square root of the map's area.
-    const NUMBER: (f32, f32) = (0.05, 0.11);
-    /// Largest minimum font size relative to the shorter side, for narrow maps.
-    const CROWDED: f32 = 0.09;
-    /// Width of the outline around selected clusters, relative to the square root of the map's area.
-    const LINE: f32 = 1.0 / 110.0;
-    /// Width of the halo around a number, relative to its font size.
-    const HALO: f32 = 0.09;
-
     let numbers = clusters.numbers();
-    let (columns, rows) = clusters.grid();
-    let covered = covered(size, clusters.covers);
-    let label_at = |x: u32, y: u32| {
+    let cells = Cells::of(clusters, size);
+    let map = RgbImage::from_fn(size.0, size.1, |x, y| cluster_color(numbers[cells.label(x, y)]));
+    cells.marked(map)
+}
+
+/// Draws the clusters over the gray picture, at its size: those that matter strong, the others pale.
+pub fn cluster_overlay(clusters: &DrawnClusters, picture: &RgbImage) -> RgbImage {
+    /// Opacity of clusters that matter, and of others.
+    const OPACITY: (f32, f32) = (0.75, 0.4);
+    let size = picture.dimensions();
+    let numbers = clusters.numbers();
+    let matter = clusters.that_matter();
+    let cells = Cells::of(clusters, size);
+    let grey = imageops::grayscale(picture);
+    let map = RgbImage::from_fn(size.0, size.1, |x, y| {
+        let label = cells.label(x, y);
+        let share = if matter.contains(&label) { OPACITY.0 } else { OPACITY.1 };
+        mix(Rgb([grey.get_pixel(x, y)[0]; 3]), cluster_color(numbers[label]), share)
+    });
+    cells.marked(map)
+}
+
+/// The cells of clusters on a picture.
+struct Cells<'a> {
+    clusters: &'a DrawnClusters<'a>,
+    /// Size of the picture with the padding that the grid covers.
+    covered: (u32, u32),
+}
+
+impl<'a> Cells<'a> {
+    fn of(clusters: &'a DrawnClusters<'a>, size: (u32, u32)) -> Self {
+        Self { clusters, covered: covered(size, clusters.covers) }
+    }
+
+    /// The label at a pixel.
+    fn label(&self, x: u32, y: u32) -> usize {
+        let (columns, rows) = self.clusters.grid();
         let scaled = |at: u32, cells: u32, side: u32| {
             (u64::from(at) * u64::from(cells) / u64::from(side)) as usize
         };
-        let (column, row) = (scaled(x, columns, covered.0), scaled(y, rows, covered.1));
-        usize::from(clusters.labels[row * columns as usize + column])
-    };
-    let image = RgbImage::from_fn(size.0, size.1, |x, y| cluster_color(numbers[label_at(x, y)]));
-    let mut canvas = Canvas::over(image);
-    let side = (size.0 as f32 * size.1 as f32).sqrt();
-    canvas.contour(
-        &|x, y| clusters.is_selected(label_at(x, y)),
-        (side * LINE).max(2.0),
-        Rgb([0; 3]),
-        Rgb([255; 3]),
-    );
-    let least = (side * NUMBER.0).min(size.0.min(size.1) as f32 * CROWDED);
-    let cell = (covered.0 as f32 / columns as f32, covered.1 as f32 / rows as f32);
-    for label in clusters.ranking().into_iter().rev() {
-        let Some((x, y, depth)) = clusters.visual_center(label) else { continue };
-        let color = ink_on(cluster_color(numbers[label]));
-        let em = (depth * cell.0.min(cell.1)).clamp(least, side * NUMBER.1);
-        let ink = Style { weight: Weight::SemiBold, em, color };
-        let halo = Style { color: Rgb([255 - color[0]; 3]), ..ink };
-        let (x, y, number) = (x * cell.0, y * cell.1, numbers[label].to_string());
-        for turn in 0..16 {
-            let (sin, cos) = (f32::from(turn as u8) * std::f32::consts::TAU / 16.0).sin_cos();
-            halo.draw_centered(&mut canvas, x + cos * em * HALO, y + sin * em * HALO, &number);
-        }
-        ink.draw_centered(&mut canvas, x, y, &number);
+        let (column, row) = (scaled(x, columns, self.covered.0), scaled(y, rows, self.covered.1));
+        usize::from(self.clusters.labels[row * columns as usize + column])
     }
-    canvas.into_image()
+
+    /// The map with an outline around the selected clusters, and each cluster's number.
+    fn marked(&self, map: RgbImage) -> RgbImage {
+        /// Smallest and largest font size of a number, relative to the square root of the map's area.
+        const NUMBER: (f32, f32) = (0.05, 0.11);
+        /// Largest minimum font size relative to the shorter side, for narrow maps.
+        const CROWDED: f32 = 0.09;
+        /// Width of the outline around selected clusters, relative to the square root of the map's area.
+        const LINE: f32 = 1.0 / 110.0;
+        /// Width of the halo around a number, relative to its font size.
+        const HALO: f32 = 0.09;
+
+        let clusters = self.clusters;
+        let size = map.dimensions();
+        let mut canvas = Canvas::over(map);
+        let side = (size.0 as f32 * size.1 as f32).sqrt();
+        canvas.contour(
+            &|x, y| clusters.is_selected(self.label(x, y)),
+            (side * LINE).max(2.0),
+            Rgb([0; 3]),
+            Rgb([255; 3]),
+        );
+        let least = (side * NUMBER.0).min(size.0.min(size.1) as f32 * CROWDED);
+        let (columns, rows) = clusters.grid();
+        let cell = (self.covered.0 as f32 / columns as f32, self.covered.1 as f32 / rows as f32);
+        let numbers = clusters.numbers();
+        for label in clusters.ranking().into_iter().rev() {
+            let Some((x, y, depth)) = clusters.visual_center(label) else { continue };
+            let color = ink_on(cluster_color(numbers[label]));
+            let em = (depth * cell.0.min(cell.1)).clamp(least, side * NUMBER.1);
+            let ink = Style { weight: Weight::SemiBold, em, color };
+            let halo = Style { color: Rgb([255 - color[0]; 3]), ..ink };
+            let (x, y, number) = (x * cell.0, y * cell.1, numbers[label].to_string());
+            for turn in 0..16 {
+                let (sin, cos) = (f32::from(turn as u8) * std::f32::consts::TAU / 16.0).sin_cos();
+                halo.draw_centered(&mut canvas, x + cos * em * HALO, y + sin * em * HALO, &number);
+            }
+            ink.draw_centered(&mut canvas, x, y, &number);
+        }
+        canvas.into_image()
+    }
 }

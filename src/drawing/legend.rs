@@ -28,26 +28,35 @@ const COMFORTABLE_ROW: u32 = 34;
 /// Gap between the legend's columns.
 const GAP: u32 = 22;
 
-/// Draws the legend `width` pixels wide, by decreasing score, at least `height` high.
+/// Draws the legend `width` pixels wide, at least `height` high: the clusters that matter by decreasing score, and how
+/// many others there are.
 pub(super) fn legend(clusters: &DrawnClusters, width: u32, height: u32) -> RgbImage {
-    let count = clusters.count().max(1) as u32;
+    let shown = clusters.that_matter();
+    let others: Vec<usize> =
+        clusters.ranking().into_iter().filter(|label| !shown.contains(label)).collect();
+    let lines = (shown.len() + usize::from(!others.is_empty())).max(1) as u32;
     let most = ((width + GAP) / (NARROW + GAP)).max(1);
     let comfortable = (height.saturating_sub(HEAD) / COMFORTABLE_ROW).max(1);
-    let columns = count.div_ceil(comfortable).min(most);
-    let rows = count.div_ceil(columns);
+    let columns = lines.div_ceil(comfortable).min(most);
+    let rows = lines.div_ceil(columns);
     let column_width = ((width + GAP) / columns - GAP).min(460);
     let tallest = if column_width < WIDE { NARROW_ROW } else { ROW.1 };
     let row_height = (height.saturating_sub(HEAD) / rows).clamp(ROW.0, tallest);
 
     let mut canvas = Canvas::new(width, HEAD + rows * row_height, PAPER);
-    for (place, label) in clusters.ranking().into_iter().enumerate() {
-        let (column, row) = (place as u32 / rows, place as u32 % rows);
+    let numbers = clusters.numbers();
+    for line in 0..lines {
+        let (column, row) = (line / rows, line % rows);
         let table =
             LegendColumn { left: column * (column_width + GAP), width: column_width, row_height };
         if row == 0 {
             table.head(&mut canvas);
         }
-        table.row(&mut canvas, HEAD + row * row_height, place + 1, clusters, label);
+        let top = HEAD + row * row_height;
+        match shown.get(line as usize) {
+            Some(&label) => table.row(&mut canvas, top, numbers[label], clusters, label),
+            None => table.others(&mut canvas, top, clusters, &others),
+        }
     }
     canvas.into_image()
 }
@@ -116,4 +125,24 @@ impl LegendColumn {
             style.draw_line_to(canvas, selected_at, line, "✓");
         }
     }
+    /// The line for all clusters that don't matter: how many, their greatest score, their area.
+    fn others(&self, canvas: &mut Canvas, top: u32, clusters: &DrawnClusters, others: &[usize]) {
+        let em = (self.row_height as f32 * 0.62).clamp(18.0, 22.0);
+        let style = Style { weight: Weight::Regular, em, color: MUTED };
+        let line = top + self.row_height / 2 - style.line_height() / 2;
+        let [score, area, _] = self.stops();
+        let room = (score - 60.0) as u32 - self.left;
+        let text = format!("{} others", others.len());
+        style.draw_line(canvas, self.left, line, &style.cut(&text, room));
+        if let Some(&best) = others.first() {
+            style.draw_line_to(canvas, score, line, &at_most(clusters.score(best)));
+        }
+        let share = others.iter().map(|&label| clusters.area(label)).sum();
+        style.draw_line_to(canvas, area, line, &percent(share));
+    }
+}
+
+/// A score as an upper bound of two decimals.
+fn at_most(score: f32) -> String {
+    if score < 0.005 { "< 0.01".to_owned() } else { format!("≤ {score:.2}") }
 }

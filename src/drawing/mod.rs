@@ -1,4 +1,4 @@
-//! Visualizations: cluster maps, heat maps, mask overlays, difference images, contact sheets.
+//! Visualizations: cluster maps, heat maps, mask overlays, differences, contact sheets.
 //!
 //! Pure functions from plain data to [`image::RgbImage`]; no tensors, no files. Sizes are (width, height) as in
 //! `image`, data is row-major from the top. Slices of a wrong length are a caller's bug and panic.
@@ -15,6 +15,7 @@ mod canvas;
 mod legend;
 mod page;
 mod text;
+mod tile;
 
 /// A labelled value.
 #[derive(Debug, Clone, PartialEq, Eq)]

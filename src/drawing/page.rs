@@ -1,120 +1,231 @@
-//! Page layout: title, labelled values, rows of tiles and filmstrips on a grid of columns, from top to bottom.
-
-use std::ops::Range;
+//! Page layout, from top to bottom: a title, the largest picture with small ones beside it, rows of tiles, filmstrips,
+//! labelled values. All stand on one grid of four columns.
 
 use image::RgbImage;
 
 use crate::drawing::{
     Fact,
     canvas::Canvas,
-    palette::{HAIRLINE, INK, MUTED, PAPER, heat_color},
+    palette::{HAIRLINE, INK, PAPER},
+    scale::fitted_size,
     text::{Style, Weight},
+    tile::{HEADING, NOTE, Tile, VALUE},
 };
 
-/// Page width in pixels. The smallest text is 19 pixels high, 12.7 if the page is shown 1200 pixels wide.
+/// Page width in pixels. The smallest text is 20 pixels high, 13 if the page is shown 1200 pixels wide.
 const WIDTH: u32 = 1800;
 
-/// Margin around the page. With one gutter, the width between the margins divides evenly into 1 to 5 columns and their
-/// halves.
+/// Margin around the page. With one gutter, the width between the margins divides evenly into 1 to 5 columns.
 const MARGIN: u32 = 71;
+
+/// Width between the margins.
+const CONTENT: u32 = WIDTH - 2 * MARGIN;
 
 /// Space between columns.
 const GUTTER: u32 = 22;
 
-/// Space between blocks.
-const BLOCK: u32 = 40;
+/// Space between blocks, and between rows of one block.
+const BLOCK: u32 = 44;
+const ROW: u32 = 30;
 
-/// Maximum height of a tile's picture.
-const PICTURE_HEIGHT: u32 = 700;
+/// Columns of the grid.
+const COLUMNS: u32 = 4;
 
-/// Space between a caption and its picture.
-const CAPTION_GAP: u32 = 8;
+/// Labelled values in a row across the page.
+const FACTS: u32 = 9;
+
+/// Frames in a filmstrip's row.
+const FRAMES: u32 = 5;
+
+/// Maximum height of the largest picture, of one beside it, of one in a row, and of a filmstrip's frame.
+const LARGEST_HEIGHT: u32 = 1240;
+const TILE_HEIGHT: u32 = 620;
+const FRAME_HEIGHT: u32 = 400;
+
+/// Aspect ratio beyond which the largest picture takes the page's whole width, with the others below it.
+const PANORAMA: f64 = 2.4;
 
 const TITLE: Style = Style { weight: Weight::SemiBold, em: 46.0, color: INK };
 const LONG_TITLE: Style = Style { em: 34.0, ..TITLE };
-const HEADING: Style = Style { weight: Weight::SemiBold, em: 25.0, color: INK };
-const VALUE: Style = Style { weight: Weight::Regular, em: 24.0, color: INK };
-const NOTE: Style = Style { weight: Weight::Regular, em: 20.0, color: MUTED };
 
-/// A picture with a heading.
-pub(super) struct Tile {
-    pub(super) heading: String,
-    pub(super) note: String,
-    pub(super) image: RgbImage,
-    pub(super) edge: Edge,
-    /// Labels of the two ends of the heat scale.
-    pub(super) scale: Option<(String, String)>,
+/// Sizes and places of the largest picture and of those that go with it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lead {
+    /// Size of the largest picture.
+    pub(super) main: (u32, u32),
+    /// Size of each of the others.
+    pub(super) others: (u32, u32),
+    /// Columns of the others.
+    columns: u32,
+    /// Whether they stand below the largest picture, not beside it.
+    below: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Edge {
-    Framed,
-    Bare,
+impl Lead {
+    /// The arrangement for pictures of this size, `others` of which go with the largest one.
+    pub(super) fn of(picture: (u32, u32), others: usize) -> Self {
+        let others = others as u32;
+        let fitted = |bounds: (u32, u32)| fitted_size(picture, bounds);
+        let aspect = f64::from(picture.0.max(1)) / f64::from(picture.1.max(1));
+        if aspect > PANORAMA {
+            let columns = match others {
+                0..=3 => others.max(1),
+                more => {
+                    if more % 3 == 0 {
+                        3
+                    } else {
+                        2
+                    }
+                }
+            };
+            let main = fitted((CONTENT, TILE_HEIGHT));
+            let others = fitted((column_width(columns.max(2)), TILE_HEIGHT / 2));
+            return Self { main, others, columns, below: true };
+        }
+        let half = (CONTENT - GUTTER) / 2;
+        if others == 0 || others > 3 {
+            let others = fitted((column_width(COLUMNS), TILE_HEIGHT));
+            let main = fitted((half, LARGEST_HEIGHT));
+            return Self { main, others, columns: 2, below: false };
+        }
+        // One column of them, as high as the largest picture with what stands below it.
+        let rows = f64::from(others);
+        let texts = f64::from(Tile::CAPTION + ROW);
+        let width = f64::from(CONTENT - GUTTER);
+        // rows · h + (rows − 1) · texts = H, and aspect · (H + h) = width
+        let small = (width / aspect - (rows - 1.0) * texts) / (rows + 1.0);
+        let large = (rows * small + (rows - 1.0) * texts).min(f64::from(LARGEST_HEIGHT) * 0.8);
+        let small = ((large - (rows - 1.0) * texts) / rows).clamp(60.0, large * 0.6);
+        let bounds = |height: f64| (half * 2, height.round() as u32);
+        Self {
+            main: fitted(bounds(large)),
+            others: fitted(bounds(small)),
+            columns: 1,
+            below: false,
+        }
+    }
+}
+
+/// Width of one of `columns` equal columns.
+pub(super) fn column_width(columns: u32) -> u32 {
+    (CONTENT + GUTTER) / columns - GUTTER
+}
+
+/// Width of `span` neighboring columns of `columns`.
+pub(super) fn spanned_width(columns: u32, span: u32) -> u32 {
+    span * (column_width(columns) + GUTTER) - GUTTER
+}
+
+/// Maximum size of a picture in a row of so many columns.
+pub(super) fn tile_bounds(columns: u32) -> (u32, u32) {
+    (column_width(columns), TILE_HEIGHT)
+}
+
+/// Maximum size of a filmstrip's frame.
+pub(super) fn frame_bounds() -> (u32, u32) {
+    (column_width(FRAMES), FRAME_HEIGHT)
+}
+
+/// Maximum number of frames of a filmstrip of one row.
+pub(super) fn frames() -> usize {
+    FRAMES as usize
 }
 
 pub(super) struct Page {
     canvas: Canvas,
-    columns: u32,
     y: u32,
 }
 
 impl Page {
-    /// An empty page for pictures of this size; wide pictures get few columns, tall ones many.
-    pub(super) fn for_pictures((width, height): (u32, u32)) -> Self {
-        let columns = match f64::from(width.max(1)) / f64::from(height.max(1)) {
-            aspect if aspect > 4.0 => 1,
-            aspect if aspect > 2.2 => 2,
-            aspect if aspect > 1.55 => 3,
-            aspect if aspect > 0.6 => 4,
-            _ => 5,
-        };
-        Self { canvas: Canvas::new(WIDTH, 2000, PAPER), columns, y: MARGIN }
-    }
-
-    /// Maximum size of a tile's picture.
-    pub(super) fn tile_bounds(&self) -> (u32, u32) {
-        (self.column_width(), PICTURE_HEIGHT)
-    }
-
-    /// Maximum size of a filmstrip's frame: two fit in a tile's width.
-    pub(super) fn frame_bounds(&self) -> (u32, u32) {
-        ((self.column_width() - GUTTER) / 2, PICTURE_HEIGHT / 2)
+    pub(super) fn new() -> Self {
+        Self { canvas: Canvas::new(WIDTH, 2000, PAPER), y: MARGIN }
     }
 
     /// The title, in a smaller font if it is long.
     pub(super) fn title(&mut self, text: &str) {
         /// Maximum lines of a title in the large and in the small font; longer ones are truncated.
         const LINES: (usize, usize) = (2, 5);
-        let width = WIDTH - 2 * MARGIN;
         let mut style = TITLE;
-        if style.wrap(text, width, LINES.0 + 1).len() > LINES.0 {
+        if style.wrap(text, CONTENT, LINES.0 + 1).len() > LINES.0 {
             style = LONG_TITLE;
         }
-        for line in style.wrap(text, width, LINES.1) {
+        for line in style.wrap(text, CONTENT, LINES.1) {
             let top = self.take(style.line_height());
             style.draw_line(&mut self.canvas, MARGIN, top, &line);
         }
-        self.take(BLOCK / 3);
+        self.take(ROW);
     }
 
-    /// Labelled values, each spanning as many grid cells as it needs.
+    /// The largest picture with values below it, and the others beside it or below.
+    pub(super) fn lead(&mut self, lead: &Lead, main: &Tile, facts: &[Fact], others: &[Tile]) {
+        let top = self.y;
+        let width = if lead.below { CONTENT } else { lead.main.0.max(column_width(COLUMNS)) };
+        let height = main.height(width);
+        self.reserve(height);
+        main.draw(&mut self.canvas, MARGIN, top, width);
+        self.y += height;
+        if !facts.is_empty() {
+            self.y += ROW / 2;
+            self.facts_within(width, (width / column_width(COLUMNS)).max(1), facts);
+        }
+        if lead.below {
+            self.tiles(lead.columns, others);
+            return;
+        }
+        let (left, end) = (MARGIN + width + GUTTER, self.y);
+        self.y = top;
+        let column = lead.others.0.max(column_width(COLUMNS + 1));
+        for (i, row) in others.chunks(lead.columns as usize).enumerate() {
+            if i > 0 {
+                self.take(ROW);
+            }
+            self.row(left, column, row);
+        }
+        self.y = self.y.max(end);
+    }
+
+    /// Tiles from left to right, row by row; the last one may be wider than its column.
+    pub(super) fn tiles(&mut self, columns: u32, tiles: &[Tile]) {
+        for row in tiles.chunks(columns as usize) {
+            self.take(BLOCK);
+            self.row(MARGIN, column_width(columns), row);
+        }
+    }
+
+    fn row(&mut self, left: u32, width: u32, row: &[Tile]) {
+        let width_of = |tile: &Tile| tile.image.width().max(width);
+        let height = row.iter().map(|tile| tile.height(width_of(tile))).max().unwrap_or(0);
+        let top = self.take(height);
+        let mut left = left;
+        for tile in row {
+            tile.draw(&mut self.canvas, left, top, width_of(tile));
+            left += width_of(tile) + GUTTER;
+        }
+    }
+
+    /// Labelled values across the page, after a thin line.
     pub(super) fn facts(&mut self, facts: &[Fact]) {
+        self.rule();
+        self.facts_within(CONTENT, FACTS, facts);
+    }
+
+    /// Labelled values from the left margin, each over as many of the `cells` as it needs.
+    fn facts_within(&mut self, width: u32, cells: u32, facts: &[Fact]) {
         /// Maximum lines of one value; longer ones are truncated.
         const LINES: usize = 3;
         /// Minimum space between two values.
         const FACT_GAP: u32 = 14;
-        let cells = if self.columns < 3 { 8 } else { self.columns * 2 };
-        let pitch = (WIDTH - 2 * MARGIN + GUTTER) / cells;
+        let pitch = (width + GUTTER) / cells;
         let (mut cell, mut top, mut tallest) = (0, self.y, 0);
         for Fact { label, value } in facts {
             let wanted = NOTE.width(label).max(VALUE.width(value)).ceil() as u32 + FACT_GAP;
             let span = wanted.div_ceil(pitch).clamp(1, cells);
             if cell + span > cells {
-                self.take(tallest + GUTTER / 2);
+                self.take(tallest + FACT_GAP);
                 (cell, top, tallest) = (0, self.y, 0);
             }
             let left = MARGIN + cell * pitch;
-            let width = (span * pitch - FACT_GAP).min(WIDTH - MARGIN - left);
+            let width = (span * pitch - FACT_GAP).min(MARGIN + width - left);
             let values = VALUE.wrap(value, width, LINES);
             let height = NOTE.line_height() + values.len() as u32 * VALUE.line_height();
             self.reserve(height);
@@ -129,49 +240,31 @@ impl Page {
         self.take(tallest);
     }
 
-    /// Tiles from left to right, row by row.
-    pub(super) fn tiles(&mut self, tiles: &[Tile]) {
-        let width = self.column_width();
-        for row in tiles.chunks(self.columns as usize) {
-            self.take(BLOCK - GUTTER / 2);
-            let height = row.iter().map(Tile::height).max().unwrap_or(0);
-            let top = self.take(height);
-            for (i, tile) in row.iter().enumerate() {
-                tile.draw(&mut self.canvas, MARGIN + i as u32 * (width + GUTTER), top, width);
-            }
-        }
-    }
-
-    /// Maximum number of frames of a filmstrip: about eight, in full rows.
-    pub(super) fn frames(&self) -> usize {
-        const FRAMES: usize = 8;
-        FRAMES - FRAMES % self.frames_per_row().min(FRAMES)
-    }
-
     /// A heading and small frames, each labelled below.
     pub(super) fn filmstrip(&mut self, heading: &str, note: &str, frames: &[(String, RgbImage)]) {
         self.take(BLOCK);
-        let top = self.take(HEADING.line_height() + CAPTION_GAP);
+        let top = self.take(HEADING.line_height() + Tile::CAPTION_GAP);
         let end = HEADING.draw_line(&mut self.canvas, MARGIN, top, heading);
         let drop = (HEADING.line_height() - NOTE.line_height()) * 3 / 5; // onto one baseline
         NOTE.draw_line(&mut self.canvas, end.ceil() as u32 + 14, top + drop, note);
-        let (width, pitch) = (self.frame_bounds().0, self.column_width() + GUTTER);
-        for (i, row) in frames.chunks(self.frames_per_row()).enumerate() {
+        let width = column_width(FRAMES);
+        for (i, row) in frames.chunks(FRAMES as usize).enumerate() {
             if i > 0 {
                 self.take(GUTTER / 2);
             }
             let height = row.iter().map(|(_, image)| image.height()).max().unwrap_or(0);
             let top = self.take(height + 2 + NOTE.line_height());
-            for ((label, image), i) in row.iter().zip(0..) {
-                let left = MARGIN + i / 2 * pitch + i % 2 * (width + GUTTER);
+            let mut left = MARGIN;
+            for (label, image) in row {
                 self.canvas.paste_framed(image, left, top);
                 NOTE.draw_line(&mut self.canvas, left, top + height + 2, &NOTE.cut(label, width));
+                left += width + GUTTER;
             }
         }
     }
 
     /// A thin horizontal line across the page.
-    pub(super) fn rule(&mut self) {
+    fn rule(&mut self) {
         let top = self.take(BLOCK) + BLOCK * 2 / 3;
         self.canvas.rectangle(MARGIN..WIDTH - MARGIN, top..top + 2, HAIRLINE);
         self.y += GUTTER / 2;
@@ -180,14 +273,6 @@ impl Page {
     pub(super) fn finish(mut self) -> RgbImage {
         self.canvas.set_height(self.y + MARGIN);
         self.canvas.into_image()
-    }
-
-    fn frames_per_row(&self) -> usize {
-        self.columns as usize * 2
-    }
-
-    fn column_width(&self) -> u32 {
-        (WIDTH - 2 * MARGIN + GUTTER) / self.columns - GUTTER
     }
 
     /// Reserves `height` pixels and returns their top edge.
@@ -205,46 +290,4 @@ impl Page {
             self.canvas.set_height(needed * 3 / 2);
         }
     }
-}
-
-impl Tile {
-    /// Heading and note.
-    fn caption_height() -> u32 {
-        HEADING.line_height() + NOTE.line_height() + CAPTION_GAP
-    }
-
-    fn height(&self) -> u32 {
-        /// Height of the heat scale including its labels.
-        const SCALE: u32 = 48;
-        let scale = if self.scale.is_some() { SCALE } else { 0 };
-        Self::caption_height() + self.image.height() + scale
-    }
-
-    fn draw(&self, canvas: &mut Canvas, left: u32, top: u32, width: u32) {
-        HEADING.draw_line(canvas, left, top, &HEADING.cut(&self.heading, width));
-        let below = top + HEADING.line_height();
-        NOTE.draw_line(canvas, left, below, &NOTE.cut(&self.note, width));
-        let below = top + Self::caption_height();
-        match self.edge {
-            Edge::Framed => canvas.paste_framed(&self.image, left, below),
-            Edge::Bare => canvas.paste(&self.image, left, below),
-        }
-        if let Some((low, high)) = &self.scale {
-            /// Maximum width of the heat scale; if wider, its ends can't be read together.
-            const WIDEST: u32 = 560;
-            let right = left + self.image.width().clamp(width.min(200), WIDEST);
-            let bar = below + self.image.height() + 9;
-            heat_bar(canvas, left..right, bar..bar + 12);
-            NOTE.draw_line(canvas, left, bar + 13, low);
-            NOTE.draw_line_to(canvas, right as f32, bar + 13, high);
-        }
-    }
-}
-
-/// The heat scale, from the lowest to the highest color.
-fn heat_bar(canvas: &mut Canvas, columns: Range<u32>, rows: Range<u32>) {
-    let last = (columns.len() as f32 - 1.0).max(1.0);
-    let size = (columns.len() as u32, rows.len() as u32);
-    let image = RgbImage::from_fn(size.0, size.1, |x, _| heat_color(x as f32 / last));
-    canvas.paste_framed(&image, columns.start, rows.start);
 }

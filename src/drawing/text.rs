@@ -204,13 +204,3 @@ pub(super) fn percent(share: f64) -> String {
         format!("{percent:.0}%")
     }
 }
-
-/// A number formatted with three significant digits.
-pub(super) fn short(value: f32) -> String {
-    let digits = match value.abs() {
-        zero if zero < 1e-30 => return "0".to_owned(),
-        tiny if tiny < 1e-3 => return format!("{value:.1e}"),
-        other => (2 - other.log10().floor() as i32).max(0) as usize,
-    };
-    format!("{value:.digits$}")
-}

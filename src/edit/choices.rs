@@ -63,7 +63,20 @@ pub enum PreviewDecode {
     /// By a linear map to RGB, fitted to the picture and its latents; nearly free.
     Linear,
     /// By the VAE; one decode per preview.
-    Vae,
+    Vae {
+        /// Maximum number of previews of a pass: the first step, and others evenly up to the last. `usize::MAX` for no
+        /// limit.
+        at_most: usize,
+    },
+}
+
+impl PreviewDecode {
+    /// Whether a step, from 1, is one that has a preview by this way of making it.
+    pub fn shows(self, step: usize, of: usize) -> bool {
+        let Self::Vae { at_most } = self else { return true };
+        let further = at_most.saturating_sub(1).min(of);
+        step == 1 && at_most > 1 || step * further.max(1) / of != (step - 1) * further.max(1) / of
+    }
 }
 
 /// What to do if the instruction can't be parsed, or the object is found with low confidence.

@@ -66,6 +66,26 @@ pub struct InstructionParsed {
     pub localization_instruction: String,
 }
 
+impl InstructionParsed {
+    /// What was understood, in a few words: `recolor the star to blue`, `change the bee to a bird`.
+    pub fn in_short(&self) -> String {
+        let object = if self.object.is_empty() { "the whole picture" } else { &self.object };
+        let verb = match self.change {
+            Some(Change::Recolor) => "recolor",
+            _ if self.action == Action::Global => Action::Change.name(),
+            _ => self.action.name(),
+        };
+        let becomes = if self.color.is_empty() { &self.replacement } else { &self.color };
+        match self.change {
+            Some(_) if becomes.is_empty() => format!("{verb} {object}"),
+            // `make the dog bigger`: what it becomes is no thing to change to.
+            Some(Change::Alter) => format!("{verb} {object}: {becomes}"),
+            Some(Change::Recolor | Change::Replace) => format!("{verb} {object} to {becomes}"),
+            None => format!("{verb} {object}"),
+        }
+    }
+}
+
 /// A finished denoising step.
 #[derive(Debug, Clone)]
 pub struct StepReport {

@@ -138,6 +138,20 @@ impl Localization {
         (times(covered.width, picture.width), times(covered.height, picture.height))
     }
 
+    /// The object's words as one: their joined text, and their mean attention; `None` if no word belongs to an object.
+    pub fn object_map(&self) -> Option<WordMap> {
+        let words: Vec<&WordMap> = self.words.iter().filter(|word| word.is_object).collect();
+        let first = words.first()?;
+        let mut values = vec![0.0; first.values.len()];
+        for word in &words {
+            for (mean, value) in values.iter_mut().zip(&word.values) {
+                *mean += value / words.len() as f32;
+            }
+        }
+        let texts: Vec<&str> = words.iter().map(|it| it.word.as_str()).collect();
+        Some(WordMap { word: texts.join(" "), is_object: true, grid: first.grid, values })
+    }
+
     /// Ids of the selected clusters.
     pub fn selected(&self) -> Vec<u8> {
         self.clusters.iter().filter(|cluster| cluster.selected).map(|cluster| cluster.id).collect()

@@ -253,7 +253,7 @@ impl<'a> EditSession<'a> {
     ) -> Result<Tensor, EditError> {
         let every = self.request.preview_every;
         let preview = match (every, self.request.preview_decode) {
-            (0, _) | (_, PreviewDecode::Vae) => None,
+            (0, _) | (_, PreviewDecode::Vae { .. }) => None,
             (_, PreviewDecode::Linear) => {
                 Some(LatentPreview::fit(&self.work, self.image_latents()?))
             }
@@ -277,7 +277,9 @@ impl<'a> EditSession<'a> {
             let mut on_step = |done: &StepDone<'_>, latents: Tensor| {
                 let latents = replace(done, latents);
                 let step = done.step.index + 1;
-                let shown = every > 0 && (step.is_multiple_of(every) || step == done.of);
+                let shown = every > 0
+                    && (step.is_multiple_of(every) || step == done.of)
+                    && self.request.preview_decode.shows(step, done.of);
                 let predicted = done.pred_original_sample;
                 // A picture that can't be decoded is not shown; the edit itself will say so.
                 let decoded = || {
@@ -285,7 +287,8 @@ impl<'a> EditSession<'a> {
                     // At its own size, but without what was repeated beyond the picture's edges.
                     Some(if self.covers().is_some() { self.at_input(image) } else { image })
                 };
-                let is_decoded = shown && self.request.preview_decode == PreviewDecode::Vae;
+                let by_vae = matches!(self.request.preview_decode, PreviewDecode::Vae { .. });
+                let is_decoded = shown && by_vae;
                 let report = StepReport {
                     pass,
                     step,

@@ -11,10 +11,7 @@ use crate::drawing::{
     scale,
 };
 use crate::edit::localization::Localization;
-use crate::evaluation::{
-    dataset::LoadedItem,
-    score::{self, EvaluatedEdit},
-};
+use crate::evaluation::{dataset::LoadedItem, score::EvaluatedEdit};
 use crate::picture::mask::Mask;
 
 /// Longest side of a thumbnail, in pixels, so that a page with a few hundred items still loads.
@@ -66,9 +63,10 @@ impl RowPictures {
     pub fn of(pictures: &LoadedItem, outcome: &EvaluatedEdit) -> Self {
         let localization = outcome.localization.as_deref();
         let ground = drawn(&pictures.image);
-        let heat = localization
-            .and_then(score::object_heat)
-            .map(|(values, grid)| png(&heat_overlay(&ScalarField::new(&values, grid), &ground)));
+        let heat = localization.and_then(Localization::object_map).map(|it| {
+            let grid = (it.grid.width as u32, it.grid.height as u32);
+            png(&heat_overlay(&ScalarField::new(&it.values, grid), &ground))
+        });
         Self {
             clusters: localization.map(|it| clusters(it, ground.dimensions())),
             heat,

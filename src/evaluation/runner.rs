@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::edit::{
     choices::{MethodKind, PreviewDecode, Resize, Unparsed},
     edit_mask::{EditMask, MaskChoice},
-    event::{EditEvent, LocalizationSource},
+    event::{EditEvent, InstructionParsed, LocalizationSource},
     request::EditRequest,
     settings::EditSettings,
 };
@@ -61,6 +61,8 @@ pub struct Row {
     pub method: &'static Method,
     /// Seed of the noise.
     pub seed: u64,
+    /// The method that made the very same computation before, whose result this is, too.
+    pub same_as: Option<&'static Method>,
     /// The metrics, or the error.
     pub scores: Result<Scores, String>,
     /// Description of the parsed instruction.
@@ -119,21 +121,22 @@ pub fn run(
         let request = request(&plan, item, &loaded);
         let reconstruction = editor.open(request.clone()).reconstruction()?.clone();
         let truth = Truth { item, pictures: &loaded, reconstruction: &reconstruction };
-        let mut made: Vec<(Recipe, EvaluatedEdit)> = Vec::new();
+        let mut made: Vec<(Recipe, &'static Method, EvaluatedEdit)> = Vec::new();
         for &method in plan.methods.iter().filter(|it| it.applies_to(item)) {
             let mut request = request.clone();
             method.prepare(&mut request, item, &loaded);
             let recipe = Recipe::of(method, &request);
-            let same = made.iter().find(|(other, _)| *other == recipe);
+            let same = made.iter().find(|(other, ..)| *other == recipe);
+            let same_as = same.map(|(_, method, _)| *method);
             let outcome = match same {
-                Some((_, outcome)) => Ok(outcome.clone()),
+                Some((.., outcome)) => Ok(outcome.clone()),
                 None => edit(editor, &request, progress),
             };
             let row = match outcome {
                 Ok(outcome) => {
                     let row = Row::edited(index, method, &request, &truth, &outcome);
-                    made.push((recipe, outcome));
-                    row
+                    made.push((recipe, method, outcome));
+                    Row { same_as, ..row }
                 }
                 Err(EditError::Interrupted(_)) => {
                     is_interrupted = true;
@@ -265,16 +268,13 @@ impl Row {
         truth: &Truth<'_>,
         outcome: &EvaluatedEdit,
     ) -> Self {
-        let reading = outcome.parsed.as_ref().map(|it| {
-            let object = if it.object.is_empty() { "the whole picture" } else { &it.object };
-            format!("{} {object}", it.action)
-        });
         Self {
             item,
             method,
             seed: request.seed,
+            same_as: None,
             scores: Ok(truth.score(method, outcome)),
-            reading,
+            reading: outcome.parsed.as_ref().map(InstructionParsed::in_short),
             warnings: outcome.warnings.clone(),
             pictures: RowPictures::of(truth.pictures, outcome),
         }
@@ -290,6 +290,7 @@ impl Row {
             item,
             method,
             seed: request.seed,
+            same_as: None,
             scores: Err(error.to_string()),
             reading: None,
             warnings: Vec::new(),

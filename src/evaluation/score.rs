@@ -182,23 +182,11 @@ impl Truth<'_> {
     }
 }
 
-/// Heat map of the object: the mean of its words' attention maps, with the grid (width, height).
-pub fn object_heat(localization: &Localization) -> Option<(Vec<f32>, (u32, u32))> {
-    let words: Vec<_> = localization.words.iter().filter(|word| word.is_object).collect();
-    let grid = words.first()?.grid;
-    let mut mean = vec![0.0; words[0].values.len()];
-    for word in &words {
-        for (mean, value) in mean.iter_mut().zip(&word.values) {
-            *mean += value / words.len() as f32;
-        }
-    }
-    Some((mean, (grid.width as u32, grid.height as u32)))
-}
-
-/// [`object_heat`] in the clusters that were selected: where the localization points once the words have told things
+/// The map of the object in the clusters that were selected: where the localization points once the words have told things
 /// of a kind apart. All of it where none of it lies there.
 fn meant_heat(localization: &Localization) -> Option<(Vec<f32>, (u32, u32))> {
-    let (heat, grid) = object_heat(localization)?;
+    let map = localization.object_map()?;
+    let (heat, grid) = (map.values, (map.grid.width as u32, map.grid.height as u32));
     let selected = localization.selected();
     let of = |cell: usize| {
         let (x, y) = ((cell as i64) % i64::from(grid.0), (cell as i64) / i64::from(grid.0));

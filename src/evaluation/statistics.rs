@@ -2,7 +2,8 @@
 //!
 //! Items are resampled with replacement, so intervals reflect the choice of items, not the seeds of the edits.
 //! Percentile intervals (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13); with very few
-//! items, or if all items have equal values, they are too narrow.
+//! items they are too narrow. Where all items have the same share, no resample differs from another: then the interval
+//! is what so many equal items leave possible at 95 % (Clopper and Pearson, 1934), `n of n` at least 0.05^(1/n).
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -11,6 +12,9 @@ const RESAMPLES: usize = 2000;
 
 /// Fraction of the resamples below, and above, an interval.
 const TAIL: f64 = 0.025;
+
+/// Probability that an interval of equal values leaves out the true mean.
+const DOUBT: f64 = 0.05;
 
 /// Seed of the random generator, so that equal scores give equal intervals.
 const SEED: u64 = 0x5eed;
@@ -28,9 +32,47 @@ pub struct Interval {
     pub count: usize,
 }
 
+impl Interval {
+    /// The interval in brackets, its ends as `format` writes them: `[94.5, 99.0]`, or `[≥ 98.5]` where the value is its
+    /// upper end.
+    pub fn in_brackets(&self, format: impl Fn(f64) -> String) -> String {
+        let Self { value, low, high, .. } = *self;
+        if low < value && value >= high {
+            format!("[≥ {}]", format(low))
+        } else if value < high && value <= low {
+            format!("[≤ {}]", format(high))
+        } else {
+            format!("[{}, {}]", format(low), format(high))
+        }
+    }
+}
+
 /// The mean; `None` without values.
 pub fn mean(values: &[f64]) -> Option<Interval> {
     interval(values.len(), |pick| average(pick, |index| values[index]))
+}
+
+/// The mean of shares, 0 to 1; `None` without values.
+pub fn mean_share(values: &[f64]) -> Option<Interval> {
+    Some(unless_equal(mean(values)?, values, (0.0, 1.0)))
+}
+
+/// The mean difference of pairs (this, other) of shares; `None` without pairs.
+pub fn mean_share_difference(pairs: &[(f64, f64)]) -> Option<Interval> {
+    let differences: Vec<f64> = pairs.iter().map(|(this, other)| this - other).collect();
+    Some(unless_equal(mean_difference(pairs)?, &differences, (-1.0, 1.0)))
+}
+
+/// The interval itself, or, if all values are equal, what other values between `least` and `most` could be as rare as
+/// to be missed with a probability of [`DOUBT`].
+fn unless_equal(it: Interval, values: &[f64], (least, most): (f64, f64)) -> Interval {
+    let first = values[0];
+    if values.iter().any(|value| (value - first).abs() > f64::EPSILON) {
+        return it;
+    }
+    let equal = DOUBT.powf(1.0 / values.len() as f64);
+    let with = |others: f64| equal * first + (1.0 - equal) * others;
+    Interval { value: first, low: with(least), high: with(most), ..it }
 }
 
 /// The mean difference of pairs (this, other); `None` without pairs.

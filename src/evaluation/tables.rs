@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::evaluation::{
     dataset::{Item, ItemAction},
-    figure::{ENTRIES, Figure, HEADLINE},
+    figure::{ENTRIES, Figure, HEADLINE, Unit},
     method::Method,
     runner::{Evaluation, Row},
     score::Scores,
@@ -110,7 +110,11 @@ pub fn comparisons(evaluation: &Evaluation) -> Vec<Comparison> {
         for group in &groups {
             for figure in HEADLINE {
                 let pairs = pairs(evaluation, method, other, group, figure);
-                let Some(difference) = statistics::mean_difference(&pairs) else { continue };
+                let difference = match figure.entry().unit {
+                    Unit::Share => statistics::mean_share_difference(&pairs),
+                    _ => statistics::mean_difference(&pairs),
+                };
+                let Some(difference) = difference else { continue };
                 let ratio = statistics::ratio_of_means(&pairs);
                 let group = group.clone();
                 found.push(Comparison { group, method, other, figure, difference, ratio });
@@ -164,7 +168,7 @@ fn table(
                 } else {
                     let values: Vec<f64> =
                         scores().filter_map(|scores| scores.get(figure).copied()).collect();
-                    statistics::mean(&values)
+                    mean(*figure, &values)
                 }
             };
             lines.push(TableLine {
@@ -177,6 +181,13 @@ fn table(
         }
     }
     Table { by: by.to_owned(), figures, lines }
+}
+
+fn mean(figure: Figure, values: &[f64]) -> Option<Interval> {
+    match figure.entry().unit {
+        Unit::Share => statistics::mean_share(values),
+        _ => statistics::mean(values),
+    }
 }
 
 /// Paired values of a metric for two methods, over the items that have both.

@@ -226,6 +226,9 @@ fn settle_events(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
     if events.preview_decode == v1::PreviewDecode::Unspecified as i32 {
         events.preview_decode = v1::PreviewDecode::Linear as i32;
     }
+    if events.vae_previews == Some(0) {
+        faults.push(Violation::new("events.vae_previews", "must be at least 1"));
+    }
     if events.preview_max_px.is_some_and(|it| !(8..=1024).contains(&it)) {
         faults.push(Violation::new("events.preview_max_px", "must be 8 to 1024"));
     }

@@ -3,9 +3,9 @@
 use image::{GrayImage, Luma, Rgb, RgbImage, imageops};
 use retouch::drawing::{
     Fact,
-    clusters::{DrawnClusters, cluster_map},
+    clusters::{DrawnClusters, cluster_map, that_matter},
     contact_sheet::{Preview, Sheet, WordField, contact_sheet},
-    difference::difference,
+    difference::{Changed, difference},
     heat::{ScalarField, heat_map, heat_overlay},
     mask_overlay::{editable_share, mask_overlay},
     palette::{ACCENT, CLUSTER_COLORS, cluster_color, heat_color},
@@ -22,6 +22,13 @@ fn clusters_are_numbered_by_falling_score() {
     let clusters = DrawnClusters::new(&[0, 1, 2, 3], (2, 2), &scores, &[false; 5]);
     assert_eq!(clusters.ranking(), [1, 4, 0, 3, 2]);
     assert_eq!(clusters.numbers(), [3, 1, 5, 4, 2]);
+}
+
+#[test]
+fn clusters_matter_if_they_are_selected_or_score_a_tenth_of_the_best() {
+    let clusters = [(0.5, true), (0.049, false), (0.06, false), (0.0, true), (f32::NAN, false)];
+    assert_eq!(that_matter(&clusters), [0, 2, 3]);
+    assert_eq!(that_matter(&[(0.0, false); 3]), [0; 0], "where none scores, none matters");
 }
 
 #[test]
@@ -151,17 +158,42 @@ fn mask_over_everything_leaves_the_picture_as_it_is() {
 // === difference and scale ===
 
 #[test]
-fn difference_counts_the_pixels_that_changed() {
+fn difference_counts_the_pixels_that_changed_and_those_outside_the_mask() {
     let source = gradient(20, 10);
+    let mask = GrayImage::from_fn(20, 10, |x, _| Luma([if x < 10 { 255 } else { 0 }]));
     let mut result = source.clone();
     result.get_pixel_mut(3, 4)[2] ^= 0x40;
-    let found = difference(&result, &source);
-    assert_eq!(found.greatest, 64);
-    assert!((found.changed - 1.0 / 200.0).abs() < 1e-9);
-    assert_eq!(*found.image.get_pixel(3, 4), heat_color(1.0));
-    assert_eq!(*found.image.get_pixel(4, 4), heat_color(0.0));
-    assert_eq!(difference(&source, &source).greatest, 0);
-    assert_eq!(difference(&gradient(40, 20), &source).image.dimensions(), (20, 10));
+    let inside = difference(&result, &source, Some(&mask));
+    assert_eq!((inside.everywhere.pixels, inside.everywhere.of), (1, 200));
+    assert!((inside.everywhere.mean - 64.0 / 600.0).abs() < 1e-9);
+    assert_eq!(inside.outside, Some(Changed { pixels: 0, of: 100, mean: 0.0 }));
+
+    result.get_pixel_mut(15, 4)[0] ^= 3;
+    let beyond = difference(&result, &source, Some(&mask)).outside.unwrap();
+    assert_eq!((beyond.pixels, beyond.of), (1, 100));
+    assert!((beyond.mean - 3.0 / 300.0).abs() < 1e-9);
+    // A mask over everything has no outside, and neither has an edit without one.
+    let all = GrayImage::from_pixel(20, 10, Luma([255]));
+    assert_eq!(difference(&result, &source, Some(&all)).outside, None);
+    assert_eq!(difference(&result, &source, None).outside, None);
+    assert_eq!(difference(&gradient(40, 20), &source, None).image.dimensions(), (20, 10));
+}
+
+#[test]
+fn the_same_change_has_the_same_color_in_every_difference() {
+    let source = RgbImage::from_pixel(8, 8, Rgb([100; 3]));
+    let drawn = |levels: [u8; 3]| {
+        let mut result = source.clone();
+        for (x, level) in (0..).zip(levels) {
+            result.get_pixel_mut(x, 0)[1] += level;
+        }
+        difference(&result, &source, None).image
+    };
+    let (small, large) = (drawn([16, 0, 0]), drawn([16, 64, 150]));
+    assert_eq!(small.get_pixel(0, 0), large.get_pixel(0, 0));
+    assert_eq!(*large.get_pixel(1, 0), heat_color(1.0));
+    assert_eq!(*large.get_pixel(2, 0), heat_color(1.0));
+    assert_eq!(*small.get_pixel(1, 0), heat_color(0.0));
 }
 
 #[test]
@@ -205,19 +237,32 @@ fn contact_sheet_draws_pictures_of_any_shape() {
         let scores: Vec<f32> = (0..32).map(|i| i as f32 / 31.0).collect();
         let mask = GrayImage::from_fn(8, 4, |x, _| Luma([x as u8 * 36]));
         let small = gradient(1, 1);
-        let sheet = Sheet {
+        let word = WordField { words: "sky", field: ScalarField::new(&[1.0], (1, 1)) };
+        let whole = Sheet {
+            reading: vec![Fact::new("Understood", "recolor the sky to red")],
             clusters: Some(DrawnClusters::new(&labels, (8, 4), &scores, &[true; 32])),
-            word_maps: vec![WordField { words: "sky", field: ScalarField::new(&[1.0], (1, 1)) }],
+            object_map: Some(word),
+            word_maps: vec![word],
             mask: Some(&mask),
             result: Some(&source),
-            comparisons: vec![("plain", &small)],
+            comparison: Some(("plain", &small)),
+            variants: vec![("variant 2".to_owned(), &small)],
             localization_previews: vec![Preview { step: 1, image: &small }],
             edit_previews: (1..=100).map(|step| Preview { step, image: &small }).collect(),
             ..Sheet::new("make the sky red", &source)
         };
-        let drawn = contact_sheet(&sheet);
-        assert_eq!(drawn.width(), 1800);
-        assert!(margins_are_empty(&drawn), "{width}×{height} runs into the margins");
+        let sheets = [
+            Sheet { comparison: None, ..whole.clone() },
+            Sheet { object_map: None, word_maps: vec![], clusters: None, ..whole.clone() },
+            Sheet { result: None, comparison: None, ..whole.clone() },
+            Sheet { mask: None, comparison: None, object_map: None, ..whole.clone() },
+            whole,
+        ];
+        for (index, sheet) in sheets.iter().enumerate() {
+            let drawn = contact_sheet(sheet);
+            assert_eq!(drawn.width(), 1800);
+            assert!(margins_are_empty(&drawn), "{width}×{height}, {index}: beyond the margins");
+        }
     }
 }
 
@@ -230,14 +275,41 @@ fn contact_sheet_of_one_cell_and_one_cluster_is_drawn() {
 }
 
 #[test]
+fn the_result_is_the_largest_picture_of_a_sheet() {
+    let purple = Rgb([0x80, 0x10, 0x90]);
+    let teal = Rgb([0x10, 0x80, 0x90]);
+    for (width, height) in [(64, 64), (96, 64), (300, 450), (640, 200), (512, 512)] {
+        let source = RgbImage::from_pixel(width, height, Rgb([0x30, 0x40, 0x20]));
+        let result = RgbImage::from_pixel(width, height, purple);
+        let other = RgbImage::from_pixel(width, height, teal);
+        let mask = GrayImage::from_pixel(width, height, Luma([0]));
+        let field = ScalarField::new(&[0.0, 1.0], (2, 1));
+        let sheets = [
+            Sheet { result: Some(&result), ..Sheet::new("x", &source) },
+            Sheet { result: Some(&result), mask: Some(&mask), ..Sheet::new("x", &source) },
+            Sheet {
+                result: Some(&result),
+                mask: Some(&mask),
+                comparison: Some(("plain", &other)),
+                object_map: Some(WordField { words: "it", field }),
+                ..Sheet::new("x", &source)
+            },
+        ];
+        for (index, sheet) in sheets.iter().enumerate() {
+            let drawn = contact_sheet(sheet);
+            let count = |color| drawn.pixels().filter(|&&it| it == color).count();
+            let (ours, greatest) = (count(purple), count(teal).max(count(Rgb([0x30, 0x40, 0x20]))));
+            assert!(ours > 2 * greatest, "{width}×{height}, {index}: {ours} and {greatest}");
+        }
+    }
+}
+
+#[test]
 fn contact_sheet_closes_up_where_parts_are_missing() {
     let source = gradient(64, 64);
     let bare = contact_sheet(&Sheet::new("make it snow", &source));
-    let one_row =
-        contact_sheet(&Sheet { result: Some(&source), ..Sheet::new("make it snow", &source) });
     let field = ScalarField::new(&[0.0, 1.0], (2, 1));
-    let two_rows = contact_sheet(&Sheet {
-        result: Some(&source),
+    let with_words = contact_sheet(&Sheet {
         word_maps: vec![WordField { words: "it", field }; 3],
         ..Sheet::new("make it snow", &source)
     });
@@ -245,9 +317,8 @@ fn contact_sheet_closes_up_where_parts_are_missing() {
         edit_previews: vec![Preview { step: 1, image: &source }],
         ..Sheet::new("make it snow", &source)
     });
-    assert!(one_row.height() < bare.height() + 60, "a second tile stands beside the first");
-    assert!(two_rows.height() > one_row.height() + 398);
-    assert!(with_frames.height() > bare.height() + 188);
+    assert!(with_words.height() > bare.height() + 398);
+    assert!(with_frames.height() > bare.height() + 314);
     assert!(
         (60..80).contains(&(bare.height() - last_inked_row(&bare))),
         "only the margin is empty"
@@ -259,21 +330,21 @@ fn labels_stay_within_their_tile() {
     let source = gradient(64, 64);
     let draw = |label: &str| {
         contact_sheet(&Sheet {
-            comparisons: vec![(label, &source)],
+            comparison: Some((label, &source)),
             result: Some(&source),
             ..Sheet::new("change the cat", &source)
         })
     };
     let (short, long) = (draw("x"), draw(&"Überlänge-ohne-Ende".repeat(40)));
     assert_eq!(short.dimensions(), long.dimensions());
-    // The third of four columns: margin 71, width 398, gutter 22.
-    let third = 71 + 2 * (398 + 22)..71 + 2 * (398 + 22) + 398;
+    // The fourth of four columns: margin 71, width 398, gutter 22.
+    let fourth = 71 + 3 * (398 + 22)..71 + 3 * (398 + 22) + 398;
     let changed: Vec<u32> = short
         .enumerate_pixels()
         .filter(|&(x, y, pixel)| long.get_pixel(x, y) != pixel)
         .map(|(x, _, _)| x)
         .collect();
-    assert!(!changed.is_empty() && changed.iter().all(|x| third.contains(x)));
+    assert!(!changed.is_empty() && changed.iter().all(|x| fourth.contains(x)));
 }
 
 #[test]

@@ -197,13 +197,12 @@ fn write_maps(
         Some((method, done)) => Some((method.title(), decoded(done)?)),
         None => None,
     };
-    let compared = compared.iter().map(|(title, image)| (*title, image));
-    let variants = results.iter().skip(1).map(|image| ("Variant", image));
     let subject = Subject {
         instruction: args.instruction(),
         source: &picture.picture.rgb,
         result: Some(&results[0]),
-        comparisons: compared.chain(variants).collect(),
+        comparison: compared.as_ref().map(|(title, image)| (*title, image)),
+        variants: results.iter().skip(1).collect(),
         settings: facts(&edited.variants[0]),
     };
     folder.write_parts(&subject, records)

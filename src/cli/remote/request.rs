@@ -6,6 +6,7 @@ use image::{DynamicImage, ImageFormat};
 use crate::cli::{
     args::{self, EditArgs},
     error::CliError,
+    maps::PREVIEWS_OF_A_PASS,
 };
 use crate::client::connect::Remote;
 use crate::edit::{choices::MethodKind, edit_mask::MaskChoice};
@@ -14,6 +15,9 @@ use crate::wire::{
     enums, overrides, pictures,
     v1::{self, EditSpec, MaskPolicy, mask_decision::Decision},
 };
+
+/// Longest side of a preview for the maps, so that it fits into a message.
+const PREVIEW_MAX_PX: u32 = 1024;
 
 /// Where the mask comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,6 +161,9 @@ pub(crate) fn spec(
         seed: Some(seed),
         events: Some(v1::EventOptions {
             preview_every: Some(u32::from(args.report.maps.is_some())),
+            preview_decode: v1::PreviewDecode::Vae as i32,
+            vae_previews: Some(PREVIEWS_OF_A_PASS),
+            preview_max_px: Some(PREVIEW_MAX_PX),
             ..v1::EventOptions::default()
         }),
         output: Some(v1::OutputOptions {

@@ -72,6 +72,7 @@ fn filters(evaluation: &Evaluation, order: Option<&Method>) -> Markup {
 fn card(evaluation: &Evaluation, index: usize) -> Markup {
     let item = &evaluation.plan.dataset.items[index];
     let pictures = &evaluation.pictures[index];
+    let rows: Vec<&Row> = evaluation.rows.iter().filter(|row| row.item == index).collect();
     let action = item.action.map_or("", |it| it.name());
     let strata: Vec<String> =
         item.strata.iter().map(|(key, value)| format!("{key}: {value}")).collect();
@@ -80,22 +81,27 @@ fn card(evaluation: &Evaluation, index: usize) -> Markup {
             header {
                 b title=(strata.join("\n")) { (item.id) } span.tag { (action) } q { (item.instruction) }
             }
-            div.body {
-                div.strip.shared {
+            div.columns {
+                div.column {
+                    p { b { "Source" } }
                     (picture("source", Some(&pictures.source)))
                     (picture("true mask", pictures.truth.as_ref()))
-                    (picture("target", pictures.target.as_ref()))
                 }
-                div.made {
-                    @for row in evaluation.rows.iter().filter(|row| row.item == index) { (made(evaluation, row)) }
+                @if pictures.target.is_some() {
+                    div.column { p { b { "Target" } } (picture("target", pictures.target.as_ref())) }
                 }
+                @for row in rows.iter().filter(|row| row.same_as.is_none()) { (made(evaluation, row, &rows)) }
             }
         }
     }
 }
 
-/// One method's result.
-fn made(evaluation: &Evaluation, row: &Row) -> Markup {
+/// One method's result, and that of those methods of the item whose computation is the same.
+fn made(evaluation: &Evaluation, row: &Row, rows: &[&Row]) -> Markup {
+    let same = rows.iter().filter(|it| it.same_as == Some(row.method));
+    let methods: Vec<&Method> =
+        std::iter::once(row.method).chain(same.map(|it| it.method)).collect();
+    let names: Vec<&str> = methods.iter().map(|it| it.name).collect();
     let success = match &row.scores {
         Ok(scores) => scores.get(&Figure::Success).map(|it| *it > 0.0),
         Err(_) => Some(false),
@@ -110,16 +116,15 @@ fn made(evaluation: &Evaluation, row: &Row) -> Markup {
         .collect();
     let bad = format!("{:.4}", badness(row));
     html! {
-        div.method data-method=(row.method.name) data-bad=(bad) data-success=(outcome) {
-            p {
-                (plots::dot(evaluation, row.method)) b { (row.method.title) } (verdict(row, success))
-                @if let Ok(scores) = &row.scores { (figures(scores)) }
-            }
-            div.strip {
-                (picture("result", row.pictures.result.as_ref()))
-                (picture("mask", row.pictures.mask.as_ref()))
-                (picture("clusters", row.pictures.clusters.as_ref()))
+        div.column.method data-methods=(names.join(" ")) data-bad=(bad) data-success=(outcome) {
+            @for method in methods { p { (plots::dot(evaluation, method)) b { (method.title) } } }
+            (picture("result", row.pictures.result.as_ref()))
+            p { (verdict(row, success)) }
+            @if let Ok(scores) = &row.scores { (figures(scores)) }
+            (picture("mask", row.pictures.mask.as_ref()))
+            div.pair {
                 (picture("attention", row.pictures.heat.as_ref()))
+                (picture("clusters", row.pictures.clusters.as_ref()))
             }
             p.notes { (notes.join(" · ")) }
         }

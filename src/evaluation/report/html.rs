@@ -80,7 +80,7 @@ fn by_action(report: &Report<'_>) -> Markup {
         section #actions {
             h2 { "By action" }
             p.note {
-                "Means; the range below is the 95 % interval. A click on a head sorts. "
+                "Means; in brackets the 95 % interval, one-sided where all edits agree. A click on a head sorts. "
                 "The best mean of each group is bold."
             }
             (table(report, &report.by_action, &headline))
@@ -145,7 +145,7 @@ fn interval_cell(it: Interval, unit: Unit, class: &str, sign: &str) -> Markup {
     html! {
         td class=(class) data-v=(it.value.to_string()) title={ (it.count) " items" } {
             @if it.value > 0.0 { (sign) } (unit.format(it.value))
-            @if it.count != 1 { small { (unit.format(it.low)) " – " (unit.format(it.high)) } }
+            @if it.count != 1 { small { (it.in_brackets(|end| unit.format(end))) } }
         }
     }
 }

@@ -82,6 +82,7 @@ fn row(report: &Report<'_>, row: &Row) -> Value {
         "action": item.action.map(ItemAction::name),
         "method": row.method.name,
         "seed": row.seed,
+        "same_as": row.same_as.map(|it| it.name),
         "reading": row.reading,
         "warnings": row.warnings,
         "error": error,

@@ -16,7 +16,8 @@ pub(super) fn document(report: &Report<'_>) -> String {
         let _ = writeln!(text, "- {label}: {value}");
     }
     text.push_str(
-        "\nMeans, with 95 % bootstrap intervals over the items in brackets.\n\n## By action\n\n",
+        "\nMeans, with 95 % bootstrap intervals over the items in brackets; one-sided where all items agree.\n\n\
+         ## By action\n\n",
     );
     text.push_str(&table(&report.by_action));
     text.push_str(&comparisons(report));
@@ -79,7 +80,7 @@ fn with_interval(it: Interval, unit: Unit) -> String {
     if it.count == 1 {
         return unit.format(it.value);
     }
-    format!("{} [{}, {}]", unit.format(it.value), unit.format(it.low), unit.format(it.high))
+    format!("{} {}", unit.format(it.value), it.in_brackets(|end| unit.format(end)))
 }
 
 fn row(fields: &[String]) -> String {

@@ -20,7 +20,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 // The gallery's filters and order.
 const form = document.querySelector(".filters");
 const cards = [...document.querySelectorAll(".card")];
-const made = (card, method) => card.querySelector(`.method[data-method="${method}"]`);
+const made = (card, method) => card.querySelector(`.method[data-methods~="${method}"]`);
 function update() {
   const { action, order, outcome, text } = form.elements;
   const shown = new Set([...form.querySelectorAll("[name=method]:checked")].map((box) => box.value));
@@ -32,7 +32,9 @@ function update() {
       || (outcome.value && success !== outcome.value)
       || (wanted && !card.dataset.text.toLowerCase().includes(wanted));
     count += !card.hidden;
-    for (const part of card.querySelectorAll(".method")) part.hidden = !shown.has(part.dataset.method);
+    for (const part of card.querySelectorAll(".method")) {
+      part.hidden = !part.dataset.methods.split(" ").some((method) => shown.has(method));
+    }
   }
   const bad = (card) => Number(made(card, order.value)?.dataset.bad ?? -1);
   document.querySelector(".cards").append(...cards.sort((a, b) => bad(b) - bad(a)));

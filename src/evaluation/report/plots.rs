@@ -70,8 +70,8 @@ fn intervals(evaluation: &Evaluation, table: &Table, figure: Figure) -> Markup {
             }
             g class=(color(evaluation, line.method)) {
                 title {
-                    (line.group) ", " (line.method.title) ": " (unit.format(it.value)) " ["
-                    (unit.format(it.low)) ", " (unit.format(it.high)) "] " (unit.symbol()) ", " (it.count) " edits"
+                    (line.group) ", " (line.method.title) ": " (unit.format(it.value)) " "
+                    (it.in_brackets(|end| unit.format(end))) " " (unit.symbol()) ", " (it.count) " edits"
                 }
                 line x1=(px(x(it.low))) x2=(px(x(it.high))) y1=(px(middle)) y2=(px(middle)) {}
                 circle cx=(px(x(it.value))) cy=(px(middle)) r="4.5" {}

@@ -109,7 +109,8 @@ fn said(command: &mut Command) -> String {
 fn an_edit_changes_the_picture_and_says_how() {
     let desk = Desk::new();
     let run = desk.edit(["-o", "out.png", "--seed", "7"]).assert().success();
-    run.stdout(contains("edited: out.png")).stderr(contains("understood: change the red star"));
+    run.stdout(contains("edited: out.png"))
+        .stderr(contains("understood: recolor the red star to blue"));
     let edited = desk.picture("out.png");
     assert_eq!(edited.dimensions(), (64, 64));
     assert_ne!(edited, source());
