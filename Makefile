@@ -3,9 +3,9 @@ PYTHON ?= python3
 CARGO ?= cargo
 
 # What `make demo` edits, and how.
-DEMO_IMAGE ?= assets/demo.png
-DEMO_INSTRUCTION ?= give the purple triangle a yellow color
-DEMO_OPTIONS ?= --compare instruct-pix2pix --seed 5
+DEMO_IMAGE ?= assets/cat.png
+DEMO_INSTRUCTION ?= make the red heart blue
+DEMO_OPTIONS ?= --compare instruct-pix2pix --seed 5 --size fit:128
 
 # What `make eval` measures, and how: EVAL_OPTIONS takes any option of `retouch eval`, such as --steps 50 or --limit 20.
 EVAL_SETS ?= assets/heldout assets/heldout-hard
@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build client python-client demo studio eval quick test test-http bench bench-http bench-service cuda-library chart check libtorch needs
+.PHONY: build client python-client demo demo-picture studio eval quick test test-http bench bench-http bench-service cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -38,6 +38,11 @@ python-client:
 demo: build
 	@mkdir -p out
 	@$(target)/release/retouch edit $(DEMO_IMAGE) "$(DEMO_INSTRUCTION)" -o out/demo.png --maps out/demo --force $(DEMO_OPTIONS)
+
+# docs/demo.webp, the README's picture: the demo's contact sheet at two thirds of its size; needs Pillow.
+demo-picture: demo
+	@$(PYTHON) -c "from PIL import Image; it = Image.open('out/demo/contact-sheet.png'); \
+	it.resize((1200, it.height * 2 // 3), Image.LANCZOS).save('docs/demo.webp', quality=80, method=6)"
 
 # Builds the studio's page into assets/studio; needs Node.js.
 studio:
