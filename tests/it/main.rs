@@ -30,6 +30,7 @@ mod snapshot;
 mod folders;
 // Tokenizer and text encoder against transformers.
 mod clip;
+mod contact_sheet;
 // Drawn pictures.
 mod drawing;
 // The colors they are drawn in.

@@ -36,15 +36,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("invert_mask", &["mask.invert"]),
     ("dilate", &["mask.dilate_px"]),
     ("feather", &["mask.feather_px"]),
-    (
-        "maps",
-        &[
-            "events.preview_every",
-            "events.preview_decode",
-            "events.vae_previews",
-            "events.preview_max_px",
-        ],
-    ),
+    ("maps", &["events.preview_every", "events.preview_decode", "events.vae_previews"]),
 ];
 
 /// Flags that a server doesn't need, with the reason.

@@ -16,9 +16,6 @@ use crate::wire::{
     v1::{self, EditSpec, MaskPolicy, mask_decision::Decision},
 };
 
-/// Longest side of a preview for the maps, so that it fits into a message.
-const PREVIEW_MAX_PX: u32 = 1024;
-
 /// Where the mask comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum MaskPlan {
@@ -163,7 +160,6 @@ pub(crate) fn spec(
             preview_every: Some(u32::from(args.report.maps.is_some())),
             preview_decode: v1::PreviewDecode::Vae as i32,
             vae_previews: Some(PREVIEWS_OF_A_PASS),
-            preview_max_px: Some(PREVIEW_MAX_PX),
             ..v1::EventOptions::default()
         }),
         output: Some(v1::OutputOptions {
