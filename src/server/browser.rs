@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, Response, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Request, Response, header, uri::Authority};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
