@@ -83,6 +83,7 @@ async fn bytes_of(client: &mut Client, artifact: Artifact) -> Result<Vec<u8>, Bo
 fn tell(sequence: u64, event: &Event) {
     let said = match event {
         Event::State(it) => format!("{} {}", it.state().as_str_name(), it.detail),
+        Event::Part(it) => format!("edit {} of {}: {}", it.number, it.of, it.instruction),
         Event::Instruction(it) => format!("{} {}", it.action().as_str_name(), it.object),
         Event::Warning(it) => format!("{}: {}", it.reason, it.message),
         Event::ClusterMap(it) => format!("{} clusters", it.clusters.len()),

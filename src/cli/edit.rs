@@ -47,15 +47,15 @@ pub(crate) fn run(
     for note in &loaded.notes {
         screen.warning("MODEL", note);
     }
-    let has_mask = mask.shapes.is_some() || saved.is_some();
+    let is_saved = saved.is_some();
+    let has_mask = mask.shapes.is_some() || is_saved;
     let settings = EditSettings {
         preserve: edit_outputs::preserve(args, has_mask, outputs.format, screen)?,
         ..edit_steps::settings(args, &loaded, replay.is_some())?
     };
     let geometry = loaded.editor.pipeline().geometry();
-    let size = picture.picture.size();
-    resolve::check_work_size(size, settings.resize, geometry, args.sampling.max_pixels)?;
-    let (texts, sampling) = (&args.localization, &args.sampling);
+    let (texts, sampling, size) = (&args.localization, &args.sampling, picture.picture.size());
+    resolve::check_work_size(size, settings.resize, geometry, sampling.max_pixels)?;
     let mut request = resolve::request(args.instruction(), &picture, settings, texts, sampling)?;
     resolve::show_text_notes(&request, screen);
     request.method = args.method;
@@ -72,7 +72,6 @@ pub(crate) fn run(
     let facts = settings_record::facts(&load::made(&loaded, &request));
     let mut edit = loaded.editor.open(request);
     edit.settle_later(later_masks.clone());
-    let is_saved = saved.is_some();
     edit_steps::localize(&mut edit, saved, &mut reporter)?;
     let localization = edit.localization();
     let made = MadePicture {

@@ -144,7 +144,8 @@ impl MapsFolder {
                 instruction: &part.instruction,
                 source: source.as_deref().unwrap_or(subject.source),
                 result: made.or(subject.result),
-                comparisons: vec![],
+                comparison: None,
+                variants: vec![],
                 settings: subject.settings.clone(),
             };
             Self::new(&folder, self.overwrite)?.write(&subject, record)?;

@@ -279,7 +279,9 @@ impl Screen {
     }
 
     fn lines(&mut self, lines: &[String]) {
-        lines.iter().for_each(|line| self.line(line));
+        for line in lines {
+            self.line(line);
+        }
     }
 
     /// Prints a line of text on standard error.

@@ -109,7 +109,7 @@ impl Line {
             Told::Partial(image) => {
                 let index = self.shown;
                 self.shown += 1;
-                Ok((self.partial(&image, index), false))
+                Ok((Self::partial(&image, index), false))
             }
             Told::End => {
                 let job = Arc::clone(self.watched.job());
@@ -123,7 +123,7 @@ impl Line {
         }
     }
 
-    fn partial(&self, image: &Artifact, index: u32) -> Parts {
+    fn partial(image: &Artifact, index: u32) -> Parts {
         let b64_json = STANDARD.encode(&image.inline);
         let of = Of::Partial { partial_image_index: index, b64_json: &b64_json };
         // A preview is a PNG whatever the result will be.
