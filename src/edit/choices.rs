@@ -47,7 +47,8 @@ choices! {
 /// How the working size is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resize {
-    /// Scale the longer side to this many pixels; `None` is the model's native size. The result has the input's size.
+    /// Scale the longer side to this many pixels; `None` is the model's native size, for a model of small pictures by
+    /// area. The result has the input's size.
     Fit(Option<u32>),
     /// Use the input's size. If the VAE needs more columns or rows, the last ones are repeated on the right and below
     /// and cropped from the result, which has the input's size.
@@ -88,6 +89,23 @@ pub enum Unparsed {
     Refuse,
 }
 
+/// Native side below which a model sees little of a picture, in pixels.
+const SMALL: u32 = 256;
+
+/// The longer side at the model's own size: that size; for a model of small pictures the side of a picture that has as
+/// many pixels as a square of that size.
+///
+/// Differs: InstructPix2Pix's own command brings the longer side of every picture to 512 pixels. Of a wide picture a
+/// small model then sees too little.
+fn own_longer(input: Size, own: u32) -> u32 {
+    if own >= SMALL {
+        return own;
+    }
+    let (longer, shorter) = (input.width.max(input.height), input.width.min(input.height));
+    let longer = f64::from(own) * (f64::from(longer) / f64::from(shorter)).sqrt();
+    (longer.round() as u32).min(*Resize::LONGER.end())
+}
+
 /// The model would work at more pixels than are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the model would work at {work} pixels, more than {most}")]
@@ -107,7 +125,10 @@ impl Resize {
     /// The size that the model works at, in pixels.
     pub fn work_size(self, input: Size, geometry: Geometry) -> Size {
         match self {
-            Self::Fit(longer) => input.fit(longer.unwrap_or(geometry.sample_size), geometry.stride),
+            Self::Fit(longer) => {
+                let longer = longer.unwrap_or_else(|| own_longer(input, geometry.sample_size));
+                input.fit(longer, geometry.stride)
+            }
             Self::Native => input.native(geometry.vae_scale_factor),
         }
     }
@@ -175,5 +196,22 @@ impl MethodKind {
     /// The default of [`Preserve`] for a method, without or with a given mask.
     pub fn default_preserve(self, has_mask: bool) -> Preserve {
         if has_mask || self.finds_mask() { Preserve::Pixel } else { Preserve::None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_model_sees_as_many_pixels_of_a_wide_picture_as_of_a_square_one() {
+        let work = |own: u32, width: u32, height: u32| {
+            let geometry = Geometry { vae_scale_factor: 2, stride: 8, sample_size: own };
+            Resize::Fit(None).work_size(Size::new(width, height), geometry)
+        };
+        assert_eq!(work(64, 96, 64), Size::new(80, 56));
+        assert_eq!(work(64, 64, 64), Size::new(64, 64));
+        assert_eq!(work(64, 640, 640), Size::new(64, 64));
+        assert_eq!(work(512, 960, 640), Size::new(512, 344));
     }
 }
