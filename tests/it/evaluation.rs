@@ -31,8 +31,12 @@ use crate::support::load_pipeline;
 const FLOOR: f64 = 0.10;
 
 fn heldout() -> Dataset {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/heldout/manifest.jsonl");
-    Dataset::open(&path).unwrap()
+    held_out_set("heldout")
+}
+
+fn held_out_set(name: &str) -> Dataset {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name);
+    Dataset::open(&path.join("manifest.jsonl")).unwrap()
 }
 
 // --- manifests
@@ -206,41 +210,50 @@ fn passes(
     counts.into_iter().map(|(it, (passed, all))| (it, passed as f64 / all as f64)).collect()
 }
 
-fn scenes() -> Vec<(Item, LoadedItem)> {
-    let items = heldout().items.into_iter();
-    items.map(|item| (item.clone(), item.load().unwrap())).collect()
+/// The scenes of both held-out sets, which no method is run on here.
+fn scenes() -> [(&'static str, Vec<(Item, LoadedItem)>); 2] {
+    ["heldout", "heldout-hard"].map(|set| {
+        let items = held_out_set(set).items.into_iter();
+        (set, items.map(|item| (item.clone(), item.load().unwrap())).collect())
+    })
 }
 
 #[test]
 fn untouched_and_blurred_pictures_do_not_pass_for_edits() {
-    let scenes = scenes();
-    let mut floors =
-        vec![("untouched".to_owned(), passes(&scenes, |it| it.image.as_ref().clone()))];
+    for (set, scenes) in scenes() {
+        only_edits_pass(set, &scenes);
+    }
+}
+
+fn only_edits_pass(set: &str, scenes: &[(Item, LoadedItem)]) {
+    let mut floors = vec![("untouched".to_owned(), passes(scenes, |it| it.image.as_ref().clone()))];
     for radius in [1.0f32, 2.0, 4.0] {
-        let blurred = passes(&scenes, |it| imageops::blur(it.image.as_ref(), radius));
+        let blurred = passes(scenes, |it| imageops::blur(it.image.as_ref(), radius));
         floors.push((format!("blurred by {radius}"), blurred));
     }
     for (name, shares) in floors {
-        println!("{name}: {}", in_percent(&shares));
+        println!("{set}, {name}: {}", in_percent(&shares));
         for (action, share) in shares {
-            assert!(share <= FLOOR, "{name}: {share} of {action} pass");
+            assert!(share <= FLOOR, "{set}, {name}: {share} of {action} pass");
         }
     }
 }
 
 #[test]
 fn the_target_passes_and_still_does_a_little_soft() {
-    let scenes = scenes();
-    let exact = passes(&scenes, |it| it.target.clone().unwrap());
-    let soft = passes(&scenes, |it| imageops::blur(it.target.as_ref().unwrap(), 0.7));
-    println!("target: {}\nsoft target: {}", in_percent(&exact), in_percent(&soft));
-    assert!(exact.values().all(|share| *share >= 1.0), "{exact:?}");
-    assert!(soft.values().all(|share| *share >= 0.95), "{soft:?}");
+    for (set, scenes) in scenes() {
+        let exact = passes(&scenes, |it| it.target.clone().unwrap());
+        let soft = passes(&scenes, |it| imageops::blur(it.target.as_ref().unwrap(), 0.7));
+        println!("{set}, target: {}", in_percent(&exact));
+        println!("{set}, soft target: {}", in_percent(&soft));
+        assert!(exact.values().all(|share| *share >= 1.0), "{set}: {exact:?}");
+        assert!(soft.values().all(|share| *share >= 0.95), "{set}: {soft:?}");
+    }
 }
 
 #[test]
 fn a_wrong_edit_passes_seldom() {
-    let scenes = scenes();
+    let [(_, scenes), _] = scenes();
     // What is not red, green or blue alike changes its hue.
     let turned =
         passes(&scenes, |it| edited(it, |_, target| Rgb([target[1], target[2], target[0]])));
