@@ -31,7 +31,7 @@ async function known(door: Door): Promise<Visitor> {
 /** A job that runs until it is cancelled. */
 async function busy(): Promise<string> {
   const image = { source: { case: "data" as const, value: Uint8Array.from(STAR) } };
-  const job = await server.service.createEditJob({ spec: { image, instruction: "make the red star blue", steps: 1000, localizeSteps: 1000 } });
+  const job = await server.service.createEditJob({ spec: { image, instruction: "make the red star blue", steps: 900, localizeSteps: 900 } });
   return job.name;
 }
 
