@@ -117,9 +117,10 @@ fn made(evaluation: &Evaluation, row: &Row, rows: &[&Row]) -> Markup {
     let bad = format!("{:.4}", badness(row));
     html! {
         div.column.method data-methods=(names.join(" ")) data-bad=(bad) data-success=(outcome) {
-            @for method in methods { p { (plots::dot(evaluation, method)) b { (method.title) } } }
+            p { (plots::dot(evaluation, row.method)) b { (row.method.title) } }
             (picture("result", row.pictures.result.as_ref()))
             p { (verdict(row, success)) }
+            @for method in &methods[1..] { p { (plots::dot(evaluation, method)) "the same as " (method.title) } }
             @if let Ok(scores) = &row.scores { (figures(scores)) }
             (picture("mask", row.pictures.mask.as_ref()))
             div.pair {
