@@ -31,8 +31,9 @@ client:
 	@$(CARGO) build --release --locked --no-default-features --features client --target-dir $(target)/client
 
 # target/python/retouch_client-*.whl: the client library for Python; needs Python 3.10 with pip.
+WHEEL_OPTIONS ?=
 python-client:
-	@$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir $(target)/python ./python
+	@$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir $(target)/python $(WHEEL_OPTIONS) ./python
 
 # Edits an example with the demo model, from the clone alone.
 demo: build

@@ -104,7 +104,9 @@ def python_with_client() -> tuple[Path, Path]:
     """The environment with the Python client of this tree in it, and the client's wheel."""
     python, wheels = python_with_grpc(), ROOT / "target" / "python"
     shutil.rmtree(wheels, ignore_errors=True)
-    subprocess.run(["make", "--no-print-directory", "python-client", f"PYTHON={python}"], cwd=ROOT, check=True)
+    # What builds it is in the environment.
+    given = [f"PYTHON={python}", "WHEEL_OPTIONS=--no-build-isolation"]
+    subprocess.run(["make", "--no-print-directory", "python-client", *given], cwd=ROOT, check=True)
     (wheel,) = wheels.glob("retouch_client-*-py3-none-any.whl")
     again = ["--force-reinstall", "--no-deps", "--no-index"]
     subprocess.run([python, "-m", "pip", "install", "--quiet", *again, wheel], check=True)
