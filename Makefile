@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build client python-client demo demo-picture studio eval quick test test-http bench bench-http bench-service cuda-library chart check libtorch needs
+.PHONY: build client python-client demo demo-picture studio eval quick test test-http bench bench-http bench-service bench-studio cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -96,6 +96,10 @@ $(target)/bench/venv/ready: benches/requirements.txt
 	@$(PYTHON) -m venv $(target)/bench/venv
 	@$(target)/bench/venv/bin/python -m pip install --quiet -r $<
 	@touch $@
+
+# Measures first paint and interactions of the studio from Chromium's trace; needs Node.js and chromium.
+bench-studio: build studio
+	@cd studio && npm test --silent -- --project bench
 
 # Compiles what a GPU adds (CUDA graphs, fused layers), beside the binary; needs a C++ compiler, no CUDA.
 cuda-library: needs

@@ -9,6 +9,6 @@ export default defineConfig({
   base: "./",
   plugins: [svelte()],
   worker: { format: "es" },
-  build: { outDir: "../assets/studio", emptyOutDir: true, target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
+  build: { outDir: "../assets/studio", emptyOutDir: true, target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0, chunkSizeWarningLimit: 600 },
   server: { port: 5173, strictPort: true, proxy: { "^/retouch\\.v1\\.": service } },
 });

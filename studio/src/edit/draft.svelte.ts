@@ -122,6 +122,7 @@ export class Draft {
     if (!this.before) return;
     this.mask.end(this.before);
     this.before = undefined;
+    if (this.mask.isEmpty) this.origin = "none";
     this.version++;
   }
 

@@ -8,6 +8,7 @@ import {
   type EditSpec,
   type InstructionParsed,
   type JobError,
+  MaskSource,
   Pass,
   type Provenance,
   type QueueUpdate,
@@ -51,6 +52,14 @@ export interface Settled {
   artifact: string;
   mask: ImageBitmap;
   area: number;
+  /** Whether it is the proposed one. */
+  isProposed: boolean;
+}
+
+/** What was decided on the mask in this page. */
+export interface Decided {
+  clusters: number[];
+  feather: number;
 }
 
 export interface Result {
@@ -79,6 +88,7 @@ export class Job {
   error = $state.raw<JobError>();
   /** The same edit by plain InstructPix2Pix, where it was asked for. */
   plain = $state<Job>();
+  decided: Decided | undefined;
   /** The picture that it edits, once it is here. */
   source = $state.raw<ImageBitmap>();
   /** The number of the last event that counts. */
@@ -178,7 +188,7 @@ export class Job {
       }
       case "maskSettled": {
         const mask = await this.picture(event.value.mask);
-        if (mask) this.settled = { artifact: event.value.mask!.name, mask, area: event.value.area };
+        if (mask) this.settled = { artifact: event.value.mask!.name, mask, area: event.value.area, isProposed: event.value.source === MaskSource.PROPOSED };
         break;
       }
       case "result": {

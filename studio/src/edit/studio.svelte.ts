@@ -153,6 +153,7 @@ export class Studio {
       await this.told(async () => {
         await this.ask(() => this.service.submitMask({ name: job.name, decision: { ...decision, etag: job.found?.etag ?? "", requestId: newId() } }));
         job.state = State.MASK_READY;
+        job.decided = { clusters: draft.origin === "clusters" ? draft.ids : [], feather: draft.feather };
         this.watching.follow(job.name, job.last);
       });
       return;
@@ -231,7 +232,6 @@ export class Studio {
     this.again(true);
     // What was followed with the old key.
     for (const job of this.known.values()) if (!job.isOver) this.watching.follow(job.name, job.last);
-    if (!this.info && !this.trouble) void this.start();
   }
 
   private show(picture: Picture): void {
@@ -263,6 +263,7 @@ export class Studio {
         made.parsed = job.parsed;
       }
       made.source = picture.bitmap;
+      made.decided = { clusters: spec.mask?.clusters?.ids ?? [], feather: spec.mask?.featherPx ?? 0 };
       this.variants = [];
       this.job = made;
       this.seed = made.spec?.seed;

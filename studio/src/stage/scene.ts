@@ -178,7 +178,6 @@ export class Scene {
     const { shown, at } = this;
     if (!shown?.mask) return;
     const { mask, width, height, style } = shown;
-    const panes = this.isBeside ? [0, this.pane] : [0];
     const [w, h] = [width * at.scale, height * at.scale];
     if (style === "tint") {
       context.save();
@@ -194,16 +193,21 @@ export class Scene {
     const pen = this.scratch.getContext("2d")!;
     pen.scale(ratio, ratio);
     pen.imageSmoothingEnabled = w / mask.width < SQUARES;
-    for (let turn = 0; turn < 16; turn++) {
-      const angle = (turn / 16) * 2 * Math.PI;
-      pen.drawImage(mask, at.x + Math.cos(angle) * OUTLINE, at.y + Math.sin(angle) * OUTLINE, w, h);
-    }
+    const around = (radius: number) => {
+      for (let turn = 0; turn < 8; turn++) {
+        const angle = (turn / 8) * 2 * Math.PI;
+        pen.drawImage(mask, at.x + Math.cos(angle) * radius, at.y + Math.sin(angle) * radius, w, h);
+      }
+    };
+    // A light line outside the dark one, to be seen on any color.
+    around(OUTLINE + 1);
+    pen.globalCompositeOperation = "source-in";
+    pen.fillStyle = "#fff";
+    pen.fillRect(at.x - 2 * OUTLINE, at.y - 2 * OUTLINE, w + 4 * OUTLINE, h + 4 * OUTLINE);
+    pen.globalCompositeOperation = "source-over";
+    around(OUTLINE);
     pen.globalCompositeOperation = "destination-out";
     pen.drawImage(mask, at.x, at.y, w, h);
-    context.save();
-    context.shadowColor = "rgb(255 255 255 / 0.9)";
-    context.shadowBlur = 2 * ratio;
-    for (const pane of panes) context.drawImage(this.scratch, pane, 0, this.stage.width(), this.stage.height());
-    context.restore();
+    context.drawImage(this.scratch, 0, 0, this.stage.width(), this.stage.height());
   }
 }

@@ -100,7 +100,7 @@ test("“copy as” runs an instruction with quotes, a command and line breaks u
   const keyed = await Server.start({ keys: true });
   const visitor = await Visitor.at(browser, `http://localhost:${keyed.port}/`);
   const { page } = visitor;
-  await page.getByLabel("Key", { exact: true }).fill(keyed.key);
+  await page.locator("#key").fill(keyed.key);
   await visitor.button("Use the key").click();
   await page.getByRole("dialog").waitFor({ state: "hidden" });
   const said = "make the red star yellow; it's \"quick\" $(touch harm) `touch harm` \\ $HOME";

@@ -21,7 +21,7 @@ afterAll(async () => {
 /** A visitor who has given the key. */
 async function known(door: Door): Promise<Visitor> {
   const visitor = await Visitor.at(browser, door.url);
-  await visitor.page.getByLabel("Key", { exact: true }).fill(server.key);
+  await visitor.page.locator("#key").fill(server.key);
   await visitor.button("Use the key").click();
   await visitor.page.getByRole("dialog").waitFor({ state: "hidden" });
   await visitor.page.getByText("demo-model").waitFor();
@@ -41,11 +41,11 @@ test("a wrong key is said, and the right one is used and kept nowhere", async ()
   const { page } = visitor;
   const dialog = page.getByRole("dialog", { name: "Key of the server" });
   await dialog.waitFor();
-  await page.getByLabel("Key", { exact: true }).fill("rt_wrong");
+  await page.locator("#key").fill("rt_wrong");
   await visitor.button("Use the key").click();
   await dialog.getByRole("alert").waitFor();
   await visitor.accessible("the key's dialog");
-  await page.getByLabel("Key", { exact: true }).fill(server.key);
+  await page.locator("#key").fill(server.key);
   await visitor.button("Use the key").click();
   await dialog.waitFor({ state: "hidden" });
   await page.getByText("demo-model").waitFor();

@@ -172,7 +172,9 @@ test("hover names a cluster, tau reselects without a call, and the mask is the o
   const tau = page.getByRole("slider", { name: "Threshold" });
   await tau.focus();
   await page.keyboard.press("Home");
-  await expect.poll(chosen).toBeGreaterThan(1);
+  expect(await chosen(), "all clusters pass, so that the best one is taken").toBe(1);
+  for (let i = 0; i < 99 && (await chosen()) === 1; i++) await page.keyboard.press("ArrowRight");
+  expect(await chosen()).toBeGreaterThan(1);
   expect(await visitor.area()).toBeGreaterThan(proposed);
   await page.keyboard.press("End");
   expect(await chosen()).toBe(1);

@@ -9,7 +9,7 @@ import { CHROMIUM } from "./global";
 export const EXAMPLES = resolve(import.meta.dirname, "../../public/examples");
 export const STAR = readFileSync(resolve(EXAMPLES, "star.png"));
 /** A pass of the model takes seconds where many build at once. */
-export const LONG = 90_000;
+export const LONG = 180_000;
 
 export async function launch(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
@@ -44,6 +44,7 @@ export class Visitor {
   static async at(browser: Browser, url: string, look: Partial<Look> = {}, touch = false): Promise<Visitor> {
     const { width = 1440, height = 900, scheme = "light" } = look;
     const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, hasTouch: touch, reducedMotion: "reduce" });
+    context.setDefaultTimeout(LONG);
     const visitor = new Visitor(await context.newPage(), context);
     await visitor.page.goto(url);
     return visitor;

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { command, grpcurl, pythonClient } from "../../src/copying/commands";
-import { python, shell } from "../../src/copying/quote";
-import { EditSpecSchema, MaskPolicy } from "../../src/gen/retouch/v1/edit_pb";
+import { shell } from "../../src/copying/quote";
+import { EditSpecSchema } from "../../src/gen/retouch/v1/edit_pb";
 
 /** What a caller may write, and what would do harm if it were read as code. */
 const TEXTS = [
@@ -24,13 +24,26 @@ const asked = (instruction: string, file = "bee.png", server = "http://localhost
     instruction,
     object: instruction,
     seed: 7n,
-    maskPolicy: MaskPolicy.PROVIDED,
-    mask: { clusters: { ids: [1, 3] }, featherPx: 2 },
   }),
+  mask: { artifact: "artifacts/0200", clusters: [] as number[], feather: 2 },
   file,
   server,
   hasKey: true,
 });
+
+const CLIENT = `
+import json
+class Mask:
+    def __init__(self, *words, **named): pass
+class Client:
+    def __init__(self, url, api_key): self.key = api_key
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def edit(self, *words, mask, **named):
+        print(json.dumps({"words": words, "named": named, "key": self.key}))
+        return self
+    def save(self, name): pass
+`;
 
 /** Runs a script with a program that only writes down its arguments; returns them, and what else came to be. */
 function ran(script: string, program: string): { words: string[]; left: string[] } {
@@ -59,18 +72,27 @@ test.each(TEXTS)("the command line carries %j unharmed", (text) => {
 test.each(TEXTS)("grpcurl gets %j in its JSON", (text) => {
   const { words, left } = ran(grpcurl(asked(text)), "grpcurl");
   const { spec } = JSON.parse(words[words.indexOf("-d") + 1]!) as { spec: Record<string, unknown> };
-  expect(spec).toMatchObject({ instruction: text, seed: "7", mask: { clusters: { ids: [1, 3] } }, image: { artifact: "artifacts/0199" } });
+  expect(spec).toMatchObject({ instruction: text, seed: "7", mask: { image: { artifact: "artifacts/0200" }, featherPx: 2 }, image: { artifact: "artifacts/0199" } });
   expect(words.at(-1)).toBe("retouch.v1.EditService/StreamEdit");
   expect(left).toEqual([]);
 });
 
 test.each(TEXTS)("Python reads %j as it was written", (text) => {
   const folder = mkdtempSync(join(tmpdir(), "studio-"));
-  const said = execFileSync("python3", ["-c", `import json\nprint(json.dumps(${python({ text, list: [true, null, 1.5] })}))`], { cwd: folder, encoding: "utf8" });
-  expect(JSON.parse(said)).toEqual({ text, list: [true, null, 1.5] });
-  const source = pythonClient(asked(text));
-  execFileSync("python3", ["-c", "import ast, sys; ast.parse(sys.stdin.read())"], { input: source });
-  expect(readdirSync(folder)).toEqual([]);
+  // A client that only writes down what it is asked.
+  writeFileSync(join(folder, "retouch_client.py"), CLIENT);
+  const said = execFileSync("python3", ["-B", "-c", pythonClient({ ...asked(text), file: text })], { cwd: folder, encoding: "utf8", env: { PATH: "/usr/bin:/bin", RETOUCH_API_KEY: "secret", PYTHONPATH: folder } });
+  expect(JSON.parse(said)).toMatchObject({ words: [text, text], named: { object: text, seed: 7 }, key: "secret" });
+  expect(readdirSync(folder)).toEqual(["retouch_client.py"]);
+});
+
+test("chosen clusters are named, and another mask is a file or an artifact", () => {
+  const clusters = { ...asked("a"), mask: { artifact: "artifacts/0200", clusters: [1, 3], feather: 0 } };
+  expect(command(clusters)).toContain("--clusters 1,3");
+  expect(pythonClient(clusters)).toContain("Mask(clusters=[1, 3], feather=0)");
+  expect(grpcurl(clusters)).toContain('"mask":{"image":{"artifact":"artifacts/0200"}');
+  expect(command(asked("a"))).toContain("--mask ./bee.mask.png");
+  expect(command({ ...asked("a"), mask: undefined })).not.toContain("mask");
 });
 
 test("no command holds a key", () => {
