@@ -25,7 +25,10 @@ const LEAST_IOU: f64 = 0.5;
 
 /// Scenes that are still wrong, with their cause.
 const WRONG: &[(&str, &str)] = &[
-    ("two-houses-one-cluster", "of two white houses the one is edited that attention is drawn to, not the small one"),
+    (
+        "two-houses-one-cluster",
+        "of two white houses the one is edited that attention is drawn to, not the small one",
+    ),
     ("same-color-as", "the model knows no comparison, and the star's color is nowhere named"),
 ];
 
