@@ -67,9 +67,11 @@ impl Received {
         match self {
             Self::Form(form) => form.asked(),
             Self::Json(body) => {
-                hold.take(body.len() as u64 / 4 * 3)?;
+                let length = body.len() as u64;
+                hold.take(length / 4 * 3)?;
                 let asked = json::asked(&body);
-                hold.give(body.len() as u64);
+                drop(body);
+                hold.give(length);
                 asked
             }
         }
