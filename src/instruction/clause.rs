@@ -1,9 +1,8 @@
 //! Cuts an instruction into clauses of one edit each, without the words that only make it polite.
 
-use std::ops::Range;
-
 use super::change::is_color;
 use super::courtesy::{bare, keeps};
+use super::exception::Exception;
 use super::lexicon::{
     ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING,
     SURE_VERBS, TAKING, WORKING, has, is_adjective, verb_in,
@@ -20,8 +19,8 @@ pub(super) struct Clause {
     pub(super) place: Vec<Token>,
     /// Whether it says `instead`, or `in its place`.
     pub(super) instead: bool,
-    /// The words that take its object out of everything: `everything except the dog`.
-    pub(super) exception: Option<Range<usize>>,
+    /// What is taken out of everything: `except the dog` of `everything except the dog`.
+    pub(super) exception: Option<Exception>,
 }
 
 /// The clauses of an instruction, each with one edit, none empty.

@@ -5,10 +5,22 @@
 
 use std::ops::Range;
 
-use super::Instruction;
 use super::clause::Clause;
+use super::grammar::{self, Reading};
+use super::lexicon::{REMOVING, TAKING, verb_in};
+use super::listing::phrases;
 use super::phrase::noun_phrase_len;
 use super::words::{Token, matched};
+use super::{Action, Instruction};
+
+/// What is taken out of everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Exception {
+    /// Bytes of its words, up to the thing or with it.
+    pub(super) span: Range<usize>,
+    /// The thing, where it does not stand in its place among the clause's words.
+    thing: Vec<Token>,
+}
 
 impl Instruction {
     /// Whether everything but the objects is edited: `remove everything except the dog`.
@@ -19,7 +31,7 @@ impl Instruction {
 
 /// What stands for all that there is.
 const ALL: &[&str] = &[
-    "everything/anything/all else?",
+    "everything/anything else?",
     "all of it/this/that",
     "the whole/entire/rest/remaining picture/image/photo/scene",
     "the rest of the picture/image/photo/scene",
@@ -38,7 +50,7 @@ const EXCEPT: &[&str] = &[
     "that/which isn't",
 ];
 
-/// A clause about everything but a thing as one about the thing; any other as it is.
+/// A clause about everything but a thing, with its exception; any other as it is.
 pub(super) fn spared(clause: Clause) -> Clause {
     let tokens = &clause.tokens;
     let found = behind(tokens).or_else(|| ahead(tokens)).or_else(|| at_the_end(tokens));
@@ -48,41 +60,65 @@ pub(super) fn spared(clause: Clause) -> Clause {
     }
 }
 
-/// `make the star blue` of `make everything except the star blue`.
-fn behind(tokens: &[Token]) -> Option<(Vec<Token>, Range<usize>)> {
-    let (at, all) = (0..tokens.len()).find_map(|at| Some((at, everything(&tokens[at..])?)))?;
-    let from = at + all;
-    let from = from + usize::from(tokens.get(from)?.is(","));
-    let n = except(&tokens[from..])?;
-    let rest = &tokens[from + n..];
-    (noun_phrase_len(rest) > 0)
-        .then(|| ([&tokens[..at], rest].concat(), tokens[from].span.start..rest[0].span.start))
+/// What a clause says.
+pub(super) fn read(clause: &Clause) -> Option<Reading> {
+    let reading = grammar::read(&clause.tokens)?;
+    let thing = clause.exception.as_ref().map_or(&[][..], |it| &it.thing);
+    if thing.is_empty() {
+        return Some(reading);
+    }
+    let removes = clause.tokens.iter().any(|it| verb_in(&[REMOVING, TAKING], &it.lower).is_some());
+    let gone = removes && reading.replacement.is_none();
+    let action = if gone { Action::Remove } else { Action::Change };
+    Some(Reading { action, objects: phrases(thing), ..reading })
 }
 
-/// `remove the cat` of `except for the cat, remove everything`.
-fn ahead(tokens: &[Token]) -> Option<(Vec<Token>, Range<usize>)> {
-    let n = except(tokens)?;
-    let comma = n + tokens[n..].iter().position(|it| it.is(","))?;
-    let (thing, rest) = (&tokens[n..comma], &tokens[comma + 1..]);
-    let (at, all) = (0..rest.len()).find_map(|at| Some((at, everything(&rest[at..])?)))?;
-    (noun_phrase_len(thing) > 0).then(|| {
-        let read = [&rest[..at], thing, &rest[at + all..]].concat();
-        (read, tokens[0].span.start..rest[0].span.start)
+/// Bytes of the exception's words, with the thing where it follows them.
+pub(super) fn span(exception: &Exception, objects: &[Range<usize>]) -> Range<usize> {
+    let Exception { span, thing } = exception;
+    let end = objects.iter().map(|it| it.end).max().unwrap_or(span.end);
+    if thing.is_empty() { span.start..end.max(span.end) } else { span.clone() }
+}
+
+/// `make the star blue` of `make everything except the star blue`.
+fn behind(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
+    let (at, all) = (0..tokens.len()).find_map(|at| {
+        let all = matched(&tokens[at..], "all").or_else(|| everything(&tokens[at..]))?;
+        let from = at + all;
+        let from = from + usize::from(tokens.get(from)?.is(","));
+        except(&tokens[from..]).map(|_| (at, from - at))
+    })?;
+    let from = at + all;
+    let rest = &tokens[from + except(&tokens[from..])?..];
+    (noun_phrase_len(rest) > 0).then(|| {
+        let span = tokens[from].span.start..rest[0].span.start;
+        ([&tokens[..at], rest].concat(), Exception { span, thing: Vec::new() })
     })
 }
 
-/// `make the bee blurry` of `make everything blurry except the bee`.
-fn at_the_end(tokens: &[Token]) -> Option<(Vec<Token>, Range<usize>)> {
+/// `remove everything`, but the cat, of `except for the cat, remove everything`.
+fn ahead(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
+    let n = except(tokens)?;
+    let comma = n + tokens[n..].iter().position(|it| it.is(","))?;
+    let (thing, rest) = (&tokens[n..comma], &tokens[comma + 1..]);
+    let is_all = (0..rest.len()).any(|at| everything(&rest[at..]).is_some());
+    (is_all && noun_phrase_len(thing) > 0).then(|| {
+        let span = tokens[0].span.start..rest[0].span.start;
+        (rest.to_vec(), Exception { span, thing: thing.to_vec() })
+    })
+}
+
+/// `make everything blurry`, but the bee, of `make everything blurry except the bee`.
+fn at_the_end(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     if tokens.first()?.is("i") || tokens[0].is("we") {
         return None;
     }
-    let (at, all) = (1..tokens.len()).find_map(|at| Some((at, everything(&tokens[at..])?)))?;
-    let from = at + all;
-    let (mark, n) = (from..tokens.len()).find_map(|at| Some((at, except(&tokens[at..])?)))?;
+    let at = (1..tokens.len()).find(|&at| everything(&tokens[at..]).is_some())?;
+    let (mark, n) = (at..tokens.len()).find_map(|at| Some((at, except(&tokens[at..])?)))?;
     let thing = &tokens[mark + n..];
     (noun_phrase_len(thing) > 0).then(|| {
-        let read = [&tokens[..at], thing, &tokens[from..mark]].concat();
-        (read, tokens[mark].span.start..thing[0].span.start)
+        let span = tokens[mark].span.start..thing[thing.len() - 1].span.end;
+        (tokens[..mark].to_vec(), Exception { span, thing: thing.to_vec() })
     })
 }
 

@@ -78,7 +78,7 @@ pub(super) fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
             continue;
         }
         for clause in sharing::parts(exception::spared(clause)) {
-            if let Some(reading) = grammar::read(&clause.tokens) {
+            if let Some(reading) = exception::read(&clause) {
                 found.push(Edit { clause, reading });
             }
         }
@@ -127,6 +127,8 @@ fn built(text: &str, edit: &Edit) -> Instruction {
     let implied = reading.implied.as_ref().and_then(|it| Place::implied(text, it.0, &it.1));
     let first = || place::behind(text, &edit.clause.place, reading.action);
     let own = objects.iter().find_map(Phrase::place).cloned();
+    let spans: Vec<Range<usize>> = reading.objects.iter().map(|it| it.all.clone()).collect();
+    let exception = edit.clause.exception.as_ref().map(|it| exception::span(it, &spans));
     let place = own.or(implied).or_else(first).filter(|_| reading.action != Action::Global);
     Instruction {
         text: text.to_owned(),
@@ -135,17 +137,7 @@ fn built(text: &str, edit: &Edit) -> Instruction {
         replacement: reading.replacement.clone(),
         change: changes(tokens, reading).filter(|_| reading.action == Action::Change),
         place,
-        exception: edit.clause.exception.clone().filter(|_| !reading.objects.is_empty()).map(
-            |it| {
-                let spared = reading.objects.iter().map(|it| it.all.end).max().unwrap_or(it.end);
-                // Of words that come first only these, else with what they take out.
-                if spared > it.end && reading.objects[0].all.start >= it.end {
-                    it.start..spared
-                } else {
-                    it
-                }
-            },
-        ),
+        exception: exception.filter(|_| !reading.objects.is_empty()),
         corrections: Vec::new(),
     }
 }

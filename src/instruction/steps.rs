@@ -61,7 +61,7 @@ pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>,
 fn own_text(text: &str, edit: &Edit) -> String {
     if let Some(exception) = &edit.clause.exception {
         let own = span_of(&edit.clause.tokens);
-        let own = &text[own.start.min(exception.start)..own.end.max(exception.end)];
+        let own = &text[own.start.min(exception.span.start)..own.end.max(exception.span.end)];
         return own.trim_end_matches([',', ' ']).to_owned();
     }
     let own = written(text, &edit.clause.tokens);
@@ -110,10 +110,10 @@ fn definite(text: &str, edit: &Edit) -> String {
     let becomes = edit.reading.replacement.as_ref().map(|it| &text[it.clone()]);
     match (changes(&edit.clause.tokens, &edit.reading), becomes, &edit.reading.objects[..]) {
         (Some(Change::Replace), Some(becomes), _) => return pointed(becomes),
-        (Some(Change::Recolor), Some(color), [object])
-            if !change::is_comparison(&words::tokens(color)) =>
-        {
-            return recolored(text, object, color);
+        (Some(Change::Recolor), Some(color), [object]) => {
+            if let Some(named) = recolored(text, object, color) {
+                return named;
+            }
         }
         _ => {}
     }
@@ -140,17 +140,17 @@ fn pointed(thing: &str) -> String {
     }
 }
 
-/// An object that is named by a color, by its new one.
-fn recolored(text: &str, object: &Found, color: &str) -> String {
+/// An object that is named by a color, by its new one; `None` for one that is not, or takes one by comparison.
+fn recolored(text: &str, object: &Found, color: &str) -> Option<String> {
     let name = &text[object.name.clone()];
-    let is_color = |it: &str| has(COLORS, &it.to_lowercase());
-    if !name.split(' ').any(is_color) {
-        return text[object.all.clone()].to_owned();
-    }
+    let is_color = |it: &&str| has(COLORS, &it.to_lowercase());
     let rest: Vec<&str> = name.split(' ').filter(|it| !is_color(it)).collect();
+    let is_named = rest.len() < name.split(' ').count() && !rest.is_empty();
     let opening = text[object.all.start..object.name.start].trim_end();
     let opening = if opening.is_empty() { "the" } else { opening };
-    format!("{opening} {color} {}{}", rest.join(" "), &text[object.name.end..object.all.end])
+    let behind = &text[object.name.end..object.all.end];
+    (is_named && !change::is_comparison(&words::tokens(color)))
+        .then(|| format!("{opening} {color} {}{behind}", rest.join(" ")))
 }
 
 /// Words as they are written, those that do not stand side by side parted by a space.

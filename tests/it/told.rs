@@ -136,7 +136,8 @@ fn a_model_without_templates_is_told_plain_commands_as_they_are() {
         let first = lower.split(' ').next().unwrap_or_default();
         let is_plain = VERBS.split(' ').any(|it| it == first)
             && !polite.iter().any(|it| lower.contains(it))
-            && Instruction::parse(typed).is_ok_and(|it| it.corrections().is_empty());
+            && Instruction::parse(typed)
+                .is_ok_and(|it| it.corrections().is_empty() && !it.spares_objects());
         if !is_plain {
             continue;
         }
