@@ -56,6 +56,15 @@ export interface Settled {
   isProposed: boolean;
 }
 
+/** One of several edits that an instruction asks for. */
+export interface Part {
+  number: number;
+  of: number;
+  instruction: string;
+  /** The picture that it begins with; none for the first. */
+  bitmap: ImageBitmap | undefined;
+}
+
 /** What was decided on the mask in this page. */
 export interface Decided {
   clusters: number[];
@@ -84,6 +93,7 @@ export class Job {
   words = $state.raw<Word[]>([]);
   found = $state.raw<Found>();
   settled = $state.raw<Settled>();
+  part = $state.raw<Part>();
   result = $state.raw<Result>();
   error = $state.raw<JobError>();
   /** The same edit by plain InstructPix2Pix, where it was asked for. */
@@ -108,6 +118,11 @@ export class Job {
 
   get isBusy(): boolean {
     return !this.isOver && this.state !== State.AWAITING_MASK;
+  }
+
+  /** Whether the instruction asks for several edits. */
+  get hasParts(): boolean {
+    return (this.part?.of ?? 1) > 1;
   }
 
   /** Takes over what a call answered. */
@@ -152,6 +167,13 @@ export class Job {
       case "instruction":
         this.parsed = event.value;
         break;
+      case "part": {
+        const { number, of, instruction, image } = event.value;
+        this.part = { number, of, instruction, bitmap: await this.picture(image) };
+        this.found = this.settled = this.clusters = undefined;
+        this.words = [];
+        break;
+      }
       case "warning":
         this.warnings = [...this.warnings, event.value];
         break;
@@ -192,8 +214,11 @@ export class Job {
         break;
       }
       case "result": {
-        const { image, provenance, timings } = event.value;
+        const { image, mask, provenance, timings } = event.value;
         if (!image) break;
+        // The masks of all parts, united.
+        const united = this.hasParts ? await this.picture(mask) : undefined;
+        if (united && mask) this.settled = { artifact: mask.name, mask: united, area: this.settled?.area ?? 0, isProposed: false };
         const bytes = await bytesOf(this.service, image);
         const type = image.mimeType || mimeOf(bytes);
         this.result = { artifact: image.name, bytes, type, bitmap: await decode(bytes, type), provenance, timings };

@@ -158,7 +158,7 @@ export class Studio {
       });
       return;
     }
-    const by = draft.origin === "found" || draft.origin === "clusters" ? job?.found?.by : undefined;
+    const by = !job?.hasParts && (draft.origin === "found" || draft.origin === "clusters") ? job?.found?.by : undefined;
     await this.make({ maskPolicy: MaskPolicy.PROVIDED, mask, reuseLocalizationOf: by ?? "" });
   }
 
@@ -182,8 +182,9 @@ export class Studio {
         spec: {
           ...again(spec),
           seed: (spec.seed ?? 0n) + BigInt(i + 1),
-          maskPolicy: MaskPolicy.PROVIDED,
-          mask: { image: { source: { case: "artifact" as const, value: settled.artifact } }, featherPx: spec.mask?.featherPx ?? 0 },
+          ...(job.hasParts
+            ? { maskPolicy: MaskPolicy.AUTO, localizeSeed: spec.localizeSeed ?? spec.seed }
+            : { maskPolicy: MaskPolicy.PROVIDED, mask: { image: { source: { case: "artifact" as const, value: settled.artifact } }, featherPx: job.decided?.feather ?? 0 } }),
         },
       }));
       const { results } = await this.ask(() => this.service.batchCreateEditJobs({ requests }));
@@ -301,7 +302,8 @@ export class Studio {
 
   private async mask(draft: Draft): Promise<MessageInitShape<typeof MaskSchema>> {
     const featherPx = draft.feather;
-    if (draft.origin === "found" || draft.origin === "clusters") return { clusters: { ids: draft.ids }, featherPx };
+    const isOfClusters = draft.origin === "found" || draft.origin === "clusters";
+    if (isOfClusters && (!this.job?.hasParts || this.job.state === State.AWAITING_MASK)) return { clusters: { ids: draft.ids }, featherPx };
     if (draft.origin === "kept") return { image: { source: { case: "artifact", value: draft.artifact! } }, featherPx };
     const file = await maskFile(draft.mask.bytes, draft.width, draft.height);
     return { image: { source: { case: "data", value: file } }, featherPx };
@@ -324,10 +326,10 @@ export class Studio {
   private async event(name: string, { event }: Extract<FromWatcher, { kind: "event" }>): Promise<void> {
     const job = this.known.get(name);
     if (!job) return;
-    const before = job.found;
-    const settled = job.settled;
+    const { found: before, settled, part } = job;
     await job.hear(event);
     if (job !== this.job || !this.draft) return;
+    if (job.part !== part && job.part?.bitmap) this.draft = new Draft(job.part.bitmap, ACCENT);
     if (job.found && job.found !== before && job.spec) {
       const { tau = 0, refine = false, grow = 0 } = job.spec;
       if (job.state === State.AWAITING_MASK || !job.settled) this.draft.propose(job.found, tau, refine, grow);
