@@ -131,7 +131,11 @@ export class Door {
     const method = path.split("/").pop()!;
     const isWatch = method === "WatchEditJob";
     this.sockets.add(answer);
-    if (isWatch) this.mostWatches = Math.max(this.mostWatches, ++this.openWatches);
+    if (isWatch) {
+      this.openWatches++;
+      // One that was left a moment ago may still be closing.
+      setTimeout(() => (this.mostWatches = Math.max(this.mostWatches, this.openWatches)), 300);
+    }
     const to = request({ port: this.target, host: "127.0.0.1", path, method: asked.method, headers: asked.headers });
     const parts: Buffer[] = [];
     asked.on("data", (part: Buffer) => (parts.push(part), to.write(part)));
