@@ -168,7 +168,10 @@ test("hover names a cluster, tau reselects without a call, and the mask is the o
 
   const calls = door.calls.length;
   const proposed = await visitor.area();
-  const other = (await page.getByRole("checkbox", { checked: false }).first().getAttribute("aria-label"))!;
+  // The largest cluster that is not proposed: small ones may vanish where the mask is brought to the picture's edges.
+  const names = await page.getByRole("checkbox", { checked: false }).evaluateAll((list) => list.map((it) => it.getAttribute("aria-label")!));
+  const share = (name: string) => Number(/(\d+) % of/.exec(name)![1]);
+  const other = names.reduce((best, it) => (share(it) > share(best) ? it : best));
   const chosen = () => page.getByRole("checkbox", { checked: true }).count();
   const tau = page.getByRole("slider", { name: "Threshold" });
   await tau.focus();
@@ -190,7 +193,7 @@ test("hover names a cluster, tau reselects without a call, and the mask is the o
   const [job] = (await server.service.listEditJobs({ pageSize: 1 })).jobs;
   const made: Uint8Array[] = [];
   for await (const chunk of server.service.downloadArtifact({ name: job!.result!.mask!.name })) made.push(chunk.data);
-  const share = await page.evaluate(
+  const overlap = await page.evaluate(
     async (files) => {
       const bits = await Promise.all(
         files.map(async (file) => {
@@ -210,7 +213,7 @@ test("hover names a cluster, tau reselects without a call, and the mask is the o
     },
     [mask.bytes.toString("base64"), Buffer.concat(made).toString("base64")],
   );
-  expect(share, "the page's mask over the server's").toBeGreaterThan(0.995);
+  expect(overlap, "the page's mask over the server's").toBeGreaterThan(0.995);
   await visitor.leave();
 });
 
