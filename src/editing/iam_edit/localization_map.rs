@@ -61,12 +61,7 @@ impl Localization {
         }
         let fallback = selection::select(&scores, tau).1;
         let clusters = Clusters { grid: maps.isam_grid, labels, scores: &scores, selected };
-        let contrast = Some(contrast(prompt, maps, labels));
-        Self {
-            contrast,
-            fallback,
-            ..Self::numbered(prompt.text, clusters, word_maps(prompt, maps))
-        }
+        Self { fallback, ..Self::numbered(prompt.text, clusters, word_maps(prompt, maps)) }
     }
 
     /// Scores the parts of a scene by their mean of `relevance`, 0 to 1; of one object those that its words mean are
@@ -89,7 +84,6 @@ impl Localization {
         let clusters = Clusters { grid: maps.isam_grid, labels, scores: &scores, selected };
         Self {
             fallback,
-            contrast: Some(contrast(prompt, maps, labels)),
             scored_by: ScoreSource::NoiseDifference,
             ..Self::numbered(prompt.text, clusters, word_maps(prompt, maps))
         }

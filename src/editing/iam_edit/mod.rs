@@ -192,16 +192,17 @@ pub fn localize(
     }
 
     // 3. Cluster ISAM and score the clusters' parts by the object's ICAM, or by what the instruction does to the noise.
-    let labels = segmentation::segment(maps.isam, settings.clusters.get(), settings.rows);
-    let labels = connected(&labels, maps.isam_grid);
-    let scene = Scene { picture: &session.work, grid: maps.isam_grid, parts: &labels };
+    let clusters = segmentation::segment(maps.isam, settings.clusters.get(), settings.rows);
+    let parts = connected(&clusters, maps.isam_grid);
+    let scene = Scene { picture: &session.work, grid: maps.isam_grid, parts: &parts };
+    // Of whole clusters: of many small parts, one stands out in a flat map as well.
+    let contrast = localization_map::contrast(prompt, maps, &clusters);
     let tau = settings.tau.get();
     let by_difference = match settings.score {
         ClusterScore::Attention => false,
         ClusterScore::NoiseDifference => true,
         ClusterScore::Auto => {
-            let flat = localization_map::contrast(prompt, maps, &labels) < MIN_CONTRAST;
-            flat && !session.pipeline.guidance().is_distilled()
+            contrast < MIN_CONTRAST && !session.pipeline.guidance().is_distilled()
         }
     };
     let found = if by_difference {
@@ -212,6 +213,7 @@ pub fn localize(
     } else {
         Localization::from_parts(prompt, maps, scene, tau)
     };
+    let found = Localization { contrast: Some(contrast), ..found };
 
     // 4. How sure that is; an addition is not there yet.
     if !instruction.stands {
