@@ -29,6 +29,10 @@ const WRONG: &[(&str, &str)] = &[
         "two-houses-one-cluster",
         "of two white houses the one is edited that attention is drawn to, not the small one",
     ),
+    (
+        "left-for-right",
+        "a black square stands on the right, but the judge finds its outline unlike the target's",
+    ),
     ("same-color-as", "the model knows no comparison, and the star's color is nowhere named"),
 ];
 
