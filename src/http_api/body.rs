@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use http::{HeaderMap, header};
 
 use crate::http_api::{asked::Asked, form::Form, json};
-use crate::server::{budget::BodyHold, refusal::Refusal};
+use crate::server::refusal::Refusal;
 
 /// Room in a body of JSON beside its pictures, in bytes.
 const BESIDE_PICTURES: u64 = 1 << 20;
@@ -59,21 +59,14 @@ impl Kind {
 }
 
 impl Received {
-    /// What is asked for. What this takes beside the body is charged to the budget, too.
+    /// What is asked for.
     ///
     /// # Errors
-    /// As [`Asked::read`]; those of the budget.
-    pub(super) fn asked(self, hold: &BodyHold) -> Result<Asked, Refusal> {
+    /// As [`Asked::read`].
+    pub(super) fn asked(self) -> Result<Asked, Refusal> {
         match self {
             Self::Form(form) => form.asked(),
-            Self::Json(body) => {
-                let length = body.len() as u64;
-                hold.take(length / 4 * 3)?;
-                let asked = json::asked(&body);
-                drop(body);
-                hold.give(length);
-                asked
-            }
+            Self::Json(body) => json::asked(body),
         }
     }
 }

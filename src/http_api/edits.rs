@@ -19,7 +19,6 @@ use crate::http_api::{
 };
 use crate::jobs::{admission::Attachment, job::Job, store::Store};
 use crate::server::{
-    budget::BodyHold,
     gate::plain::{Admitted, Creates, PlainCall},
     keys::Scope,
     methods::Needs,
@@ -60,7 +59,7 @@ impl Door {
         // 3. Create its jobs.
         let tenant = caller.tenant;
         let made = self.work.changing(move |store| {
-            let made = create(store, &tenant, &key, received, &hold);
+            let made = create(store, &tenant, &key, received);
             hold.release();
             Ok(made)
         });
@@ -93,9 +92,8 @@ fn create(
     tenant: &str,
     key: &str,
     received: Received,
-    hold: &BodyHold,
 ) -> Result<(Asked, Vec<Arc<Job>>), Refusal> {
-    let mut asked = received.asked(hold)?;
+    let mut asked = received.asked()?;
     let requests = plan::requests(store, tenant, &mut asked, key)?;
     let jobs = store.create_variants(tenant, requests, Attachment::Waiting);
     Ok((asked, jobs.map_err(|fault| said::refusal(&fault))?))
