@@ -139,6 +139,22 @@ test("plain InstructPix2Pix stands beside on request, and changes more", async (
   await visitor.leave();
 });
 
+test("an instruction that asks for two edits is decided part by part, each on what the part before it made", async () => {
+  const visitor = await Visitor.at(browser, door.url);
+  const { page } = visitor;
+  await visitor.example();
+  await visitor.say("remove the red star, then make the blue house green");
+  await visitor.button("Find").click();
+  await page.getByText("1 of 2: remove the red star").waitFor({ timeout: LONG });
+  await visitor.button("Edit").click({ timeout: LONG });
+  await page.getByText(/^2 of 2: .*blue house/).waitFor({ timeout: LONG });
+  await page.getByRole("checkbox").first().waitFor({ timeout: LONG });
+  await visitor.button("Edit").click({ timeout: LONG });
+  await visitor.kept.waitFor({ timeout: LONG });
+  expect(await visitor.kept.innerText()).toMatch(/pixels compared, 0 differ$/);
+  await visitor.leave();
+});
+
 test("pictures are dropped, pasted and chosen", async () => {
   const visitor = await Visitor.at(browser, door.url);
   const { page } = visitor;
