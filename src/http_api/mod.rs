@@ -1,8 +1,8 @@
 //! OpenAI's images API over plain HTTP, on the port and on the jobs of the gRPC service.
 //!
-//! [`edits`] is `POST /v1/images/edits`: [`body`] takes the request in, as a form or as JSON; [`fields`] reads its
-//! fields, and refuses unknown ones; [`plan`] makes them the create requests of jobs, one a variant. [`watch`] follows
-//! the jobs as gRPC's streams do; [`answer`] and [`events`] are what the caller gets of them.
+//! `edits` is `POST /v1/images/edits`: `body` takes the request in, as a form or as JSON; `fields` reads its
+//! fields, and refuses unknown ones; `plan` makes them the create requests of jobs, one a variant. `watch` follows
+//! the jobs as gRPC's streams do; `answer` and `events` are what the caller gets of them.
 
 mod answer;
 mod asked;

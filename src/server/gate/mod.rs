@@ -1,6 +1,6 @@
 //! Gate in front of every call: authentication, rate limits, queue admission and memory; refuses on the headers alone.
 //!
-//! [`Gate`] stands in front of gRPC; [`plain`] admits the calls of plain HTTP by the same keys, rates and budget.
+//! [`Gate`] stands in front of gRPC; `plain` admits the calls of plain HTTP by the same keys, rates and budget.
 
 pub(crate) mod plain;
 

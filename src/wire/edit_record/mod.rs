@@ -14,7 +14,10 @@ pub mod shapes;
 use serde::{Deserialize, Serialize};
 
 use crate::edit::{
-    choices::Preset, edit_mask::MaskChoice, request::EditRequest, settings::EditSettings,
+    choices::{Preserve, Preset},
+    edit_mask::MaskChoice,
+    request::EditRequest,
+    settings::EditSettings,
     understood::Understood,
 };
 use crate::picture::{Picture, encode::OutputFormat};
@@ -136,6 +139,10 @@ pub struct EditRecord {
     pub modulation: String,
     /// How the rest of the picture is preserved.
     pub preserve: String,
+    /// How the edit is put into the picture where `preserve` is `pixel`: `change`, of what is inside the mask only what
+    /// changed, or `mask`, all of it, which is what versions did that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compositing: Option<String>,
     /// Working size of the model: `fit`, `fit:N` or `native`.
     pub size: String,
     /// The caller's choice of the mask; of several parts that of each, unless `later_masks` says otherwise.
@@ -274,6 +281,7 @@ impl EditRecord {
             blend: *blend,
             modulation: modulation.name().to_owned(),
             preserve: preserve.name().to_owned(),
+            compositing: (*preserve == Preserve::Pixel).then(|| "change".to_owned()),
             size: resize.to_string(),
             mask,
             later_masks,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::edit::choices::Preserve;
 use crate::wire::edit_record::{EditRecord, LAYOUT, MAX_BYTES, digests::shown, earlier};
 
 /// Why a record is refused.
@@ -53,8 +54,11 @@ impl EditRecord {
         if let Some(loras @ 1..) = value.get("loras").and_then(Value::as_array).map(Vec::len) {
             return Err(RecordError::Loras(loras));
         }
-        let record: Self = serde_json::from_value(value.clone())
+        let mut record: Self = serde_json::from_value(value.clone())
             .map_err(|error| if is_earlier { RecordError::Older } else { malformed(error) })?;
+        if record.compositing.is_none() && record.preserve == Preserve::Pixel.name() {
+            record.compositing = Some("mask".to_owned());
+        }
         match record.unknown_key(&value) {
             Some(key) => {
                 Err(RecordError::Malformed(format!("unknown or misplaced key `{}`", shown(&key))))

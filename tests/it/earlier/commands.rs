@@ -11,7 +11,7 @@ use predicates::{prelude::*, str::contains};
 use retouch::wire::v1::{EditJob, edit_job::State};
 use serde_json::Value;
 
-use super::{data, earlier, model};
+use super::{assert_same_edit, data, earlier, model};
 use crate::cli::{Desk, INSTRUCTION, scene};
 use crate::client::Site;
 
@@ -66,14 +66,17 @@ fn a_localization_that_was_saved_then_is_taken_now() {
     let run = edit(&desk, model.path(), &args).args(["-o", "out.png"]).assert().success();
     run.stderr(contains("warning").not());
     let then = image::open(earlier("saved.png")).unwrap().to_rgb8();
-    assert_eq!(desk.picture("out.png"), then);
+    assert_same_edit(&desk.picture("out.png"), &then, &image::open(scene()).unwrap().to_rgb8());
     // The demo model has a calibration of its confidence and wordings of edits now, and is the same model for all that.
     let mut today = desk.retouch(["edit"]);
     today.arg(scene()).args(args).args(["-o", "today.png"]).assert().success();
 }
 
+/// What is told of a record whose edit was put into its picture otherwise.
+const COMPOSITING: &str = "compositing \"change\" instead of \"mask\"";
+
 #[test]
-fn a_record_of_then_gives_the_same_picture_and_says_what_it_does_not_know() {
+fn a_record_of_then_gives_the_same_edit_and_says_what_it_does_not_know() {
     let (desk, model) = (Desk::new(), model());
     let saved = earlier("localization.json").display().to_string();
     let cases: &[(&str, &str, &[&str])] = &[
@@ -90,14 +93,34 @@ fn a_record_of_then_gives_the_same_picture_and_says_what_it_does_not_know() {
         let mut edit = edit(&desk, model.path(), &["--params-from", &path, "-o", output]);
         let run = edit.args(*args).assert().success();
         let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
-        assert!(said.contains(&format!("again: every pixel of {path}")), "{said}");
         assert!(said.contains("an older version did not record libtorch, picture"), "{said}");
-        // Nothing else was made otherwise.
-        assert!(!said.contains("instead of"), "{said}");
+        // An edit is put into its picture otherwise than then, which is said; nothing else was made otherwise.
+        let otherwise = said.split(", ").filter(|it| it.contains("instead of")).collect::<Vec<_>>();
+        if *name == "plain.png" {
+            assert!(otherwise.is_empty(), "{said}");
+            // It was made on another machine, whose arithmetic may round otherwise.
+            let (now, then) = (desk.picture(output), image::open(&path).unwrap().to_rgb8());
+            let apart = now.as_raw().iter().zip(then.as_raw()).map(|(a, b)| a.abs_diff(*b));
+            assert!(apart.max().unwrap() <= 1, "{said}");
+            continue;
+        }
+        assert!(otherwise.len() == 1 && otherwise[0].contains(COMPOSITING), "{said}");
+        assert!(said.contains(&format!("pixels differ from those of {path}")), "{said}");
+        if output.ends_with("png") {
+            let then = image::open(&path).unwrap().to_rgb8();
+            assert_same_edit(
+                &desk.picture(output),
+                &then,
+                &image::open(scene()).unwrap().to_rgb8(),
+            );
+        }
     }
 
     // What differs is told by the pixel, where the record cannot.
     let path = earlier("found.png").display().to_string();
+    let mut found = edit(&desk, model.path(), &["--params-from", &path, "-o", "out.png"]);
+    found.assert().success();
+    let again = desk.picture("out.png");
     let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/heldout/image/recolor-065.png");
     let mut edit_other = desk.retouch(["edit", "--params-from", &path, "-o", "other.png"]);
     let run = edit_other.arg(other).arg("--model").arg(model.path()).assert().success();
@@ -108,7 +131,8 @@ fn a_record_of_then_gives_the_same_picture_and_says_what_it_does_not_know() {
     // Today's demo model is told as then what the record does not say it was told otherwise.
     let mut today = desk.retouch(["edit", "--params-from", &path, "-o", "today.png"]);
     let run = today.arg(scene()).args(["--dtype", "fp32"]).assert().success();
-    run.stderr(contains("again: every pixel of"));
+    run.stderr(contains(COMPOSITING));
+    assert_eq!(desk.picture("today.png"), again);
 }
 
 /// Keys of lines of JSON, with those of the objects in them.

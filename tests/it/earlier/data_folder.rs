@@ -25,7 +25,7 @@ use retouch::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{data, model};
+use super::{assert_same_edit, data, model};
 use crate::cli::{INSTRUCTION, scene};
 use crate::client::runner;
 use crate::service::harness::{LIMITS, SPACE, kinds, numbers};
@@ -148,10 +148,13 @@ fn live_jobs_go_on_and_end_right() {
 
     // One and the same edit, done then, and gone on with now: before pass 1, at its mask, before pass 2.
     let expected = result(&store, &jobs["succeeded"]);
+    let scene = image::open(scene()).unwrap().to_rgb8();
     for (case, attempt) in [("queued", 1), ("awaiting-mask", 1), ("mask-ready", 1)] {
         let job = store.view(&jobs[case]).unwrap();
         assert_eq!((job.state(), job.attempt), (State::Succeeded, attempt), "{case}");
-        assert_eq!(result(&store, &jobs[case]), expected, "{case}");
+        let made = result(&store, &jobs[case]);
+        assert_same_edit(&made, &expected, &scene);
+        assert_eq!(made, result(&store, &jobs["queued"]), "{case}");
     }
     // What was killed in a pass made that pass again, and no other.
     for case in ["localizing", "batch-editing"] {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
+use image::RgbImage;
 use tempfile::TempDir;
 
 use crate::service::harness::copied;
@@ -46,4 +47,15 @@ fn model() -> TempDir {
     fs::remove_file(folder.path().join("retouch.json")).unwrap();
     fs::copy(earlier("retouch.json"), folder.path().join("retouch.json")).unwrap();
     folder
+}
+
+/// That an edit is the one that was made then, put into its picture as today: of what is inside the mask only what
+/// changed. Where the picture was kept then it is kept now.
+fn assert_same_edit(now: &RgbImage, then: &RgbImage, picture: &RgbImage) {
+    assert_eq!(now.dimensions(), then.dimensions());
+    for ((now, then), own) in now.pixels().zip(then.pixels()).zip(picture.pixels()) {
+        assert!(now == then || then != own, "{now:?} where {own:?} was kept");
+        let apart = now.0.iter().zip(then.0).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+        assert!(apart <= 32, "{now:?} instead of {then:?}, over {own:?}");
+    }
 }

@@ -292,6 +292,12 @@ async fn what_is_scraped_has_the_labels_that_are_declared() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     server.client().await.run_edit(edit(4)).await.unwrap();
+    let models = format!(
+        "GET /v1/models HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+        server.address()
+    );
+    let models = exchange(server.address(), models.as_bytes());
+    assert!(models.starts_with("HTTP/1.1 200"), "{models}");
     // Whoever waits for a job hears of its end a moment before it is counted.
     let passes = "retouch_pass_seconds_count{pass=\"edit\"}";
     let mut text = String::new();

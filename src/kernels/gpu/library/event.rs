@@ -51,7 +51,7 @@ pub fn open(folders: &[PathBuf]) -> Result<(), CudaLibraryError> {
 
 impl Event {
     /// Records an event after everything that this thread has launched on a device; `None` on devices other than GPUs,
-    /// and before [`open`].
+    /// and before [`open()`].
     pub fn now(device: Device) -> Option<Self> {
         let (Device::Cuda(index), Some(functions)) = (device, FUNCTIONS.get()) else { return None };
         let mut handle = ptr::null_mut();

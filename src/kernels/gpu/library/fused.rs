@@ -1,7 +1,7 @@
 //! Fused CUDA kernels (`fused.cu`): layers in one pass over memory where libtorch needs several. Compiled by NVRTC when
 //! the device is opened.
 //!
-//! A function returns `None` if the caller must use libtorch instead: on another device, before [`open`], or for
+//! A function returns `None` if the caller must use libtorch instead: on another device, before [`open()`], or for
 //! tensors without a kernel.
 
 use std::{
