@@ -46,7 +46,7 @@ pub(super) fn asked(body: Bytes) -> Result<Asked, Refusal> {
             "images" => image = Some(only(&body, raw)?),
             "mask" => pictures.mask = Some(url("mask", &body, raw)?.picture()?),
             "retouch_mask" => {
-                pictures.retouch_mask = Some(url("retouch_mask", &body, raw)?.picture()?)
+                pictures.retouch_mask = Some(url("retouch_mask", &body, raw)?.picture()?);
             }
             _ => {
                 values.insert(name, serde_json::from_str(raw.get()).map_err(broken)?);
