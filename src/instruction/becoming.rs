@@ -5,8 +5,8 @@
 
 use super::change::is_finish;
 use super::lexicon::{
-    COLORS, DETERMINERS, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, SHADES, STRENGTHENING,
-    has, is_adjective, is_comparative,
+    COLORS, DETERMINERS, GONE, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, SHADES,
+    STRENGTHENING, has, is_adjective, is_comparative,
 };
 use super::phrase::described;
 use super::words::{Token, matched, prefix_len};
@@ -64,7 +64,10 @@ fn start_of_words(tokens: &[Token]) -> Option<usize> {
     }
     find_at(&|at| leads.iter().any(|it| prefix_len(&tokens[at..], it).is_some()))
         .or_else(|| {
-            find_at(&|at| has(STRENGTHENING, &tokens[at].lower) && follows_noun(tokens, at))
+            let part = |at: usize| tokens.get(at + 1).is_some_and(|it| it.is("of"));
+            find_at(&|at| {
+                has(STRENGTHENING, &tokens[at].lower) && follows_noun(tokens, at) && !part(at)
+            })
         })
         .or_else(|| new_noun(tokens))
         .or_else(|| final_state(tokens))
@@ -134,10 +137,12 @@ pub(super) fn last_phrase(tokens: &[Token]) -> Option<usize> {
         // `the biggest square black`.
         at = noun + 1;
     }
-    let noun = |end: usize| tokens[..end].iter().any(is_noun);
+    let noun = |end: usize| tokens[..end].iter().any(is_noun) || stands_for_noun(&tokens[..end]);
     let subject = |end: usize| {
         let opened = tokens[..end].iter().all(|it| has(DETERMINERS, &it.lower));
-        !opened && (noun(end) || is_adjective(&tokens[last].lower))
+        let opened = opened && !stands_for_noun(&tokens[..end]);
+        let state = is_adjective(&tokens[last].lower) || has(GONE, &tokens[last].lower);
+        !opened && (noun(end) || state)
     };
     let closed = |end: usize| {
         !has(PREPOSITIONS, &tokens[end - 1].lower) && !has("of and 's", &tokens[end - 1].lower)
@@ -156,6 +161,13 @@ pub(super) fn last_phrase(tokens: &[Token]) -> Option<usize> {
 /// Whether a word is a noun where one can stand: neither a determiner nor an adjective.
 pub(super) fn is_noun(token: &Token) -> bool {
     token.is_word() && !has(DETERMINERS, &token.lower) && !is_adjective(&token.lower)
+}
+
+/// Whether words end with what stands for a noun: `the other one`, `those two`.
+fn stands_for_noun(tokens: &[Token]) -> bool {
+    let [.., before, last] = tokens else { return false };
+    has("one ones", &last.lower) && has("the other this that", &before.lower)
+        || has("two three four five", &last.lower) && has("the those these other", &before.lower)
 }
 
 /// Whether a token stands right behind a noun, so that a new phrase may begin with it.

@@ -2,12 +2,14 @@
 
 use super::change::is_color;
 use super::courtesy::{bare, keeps};
-use super::exception::Exception;
+use super::exception::{self, Exception};
+use super::grammar;
 use super::lexicon::{
     ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING,
-    SURE_VERBS, TAKING, WORKING, has, is_adjective, verb_in,
+    SURE_VERBS, TAKING, WORKING, has, verb_in,
 };
 use super::place;
+use super::rewording::{plain, without_denials};
 use super::words::{Token, find, matched};
 
 /// A part of an instruction that asks for one edit.
@@ -25,7 +27,7 @@ pub(super) struct Clause {
 
 /// The clauses of an instruction, each with one edit, none empty.
 pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
-    let tokens = without_remarks(&without_numbers(tokens));
+    let tokens = plain(tokens);
     let mut found = Vec::new();
     for sentence in tokens.split(|it| it.is(";")) {
         let mut rest = sentence;
@@ -46,33 +48,6 @@ const IN_ITS_PLACE: &[&str] = &[
     "where it is/was",
     "where they are/were",
 ];
-
-/// The words without remarks that stand anywhere: `remove, if you can, the tree`.
-fn without_remarks(tokens: &[Token]) -> Vec<Token> {
-    const REMARKS: [&str; 4] =
-        ["please/pls/plz", "if possible", "if you can/could/may/would please?", "you know"];
-    let mut kept: Vec<Token> = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        let remark = REMARKS.iter().find_map(|it| matched(&tokens[at..], it));
-        let n = remark.filter(|_| !tokens[at].quoted && !kept.is_empty()).unwrap_or(0);
-        // What it asks is no remark: `if you could make …`, `you know the tree …`.
-        let next = tokens.get(at + n);
-        let ends = next.is_none_or(|it| !it.is_word() || has(DETERMINERS, &it.lower));
-        let known = n == 2 && tokens[at].is("you") && next.is_some_and(Token::is_word);
-        if n == 0 || !ends || known {
-            kept.push(tokens[at].clone());
-            at += 1;
-            continue;
-        }
-        at += n;
-        if kept.last().is_some_and(|it| it.is(",")) && tokens.get(at).is_some_and(|it| it.is(",")) {
-            kept.pop();
-            at += usize::from(kept.len() == 1);
-        }
-    }
-    kept
-}
 
 /// A clause that asks for something.
 fn clause(tokens: &[Token]) -> Option<Clause> {
@@ -116,28 +91,6 @@ fn shaped(tokens: &[Token]) -> Option<Vec<Token>> {
     (at + n < tokens.len()).then(|| [&tokens[..at], &[to], &tokens[at + n..]].concat())
 }
 
-/// The words without looks that are only named to be denied: `not red but` of `not red but yellow`.
-fn without_denials(tokens: &[Token]) -> Vec<Token> {
-    let denied = || {
-        let not = (1..tokens.len()).find(|&at| tokens[at].is("not"))?;
-        let looks = tokens[not + 1..].iter().take_while(|it| is_adjective(&it.lower) || it.is(","));
-        let but = not + 1 + looks.count();
-        let closes = tokens.get(but).is_none_or(|it| it.is("but"));
-        let pause = usize::from(closes && tokens[not - 1].is(","));
-        (but > not + 1 && closes && not > pause).then(|| not - pause..(but + 1).min(tokens.len()))
-    };
-    let other = || {
-        let other = |at: usize| {
-            tokens[at].is("not") || matched(&tokens[at..], "and? nothing else").is_some()
-        };
-        let comma = (1..tokens.len()).find(|&at| tokens[at - 1].is(",") && other(at))?;
-        let end = comma + tokens[comma..].iter().take(7).position(|it| it.is(","))?;
-        Some(comma - 1..end + 1)
-    };
-    let denied = denied().or_else(other).unwrap_or(0..0);
-    tokens.iter().enumerate().filter(|it| !denied.contains(&it.0)).map(|it| it.1.clone()).collect()
-}
-
 /// The place that a command begins with, and the command: `on the left, add a tree`.
 fn place_first(tokens: &[Token]) -> (&[Token], &[Token]) {
     let commands = |at: usize| {
@@ -172,36 +125,14 @@ const LISTS: [&str; 9] = [
     "have let take get wipe cut throw move",
 ];
 
-/// Takes the numbers out of a list: `1. remove the cup 2. make the sky blue`.
-fn without_numbers(tokens: &[Token]) -> Vec<Token> {
-    let numbered = |at: usize, nth: usize| {
-        tokens[at].is(&nth.to_string())
-            && tokens.get(at + 1).is_some_and(|it| it.is(";") || it.is(","))
-    };
-    if tokens.is_empty() || !numbered(0, 1) {
-        return tokens.to_vec();
-    }
-    let mut nth = 1;
-    let mut kept = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        if numbered(at, nth) {
-            kept.push(Token { lower: ";".to_owned(), ..tokens[at].clone() });
-            nth += 1;
-            at += 2;
-        } else {
-            kept.push(tokens[at].clone());
-            at += 1;
-        }
-    }
-    kept
-}
-
 /// Whether a second edit begins at a token: `… and make the sky blue`, `…, then add a bird`.
 fn begins_clause(tokens: &[Token], at: usize) -> bool {
     let joint = &tokens[at - 1];
+    if exception::holds(tokens, at) {
+        return false;
+    }
     if joint.is("then") && at + 1 < tokens.len() {
-        return true;
+        return !shares_verb(&tokens[at..]);
     }
     if !has("and , but or", &joint.lower) || is_place_alone(&tokens[..at - 1]) {
         return false;
@@ -229,6 +160,12 @@ fn begins_clause(tokens: &[Token], at: usize) -> bool {
     let plain =
         |lists: &[&'static str]| verb_in(lists, &first.lower).is_some_and(|it| it == first.lower);
     (plain(&LISTS) || plain(&takes) || first.is("do")) && opens_object
+}
+
+/// Whether a stretch behind `then` has no verb of its own: `remove the bird, then the cloud`.
+pub(super) fn shares_verb(rest: &[Token]) -> bool {
+    let opens = rest.first().is_some_and(|it| has(DETERMINERS, &it.lower));
+    opens && grammar::statement_verb(rest).is_none()
 }
 
 /// Whether a stretch says where and nothing else: `on the left`.

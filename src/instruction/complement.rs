@@ -9,13 +9,14 @@ use super::becoming::{follows_noun, is_noun, last_phrase, lead, new_noun, start}
 use super::change::{is_color, is_comparison, is_finish, trimmed};
 use super::grammar::Reading;
 use super::lexicon::{
-    DETERMINERS, GONE, ING_NOUNS, PERSONS, PREPOSITIONS, RECIPIENTS, THINGS, has, is_adjective,
-    is_comparative,
+    CLOTHES, DETERMINERS, GONE, ING_NOUNS, PERSONS, PREPOSITIONS, RECIPIENTS, THINGS, has,
+    is_adjective, is_comparative,
 };
 use super::listing::phrases;
+use super::nouns::is_plural;
 use super::phrase::{Definiteness, Found, starts_definite, starts_indefinite};
 use super::predicate;
-use super::words::{Token, find};
+use super::words::{Token, find, matched};
 
 /// `make X Y`.
 pub(super) fn make(rest: &[Token]) -> Option<Reading> {
@@ -135,9 +136,12 @@ pub(super) fn done(rest: &[Token]) -> Option<Reading> {
 pub(super) fn compared(rest: &[Token]) -> Option<Reading> {
     let article = rest.first().is_some_and(|it| has("a an", &it.lower));
     let at = usize::from(article);
+    let at = at + matched(&rest[at..], "much/far/way/slightly/even").unwrap_or(0);
     let more = rest.get(at).is_some_and(|it| is_comparative(&it.lower));
     (more && rest.len() > at + 1)
-        .then(|| Reading::of(Action::Change, phrases(&rest[at + 1..]), &rest[at..=at]))
+        .then(|| {
+            Reading::of(Action::Change, phrases(&rest[at + 1..]), &rest[usize::from(article)..=at])
+        })
         .flatten()
 }
 
@@ -248,6 +252,8 @@ fn pronoun_len(rest: &[Token]) -> usize {
         "this" | "that" | "these" | "those" | "all" => rest.get(1).is_none_or(|next| {
             has("a an look be into to as with more less very", &next.lower) || rest.len() == 2
         }),
+        // `its door brown`.
+        "its" => rest.len() < 3,
         _ => has(PERSONS, first) || has(THINGS, first),
     };
     usize::from(alone)
@@ -263,7 +269,7 @@ fn is_her_alone(next: &[Token]) -> bool {
         && next.last().is_some_and(described);
     let acts = predicate::is_verb(next)
         && next.get(1).is_none_or(|it| has(DETERMINERS, &it.lower) || has(PREPOSITIONS, &it.lower));
-    next.len() == 1
+    next.len() == 1 && !is_plural(&first.lower) && !has(CLOTHES, &first.lower)
         || has(OPENS, &first.lower)
         || is_comparative(&first.lower)
         || first.lower.ends_with("ing") && !has(ING_NOUNS, &first.lower)

@@ -31,10 +31,19 @@ pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
         "there is no need for",
         "as for",
     ];
+    // `take the hat off the man` is an edit.
+    let taken =
+        clause[0].is("take") && clause.iter().any(|it| has("off away out from down", &it.lower));
+    if taken {
+        return None;
+    }
     let spoken = SPOKEN_OF.iter().filter_map(|it| matched(clause, it)).max();
-    let is = |it: &Token| has("is are 's looks look seems seem was has isn't doesn't", &it.lower);
-    let said =
-        clause.iter().position(is).filter(|&at| at > 0 && !has(RELATIVES, &clause[at - 1].lower));
+    let is = |it: &Token| has("is are looks look seems seem was has isn't doesn't", &it.lower);
+    let short =
+        |at: usize| clause[at].is("'s") && has("it that this there he she", &clause[at - 1].lower);
+    let said = (1..clause.len())
+        .find(|&at| is(&clause[at]) || short(at))
+        .filter(|&at| !has(RELATIVES, &clause[at - 1].lower));
     let rest = match (spoken, said) {
         (Some(n), _) => &clause[n..],
         (None, Some(at)) if starts_definite(clause) => &clause[..at],

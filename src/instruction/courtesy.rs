@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::exception;
 use super::lexicon::{COMMANDS, has, is_adjective, verb_in};
 use super::words::{self, Token, find, matched, prefix_len};
 
@@ -19,18 +20,21 @@ const OPENINGS: &[&str] = &[
     "i/we suggest/propose/recommend/say that? you/we/to?",
     "somehow/quickly/carefully/completely/digitally/well/um/uh/oh/yes/yeah/actually/basically/alternatively",
     ",/;/dear/greetings/sorry/alright/right/only",
-    "again/furthermore/moreover/btw/really/ideally/preferably/pleases",
+    "again/furthermore/moreover/btw/really/ideally/preferably/pleases/pleas",
     "good morning/day/afternoon/evening",
     "thanks/thank you? ,",
     "hey/hi/hello/dear/ok/okay there/buddy/bot/ai/assistant/team/friend/all/everyone/computer/guys",
     "could/can/would/will/might/may/cant/can't/couldn't/won't/wouldn't u/you/ya",
+    "could/can/would/will/might/may someone/somebody/anyone/anybody",
+    "could/can it be that",
+    "a/one/another/last/quick/small quick/small/last/little/more? one/thing/request/question/edit/fix ,",
     "could/can/would/should/shall/may/might i/we ask/trouble/bother/beg/request/have/get you to/for",
     "could/can/would you be so kind as? to/and",
     "could/can/would/will/might/may you be able to",
     "are/were you able to",
     "could/can/may/might/should/shall i/we ask for",
     "could/can/may/might i/we please/maybe/possibly/just?",
-    "should/shall/can/could i/we please/just/maybe/try/possibly? to?",
+    "should/shall/can/could/might/may i/we please/just/maybe/try/possibly? to?",
     "be so kind as? to/and",
     "be a dear/darling/star/friend/sweetheart and",
     "do you think/suppose you/we could/can/might",
@@ -76,6 +80,7 @@ const OPENINGS: &[&str] = &[
     "you have/need/ought to",
     "your task/job/goal/mission is to",
     "the task/goal/idea/plan is to",
+    "my/our/the/one request/wish/task/idea/instruction/order/favour/favor ,",
     "my request/wish is to",
     "all/what i/we want/need/ask is for/to",
     "all/what i/we want/need/ask for? is",
@@ -119,7 +124,7 @@ const OPENINGS: &[&str] = &[
     "in addition ,?",
     "on top of that ,?",
     "at the same time ,?",
-    "while you are/'re at it ,?",
+    "while/whilst you're/we're/you/we are? at it ,?",
     "instead ,",
     "i/we think/believe/guess/feel/reckon that? we/you should/could",
     "i/we think/believe/guess/feel/reckon that?",
@@ -164,7 +169,7 @@ const THANKS: &[&str] = &[
 const CLOSINGS: &[&str] = &[
     "now/too/also",
     "for me/us",
-    "again/entirely/completely/altogether/somewhere/and/,/;/though/then/asap",
+    "again/entirely/completely/altogether/somewhere/and/but/,/;/though/then/asap",
     "instead/immediately/quickly/mate/buddy/dude/pal/sir/ok",
     "okay/alright/right/yeah/here/everywhere/totally/forever/pretty",
     "and that 's/is it/all",
@@ -255,6 +260,7 @@ pub(super) fn bare(mut tokens: &[Token]) -> &[Token] {
     loop {
         let closing = THANKS.iter().chain(CLOSINGS).filter_map(|it| ending(tokens, it)).max();
         let aside = (2..tokens.len())
+            .filter(|&at| exception::stays(tokens, at).is_none())
             .find(|&at| ASIDES.iter().any(|it| matched(&tokens[at..], it).is_some()));
         tokens = match (opening(tokens), closing, aside) {
             (Some(n), _, _) => &tokens[n..],
@@ -295,6 +301,9 @@ pub(super) fn command(text: &str) -> Range<usize> {
 
 /// The number of tokens at the beginning that say nothing of the edit.
 fn opening(tokens: &[Token]) -> Option<usize> {
+    if exception::leads(tokens) {
+        return None;
+    }
     OPENINGS
         .iter()
         .filter_map(|it| matched(tokens, it))
@@ -363,6 +372,9 @@ fn is_word_before(token: &Token) -> bool {
 
 /// Whether a clause asks for nothing to be done: what it names is to stay.
 pub(super) fn keeps(clause: &[Token]) -> bool {
+    if exception::leads(clause) {
+        return false;
+    }
     const KEPT: &[&str] = &[
         "keep/leave/preserve/maintain/retain/ensure",
         "without touching/changing/altering/affecting/modifying/moving",

@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use super::clause::Clause;
+use super::courtesy::bare;
 use super::grammar::{self, Reading};
-use super::lexicon::{REMOVING, TAKING, verb_in};
+use super::lexicon::{DETERMINERS, GONE, REMOVING, TAKING, VANISHING, has, verb_in};
 use super::listing::phrases;
 use super::phrase::noun_phrase_len;
 use super::words::{Token, matched};
@@ -32,6 +33,8 @@ impl Instruction {
 /// What stands for all that there is.
 const ALL: &[&str] = &[
     "everything/anything else?",
+    "everyone/everybody else?",
+    "all else",
     "all of it/this/that",
     "the whole/entire/rest/remaining picture/image/photo/scene",
     "the rest of the picture/image/photo/scene",
@@ -50,12 +53,45 @@ const EXCEPT: &[&str] = &[
     "that/which isn't",
 ];
 
+/// What says of a thing that it stays, before the rest is edited: `keep the horse, remove everything else`.
+const KEPT: &str = "keep/spare/leave/preserve/retain only?";
+
+/// What stands for the rest then.
+const ELSE: &[&str] = &[
+    "everything/anything/everyone/everybody/all else",
+    "the rest",
+    "all the? rest/others",
+    "the remainder",
+];
+
+/// What says it behind: `make everything grey but leave the rose as it is`.
+const STAYS: &[&str] = &[
+    "and/but/, not",
+    "and/but/, and/but? keep/spare/leave/preserve/retain",
+    "and/but/, and/but? don't/dont touch/change/remove/edit/alter",
+    "and/but/, and/but? do not touch/change/remove/edit/alter",
+];
+
+/// How it is said to stay.
+const AS_IT_IS: &[&str] = &[
+    "alone",
+    "as it is/was",
+    "as they are/were",
+    "as is",
+    "unchanged/untouched/intact/there",
+    "in place",
+    "the way it is",
+];
+
 /// A clause about everything but a thing, with its exception; any other as it is.
 pub(super) fn spared(clause: Clause) -> Clause {
     let tokens = &clause.tokens;
     let found = behind(tokens).or_else(|| ahead(tokens)).or_else(|| at_the_end(tokens));
     match found {
-        Some((tokens, exception)) => Clause { tokens, exception: Some(exception), ..clause },
+        Some((mut tokens, exception)) => {
+            tokens.retain(|it| !it.is("else"));
+            Clause { tokens, exception: Some(exception), ..clause }
+        }
         None => clause,
     }
 }
@@ -67,10 +103,15 @@ pub(super) fn read(clause: &Clause) -> Option<Reading> {
     if thing.is_empty() {
         return Some(reading);
     }
-    let removes = clause.tokens.iter().any(|it| verb_in(&[REMOVING, TAKING], &it.lower).is_some());
-    let gone = removes && reading.replacement.is_none();
+    let goes = |it: &Token| {
+        verb_in(&[REMOVING, TAKING, VANISHING, "go"], &it.lower).is_some() || has(GONE, &it.lower)
+    };
+    let removes = clause.tokens.iter().any(goes);
+    let left_out = clause.tokens.iter().any(|it| has(GONE, &it.lower));
+    let replacement = reading.replacement.clone().filter(|_| !left_out);
+    let gone = removes && replacement.is_none();
     let action = if gone { Action::Remove } else { Action::Change };
-    Some(Reading { action, objects: phrases(thing), ..reading })
+    Some(Reading { action, objects: phrases(thing), replacement, ..reading })
 }
 
 /// Bytes of the exception's words, with the thing where it follows them.
@@ -98,28 +139,72 @@ fn behind(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
 
 /// `remove everything`, but the cat, of `except for the cat, remove everything`.
 fn ahead(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
-    let n = except(tokens)?;
-    let comma = n + tokens[n..].iter().position(|it| it.is(","))?;
-    let (thing, rest) = (&tokens[n..comma], &tokens[comma + 1..]);
-    let is_all = (0..rest.len()).any(|at| everything(&rest[at..]).is_some());
-    (is_all && noun_phrase_len(thing) > 0).then(|| {
-        let span = tokens[0].span.start..rest[0].span.start;
-        (rest.to_vec(), Exception { span, thing: thing.to_vec() })
-    })
+    let (thing, rest) = parted_ahead(tokens)?;
+    let (thing, rest) = (&tokens[thing], bare(&tokens[rest..]));
+    let span = tokens[0].span.start..rest.first()?.span.start;
+    Some((rest.to_vec(), Exception { span, thing: thing.to_vec() }))
+}
+
+/// Where the thing stands that a clause about everything begins with, and where the rest begins.
+fn parted_ahead(tokens: &[Token]) -> Option<(Range<usize>, usize)> {
+    let kept = matched(tokens, KEPT);
+    let n = except(tokens).or(kept)?;
+    let whole = if kept.is_some() { ELSE } else { ALL };
+    let all = |at: usize| whole.iter().any(|it| matched(&tokens[at..], it).is_some());
+    let joint =
+        |at: &usize| tokens[*at].is(",") || kept.is_some() && has("and but", &tokens[*at].lower);
+    let rest =
+        |at: usize| at + tokens[at..].iter().take_while(|it| has(", and but", &it.lower)).count();
+    // Of a list of things the last comma counts: `except for the cat, the dog and the bird, remove everything`.
+    let end = (n..tokens.len()).filter(joint).find(|&at| {
+        let own = bare(&tokens[rest(at)..]);
+        own.first().is_some_and(|it| {
+            !has(DETERMINERS, &it.lower) || has("all the", &it.lower) && all(rest(at))
+        })
+    })?;
+    let thing = n..n + without_ending(&tokens[n..end]).len();
+    let is_all = (rest(end)..tokens.len()).any(all);
+    (is_all && noun_phrase_len(&tokens[thing.clone()]) > 0).then(|| (thing, rest(end)))
+}
+
+/// Whether a token stands in an exception or right behind one, so that no other edit begins there.
+pub(super) fn holds(tokens: &[Token], at: usize) -> bool {
+    parted_ahead(tokens).is_some_and(|it| at <= it.1)
+        || (at.saturating_sub(3).max(1)..at).any(|it| stays(tokens, it).is_some())
+}
+
+/// Whether a clause begins with what is spared.
+pub(super) fn leads(tokens: &[Token]) -> bool {
+    parted_ahead(tokens).is_some()
+}
+
+/// The length of what says, behind a clause about everything, that a thing stays.
+pub(super) fn stays(tokens: &[Token], at: usize) -> Option<usize> {
+    let n = STAYS.iter().filter_map(|it| matched(&tokens[at..], it)).max()?;
+    let all = (0..at).any(|it| everything(&tokens[it..]).is_some());
+    (all && noun_phrase_len(&tokens[at + n..]) > 0 && everything(&tokens[at + n..]).is_none())
+        .then_some(n)
 }
 
 /// `make everything blurry`, but the bee, of `make everything blurry except the bee`.
 fn at_the_end(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
-    if tokens.first()?.is("i") || tokens[0].is("we") {
-        return None;
-    }
-    let at = (1..tokens.len()).find(|&at| everything(&tokens[at..]).is_some())?;
-    let (mark, n) = (at..tokens.len()).find_map(|at| Some((at, except(&tokens[at..])?)))?;
-    let thing = &tokens[mark + n..];
+    // `Everything is fine except the bin` asks for nothing.
+    let asked = tokens.iter().any(|it| has("should must shall needs has", &it.lower));
+    let at = (usize::from(!asked)..tokens.len()).find(|&at| everything(&tokens[at..]).is_some())?;
+    let mark = |at: usize| stays(tokens, at).or_else(|| except(&tokens[at..]));
+    let (mark, n) = (at + 1..tokens.len()).find_map(|at| Some((at, mark(at)?)))?;
+    let thing = without_ending(&tokens[mark + n..]);
     (noun_phrase_len(thing) > 0).then(|| {
         let span = tokens[mark].span.start..thing[thing.len() - 1].span.end;
         (tokens[..mark].to_vec(), Exception { span, thing: thing.to_vec() })
     })
+}
+
+/// A thing without the words that say how it stays.
+fn without_ending(thing: &[Token]) -> &[Token] {
+    let ends =
+        |n: &usize| AS_IT_IS.iter().any(|it| matched(&thing[*n..], it) == Some(thing.len() - n));
+    (1..thing.len()).find(ends).map_or(thing, |n| &thing[..n])
 }
 
 fn everything(tokens: &[Token]) -> Option<usize> {

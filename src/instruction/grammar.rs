@@ -8,8 +8,9 @@ use super::complement;
 use super::contrast::{after_for, contrast, preferred, whereabouts};
 use super::imperative;
 use super::lexicon::{
-    ATTRIBUTES, BEING, CHANGING, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS, NEGATED,
-    PERSONS, REMOVING, REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES, has, is_adjective, verb_in,
+    ATTRIBUTES, BEING, CHANGING, CLOTHES, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS,
+    NEGATED, PERSONS, REMOVING, REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES, has, is_adjective,
+    verb_in,
 };
 use super::listing::phrases;
 use super::phrase::{Found, closes, noun_phrase_len, phrase, starts_definite, starts_indefinite};
@@ -64,6 +65,7 @@ const UNWANTED: &[&str] = &[
     "i/we don't/dont want/need/like there? to be/see/have? any/a?",
     "i/we do not want/need/like there? to be/see/have? any/a?",
     "i/we don't/dont want/need/like any?",
+    "i/we want/need/like neither",
     "i/we do not want/need/like any?",
     "i/we dislike/hate",
     "i/we no longer want/need/like",
@@ -71,6 +73,7 @@ const UNWANTED: &[&str] = &[
     "i/we would be happier/better off? without",
     "away/down/off/out with",
     "i/we can't/cannot stand",
+    "i'd/we'd/i/we would? rather/prefer not to? see/have any/a?",
     "don't/dont show/include/have",
     "do not show/include/have",
 ];
@@ -166,9 +169,12 @@ pub(super) fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
         "i wish",
         "i think",
     ];
-    const WANT: [&str; 8] = [
+    const WANT: [&str; 11] = [
         "i/we really? want/need/prefer/like/love to? see?",
         "i/we would love/like it if",
+        "i'd/we'd/i/we would? really? appreciate/welcome",
+        "wanna/gonna want/need/like/love/see/have to? see?",
+        "lemme/gimme have/see/get",
         "i'd/we'd really? like/love/prefer/want/rather to? have/see?",
         "i/we would really? like/love/prefer/want/rather to? have/see?",
         "i'm/we're after/wanting/missing",
@@ -209,6 +215,14 @@ fn style(clause: &[Token]) -> Option<Reading> {
 /// A phrase without a verb: `with a hat`, `without the hat`, `no hat`, `more flowers`.
 fn fragment(clause: &[Token]) -> Option<Reading> {
     let rest = &clause[1..];
+    // `hat off`.
+    if let Some((off, worn)) = clause.split_last()
+        && off.is("off")
+        && worn.last().is_some_and(|it| has(CLOTHES, &it.lower))
+        && noun_phrase_len(worn) == worn.len()
+    {
+        return Reading::of(Action::Remove, phrases(worn), &[]);
+    }
     match clause[0].lower.as_str() {
         "with" => Reading::of(Action::Add, phrases(rest), &[]),
         "without" | "no" | "minus" | "fewer" => {

@@ -9,8 +9,8 @@ use super::change::is_finish;
 use super::complement;
 use super::grammar::Reading;
 use super::lexicon::{
-    ADDING, ATTRIBUTES, CHANGING, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING, HAVING,
-    LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has,
+    ADDING, ATTRIBUTES, CHANGING, COLOR_VERBS, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING,
+    HAVING, LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has,
     is_adjective, verb_in,
 };
 use super::listing::phrases;
@@ -138,7 +138,8 @@ fn replace(verb: &Token, rest: &[Token]) -> Option<Reading> {
     if brings && let Some((new, old)) = split(rest, &["for"]) {
         return Reading::of(Action::Change, phrases(old), new);
     }
-    let Some((old, new)) = split(rest, &["with", "by", "for", "into", "to", "->"]) else {
+    let Some((old, new)) = split(rest, &["with", "by", "for", "against", "into", "to", "->"])
+    else {
         return Reading::of(Action::Change, phrases(rest), &[]);
     };
     whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))
@@ -235,6 +236,12 @@ fn unknown(clause: &[Token]) -> Option<Reading> {
     if rest.first()?.is("in") && starts_indefinite(&rest[1..]) {
         return add(verb, &rest[1..]);
     }
+    if has("out in up over", &rest.first()?.lower)
+        && starts_definite(&rest[1..])
+        && has(COLOR_VERBS, &verb.lower)
+    {
+        return Reading::of(Action::Change, phrases(&rest[1..]), &clause[..1]);
+    }
     if has("up down over", &rest.first()?.lower) && starts_definite(&rest[1..]) {
         return work(&rest[1..]);
     }
@@ -288,8 +295,9 @@ pub(super) fn is_mark(rest: &[Token], at: usize) -> bool {
         return false;
     }
     !rest[at].is("to")
-        || before
-            .is_none_or(|it| !has("next close closest adjacent attached due similar closer", it))
+        || before.is_none_or(|it| {
+            !has("next near nearer nearest close closest adjacent attached due similar closer", it)
+        })
 }
 
 /// What a thing becomes, without `be`, `look like` or `become` before it.

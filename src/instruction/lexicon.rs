@@ -70,7 +70,8 @@ pub(super) const ED_NOUNS: &str = "bed shed seed weed sled moped steed reed red 
 pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink brown black white gray grey gold \
     golden silver bronze teal cyan magenta turquoise maroon navy beige tan ivory crimson scarlet lavender indigo \
     blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored \
-    rainbow-colored aqua azure taupe fuchsia ochre cobalt colorful colourful transparent translucent neon pastel \
+    rainbow-colored aqua azure taupe fuchsia ochre cobalt aubergine eggplant pistachio terracotta platinum cerulean chartreuse vermilion \
+    sepia colorful colourful transparent translucent neon pastel \
     monochrome";
 
 /// Words that shade a color: `light blue`, `emerald green`.
@@ -224,6 +225,9 @@ pub(super) const GIVING: &str = "give hand offer lend grant";
 pub(super) const COLORING: &str = "color colour paint dye tint recolor recolour repaint shade stain spray colorize \
     colourize highlight bleach";
 
+/// Colors that are verbs with a particle: `grey out the background`.
+pub(super) const COLOR_VERBS: &str = "gray grey black white yellow brown blue green pink silver";
+
 /// Verbs whose object is made something.
 pub(super) const MAKING: &str = "make render turn get";
 
@@ -275,7 +279,14 @@ pub(super) const COMMON_NOUNS: &str = "circle square triangle cross heart star r
     background sky grass wall floor ceiling roof person picture image photo hair shirt dress jacket hat balloon \
     window door street road building mountain river lake ocean beach table chair lamp glasses sunglasses man woman \
     girl boy people child children dog cat bird flower cloud sun moon rainbow mustache moustache beard scarf \
-    necklace watermark shadow reflection text";
+    necklace watermark shadow reflection text chimney fence garage porch balcony staircase stairs garden driveway \
+    sidewalk pavement lamppost streetlight puddle hedge branch leaves trunk forehead eyebrow finger shoulder \
+    feather antler collar leash saddle wheel tire tyre bumper engine anchor cupboard wardrobe drawer handle faucet \
+    toilet bathtub shower towel mattress cushion tablecloth napkin saucer teapot kettle bread cheese butter sandwich \
+    sausage lettuce cabbage strawberry raspberry blueberry watermelon armchair bookshelf pillow blanket bedspread \
+    sweater trousers jeans sneakers sandals slippers gloves mittens bracelet earring earrings handbag suitcase \
+    briefcase parasol statue fountain monument skyscraper lighthouse windmill cottage cabin palace temple bridge \
+    tunnel railing scaffolding graffiti poster calendar curtain curtains";
 
 /// Verbs after `and` that surely begin a second edit; others need a determiner after them.
 pub(super) const SURE_VERBS: &str =

@@ -22,7 +22,8 @@
 //!   of them adds, since then the instruction itself has to localize. [`Instruction::parse_all`] tells them apart.
 //! - Where an object is ([`Place`]) is no part of its name, neither behind it (`the house on the left`) nor before it
 //!   (`the left house`).
-//! - `everything except the dog` is read as the dog, which stays: [`Instruction::spares_objects`].
+//! - `everything except the dog` is read as the dog, which stays, as is `keep the dog, remove everything else`:
+//!   [`Instruction::spares_objects`].
 //! - A misspelled word that the grammar turns on is read as the right one, and told: [`Instruction::corrections`].
 
 mod adding;
@@ -44,6 +45,7 @@ mod phrase;
 pub mod place;
 mod predicate;
 mod reading;
+mod rewording;
 mod sharing;
 pub mod spelling;
 pub mod steps;

@@ -51,7 +51,9 @@ pub(super) enum Definiteness {
 impl Found {
     /// Whether it names no object but the picture, what belongs to all of it, or `it`.
     pub(super) fn is_whole(&self) -> bool {
-        !self.hung && has(WHOLES, &self.noun) || has(THINGS, &self.noun)
+        // `everything on the table` is what stands there.
+        !self.hung && (has(WHOLES, &self.noun) || has("everything anything something", &self.noun))
+            || has(THINGS, &self.noun) && !has("everything anything something", &self.noun)
     }
 
     /// Whether it names a property that nothing in the phrase has: `a red color`.
@@ -284,6 +286,12 @@ fn owner(tokens: &[Token], parts: &Anatomy) -> Option<Found> {
 pub(super) fn determiner_len(tokens: &[Token]) -> usize {
     let mut n = 0;
     while let Some(token) = tokens.get(n) {
+        // `the bottom half of the wall`.
+        let part = "top/bottom/left/right/upper/lower/other/front/back half/part/side/end of";
+        if let Some(part) = matched(&tokens[n..], part).filter(|_| n > 0) {
+            n += part;
+            continue;
+        }
         let of = n > 0 && token.is("of") && has(QUANTIFIERS, &tokens[n - 1].lower);
         if !of && (!has(DETERMINERS, &token.lower) || token.quoted != tokens[0].quoted) {
             break;

@@ -206,9 +206,10 @@ fn ordinal(tokens: &[Token]) -> Option<(usize, usize, CountedFrom)> {
 
 /// The place of `leftmost` in `the leftmost of the boats`; not of `the top of the cake`, which is a part of it.
 pub(super) fn opening_kind(tokens: &[Token]) -> Option<PlaceKind> {
+    const OF: &str = "upper/lower/left/right/top/bottom of the/these/those two/three/four/five";
     let most =
         tokens.first().is_some_and(|it| it.lower.ends_with("most") || ordinal(tokens).is_some());
-    most.then(|| which(tokens)).flatten().map(|it| it.1)
+    (most || matched(tokens, OF).is_some()).then(|| which(tokens)).flatten().map(|it| it.1)
 }
 
 /// Words of place before a name, and how many there are.

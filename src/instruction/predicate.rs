@@ -5,9 +5,9 @@ use super::change::{is_comparison, is_finish};
 use super::grammar::Reading;
 use super::imperative;
 use super::lexicon::{
-    BECOMING, BEING, CHANGING, COLORING, COME, DETERMINERS, DOING, GONE, HAVING, PLACES,
-    PREPOSITIONS, REMOVING, REPLACING, SEEMING, TAKING, THINGS, VANISHING, has, is_adjective,
-    verb_in,
+    BECOMING, BEING, CHANGING, COLORING, COME, DETERMINERS, DOING, GONE, HAVING, NOUN_ADJECTIVES,
+    PLACES, PREPOSITIONS, REMOVING, REPLACING, SEEMING, TAKING, THINGS, VANISHING, has,
+    is_adjective, verb_in,
 };
 use super::listing::phrases;
 use super::phrase::{Definiteness, Found, phrase, starts_indefinite};
@@ -187,6 +187,10 @@ fn is_verb_here(tokens: &[Token], at: usize) -> bool {
     let before = &tokens[at - 1];
     // `the traffic light turn green`: an adjective behind a noun is a noun itself.
     let noun = !is_adjective(&before.lower)
+        // `the orange square disappear`.
+        || at > 1
+            && has(NOUN_ADJECTIVES, &before.lower)
+            && (is_adjective(&tokens[at - 2].lower) || has(DETERMINERS, &tokens[at - 2].lower))
         || at > 1 && nounlike(&tokens[at - 2]) && !is_adjective(&tokens[at - 2].lower);
     let pronoun = at == 1 && has("her that this it all", &before.lower);
     (nounlike(before) && noun || pronoun) && is_verb(&tokens[at..]) && !is_noun_here(tokens, at)
@@ -286,6 +290,10 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     }
     let placed = has(PREPOSITIONS, &first.lower) || has(PLACES, &first.lower);
     let alone = rest.get(1).is_none_or(|it| has(PREPOSITIONS, &it.lower));
+    // `she isn't supposed to wear a hat`.
+    if negated && let Some(n) = matched(rest, "supposed/meant/allowed/expected to") {
+        return read(subject, &rest[n..], true);
+    }
     if has(GONE, &first.lower) && alone
         || prefix_len(rest, "taken away").or_else(|| prefix_len(rest, "taken out")).is_some()
         || negated && has("needed wanted necessary required supposed meant", &first.lower)

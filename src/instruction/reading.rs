@@ -9,8 +9,10 @@ use super::exception;
 use super::grammar::{self, Reading};
 use super::imperative;
 use super::lexicon::{
-    ATTRIBUTES, CHANGING, COLORING, REMOVING, SETTINGS, TAKING, has, is_adjective, verb_in,
+    ATTRIBUTES, CHANGING, COLORING, MATERIALS, REMOVING, SETTINGS, TAKING, VANISHING, has,
+    is_adjective, verb_in,
 };
+use super::nouns::is_plural;
 use super::place::{self, Place, PlaceKind};
 use super::sharing;
 use super::words::{self, Token, find, matched};
@@ -177,6 +179,13 @@ pub(super) fn changes(tokens: &[Token], reading: &Reading) -> Option<Change> {
         .iter()
         .any(|it| find(tokens, it).is_some());
     let noun = becomes.last().is_some_and(|it| !is_adjective(&it.lower));
+    // `repaint the theatre in aubergine`: one bare noun behind a verb of color is one.
+    let colored = tokens.first().is_some_and(|it| verb_in(&[COLORING], &it.lower).is_some())
+        && before.is_some_and(|it| it.is("in"))
+        && matches!(becomes, [color] if color.is_word() && !is_plural(&color.lower));
+    if colored && !has(MATERIALS, &becomes[0].lower) {
+        return Some(Change::Recolor);
+    }
     change::kind(becomes, (leads || contrasts) && noun)
 }
 
@@ -257,7 +266,11 @@ pub(super) fn pronoun(clause: &[Token]) -> Option<usize> {
 fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Instruction {
     let tokens = &edit.clause.tokens;
     let away = tokens.last().is_some_and(|it| has("away off out down", &it.lower));
+    let vanishes = matched(tokens, "make/let/have it/them/him/her/this/that").is_some_and(|n| {
+        tokens[n..].first().is_some_and(|it| verb_in(&[VANISHING, "go"], &it.lower).is_some())
+    });
     let removes = verb_in(&[REMOVING], &tokens[0].lower).is_some()
+        || vanishes
         || matched(tokens, "get rid of").is_some()
         || away && verb_in(&[TAKING], &tokens[0].lower).is_some();
     let becomes = next.replacement.clone().or_else(|| {

@@ -1,6 +1,7 @@
 //! Parts a clause whose verb serves several edits: `paint the car red and the house blue`.
 
 use super::Action;
+use super::becoming;
 use super::clause::Clause;
 use super::grammar::{self, Reading};
 use super::lexicon::{PERSONS, PREPOSITIONS, has, is_adjective};
@@ -22,55 +23,99 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
         return vec![clause];
     }
     let mut found: Vec<Vec<Token>> = Vec::new();
-    let mut prefix: Vec<Token> = Vec::new();
+    let mut first: Option<Shared> = None;
     let mut start = 0;
     for &joint in &joints {
-        let next =
-            joint + tokens[joint..].iter().take_while(|it| is_joint(it) || it.is("then")).count();
-        if joint < start || next >= tokens.len() || !opens(&tokens[next..]) {
+        let next = joint + tokens[joint..].iter().take_while(|it| is_joint(it)).count();
+        if joint < start || next >= tokens.len() {
             continue;
         }
-        let left = joined(&prefix, &tokens[start..joint]);
-        let Some(reading) = grammar::read(&left).filter(|it| is_complete(it, &left)) else {
+        let follows = tokens[joint..next].iter().any(|it| it.is("then"));
+        if !opens(&tokens[next..]) && !(follows && starts_indefinite(&tokens[next..])) {
+            continue;
+        }
+        let own = &tokens[start..joint];
+        let left = first.as_ref().map_or_else(|| own.to_vec(), |it| it.whole_or_bare(own));
+        let Some(reading) = grammar::read(&left)
+            .filter(|it| follows && !it.objects.is_empty() || is_complete(it, &left))
+        else {
             continue;
         };
-        if reading.action == Action::Add && !starts_definite(&tokens[next..]) && !is_received(&left)
-        {
+        let receives = starts_definite(&tokens[next..]) || is_received(&left);
+        if reading.action == Action::Add && !follows && !receives {
             continue;
         }
-        if start == 0 {
-            prefix = shared(&left, &reading).to_vec();
-        }
+        let shared = first.clone().unwrap_or_else(|| Shared::of(&left, reading.clone(), follows));
         let ends = joints.iter().copied().filter(|&it| it > next).chain([tokens.len()]);
-        let stands = |end: usize| {
-            let right = joined(&prefix, &tokens[next..end]);
-            grammar::read(&right).is_some_and(|it| {
-                let wished = reading.action == Action::Remove && it.action == Action::Change;
-                let alike = (wished || it.action == reading.action) && is_complete(&it, &right);
-                (alike || it.action == Action::Remove && prefix.len() > 1)
-                    && is_first(&it, &tokens[next])
-            })
-        };
-        if ends.into_iter().any(stands) {
+        if ends.into_iter().any(|end| shared.whole(&tokens[next..end]).is_some()) {
             found.push(left);
+            first = Some(shared);
             start = next;
         }
     }
-    if found.is_empty() {
-        return vec![clause];
-    }
-    found.push(joined(&prefix, &tokens[start..]));
+    let Some(shared) = first else { return vec![clause] };
+    found.push(shared.whole_or_bare(&tokens[start..]));
     let Clause { place, instead, .. } = clause;
     let clause = |tokens| Clause { tokens, place: place.clone(), instead, exception: None };
     found.into_iter().map(clause).collect()
 }
 
-fn is_joint(token: &Token) -> bool {
-    has("and , but while whereas", &token.lower)
+/// What the first of several edits has that the others go without.
+#[derive(Debug, Clone)]
+struct Shared {
+    reading: Reading,
+    /// Whether the others are said to come later: `then`.
+    follows: bool,
+    /// The words before the first thing that it speaks of: `change the color of`.
+    prefix: Vec<Token>,
+    /// What is said of the subject of a statement: `should be`.
+    verb: Vec<Token>,
+    /// The words behind its objects, where the others may go without: `blue` of `paint the chair blue, then the table`.
+    suffix: Vec<Token>,
 }
 
-fn joined(prefix: &[Token], tokens: &[Token]) -> Vec<Token> {
-    [prefix, tokens].concat()
+impl Shared {
+    fn of(left: &[Token], reading: Reading, follows: bool) -> Self {
+        let prefix = shared(left, &reading).to_vec();
+        let becomes = reading.replacement.as_ref().map_or(usize::MAX, |it| it.start);
+        let verb =
+            grammar::statement_verb(left).filter(|_| prefix.is_empty()).unwrap_or(left.len());
+        let verb = left[verb..].iter().take_while(|it| it.span.end <= becomes).cloned().collect();
+        let objects = reading.objects.iter().map(|it| it.all.end).max().unwrap_or(usize::MAX);
+        let behind = |it: &&Token| follows && it.span.start >= objects;
+        let suffix = left.iter().filter(behind).cloned().collect();
+        Self { reading, follows, prefix, verb, suffix }
+    }
+
+    fn whole_or_bare(&self, stretch: &[Token]) -> Vec<Token> {
+        self.whole(stretch).unwrap_or_else(|| [&self.prefix[..], stretch].concat())
+    }
+
+    /// A stretch with what it goes without; `None` if that is no edit like the first.
+    fn whole(&self, stretch: &[Token]) -> Option<Vec<Token>> {
+        let verb = becoming::start(stretch).filter(|_| !self.verb.is_empty());
+        let stated = verb.map(|at| [&stretch[..at], &self.verb[..], &stretch[at..]].concat());
+        let commanded = [&self.prefix[..], stretch].concat();
+        let ended = [&commanded[..], &self.suffix[..]].concat();
+        let whole = [stated, Some(commanded), Some(ended)].into_iter().flatten();
+        whole.into_iter().find(|it| self.is_like(it, &stretch[0]))
+    }
+
+    fn is_like(&self, right: &[Token], first: &Token) -> bool {
+        grammar::read(right).is_some_and(|it| {
+            let own = &self.reading;
+            let wished = own.action == Action::Remove && it.action == Action::Change;
+            let whole = is_complete(&it, right)
+                || self.follows && it.replacement.is_some() == own.replacement.is_some();
+            let alike = (wished || it.action == own.action) && whole;
+            (alike || it.action == Action::Remove && self.prefix.len() > 1)
+                && is_first(&it, first, self.follows)
+        })
+    }
+}
+
+fn is_joint(token: &Token) -> bool {
+    has("and , but while whereas then", &token.lower)
 }
 
 /// Whether a stretch may begin with an object of its own.
@@ -126,9 +171,11 @@ fn shared<'a>(tokens: &'a [Token], reading: &Reading) -> &'a [Token] {
 }
 
 /// Whether a reading's first thing stands where its own words begin.
-fn is_first(reading: &Reading, token: &Token) -> bool {
+fn is_first(reading: &Reading, token: &Token, follows: bool) -> bool {
     let starts = reading.objects.iter().map(|it| it.all.start);
     let implied = reading.implied.iter().map(|it| it.1.all.start);
     let others = reading.replacement.iter().map(|it| it.start);
+    // What is shared with the edit before stands there.
+    let others = others.filter(|&it| !follows || it > token.span.start);
     starts.chain(implied).chain(others).min() == Some(token.span.start)
 }

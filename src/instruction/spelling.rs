@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use super::lexicon::{
     ADJECTIVES, ATTRIBUTES, COLORS, COMMANDS, COMMON_NOUNS, DETERMINERS, PERSONS, PREPOSITIONS,
-    SHADES, SIZES, SMALL_WORDS,
+    SHADES, SIZES, SMALL_WORDS, verb_in,
 };
 use super::nouns::plural_of;
 use super::words::{Token, tokens};
@@ -86,6 +86,12 @@ pub(super) fn corrected(text: &str) -> (String, Vec<Correction>) {
     for (at, token) in tokens.iter().enumerate() {
         let first = at == 0 || tokens[at - 1].is(";");
         let Some(read) = meant(text, token, first, shouted) else { continue };
+        // `Plase paint …`: before a verb stands no other one.
+        let commands = |it: &Token| verb_in(&COMMANDS, &it.lower).is_some();
+        let polite = first
+            && tokens.get(at + 1).is_some_and(commands)
+            && distance(&token.lower, "please").is_some();
+        let read = if polite { "please" } else { read };
         let written = &text[token.span.clone()];
         let read = cased(written, read, shouted);
         out.push_str(&text[copied..token.span.start]);
@@ -136,7 +142,8 @@ fn distance(word: &str, known: &str) -> Option<(usize, bool, bool, bool)> {
         return None;
     }
     let same_start = word.as_bytes().first() == known.as_bytes().first();
-    let slips = strsim::osa_distance(word, known);
+    let alike = heard(word) == heard(known);
+    let slips = if alike { 0 } else { strsim::osa_distance(word, known) };
     let swapped = slips == 1 && {
         let (mut one, mut other) = (word.as_bytes().to_vec(), known.as_bytes().to_vec());
         one.sort_unstable();
@@ -145,11 +152,16 @@ fn distance(word: &str, known: &str) -> Option<(usize, bool, bool, bool)> {
     };
     let near = match word.len() {
         ..=3 => swapped,
-        4 => swapped || slips == 1 && same_start,
-        5..=6 => slips == 1,
-        _ => slips == 1 || slips == 2 && same_start,
+        4 => swapped || slips < 2 && same_start,
+        5..=6 => slips < 2,
+        _ => slips < 2 || slips == 2 && same_start,
     };
-    near.then_some((slips, !swapped, !same_start, !word.starts_with(known)))
+    near.then_some((slips, !same_start, !swapped, !word.starts_with(known)))
+}
+
+/// A word as it sounds: `elefant` for `elephant`.
+fn heard(word: &str) -> String {
+    word.replace("ph", "f").replace("ck", "k")
 }
 
 /// A word in the case of the one that it stands for.

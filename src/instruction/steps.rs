@@ -89,10 +89,24 @@ fn placed_by(text: &str, before: &Edit, edit: &Edit) -> String {
     let placed = (2..tokens.len()).find(|&at| {
         (tokens[at].is("it") || tokens[at].is("them")) && place::opens_place(&tokens[at - 1].lower)
     });
-    let Some(at) = placed else { return own_text(text, edit) };
+    let Some(at) = placed else {
+        return with_noun(text, before, edit).unwrap_or_else(|| own_text(text, edit));
+    };
     let own =
         [written(text, &tokens[..at]), definite(text, before), written(text, &tokens[at + 1..])];
     own.join(" ").trim_end().to_owned()
+}
+
+/// The text of an edit with the noun before it where `one` stands for it: `paint the left door red and the other one
+/// green`.
+fn with_noun(text: &str, before: &Edit, edit: &Edit) -> Option<String> {
+    let [object] = &edit.reading.objects[..] else { return None };
+    let noun = &text[before.reading.objects.first()?.head.clone()];
+    let tokens = &edit.clause.tokens;
+    let one = |it: &Token| has("one ones", &it.lower) && it.span == object.head;
+    let at = tokens.iter().position(one).filter(|&it| it > 0)?;
+    let (head, tail) = (written(text, &tokens[..at]), written(text, &tokens[at + 1..]));
+    Some(format!("{head} {noun} {tail}").trim_end().to_owned())
 }
 
 /// A removal and an addition in the same place as one change.

@@ -1,0 +1,330 @@
+//! Says plainly what a text says in a roundabout way, before it is cut into clauses: without numbers, remarks and
+//! what is only denied, and with edits in the order in which they are to be made.
+
+use super::lexicon::{
+    BEING, COMMANDS, DETERMINERS, ING_NOUNS, MODALS, PREPOSITIONS, REMOVING, TAKING, has,
+    is_adjective, verb_in,
+};
+use super::nouns::is_plural;
+use super::phrase::{noun_phrase_len, starts_definite};
+use super::words::{Token, matched};
+use super::{becoming, clause, exception};
+
+/// A text without numbers and remarks, its edits in order.
+pub(super) fn plain(tokens: &[Token]) -> Vec<Token> {
+    let tokens = without_asides(&without_remarks(&without_numbers(tokens)));
+    let tokens = sequenced(&without_nothing(&tokens));
+    let mut found: Vec<Token> = Vec::new();
+    for sentence in tokens.split(|it| it.is(";")) {
+        let stop = |lower| mark(lower, tokens.first());
+        // `Keep the cat. Remove everything else.` is one edit.
+        let second = !found.is_empty() && !found.iter().any(|it| it.is(";"));
+        let whole =
+            second && exception::leads(&[&found[..], stop(",").as_slice(), sentence].concat());
+        // `Delete the flag. And the pole too.`
+        let more = !found.is_empty()
+            && matched(sentence, "and/also/plus the/my/his/her/their/its").is_some();
+        let more = more && clause::shares_verb(&sentence[1..]);
+        let stop = match () {
+            () if whole => stop(","),
+            () if more => stop("then"),
+            () => stop(";"),
+        };
+        found.extend(stop.filter(|_| !found.is_empty()));
+        found.extend(ordered(&said_once(&sentence[usize::from(more)..])));
+    }
+    found
+}
+
+/// A mark that stands nowhere in the text.
+fn mark(lower: &str, at: Option<&Token>) -> Option<Token> {
+    let start = at?.span.start;
+    Some(Token { lower: lower.to_owned(), span: start..start, quoted: false })
+}
+
+// === what is left out ===
+
+/// Takes the numbers out of a list: `1. remove the cup 2. make the sky blue`.
+fn without_numbers(tokens: &[Token]) -> Vec<Token> {
+    let numbered = |at: usize, nth: usize| {
+        tokens[at].is(&nth.to_string())
+            && tokens.get(at + 1).is_some_and(|it| it.is(";") || it.is(","))
+    };
+    if tokens.is_empty() || !numbered(0, 1) {
+        return tokens.to_vec();
+    }
+    let mut nth = 1;
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        if numbered(at, nth) {
+            kept.push(Token { lower: ";".to_owned(), ..tokens[at].clone() });
+            nth += 1;
+            at += 2;
+        } else {
+            kept.push(tokens[at].clone());
+            at += 1;
+        }
+    }
+    kept
+}
+
+/// The words without remarks that stand anywhere: `remove, if you can, the tree`.
+fn without_remarks(tokens: &[Token]) -> Vec<Token> {
+    const REMARKS: &[&str] =
+        &["please/pls/plz", "if possible", "if you can/could/may/would please?", "you know"];
+    // Those that are nothing else, whatever follows.
+    const SURE: &[&str] = &[
+        "while/whilst you're/we're/you/we are? at it",
+        "once/when/after that/this/it is/'s done/finished",
+        "in/with the same go/breath/step/pass/edit/stroke",
+        "at the same time",
+        "by the way",
+        "of course",
+    ];
+    // `I'd also like`, `make the dog and the cat both black`.
+    let filler = |at: usize| {
+        let next = tokens.get(at + 1).is_some_and(|it| is_adjective(&it.lower));
+        let before = |list: &str| at > 0 && has(list, &tokens[at - 1].lower);
+        let who = before("i'd we'd i we you would should could can");
+        who && tokens[at].is("also")
+            || next
+                && tokens[at].is("both")
+                && at > 2
+                && tokens[..at].iter().any(|it| it.is("and"))
+                && !before("and make turn paint")
+    };
+    let mut kept: Vec<Token> = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let begins = |it: &&str| matched(&tokens[at..], it);
+        let sure = SURE.iter().find_map(begins);
+        let remark = sure.or_else(|| REMARKS.iter().find_map(begins));
+        let n = remark.filter(|_| !tokens[at].quoted && !kept.is_empty()).unwrap_or(0);
+        // What it asks is no remark: `if you could make …`, `you know the tree …`.
+        let next = tokens.get(at + n);
+        let ends = next.is_none_or(|it| !it.is_word() || has(DETERMINERS, &it.lower));
+        let known = n == 2 && tokens[at].is("you") && next.is_some_and(Token::is_word);
+        if filler(at) {
+            at += 1;
+            continue;
+        }
+        if n == 0 || sure.is_none() && (!ends || known) {
+            kept.push(tokens[at].clone());
+            at += 1;
+            continue;
+        }
+        at += n;
+        if kept.last().is_some_and(|it| it.is(",")) && tokens.get(at).is_some_and(|it| it.is(",")) {
+            kept.pop();
+            at += usize::from(kept.len() == 1);
+        }
+    }
+    kept
+}
+
+/// The words without what stands between commas behind a joint, where no list has one: `remove the bin and, to finish,
+/// paint the door red`.
+fn without_asides(tokens: &[Token]) -> Vec<Token> {
+    const LONGEST: usize = 8;
+    let aside = |at: usize| {
+        let opens = has("and but then", &tokens[at - 1].lower) && tokens[at].is(",");
+        let len = tokens[at + 1..].iter().take(LONGEST + 1).position(|it| it.is(","))?;
+        let end = at + 1 + len;
+        let sure = end + 1 < tokens.len() && !has(DETERMINERS, &tokens[at + 1].lower);
+        (opens && sure).then_some(at..=end)
+    };
+    match (1..tokens.len()).find_map(aside) {
+        Some(aside) => {
+            [&tokens[..*aside.start()], &without_asides(&tokens[aside.end() + 1..])].concat()
+        }
+        None => tokens.to_vec(),
+    }
+}
+
+/// `paint only the door` for `paint nothing but the door`.
+fn without_nothing(tokens: &[Token]) -> Vec<Token> {
+    let nothing = |at: usize| {
+        let n = matched(&tokens[at..], "nothing but/except/besides for?")
+            .or_else(|| matched(&tokens[at..], "nothing other than"))?;
+        starts_definite(&tokens[at + n..]).then_some(at..at + n)
+    };
+    match (1..tokens.len()).find_map(nothing) {
+        Some(it) => [&tokens[..it.start], &tokens[it.end..]].concat(),
+        None => tokens.to_vec(),
+    }
+}
+
+/// The words without looks and things that are only named to be denied: `not red but` of `not red but yellow`.
+pub(super) fn without_denials(tokens: &[Token]) -> Vec<Token> {
+    let denied = || {
+        let not = (1..tokens.len()).find(|&at| tokens[at].is("not"))?;
+        let look = |it: &&Token| is_adjective(&it.lower) || has(", on off", &it.lower);
+        let looks = tokens[not + 1..].iter().take_while(look);
+        let but = not + 1 + looks.count();
+        let closes = tokens.get(but).is_none_or(|it| it.is("but"));
+        let pause = usize::from(closes && tokens[not - 1].is(","));
+        (but > not + 1 && closes && not > pause).then(|| not - pause..(but + 1).min(tokens.len()))
+    };
+    let other = || {
+        let other = |at: usize| {
+            tokens[at].is("not") || matched(&tokens[at..], "and? nothing else").is_some()
+        };
+        let comma = (1..tokens.len()).find(|&at| tokens[at - 1].is(",") && other(at))?;
+        let end = comma + tokens[comma..].iter().take(7).position(|it| it.is(","))?;
+        Some(comma - 1..end + 1)
+    };
+    let denied = denied().or_else(other).or_else(|| other_thing(tokens)).unwrap_or(0..0);
+    let kept: Vec<Token> = tokens
+        .iter()
+        .enumerate()
+        .filter(|it| !denied.contains(&it.0))
+        .map(|it| it.1.clone())
+        .collect();
+    but_this(&kept).unwrap_or(kept)
+}
+
+/// A thing that is named to be left as it is, behind a command of another: `remove the pears, not the apples`.
+fn other_thing(tokens: &[Token]) -> Option<std::ops::Range<usize>> {
+    let verb = tokens.first().filter(|it| verb_in(&COMMANDS, &it.lower).is_some())?;
+    let removes = verb_in(&[REMOVING, TAKING], &verb.lower).is_some();
+    let denies =
+        |at: &usize| tokens[*at].is("not") && (starts_definite(&tokens[at + 1..]) || removes);
+    let not = (2..tokens.len()).find(denies)?;
+    let start = not - usize::from(has(", but", &tokens[not - 1].lower));
+    // `paint the door but not the frame green`.
+    let rest = &tokens[not + 1..];
+    let end = not + 1 + becoming::start(rest).unwrap_or_else(|| noun_phrase_len(rest));
+    if tokens[not - 1].is("but") && end < tokens.len() && starts_definite(&tokens[1..]) {
+        return Some(start..end);
+    }
+    let own = &tokens[1..start];
+    let whole = removes || own.last().is_some_and(|it| is_adjective(&it.lower));
+    (whole && starts_definite(own) && !has("is are", &tokens[not - 1].lower))
+        .then_some(start..tokens.len())
+}
+
+/// `remove the mouse` for `don't remove the cat but the mouse`, `the right door …` for `not the left but the right
+/// door …`.
+fn but_this(tokens: &[Token]) -> Option<Vec<Token>> {
+    if matched(tokens, "not a/an").is_some()
+        && let Some(comma) = tokens.iter().position(|it| it.is(","))
+        && matched(&tokens[comma + 1..], "but? a/an").is_some()
+    {
+        let but = Token { lower: "but".to_owned(), ..tokens[comma].clone() };
+        return Some([&tokens[..comma], &[but], &tokens[comma + 1..]].concat());
+    }
+    let n = matched(tokens, "don't/dont").or_else(|| matched(tokens, "do not")).unwrap_or(0);
+    let verb = tokens.get(n).filter(|it| verb_in(&COMMANDS, &it.lower) == Some(&it.lower));
+    let denied = if n > 0 { verb.map(|_| n + 1) } else { matched(tokens, "not") }?;
+    if !starts_definite(&tokens[denied..]) {
+        return None;
+    }
+    let but = (denied..tokens.len()).find(|&at| tokens[at].is("but"))?;
+    let rest = &tokens[but + 1..];
+    let kept = if n > 0 { &tokens[n..=n] } else { &[] };
+    starts_definite(rest).then(|| [kept, rest].concat())
+}
+
+/// The words without what says a thing again: `the van, a Ford, …`; `the dog on the sofa` for `the dog, the one on the
+/// sofa, …`.
+fn said_once(tokens: &[Token]) -> Vec<Token> {
+    const OPENS: &str = "the a an my his her its their our";
+    let comma = |from: usize| {
+        tokens.get(from..)?.iter().take(9).position(|it| it.is(",")).map(|it| from + it)
+    };
+    let again = || {
+        let start = comma(0)?;
+        let end = comma(start + 1)?;
+        let (again, next) = (&tokens[start + 1..end], tokens.get(end + 1)?);
+        let first = (0..start).find(|&at| starts_definite(&tokens[at..]))?;
+        let named = noun_phrase_len(&tokens[first..start]) == start - first;
+        let once = has(OPENS, &again.first()?.lower)
+            && !again.iter().any(|it| has("and or", &it.lower))
+            && is_plural(&tokens[start - 1].lower)
+                == is_plural(&again[noun_phrase_len(again).max(1) - 1].lower);
+        let goes_on = has(PREPOSITIONS, &next.lower)
+            || has(MODALS, &next.lower)
+            || has(BEING, &next.lower)
+            || is_adjective(&next.lower);
+        let place = matched(again, "the one").unwrap_or(again.len());
+        (named && once && goes_on).then_some((start, start + 1 + place, end))
+    };
+    match again() {
+        Some((start, place, end)) => {
+            [&tokens[..start], &tokens[place..end], &tokens[end + 1..]].concat()
+        }
+        None => tokens.to_vec(),
+    }
+}
+
+// === order ===
+
+/// Words that say that another edit follows, as `then`: `…, after that the star`, `… followed by the star`.
+fn sequenced(tokens: &[Token]) -> Vec<Token> {
+    const FOLLOWS: &[&str] = &[
+        ",/and/then after that/this ,?",
+        ",/and/then afterwards/next/finally/lastly ,?",
+        ",? followed by",
+        ", and finally/lastly/next/afterwards ,?",
+    ];
+    let mut found: Vec<Token> = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let follows = FOLLOWS.iter().filter_map(|it| matched(&tokens[at..], it)).max();
+        match follows.filter(|&n| !found.is_empty() && starts_thing(&tokens[at + n..])) {
+            Some(n) => {
+                found.push(Token { lower: "then".to_owned(), ..tokens[at].clone() });
+                at += n;
+            }
+            None => {
+                found.push(tokens[at].clone());
+                at += 1;
+            }
+        }
+    }
+    found
+}
+
+fn starts_thing(tokens: &[Token]) -> bool {
+    tokens
+        .first()
+        .is_some_and(|it| has("the a an my your his her its our their that this", &it.lower))
+}
+
+/// The edits of a sentence in the order in which they are to be made: `remove the tree; add a bush` for `before adding a
+/// bush, remove the tree`.
+fn ordered(sentence: &[Token]) -> Vec<Token> {
+    let doing = |at: usize| {
+        sentence.get(at).is_some_and(|it| {
+            it.lower.ends_with("ing")
+                && !has(ING_NOUNS, &it.lower)
+                && verb_in(&COMMANDS, &it.lower).is_some()
+        })
+    };
+    let commands =
+        |it: &Token| !it.lower.ends_with("ing") && verb_in(&COMMANDS, &it.lower).is_some();
+    let parted = |first: &[Token], then: &[Token]| {
+        let stop = mark(";", first.first());
+        [first, stop.as_slice(), then].concat()
+    };
+    let time =
+        (0..sentence.len()).find(|&at| has("before after", &sentence[at].lower) && doing(at + 1));
+    if let Some(at) = time {
+        let (head, tail) = (&sentence[..at], &sentence[at + 1..]);
+        let before = sentence[at].is("before");
+        let comma = tail.iter().position(|it| it.is(","));
+        return match comma.filter(|_| head.is_empty()) {
+            Some(comma) if before => parted(&tail[comma + 1..], &tail[..comma]),
+            Some(comma) => parted(&tail[..comma], &tail[comma + 1..]),
+            None if head.is_empty() => sentence.to_vec(),
+            None if before => parted(head, tail),
+            None => parted(tail, head),
+        };
+    }
+    let first = (1..sentence.len()).find(|&at| matched(&sentence[at..], "but first").is_some());
+    match first.filter(|&at| sentence.get(at + 2).is_some_and(commands)) {
+        Some(at) => parted(&sentence[at + 2..], &sentence[..at]),
+        None => sentence.to_vec(),
+    }
+}
