@@ -54,7 +54,7 @@ const calls = {
   },
 
   async a_stream_that_is_left_ends_its_job() {
-    const said = { image: file(), prompt, stream: true, partial_images: 3, retouch: { steps: 1000 } };
+    const said = { image: file(), prompt, stream: true, partial_images: 3, retouch: { steps: 300 } };
     for await (const event of await client.images.edit(said)) {
       assert.equal(event.type, "image_edit.partial_image");
       break;

@@ -184,7 +184,7 @@ def a_stream_brings_partial_images_and_the_image(site: Site) -> None:
 
 
 def a_stream_that_fails_raises(site: Site) -> None:
-    extra = {"retouch": {"steps": 1000}}
+    extra = {"retouch": {"steps": 300}}
     stream = site.openai().images.edit(
         image=PICTURE.open("rb"), prompt=INSTRUCTION, stream=True, partial_images=3, extra_body=extra
     )

@@ -97,11 +97,27 @@ def test_a_reviewed_mask_is_the_one_that_is_used(client: Client) -> None:
     result = client.edit(PICTURE, INSTRUCTION, review=grow, seed=7, steps=STEPS)
     (proposal,) = seen
     assert proposal.confidence is not None and 0 <= proposal.confidence <= 1
-    assert len(proposal.clusters) == 10 and any(it.selected for it in proposal.clusters)
+    assert [it.id for it in proposal.clusters] == list(range(1, len(proposal.clusters) + 1))
+    assert any(it.selected for it in proposal.clusters) and not all(it.selected for it in proposal.clusters)
     assert proposal.area == pytest.approx(proposal.array().mean())
     grown = np.asarray(proposal.mask.filter(ImageFilter.MaxFilter(5))) >= 128
     np.testing.assert_array_equal(result.mask_array(), grown)
     np.testing.assert_array_equal(result.array()[~grown], pixels()[~grown], OUTSIDE)
+
+
+def test_each_part_of_an_instruction_is_reviewed_by_itself(client: Client) -> None:
+    boxes = iter([(0, 0, 32, 32), (32, 0, 64, 64)])
+    seen: list[Proposal] = []
+
+    def choose(proposal: Proposal) -> Mask:
+        seen.append(proposal)
+        return Mask(boxes=[next(boxes)])
+
+    both = f"{INSTRUCTION}, then remove the yellow trees"
+    result = client.edit(PICTURE, both, review=choose, seed=7, steps=STEPS)
+    assert len({it.etag for it in seen}) == len(seen) == 2
+    mask = result.mask_array()
+    assert mask is not None and mask[:32, :32].all() and mask[:, 32:].all() and not mask[32:, :32].any()
 
 
 def test_a_review_takes_the_proposal_or_clusters_of_it(client: Client) -> None:

@@ -6,6 +6,8 @@ use crate::picture::format::FileFormat;
 use crate::server::refusal::Refusal;
 use crate::wire::v1::{Image, MaskPolicy};
 
+/// What clients whose settings name no model send for one; Open WebUI writes Python's `None`.
+const NO_MODEL: [&str; 2] = ["", "None"];
 /// Most images of a request.
 const MAX_IMAGES: u64 = 10;
 /// Most partial images of a stream.
@@ -77,7 +79,7 @@ impl Asked {
         let asked = Self {
             pictures,
             prompt,
-            model: fields.text("model")?.filter(|it| !it.is_empty()),
+            model: fields.text("model")?.filter(|it| !NO_MODEL.contains(&it.as_str())),
             count: fields.number("n", (1, MAX_IMAGES))?.unwrap_or(1),
             size: size(&mut fields)?,
             format,

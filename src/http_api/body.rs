@@ -59,6 +59,14 @@ impl Kind {
 }
 
 impl Received {
+    /// The name of the picture's field.
+    pub(super) fn image_field(&self) -> &'static str {
+        match self {
+            Self::Form(_) => "image",
+            Self::Json(_) => "images",
+        }
+    }
+
     /// What is asked for.
     ///
     /// # Errors

@@ -93,10 +93,12 @@ fn create(
     key: &str,
     received: Received,
 ) -> Result<(Asked, Vec<Arc<Job>>), Refusal> {
+    let image = received.image_field();
     let mut asked = received.asked()?;
+    let mask = if asked.pictures.retouch_mask.is_some() { "retouch_mask" } else { "mask" };
     let requests = plan::requests(store, tenant, &mut asked, key)?;
     let jobs = store.create_variants(tenant, requests, Attachment::Waiting);
-    Ok((asked, jobs.map_err(|fault| said::refusal(&fault))?))
+    Ok((asked, jobs.map_err(|fault| said::refusal_of(&fault, image, mask))?))
 }
 
 /// The caller's key of a request; empty if there is none.

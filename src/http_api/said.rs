@@ -8,12 +8,9 @@ use crate::jobs::fault::Fault;
 use crate::server::{http_error, refusal::Refusal, status};
 
 /// This API's names of a spec's fields, where they differ.
-const NAMES: [(&str, &str); 14] = [
-    ("spec.image", "image"),
+const NAMES: [(&str, &str); 11] = [
     ("spec.instruction", "prompt"),
     ("spec.labels", "user"),
-    ("spec.mask.image", "mask"),
-    ("spec.mask", "mask"),
     ("spec.mask_policy", "retouch.mask_policy"),
     ("spec.model", "model"),
     ("spec.output.mime_type", "output_format"),
@@ -33,10 +30,19 @@ pub(super) fn wrong(field: &str, why: impl std::fmt::Display) -> Refusal {
 
 /// A job's fault, with this API's names of the fields.
 pub(super) fn refusal(fault: &Fault) -> Refusal {
+    refusal_of(fault, "image", "mask")
+}
+
+/// As [`refusal`], of a request whose picture and mask have these names.
+pub(super) fn refusal_of(fault: &Fault, image: &str, mask: &str) -> Refusal {
     let mut refusal = status::refusal(fault);
     for (field, _) in &mut refusal.fields {
-        let name = NAMES.iter().find(|(name, _)| name == field);
-        name.map_or("", |(_, name)| name).clone_into(field);
+        let name = match field.as_str() {
+            "spec.image" => image,
+            "spec.mask" | "spec.mask.image" => mask,
+            other => NAMES.iter().find(|(name, _)| *name == other).map_or("", |(_, name)| name),
+        };
+        *field = name.to_owned();
     }
     if !refusal.fields.is_empty() {
         let fields = refusal.fields.iter().map(|(field, why)| format!("{field}: {why}"));

@@ -60,6 +60,13 @@ impl Fault {
         self
     }
 
+    /// The same with the field of the request that it is about.
+    #[must_use]
+    pub fn about(mut self, field: &str) -> Self {
+        self.fields.push(Violation { field: field.to_owned(), description: self.message.clone() });
+        self
+    }
+
     /// There is no such job, or it belongs to another tenant.
     pub fn no_job(name: &str) -> Self {
         Self::new(Reason::JobNotFound, format!("there is no job `{name}`; it may have expired"))

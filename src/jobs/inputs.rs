@@ -126,7 +126,8 @@ impl Store {
         spec: &mut EditSpec,
         inputs: Inputs,
     ) -> Result<Checked, Fault> {
-        let decoded = self.decode("the image", &inputs.image, Reason::BadImage)?;
+        let decoded = self.decode("the image", &inputs.image, Reason::BadImage);
+        let decoded = decoded.map_err(|it| it.about("spec.image"))?;
         let size = decoded.picture.size();
         let image_sha256 = Bytes::copy_from_slice(&Sha256::digest(&inputs.image));
         let output = edit_request::output(spec).map_err(|it| Fault::invalid(vec![it]))?;
@@ -137,7 +138,8 @@ impl Store {
         }
         let mut kept = vec![Self::name_image(&mut spec.image, &decoded, inputs.image)];
         if let Some(mask) = &mut spec.mask {
-            kept.extend(self.settle_mask(tenant, mask, (size.width, size.height))?);
+            let settled = self.settle_mask(tenant, mask, (size.width, size.height));
+            kept.extend(settled.map_err(|it| it.about("spec.mask"))?);
         }
         Ok(Checked { kept, notes, image_sha256, decoded })
     }

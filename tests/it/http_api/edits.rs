@@ -64,18 +64,20 @@ async fn an_answer_has_the_fields_of_openais() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_other_clients_send_is_taken() {
     let server = Harness::new().await;
-    // Open WebUI: texts of a form, a size, and a version in the query.
-    let form = Form::default()
-        .text("model", "script")
-        .text("prompt", "make the bee blue")
-        .text("n", "1")
-        .text("size", "512x512")
-        .text("response_format", "b64_json")
-        .file("image[]", &picture(10));
-    let kind = plain::form_type();
-    let path = "/v1/images/edits?api-version=2025-04-01";
-    let request = plain::request(Method::POST, path, &[("content-type", &kind)], form.bytes());
-    plain::send(plain::address(&server), request).await.good();
+    // Open WebUI: texts of a form, a size, a version in the query, and a model that may not be set.
+    for model in ["script", "", "None"] {
+        let form = Form::default()
+            .text("model", model)
+            .text("prompt", "make the bee blue")
+            .text("n", "1")
+            .text("size", "512x512")
+            .text("response_format", "b64_json")
+            .file("image[]", &picture(10));
+        let kind = plain::form_type();
+        let path = "/v1/images/edits?api-version=2025-04-01";
+        let request = plain::request(Method::POST, path, &[("content-type", &kind)], form.bytes());
+        plain::send(plain::address(&server), request).await.good();
+    }
     // The official clients: what is not set is left out, null, or an empty text.
     let nulls = json!({
         "model": null, "n": null, "size": null, "quality": "auto", "background": null,
@@ -202,5 +204,8 @@ async fn a_file_of_the_server_is_never_opened() {
     assert_eq!(answer.error().2.as_deref(), Some("images.file_id"));
     let odd = data_uri(b"no picture");
     let answer = ask(&server, &asked(json!({"images": [{"image_url": odd}]})), &[]).await;
-    assert_eq!(answer.error().1, "BAD_IMAGE");
+    assert_eq!(answer.error(), (400, "BAD_IMAGE".to_owned(), Some("images".to_owned())));
+    let form = Form::default().file("image", b"no picture").text("prompt", "make the bee blue");
+    let answer = form.ask(&server, &[]).await;
+    assert_eq!(answer.error(), (400, "BAD_IMAGE".to_owned(), Some("image".to_owned())));
 }

@@ -19,7 +19,7 @@ async fn every_wrong_field_of_json_is_named() {
         (json!({"prompt": ""}), "prompt"),
         (json!({"prompt": 7}), "prompt"),
         (json!({"prompt": "x".repeat(2001)}), "prompt"),
-        (json!({"images": null}), "image"),
+        (json!({"images": null}), "images"),
         (json!({"images": []}), "images"),
         (json!({"images": [picture, picture]}), "images"),
         (json!({"images": picture}), "images"),

@@ -75,6 +75,7 @@ async fn masks_that_say_nothing_are_refused() {
     ] {
         let answer = Form::of_edit().file(name, &mask).ask(&server, &[]).await;
         let error = answer.error();
-        assert_eq!((error.0, error.1.as_str()), (400, code), "{:?}", answer.json());
+        let expected = (400, code.to_owned(), Some(name.to_owned()));
+        assert_eq!(error, expected, "{:?}", answer.json());
     }
 }

@@ -180,11 +180,15 @@ fn unsound() -> Vec<(&'static str, &'static str, EditSpec)> {
                 ..spec("e")
             },
         ),
-        ("", "BAD_MASK", EditSpec { mask: Some(boxes(1.0, 1.0, 99.0, 12.0)), ..spec("e") }),
-        ("", "BAD_IMAGE", EditSpec { image: Some(data(b"GIF89a....")), ..spec("e") }),
-        ("", "BAD_IMAGE", EditSpec { image: Some(data(&picture(1)[..60])), ..spec("e") }),
         (
-            "",
+            "spec.mask",
+            "BAD_MASK",
+            EditSpec { mask: Some(boxes(1.0, 1.0, 99.0, 12.0)), ..spec("e") },
+        ),
+        ("spec.image", "BAD_IMAGE", EditSpec { image: Some(data(b"GIF89a....")), ..spec("e") }),
+        ("spec.image", "BAD_IMAGE", EditSpec { image: Some(data(&picture(1)[..60])), ..spec("e") }),
+        (
+            "spec.mask",
             "BAD_MASK",
             EditSpec {
                 mask: Some(v1::Mask { image: Some(data(b"no")), ..Default::default() }),
