@@ -152,13 +152,20 @@ fn asked(method: &Method, path: &str) -> Option<(&'static str, &'static File)> {
     FILES.get_key_value(name).map(|(name, file)| (name.as_str(), file))
 }
 
+/// Whether an entry of Accept-Encoding, such as `gzip;q=0.8`, says that gzip is taken.
+fn is_gzip(entry: &str) -> bool {
+    let mut parts = entry.split(';').map(str::trim);
+    let weight = |it: &str| it.strip_prefix("q=").and_then(|it| it.parse::<f32>().ok());
+    parts.next() == Some("gzip") && parts.all(|it| weight(it) != Some(0.0))
+}
+
 fn answer(name: &str, file: &File, method: &Method, headers: &HeaderMap) -> Response<Body> {
     let takes_gzip = headers
         .get_all(header::ACCEPT_ENCODING)
         .iter()
         .filter_map(|it| it.to_str().ok())
         .flat_map(|it| it.split(','))
-        .any(|it| it.trim().split(';').next() == Some("gzip") && !it.contains("q=0"));
+        .any(is_gzip);
     let packed = file.gzip.as_ref().filter(|_| takes_gzip);
     let bytes = packed.unwrap_or(&file.bytes).clone();
     let length = HeaderValue::from(bytes.len());

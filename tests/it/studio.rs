@@ -61,6 +61,10 @@ async fn texts_are_compressed_for_who_takes_it() {
     let (_, plain, page) = asked(true, Method::GET, "/", "br, gzip;q=0").await;
     let (_, packed, small) = asked(true, Method::GET, "/", "br, gzip;q=0.8").await;
     assert!(!plain.contains_key(header::CONTENT_ENCODING));
+    for none in ["", "br", "gzip; q=0.000"] {
+        let (_, plain, _) = asked(true, Method::GET, "/", none).await;
+        assert!(!plain.contains_key(header::CONTENT_ENCODING), "{none}");
+    }
     assert_eq!(packed[header::CONTENT_ENCODING], "gzip");
     assert!(small.len() < page.len());
     let (_, picture, _) = asked(true, Method::GET, "/examples/star.png", "gzip").await;

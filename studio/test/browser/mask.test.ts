@@ -217,6 +217,22 @@ test("hover names a cluster, tau reselects without a call, and the mask is the o
   await visitor.leave();
 });
 
+test("the clusters of the best scores are listed, all on request, and one that is chosen always", async () => {
+  const visitor = await painter();
+  const { page } = visitor;
+  await visitor.find();
+  const listed = () => page.getByRole("checkbox").count();
+  const all = page.getByRole("button", { name: /^All \d+ clusters$/ });
+  const count = Number.parseInt((await all.innerText()).slice("All ".length));
+  expect(await listed()).toBe(8);
+  await all.click();
+  expect(await listed()).toBe(count);
+  await page.getByRole("checkbox").last().click();
+  await visitor.button("Fewer clusters").click();
+  expect(await listed()).toBe(9);
+  await visitor.leave();
+});
+
 test("a painted mask is sent as it is, and a mask's file comes back as it was saved", async () => {
   const visitor = await painter();
   const { page } = visitor;
