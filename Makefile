@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build client python-client demo demo-picture studio eval quick test test-http bench bench-http bench-service bench-studio cuda-library chart check libtorch needs
+.PHONY: build client python-client wheel demo demo-picture studio eval quick test test-http test-studio bench bench-http bench-service bench-studio cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -35,6 +35,11 @@ WHEEL_OPTIONS ?=
 python-client:
 	@$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir $(target)/python $(WHEEL_OPTIONS) ./python
 
+# target/wheel/retouch-*.whl: the command, its demo model and its studio for pip; needs Python 3.10 with pip.
+WHEEL_OF ?= $(abspath $(target))/release/retouch
+wheel: $(if $(filter file,$(origin WHEEL_OF)),build)
+	@RETOUCH_BINARY=$(WHEEL_OF) $(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir $(target)/wheel ./wheel
+
 # Edits an example with the demo model, from the clone alone.
 demo: build
 	@mkdir -p out
@@ -48,6 +53,10 @@ demo-picture: demo
 # Builds the studio's page into assets/studio; needs Node.js.
 studio:
 	@$(PYTHON) .ci/studio.py --write
+
+# Tests the page in Chromium at every size, light and dark; needs Node.js and chromium.
+test-studio: build
+	@$(PYTHON) .ci/studio.py --all
 
 # Runs every method over both sets of held-out scenes with the demo model, and writes tables, plots and a gallery of each.
 eval: build

@@ -1,6 +1,7 @@
 """Builds the studio's page again and compares it with assets/studio; runs its tests, in Chromium against a server of this build.
 
-    python3 .ci/studio.py            # the gate
+    python3 .ci/studio.py            # the gate: each size of the page once, light or dark
+    python3 .ci/studio.py --all      # each size in light and dark (make test-studio)
     python3 .ci/studio.py --write    # builds into assets/studio (make studio)
 """
 
@@ -82,7 +83,8 @@ def main() -> None:
     if browser is None:
         print("studio: no chromium: THE PAGE WAS NOT TRIED IN A BROWSER")
         return
-    npm("test", "--silent", "--", "--project", "browser", CHROMIUM=browser)
+    looks = "all" if "--all" in sys.argv else "some"
+    npm("test", "--silent", "--", "--project", "browser", CHROMIUM=browser, STUDIO_LOOKS=looks)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import {
   Action,
   type EditJob,
   EditJob_State as State,
-  type EditSpec,
   EditSpecSchema,
   MaskPolicy,
   type MaskSchema,
@@ -21,8 +20,7 @@ import { watch } from "../watch/watch";
 import { Draft } from "./draft.svelte";
 import { Job } from "./job.svelte";
 import { NoPicture, open, type Picture } from "./picture";
-
-type Spec = Exclude<MessageInitShape<typeof EditSpecSchema>, EditSpec>;
+import { again, label, newId, type Spec } from "./spec";
 
 /** Largest picture that is sent where the server has not said what it takes. */
 const LIMIT = 32 << 20;
@@ -128,7 +126,14 @@ export class Studio {
       this.object = job.spec?.object ?? "";
       this.action = job.parsed && !job.spec?.object ? Action.UNSPECIFIED : (job.spec?.action ?? Action.UNSPECIFIED);
       this.seed = job.spec?.seed;
-      if (job.found && job.spec) this.draft?.knows(job.found, job.spec.tau ?? 0, job.spec.refine ?? false, job.spec.grow ?? 0);
+      // One that awaits its mask is proposed anew; that of a later part is for what the part before it made.
+      const bitmap = job.part?.bitmap ?? this.picture?.bitmap;
+      if (!job.settled && bitmap) this.draft = new Draft(bitmap, ACCENT);
+      if (job.found && job.spec) {
+        const { tau = 0, refine = false, grow = 0 } = job.spec;
+        if (job.settled) this.draft?.knows(job.found, tau, refine, grow);
+        else this.draft?.propose(job.found, tau, refine, grow);
+      }
       if (job.settled) this.draft?.keep(job.settled.mask, job.settled.artifact);
     });
   }
@@ -228,8 +233,11 @@ export class Studio {
   }
 
   unlock(key: string): void {
+    // A header can't carry others.
+    const isKey = /^[!-~]*$/.test(key.trim());
+    this.keyWanted = isKey ? undefined : { kind: "key", reason: "", message: "Keys have letters, digits and signs of ASCII alone.", retryMs: 0 };
+    if (!isKey) return;
     this.key = key.trim();
-    this.keyWanted = undefined;
     this.again(true);
     // What was followed with the old key.
     for (const job of this.known.values()) if (!job.isOver) this.watching.follow(job.name, job.last);
@@ -254,7 +262,7 @@ export class Studio {
     const { picture, job, instruction, object, action, seed } = this;
     if (!picture || this.isSending) return;
     await this.told(async () => {
-      const labels = { [LABEL]: "edit", file: picture.name.slice(-255) };
+      const labels = { [LABEL]: "edit", file: label(picture.name) };
       const whole: Spec = { ...spec, instruction, object, action, seed, labels, events: { previewMaxPx: 256, maxInlineBytes: 1 << 20 } };
       const made = await this.sent(picture, whole);
       if (job && job.state === State.AWAITING_MASK) void this.cancel(job);
@@ -383,15 +391,4 @@ class Refused extends Error {
   constructor(readonly problem: Problem) {
     super(problem.message);
   }
-}
-
-/** What of a spec makes the same edit again. */
-function again(spec: NonNullable<Job["spec"]>): Spec {
-  const { image, instruction, object, action, steps, textGuidance, imageGuidance, negativePrompt, labels, events } = spec;
-  return { image, instruction, object, action, steps, textGuidance, imageGuidance, negativePrompt, labels, events };
-}
-
-/** An id that nobody else has; `crypto.randomUUID` is there on secure pages alone. */
-function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (it) => it.toString(16).padStart(2, "0")).join("");
 }

@@ -24,7 +24,7 @@ interface Change<T> {
 
 /** From this value on a pixel is edited. */
 export const EDITED = 128;
-const LEAST_STEPS = 200;
+/** Bytes that undo takes at most: hundreds of strokes, or a few steps that put noise in place of noise. */
 const BUDGET = 64 << 20;
 /** Levels of a soft edge: few, so that undo stays small. */
 const LEVELS = 16;
@@ -85,7 +85,7 @@ export class Mask<T> {
     if (!bytes.some((it) => it !== 0)) return;
     this.done.push({ rect: touched, packed: pack(bytes), said });
     this.undone.length = 0;
-    while (this.done.length > LEAST_STEPS && this.historyBytes > BUDGET) this.done.shift();
+    while (this.historyBytes > BUDGET) this.done.shift();
   }
 
   /** A dab of the brush, or of the eraser; `softness` 0 to 1 is the share of the radius over which it fades. */

@@ -1,10 +1,18 @@
 // Image files and pixels.
 import type { Rgb } from "../mask/guided_filter";
+import { takeOrientation, upright } from "./webp";
 
 /** Decodes a file as the service does: turned as its EXIF says, its values taken as they stand. */
 export async function decode(bytes: Uint8Array<ArrayBuffer> | Blob, type?: string): Promise<ImageBitmap> {
-  const blob = bytes instanceof Blob ? bytes : new Blob([bytes], type ? { type } : {});
-  return createImageBitmap(blob, { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  const file = bytes instanceof Blob ? new Uint8Array(await bytes.arrayBuffer()) : bytes;
+  const { orientation, rest } = takeOrientation(file);
+  const bitmap = await createImageBitmap(new Blob([rest], type ? { type } : {}), { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  if (orientation === 1) return bitmap;
+  const { width, height } = bitmap;
+  const [made, context] = orientation > 4 ? canvas(height, width) : canvas(width, height);
+  context.setTransform(upright(orientation, width, height));
+  context.drawImage(bitmap, 0, 0);
+  return made.transferToImageBitmap();
 }
 
 export function canvas(width: number, height: number): [OffscreenCanvas, OffscreenCanvasRenderingContext2D] {

@@ -15,6 +15,7 @@ export function watch(service: Service, key: () => string, hear: (message: FromW
   const { port } = new SharedWorker(new URL("./watcher.worker.ts", import.meta.url), { type: "module", name: "retouch" });
   const send = (message: ToWatcher) => port.postMessage(message);
   port.onmessage = ({ data }: MessageEvent<FromWatcher>) => hear(data);
-  window.addEventListener("pagehide", () => send({ kind: "bye" }));
+  // A page that the browser keeps may come back, and hears on.
+  window.addEventListener("pagehide", ({ persisted }) => persisted || send({ kind: "bye" }));
   return { follow: (job, after) => send({ kind: "follow", job, after, baseUrl: baseUrl(), key: key() }) };
 }

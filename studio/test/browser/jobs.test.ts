@@ -41,8 +41,12 @@ test("a wrong key is said, and the right one is used and kept nowhere", async ()
   const { page } = visitor;
   const dialog = page.getByRole("dialog", { name: "Key of the server" });
   await dialog.waitFor();
+  await page.locator("#key").fill("“rt_wrong”");
+  await visitor.button("Use the key").click();
+  await dialog.getByRole("alert").getByText("ASCII").waitFor();
   await page.locator("#key").fill("rt_wrong");
   await visitor.button("Use the key").click();
+  await dialog.getByRole("alert").getByText("ASCII").waitFor({ state: "hidden" });
   await dialog.getByRole("alert").waitFor();
   await visitor.accessible("the key's dialog");
   await page.locator("#key").fill(server.key);

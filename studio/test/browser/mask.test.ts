@@ -254,23 +254,22 @@ test("a painted mask is sent as it is, and a mask's file comes back as it was sa
   await visitor.leave();
 });
 
-test("the EXIF orientation is the server's: a turned photograph stands upright, and so does its mask", async () => {
+test.each(["jpeg", "webp"])("the EXIF orientation of a %s is the server's: a turned photograph stands upright, and so does its mask", async (kind) => {
   const visitor = await Visitor.at(browser, door.url);
   const { page } = visitor;
   // 96 × 64 as it is stored, a quarter turn in its EXIF.
-  const jpeg = await page.evaluate(async () => {
+  const file = await page.evaluate(async (type) => {
     const canvas = new OffscreenCanvas(96, 64);
-    const pen = canvas.getContext("2d")!;
+    const pen = canvas.getContext("2d", { alpha: false })!;
     pen.fillStyle = "#88a";
     pen.fillRect(0, 0, 96, 64);
     pen.fillStyle = "#e22";
     pen.fillRect(60, 10, 24, 24);
-    const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: "image/jpeg", quality: 1 })).arrayBuffer());
+    const bytes = new Uint8Array(await (await canvas.convertToBlob({ type, quality: 1 })).arrayBuffer());
     return btoa(String.fromCharCode(...bytes));
-  });
-  const bytes = Buffer.from(jpeg, "base64");
-  const exif = Buffer.from("ffe1002245786966000049492a00080000000100120103000100000006000000000000000000", "hex").subarray(0, 36);
-  await visitor.give("turned.jpg", Buffer.concat([bytes.subarray(0, 2), exif, bytes.subarray(2)]), "image/jpeg");
+  }, `image/${kind}`);
+  const bytes = Buffer.from(file, "base64");
+  await visitor.give(`turned.${kind}`, kind === "jpeg" ? turnedJpeg(bytes) : turnedWebp(bytes), `image/${kind}`);
   await page.getByText("64 × 96").waitFor();
   await visitor.say("make the red square blue");
   await page.keyboard.press("Escape");
@@ -304,3 +303,22 @@ test("a picture's bytes go to the server once, and by their name afterwards", as
   expect(second.bytes).toBeLessThan(600);
   await visitor.leave();
 });
+
+/** EXIF data that asks for a quarter turn clockwise. */
+const TURNED = Buffer.from("49492a0008000000" + "0100" + "120103000100000006000000" + "00000000", "hex");
+
+function turnedJpeg(bytes: Buffer): Buffer {
+  const segment = Buffer.concat([Buffer.from("ffe10022457869660000", "hex"), TURNED]);
+  return Buffer.concat([bytes.subarray(0, 2), segment, bytes.subarray(2)]);
+}
+
+/** A WebP of 96 × 64 in the extended format, which alone has room for EXIF data. */
+function turnedWebp(bytes: Buffer): Buffer {
+  const chunk = (name: string, data: Buffer) => {
+    const size = Buffer.alloc(4);
+    size.writeUInt32LE(data.length);
+    return Buffer.concat([Buffer.from(name), size, data, Buffer.alloc(data.length & 1)]);
+  };
+  const head = Buffer.from([0x08, 0, 0, 0, 95, 0, 0, 63, 0, 0]);
+  return chunk("RIFF", Buffer.concat([Buffer.from("WEBP"), chunk("VP8X", head), bytes.subarray(12), chunk("EXIF", TURNED)]));
+}

@@ -67,6 +67,19 @@ test("220 strokes of a large soft brush on four megapixels are undone and done a
   expect(mask.bytes.every((it, at) => it === end[at])).toBe(true);
 });
 
+test("undo of masks that are noise forgets the oldest, and stays within 64 MB", { timeout: 120_000 }, () => {
+  const mask = blank(2048, 2048);
+  let random = 1;
+  const noise = Uint8Array.from({ length: 2048 * 2048 }, () => (random = (random * 48271) % 0x7fffffff) & 255);
+  for (let i = 0; i < 24; i++) step(mask, () => mask.replace(i % 2 === 0 ? noise : new Uint8Array(noise.length)));
+  expect(mask.historyBytes).toBeLessThanOrEqual(64 << 20);
+  const end = mask.bytes.slice();
+  mask.undo(0);
+  expect(mask.bytes.every((it, at) => it === end[at])).toBe(false);
+  mask.redo(0);
+  expect(mask.bytes.every((it, at) => it === end[at])).toBe(true);
+});
+
 test("undo gives back what was said of the mask", () => {
   const mask = blank(8, 8);
   step(mask, () => mask.invert(), 7);
