@@ -6,10 +6,13 @@
 """
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +62,18 @@ def compare() -> None:
     print(f"studio: assets/studio is what studio/ builds, {len(new)} files")
 
 
+def develop() -> None:
+    """The source is served as docs/studio.md says."""
+    server = subprocess.Popen(["npm", "run", "--silent", "dev"], cwd=SOURCE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        url = next((found[0] for line in server.stdout if (found := re.findall(r"http://localhost:\d+/", line))), None)
+        if url is None or b"/src/main.ts" not in urllib.request.urlopen(url, timeout=60).read():
+            sys.exit("studio: `npm run dev` does not serve the source")
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=60)
+
+
 def chromium() -> str | None:
     """The browser, installed in CI if it is missing."""
     found = shutil.which("chromium")
@@ -78,6 +93,7 @@ def main() -> None:
         npm("run", "--silent", "build")
         return
     compare()
+    develop()
     npm("test", "--silent", "--", "--project", "unit")
     browser = chromium()
     if browser is None:

@@ -168,6 +168,10 @@ test("hover names a cluster, tau reselects without a call, and the mask is the o
 
   const calls = door.calls.length;
   const proposed = await visitor.area();
+  await page.mouse.click(at.x, at.y);
+  expect(await visitor.area(), "its only cluster is taken away").toBe(0);
+  await page.mouse.click(at.x, at.y);
+  expect(await visitor.area()).toBe(proposed);
   // The largest cluster that is not proposed: small ones may vanish where the mask is brought to the picture's edges.
   const names = await page.getByRole("checkbox", { checked: false }).evaluateAll((list) => list.map((it) => it.getAttribute("aria-label")!));
   const share = (name: string) => Number(/(\d+) % of/.exec(name)![1]);
@@ -245,12 +249,17 @@ test("a painted mask is sent as it is, and a mask's file comes back as it was sa
   expect(await visitor.area()).toBe(0);
   await page.getByLabel("A mask's file").setInputFiles({ name: "mask.png", mimeType: "image/png", buffer: saved.bytes });
   await expect.poll(() => visitor.area()).toBe(area);
+  await visitor.button("Outline").click();
+  await visitor.button("Tint").waitFor();
+  await page.getByRole("slider", { name: "Feather" }).focus();
+  for (let i = 0; i < 3; i++) await page.keyboard.press("ArrowRight");
   await visitor.edit();
   const [job] = (await server.service.listEditJobs({ pageSize: 1 })).jobs;
   const kept = await visitor.kept.innerText();
   const compared = Number(/([\d,]+) pixels/.exec(kept)![1]!.replaceAll(",", ""));
   expect(compared / (512 * 512)).toBeCloseTo(1 - area / 100, 2);
   expect(job!.spec!.mask!.image?.source.case).toBe("artifact");
+  expect(job!.spec!.mask!.featherPx).toBe(3);
   await visitor.leave();
 });
 
