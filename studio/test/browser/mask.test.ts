@@ -321,13 +321,14 @@ function turnedJpeg(bytes: Buffer): Buffer {
   return Buffer.concat([bytes.subarray(0, 2), segment, bytes.subarray(2)]);
 }
 
-/** A WebP of 96 × 64 in the extended format, which alone has room for EXIF data. */
+/** A WebP file as Chromium writes it: in the extended format, whose flags say what else is in the file. */
 function turnedWebp(bytes: Buffer): Buffer {
   const chunk = (name: string, data: Buffer) => {
     const size = Buffer.alloc(4);
     size.writeUInt32LE(data.length);
-    return Buffer.concat([Buffer.from(name), size, data, Buffer.alloc(data.length & 1)]);
+    return Buffer.concat([Buffer.from(name), size, data]);
   };
-  const head = Buffer.from([0x08, 0, 0, 0, 95, 0, 0, 63, 0, 0]);
-  return chunk("RIFF", Buffer.concat([Buffer.from("WEBP"), chunk("VP8X", head), bytes.subarray(12), chunk("EXIF", TURNED)]));
+  const whole = chunk("RIFF", Buffer.concat([bytes.subarray(8), chunk("EXIF", TURNED)]));
+  whole[20]! |= 0x08;
+  return whole;
 }
