@@ -9,7 +9,7 @@ import { CHROMIUM } from "./global";
 export const EXAMPLES = resolve(import.meta.dirname, "../../public/examples");
 export const STAR = readFileSync(resolve(EXAMPLES, "star.png"));
 /** A pass of the model takes seconds where many build at once. */
-export const LONG = 180_000;
+export const LONG = 300_000;
 
 export async function launch(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
