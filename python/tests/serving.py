@@ -63,6 +63,7 @@ class Server:
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
+        self.kill()
         raise AssertionError(f"the server is not ready:\n{(self.folder / 'serve.log').read_text()}")
 
     def kill(self) -> None:
