@@ -372,9 +372,6 @@ fn is_word_before(token: &Token) -> bool {
 
 /// Whether a clause asks for nothing to be done: what it names is to stay.
 pub(super) fn keeps(clause: &[Token]) -> bool {
-    if exception::leads(clause) {
-        return false;
-    }
     const KEPT: &[&str] = &[
         "keep/leave/preserve/maintain/retain/ensure",
         "without touching/changing/altering/affecting/modifying/moving",
@@ -385,6 +382,9 @@ pub(super) fn keeps(clause: &[Token]) -> bool {
         "nothing else",
         "no other changes/change/edits",
     ];
+    if exception::leads(clause) {
+        return false;
+    }
     let denied = clause[0].is("not") && find(clause, "but").is_none();
     denied
         || KEPT.iter().any(|it| matched(clause, it).is_some())

@@ -195,7 +195,7 @@ fn at_the_end(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     let (mark, n) = (at + 1..tokens.len()).find_map(|at| Some((at, mark(at)?)))?;
     let thing = without_ending(&tokens[mark + n..]);
     (noun_phrase_len(thing) > 0).then(|| {
-        let span = tokens[mark].span.start..thing[thing.len() - 1].span.end;
+        let span = tokens[mark].span.start..tokens[tokens.len() - 1].span.end;
         (tokens[..mark].to_vec(), Exception { span, thing: thing.to_vec() })
     })
 }

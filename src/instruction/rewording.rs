@@ -272,16 +272,10 @@ fn sequenced(tokens: &[Token]) -> Vec<Token> {
     let mut at = 0;
     while at < tokens.len() {
         let follows = FOLLOWS.iter().filter_map(|it| matched(&tokens[at..], it)).max();
-        match follows.filter(|&n| !found.is_empty() && starts_thing(&tokens[at + n..])) {
-            Some(n) => {
-                found.push(Token { lower: "then".to_owned(), ..tokens[at].clone() });
-                at += n;
-            }
-            None => {
-                found.push(tokens[at].clone());
-                at += 1;
-            }
-        }
+        let follows = follows.filter(|&n| !found.is_empty() && starts_thing(&tokens[at + n..]));
+        let token = tokens[at].clone();
+        found.push(follows.map_or(token.clone(), |_| Token { lower: "then".to_owned(), ..token }));
+        at += follows.unwrap_or(1);
     }
     found
 }

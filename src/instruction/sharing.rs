@@ -31,7 +31,7 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
             continue;
         }
         let follows = tokens[joint..next].iter().any(|it| it.is("then"));
-        if !opens(&tokens[next..]) && !(follows && starts_indefinite(&tokens[next..])) {
+        if !(opens(&tokens[next..]) || follows && starts_indefinite(&tokens[next..])) {
             continue;
         }
         let own = &tokens[start..joint];

@@ -33,7 +33,9 @@ impl Instruction {
         let Some(exception) = &self.exception else { return told };
         let words = self.text[exception.clone()].trim();
         let (before, after) = told.text.split_once(words).unwrap_or((&told.text, ""));
-        let text = format!("{} {}", before.trim_end(), after.trim_start());
+        let comma = |c: char| c.is_whitespace() || c == ',';
+        let text =
+            format!("{} {}", before.trim_end_matches(comma), after.trim_start_matches(comma));
         Told { text: text.trim().to_owned(), object_spans: None }
     }
 

@@ -107,6 +107,19 @@ fn what_no_template_says_is_told_without_courtesies() {
 }
 
 #[test]
+fn of_an_exception_what_happens_to_all_else_is_told() {
+    for (typed, expected) in [
+        ("make everything except the star blue", "make everything blue"),
+        ("Except for the cat, remove everything", "remove everything"),
+        ("keep the cat. Remove everything else.", "Remove everything else."),
+        ("make everything grey but leave the cat alone", "make everything grey"),
+        ("Make everything, apart from the left tree, yellow", "Make everything yellow"),
+    ] {
+        assert_eq!(told(&request(typed)), expected, "{typed}");
+    }
+}
+
+#[test]
 fn a_caller_who_says_that_the_text_is_misread_has_it_told_as_it_is() {
     let typed = "dye the purple star green";
     let named = |object: Option<&str>, action| {
