@@ -115,7 +115,12 @@ pub(super) fn last_phrase(tokens: &[Token]) -> Option<usize> {
             && has(COLORS, &tokens[at + 1].lower)
             && tokens[..at].iter().any(is_noun)
     };
-    let extends = |at: usize| shades(at) || extends(at);
+    // `the traffic light green`.
+    let lamp = |at: usize| {
+        tokens[at].is("light")
+            && has("traffic street night head tail ceiling", &tokens[at - 1].lower)
+    };
+    let extends = |at: usize| !lamp(at) && (shades(at) || extends(at));
     let mut at = last;
     while at > 1 && extends(at - 1) {
         at -= 1;

@@ -122,7 +122,10 @@ pub(super) fn contrast(clause: &[Token]) -> Option<Reading> {
 /// `I'd rather have a cross than a square`.
 pub(super) fn preferred(clause: &[Token]) -> Option<Reading> {
     let n = matched(clause, "i'd/we'd/i/we would? rather/prefer to? have/see?")?;
-    let to = || find(clause, "to a").map(|it| it.start..it.end - 1);
+    let to = || {
+        let to = ["to a", "to an", "to the", "to my"].iter().find_map(|it| find(clause, it));
+        to.map(|it| it.start..it.end - 1)
+    };
     let than = find(clause, "than").or_else(|| find(clause, "over")).or_else(to);
     let than = than.filter(|it| it.start > n)?;
     Reading::of(Action::Change, phrases(&clause[than.end..]), bare(&clause[n..than.start]))

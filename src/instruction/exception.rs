@@ -145,31 +145,32 @@ fn ahead(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     Some((rest.to_vec(), Exception { span, thing: thing.to_vec() }))
 }
 
+/// How many words a thing ahead may have, and those up to what is said of all else.
+const LONGEST: usize = 24;
+
 /// Where the thing stands that a clause about everything begins with, and where the rest begins.
 fn parted_ahead(tokens: &[Token]) -> Option<(Range<usize>, usize)> {
     let kept = matched(tokens, KEPT);
     let n = except(tokens).or(kept)?;
+    let tokens = &tokens[..tokens.len().min(n + 2 * LONGEST)];
     let whole = if kept.is_some() { ELSE } else { ALL };
-    let all = |at: usize| whole.iter().any(|it| matched(&tokens[at..], it).is_some());
-    let joint =
-        |at: &usize| tokens[*at].is(",") || kept.is_some() && has("and but", &tokens[*at].lower);
-    let rest =
-        |at: usize| at + tokens[at..].iter().take_while(|it| has(", and but", &it.lower)).count();
-    // Of a list of things the last comma counts: `except for the cat, the dog and the bird, remove everything`.
-    let end = (n..tokens.len()).filter(joint).find(|&at| {
-        let own = bare(&tokens[rest(at)..]);
-        own.first().is_some_and(|it| {
-            !has(DETERMINERS, &it.lower) || has("all the", &it.lower) && all(rest(at))
-        })
+    let is_all = |at: &usize| whole.iter().any(|it| matched(&tokens[*at..], it).is_some());
+    let all = (n..tokens.len()).rfind(is_all)?;
+    let joints =
+        |at: usize| tokens[at..].iter().take_while(|it| has(", and but", &it.lower)).count();
+    // Of a list of things the last joint counts: `except for the cat, the dog and the bird, remove everything`.
+    let end = (n..all.min(n + LONGEST)).find(|&at| {
+        let parts = tokens[at].is(",") || kept.is_some() && has("and but", &tokens[at].lower);
+        let rest = at + joints(at);
+        parts && rest <= all && (rest == all || !has(DETERMINERS, &tokens[rest].lower))
     })?;
     let thing = n..n + without_ending(&tokens[n..end]).len();
-    let is_all = (rest(end)..tokens.len()).any(all);
-    (is_all && noun_phrase_len(&tokens[thing.clone()]) > 0).then(|| (thing, rest(end)))
+    (noun_phrase_len(&tokens[thing.clone()]) > 0).then(|| (thing, end + joints(end)))
 }
 
 /// Whether a token stands in an exception or right behind one, so that no other edit begins there.
 pub(super) fn holds(tokens: &[Token], at: usize) -> bool {
-    parted_ahead(tokens).is_some_and(|it| at <= it.1)
+    at <= 2 * LONGEST && parted_ahead(tokens).is_some_and(|it| at <= it.1)
         || (at.saturating_sub(3).max(1)..at).any(|it| stays(tokens, it).is_some())
 }
 
@@ -181,9 +182,9 @@ pub(super) fn leads(tokens: &[Token]) -> bool {
 /// The length of what says, behind a clause about everything, that a thing stays.
 pub(super) fn stays(tokens: &[Token], at: usize) -> Option<usize> {
     let n = STAYS.iter().filter_map(|it| matched(&tokens[at..], it)).max()?;
+    let thing = &tokens[at + n..tokens.len().min(at + n + LONGEST)];
     let all = (0..at).any(|it| everything(&tokens[it..]).is_some());
-    (all && noun_phrase_len(&tokens[at + n..]) > 0 && everything(&tokens[at + n..]).is_none())
-        .then_some(n)
+    (all && noun_phrase_len(thing) > 0 && everything(thing).is_none()).then_some(n)
 }
 
 /// `make everything blurry`, but the bee, of `make everything blurry except the bee`.

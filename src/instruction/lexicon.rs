@@ -272,7 +272,7 @@ pub(super) const COMMANDS: [&str; 15] = [
 /// Small words that a typo may hide.
 pub(super) const SMALL_WORDS: &str = "please thanks thank could would should can you want need like have the that this \
     these those with into from instead there and not then also just only where which who what rid something \
-    everything nothing let make remove replace";
+    everything nothing let make remove replace left right middle bottom corner";
 
 /// Nouns that are edited often, beyond those that can be the unrelated word.
 pub(super) const COMMON_NOUNS: &str = "circle square triangle cross heart star rectangle oval diamond house tree car \

@@ -85,7 +85,7 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
         return imperative::read(said);
     }
     if verb_of("appear exist come show").is_some()
-        && rest.first().is_none_or(|it| !is_adjective(&it.lower))
+        && rest.first().is_none_or(|it| has(PREPOSITIONS, &it.lower) || has(PLACES, &it.lower))
     {
         return Reading::of(Action::Add, phrases(subject), &[]);
     }

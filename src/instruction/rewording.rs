@@ -31,7 +31,8 @@ pub(super) fn plain(tokens: &[Token]) -> Vec<Token> {
             () => stop(";"),
         };
         found.extend(stop.filter(|_| !found.is_empty()));
-        found.extend(ordered(&said_once(&sentence[usize::from(more)..])));
+        let own = &sentence[usize::from(more)..];
+        found.extend(ordered(&without_clauses(&said_once(own))));
     }
     found
 }
@@ -239,7 +240,8 @@ fn said_once(tokens: &[Token]) -> Vec<Token> {
         let (again, next) = (&tokens[start + 1..end], tokens.get(end + 1)?);
         let first = (0..start).find(|&at| starts_definite(&tokens[at..]))?;
         let named = noun_phrase_len(&tokens[first..start]) == start - first;
-        let once = has(OPENS, &again.first()?.lower)
+        let which = matched(again, "which/who/that is/are/was/were");
+        let once = (has(OPENS, &again.first()?.lower) || which.is_some())
             && !again.iter().any(|it| has("and or", &it.lower))
             && is_plural(&tokens[start - 1].lower)
                 == is_plural(&again[noun_phrase_len(again).max(1) - 1].lower);
@@ -247,13 +249,30 @@ fn said_once(tokens: &[Token]) -> Vec<Token> {
             || has(MODALS, &next.lower)
             || has(BEING, &next.lower)
             || is_adjective(&next.lower);
-        let place = matched(again, "the one").unwrap_or(again.len());
+        let place = which.or_else(|| matched(again, "the one")).unwrap_or(again.len());
         (named && once && goes_on).then_some((start, start + 1 + place, end))
     };
     match again() {
         Some((start, place, end)) => {
             [&tokens[..start], &tokens[place..end], &tokens[end + 1..]].concat()
         }
+        None => tokens.to_vec(),
+    }
+}
+
+/// The words without a clause that says what somebody does with a thing: `the balloon the boy is holding`.
+fn without_clauses(tokens: &[Token]) -> Vec<Token> {
+    let end = |at: usize| {
+        let does = |it: &usize| {
+            has("is are was were", &tokens[*it].lower)
+                && tokens.get(it + 1).is_some_and(|it| it.lower.ends_with("ing"))
+        };
+        let opens = has("the his her", &tokens[at].lower) && becoming::follows_noun(tokens, at);
+        (at + 2..tokens.len().min(at + 5)).find(does).filter(|_| opens)
+    };
+    // Behind a verb and its object: `paint the balloon …`.
+    match (3..tokens.len()).find_map(|at| Some((at, end(at)?))) {
+        Some((at, verb)) => [&tokens[..at], &tokens[verb + 2..]].concat(),
         None => tokens.to_vec(),
     }
 }

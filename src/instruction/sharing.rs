@@ -96,8 +96,8 @@ impl Shared {
         let verb = becoming::start(stretch).filter(|_| !self.verb.is_empty());
         let stated = verb.map(|at| [&stretch[..at], &self.verb[..], &stretch[at..]].concat());
         let commanded = [&self.prefix[..], stretch].concat();
-        let ended = [&commanded[..], &self.suffix[..]].concat();
-        let whole = [stated, Some(commanded), Some(ended)].into_iter().flatten();
+        let ended = (!self.suffix.is_empty()).then(|| [&commanded[..], &self.suffix[..]].concat());
+        let whole = [stated, Some(commanded), ended].into_iter().flatten();
         whole.into_iter().find(|it| self.is_like(it, &stretch[0]))
     }
 

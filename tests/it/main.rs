@@ -52,6 +52,8 @@ mod attn_store;
 mod localizers;
 // What a model is told of an instruction.
 mod told;
+// Edits that did nothing.
+mod no_change;
 // Several edits in one instruction.
 mod parts;
 // Scenes that came out wrong once.
