@@ -143,9 +143,11 @@ pub(super) fn find(tokens: &[Token], words: &str) -> Option<Range<usize>> {
     (0..tokens.len()).find_map(|i| prefix_len(&tokens[i..], words).map(|n| i..i + n))
 }
 
-/// The bytes from the first word to the last, without pauses around them; `None` if there are none.
+/// The bytes from the first word to the last, without pauses around them; `None` if there are none, or if the words do
+/// not stand in this order in the text.
 pub(super) fn bytes(tokens: &[Token]) -> Option<Range<usize>> {
     let first = tokens.iter().find(|it| !it.is(","))?;
     let last = tokens.iter().rfind(|it| !it.is(","))?;
-    Some(first.span.start..last.span.end)
+    let ordered = tokens.is_sorted_by(|one, other| one.span.end <= other.span.start);
+    ordered.then_some(first.span.start..last.span.end)
 }
