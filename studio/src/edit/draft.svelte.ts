@@ -1,6 +1,6 @@
 // The mask as it is being made: found, chosen by clusters, kept from another edit, or painted.
 import { ClusterMasks, selectedBy } from "../mask/clusters";
-import { Mask, type Rect } from "../mask/mask";
+import { EDITED, Mask, type Rect } from "../mask/mask";
 import { canvas, grays, pixels, within } from "../ui/pixels";
 import type { Found } from "./job.svelte";
 
@@ -174,12 +174,12 @@ export class Draft {
 
   private paint({ x0, y0, x1, y1 }: Rect): void {
     const image = this.context.createImageData(x1 - x0, y1 - y0);
-    for (let y = y0; y < y1; y++) {
-      for (let x = x0; x < x1; x++) {
-        const at = ((y - y0) * (x1 - x0) + x - x0) * 4;
-        image.data.set(this.color, at);
-        image.data[at + 3] = this.mask.bytes[y * this.width + x]! >= 128 ? 255 : 0;
-      }
+    // A pixel at a time: this is done at every move of the hand.
+    const pixels = new Uint32Array(image.data.buffer);
+    const [color] = new Uint32Array(Uint8Array.of(...this.color, 255).buffer);
+    const { bytes } = this.mask;
+    for (let y = y0, at = 0; y < y1; y++) {
+      for (let x = x0; x < x1; x++, at++) if (bytes[y * this.width + x]! >= EDITED) pixels[at] = color!;
     }
     this.context.putImageData(image, x0, y0);
   }

@@ -45,7 +45,9 @@ export class GuidedFilter {
   refined(mask: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     let found = mask;
     for (let pass = 0; pass < PASSES; pass++) {
-      found = Uint8Array.from(this.filtered(Float32Array.from(found)), (it) => (it > EDIT_FROM ? 1 : 0));
+      const values = this.filtered(Float32Array.from(found));
+      found = new Uint8Array(values.length);
+      for (let i = 0; i < values.length; i++) found[i] = values[i]! > EDIT_FROM ? 1 : 0;
     }
     return found.includes(1) ? found : mask;
   }
@@ -56,12 +58,19 @@ export class GuidedFilter {
     const [r, g, b] = this.means as [Float32Array, Float32Array, Float32Array];
     const [vr, vg, vb] = this.colors.map((it) => this.product(it, values)) as [Float32Array, Float32Array, Float32Array];
     const [rr, rg, rb, gg, gb, bb] = this.variances as [Float32Array, Float32Array, Float32Array, Float32Array, Float32Array, Float32Array];
-    const planes = [0, 1, 2, 3].map(() => new Float32Array(values.length)) as [Float32Array, Float32Array, Float32Array, Float32Array];
+    const [first, second, third, rests] = [0, 1, 2, 3].map(() => new Float32Array(values.length)) as [Float32Array, Float32Array, Float32Array, Float32Array];
     for (let i = 0; i < values.length; i++) {
       const mean = value[i]!;
-      const [x, y, z] = [vr[i]! - r[i]! * mean, vg[i]! - g[i]! * mean, vb[i]! - b[i]! * mean];
+      const x = vr[i]! - r[i]! * mean;
+      const y = vg[i]! - g[i]! * mean;
+      const z = vb[i]! - b[i]! * mean;
       // Cramer's rule for a symmetric system of three.
-      const [xx, xy, xz, yy, yz, zz] = [rr[i]!, rg[i]!, rb[i]!, gg[i]!, gb[i]!, bb[i]!];
+      const xx = rr[i]!;
+      const xy = rg[i]!;
+      const xz = rb[i]!;
+      const yy = gg[i]!;
+      const yz = gb[i]!;
+      const zz = bb[i]!;
       const c00 = yy * zz - yz * yz;
       const c01 = xz * yz - xy * zz;
       const c02 = xy * yz - xz * yy;
@@ -72,12 +81,12 @@ export class GuidedFilter {
       const a0 = (c00 * x + c01 * y + c02 * z) / determinant;
       const a1 = (c01 * x + c11 * y + c12 * z) / determinant;
       const a2 = (c02 * x + c12 * y + c22 * z) / determinant;
-      planes[0][i] = a0;
-      planes[1][i] = a1;
-      planes[2][i] = a2;
-      planes[3][i] = mean - (a0 * r[i]! + a1 * g[i]! + a2 * b[i]!);
+      first[i] = a0;
+      second[i] = a1;
+      third[i] = a2;
+      rests[i] = mean - (a0 * r[i]! + a1 * g[i]! + a2 * b[i]!);
     }
-    const [a0, a1, a2, rest] = planes.map((it) => this.mean(it)) as [Float32Array, Float32Array, Float32Array, Float32Array];
+    const [a0, a1, a2, rest] = [first, second, third, rests].map((it) => this.mean(it)) as [Float32Array, Float32Array, Float32Array, Float32Array];
     return rest.map((it, i) => it + a0[i]! * red[i]! + a1[i]! * green[i]! + a2[i]! * blue[i]!);
   }
 
@@ -90,19 +99,35 @@ export class GuidedFilter {
     const { width, height } = this.guide;
     const rows = new Float32Array(values.length);
     const out = new Float32Array(values.length);
-    for (let y = 0; y < height; y++) slide(values, rows, y * width, 1, width, this.radius);
-    for (let x = 0; x < width; x++) slide(rows, out, x, width, height, this.radius);
+    for (let y = 0; y < height; y++) alongRow(values, rows, y * width, width, this.radius);
+    alongColumns(rows, out, width, height, this.radius);
     return out;
   }
 }
 
-function slide(from: Float32Array, to: Float32Array, start: number, step: number, length: number, radius: number): void {
+function alongRow(from: Float32Array, to: Float32Array, start: number, length: number, radius: number): void {
   let sum = 0;
-  for (let i = 0; i < Math.min(radius, length); i++) sum += from[start + i * step]!;
+  for (let i = 0; i < Math.min(radius, length); i++) sum += from[start + i]!;
   for (let center = 0; center < length; center++) {
-    if (center + radius < length) sum += from[start + (center + radius) * step]!;
-    if (center > radius) sum -= from[start + (center - radius - 1) * step]!;
-    const count = Math.min(center + radius + 1, length) - Math.max(0, center - radius);
-    to[start + center * step] = sum / count;
+    if (center + radius < length) sum += from[start + center + radius]!;
+    if (center > radius) sum -= from[start + center - radius - 1]!;
+    to[start + center] = sum / (Math.min(center + radius + 1, length) - Math.max(0, center - radius));
+  }
+}
+
+/** All columns at once, row by row: one column after another would jump through memory. */
+function alongColumns(from: Float32Array, to: Float32Array, width: number, height: number, radius: number): void {
+  const sums = new Float64Array(width);
+  for (let i = 0; i < Math.min(radius, height) * width; i++) sums[i % width]! += from[i]!;
+  for (let center = 0; center < height; center++) {
+    const [enters, leaves, row] = [(center + radius) * width, (center - radius - 1) * width, center * width];
+    const count = Math.min(center + radius + 1, height) - Math.max(0, center - radius);
+    for (let x = 0; x < width; x++) {
+      let sum = sums[x]!;
+      if (center + radius < height) sum += from[enters + x]!;
+      if (center > radius) sum -= from[leaves + x]!;
+      sums[x] = sum;
+      to[row + x] = sum / count;
+    }
   }
 }

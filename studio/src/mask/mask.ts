@@ -37,6 +37,8 @@ export class Mask<T> {
   /** The bytes before the gesture that is under way, and what it has touched. */
   private before: Uint8Array | undefined;
   private touched: Rect | undefined;
+  /** Pixels that are edited, once they were counted. */
+  private count: number | undefined;
 
   constructor(
     readonly width: number,
@@ -60,14 +62,16 @@ export class Mask<T> {
   }
 
   get isEmpty(): boolean {
-    return !this.bytes.some((it) => it >= EDITED);
+    return this.area() === 0;
   }
 
   /** Share of the picture that is edited, 0 to 1. */
   area(): number {
-    let count = 0;
-    for (const it of this.bytes) if (it >= EDITED) count++;
-    return count / this.bytes.length;
+    if (this.count === undefined) {
+      this.count = 0;
+      for (let at = 0; at < this.bytes.length; at++) if (this.bytes[at]! >= EDITED) this.count++;
+    }
+    return this.count / this.bytes.length;
   }
 
   /** Begins a gesture; all until `end` is one step of undo. */
@@ -184,6 +188,7 @@ export class Mask<T> {
       this.bytes[at] = this.bytes[at]! ^ bytes[i]!;
     }
     to.push({ ...change, said: now });
+    this.count = undefined;
     this.changed(rect);
     return change.said;
   }
@@ -195,6 +200,7 @@ export class Mask<T> {
 
   private touch(rect: Rect): void {
     if (rect.x0 >= rect.x1 || rect.y0 >= rect.y1) return;
+    this.count = undefined;
     const old = this.touched ?? rect;
     this.touched = { x0: Math.min(old.x0, rect.x0), y0: Math.min(old.y0, rect.y0), x1: Math.max(old.x1, rect.x1), y1: Math.max(old.y1, rect.y1) };
     this.changed(rect);

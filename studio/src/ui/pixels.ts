@@ -39,7 +39,9 @@ export function within(width: number, height: number, longest: number): { width:
 /** A gray picture's values, a byte a pixel. */
 export function grays(picture: ImageBitmap, width = picture.width, height = picture.height): Uint8Array<ArrayBuffer> {
   const { rgba } = pixels(picture, width, height);
-  return Uint8Array.from({ length: width * height }, (_, i) => rgba[i * 4]!);
+  const out = new Uint8Array(width * height);
+  for (let i = 0; i < out.length; i++) out[i] = rgba[i * 4]!;
+  return out;
 }
 
 /** A file of a mask: white where it is edited. */

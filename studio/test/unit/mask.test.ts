@@ -67,6 +67,19 @@ test("220 strokes of a large soft brush on four megapixels are undone and done a
   expect(mask.bytes.every((it, at) => it === end[at])).toBe(true);
 });
 
+test("the area is that of the mask as it is, after each stroke, undo and redo", () => {
+  const mask = blank(10, 10);
+  expect([mask.area(), mask.isEmpty]).toEqual([0, true]);
+  step(mask, () => mask.polygon([{ x: 0, y: 0 }, { x: 5, y: 0 }, { x: 5, y: 10 }, { x: 0, y: 10 }], false));
+  expect([mask.area(), mask.isEmpty]).toEqual([0.5, false]);
+  mask.undo(0);
+  expect([mask.area(), mask.isEmpty]).toEqual([0, true]);
+  mask.redo(0);
+  expect(mask.area()).toBe(0.5);
+  step(mask, () => mask.clear());
+  expect(mask.isEmpty).toBe(true);
+});
+
 test("undo of masks that are noise forgets the oldest, and stays within 64 MB", { timeout: 120_000 }, () => {
   const mask = blank(2048, 2048);
   let random = 1;
