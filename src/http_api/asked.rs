@@ -6,7 +6,7 @@ use crate::picture::format::FileFormat;
 use crate::server::refusal::Refusal;
 use crate::wire::v1::{Image, MaskPolicy};
 
-/// What clients whose settings name no model send for one; Open WebUI writes Python's `None`.
+/// What clients whose settings name no model send for one; `Open WebUI` writes Python's `None`.
 const NO_MODEL: [&str; 2] = ["", "None"];
 /// Most images of a request.
 const MAX_IMAGES: u64 = 10;
