@@ -53,8 +53,8 @@ pub enum Whereabouts {
 pub struct Rival {
     /// How much attention the object's words pay it, on a logarithmic scale: 1 for the thing with the most.
     pub evidence: f64,
-    /// Its color.
-    pub color: Lab,
+    /// Its color, and those of its lighter and its darker half: a house is as much the color of its walls as of its roof.
+    pub tones: [Lab; 3],
     /// Its share of the picture.
     pub area: f64,
     /// Its middle, from the left.
@@ -90,7 +90,7 @@ impl Said {
     pub fn best(&self, rivals: &[Rival], landmark: Option<(f64, f64)>) -> usize {
         // 1. Attention, color and place speak of each thing by itself.
         let mut fits: Vec<f64> =
-            rivals.iter().map(|it| it.evidence + COLOR * self.color(it.color)).collect();
+            rivals.iter().map(|it| it.evidence + COLOR * self.color(&it.tones)).collect();
         if let Some(place) = &self.place {
             let near = fits.iter_mut().zip(rivals);
             near.for_each(|(fit, rival)| *fit += PLACE * place.fit(rival, landmark));
@@ -120,9 +120,12 @@ impl Said {
         best.expect("there is a thing").0
     }
 
-    /// How little a color bears the names that are said, as a power of ten: 0 where it bears them best, or none is.
-    pub fn color(&self, color: Lab) -> f64 {
-        let likeness = self.colors.iter().filter_map(|it| color.likeness(it));
+    /// How little a thing of some colors bears the names that are said, as a power of ten: 0 where one of them bears each
+    /// best, or none is said.
+    pub fn color(&self, colors: &[Lab]) -> f64 {
+        let likeness =
+            |name: &String| colors.iter().filter_map(|it| it.likeness(name)).reduce(f32::max);
+        let likeness = self.colors.iter().filter_map(likeness);
         likeness.map(|it| f64::from(it).log10().max(UNLIKE)).sum()
     }
 

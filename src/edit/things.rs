@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use image::{Rgb, RgbImage};
+use image::{Pixel, Rgb, RgbImage};
 
 use crate::edit::{
     components::neighbors,
@@ -174,9 +174,9 @@ impl Scene<'_> {
         let near = mask.clone().dilated(pixels(1));
         let around = mask.clone().dilated(pixels((shorter / 20).max(2)));
         let inside = |x, y| mask.holds(x, y) && core.holds(x, y);
-        let color =
-            median(self.picture, inside).or_else(|| median(self.picture, |x, y| core.holds(x, y)));
-        let color = color.map_or(Lab::of(Rgb([0; 3])), Lab::of);
+        let tones =
+            tones(self.picture, inside).or_else(|| tones(self.picture, |x, y| core.holds(x, y)));
+        let tones = tones.unwrap_or([Lab::of(Rgb([0; 3])); 3]);
         let beside =
             median(self.picture, |x, y| around.holds(x, y) && !near.holds(x, y)).map(Lab::of);
 
@@ -186,8 +186,8 @@ impl Scene<'_> {
             && both(&mask, &cells) >= LEAST_KEPT.1 * area;
         let (x, y) = mask.middle();
         Look {
-            rival: Rival { evidence: candidate.evidence, color, area, x, y },
-            stands_out: kept && beside.is_none_or(|it| it.distance(color) >= LEAST_CONTRAST),
+            rival: Rival { evidence: candidate.evidence, tones, area, x, y },
+            stands_out: kept && beside.is_none_or(|it| it.distance(tones[0]) >= LEAST_CONTRAST),
             mask,
         }
     }
@@ -245,6 +245,17 @@ fn refined(mask: &Mask, picture: &RgbImage, grid: Grid) -> Mask {
     let side = f64::from(picture.width()) / grid.width as f64;
     let side = side.min(f64::from(picture.height()) / grid.height as f64);
     guided_filter::refined(mask, picture, (REFINE_CELLS * side).round() as u32)
+}
+
+/// The median color of some pixels, and those of their lighter and their darker half.
+fn tones(picture: &RgbImage, holds: impl Fn(u32, u32) -> bool) -> Option<[Lab; 3]> {
+    let pixels = picture.enumerate_pixels().filter(|it| holds(it.0, it.1));
+    let mut colors: Vec<Rgb<u8>> = pixels.map(|it| *it.2).collect();
+    colors.sort_by_key(|it| it.to_luma().0[0]);
+    let (darker, lighter) = colors.split_at(colors.len() / 2);
+    let of = |part: &[Rgb<u8>]| median_of(part.iter().copied()).map(Lab::of);
+    let whole = of(&colors)?;
+    Some([whole, of(lighter)?, of(darker).unwrap_or(whole)])
 }
 
 /// The median of each channel over some pixels.
@@ -349,6 +360,23 @@ mod tests {
         // Not where nothing looks at the words.
         let squares = [(2, 2, 4, PURPLE, 0.01), (10, 10, 4, BLUE, 3e-6)];
         assert_eq!(meant_of(&squares, &said(&["blue"], None, None), None), [0]);
+    }
+
+    #[test]
+    fn a_thing_of_two_colors_bears_both() {
+        let picture = RgbImage::from_fn(16, 16, |_, y| {
+            Rgb(if y < 7 { [142, 75, 20] } else { [241, 132, 36] })
+        });
+        let tones = tones(&picture, |x, _| x < 8).unwrap();
+        let said = |color| said(&[color], None, None).color(&tones);
+        assert!(
+            said("orange") > -0.05 && said("brown") > -0.05,
+            "{} {}",
+            said("orange"),
+            said("brown")
+        );
+        assert!(said("blue") < -1.0, "{}", said("blue"));
+        assert!(super::tones(&picture, |_, _| false).is_none());
     }
 
     #[test]

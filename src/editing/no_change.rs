@@ -13,7 +13,7 @@ use crate::picture::mask::{Mask, Radius};
 
 /// Least root mean square change of the latents inside the mask, over their standard deviation in the picture, of an
 /// edit that did something.
-const LEAST_CHANGE: f64 = 0.8;
+const LEAST_CHANGE: f64 = 0.6;
 
 /// How near the mean color of what was to go must come to that of its surroundings, over the way from its own.
 const MOST_LEFT: f64 = 0.3;

@@ -35,7 +35,7 @@ impl Evidence {
         let color = things::color(picture, found.grid, &mask);
         let of = |(index, (attention, weakest)): (usize, (Vec<f32>, f32))| Self {
             weakest: (f64::from(weakest) + TINY).ln(),
-            color: prompt.said.get(index).zip(color).map_or(0.0, |(said, it)| said.color(it)),
+            color: prompt.said.get(index).zip(color).map_or(0.0, |(said, it)| said.color(&[it])),
             ..Self::of(contrast, &attention, &mask, &change.values)
         };
         objects.enumerate().map(of).collect()

@@ -29,7 +29,10 @@ fn another_wording_is_taken_and_another_object_refused() {
     let desk = desk();
     for same in [INSTRUCTION, "remove the red star", "turn the Red Star into a square"] {
         let said = said(&mut edit(&desk, same, &[]));
-        assert!(!said.contains("warning"), "{same}: {said}");
+        // A single step may do too little, which is told of the edit and not of its localization.
+        let of_reuse =
+            said.lines().find(|it| it.contains("warning") && it.contains("localization"));
+        assert!(of_reuse.is_none(), "{same}: {said}");
     }
     fs::remove_file(desk.path("out.png")).unwrap();
     for other in ["remove the blue square", "make the star green", "add a hat to the man"] {
@@ -40,7 +43,7 @@ fn another_wording_is_taken_and_another_object_refused() {
     // Whoever says that it is meant, is believed.
     edit(&desk, "make the star green", &["--object", "the red star"]).assert().success();
     for unclear in ["make it snow", "colorless green ideas", "add a red star"] {
-        edit(&desk, unclear, &[]).assert().success().stderr(contains("warning: "));
+        edit(&desk, unclear, &[]).assert().success().stderr(contains("localization"));
     }
     let strict = edit(&desk, "colorless green ideas", &["--strict"]).assert();
     strict.failure().stderr(contains("found.json: "));
