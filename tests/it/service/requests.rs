@@ -11,7 +11,7 @@ use super::harness::{Harness, picture, reason, request, spec};
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_cannot_be_are_refused_with_their_field() {
     let server = Harness::new().await;
-    for (field, expected, spec) in unsound() {
+    for (field, expected, spec) in unsound().into_iter().chain(unsound_sources()) {
         let status = server.client.clone().create_edit_job(request(spec)).await.unwrap_err();
         assert_eq!(reason(&status).1, expected, "{field}: {status}");
         if !field.is_empty() {
@@ -180,6 +180,12 @@ fn unsound() -> Vec<(&'static str, &'static str, EditSpec)> {
                 ..spec("e")
             },
         ),
+    ]
+}
+
+/// Requests whose pictures, masks or names of earlier jobs can't be, in the same way.
+fn unsound_sources() -> Vec<(&'static str, &'static str, EditSpec)> {
+    vec![
         (
             "spec.mask",
             "BAD_MASK",
