@@ -9,13 +9,13 @@ use crate::edit::{
     components::connected,
     grid::{Field, Grid},
     said::{self, Said, Whereabouts},
-    things::median_of,
 };
 use crate::instruction::area::Area;
 use crate::picture::{
     color_names::Lab,
     resample::{self, Filter},
     size::Size,
+    tones::median_of,
 };
 
 /// How well a cell must lie in the part of the picture that is said.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use image::{Pixel, Rgb, RgbImage};
+use image::{Rgb, RgbImage};
 
 use crate::edit::{
     components::neighbors,
@@ -19,6 +19,7 @@ use crate::picture::{
     grid, guided_filter,
     mask::{Mask, Radius},
     size::Size,
+    tones::{median, tones},
 };
 
 /// A picture in parts.
@@ -247,38 +248,6 @@ fn refined(mask: &Mask, picture: &RgbImage, grid: Grid) -> Mask {
     guided_filter::refined(mask, picture, (REFINE_CELLS * side).round() as u32)
 }
 
-/// The median color of some pixels, and those of their lighter and their darker half.
-fn tones(picture: &RgbImage, holds: impl Fn(u32, u32) -> bool) -> Option<[Lab; 3]> {
-    let pixels = picture.enumerate_pixels().filter(|it| holds(it.0, it.1));
-    let mut colors: Vec<Rgb<u8>> = pixels.map(|it| *it.2).collect();
-    colors.sort_by_key(|it| it.to_luma().0[0]);
-    let (darker, lighter) = colors.split_at(colors.len() / 2);
-    let of = |part: &[Rgb<u8>]| median_of(part.iter().copied()).map(Lab::of);
-    let whole = of(&colors)?;
-    Some([whole, of(lighter)?, of(darker).unwrap_or(whole)])
-}
-
-/// The median of each channel over some pixels.
-fn median(picture: &RgbImage, holds: impl Fn(u32, u32) -> bool) -> Option<Rgb<u8>> {
-    let pixels = picture.enumerate_pixels().filter(|it| holds(it.0, it.1));
-    median_of(pixels.map(|it| *it.2))
-}
-
-/// The median of each channel; `None` of no color.
-pub(crate) fn median_of(colors: impl Iterator<Item = Rgb<u8>>) -> Option<Rgb<u8>> {
-    let mut channels = [vec![], vec![], vec![]];
-    for color in colors {
-        channels.iter_mut().zip(color.0).for_each(|(channel, value)| channel.push(value));
-    }
-    if channels[0].is_empty() {
-        return None;
-    }
-    Some(Rgb(channels.map(|mut channel| {
-        let middle = channel.len() / 2;
-        *channel.select_nth_unstable(middle).1
-    })))
-}
-
 /// Where each part's attention lies between the picture's middling cell and the best part, on a logarithmic scale.
 fn evidence(attention: &[f32], means: &[f64]) -> Vec<f64> {
     let mut sorted = attention.to_vec();
@@ -376,7 +345,6 @@ mod tests {
             said("brown")
         );
         assert!(said("blue") < -1.0, "{}", said("blue"));
-        assert!(super::tones(&picture, |_, _| false).is_none());
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod resample;
 pub mod settings;
 pub mod signature;
 pub mod size;
+pub mod tones;
 pub mod write;
 
 use std::sync::Arc;
