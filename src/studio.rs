@@ -155,8 +155,11 @@ fn asked(method: &Method, path: &str) -> Option<(&'static str, &'static File)> {
 /// Whether an entry of Accept-Encoding, such as `gzip;q=0.8`, says that gzip is taken.
 fn is_gzip(entry: &str) -> bool {
     let mut parts = entry.split(';').map(str::trim);
-    let weight = |it: &str| it.strip_prefix("q=").and_then(|it| it.parse::<f32>().ok());
-    parts.next() == Some("gzip") && parts.all(|it| weight(it) != Some(0.0))
+    let weight = |it: &str| {
+        it.split_once('=').filter(|it| it.0.eq_ignore_ascii_case("q"))?.1.parse::<f32>().ok()
+    };
+    parts.next().is_some_and(|it| it.eq_ignore_ascii_case("gzip"))
+        && parts.all(|it| weight(it) != Some(0.0))
 }
 
 fn answer(name: &str, file: &File, method: &Method, headers: &HeaderMap) -> Response<Body> {

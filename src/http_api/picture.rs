@@ -67,7 +67,8 @@ fn decoded(text: Bytes) -> Result<Bytes, DecodeSliceError> {
         let mut piece = [0; PIECE];
         piece[..length].copy_from_slice(&bytes[read..read + length]);
         let mut file = [0; PIECE / 4 * 3];
-        let decoded = BASE64.decode_slice(&piece[..length], &mut file)?;
+        let decoded =
+            BASE64.decode_slice(&piece[..length], &mut file).map_err(|it| behind(it, read))?;
         // What is written ends before what is read.
         bytes[written..written + decoded].copy_from_slice(&file[..decoded]);
         read += length;
@@ -79,6 +80,22 @@ fn decoded(text: Bytes) -> Result<Bytes, DecodeSliceError> {
     }
     bytes.truncate(written);
     Ok(bytes.freeze())
+}
+
+/// An error of a piece that begins at an offset, told of the whole text.
+fn behind(error: DecodeSliceError, start: usize) -> DecodeSliceError {
+    match error {
+        DecodeSliceError::DecodeError(DecodeError::InvalidByte(at, byte)) => {
+            DecodeError::InvalidByte(start + at, byte).into()
+        }
+        DecodeSliceError::DecodeError(DecodeError::InvalidLastSymbol(at, byte)) => {
+            DecodeError::InvalidLastSymbol(start + at, byte).into()
+        }
+        DecodeSliceError::DecodeError(DecodeError::InvalidLength(length)) => {
+            DecodeError::InvalidLength(start + length).into()
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -101,5 +118,8 @@ mod tests {
         }
         let long = [vec![b'A'; PIECE - 2], b"==AAAA".to_vec()].concat();
         assert!(decoded(long.into()).is_err());
+        let wrong = [vec![b'A'; 2 * PIECE + 5], b"*AA".to_vec()].concat();
+        let at = DecodeError::InvalidByte(2 * PIECE + 5, b'*');
+        assert_eq!(decoded(wrong.into()).unwrap_err(), at.into());
     }
 }

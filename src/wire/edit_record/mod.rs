@@ -31,6 +31,12 @@ use crate::wire::edit_record::{
 /// Version of the record's layout. Version 1 had no key `record`; see [`earlier`].
 const LAYOUT: u32 = 2;
 
+/// [`EditRecord::compositing`] of this version: of what is inside the mask, what changed.
+const OF_CHANGE: &str = "change";
+
+/// The same of versions that did not record it: all that is inside the mask.
+const OF_MASK: &str = "mask";
+
 /// Largest record in bytes; it has to fit into a JPEG segment of 64 KiB.
 pub const MAX_BYTES: usize = 60 << 10;
 
@@ -281,7 +287,7 @@ impl EditRecord {
             blend: *blend,
             modulation: modulation.name().to_owned(),
             preserve: preserve.name().to_owned(),
-            compositing: (*preserve == Preserve::Pixel).then(|| "change".to_owned()),
+            compositing: (*preserve == Preserve::Pixel).then(|| OF_CHANGE.to_owned()),
             size: resize.to_string(),
             mask,
             later_masks,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::edit::choices::Preserve;
-use crate::wire::edit_record::{EditRecord, LAYOUT, MAX_BYTES, digests::shown, earlier};
+use crate::wire::edit_record::{EditRecord, LAYOUT, MAX_BYTES, OF_MASK, digests::shown, earlier};
 
 /// Why a record is refused.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ impl EditRecord {
         let mut record: Self = serde_json::from_value(value.clone())
             .map_err(|error| if is_earlier { RecordError::Older } else { malformed(error) })?;
         if record.compositing.is_none() && record.preserve == Preserve::Pixel.name() {
-            record.compositing = Some("mask".to_owned());
+            record.compositing = Some(OF_MASK.to_owned());
         }
         match record.unknown_key(&value) {
             Some(key) => {

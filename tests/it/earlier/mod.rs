@@ -50,7 +50,8 @@ fn model() -> TempDir {
 }
 
 /// That an edit is the one that was made then, put into its picture as today: of what is inside the mask only what
-/// changed. Where the picture was kept then it is kept now.
+/// changed. Where the picture was kept then it is kept now; where it was not, it may be now, and differs by what the
+/// autoencoder loses at an edge.
 fn assert_same_edit(now: &RgbImage, then: &RgbImage, picture: &RgbImage) {
     assert_eq!(now.dimensions(), then.dimensions());
     for ((now, then), own) in now.pixels().zip(then.pixels()).zip(picture.pixels()) {
