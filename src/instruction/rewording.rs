@@ -12,7 +12,7 @@ use super::{becoming, clause, exception};
 
 /// A text without numbers and remarks, its edits in order.
 pub(super) fn plain(tokens: &[Token]) -> Vec<Token> {
-    let tokens = without_asides(&without_remarks(&without_numbers(tokens)));
+    let tokens = obliged(&without_asides(&without_remarks(&without_numbers(tokens))));
     let tokens = sequenced(&without_nothing(&tokens));
     let mut found: Vec<Token> = Vec::new();
     for sentence in tokens.split(|it| it.is(";")) {
@@ -36,6 +36,40 @@ pub(super) fn plain(tokens: &[Token]) -> Vec<Token> {
     }
     found
 }
+
+/// `the tree should go` for `the tree ought to go`, `has to go`, `had better go`.
+fn obliged(tokens: &[Token]) -> Vec<Token> {
+    const OUGHT: &[&str] = &[
+        "ought to",
+        "has/have/had got? to",
+        "needs/need to",
+        "had/'d best/better",
+        "is/are supposed to",
+    ];
+    let mut kept: Vec<Token> = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let subject = kept.last().is_some_and(|it| it.is_word() && !has(ASKING, &it.lower));
+        let n = OUGHT.iter().filter(|_| subject && !tokens[at].quoted);
+        let n = n.filter_map(|it| matched(&tokens[at..], it)).max();
+        let n = n.filter(|&n| tokens.get(at + n).is_some_and(Token::is_word));
+        match n {
+            Some(n) => {
+                let span = tokens[at].span.start..tokens[at + n - 1].span.end;
+                kept.push(Token { lower: "should".to_owned(), span, quoted: false });
+                at += n;
+            }
+            None => {
+                kept.push(tokens[at].clone());
+                at += 1;
+            }
+        }
+    }
+    kept
+}
+
+/// Who asks or is asked, no thing of a picture; and what leads to a relative clause.
+const ASKING: &str = "i you we who which that what it'd and or , not don't doesn't do does n't";
 
 /// A mark that stands nowhere in the text.
 fn mark(lower: &str, at: Option<&Token>) -> Option<Token> {
