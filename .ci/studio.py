@@ -5,13 +5,15 @@
     python3 .ci/studio.py --write    # builds into assets/studio (make studio)
 """
 
+import contextlib
 import os
-import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
@@ -64,14 +66,24 @@ def compare() -> None:
 
 def develop() -> None:
     """The source is served as docs/studio.md says."""
-    server = subprocess.Popen(["npm", "run", "--silent", "dev"], cwd=SOURCE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        url = next((found[0] for line in server.stdout if (found := re.findall(r"http://localhost:\d+/", line))), None)
-        if url is None or b"/src/main.ts" not in urllib.request.urlopen(url, timeout=60).read():
-            sys.exit("studio: `npm run dev` does not serve the source")
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=60)
+    with socket.socket() as taken, tempfile.TemporaryFile("w+") as log:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        taken.close()
+        command = ["npm", "run", "--silent", "dev", "--", "--port", str(port)]
+        server = subprocess.Popen(command, cwd=SOURCE, stdout=log, stderr=log, start_new_session=True)
+        end, page = time.monotonic() + 60, b""
+        try:
+            while not page and server.poll() is None and time.monotonic() < end:
+                with contextlib.suppress(OSError):
+                    page = urllib.request.urlopen(f"http://localhost:{port}/", timeout=10).read()
+                time.sleep(0.2)
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=60)
+        if b"/src/main.ts" not in page:
+            log.seek(0)
+            sys.exit(f"{log.read()}\nstudio: `npm run dev` does not serve the source")
 
 
 def chromium() -> str | None:

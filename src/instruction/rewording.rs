@@ -53,17 +53,13 @@ fn obliged(tokens: &[Token]) -> Vec<Token> {
         let n = OUGHT.iter().filter(|_| subject && !tokens[at].quoted);
         let n = n.filter_map(|it| matched(&tokens[at..], it)).max();
         let n = n.filter(|&n| tokens.get(at + n).is_some_and(Token::is_word));
-        match n {
-            Some(n) => {
-                let span = tokens[at].span.start..tokens[at + n - 1].span.end;
-                kept.push(Token { lower: "should".to_owned(), span, quoted: false });
-                at += n;
-            }
-            None => {
-                kept.push(tokens[at].clone());
-                at += 1;
-            }
-        }
+        let of = n.unwrap_or(1);
+        let span = tokens[at].span.start..tokens[at + of - 1].span.end;
+        kept.push(match n {
+            Some(_) => Token { lower: "should".to_owned(), span, quoted: false },
+            None => tokens[at].clone(),
+        });
+        at += of;
     }
     kept
 }
