@@ -390,7 +390,7 @@ def record_sigmas():
         "static_terminal": dict(shift=1.5, use_dynamic_shifting=False, shift_terminal=0.1),
     }
     for name, config in others.items():
-        tensors[f"{name}.1024"] = torch.cat([sigmas(config, 1024, steps) for steps in (1, 2, 4, 25)])
+        tensors[f"{name}.1024"] = torch.cat([sigmas(config, 1024, steps) for steps in (2, 4, 25)])
     generator = torch.Generator().manual_seed(5)
     tensors["noise"] = torch.randn((1, 16, 4, 3), generator=generator)
     write("klein.sigmas.safetensors", tensors)
