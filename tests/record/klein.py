@@ -13,6 +13,7 @@ What diffusers takes as arguments of a call, `text_encoder_out_layers` and `max_
 its retouch.json.
 """
 
+import itertools
 import json
 import shutil
 import sys
@@ -313,6 +314,7 @@ def write(name, tensors, metadata=None):
 def record_stages(pipe, sizes, name):
     """One call of the transformer on two rows with one reference and with two, each block's output; the autoencoder
     both ways."""
+    torch.manual_seed(SEED)
     transformer, vae, tensors = pipe.transformer, pipe.vae, {}
     channels, width = transformer.config.in_channels, transformer.config.joint_attention_dim
     for case, (height, wide, references) in {"one": (4, 6, 1), "two": (5, 3, 2)}.items():
@@ -408,6 +410,7 @@ def sigmas(config, cells, steps):
 @torch.no_grad()
 def record_head_size():
     """One block of each kind at the published size of heads, 128, with weights by `recipe`, which the test makes too."""
+    torch.manual_seed(SEED)
     transformer = Flux2Transformer2DModel(
         in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=128, num_attention_heads=2,
         joint_attention_dim=24, guidance_embeds=False,
@@ -471,7 +474,15 @@ def record_edits(pipe, sizes, name):
         seed = 40 + len(tensors)
         generator = torch.Generator().manual_seed(seed)
         images = {"image": pictures} if run is pipe else {"image": pictures[0]}
-        edited = run(**images, **common, **options, generator=generator).images[0]
+        last = {}
+
+        def keep(_pipe, _step, _timestep, tensors):
+            last.update(tensors)
+            return tensors
+
+        edited = run(**images, **common, **options, generator=generator, callback_on_step_end=keep).images[0]
+        # As they are denoised, cell by cell.
+        tensors[f"{case}.latents"] = last["latents"]
         for index, it in enumerate(pictures):
             tensors[f"{case}.picture.{index}"] = torch.from_numpy(np.asarray(it).copy())
         tensors[f"{case}.seed"] = torch.tensor([seed])
@@ -493,10 +504,20 @@ def record_edits(pipe, sizes, name):
     total = sizes["tokens"] + 2 * side * side
     allowed = torch.ones(total, total, dtype=torch.bool)
     outside = torch.where(~inside.flatten())[0] + sizes["tokens"]
-    for sinks in (1, 3):
-        held = allowed.clone()
-        held[outside[:, None], torch.arange(sinks, sizes["tokens"])[None]] = False
-        edit(f"held_{sinks}", [picture(64, 64, 6)], attention_kwargs={"attention_mask": held[None, None]})
+    # The first tokens of every prompt are the same, three of the template.
+    allowed[outside[:, None], torch.arange(3, sizes["tokens"])[None]] = False
+    forward = pipe.transformer.forward
+    if not sizes["distilled"]:
+        # Of the two calls of a step the first alone, with the instruction, is held.
+        calls = itertools.count()
+
+        def held(*args, joint_attention_kwargs, **kwargs):
+            kept = joint_attention_kwargs if next(calls) % 2 == 0 else None
+            return forward(*args, joint_attention_kwargs=kept, **kwargs)
+
+        pipe.transformer.forward = held
+    edit("held", [picture(64, 64, 6)], attention_kwargs={"attention_mask": allowed[None, None]})
+    pipe.transformer.forward = forward
     inpaint = Flux2KleinInpaintPipeline(**pipe.components, is_distilled=sizes["distilled"])
     inpaint.set_progress_bar_config(disable=True)
     edit("inpaint", [picture(64, 64, 7)], run=inpaint, mask_image=mask, strength=1.0)
