@@ -37,6 +37,9 @@ pub enum Keys {
     Joint {
         /// The prompt's tokens.
         text: Span,
+        /// How many of them, from the first, are the same for every prompt: a causal text encoder has them from what
+        /// stands before any text, and attention goes there that has no other place.
+        shared: i64,
         /// The cells of the latents.
         latents: Span,
         /// The cells of the pictures that are edited.

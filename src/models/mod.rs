@@ -1,5 +1,6 @@
 //! The networks under diffusers' names, a folder per model family, and the loading of their weights.
 
+pub mod flux2;
 pub mod layers;
 pub mod snapshot;
 pub mod stable_diffusion;

@@ -1,8 +1,9 @@
 //! Attention modulation of pass 2: every token's cross-attention is restricted to the mask, at every layer and step.
 //!
 //! Paper, "Attention Modulation"; its formula was lost, so the most literal reading of its text is the default
-//! ([`Modulation::Gate`]). Only the row with the instruction is touched, and never the first token: with a causal text
-//! encoder it is the same for every prompt, and attention goes there that has no other place.
+//! ([`Modulation::Gate`]). Only the row with the instruction is touched, and never the first token, or those that a
+//! template has before every prompt: with a causal text encoder they are the same for every prompt, and attention goes
+//! there that has no other place.
 
 use std::collections::BTreeMap;
 
@@ -56,9 +57,9 @@ impl AttnProcessor for AttnModulator {
             (Keys::Joint { text, latents, .. }, Modulation::Null) => {
                 attend_to_null_text(qkv, row, latents, text)
             }
-            (Keys::Joint { text, latents, .. }, modulation) => {
-                let rest = Span { start: text.start + 1, length: text.length - 1 };
-                let probs = qkv.probs_of(attended, row, latents, rest); // (H, n, T - 1)
+            (Keys::Joint { text, shared, latents, .. }, modulation) => {
+                let rest = Span { start: text.start + shared, length: text.length - shared };
+                let probs = qkv.probs_of(attended, row, latents, rest); // (H, n, T - shared)
                 without(&inside, &probs, &values(qkv, row, rest), modulation)
             }
             (_, Modulation::Gate) => {

@@ -67,25 +67,9 @@ impl AutoencoderKlConfig {
         json.silu("act_fn")?;
 
         let block_out_channels = json.ints("block_out_channels", &[64])?;
-        for (key, name) in
-            [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")]
-        {
-            let names = json.texts(key, &[name])?;
-            if names.len() != block_out_channels.len() || names.iter().any(|it| it != name) {
-                let levels = block_out_channels.len();
-                return Err(json.fault(
-                    key,
-                    format!("{levels} of \"{name}\", one for each of `block_out_channels`"),
-                ));
-            }
-        }
+        check_blocks(&json, block_out_channels.len(), 1)?;
         let norm_num_groups = json.int("norm_num_groups", 32, 1)?;
-        if block_out_channels.iter().any(|channels| channels % norm_num_groups != 0) {
-            return Err(json.fault(
-                "block_out_channels",
-                format!("multiples of `norm_num_groups`, {norm_num_groups}"),
-            ));
-        }
+        check_groups(&json, "block_out_channels", &block_out_channels, norm_num_groups)?;
         let above = |it: f64| it > 0.0;
         let scaling_factor =
             json.number_in("scaling_factor", 0.18215, "a number above 0", above)?;
@@ -107,6 +91,38 @@ impl AutoencoderKlConfig {
     pub fn scale_factor(&self) -> i64 {
         1 << (self.block_out_channels.len() - 1)
     }
+}
+
+/// Refuses blocks of other kinds, or not one for each of so many levels; where a configuration names none, it has
+/// `default` of them.
+pub(in crate::models) fn check_blocks(
+    json: &ConfigJson,
+    levels: usize,
+    default: usize,
+) -> Result<(), ConfigJsonError> {
+    for (key, name) in
+        [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")]
+    {
+        let names = json.texts(key, &vec![name; default])?;
+        if names.len() != levels || names.iter().any(|it| it != name) {
+            let expected = format!("{levels} of \"{name}\", one for each of `block_out_channels`");
+            return Err(json.fault(key, expected));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses channels that can't be split into groups.
+pub(in crate::models) fn check_groups(
+    json: &ConfigJson,
+    key: &'static str,
+    channels: &[i64],
+    groups: i64,
+) -> Result<(), ConfigJsonError> {
+    if channels.iter().any(|channels| channels % groups != 0) {
+        return Err(json.fault(key, format!("multiples of `norm_num_groups`, {groups}")));
+    }
+    Ok(())
 }
 
 // === impl AutoencoderKl ===

@@ -52,6 +52,14 @@ impl TimestepEmbedding {
         }
     }
 
+    /// [`Self::new`] for layers without bias.
+    pub fn without_bias(vs: &VarPath<'_>, in_channels: i64, time_embed_dim: i64) -> Self {
+        Self {
+            linear_1: Linear::without_bias(&(vs / "linear_1"), in_channels, time_embed_dim),
+            linear_2: Linear::without_bias(&(vs / "linear_2"), time_embed_dim, time_embed_dim),
+        }
+    }
+
     /// (N, `in_channels`) to (N, `time_embed_dim`).
     pub fn forward(&self, sample: &Tensor) -> Tensor {
         self.linear_2.forward(&self.linear_1.forward(sample).silu_())

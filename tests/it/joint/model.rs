@@ -53,6 +53,7 @@ impl Joint {
     pub(crate) fn keys(latent: LatentSize) -> Keys {
         let cells = latent.height * latent.width;
         Keys::Joint {
+            shared: 1,
             text: Span::first(TOKENS),
             latents: Span { start: TOKENS, length: cells },
             references: Span { start: TOKENS + cells, length: cells },
@@ -123,7 +124,8 @@ impl RowModel for Joint {
 
 impl EditPipeline for Joint {
     fn geometry(&self) -> Geometry {
-        Geometry { vae_scale_factor: 2 * CELL as u32, stride: 2 * CELL as u32, sample_size: 128 }
+        let (cell, native) = (2 * CELL as u32, NativeSize::Padded);
+        Geometry { vae_scale_factor: cell, stride: cell, sample_size: 128, native }
     }
 
     #[expect(clippy::unnecessary_literal_bound, reason = "the trait says it")]
@@ -186,6 +188,7 @@ impl EditPipeline for Joint {
         &self,
         kind: Option<SchedulerKind>,
         steps: Steps,
+        _latent: LatentSize,
     ) -> Result<Box<dyn Scheduler>, PipelineError> {
         if kind.is_some() {
             let (class, expected) = ("FlowMatch".to_owned(), "its own".to_owned());
