@@ -85,7 +85,8 @@ pub(crate) struct EditInputArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelPathArg {
-    /// A diffusers folder of InstructPix2Pix or kin, or a single .safetensors checkpoint [default: the demo model].
+    /// A diffusers folder of InstructPix2Pix or FLUX.2-klein, or a single .safetensors checkpoint [default: the demo
+    /// model].
     #[arg(long, value_name = "PATH", env = "RETOUCH_MODEL")]
     pub(crate) model: Option<PathBuf>,
 }
@@ -103,6 +104,9 @@ pub(crate) struct ModelArgs {
     /// Threads of the networks [default: one per core, within the container's CPU limit].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), hide = !HAS_ENGINE)]
     pub(crate) threads: Option<u32>,
+    /// Keep FLUX.2-klein's text encoder in memory, which else is freed once a text is read.
+    #[arg(long, hide = !HAS_ENGINE)]
+    pub(crate) keep_text_encoder: bool,
 }
 
 impl EditArgs {

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &BenchConfidenceArgs, screen: &mut Screen) -> Result<(),
     let min_confidence = args.min_confidence.map(Confidence::try_from).transpose()?;
     let overrides = EditOverrides { min_confidence, ..args.sampling.overrides()? };
     let settings = overrides.over(&loaded.info.recommended, args.sampling.preset);
-    load::check_sampler(&loaded, &settings)?;
+    load::check_settings(&loaded, &settings)?;
     let geometry = loaded.editor.pipeline().geometry();
     for item in &dataset.items {
         resolve::check_work_size(item.size, settings.resize, geometry, args.sampling.max_pixels)?;

@@ -8,7 +8,7 @@ use crate::cli::{
     args::{Dtype, EditArgs, ModelArgs},
     effects::{self, PassOne},
     error::CliError,
-    load::{self, check_sampler},
+    load::{self, check_settings},
     replay::Replay,
     reporter::Reporter,
     resolve, reused,
@@ -124,7 +124,7 @@ pub(super) fn settings(
         let (localizer, score) = (Some(settings.localizer), Some(settings.score));
         effects::check(args, PassOne { localizer, score })?;
     }
-    check_sampler(loaded, &settings)?;
+    check_settings(loaded, &settings)?;
     Ok(settings)
 }
 

@@ -128,6 +128,7 @@ impl EngineError {
                 EditError::Picture(_) | EditError::EmptyMask | EditError::OtherGrid { .. } => 3,
                 EditError::NoAttention
                 | EditError::Distilled { .. }
+                | EditError::OneScale
                 | EditError::NoUnrelatedWord { .. } => 5,
                 EditError::Pipeline(_) => 1,
             },
@@ -162,6 +163,7 @@ impl EngineError {
                 EditError::NotParsed(_) => Reason::ObjectNotFound,
                 EditError::NoAttention
                 | EditError::Distilled { .. }
+                | EditError::OneScale
                 | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
                 EditError::Pipeline(_) => Reason::Internal,
             },

@@ -101,7 +101,7 @@ fn plan(
     methods: Vec<&'static Method>,
 ) -> Result<Plan, CliError> {
     let settings = args.overrides()?.over(&loaded.info.recommended, args.sampling.preset);
-    load::check_sampler(loaded, &settings)?;
+    load::check_settings(loaded, &settings)?;
     let geometry = loaded.editor.pipeline().geometry();
     for item in &dataset.items {
         resolve::check_work_size(item.size, settings.resize, geometry, args.sampling.max_pixels)?;

@@ -9,7 +9,8 @@ use crate::cli::{
     settings_record::Made,
 };
 use crate::edit::{request::EditRequest, settings::EditSettings};
-use crate::pipelines::PipelineError;
+use crate::editing::model_settings;
+use crate::pipelines::{PipelineError, conditioning::LatentSize};
 use crate::sampling::SchedulerKind;
 use crate::schedulers::SchedulerError;
 use crate::server::config::Dtype;
@@ -36,6 +37,7 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
             args::Dtype::Fp16 => Dtype::Fp16,
         },
         threads: args.threads,
+        keep_text_encoder: args.keep_text_encoder,
         environment: environment(),
     })?)
 }
@@ -72,23 +74,27 @@ pub(crate) fn made<'a>(loaded: &'a Loaded, request: &'a EditRequest) -> Made<'a>
     Made { seed: *seed, settings, method: *method, model, dtype }
 }
 
-/// Refuses a sampler, or a number of steps, that the model's configuration doesn't allow.
+/// Refuses a sampler, or a number of steps, that the model's configuration doesn't allow, and guidance that it has not.
 ///
 /// # Errors
+/// [`EngineError::Edit`] for guidance,
 /// [`EngineError::Model`] with the samplers that it allows, [`CliError::Usage`] for the number of steps.
-pub(crate) fn check_sampler(loaded: &Loaded, settings: &EditSettings) -> Result<(), CliError> {
+pub(crate) fn check_settings(loaded: &Loaded, settings: &EditSettings) -> Result<(), CliError> {
     let pipeline = loaded.editor.pipeline();
+    let size = LatentSize::own(pipeline.geometry());
     let localize = settings.scheduler.or(settings.localization.scheduler);
+    model_settings::check(pipeline.guidance(), &loaded.info.recommended, settings)
+        .map_err(EngineError::from)?;
     for (kind, steps) in [(settings.scheduler, settings.steps), (localize, settings.localize_steps)]
     {
-        let reason = match pipeline.scheduler(kind, steps) {
+        let reason = match pipeline.scheduler(kind, steps, size) {
             Ok(_) => continue,
             Err(PipelineError::Scheduler(error @ SchedulerError::TooManySteps { .. })) => {
                 return Err(CliError::Usage(error.to_string()));
             }
             Err(error) => error::in_one_line(&error),
         };
-        let is_allowed = |it: &SchedulerKind| pipeline.scheduler(Some(*it), steps).is_ok();
+        let is_allowed = |it: &SchedulerKind| pipeline.scheduler(Some(*it), steps, size).is_ok();
         let others = SchedulerKind::ALL.into_iter().filter(is_allowed);
         let others = others.map(SchedulerKind::name).collect();
         let source = Box::new(ModelError::Sampler { reason, others });

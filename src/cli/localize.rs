@@ -95,7 +95,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     }
     let overrides = args.localization.overrides(&args.sampling)?;
     let settings = overrides.over(&loaded.info.recommended, args.sampling.preset);
-    load::check_sampler(&loaded, &settings)?;
+    load::check_settings(&loaded, &settings)?;
     let pipeline = loaded.editor.pipeline();
     let size = picture.picture.size();
     resolve::check_work_size(size, settings.resize, pipeline.geometry(), args.sampling.max_pixels)?;

@@ -48,6 +48,7 @@ const BESIDE: &[&str] = &[
     "device",
     "dtype",
     "threads",
+    "keep_text_encoder",
     "max_pixels",
     "seed",
     "variants",

@@ -46,7 +46,8 @@ pub(crate) struct ServeArgs {
     /// Where jobs and artifacts are kept [default: the user's data folder].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// A diffusers folder of InstructPix2Pix or kin, or a single .safetensors checkpoint [default: the demo model].
+    /// A diffusers folder of InstructPix2Pix or FLUX.2-klein, or a single .safetensors checkpoint [default: the demo
+    /// model].
     #[arg(long, value_name = "PATH", env = "RETOUCH_MODEL")]
     model: Option<PathBuf>,
     /// Where to compute: cpu, cuda for every GPU, or a list such as cuda:0,cuda:1; each holds the model [default: cpu].
@@ -61,6 +62,9 @@ pub(crate) struct ServeArgs {
     /// Jobs that run at once on a device and share the model's steps [default: 1 on a CPU, 8 on a GPU].
     #[arg(long, value_name = "N")]
     max_batch: Option<u32>,
+    /// Keep FLUX.2-klein's text encoder in memory, which else is read anew for every job.
+    #[arg(long)]
+    keep_text_encoder: bool,
     /// Hashes of the keys that callers show; `retouch keys new` makes one.
     #[arg(long, value_name = "FILE")]
     keys_file: Option<PathBuf>,
@@ -170,6 +174,7 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
         ("model.dtype", text(&args.dtype)),
         ("model.threads", args.threads.map(Value::from)),
         ("model.max_batch", args.max_batch.map(Value::from)),
+        ("model.keep_text_encoder", args.keep_text_encoder.then(|| Value::from(true))),
         ("auth.keys_file", path(&args.keys_file)),
         ("tls.cert", path(&args.tls_cert)),
         ("tls.key", path(&args.tls_key)),

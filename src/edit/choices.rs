@@ -3,8 +3,8 @@
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use crate::choice::choices;
-use crate::picture::size::Size;
-use crate::sampling::geometry::Geometry;
+use crate::picture::{frame::Frame, size::Size};
+use crate::sampling::geometry::{Geometry, NativeSize};
 
 choices! {
     /// Editing methods.
@@ -50,8 +50,9 @@ pub enum Resize {
     /// Scale the longer side to this many pixels; `None` is the model's native size, for a model of small pictures by
     /// area. The result has the input's size.
     Fit(Option<u32>),
-    /// Use the input's size. If the VAE needs more columns or rows, the last ones are repeated on the right and below
-    /// and cropped from the result, which has the input's size.
+    /// Use the input's size. If the VAE of a U-Net needs more columns or rows, the last ones are repeated on the right
+    /// and below and cropped from the result, which has the input's size. FLUX.2 sees the middle of the picture, and
+    /// one of more than 1024 × 1024 pixels shrunk to that many, as in diffusers; around it the result is the input.
     ///
     /// Differs: diffusers resizes such a picture to a smaller size, which the result then has.
     /// Differs: diffusers resamples such a picture to a smaller size, which is the result's.
@@ -129,7 +130,30 @@ impl Resize {
                 let longer = longer.unwrap_or_else(|| own_longer(input, geometry.sample_size));
                 input.fit(longer, geometry.stride)
             }
-            Self::Native => input.native(geometry.vae_scale_factor),
+            Self::Native => match geometry.native {
+                NativeSize::Padded => input.native(geometry.vae_scale_factor),
+                NativeSize::Cropped { most_pixels } => {
+                    input.within(most_pixels).cropped(geometry.vae_scale_factor)
+                }
+            },
+        }
+    }
+
+    /// The size that the picture is resized to before the model's part is taken of it, in pixels.
+    pub fn resized(self, input: Size, geometry: Geometry) -> Size {
+        match (self, geometry.native) {
+            (Self::Fit(_), _) => self.work_size(input, geometry),
+            (Self::Native, NativeSize::Padded) => input,
+            (Self::Native, NativeSize::Cropped { most_pixels }) => input.within(most_pixels),
+        }
+    }
+
+    /// The part of the resized picture that the model sees.
+    pub fn frame(self, input: Size, geometry: Geometry) -> Frame {
+        let (resized, work) = (self.resized(input, geometry), self.work_size(input, geometry));
+        match geometry.native {
+            NativeSize::Padded => Frame::first(work),
+            NativeSize::Cropped { .. } => Frame::middle(resized, work),
         }
     }
 
@@ -206,7 +230,8 @@ mod tests {
     #[test]
     fn a_small_model_sees_as_many_pixels_of_a_wide_picture_as_of_a_square_one() {
         let work = |own: u32, width: u32, height: u32| {
-            let geometry = Geometry { vae_scale_factor: 2, stride: 8, sample_size: own };
+            let native = NativeSize::Padded;
+            let geometry = Geometry { vae_scale_factor: 2, stride: 8, sample_size: own, native };
             Resize::Fit(None).work_size(Size::new(width, height), geometry)
         };
         assert_eq!(work(64, 96, 64), Size::new(80, 56));

@@ -8,13 +8,21 @@ use crate::edit::{overrides::EditOverrides, settings::EditSettings};
 pub struct SettingsError(#[from] serde_json::Error);
 
 impl EditSettings {
-    /// The standard settings, overridden by those that a model recommends.
+    /// [`Self::standard`], overridden by what a model recommends.
     ///
     /// # Errors
     /// [`SettingsError`] names the invalid key or value.
     pub fn recommended(retouch_json: &str) -> Result<Self, SettingsError> {
+        Self::standard().recommended_by(retouch_json)
+    }
+
+    /// Settings of a kind of model, overridden by what one of them recommends.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the invalid key or value.
+    pub fn recommended_by(self, retouch_json: &str) -> Result<Self, SettingsError> {
         let overrides: EditOverrides = serde_json::from_str(retouch_json)?;
-        let mut settings = Self::standard();
+        let mut settings = self;
         overrides.apply(&mut settings);
         Ok(settings)
     }

@@ -130,6 +130,37 @@ impl EditSettings {
         }
     }
 
+    /// The settings of a model of flow matching with one guidance scale that recommends none, such as FLUX.2-klein-base.
+    ///
+    /// Differs: nothing of the paper's holds for such a model. Steps and guidance are those that the model was published
+    /// with; what of pass 1 is averaged is only reasoned, since no such model with trained weights was measured here.
+    pub fn one_scale() -> Self {
+        let paper = Self::paper();
+        let steps = |it: u32| Steps::try_from(it).expect("it is in range");
+        let averaged = StepShare::new("averaged", [0.0, 0.3]).expect("it is in range");
+        let text = TextGuidance::try_from(4.0).expect("4.0 is in range");
+        Self {
+            steps: steps(50),
+            localize_steps: steps(10),
+            guidance: GuidanceScales { text, ..paper.guidance },
+            blend: true,
+            localization: LocalizationSettings { averaged, ..paper.localization },
+            ..paper
+        }
+    }
+
+    /// Those of a model that was distilled to few steps without guidance, such as FLUX.2-klein.
+    ///
+    /// Differs: as of [`Self::one_scale`]. Pass 1 makes the first two of four calls, where the picture that is edited is
+    /// read.
+    pub fn distilled() -> Self {
+        let one_scale = Self::one_scale();
+        let steps = Steps::try_from(4).expect("4 steps are in range");
+        let averaged = StepShare::new("averaged", [0.0, 0.5]).expect("it is in range");
+        let localization = LocalizationSettings { averaged, ..one_scale.localization };
+        Self { steps, localize_steps: steps, localization, ..one_scale }
+    }
+
     /// The paper's settings: 100 steps, guidance 7.5 and 1.5, K = 5, tau = 0.3, `gate`, maps of half and quarter size.
     pub fn paper() -> Self {
         let steps = Steps::try_from(100).expect("100 steps are in range");

@@ -10,6 +10,7 @@ pub mod iam_edit;
 pub mod localization_cache;
 pub mod method;
 pub mod methods;
+pub mod model_settings;
 mod no_change;
 pub mod noise_difference;
 pub mod open_edit;
@@ -78,6 +79,11 @@ pub enum EditError {
         /// What needs one.
         what: &'static str,
     },
+    /// A model with one guidance scale.
+    #[error(
+        "the model has one guidance scale, that of the instruction: an image guidance changes nothing"
+    )]
+    OneScale,
     /// No noun of the pool can be used.
     #[error(
         "every noun of the pool occurs in the instruction or in `{object}`; add nouns to the model's retouch.json"

@@ -12,7 +12,7 @@ use tch::Tensor;
 
 use crate::attention::{processor::AttnProcessor, role::Role};
 use crate::edit::{
-    choices::{PreviewDecode, Resize},
+    choices::PreviewDecode,
     event::{EventSink, Pass, StepReport},
     knobs::Tau,
     parts::Part,
@@ -25,6 +25,7 @@ use crate::editing::{
 };
 use crate::instruction::wording::{Use, Wording};
 use crate::picture::{
+    frame::Frame,
     grid,
     mask::Mask,
     resample::{self, Filter},
@@ -32,7 +33,7 @@ use crate::picture::{
 };
 use crate::pipelines::{
     EditPipeline, Predictor,
-    conditioning::Conditioning,
+    conditioning::{Conditioning, LatentSize},
     denoise::{self, DenoisePlan, StepDone},
     preview::LatentPreview,
 };
@@ -54,6 +55,8 @@ pub struct EditSession<'a> {
     pub negative_prompt: String,
     /// The picture at the working size.
     pub work: Arc<RgbImage>,
+    /// The part of the input that the model sees, in input pixels.
+    frame: Frame,
     /// Whether what was understood was emitted.
     pub(super) is_announced: Cell<bool>,
     image_latents: OnceCell<Tensor>,
@@ -94,17 +97,21 @@ impl<'a> EditSession<'a> {
         let _span = tracing::debug_span!("resize").entered();
         let image = &request.image;
         let input = Size::new(image.width(), image.height());
-        let work_size = request.settings.resize.work_size(input, pipeline.geometry());
-        let work = match request.settings.resize {
-            _ if work_size == input => Arc::clone(image),
-            Resize::Fit(_) => Arc::new(resample::resize_rgb(image, work_size, Filter::Lanczos)),
-            Resize::Native => Arc::new(resample::reframed(image, work_size)),
-        };
+        let (resize, geometry) = (request.settings.resize, pipeline.geometry());
+        let (resized, seen) = (resize.resized(input, geometry), resize.frame(input, geometry));
+        let mut work = Arc::clone(image);
+        if resized != input {
+            work = Arc::new(resample::resize_rgb(&work, resized, Filter::Lanczos));
+        }
+        if seen != Frame::first(resized) {
+            work = Arc::new(seen.cut(&work));
+        }
         Self {
             pipeline,
             understood: Understood::of(&request),
             negative_prompt: Wording::of(&request.negative_prompt, Use::NegativePrompt).text,
             work,
+            frame: seen.resized(resized, input),
             part: Part::only(&request.instruction),
             request,
             is_announced: Cell::new(false),
@@ -123,39 +130,46 @@ impl<'a> EditSession<'a> {
         Size::new(self.request.image.width(), self.request.image.height())
     }
 
-    /// Size of the region that the model sees, in input pixels from the upper left corner, padding included.
+    /// Size of the part that the model sees, in input pixels, padding included.
     pub fn covered(&self) -> Size {
-        match self.request.settings.resize {
-            Resize::Fit(_) => self.input_size(),
-            Resize::Native => self.work_size(),
-        }
+        self.frame.size
     }
 
     /// [`Self::covered`], if it is larger than the picture.
+    ///
+    /// What is smaller lacks less than half a cell on each side, by which maps are stretched when they are drawn.
     pub fn covers(&self) -> Option<Size> {
-        (self.covered() != self.input_size()).then(|| self.covered())
+        let (covered, input) = (self.covered(), self.input_size());
+        (covered.width > input.width || covered.height > input.height).then_some(covered)
     }
 
-    /// Resizes or crops a picture of the working size to the input's size.
+    /// Resizes a picture of the working size and puts it where the model's part of the input is.
     pub fn at_input(&self, image: RgbImage) -> RgbImage {
-        let (size, covered) = (self.input_size(), self.covered());
-        if self.work_size() == size {
+        let covered = self.covered();
+        let image = if self.work_size() == covered {
             image
-        } else if covered == size {
-            resample::resize_rgb(&image, size, Filter::Lanczos)
         } else {
-            resample::reframed(&image, size)
+            resample::resize_rgb(&image, covered, Filter::Lanczos)
+        };
+        if self.frame == Frame::first(self.input_size()) {
+            return image;
         }
+        self.frame.put(&image, &self.request.image)
     }
 
     /// A mask at the working size: a pixel is edited if any part of it is.
     pub fn mask_at_work(&self, mask: &Mask) -> Mask {
-        let (work, covered) = (self.work_size(), mask.reframed(self.covered()));
+        let (work, covered) = (self.work_size(), self.frame.cut_mask(mask));
         if covered.size() == work {
             return covered;
         }
         let pixels = grid::max_pool(&covered, work);
         Mask::from_fn(work, |x, y| pixels[(y * work.width + x) as usize] > 0.0)
+    }
+
+    /// The part of the input that the model sees, without padding.
+    pub fn seen(&self) -> Frame {
+        if self.covers().is_some() { Frame::first(self.input_size()) } else { self.frame }
     }
 
     /// The size that the model works at, in pixels.
@@ -215,7 +229,8 @@ impl<'a> EditSession<'a> {
         let latents = self.image_latents()?;
         let roles = self.pipeline.guidance().roles(self.request.guidance());
         let conditioning = self.conditioning(prompt, roles)?;
-        let scheduler = self.pipeline.scheduler(scheduler, steps)?;
+        let size = LatentSize::of(latents);
+        let scheduler = self.pipeline.scheduler(scheduler, steps, size)?;
         let tape = NoiseTape::draw(seed, &latents.size(), scheduler.as_ref());
         Ok(Run { scheduler, tape: tape.to_device(latents.device()), conditioning })
     }

@@ -11,6 +11,7 @@ use crate::edit::{
 use crate::editing::{EditError, session::EditSession};
 use crate::instruction::Instruction;
 use crate::picture::{
+    frame::Frame,
     grid, guided_filter,
     mask::{Mask, Radius},
     size::Size,
@@ -129,8 +130,9 @@ fn tensor(mask: &Mask, device: Device) -> Tensor {
 /// and the object is in the picture.
 fn found(session: &EditSession<'_>, localization: &Localization, ids: &[u8]) -> (Mask, Mask) {
     let input = session.input_size();
-    let covered = localization.covers.unwrap_or(input);
-    let full = of_clusters(localization, ids, covered).reframed(input);
+    let frame = localization.covers.map_or(session.seen(), Frame::first);
+    let covered = frame.size;
+    let full = frame.put_mask(&of_clusters(localization, ids, covered), input);
     if !session.request.settings.refine || !localization.stands {
         let gate = if covered == session.covered() {
             of_clusters(localization, ids, session.work_size())

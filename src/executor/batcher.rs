@@ -377,8 +377,9 @@ impl EditPipeline for Batched {
         &self,
         kind: Option<SchedulerKind>,
         steps: Steps,
+        latent: LatentSize,
     ) -> Result<Box<dyn Scheduler>, PipelineError> {
-        self.on_model(move |it| it.scheduler(kind, steps))
+        self.on_model(move |it| it.scheduler(kind, steps, latent))
     }
 
     fn noise_level(&self, timestep: u32) -> Result<NoiseLevel, PipelineError> {

@@ -193,6 +193,7 @@ impl BatchPipeline for Captured {
         &self,
         calls: &mut [NoiseCall],
     ) -> Result<Vec<NoisePrediction>, PipelineError> {
+        self.model.release();
         for call in calls.iter_mut() {
             call.attn.begin(call.attempt);
         }
@@ -252,8 +253,9 @@ impl EditPipeline for Captured {
         &self,
         kind: Option<SchedulerKind>,
         steps: Steps,
+        latent: LatentSize,
     ) -> Result<Box<dyn Scheduler>, PipelineError> {
-        self.model.scheduler(kind, steps)
+        self.model.scheduler(kind, steps, latent)
     }
 
     fn noise_level(&self, timestep: u32) -> Result<NoiseLevel, PipelineError> {

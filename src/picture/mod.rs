@@ -13,6 +13,7 @@ pub mod distance;
 pub mod encode;
 pub mod error;
 pub mod format;
+pub mod frame;
 pub mod grid;
 pub mod guided_filter;
 mod jpeg;

@@ -37,6 +37,25 @@ impl Size {
         Size { width: side(self.width), height: side(self.height) }
     }
 
+    /// The same proportions in at most so many pixels, each side rounded down (diffusers:
+    /// `Flux2ImageProcessor._resize_to_target_area`).
+    #[must_use]
+    pub fn within(self, pixels: u64) -> Size {
+        if self.pixels() <= pixels {
+            return self;
+        }
+        let scale = (pixels as f64 / self.pixels() as f64).sqrt();
+        let side = |it: u32| ((f64::from(it) * scale) as u32).max(1);
+        Size { width: side(self.width), height: side(self.height) }
+    }
+
+    /// Rounds each side down to a multiple of `multiple`, at least one.
+    #[must_use]
+    pub fn cropped(self, multiple: u32) -> Size {
+        let side = |it: u32| (it / multiple).max(1) * multiple;
+        Size { width: side(self.width), height: side(self.height) }
+    }
+
     /// Rounds each side up to a multiple of `multiple`.
     ///
     /// Differs: diffusers' `VaeImageProcessor` rounds down, and so loses up to `multiple - 1` columns and rows.

@@ -4,6 +4,7 @@ use tch::Tensor;
 
 use crate::attention::role::Role;
 use crate::kernels::gpu::transfer;
+use crate::sampling::geometry::Geometry;
 
 /// Height and width of a latent, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,6 +82,12 @@ impl Conditioning {
 }
 
 impl LatentSize {
+    /// That of a square of a model's own size.
+    pub fn own(geometry: Geometry) -> Self {
+        let side = i64::from(geometry.sample_size / geometry.vae_scale_factor);
+        Self { height: side, width: side }
+    }
+
     /// Size of latents (N, C, h, w).
     pub fn of(latents: &Tensor) -> Self {
         let size = latents.size();

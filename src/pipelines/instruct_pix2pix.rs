@@ -21,7 +21,10 @@ use crate::pipelines::{
     image_processor,
     rows::{RowModel, Rows},
 };
-use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
+use crate::sampling::{
+    SchedulerKind, Steps,
+    geometry::{Geometry, NativeSize},
+};
 use crate::schedulers::{Scheduler, build, config::SchedulerConfig, training::NoiseLevel};
 
 /// Default `sample_size` in latent cells, that of Stable Diffusion 1.x.
@@ -159,6 +162,7 @@ impl EditPipeline for InstructPix2PixPipeline {
         &self,
         kind: Option<SchedulerKind>,
         steps: Steps,
+        _latent: LatentSize,
     ) -> Result<Box<dyn Scheduler>, PipelineError> {
         let kind = match kind {
             Some(kind) => kind,
@@ -197,5 +201,6 @@ pub fn geometry(unet: &UNet2DConditionConfig, vae: &AutoencoderKlConfig) -> Geom
         vae_scale_factor,
         stride: vae_scale_factor << (unet.levels() - 1),
         sample_size: sample_side as u32 * vae_scale_factor,
+        native: NativeSize::Padded,
     }
 }

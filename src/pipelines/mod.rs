@@ -27,6 +27,7 @@ use crate::models::stable_diffusion::clip::tokenizer::TokenizerError;
 use crate::pipelines::{
     conditioning::{Conditioning, LatentSize},
     guidance::{Guidance, NoisePrediction},
+    load::LoadError,
     read_back::ReadBack,
 };
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
@@ -72,6 +73,9 @@ pub enum PipelineError {
         /// The number that both must be multiples of.
         multiple: u32,
     },
+    /// The text encoder, which is in memory only while it reads texts, can't be loaded again.
+    #[error("the text encoder can't be loaded: {0}")]
+    TextEncoder(#[source] Box<LoadError>),
     /// The result holds NaN or infinity.
     #[error("the model's output contains NaN or infinity")]
     NotFinite,
@@ -134,7 +138,7 @@ pub trait EditPipeline: Predictor + Send {
         roles: &[Role],
     ) -> Result<Conditioning, PipelineError>;
 
-    /// A scheduler over the model's noise schedule; `None` selects the model's own kind.
+    /// A scheduler over the model's noise schedule, for latents of a size; `None` selects the model's own kind.
     ///
     /// # Errors
     /// [`PipelineError::Scheduler`].
@@ -142,6 +146,7 @@ pub trait EditPipeline: Predictor + Send {
         &self,
         kind: Option<SchedulerKind>,
         steps: Steps,
+        latent: LatentSize,
     ) -> Result<Box<dyn Scheduler>, PipelineError>;
 
     /// The noise level of a training timestep, independent of any scheduler.
@@ -196,6 +201,14 @@ pub trait BatchPipeline: EditPipeline {
     ) -> (Result<NoisePrediction, PipelineError>, Box<dyn AttnProcessor>) {
         let predictions = self.predict_noises(std::slice::from_mut(&mut call));
         (predictions.map(|mut it| it.remove(0)), call.attn)
+    }
+}
+
+// === impl PipelineError ===
+
+impl PipelineError {
+    fn text_encoder(error: LoadError) -> Self {
+        Self::TextEncoder(Box::new(error))
     }
 }
 

@@ -16,6 +16,12 @@ pub trait RowModel: BatchPipeline {
     /// The networks' dtype.
     fn kind(&self) -> Kind;
 
+    /// Keeps a text encoder in memory that would be freed once it has read a text, so that the next text is read sooner.
+    fn keep_text_encoder(&mut self) {}
+
+    /// Frees what calls do not need, such as the networks that read texts; called before each call.
+    fn release(&self) {}
+
     /// The noise of each row, (N, C, h, w) in the networks' dtype, with an attention processor for all rows.
     fn noise(&self, rows: &Rows, guest: &mut dyn AttnProcessor) -> Tensor;
 }
@@ -40,6 +46,7 @@ impl<M: RowModel + ?Sized> BatchPipeline for M {
         &self,
         calls: &mut [NoiseCall],
     ) -> Result<Vec<NoisePrediction>, PipelineError> {
+        self.release();
         for call in calls.iter_mut() {
             call.attn.begin(call.attempt);
         }

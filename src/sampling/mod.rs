@@ -107,7 +107,17 @@ choices! {
         ///
         /// `DPMSolverMultistepScheduler`, `dpmsolver++`.
         DpmSolverPlusPlus2M = "dpm-solver++-2m",
+        /// Euler for models of flow matching.
+        ///
+        /// `FlowMatchEulerDiscreteScheduler`; such models have no other, and other models not this one.
+        FlowMatchEuler = "flow-match-euler",
     }
+}
+
+impl SchedulerKind {
+    /// Those of models that were trained to predict noise.
+    pub const OF_NOISE: [Self; 4] =
+        [Self::EulerAncestral, Self::Euler, Self::Ddim, Self::DpmSolverPlusPlus2M];
 }
 
 impl fmt::Display for Steps {

@@ -8,12 +8,12 @@ use crate::schedulers::{
     euler_discrete::EulerDiscreteScheduler,
 };
 
-/// Builds a scheduler for a model. Any kind goes with any configuration, as with diffusers' `X.from_config`: keys that
+/// Builds a scheduler for a model that was trained to predict noise. Any kind for such models goes with any configuration, as with diffusers' `X.from_config`: keys that
 /// the configuration lacks take the defaults of the kind's own class.
 ///
 /// # Errors
 /// [`SchedulerError::Config`] if the configuration asks this kind for something that is not supported;
-/// [`SchedulerError::TooManySteps`] if two steps would fall on one timestep.
+/// [`SchedulerError::OtherKind`] for a kind of other models; [`SchedulerError::TooManySteps`] if two steps would fall on one timestep.
 pub fn build(
     kind: SchedulerKind,
     config: &SchedulerConfig,
@@ -27,6 +27,9 @@ pub fn build(
         SchedulerKind::Ddim => Box::new(DdimScheduler::new(config, steps)?),
         SchedulerKind::DpmSolverPlusPlus2M => {
             Box::new(DpmSolverMultistepScheduler::new(config, steps)?)
+        }
+        SchedulerKind::FlowMatchEuler => {
+            return Err(SchedulerError::other_kind(kind, &SchedulerKind::OF_NOISE));
         }
     })
 }

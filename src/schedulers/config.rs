@@ -58,9 +58,7 @@ impl SchedulerConfig {
     /// [`SchedulerError::UnsupportedClass`] for classes of models that are trained otherwise (flow matching,
     /// consistency, EDM); [`SchedulerError::Config`] if there is no class name.
     pub fn own_sampler(&self) -> Result<OwnSampler, SchedulerError> {
-        let expected = "the name of a diffusers class";
-        let class = self.json.read("_class_name", expected, |it| it.as_str().map(str::to_owned))?;
-        let class = class.ok_or_else(|| self.json.fault("_class_name", expected))?;
+        let class = self.class()?;
         let kind = match class.as_str() {
             "EulerAncestralDiscreteScheduler" => SchedulerKind::EulerAncestral,
             "EulerDiscreteScheduler" => SchedulerKind::Euler,
@@ -73,11 +71,30 @@ impl SchedulerConfig {
                 });
             }
             _ => {
-                let expected = SchedulerKind::ALL.map(SchedulerKind::name).join(", ");
+                let expected = SchedulerKind::OF_NOISE.map(SchedulerKind::name).join(", ");
                 return Err(SchedulerError::UnsupportedClass { class, expected });
             }
         };
         Ok(OwnSampler { kind, replaces: None })
+    }
+
+    /// The sampler that the file of a model of flow matching names.
+    ///
+    /// # Errors
+    /// [`SchedulerError::UnsupportedClass`] for any but the one of such models; [`SchedulerError::Config`] if there is
+    /// no class name.
+    pub fn own_flow_sampler(&self) -> Result<OwnSampler, SchedulerError> {
+        let (class, kind) = (self.class()?, SchedulerKind::FlowMatchEuler);
+        if class == "FlowMatchEulerDiscreteScheduler" {
+            return Ok(OwnSampler { kind, replaces: None });
+        }
+        Err(SchedulerError::UnsupportedClass { class, expected: kind.name().to_owned() })
+    }
+
+    fn class(&self) -> Result<String, SchedulerError> {
+        let expected = "the name of a diffusers class";
+        let class = self.json.read("_class_name", expected, |it| it.as_str().map(str::to_owned))?;
+        Ok(class.ok_or_else(|| self.json.fault("_class_name", expected))?)
     }
 
     /// `prediction_type`; every class defaults to epsilon.

@@ -15,6 +15,7 @@ mod ddim;
 mod dpm_solver_multistep;
 mod euler_ancestral_discrete;
 mod euler_discrete;
+pub mod flow_match_euler_discrete;
 pub mod noise;
 mod sigma_ladder;
 mod timesteps;
@@ -25,15 +26,16 @@ use std::fmt::Debug;
 use tch::{Kind, Tensor};
 
 use crate::config_json::ConfigJsonError;
+use crate::sampling::SchedulerKind;
 
 /// One step of a scheduler; obtained from [`Scheduler::steps`] only.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// Index in [`Scheduler::steps`], from 0.
     pub index: usize,
-    /// Timestep that the U-Net gets, in training timesteps; fractional for the Euler schedulers.
+    /// Timestep that the network gets, in training timesteps; fractional for the Euler schedulers.
     pub timestep: f64,
-    /// Ratio of noise to signal before the step, sqrt((1 − ᾱ) / ᾱ); infinite where ᾱ is 0.
+    /// Ratio of noise to signal before the step, sqrt((1 − ᾱ) / ᾱ); infinite where there is no signal.
     pub sigma: f64,
 }
 
@@ -124,6 +126,14 @@ pub enum SchedulerError {
         /// Names of the schedulers that can be chosen instead.
         expected: String,
     },
+    /// A scheduler for models that are trained differently from this one.
+    #[error("the sampler {kind} is for another kind of diffusion model; choose one of {expected}")]
+    OtherKind {
+        /// The scheduler's name.
+        kind: &'static str,
+        /// Names of the schedulers that can be chosen instead.
+        expected: String,
+    },
     /// The timesteps would coincide or leave the training range.
     #[error(
         "{steps} steps are too many for {n_train} training timesteps with {spacing} spacing; ask for fewer"
@@ -149,6 +159,16 @@ pub enum SchedulerError {
 /// The tensor in fp32, in which schedulers compute.
 fn float(tensor: &Tensor) -> Tensor {
     tensor.to_kind(Kind::Float)
+}
+
+// === impl SchedulerError ===
+
+impl SchedulerError {
+    /// A scheduler that does not fit a model, for which these do.
+    pub fn other_kind(kind: SchedulerKind, fit: &[SchedulerKind]) -> Self {
+        let expected = fit.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ");
+        Self::OtherKind { kind: kind.name(), expected }
+    }
 }
 
 // === impl TimestepSpacing ===

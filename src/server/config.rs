@@ -120,6 +120,8 @@ pub struct Model {
     /// Jobs that run at once on a device, batched in the model's steps; unset is 1 on a CPU and 8 on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_batch: Option<u32>,
+    /// Whether a text encoder stays in memory that is freed otherwise once a text is read (FLUX.2-klein's).
+    pub keep_text_encoder: bool,
 }
 
 impl Model {
@@ -321,6 +323,7 @@ impl Default for Model {
             dtype: Dtype::Auto,
             threads: None,
             max_batch: None,
+            keep_text_encoder: false,
         }
     }
 }

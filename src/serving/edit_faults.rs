@@ -22,6 +22,7 @@ pub(super) fn failed(error: &EditError) -> RunError {
         EditError::UnknownCluster { .. } | EditError::NothingFound => Reason::InvalidArgument,
         EditError::NoAttention
         | EditError::Distilled { .. }
+        | EditError::OneScale
         | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
         EditError::Pipeline(_) => {
             tracing::error!(%error, "the model failed; `model.dtype = \"fp32\"` may help");

@@ -11,7 +11,7 @@ use crate::edit::{
     localization::{Localization, WordMap},
     request::EditRequest,
 };
-use crate::editing::{EditError, editor::Editor, open_edit::OpenEdit};
+use crate::editing::{EditError, editor::Editor, model_settings, open_edit::OpenEdit};
 use crate::jobs::{
     fault::Fault,
     runner::{EditedFile, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
@@ -99,7 +99,10 @@ impl Runner for EditorRunner {
         let mask = MaskChoice::default();
         let request = edit_request::request(&spec, &self.model.recommended, rgb, mask);
         let request = request.map_err(invalid)?;
-        let geometry = self.editor.pipeline().geometry();
+        let (pipeline, recommended) = (self.editor.pipeline(), &self.model.recommended);
+        model_settings::check(pipeline.guidance(), recommended, &request.settings)
+            .map_err(|error| failed(&error))?;
+        let geometry = pipeline.geometry();
         let resize = request.settings.resize;
         resize.check_work_size(input.picture.size(), geometry, self.max_work_pixels).map_err(
             |error| {

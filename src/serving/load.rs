@@ -9,7 +9,7 @@ use directories::ProjectDirs;
 use tch::{Device, Kind};
 
 use crate::edit::{recommended::SettingsError, settings::EditSettings};
-use crate::editing::editor::Editor;
+use crate::editing::{editor::Editor, model_settings};
 use crate::executor::{batcher, captured::Captured, recorder::Recorder};
 use crate::jobs::runner::ModelInfo;
 use crate::kernels::{
@@ -22,6 +22,7 @@ use crate::kernels::{
 use crate::models::snapshot::Snapshot;
 use crate::pipelines::{
     BatchPipeline, EditPipeline,
+    guidance::Guidance,
     load::{self, LoadError},
     rows::RowModel,
 };
@@ -41,6 +42,8 @@ pub struct Options {
     pub dtype: Dtype,
     /// CPU threads for inference; `None` is one per core, within the container's CPU limit.
     pub threads: Option<u32>,
+    /// Whether a text encoder stays in memory that is freed otherwise once a text is read (FLUX.2-klein's).
+    pub keep_text_encoder: bool,
     /// The process's environment.
     pub environment: Environment,
 }
@@ -148,7 +151,7 @@ impl Facts {
 }
 
 fn pipeline(options: &Options) -> Result<(Box<dyn BatchPipeline>, Facts), ModelLoadError> {
-    let Options { path, device: device_name, dtype, threads, environment } = options;
+    let Options { path, device: device_name, dtype, threads, environment, .. } = options;
     let device = device(device_name, environment)?;
     let threads = threads.map_or_else(cpu::default_threads, |it| it as usize);
     tch::set_num_threads(threads as i32);
@@ -156,7 +159,10 @@ fn pipeline(options: &Options) -> Result<(Box<dyn BatchPipeline>, Facts), ModelL
         spin::yield_to_neighbours();
     }
     let (kind, dtype) = kind(*dtype, device);
-    let (model, recommended, mut notes) = open(path, kind, device)?;
+    let (mut model, recommended, mut notes) = open(path, kind, device)?;
+    if options.keep_text_encoder {
+        model.keep_text_encoder();
+    }
     let mut recorder: Option<Box<dyn Recorder>> = None;
     if let Device::Cuda(index) = device {
         let folders = cuda_library_folders(environment);
@@ -194,12 +200,9 @@ type Opened = (Box<dyn RowModel>, EditSettings, Vec<String>);
 fn open(path: &Path, kind: Kind, device: Device) -> Result<Opened, ModelLoadError> {
     let unusable = |source: LoadError| ModelLoadError::Files { path: path.to_owned(), source };
     let snapshot = Snapshot::open(path).map_err(|error| unusable(error.into()))?;
-    let settings = match snapshot.retouch_json() {
-        Some(json) => EditSettings::recommended(json)
-            .map_err(|source| ModelLoadError::Settings { path: path.to_owned(), source })?,
-        None => EditSettings::standard(),
-    };
     let model = load::load(&snapshot, kind, device).map_err(unusable)?;
+    let settings = recommended(model.guidance(), snapshot.retouch_json())
+        .map_err(|source| ModelLoadError::Settings { path: path.to_owned(), source })?;
     let mut notes: Vec<String> = snapshot.notes().iter().map(ToString::to_string).collect();
     if let Some(replaced) = load::own_sampler(&snapshot).map_err(unusable)?.replaces {
         notes.push(format!(
@@ -207,6 +210,21 @@ fn open(path: &Path, kind: Kind, device: Device) -> Result<Opened, ModelLoadErro
         ));
     }
     Ok((model, settings, notes))
+}
+
+/// The settings that a model recommends, by the guidance that it was made for and its `retouch.json`.
+///
+/// # Errors
+/// [`SettingsError`] names the invalid key or value.
+pub fn recommended(
+    guidance: Guidance,
+    retouch_json: Option<&str>,
+) -> Result<EditSettings, SettingsError> {
+    let standard = model_settings::standard(guidance);
+    match retouch_json {
+        Some(json) => standard.recommended_by(json),
+        None => Ok(standard),
+    }
 }
 
 /// Names of every visible GPU.

@@ -179,6 +179,7 @@ fn loading(
         device: String::new(),
         dtype: config.model.dtype,
         threads: config.model.threads,
+        keep_text_encoder: config.model.keep_text_encoder,
         environment,
     };
     move || {

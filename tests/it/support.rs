@@ -199,8 +199,9 @@ impl EditPipeline for Spied {
         &self,
         kind: Option<SchedulerKind>,
         steps: Steps,
+        latent: LatentSize,
     ) -> Result<Box<dyn Scheduler>, PipelineError> {
-        self.model.scheduler(kind, steps)
+        self.model.scheduler(kind, steps, latent)
     }
 
     fn noise_level(&self, timestep: u32) -> Result<NoiseLevel, PipelineError> {

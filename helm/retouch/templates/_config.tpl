@@ -41,6 +41,9 @@ devices = {{ .Values.model.device | quote }}
 dtype = {{ .Values.model.dtype | quote }}
 {{- include "retouch.number" (list "threads" .Values.model.threads) }}
 {{- include "retouch.number" (list "max_batch" .Values.model.maxBatch) }}
+{{- if .Values.model.keepTextEncoder }}
+keep_text_encoder = true
+{{- end }}
 
 [jobs]
 data_dir = "/var/lib/retouch"

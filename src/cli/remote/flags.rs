@@ -48,6 +48,7 @@ const LOCAL: &[(&str, &str)] = &[
     ("device", "the server has its own; refused with --server"),
     ("dtype", "the server has its own; refused with --server"),
     ("threads", "the server has its own; refused with --server"),
+    ("keep_text_encoder", "the server has its own; refused with --server"),
     ("max_pixels", "the server has its own limit; refused with --server"),
     ("localization_file", "a server keeps its own (reuse_localization_of); refused with --server"),
     ("server", "where the server is"),

@@ -128,6 +128,7 @@ pub(crate) fn refuse_local(args: &EditArgs) -> Result<(), CliError> {
         ("--device", model.device.as_deref().is_some_and(|it| it != "cpu")),
         ("--dtype", model.dtype != args::Dtype::Auto),
         ("--threads", model.threads.is_some()),
+        ("--keep-text-encoder", model.keep_text_encoder),
         ("--max-pixels", args.sampling.max_pixels != default),
     ];
     match given.into_iter().find(|(_, is_given)| *is_given) {

@@ -41,7 +41,7 @@ fn parallel_runs_keep_their_own_noise() {
 
 #[test]
 fn only_euler_ancestral_draws_noise() {
-    for kind in SchedulerKind::ALL {
+    for kind in SchedulerKind::OF_NOISE {
         let scheduler = scheduler(kind, &stable_diffusion(), 3);
         let tape = NoiseTape::draw(1, &SHAPE, &*scheduler);
         for step in scheduler.steps() {
@@ -52,7 +52,7 @@ fn only_euler_ancestral_draws_noise() {
 
 #[test]
 fn timesteps_fall_strictly_and_are_as_many_as_asked_for() {
-    for kind in SchedulerKind::ALL {
+    for kind in SchedulerKind::OF_NOISE {
         for spacing in ["linspace", "leading", "trailing"] {
             let config = with(&stable_diffusion(), "timestep_spacing", json!(spacing));
             // 61 is a count for which diffusers' trailing spacing has a surplus step.
@@ -93,7 +93,7 @@ fn the_last_step_ends_on_the_clean_sample() {
 
 #[test]
 fn a_model_that_sees_the_noise_walks_along_the_renoised_latents() {
-    for kind in SchedulerKind::ALL {
+    for kind in SchedulerKind::OF_NOISE {
         for spacing in ["linspace", "leading", "trailing"] {
             let config = with(&stable_diffusion(), "timestep_spacing", json!(spacing));
             let scheduler = scheduler(kind, &config, 10);
@@ -127,7 +127,7 @@ fn renoising_at_the_last_step_gives_the_clean_latents_back() {
     // Even where the sampler itself would stop short of clean.
     let config = with(&stable_diffusion(), "set_alpha_to_one", json!(false));
     let config = with(&config, "final_sigmas_type", json!("sigma_min"));
-    for kind in SchedulerKind::ALL {
+    for kind in SchedulerKind::OF_NOISE {
         let scheduler = scheduler(kind, &config, 4);
         let [clean, noise, _] = latents();
         assert_eq!(scheduler.add_noise(&clean, &noise, 4), clean);
@@ -162,7 +162,7 @@ fn the_noise_level_of_a_training_timestep_is_there_whatever_a_sampler_visits() {
 
 #[test]
 fn half_precision_model_outputs_are_stepped_in_fp32() {
-    for kind in SchedulerKind::ALL {
+    for kind in SchedulerKind::OF_NOISE {
         let scheduler = scheduler(kind, &stable_diffusion(), 4);
         let [sample, model_output, noise] = latents();
         let half = model_output.to_kind(Kind::Half);
