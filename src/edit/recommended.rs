@@ -1,6 +1,13 @@
 //! Settings that a model recommends in its `retouch.json`.
 
+use serde_json::Value;
+
 use crate::edit::{overrides::EditOverrides, settings::EditSettings};
+
+/// Keys of a `retouch.json` that belong to networks, not to edits: how a text encoder reads a prompt, and where the parts
+/// of a single file are.
+const OF_NETWORKS: [&str; 5] =
+    ["text_encoder_out_layers", "max_sequence_length", "vae", "text_encoder", "tokenizer"];
 
 /// Why a `retouch.json` is invalid: it is not JSON with the known keys, or a value is outside its range.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +28,27 @@ impl EditSettings {
     /// # Errors
     /// [`SettingsError`] names the invalid key or value.
     pub fn recommended_by(self, retouch_json: &str) -> Result<Self, SettingsError> {
-        let overrides: EditOverrides = serde_json::from_str(retouch_json)?;
+        let overrides: EditOverrides = match without_networks(retouch_json)? {
+            Some(settings) => serde_json::from_value(settings)?,
+            // As text, so that an error says where it is.
+            None => serde_json::from_str(retouch_json)?,
+        };
         let mut settings = self;
         overrides.apply(&mut settings);
         Ok(settings)
     }
+}
+
+/// A `retouch.json` without the keys of networks; `None` if it has none of them.
+fn without_networks(text: &str) -> Result<Option<Value>, serde_json::Error> {
+    if !OF_NETWORKS.iter().any(|it| text.contains(it)) {
+        return Ok(None);
+    }
+    let mut value: Value = serde_json::from_str(text)?;
+    if let Value::Object(keys) = &mut value {
+        keys.retain(|key, _| !OF_NETWORKS.contains(&key.as_str()));
+    }
+    Ok(Some(value))
 }
 
 #[cfg(test)]
@@ -72,6 +95,14 @@ mod tests {
         assert_eq!(steps("{}", None), (50, 10));
         // The paper has one number for both.
         assert_eq!(steps("{}", Some(Preset::Paper)), (50, 50));
+    }
+
+    #[test]
+    fn what_a_text_encoder_reads_is_no_setting_of_edits() {
+        let json = r#"{"text_encoder_out_layers": [1, 2], "max_sequence_length": 48, "steps": 4}"#;
+        assert_eq!(EditSettings::recommended(json).unwrap().steps.get(), 4);
+        let error = EditSettings::recommended(r#"{"max_sequence_length": 48, "step": 4}"#);
+        assert!(error.unwrap_err().to_string().contains("step"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod flux2;
 pub mod layers;
+pub mod qwen3;
 pub mod snapshot;
 pub mod stable_diffusion;
+pub mod tokenized;
 pub mod weights;

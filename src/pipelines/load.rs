@@ -68,7 +68,17 @@ pub fn load(
 ) -> Result<Box<dyn RowModel>, LoadError> {
     match snapshot.family() {
         Family::InstructPix2Pix => Ok(Box::new(instruct_pix2pix(snapshot, kind, device)?)),
+        Family::Flux2Klein => Err(not_yet(snapshot)),
     }
+}
+
+/// The error for a family whose pipeline is not there yet.
+pub(super) fn not_yet(snapshot: &Snapshot) -> LoadError {
+    LoadError::Snapshot(SnapshotError::OtherVariant {
+        path: snapshot.path().to_owned(),
+        found: snapshot.class().to_owned(),
+        remedy: "it is recognized, but can't be loaded yet",
+    })
 }
 
 /// The sampler that a snapshot comes with.

@@ -23,7 +23,7 @@ use crate::attention::{
     role::Role,
     site::AttnSite,
 };
-use crate::models::stable_diffusion::clip::tokenizer::TokenizerError;
+use crate::models::tokenized::TokenizerError;
 use crate::pipelines::{
     conditioning::{Conditioning, LatentSize},
     guidance::{Guidance, NoisePrediction},
@@ -34,7 +34,7 @@ use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
 use crate::schedulers::{Scheduler, SchedulerError, training::NoiseLevel};
 
 /// A tokenized prompt.
-pub type TokenizedPrompt = crate::models::stable_diffusion::clip::tokenizer::TokenizedPrompt;
+pub type TokenizedPrompt = crate::models::tokenized::TokenizedPrompt;
 
 /// One sample's part in a model's call.
 #[derive(derive_more::Debug)]

@@ -8,8 +8,9 @@ use std::{
 use retouch::models::{
     stable_diffusion::clip::{
         text_model::{ClipTextConfig, ClipTextModel},
-        tokenizer::{ClipTokenizer, TokenizedPrompt, TokenizerError},
+        tokenizer::ClipTokenizer,
     },
+    tokenized::{TokenizedPrompt, TokenizerError},
     weights::Checkpoint,
 };
 use serde::Deserialize;

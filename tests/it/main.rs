@@ -25,12 +25,14 @@ mod wording;
 // What loading costs.
 mod loading_memory;
 // Model folders and single files, and what is wrong with them.
+mod flux2_files;
 mod snapshot;
 // Folders that Python saved, or that were put together from several models.
 mod folders;
 // Tokenizer and text encoder against transformers.
 mod clip;
 mod contact_sheet;
+mod qwen3;
 // Drawn pictures.
 mod drawing;
 // The colors they are drawn in.

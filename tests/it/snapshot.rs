@@ -8,7 +8,7 @@ use std::{
 };
 
 use retouch::models::{
-    snapshot::{Note, Snapshot, error::SnapshotError, part::Part},
+    snapshot::{Snapshot, error::SnapshotError, family::Family, note::Note, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
         clip::text_model::{ClipTextConfig, ClipTextModel},
@@ -49,7 +49,7 @@ fn both_layouts_of_a_model_give_the_same_tensors() {
         let ldm = Snapshot::open(&file).unwrap();
         write_folder(folder.path(), &layouts, &ldm);
         let diffusers = Snapshot::open(folder.path()).unwrap();
-        for part in Part::ALL {
+        for &part in Family::InstructPix2Pix.parts() {
             let (one, other) = (ldm.weights(part).unwrap(), diffusers.weights(part).unwrap());
             let rows = layouts.tensors.iter().filter(|it| it.2 == part.folder());
             let parameters: i64 = rows.clone().map(|it| it.1.iter().product::<i64>()).sum();
@@ -85,7 +85,7 @@ fn configurations_follow_from_the_shapes_of_a_single_file() {
         let scheduler = snapshot.config("scheduler");
         assert_eq!(scheduler["_class_name"], "EulerAncestralDiscreteScheduler");
         assert_eq!(scheduler["timestep_spacing"], "linspace");
-        for part in Part::ALL {
+        for &part in Family::InstructPix2Pix.parts() {
             let checkpoint = snapshot.weights(part).unwrap();
             let root = root(&checkpoint);
             let rows = layouts.tensors.iter().filter(|it| it.2 == part.folder());
@@ -187,12 +187,14 @@ fn models_of_another_kind_are_called_by_their_name() {
     let mut sdxl = index();
     sdxl["_class_name"] = "StableDiffusionXLInstructPix2PixPipeline".into();
     sdxl["text_encoder_2"] = json!(["transformers", "CLIPTextModelWithProjection"]);
-    let flux = json!({"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]});
+    let sd3 = json!({
+        "_class_name": "StableDiffusion3Pipeline", "transformer": ["diffusers", "SD3Transformer2DModel"],
+    });
     let mut kandinsky = index();
     kandinsky["vae"] = json!(["diffusers", "VQModel"]);
     let cases = [
         (sdxl, 8, "as Stable Diffusion XL has"),
-        (flux, 8, "FluxPipeline, a diffusion transformer"),
+        (sd3, 8, "StableDiffusion3Pipeline, a diffusion transformer"),
         (kandinsky, 8, "whose vae is VQModel"),
         (json!({"_class_name": "DDPMPipeline"}), 8, "DDPMPipeline, without a unet"),
         (index(), 4, "a text-to-image model: its U-Net has 4 input channels"),
@@ -221,11 +223,11 @@ fn files_of_another_kind_are_called_by_their_name() {
     for (tensors, expected) in [
         (text_to_image, "a text-to-image model"),
         (one("conditioner.embedders.0.x"), "a Stable Diffusion XL checkpoint"),
-        (one("model.diffusion_model.double_blocks.0.x"), "a Flux checkpoint"),
+        (one("model.diffusion_model.double_blocks.0.x"), "a FLUX.1 checkpoint"),
         (one("lora_unet_x"), "a LoRA"),
         (one("down_blocks.0.resnets.0.conv1.weight"), "one part of a diffusers snapshot"),
-        (one("x"), "not a Stable Diffusion checkpoint"),
-        (Tensors::new(), "not a Stable Diffusion checkpoint"),
+        (one("x"), "not a checkpoint of Stable Diffusion or FLUX.2"),
+        (Tensors::new(), "not a checkpoint of Stable Diffusion or FLUX.2"),
     ] {
         write_header(&file, &tensors);
         let error = Snapshot::open(&file).unwrap_err().to_string();
@@ -320,7 +322,7 @@ fn write_folder(folder: &Path, layouts: &Layouts, snapshot: &Snapshot) {
     let source = fixtures().join("text/tokenizer/tokenizer.json");
     fs::create_dir_all(folder.join("tokenizer")).unwrap();
     fs::copy(source, folder.join("tokenizer/tokenizer.json")).unwrap();
-    for part in Part::ALL {
+    for &part in Family::InstructPix2Pix.parts() {
         let mut tensors = Tensors::new();
         for (number, Row(.., rows)) in
             layouts.tensors.iter().enumerate().filter(|it| it.1.2 == part.folder())

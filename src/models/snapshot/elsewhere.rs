@@ -40,7 +40,7 @@ pub(super) fn of_folder(path: &Path) -> String {
     if let Some(deeper) = deeper {
         return format!("the model is in a subfolder: use {}", deeper.display());
     }
-    if path.join("unet").is_dir() || path.join("vae").is_dir() {
+    if ["unet", "transformer", "vae"].iter().any(|it| path.join(it).is_dir()) {
         return AGAIN.to_owned();
     }
     if path.join("config.json").is_file() {

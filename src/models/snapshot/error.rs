@@ -3,8 +3,7 @@
 use std::{io, path::PathBuf};
 
 use crate::models::{
-    snapshot::family::Family, stable_diffusion::clip::tokenizer::TokenizerError,
-    weights::error::WeightsError,
+    snapshot::family::Family, tokenized::TokenizerError, weights::error::WeightsError,
 };
 
 /// Why a path is not a usable model.
@@ -50,6 +49,16 @@ pub enum SnapshotError {
         path: PathBuf,
         /// The kind of model.
         found: String,
+    },
+    /// It is a model of a supported kind, but a variant that is not supported.
+    #[error("{} is {found}; {remedy}", path.display())]
+    OtherVariant {
+        /// The folder or file.
+        path: PathBuf,
+        /// The variant.
+        found: String,
+        /// The model that can be used instead.
+        remedy: &'static str,
     },
     /// Tokenizer and text encoder belong to different models.
     #[error(

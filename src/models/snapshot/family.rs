@@ -1,10 +1,14 @@
 //! The families of models that can be loaded, and the components that make a model one of them.
 
+use crate::models::snapshot::part::Part;
+
 /// A family of models: one way to load them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// `StableDiffusionInstructPix2PixPipeline`.
     InstructPix2Pix,
+    /// `Flux2KleinPipeline`: FLUX.2 \[klein\].
+    Flux2Klein,
 }
 
 /// An entry of `model_index.json` that has a configuration.
@@ -13,7 +17,7 @@ pub(super) struct Component {
     /// The name of its folder.
     pub(super) name: &'static str,
     /// The configuration's file in that folder.
-    file: &'static str,
+    pub(super) file: &'static str,
     /// The classes that it may be; any, if none is named.
     pub(super) classes: &'static [&'static str],
 }
@@ -22,12 +26,21 @@ pub(super) struct Component {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::InstructPix2Pix];
+    pub const ALL: [Self; 2] = [Self::InstructPix2Pix, Self::Flux2Klein];
 
     /// The pipeline's class in diffusers, which `model_index.json` calls `_class_name`.
     pub fn class(self) -> &'static str {
         match self {
             Self::InstructPix2Pix => "StableDiffusionInstructPix2PixPipeline",
+            Self::Flux2Klein => "Flux2KleinPipeline",
+        }
+    }
+
+    /// Its networks, in the order in which a prompt passes through them.
+    pub fn parts(self) -> &'static [Part] {
+        match self {
+            Self::InstructPix2Pix => &[Part::TextEncoder, Part::UNet, Part::Vae],
+            Self::Flux2Klein => &[Part::TextEncoder, Part::Transformer, Part::Vae],
         }
     }
 
@@ -36,6 +49,9 @@ impl Family {
         match self {
             Self::InstructPix2Pix => {
                 "an InstructPix2Pix model: a U-Net with 8 input channels, an AutoencoderKL and one CLIP text encoder"
+            }
+            Self::Flux2Klein => {
+                "a FLUX.2 [klein] model: a Flux2Transformer2DModel, an AutoencoderKLFlux2 and a Qwen3 text encoder"
             }
         }
     }
@@ -57,6 +73,24 @@ impl Family {
                     classes: &["CLIPTextModel", "CLIPTextModelWithProjection"],
                 },
                 Component { name: "scheduler", file: "scheduler_config.json", classes: &[] },
+            ],
+            Self::Flux2Klein => &[
+                Component {
+                    name: "transformer",
+                    file: "config.json",
+                    classes: &["Flux2Transformer2DModel"],
+                },
+                Component { name: "vae", file: "config.json", classes: &["AutoencoderKLFlux2"] },
+                Component {
+                    name: "text_encoder",
+                    file: "config.json",
+                    classes: &["Qwen3ForCausalLM", "Qwen3Model"],
+                },
+                Component {
+                    name: "scheduler",
+                    file: "scheduler_config.json",
+                    classes: &["FlowMatchEulerDiscreteScheduler"],
+                },
             ],
         }
     }

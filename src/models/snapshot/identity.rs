@@ -5,8 +5,8 @@ use serde_json::Deserializer;
 
 /// Keys that are no part of a model's digest. A calibration of the confidence changes no edit, and a wording of edits
 /// none whose localization or record is kept, since the record says what the model was told: a model that gets one
-/// stays the model that it was.
-const LEFT_OUT: [&str; 2] = ["confidence", "edit_instruction"];
+/// stays the model that it was. So does one whose parts are elsewhere.
+const LEFT_OUT: [&str; 5] = ["confidence", "edit_instruction", "vae", "text_encoder", "tokenizer"];
 
 /// The text of a `retouch.json` without the keys that are no part of the digest, however they are laid out.
 pub(super) fn identity(retouch_json: &str) -> String {

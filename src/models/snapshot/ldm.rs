@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::models::{
     snapshot::part::Part,
-    weights::{
-        Checkpoint,
-        error::WeightsError,
-        file::{Stored, WeightsFile},
-    },
+    weights::{Checkpoint, error::WeightsError, file::Stored},
 };
 
 /// Key prefix of the U-Net.
@@ -42,9 +38,8 @@ pub(super) struct LdmLayout {
 }
 
 impl LdmLayout {
-    /// Reads the header of a file.
-    pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let (_, stored) = WeightsFile::open(path)?;
+    /// The layout of a file with these tensors.
+    pub(super) fn of(stored: Vec<Stored>) -> Self {
         let shapes: BTreeMap<_, _> = stored.into_iter().map(|it| (it.key, it.shape)).collect();
         let has = |key: String| shapes.contains_key(&key);
         let input_blocks = (0..).take_while(|it| {
@@ -60,14 +55,15 @@ impl LdmLayout {
             .take_while(|it| has(format!("{OPEN_CLIP}transformer.resblocks.{it}.ln_1.weight")));
         let (vae_levels, open_clip_layers) = (vae_levels.count(), open_clip_layers.count());
         let unet_layers_per_block = first_down.unwrap_or(input_blocks).saturating_sub(1);
-        Ok(Self { shapes, unet_layers_per_block, vae_levels, open_clip_layers })
+        Self { shapes, unet_layers_per_block, vae_levels, open_clip_layers }
     }
 
     /// Opens the weights of one network, under diffusers' keys.
     pub(super) fn weights(&self, path: &Path, part: Part) -> Result<Checkpoint, WeightsError> {
         Checkpoint::open_renamed(path, |stored| match part {
             Part::UNet => renamed(stored, UNET, |key| self.unet_key(key)),
-            Part::Vae => renamed(stored, VAE, |key| self.vae_key(key)),
+            Part::Vae => renamed(stored, VAE, |key| vae_key(key, self.vae_levels)),
+            Part::Transformer => Vec::new(),
             Part::TextEncoder if self.is_open_clip() => self.open_clip(stored),
             Part::TextEncoder => renamed(stored, CLIP, |key| Some(key.to_owned())),
         })
@@ -140,41 +136,6 @@ impl LdmLayout {
         })
     }
 
-    fn vae_key(&self, key: &str) -> Option<String> {
-        let (way, rest) = key.split_once('.')?;
-        let segments: Vec<&str> = rest.splitn(4, '.').collect();
-        let new = match segments.as_slice() {
-            ["norm_out", it] => format!("conv_norm_out.{it}"),
-            ["mid", "block_1", ..] => format!("mid_block.resnets.0.{}", shortcut(&rest[12..])),
-            ["mid", "block_2", ..] => format!("mid_block.resnets.1.{}", shortcut(&rest[12..])),
-            ["mid", "attn_1", layer, it] => {
-                let layer = match *layer {
-                    "norm" => "group_norm",
-                    "q" => "to_q",
-                    "k" => "to_k",
-                    "v" => "to_v",
-                    "proj_out" => "to_out.0",
-                    _ => return None,
-                };
-                format!("mid_block.attentions.0.{layer}.{it}")
-            }
-            ["down", level, "block", it] => format!("down_blocks.{level}.resnets.{}", shortcut(it)),
-            ["down", level, "downsample", it] => format!("down_blocks.{level}.downsamplers.0.{it}"),
-            ["up", level, kind, it] => {
-                // The original numbers the way up as it numbers the way down.
-                let level = self.vae_levels.checked_sub(1 + level.parse::<usize>().ok()?)?;
-                match *kind {
-                    "block" => format!("up_blocks.{level}.resnets.{}", shortcut(it)),
-                    "upsample" => format!("up_blocks.{level}.upsamplers.0.{it}"),
-                    _ => return None,
-                }
-            }
-            // The first and last convolutions, and those around the latent.
-            _ => rest.to_owned(),
-        };
-        Some(format!("{way}.{new}"))
-    }
-
     /// `OpenCLIP`'s tensors under transformers' keys: query, key and value are one tensor there, and the last layer is
     /// dropped, since Stable Diffusion 2.x uses the hidden states before it.
     fn open_clip(&self, stored: Stored) -> Vec<(String, Stored)> {
@@ -231,6 +192,42 @@ fn renamed(
 ) -> Vec<(String, Stored)> {
     let Some(key) = stored.key.strip_prefix(prefix) else { return Vec::new() };
     vec![(rename(key).unwrap_or_else(|| stored.key.clone()), stored)]
+}
+
+/// The diffusers key of a VAE with this many levels.
+pub(super) fn vae_key(key: &str, levels: usize) -> Option<String> {
+    let (way, rest) = key.split_once('.')?;
+    let segments: Vec<&str> = rest.splitn(4, '.').collect();
+    let new = match segments.as_slice() {
+        ["norm_out", it] => format!("conv_norm_out.{it}"),
+        ["mid", "block_1", ..] => format!("mid_block.resnets.0.{}", shortcut(&rest[12..])),
+        ["mid", "block_2", ..] => format!("mid_block.resnets.1.{}", shortcut(&rest[12..])),
+        ["mid", "attn_1", layer, it] => {
+            let layer = match *layer {
+                "norm" => "group_norm",
+                "q" => "to_q",
+                "k" => "to_k",
+                "v" => "to_v",
+                "proj_out" => "to_out.0",
+                _ => return None,
+            };
+            format!("mid_block.attentions.0.{layer}.{it}")
+        }
+        ["down", level, "block", it] => format!("down_blocks.{level}.resnets.{}", shortcut(it)),
+        ["down", level, "downsample", it] => format!("down_blocks.{level}.downsamplers.0.{it}"),
+        ["up", level, kind, it] => {
+            // The original numbers the way up as it numbers the way down.
+            let level = levels.checked_sub(1 + level.parse::<usize>().ok()?)?;
+            match *kind {
+                "block" => format!("up_blocks.{level}.resnets.{}", shortcut(it)),
+                "upsample" => format!("up_blocks.{level}.upsamplers.0.{it}"),
+                _ => return None,
+            }
+        }
+        // The first and last convolutions, and those around the latent.
+        _ => rest.to_owned(),
+    };
+    Some(format!("{way}.{new}"))
 }
 
 /// A key within the U-Net's residual block.

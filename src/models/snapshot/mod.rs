@@ -3,39 +3,54 @@
 
 pub mod error;
 pub mod family;
+pub mod note;
 pub mod part;
 
+mod bfl;
+mod bfl_config;
 mod elsewhere;
+mod files;
 mod foreign;
 mod identity;
 mod ldm;
 mod ldm_config;
+mod neighbours;
 
 use std::{
     collections::BTreeMap,
-    fmt::{self, Display, Formatter},
-    fs,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::config_json::ConfigJson;
 use crate::models::{
+    qwen3::tokenizer::Qwen2Tokenizer,
     stable_diffusion::clip::tokenizer::ClipTokenizer,
-    weights::{Checkpoint, error::WeightsError, find},
+    weights::{
+        Checkpoint,
+        error::WeightsError,
+        file::{Stored, WeightsFile},
+        find,
+    },
 };
+use bfl::BflLayout;
 use error::SnapshotError;
 use family::Family;
+use files::{Gaps, config, read, read_json, text_config};
 use identity::identity;
 use ldm::LdmLayout;
+use neighbours::Neighbours;
+use note::Note;
 use part::Part;
 
 /// Files of a tokenizer, any of which indicates that there is one.
-const TOKENIZER: [&str; 5] = [
+const TOKENIZER: [&str; 6] = [
     "tokenizer.json",
     "vocab.json",
     "merges.txt",
+    "added_tokens.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
 ];
@@ -50,25 +65,10 @@ pub struct Snapshot {
     family: Family,
     /// The configurations of its components, by their names.
     configs: BTreeMap<&'static str, Value>,
+    /// Of FLUX.2 \[klein\]: whether few steps suffice, without guidance.
+    is_distilled: bool,
     retouch: Option<String>,
     notes: Vec<Note>,
-}
-
-/// A remark on a usable model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// The file's EMA U-Net is not used.
-    EmaSkipped {
-        /// Its number of tensors.
-        tensors: usize,
-    },
-    /// Tensors that belong to no network are ignored.
-    OthersSkipped {
-        /// Their keys.
-        keys: Vec<String>,
-    },
-    /// The file does not state the prediction type of its U-Net.
-    VelocityAssumed,
 }
 
 #[derive(Debug)]
@@ -77,6 +77,8 @@ enum Layout {
     Diffusers {
         class: String,
     },
+    /// A file of the transformer, and the places of its other parts.
+    Bfl(Neighbours),
     Ldm(LdmLayout),
 }
 
@@ -106,6 +108,7 @@ impl Snapshot {
     pub fn class(&self) -> &str {
         match &self.layout {
             Layout::Diffusers { class } => class,
+            Layout::Bfl(_) => "single-file checkpoint of FLUX.2 [klein]",
             Layout::Ldm(_) => "single-file checkpoint in the original layout",
         }
     }
@@ -121,6 +124,12 @@ impl Snapshot {
     /// If the family has no such component.
     pub fn config(&self, component: &str) -> &Value {
         &self.configs[component]
+    }
+
+    /// Whether a FLUX.2 \[klein\] is distilled to few steps without guidance (diffusers: `is_distilled` of
+    /// `model_index.json`); false for other families.
+    pub fn is_distilled(&self) -> bool {
+        self.is_distilled
     }
 
     /// The text of `retouch.json`, if the folder has one.
@@ -139,12 +148,14 @@ impl Snapshot {
     /// [`WeightsError`] if files are truncated, have invalid headers or are pickles.
     pub fn weights(&self, part: Part) -> Result<Checkpoint, WeightsError> {
         match &self.layout {
-            Layout::Diffusers { .. } => Checkpoint::open(&self.path.join(part.folder())),
             Layout::Ldm(layout) => layout.weights(&self.path, part),
+            Layout::Bfl(_) if part == Part::Transformer => BflLayout::weights(&self.path),
+            Layout::Bfl(neighbours) if part == Part::Vae => neighbours.vae_weights(),
+            _ => Checkpoint::open(&self.place(part.folder())),
         }
     }
 
-    /// Loads the tokenizer; for a single-file checkpoint CLIP's own.
+    /// Loads CLIP's tokenizer; for a single-file checkpoint CLIP's own.
     ///
     /// # Errors
     /// [`SnapshotError`] if its files are invalid, or if its vocabulary exceeds the text encoder's.
@@ -153,20 +164,23 @@ impl Snapshot {
         let positions =
             text.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(77) as usize;
         let tokenizer = match &self.layout {
-            Layout::Diffusers { .. } => {
-                ClipTokenizer::open(&self.path.join("tokenizer"), positions)?
-            }
             // OpenCLIP pads with the token of id 0.
             Layout::Ldm(layout) if layout.is_open_clip() => ClipTokenizer::clip("!", positions)?,
             Layout::Ldm(_) => ClipTokenizer::clip(ClipTokenizer::EOS, positions)?,
+            _ => ClipTokenizer::open(&self.place("tokenizer"), positions)?,
         };
-        let tokens = tokenizer.vocab_size();
-        match text.get("vocab_size").and_then(Value::as_u64) {
-            Some(known) if known < tokens as u64 => {
-                Err(SnapshotError::Vocabulary { tokens, known })
-            }
-            _ => Ok(tokenizer),
-        }
+        self.check_vocabulary(tokenizer.vocab_size())?;
+        Ok(tokenizer)
+    }
+
+    /// Loads Qwen2's tokenizer, which pads prompts to a length.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] if its files are invalid, or if its vocabulary exceeds the text encoder's.
+    pub fn qwen2_tokenizer(&self, max_length: usize) -> Result<Qwen2Tokenizer, SnapshotError> {
+        let tokenizer = Qwen2Tokenizer::open(&self.place("tokenizer"), max_length)?;
+        self.check_vocabulary(tokenizer.vocab_size())?;
+        Ok(tokenizer)
     }
 
     /// A digest of the model in hexadecimal: SHA-256 over its configurations, its tokenizer's files, and keys, shapes
@@ -181,18 +195,37 @@ impl Snapshot {
         for component in self.family.components() {
             digest.update(self.config(component.name).to_string());
         }
+        if self.is_distilled {
+            digest.update("is_distilled");
+        }
         digest.update(identity(self.retouch.as_deref().unwrap_or_default()));
-        for path in TOKENIZER
-            .map(|it| self.path.join("tokenizer").join(it))
-            .iter()
-            .filter(|it| it.is_file())
-        {
+        // A single file in the layout of Stable Diffusion brings its tokenizer.
+        let is_beside = !matches!(self.layout, Layout::Ldm(_));
+        let tokenizer = TOKENIZER.map(|it| self.place("tokenizer").join(it));
+        for path in tokenizer.iter().filter(|it| is_beside && it.is_file()) {
             digest.update(read(path)?);
         }
-        for part in Part::ALL {
-            self.weights(part)?.digest(&mut digest)?;
+        for part in self.family.parts() {
+            self.weights(*part)?.digest(&mut digest)?;
         }
         Ok(format!("{:x}", digest.finalize()))
+    }
+
+    /// The folder of a component.
+    fn place(&self, name: &str) -> PathBuf {
+        match &self.layout {
+            Layout::Bfl(neighbours) => neighbours.place(name),
+            _ => self.path.join(name),
+        }
+    }
+
+    fn check_vocabulary(&self, tokens: usize) -> Result<(), SnapshotError> {
+        match self.config("text_encoder").get("vocab_size").and_then(Value::as_u64) {
+            Some(known) if known < tokens as u64 => {
+                Err(SnapshotError::Vocabulary { tokens, known })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn open_folder(path: &Path) -> Result<Self, SnapshotError> {
@@ -206,42 +239,73 @@ impl Snapshot {
         let index = read_json(&index_path)?;
         let class =
             index.get("_class_name").and_then(Value::as_str).unwrap_or("unnamed").to_owned();
-        let wrong = |found| SnapshotError::WrongArchitecture { path: path.to_owned(), found };
-        let family = foreign::family(&index, &class).map_err(wrong)?;
+        let family = foreign::family(&index, &class).map_err(|it| it.at(path))?;
         let mut configs = BTreeMap::new();
         for component in family.components() {
             let Some(config) = config(path, &component.path())? else { continue };
-            if component.name == "unet"
-                && let Some(found) = foreign::unet(&config)
-            {
-                return Err(wrong(format!("{class}, {found}")));
+            if let Some(found) = foreign::component(component.name, &config) {
+                return Err(found.of(&class).at(path));
             }
             let is_text = component.name == "text_encoder";
             configs.insert(component.name, if is_text { text_config(config) } else { config });
         }
+        let is_distilled = family == Family::Flux2Klein && is_distilled(&index, &index_path)?;
         // 2. Whether it is whole.
-        let (files, hint) = missing(path, family)?;
-        if !files.is_empty() {
-            return Err(SnapshotError::Missing { path: path.to_owned(), files, hint });
-        }
-        let retouch = path.join("retouch.json");
-        let retouch = if retouch.is_file() { Some(read(&retouch)?) } else { None };
-        let layout = Layout::Diffusers { class };
-        Ok(Self { path: path.to_owned(), layout, family, configs, retouch, notes: Vec::new() })
+        Gaps::of(path, family)?.check(None)?;
+        let (layout, retouch) = (Layout::Diffusers { class }, retouch(path)?);
+        neighbours::refuse(path, retouch.as_deref())?;
+        let notes = Vec::new();
+        Ok(Self { path: path.to_owned(), layout, family, configs, is_distilled, retouch, notes })
     }
 
     fn open_file(path: &Path) -> Result<Self, SnapshotError> {
         if find::is_pickle(path) {
             return Err(WeightsError::Pickle { path: path.to_owned() }.into());
         }
-        let layout = LdmLayout::open(path)?;
+        let (_, stored) = WeightsFile::open(path)?;
+        if let Some(found) = foreign::quantized(&stored) {
+            return Err(found.at(path));
+        }
+        match BflLayout::of(&stored) {
+            Some(layout) => Self::open_bfl(path, &layout),
+            None => Self::open_ldm(path, stored),
+        }
+    }
+
+    fn open_bfl(path: &Path, layout: &BflLayout) -> Result<Self, SnapshotError> {
+        let transformer = bfl_config::transformer(layout)
+            .map_err(|reason| SnapshotError::Malformed { path: path.to_owned(), reason })?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        if let Some(found) = foreign::bfl(&transformer, &name) {
+            return Err(found.at(path));
+        }
+        let folder = beside(path);
+        let retouch = retouch(folder)?;
+        let neighbours = Neighbours::of(folder, retouch.as_deref())?;
+        let mut configs = neighbours.configs()?;
+        configs.insert("transformer", transformer);
+        // The folder that it was published in says whether it is distilled, else its name.
+        let index_path = folder.join("model_index.json");
+        let (is_distilled, notes) = match config(folder, "model_index.json")? {
+            Some(index) => (is_distilled(&index, &index_path)?, Vec::new()),
+            None => {
+                let is_distilled = !name.contains("base");
+                (is_distilled, vec![Note::DistilledByName { is_distilled }])
+            }
+        };
+        let (layout, family) = (Layout::Bfl(neighbours), Family::Flux2Klein);
+        Ok(Self { path: path.to_owned(), layout, family, configs, is_distilled, retouch, notes })
+    }
+
+    fn open_ldm(path: &Path, stored: Vec<Stored>) -> Result<Self, SnapshotError> {
+        let layout = LdmLayout::of(stored);
         if let Some(found) = foreign::file(&layout) {
-            return Err(SnapshotError::WrongArchitecture { path: path.to_owned(), found });
+            return Err(found.at(path));
         }
         let configs = ldm_config::infer(&layout)
             .map_err(|reason| SnapshotError::Malformed { path: path.to_owned(), reason })?;
-        if let Some(found) = foreign::unet(&configs["unet"]) {
-            return Err(SnapshotError::WrongArchitecture { path: path.to_owned(), found });
+        if let Some(found) = foreign::component("unet", &configs["unet"]) {
+            return Err(found.at(path));
         }
         let mut notes = Vec::new();
         let (tensors, keys) = (layout.ema_tensors(), layout.others());
@@ -259,123 +323,31 @@ impl Snapshot {
             layout: Layout::Ldm(layout),
             family: Family::InstructPix2Pix,
             configs,
+            is_distilled: false,
             retouch: None,
             notes,
         })
     }
 }
 
-// === impl Note ===
-
-impl Display for Note {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EmaSkipped { tensors } => {
-                write!(f, "{tensors} tensors of averaged weights (model_ema) are skipped")
-            }
-            Self::OthersSkipped { keys } => {
-                let first: Vec<&str> = keys.iter().take(3).map(String::as_str).collect();
-                write!(
-                    f,
-                    "{} tensors of no part are skipped: `{}`",
-                    keys.len(),
-                    first.join("`, `")
-                )?;
-                if keys.len() > first.len() { write!(f, " and others") } else { Ok(()) }
-            }
-            Self::VelocityAssumed => {
-                f.write_str("the file does not say what it predicts; velocity is assumed")
-            }
-        }
+/// The folder of a file.
+fn beside(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
-/// The file names that a snapshot folder lacks, all of them, and what to do about it.
-fn missing(path: &Path, family: Family) -> Result<(Vec<String>, String), SnapshotError> {
-    let configs = family.components().iter().map(family::Component::path);
-    let mut files: Vec<String> = configs.filter(|it| !path.join(it).is_file()).collect();
-    let mut hints = Vec::new();
-    for part in Part::ALL {
-        match find::find(&path.join(part.folder())) {
-            Ok(_) => {}
-            Err(WeightsError::NoWeights { expected, hint, .. }) => {
-                hints.extend(hint.map(|it| format!("in {part}, {it}")));
-                let name =
-                    if part == Part::TextEncoder { expected.last() } else { expected.first() };
-                files.extend(name.map(|it| format!("{part}/{it}")));
-            }
-            Err(WeightsError::NoShards { missing, .. }) => {
-                files.extend(missing.iter().map(|it| format!("{part}/{it}")));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let has = |name: &str| path.join("tokenizer").join(name).is_file();
-    if !has("tokenizer.json") {
-        let names = ["vocab.json", "merges.txt"];
-        files.extend(names.iter().filter(|it| !has(it)).map(|it| format!("tokenizer/{it}")));
-    }
-    let hint = if hints.is_empty() { elsewhere::of_gaps(path) } else { hints.join("; ") };
-    Ok((files, hint))
+/// The text of a folder's `retouch.json`, if it has one.
+fn retouch(folder: &Path) -> Result<Option<String>, SnapshotError> {
+    let path = folder.join("retouch.json");
+    if path.is_file() { read(&path).map(Some) } else { Ok(None) }
 }
 
-/// The text encoder's configuration; in the configuration of a complete CLIP it is nested (transformers:
-/// `CLIPTextConfig.from_pretrained`).
-fn text_config(mut config: Value) -> Value {
-    let is_whole = config.get("model_type").and_then(Value::as_str) == Some("clip");
-    match config.get_mut("text_config") {
-        Some(text) if is_whole && text.is_object() => text.take(),
-        _ => config,
-    }
-}
-
-/// A configuration file of a folder, if it exists.
-fn config(folder: &Path, name: &str) -> Result<Option<Value>, SnapshotError> {
-    let path = folder.join(name);
-    if path.is_file() { read_json(&path).map(Some) } else { Ok(None) }
-}
-
-fn read_json(path: &Path) -> Result<Value, SnapshotError> {
-    let value: Value = serde_json::from_str(&quote_constants(&read(path)?)).map_err(|error| {
+/// What a `model_index.json` says of distillation; without a word it is none.
+fn is_distilled(index: &Value, path: &Path) -> Result<bool, SnapshotError> {
+    let json = ConfigJson::parse("model_index.json", &index.to_string());
+    json.and_then(|it| it.without_nulls().flag("is_distilled", false)).map_err(|error| {
         SnapshotError::Malformed { path: path.to_owned(), reason: error.to_string() }
-    })?;
-    if value.is_object() {
-        return Ok(value);
-    }
-    Err(SnapshotError::Malformed {
-        path: path.to_owned(),
-        reason: "expected a JSON object".to_owned(),
     })
-}
-
-/// Quotes `Infinity`, `-Infinity` and `NaN`, which Python writes (`lambda_min_clipped` of every saved
-/// `DPMSolverMultistepScheduler`) although JSON does not have them.
-fn quote_constants(json: &str) -> String {
-    let mut in_string = false;
-    let mut pieces = Vec::new();
-    for piece in json.split('"') {
-        pieces.push(if in_string {
-            piece.to_owned()
-        } else {
-            let quoted = piece.replace("NaN", "\"NaN\"").replace("Infinity", "\"Infinity\"");
-            quoted.replace("-\"Infinity\"", "\"-Infinity\"")
-        });
-        let escapes = piece.len() - piece.trim_end_matches('\\').len();
-        in_string = !in_string || escapes % 2 == 1;
-    }
-    pieces.join("\"")
-}
-
-/// The text of a file, without a byte order mark.
-fn read(path: &Path) -> Result<String, SnapshotError> {
-    let bytes = fs::read(path)
-        .map_err(|source| SnapshotError::Unreadable { path: path.to_owned(), source })?;
-    let text = String::from_utf8(bytes).map_err(|error| SnapshotError::Malformed {
-        path: path.to_owned(),
-        reason: match error.as_bytes() {
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16, expected UTF-8".to_owned(),
-            _ => "it is not UTF-8 text".to_owned(),
-        },
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

@@ -5,23 +5,23 @@ use std::fmt::{self, Display, Formatter};
 /// A network with its own weights; `Display` gives its folder's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
-    /// CLIP's text encoder.
+    /// The text encoder.
     TextEncoder,
     /// The denoising U-Net.
     UNet,
+    /// The denoising transformer.
+    Transformer,
     /// The autoencoder.
     Vae,
 }
 
 impl Part {
-    /// All networks, in the order in which a prompt passes through them.
-    pub const ALL: [Self; 3] = [Self::TextEncoder, Self::UNet, Self::Vae];
-
     /// Folder name of the network in a snapshot.
     pub fn folder(self) -> &'static str {
         match self {
             Self::TextEncoder => "text_encoder",
             Self::UNet => "unet",
+            Self::Transformer => "transformer",
             Self::Vae => "vae",
         }
     }

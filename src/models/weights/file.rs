@@ -52,6 +52,8 @@ pub(in crate::models) struct Stored {
     pub(in crate::models) shape: Vec<i64>,
     /// Byte offset from the start of the tensor data.
     pub(in crate::models) start: u64,
+    /// Bytes at the front that belong to the end.
+    turned: u64,
 }
 
 impl Stored {
@@ -70,6 +72,12 @@ impl Stored {
         *rows /= parts as i64;
         slice.start += part * slice.bytes();
         Some(slice)
+    }
+
+    /// The tensor with the halves of its first dimension swapped; `None` if it is not even.
+    pub(in crate::models) fn halves_swapped(&self) -> Option<Self> {
+        let half = self.slice(0, 2)?.bytes();
+        Some(Self { turned: half, ..self.clone() })
     }
 
     /// The dtype in tch, if it is supported for weights.
@@ -146,6 +154,7 @@ impl WeightsFile {
                 dtype: info.dtype,
                 shape: info.shape.iter().map(|&side| side as i64).collect(),
                 start: info.data_offsets.0 as u64,
+                turned: 0,
             })
             .collect();
         stored.sort_by_key(|it| it.start);
@@ -218,7 +227,12 @@ impl WeightsFile {
         at: u64,
         buffer: &mut [u8],
     ) -> io::Result<()> {
-        self.file.read_exact_at(buffer, self.data_start + stored.start + at)
+        let start = self.data_start + stored.start;
+        // Of a turned tensor what is asked for may lie at both ends.
+        let at = (at + stored.turned) % stored.bytes().max(1);
+        let (end, front) = buffer.split_at_mut(buffer.len().min((stored.bytes() - at) as usize));
+        self.file.read_exact_at(end, start + at)?;
+        self.file.read_exact_at(front, start)
     }
 }
 

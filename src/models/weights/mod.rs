@@ -31,6 +31,8 @@ pub struct Checkpoint {
     /// For each key that a model may request, the file's index and the tensor's position in it.
     tensors: BTreeMap<String, (usize, Stored)>,
     taken: RefCell<BTreeSet<String>>,
+    /// Those that a model has no use for, on purpose.
+    ignored: RefCell<BTreeSet<String>>,
     faults: RefCell<Vec<TensorFault>>,
 }
 
@@ -101,6 +103,7 @@ impl Checkpoint {
             files: Vec::new(),
             tensors: BTreeMap::new(),
             taken: RefCell::default(),
+            ignored: RefCell::default(),
             faults: RefCell::default(),
         }
     }
@@ -122,9 +125,9 @@ impl Checkpoint {
     /// [`WeightsError::Faults`] with every missing, misshapen, non-finite and unused key.
     pub fn finish(&self) -> Result<(), WeightsError> {
         let mut faults = self.faults.borrow().clone();
-        let taken = self.taken.borrow();
+        let (taken, ignored) = (self.taken.borrow(), self.ignored.borrow());
         for (key, (_, stored)) in &self.tensors {
-            if !taken.contains(key) {
+            if !taken.contains(key) && !ignored.contains(key) {
                 faults.push(TensorFault::Unused { key: stored.key.clone() });
             }
         }
@@ -143,6 +146,13 @@ impl Checkpoint {
     /// Number of parameters, over all tensors.
     pub fn parameters(&self) -> u64 {
         self.tensors.values().map(|(_, it)| it.elements() as u64).sum()
+    }
+
+    /// Number of parameters that the network built on it asked for.
+    pub fn taken_parameters(&self) -> u64 {
+        let taken = self.taken.borrow();
+        let tensors = taken.iter().filter_map(|key| self.tensors.get(key));
+        tensors.map(|(_, it)| it.elements() as u64).sum()
     }
 
     /// Total bytes of all tensors as stored.
@@ -238,14 +248,14 @@ impl VarPath<'_> {
 
     /// Marks `name` under this path, if present, as intentionally unused.
     pub fn ignore(&self, name: &str) {
-        self.checkpoint.taken.borrow_mut().insert(self.key(name));
+        self.checkpoint.ignored.borrow_mut().insert(self.key(name));
     }
 
     /// Marks every tensor under `name` as intentionally unused.
     pub fn ignore_under(&self, name: &str) {
         let prefix = format!("{}.", self.key(name));
         let keys = self.checkpoint.tensors.keys().filter(|it| it.starts_with(&prefix));
-        self.checkpoint.taken.borrow_mut().extend(keys.cloned());
+        self.checkpoint.ignored.borrow_mut().extend(keys.cloned());
     }
 
     /// The target dtype.

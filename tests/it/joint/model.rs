@@ -143,9 +143,10 @@ impl EditPipeline for Joint {
             ids.push(word.bytes().map(i64::from).sum::<i64>() % 97 + 1);
             offsets.push(Some(start..start + word.len()));
         }
+        let length = ids.len();
         ids.resize(TOKENS as usize, 0);
         offsets.resize(TOKENS as usize, None);
-        Ok(TokenizedPrompt { ids, offsets, truncated: None })
+        Ok(TokenizedPrompt { ids, offsets, length, truncated: None })
     }
 
     fn embed_text(&self, text: &str) -> Result<Vec<f32>, PipelineError> {

@@ -4,17 +4,15 @@
 //! Text is normalized (NFC), its white space collapsed, lowercased, split by CLIP's pattern, and encoded by byte pairs
 //! (BPE).
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
-use crate::models::stable_diffusion::clip::vocabulary;
+use crate::models::{
+    stable_diffusion::clip::vocabulary,
+    tokenized::{TokenizedPrompt, TokenizerError, Truncation, merges, places, read, read_json},
+};
 
 /// Splits text before byte pairs are merged (openai/CLIP: `SimpleTokenizer.pat`).
 const SPLIT: &str =
@@ -28,66 +26,6 @@ pub struct ClipTokenizer {
     bos: u32,
     eos: u32,
     pad: u32,
-}
-
-/// A tokenized prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenizedPrompt {
-    /// Token ids: the start token, the text's tokens, the end token, then padding to the model's maximum length.
-    pub ids: Vec<i64>,
-    /// For each id its byte range in the text, at character boundaries; `None` for special tokens.
-    pub offsets: Vec<Option<Range<usize>>>,
-    /// The part that was cut off, if the text exceeds the maximum length.
-    pub truncated: Option<Truncation>,
-}
-
-/// The part of a prompt beyond the model's maximum length.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Truncation {
-    /// Byte offset in the text where the kept part ends; a character that is kept only in part is excluded.
-    pub kept: usize,
-    /// The removed text, trimmed.
-    pub dropped: String,
-}
-
-/// Why a tokenizer can't be loaded, or fails on a text.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenizerError {
-    /// The folder has neither form of vocabulary.
-    #[error("no tokenizer in {}: expected `tokenizer.json`, or `vocab.json` and `merges.txt`", folder.display())]
-    Missing {
-        /// The tokenizer's folder.
-        folder: PathBuf,
-    },
-    /// A file of the tokenizer can't be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The I/O error.
-        #[source]
-        source: io::Error,
-    },
-    /// A file of the tokenizer is invalid.
-    #[error("{} is not a valid tokenizer file: {reason}", path.display())]
-    Malformed {
-        /// The file, or the folder if several files are inconsistent.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The built-in vocabulary does not fit the model.
-    #[error("the built-in CLIP tokenizer does not fit the model: {reason}")]
-    Unfit {
-        /// What is wrong.
-        reason: String,
-    },
-    /// A text can't be encoded.
-    #[error("the text can't be tokenized: {reason}")]
-    Text {
-        /// The tokenizer's error.
-        reason: String,
-    },
 }
 
 /// Special tokens, from `tokenizer_config.json` and `special_tokens_map.json`.
@@ -107,18 +45,18 @@ impl ClipTokenizer {
     /// [`TokenizerError`] if files are missing, unreadable or inconsistent.
     pub fn open(folder: &Path, max_positions: usize) -> Result<Self, TokenizerError> {
         let special = Special::read(folder)?;
-        let [whole, vocabulary, merges] =
+        let [whole, vocabulary, merged] =
             ["tokenizer.json", "vocab.json", "merges.txt"].map(|it| folder.join(it));
         let (definition, path) = if whole.is_file() {
             (read_json(&whole)?, whole)
-        } else if vocabulary.is_file() && merges.is_file() {
+        } else if vocabulary.is_file() && merged.is_file() {
             let Value::Object(vocabulary) = read_json(&vocabulary)? else {
                 let reason = "expected an object of tokens and ids".to_owned();
                 return Err(TokenizerError::Malformed { path: vocabulary, reason });
             };
-            let text = read(&merges)?;
-            let pairs = vocabulary::merges(&text).ok_or_else(|| TokenizerError::Malformed {
-                path: merges,
+            let text = read(&merged)?;
+            let pairs = merges(&text).ok_or_else(|| TokenizerError::Malformed {
+                path: merged,
                 reason: "expected two tokens on each line".to_owned(),
             })?;
             (definition(&vocabulary, &pairs, &special), folder.to_owned())
@@ -136,8 +74,8 @@ impl ClipTokenizer {
     /// # Errors
     /// [`TokenizerError::Unfit`] if `pad` is not a token, or if `max_positions` leaves no room for text.
     pub fn clip(pad: &str, max_positions: usize) -> Result<Self, TokenizerError> {
-        let merges = vocabulary::merges(vocabulary::MERGES).ok_or_else(|| {
-            TokenizerError::Unfit { reason: "its merges are no pairs".to_owned() }
+        let merges = merges(vocabulary::MERGES).ok_or_else(|| TokenizerError::Unfit {
+            reason: "its merges are no pairs".to_owned(),
         })?;
         let special = Special { pad: pad.to_owned(), ..Special::default() };
         let definition = definition(&vocabulary::vocabulary(&merges), &merges, &special);
@@ -196,11 +134,12 @@ impl ClipTokenizer {
         let mut ids = vec![i64::from(self.bos)];
         ids.extend(encoding.get_ids()[..kept].iter().map(|&id| i64::from(id)));
         ids.push(i64::from(self.eos));
+        let length = ids.len();
         ids.resize(self.max_length, i64::from(self.pad));
         let mut offsets = vec![None];
         offsets.extend(spans.into_iter().take(kept).map(Some));
         offsets.resize(self.max_length, None);
-        Ok(TokenizedPrompt { ids, offsets, truncated })
+        Ok(TokenizedPrompt { ids, offsets, length, truncated })
     }
 }
 
@@ -280,39 +219,5 @@ fn definition(
             "continuing_subword_prefix": "", "end_of_word_suffix": vocabulary::END_OF_WORD,
             "fuse_unk": false, "byte_fallback": false,
         },
-    })
-}
-
-/// Byte range of each token in the text, from the tokenizer's offsets.
-///
-/// Differs: ranges are extended to whole characters, where a token may be part of one, and to combining marks that were
-/// composed with its last letter, which the tokenizer assigns to no token.
-fn places(text: &str, offsets: &[(usize, usize)]) -> Vec<Range<usize>> {
-    let is_boundary = |at: &usize| text.is_char_boundary(*at);
-    let starts: Vec<usize> =
-        offsets.iter().map(|it| (0..=it.0).rev().find(is_boundary).unwrap_or(0)).collect();
-    let places = offsets.iter().enumerate().map(|(number, &(_, end))| {
-        let end = (end..text.len()).find(is_boundary).unwrap_or(text.len());
-        let next = starts.get(number + 1).copied().unwrap_or(text.len());
-        // Tokens leave out white space and nothing else, so that what follows up to it belongs to this one.
-        // The next token may begin before this one ends, within the same character.
-        let gap = text.get(end..next).unwrap_or_default();
-        let marks = gap.find(char::is_whitespace).unwrap_or(gap.len());
-        starts[number]..end + marks
-    });
-    places.collect()
-}
-
-/// The text of a file, without a byte order mark.
-fn read(path: &Path) -> Result<String, TokenizerError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| TokenizerError::Unreadable { path: path.to_owned(), source })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
-}
-
-fn read_json(path: &Path) -> Result<Value, TokenizerError> {
-    serde_json::from_str(&read(path)?).map_err(|error| TokenizerError::Malformed {
-        path: path.to_owned(),
-        reason: error.to_string(),
     })
 }

@@ -15,12 +15,6 @@ pub(super) const BOS: &str = "<|startoftext|>";
 /// End token, also used for padding by default.
 pub(super) const EOS: &str = "<|endoftext|>";
 
-/// The pairs of a `merges.txt`, by rank; `None` if a line is not a pair.
-pub(super) fn merges(text: &str) -> Option<Vec<(&str, &str)>> {
-    let lines = text.lines().filter(|it| !it.starts_with("#version") && !it.is_empty());
-    lines.map(|it| it.split_once(' ').filter(|(_, second)| !second.contains(' '))).collect()
-}
-
 /// The vocabulary that follows from the merges, numbered as in CLIP: bytes, bytes at a word's end, merged pairs, and
 /// the two special tokens.
 pub(super) fn vocabulary(merges: &[(&str, &str)]) -> Map<String, Value> {
