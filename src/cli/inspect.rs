@@ -11,7 +11,7 @@ use crate::cli::{
     printable::printable,
 };
 use crate::edit::settings::{EditSettings, LocalizationSettings};
-use crate::pipelines::inspect::{self, Inspection, PartInspection, SamplerFault};
+use crate::pipelines::inspect::{self, Inspection, JointAttention, PartInspection, SamplerFault};
 use crate::sampling::SchedulerKind;
 
 #[derive(Debug, Args)]
@@ -65,10 +65,10 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
             "latents",
             format!("{} channels, {} pixels a cell", found.latent_channels, found.vae_scale_factor),
         ),
-        ("instruction", format!("at most {} tokens", found.max_tokens - 2)),
+        ("instruction", format!("at most {} tokens", found.instruction_tokens)),
     ];
     rows.extend(found.parts.iter().map(|part| (part.name, part_text(part))));
-    let parameters: u64 = found.parts.iter().map(|it| it.parameters).sum();
+    let parameters: u64 = found.parts.iter().map(|it| it.loaded_parameters).sum();
     rows.push((
         "memory",
         format!("{} in fp32, {} in bf16 or fp16", bytes(parameters * 4), bytes(parameters * 2)),
@@ -81,6 +81,7 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
         );
         ("attention", counts)
     }));
+    rows.extend(found.joint_attention.iter().map(|joint| ("attention", joint_text(joint))));
     let sampler = match &found.sampler_replaces {
         Some(replaced) => format!("{}, for {replaced}", found.sampler.name()),
         None => found.sampler.name().to_owned(),
@@ -138,10 +139,26 @@ fn part_text(part: &PartInspection) -> String {
         part.parameters as f64 / 1e6,
         bytes(part.bytes)
     );
+    let left = part.parameters - part.loaded_parameters;
+    // Not worth a word are buffers of old checkpoints.
+    let sizes = if part.fault.is_none() && left > part.parameters / 100 {
+        format!("{sizes}; {:.1} M of them are not needed, and not loaded", left as f64 / 1e6)
+    } else {
+        sizes
+    };
     match &part.fault {
         Some(fault) => format!("{sizes}; {fault}"),
         None => sizes,
     }
+}
+
+fn joint_text(joint: &JointAttention) -> String {
+    let JointAttention { double_blocks, single_blocks, heads, tokens, grid: (height, width) } =
+        joint;
+    format!(
+        "{double_blocks} double and {single_blocks} single blocks of {heads} heads over {tokens} tokens, {height}x{width} \
+         cells and as many of the picture"
+    )
 }
 
 fn bytes(count: u64) -> String {
@@ -153,6 +170,7 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
         json!({
             "name": part.name,
             "parameters": part.parameters,
+            "loaded_parameters": part.loaded_parameters,
             "bytes": part.bytes,
             "dtypes": part.dtypes,
             "fault": part.fault,
@@ -167,6 +185,16 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
             "cross": level.cross_attention,
         })
     });
+    let joint = found.joint_attention.as_ref().map(|it| {
+        json!({
+            "double_blocks": it.double_blocks,
+            "single_blocks": it.single_blocks,
+            "heads": it.heads,
+            "tokens": it.tokens,
+            "height": it.grid.0,
+            "width": it.grid.1,
+        })
+    });
     json!({
         "model": path,
         "class": found.class,
@@ -175,9 +203,11 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
         "latent_channels": found.latent_channels,
         "vae_scale_factor": found.vae_scale_factor,
         "max_tokens": found.max_tokens,
+        "instruction_tokens": found.instruction_tokens,
         "parts": parts.collect::<Vec<_>>(),
         "misfit": found.misfit,
         "attention": attention.collect::<Vec<_>>(),
+        "joint_attention": joint,
         "sampler": found.sampler.name(),
         "sampler_replaces": found.sampler_replaces,
         "settings": {

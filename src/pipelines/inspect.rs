@@ -32,14 +32,18 @@ pub struct Inspection {
     pub latent_channels: i64,
     /// Pixels per latent cell along a side (diffusers: `vae_scale_factor`).
     pub vae_scale_factor: u32,
-    /// Maximum number of tokens of an instruction, start and end tokens included.
+    /// Number of tokens of a prompt, with all that is put around an instruction.
     pub max_tokens: usize,
+    /// The most tokens of an instruction.
+    pub instruction_tokens: usize,
     /// Its networks.
     pub parts: Vec<PartInspection>,
     /// Why its networks do not fit each other, in one line.
     pub misfit: Option<String>,
-    /// Its attention layers at its native size, finest resolution first.
+    /// A U-Net's attention layers at its native size, finest resolution first.
     pub attention: Vec<AttentionLevel>,
+    /// A diffusion transformer's attention layers at its native size.
+    pub joint_attention: Option<JointAttention>,
     /// The scheduler that it comes with, or its replacement.
     pub sampler: SchedulerKind,
     /// The configured scheduler class, if `sampler` replaces it.
@@ -59,6 +63,8 @@ pub struct PartInspection {
     pub name: &'static str,
     /// Number of parameters.
     pub parameters: u64,
+    /// Those of them that are loaded.
+    pub loaded_parameters: u64,
     /// Bytes of its tensors as stored.
     pub bytes: u64,
     /// Stored dtypes.
@@ -87,6 +93,21 @@ pub struct AttentionLevel {
     pub self_attention: usize,
     /// Number of cross-attention layers.
     pub cross_attention: usize,
+}
+
+/// The attention layers of a diffusion transformer, each over one sequence of prompt, latents and picture.
+#[derive(Debug)]
+pub struct JointAttention {
+    /// Blocks with weights of their own for prompt and image.
+    pub double_blocks: usize,
+    /// Blocks with the same weights for both.
+    pub single_blocks: usize,
+    /// Heads of each.
+    pub heads: i64,
+    /// Tokens of the prompt.
+    pub tokens: usize,
+    /// Rows and columns of the latents' cells, and of the picture's.
+    pub grid: (i64, i64),
 }
 
 impl Inspection {
@@ -128,8 +149,11 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
         latent_channels: vae.latent_channels,
         vae_scale_factor: geometry.vae_scale_factor,
         max_tokens: tokenizer.max_length(),
+        // All but the start and the end.
+        instruction_tokens: tokenizer.max_length() - 2,
         parts,
         misfit,
+        joint_attention: None,
         attention: attention(&unet, i64::from(geometry.sample_size / geometry.vae_scale_factor)),
         sampler: own.kind,
         sampler_replaces: own.replaces,
@@ -157,6 +181,7 @@ fn look_at(
     Ok(PartInspection {
         name: part.folder(),
         parameters: weights.parameters(),
+        loaded_parameters: weights.taken_parameters(),
         bytes: weights.bytes(),
         dtypes: weights.dtypes(),
         fault: weights.finish().err().map(|error| error.to_string()),

@@ -2,6 +2,7 @@
 
 mod file;
 mod folder;
+mod published;
 
 use std::{
     collections::BTreeMap,
