@@ -141,7 +141,8 @@ impl Engine {
     /// Seconds per step.
     fn edit(&self, pixels: i64, steps: u32) -> f64 {
         let (conditioning, side) = self.conditioning(pixels);
-        let scheduler = self.pipeline.scheduler(None, steps.try_into().unwrap()).unwrap();
+        let size = conditioning.latent_size();
+        let scheduler = self.pipeline.scheduler(None, steps.try_into().unwrap(), size).unwrap();
         let tape = NoiseTape::draw(1, &[1, 4, side, side], scheduler.as_ref());
         let guidance =
             GuidanceScales { text: 7.5.try_into().unwrap(), image: 1.5.try_into().unwrap() };

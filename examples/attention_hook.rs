@@ -123,7 +123,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let watcher = WordWatcher { tokens, level, seen: Arc::clone(&seen) };
 
     // 4. The run. A step's map is read between two steps.
-    let scheduler = pipeline.scheduler(settings.scheduler, settings.steps)?;
+    let size = conditioning.latent_size();
+    let scheduler = pipeline.scheduler(settings.scheduler, settings.steps, size)?;
     let tape = NoiseTape::draw(SEED, &latents.size(), scheduler.as_ref());
     let (model, scheduler) = (pipeline.as_ref(), scheduler.as_ref());
     let plan = DenoisePlan::whole(model, scheduler, &conditioning, settings.guidance, &tape);

@@ -134,7 +134,8 @@ impl Job {
         let pictures = given.pictures().shallow_clone();
         let conditioning = Conditioning::new(given.roles(), given.latent_size(), prompts, pictures);
 
-        let scheduler = pipeline.scheduler(None, self.steps.try_into().unwrap()).unwrap();
+        let size = conditioning.latent_size();
+        let scheduler = pipeline.scheduler(None, self.steps.try_into().unwrap(), size).unwrap();
         let tape = NoiseTape::draw(u64::from(self.steps), &latents.size(), scheduler.as_ref());
         let guidance =
             GuidanceScales { text: 4.0.try_into().unwrap(), image: 1.3.try_into().unwrap() };

@@ -9,6 +9,7 @@ use retouch::{
     models::snapshot::Snapshot,
     pipelines::{
         EditPipeline,
+        conditioning::LatentSize,
         inspect::inspect,
         load::{self, LoadError},
     },
@@ -43,7 +44,8 @@ fn a_folder_saved_by_python_may_hold_infinities_and_nan() {
     assert_eq!(config["unread"], json!(["NaN", "Infinity"]));
     assert_eq!(config["_note"], r#"-Infinity, "NaN", \"#);
     let pipeline = load_pipeline(folder.path(), Kind::Float);
-    assert!(pipeline.scheduler(None, Steps::try_from(10).unwrap()).is_ok());
+    let size = LatentSize::own(pipeline.geometry());
+    assert!(pipeline.scheduler(None, Steps::try_from(10).unwrap(), size).is_ok());
 }
 
 #[test]

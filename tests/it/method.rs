@@ -88,7 +88,8 @@ impl Case {
     /// A whole run with a guest in the attention.
     fn denoised(&self, attn: Box<dyn AttnProcessor>) -> Tensor {
         let conditioning = self.conditioning();
-        let scheduler = self.pipeline.scheduler(None, Self::steps()).unwrap();
+        let size = conditioning.latent_size();
+        let scheduler = self.pipeline.scheduler(None, Self::steps(), size).unwrap();
         let shape = self.pipeline.encode_image(&self.picture()).unwrap().size();
         let tape = NoiseTape::draw(SEED, &shape, scheduler.as_ref());
         let (model, scheduler) = (&self.pipeline, scheduler.as_ref());

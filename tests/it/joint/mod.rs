@@ -309,7 +309,7 @@ impl Predictor for Deaf<'_> {
 #[test]
 fn a_run_may_start_within_its_steps_and_be_predicted_otherwise() {
     let model = Joint(Guidance::Cfg);
-    let scheduler = model.scheduler(None, 5.try_into().unwrap()).unwrap();
+    let scheduler = model.scheduler(None, 5.try_into().unwrap(), SIZE).unwrap();
     let source = model.encode_image(&picture()).unwrap();
     let tape = NoiseTape::draw(3, &source.size(), scheduler.as_ref());
     let condition =

@@ -16,7 +16,10 @@ use retouch::{
         image_processor,
         rows::{RowModel, Rows},
     },
-    sampling::{SchedulerKind, Steps, geometry::Geometry},
+    sampling::{
+        SchedulerKind, Steps,
+        geometry::{Geometry, NativeSize},
+    },
     schedulers::{History, Scheduler, SchedulerError, Step, StepOutput, training::NoiseLevel},
 };
 use tch::{Device, Kind, Tensor};
