@@ -11,8 +11,10 @@ use crate::cli::{
     printable::printable,
 };
 use crate::edit::settings::{EditSettings, LocalizationSettings};
+use crate::pipelines::guidance::Guidance;
 use crate::pipelines::inspect::{self, Inspection, JointAttention, PartInspection, SamplerFault};
 use crate::sampling::SchedulerKind;
+use crate::serving;
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
@@ -31,10 +33,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let path = load::model_path(&args.model)?;
     let refuse = |source| EngineError::Model { path: path.clone(), source: Box::new(source) };
     let found = inspect::inspect(&path).map_err(|error| refuse(error.into()))?;
-    let settings = match &found.retouch_json {
-        Some(json) => EditSettings::recommended(json).map_err(|error| refuse(error.into()))?,
-        None => EditSettings::standard(),
-    };
+    let settings = serving::load::recommended(found.guidance, found.retouch_json.as_deref())
+        .map_err(|error| refuse(error.into()))?;
     let text = if args.json {
         json(&path.display().to_string(), &found, &settings).to_string()
     } else {
@@ -89,17 +89,17 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
     rows.push(("sampler", sampler));
     let origin = match found.retouch_json {
         Some(_) => "retouch.json",
-        None => {
+        None if found.guidance == Guidance::TextImage => {
             "argued from another model, not measured on these weights; --preset paper makes 100 + 100 steps"
         }
+        None => "reasoned, not measured on these weights",
     };
     rows.push((
         "settings",
         format!(
-            "{} steps, guidance {} and {}, K {}, tau {}, {} ({origin})",
+            "{} steps, {}, K {}, tau {}, {} ({origin})",
             settings.steps.get(),
-            settings.guidance.text.get(),
-            settings.guidance.image.get(),
+            guidance(found.guidance, settings),
             settings.clusters.get(),
             settings.tau.get(),
             settings.modulation.name(),
@@ -126,6 +126,18 @@ fn localization(settings: &EditSettings) -> String {
         "{steps} steps of {sampler}, averaged from {from} to {until}, so that {made} are made (`retouch bench localize` \
          measures what they are worth)"
     )
+}
+
+/// The scales that a model has.
+fn guidance(kind: Guidance, settings: &EditSettings) -> String {
+    let scales = settings.guidance;
+    match kind {
+        Guidance::TextImage => {
+            format!("guidance {} and {}", scales.text.get(), scales.image.get())
+        }
+        Guidance::Cfg => format!("guidance {}", scales.text.get()),
+        Guidance::Distilled => "without guidance (distilled)".to_owned(),
+    }
 }
 
 fn is_usable(found: &Inspection) -> bool {
@@ -215,8 +227,9 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
             "localize_steps": settings.localize_steps.get(),
             "localize_scheduler": settings.localization.scheduler.map(SchedulerKind::name),
             "averaged": settings.localization.averaged.shares(),
-            "text_guidance": settings.guidance.text.get(),
-            "image_guidance": settings.guidance.image.get(),
+            "text_guidance": (found.guidance != Guidance::Distilled).then_some(settings.guidance.text.get()),
+            "image_guidance":
+                (found.guidance == Guidance::TextImage).then_some(settings.guidance.image.get()),
             "k": settings.clusters.get(),
             "tau": settings.tau.get(),
             "modulation": settings.modulation.name(),
