@@ -4,6 +4,12 @@ use tch::{Device, Kind};
 
 use crate::config_json::ConfigJsonError;
 use crate::models::{
+    flux2::{
+        autoencoder_kl_flux2::{AutoencoderKlFlux2, AutoencoderKlFlux2Config},
+        transformer_flux2::Flux2Transformer2DModel,
+        transformer_flux2_config::Flux2Transformer2DConfig,
+    },
+    qwen3::{config::Qwen3Config, prompt::PromptConfig},
     snapshot::{Snapshot, error::SnapshotError, family::Family, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
@@ -14,7 +20,8 @@ use crate::models::{
     weights::error::WeightsError,
 };
 use crate::pipelines::{
-    encoded_images::EncodedImages, instruct_pix2pix::InstructPix2PixPipeline, rows::RowModel,
+    encoded_images::EncodedImages, flux2_klein::Flux2KleinPipeline,
+    instruct_pix2pix::InstructPix2PixPipeline, rows::RowModel, text_encoder::OnDemandTextEncoder,
 };
 use crate::schedulers::{
     SchedulerError,
@@ -38,11 +45,13 @@ pub enum LoadError {
     Scheduler(#[from] SchedulerError),
     /// Networks of different models.
     #[error(
-        "`{key}` of unet is {found}, expected {expected}, since `{other_key}` of {other} is {value}; take all parts \
+        "`{key}` of {part} is {found}, expected {expected}, since `{other_key}` of {other} is {value}; take all parts \
          from one model"
     )]
     Parts {
-        /// Key in the U-Net's config.
+        /// The network that reads what the other gives.
+        part: Part,
+        /// Key in its config.
         key: &'static str,
         /// Its value.
         found: i64,
@@ -68,16 +77,16 @@ pub fn load(
 ) -> Result<Box<dyn RowModel>, LoadError> {
     match snapshot.family() {
         Family::InstructPix2Pix => Ok(Box::new(instruct_pix2pix(snapshot, kind, device)?)),
-        Family::Flux2Klein => Err(not_yet(snapshot)),
+        Family::Flux2Klein => Ok(Box::new(flux2_klein(snapshot, kind, device)?)),
     }
 }
 
-/// The error for a family whose pipeline is not there yet.
+/// The error for a family that can't be inspected yet.
 pub(super) fn not_yet(snapshot: &Snapshot) -> LoadError {
     LoadError::Snapshot(SnapshotError::OtherVariant {
         path: snapshot.path().to_owned(),
         found: snapshot.class().to_owned(),
-        remedy: "it is recognized, but can't be loaded yet",
+        remedy: "it can be loaded, but not inspected yet",
     })
 }
 
@@ -86,7 +95,11 @@ pub(super) fn not_yet(snapshot: &Snapshot) -> LoadError {
 /// # Errors
 /// [`LoadError::Scheduler`].
 pub fn own_sampler(snapshot: &Snapshot) -> Result<OwnSampler, LoadError> {
-    Ok(scheduler_config(snapshot)?.own_sampler()?)
+    let config = scheduler_config(snapshot)?;
+    Ok(match snapshot.family() {
+        Family::InstructPix2Pix => config.own_sampler()?,
+        Family::Flux2Klein => config.own_flow_sampler()?,
+    })
 }
 
 pub(super) fn scheduler_config(snapshot: &Snapshot) -> Result<SchedulerConfig, LoadError> {
@@ -133,6 +146,73 @@ pub fn instruct_pix2pix(
     })
 }
 
+/// Loads FLUX.2-klein.
+///
+/// # Errors
+/// [`LoadError`] names the file, key or value.
+pub fn flux2_klein(
+    snapshot: &Snapshot,
+    kind: Kind,
+    device: Device,
+) -> Result<Flux2KleinPipeline, LoadError> {
+    let scheduler = scheduler_config(snapshot)?;
+    scheduler.own_flow_sampler()?;
+    let text_config = Qwen3Config::from_json(&snapshot.config("text_encoder").to_string())?;
+    let prompt = PromptConfig::from_retouch_json(snapshot.retouch_json(), &text_config)?;
+    let config = Flux2Transformer2DConfig::from_json(&snapshot.config("transformer").to_string())?;
+    let vae_config = AutoencoderKlFlux2Config::from_json(&snapshot.config("vae").to_string())?;
+    check_flux2_parts(&text_config, &prompt, &config, &vae_config)?;
+
+    let tokenizer = snapshot.qwen2_tokenizer(prompt.max_sequence_length)?;
+    // Of the text encoder no values are read yet: it is in memory only while it reads texts.
+    let own = Snapshot::open(snapshot.path())?;
+    let text_encoder = OnDemandTextEncoder::open(own, text_config, prompt, kind, device)?;
+    let weights = snapshot.weights(Part::Transformer)?;
+    let transformer = Flux2Transformer2DModel::new(&weights.root(kind, device), &config);
+    weights.finish()?;
+    let weights = snapshot.weights(Part::Vae)?;
+    let vae = AutoencoderKlFlux2::new(&weights.root(kind, device), &vae_config);
+    weights.finish()?;
+
+    Ok(Flux2KleinPipeline {
+        shared_tokens: tokenizer.before() as i64,
+        tokenizer,
+        text_encoder,
+        transformer,
+        vae,
+        scheduler,
+        is_distilled: snapshot.is_distilled(),
+        device,
+        kind,
+        digest: snapshot.digest()?,
+        encoded: EncodedImages::default(),
+    })
+}
+
+/// Refuses a transformer whose sizes do not fit the text encoder or the VAE.
+///
+/// # Errors
+/// [`LoadError::Parts`].
+pub(super) fn check_flux2_parts(
+    text: &Qwen3Config,
+    prompt: &PromptConfig,
+    transformer: &Flux2Transformer2DConfig,
+    vae: &AutoencoderKlFlux2Config,
+) -> Result<(), LoadError> {
+    let (joint, cells) = (transformer.joint_attention_dim, transformer.in_channels);
+    let text = (Part::TextEncoder, "hidden_size", text.hidden_size, prompt.channels(text));
+    let latents = (Part::Vae, "latent_channels", vae.latent_channels, vae.cell_channels());
+    for (key, found, (other, other_key, value, expected)) in
+        [("joint_attention_dim", joint, text), ("in_channels", cells, latents)]
+    {
+        if found != expected {
+            let part = Part::Transformer;
+            return Err(LoadError::Parts { part, key, found, expected, other, other_key, value });
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a U-Net whose sizes do not fit the text encoder or the VAE; the shapes within each network's weights can't
 /// show this.
 ///
@@ -147,7 +227,7 @@ pub(super) fn check_parts(
         if found == expected {
             return Ok(());
         }
-        Err(LoadError::Parts { key, found, expected, other, other_key, value })
+        Err(LoadError::Parts { part: Part::UNet, key, found, expected, other, other_key, value })
     };
     let hidden = (Part::TextEncoder, "hidden_size", text.hidden_size);
     let latent = (Part::Vae, "latent_channels", vae.latent_channels);

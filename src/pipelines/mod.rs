@@ -6,6 +6,7 @@
 pub mod conditioning;
 pub mod denoise;
 pub mod encoded_images;
+pub mod flux2_klein;
 pub mod guidance;
 pub mod image_processor;
 pub mod inspect;
@@ -14,6 +15,7 @@ pub mod load;
 pub mod preview;
 pub mod read_back;
 pub mod rows;
+pub mod text_encoder;
 
 use image::RgbImage;
 use tch::Tensor;

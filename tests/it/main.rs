@@ -68,6 +68,8 @@ mod batcher;
 mod captured;
 // A model of another kind than InstructPix2Pix, from end to end.
 mod joint;
+// FLUX.2-klein, from its networks to whole edits.
+mod klein;
 // Localizations that are kept for the next edit.
 mod localization_cache;
 // What an earlier version left.

@@ -65,7 +65,7 @@ impl AutoencoderKlFlux2Config {
     /// # Errors
     /// [`ConfigJsonError`], naming the key, if a value is malformed or belongs to another architecture.
     pub fn from_json(text: &str) -> Result<Self, ConfigJsonError> {
-        let json = ConfigJson::of_class("AutoencoderKLFlux2", text)?;
+        let json = ConfigJson::of_class("AutoencoderKLFlux2", text)?.without_nulls();
         for (key, supported) in
             [("in_channels", "3"), ("out_channels", "3"), ("patch_size", "[2, 2]")]
         {
@@ -75,7 +75,6 @@ impl AutoencoderKlFlux2Config {
         let block_out_channels = json.ints("block_out_channels", &[128, 256, 512, 512])?;
         check_blocks(&json, block_out_channels.len(), 4)?;
         let decoder_key = "decoder_block_out_channels";
-        let json = json.without_nulls();
         let decoder_block_out_channels = json.ints(decoder_key, &block_out_channels)?;
         if decoder_block_out_channels.len() != block_out_channels.len() {
             return Err(json.fault(decoder_key, "as many numbers as `block_out_channels`"));

@@ -57,7 +57,7 @@ impl Flux2Transformer2DConfig {
     /// # Errors
     /// [`ConfigJsonError`], naming the key, if a value is malformed or of a model that is told its guidance scale.
     pub fn from_json(text: &str) -> Result<Self, ConfigJsonError> {
-        let json = ConfigJson::of_class("Flux2Transformer2DModel", text)?;
+        let json = ConfigJson::of_class("Flux2Transformer2DModel", text)?.without_nulls();
         json.only("patch_size", "1")?;
         if json.flag("guidance_embeds", true)? {
             return Err(json.fault("guidance_embeds", "false, as in FLUX.2-klein"));
