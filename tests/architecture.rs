@@ -2,6 +2,8 @@
 //!
 //! One package has no crate boundaries that would enforce its layers, so this table does.
 
+#[path = "architecture/families.rs"]
+mod families;
 #[path = "architecture/imports.rs"]
 mod imports;
 #[path = "architecture/sources.rs"]

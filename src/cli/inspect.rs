@@ -11,8 +11,10 @@ use crate::cli::{
     printable::printable,
 };
 use crate::edit::settings::{EditSettings, LocalizationSettings};
-use crate::pipelines::inspect::{self, Inspection, PartInspection, SamplerFault};
+use crate::pipelines::guidance::Guidance;
+use crate::pipelines::inspect::{self, Inspection, JointAttention, PartInspection, SamplerFault};
 use crate::sampling::SchedulerKind;
+use crate::serving;
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
@@ -31,10 +33,8 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let path = load::model_path(&args.model)?;
     let refuse = |source| EngineError::Model { path: path.clone(), source: Box::new(source) };
     let found = inspect::inspect(&path).map_err(|error| refuse(error.into()))?;
-    let settings = match &found.retouch_json {
-        Some(json) => EditSettings::recommended(json).map_err(|error| refuse(error.into()))?,
-        None => EditSettings::standard(),
-    };
+    let settings = serving::load::recommended(found.guidance, found.retouch_json.as_deref())
+        .map_err(|error| refuse(error.into()))?;
     let text = if args.json {
         json(&path.display().to_string(), &found, &settings).to_string()
     } else {
@@ -65,10 +65,10 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
             "latents",
             format!("{} channels, {} pixels a cell", found.latent_channels, found.vae_scale_factor),
         ),
-        ("instruction", format!("at most {} tokens", found.max_tokens - 2)),
+        ("instruction", format!("at most {} tokens", found.instruction_tokens)),
     ];
     rows.extend(found.parts.iter().map(|part| (part.name, part_text(part))));
-    let parameters: u64 = found.parts.iter().map(|it| it.parameters).sum();
+    let parameters: u64 = found.parts.iter().map(|it| it.loaded_parameters).sum();
     rows.push((
         "memory",
         format!("{} in fp32, {} in bf16 or fp16", bytes(parameters * 4), bytes(parameters * 2)),
@@ -81,6 +81,7 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
         );
         ("attention", counts)
     }));
+    rows.extend(found.joint_attention.iter().map(|joint| ("attention", joint_text(joint))));
     let sampler = match &found.sampler_replaces {
         Some(replaced) => format!("{}, for {replaced}", found.sampler.name()),
         None => found.sampler.name().to_owned(),
@@ -88,17 +89,17 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
     rows.push(("sampler", sampler));
     let origin = match found.retouch_json {
         Some(_) => "retouch.json",
-        None => {
+        None if found.guidance == Guidance::TextImage => {
             "argued from another model, not measured on these weights; --preset paper makes 100 + 100 steps"
         }
+        None => "reasoned, not measured on these weights",
     };
     rows.push((
         "settings",
         format!(
-            "{} steps, guidance {} and {}, K {}, tau {}, {} ({origin})",
+            "{} steps, {}, K {}, tau {}, {} ({origin})",
             settings.steps.get(),
-            settings.guidance.text.get(),
-            settings.guidance.image.get(),
+            guidance(found.guidance, settings),
             settings.clusters.get(),
             settings.tau.get(),
             settings.modulation.name(),
@@ -127,6 +128,18 @@ fn localization(settings: &EditSettings) -> String {
     )
 }
 
+/// The scales that a model has.
+fn guidance(kind: Guidance, settings: &EditSettings) -> String {
+    let scales = settings.guidance;
+    match kind {
+        Guidance::TextImage => {
+            format!("guidance {} and {}", scales.text.get(), scales.image.get())
+        }
+        Guidance::Cfg => format!("guidance {}", scales.text.get()),
+        Guidance::Distilled => "without guidance (distilled)".to_owned(),
+    }
+}
+
 fn is_usable(found: &Inspection) -> bool {
     found.fault().is_none() && found.sampler_fault.is_none()
 }
@@ -138,10 +151,26 @@ fn part_text(part: &PartInspection) -> String {
         part.parameters as f64 / 1e6,
         bytes(part.bytes)
     );
+    let left = part.parameters - part.loaded_parameters;
+    // Not worth a word are buffers of old checkpoints.
+    let sizes = if part.fault.is_none() && left > part.parameters / 100 {
+        format!("{sizes}; {:.1} M of them are not needed, and not loaded", left as f64 / 1e6)
+    } else {
+        sizes
+    };
     match &part.fault {
         Some(fault) => format!("{sizes}; {fault}"),
         None => sizes,
     }
+}
+
+fn joint_text(joint: &JointAttention) -> String {
+    let JointAttention { double_blocks, single_blocks, heads, tokens, grid: (height, width) } =
+        joint;
+    format!(
+        "{double_blocks} double and {single_blocks} single blocks of {heads} heads over {tokens} tokens, {height}x{width} \
+         cells and as many of the picture"
+    )
 }
 
 fn bytes(count: u64) -> String {
@@ -153,6 +182,7 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
         json!({
             "name": part.name,
             "parameters": part.parameters,
+            "loaded_parameters": part.loaded_parameters,
             "bytes": part.bytes,
             "dtypes": part.dtypes,
             "fault": part.fault,
@@ -167,6 +197,16 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
             "cross": level.cross_attention,
         })
     });
+    let joint = found.joint_attention.as_ref().map(|it| {
+        json!({
+            "double_blocks": it.double_blocks,
+            "single_blocks": it.single_blocks,
+            "heads": it.heads,
+            "tokens": it.tokens,
+            "height": it.grid.0,
+            "width": it.grid.1,
+        })
+    });
     json!({
         "model": path,
         "class": found.class,
@@ -175,9 +215,11 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
         "latent_channels": found.latent_channels,
         "vae_scale_factor": found.vae_scale_factor,
         "max_tokens": found.max_tokens,
+        "instruction_tokens": found.instruction_tokens,
         "parts": parts.collect::<Vec<_>>(),
         "misfit": found.misfit,
         "attention": attention.collect::<Vec<_>>(),
+        "joint_attention": joint,
         "sampler": found.sampler.name(),
         "sampler_replaces": found.sampler_replaces,
         "settings": {
@@ -185,8 +227,9 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
             "localize_steps": settings.localize_steps.get(),
             "localize_scheduler": settings.localization.scheduler.map(SchedulerKind::name),
             "averaged": settings.localization.averaged.shares(),
-            "text_guidance": settings.guidance.text.get(),
-            "image_guidance": settings.guidance.image.get(),
+            "text_guidance": (found.guidance != Guidance::Distilled).then_some(settings.guidance.text.get()),
+            "image_guidance":
+                (found.guidance == Guidance::TextImage).then_some(settings.guidance.image.get()),
             "k": settings.clusters.get(),
             "tau": settings.tau.get(),
             "modulation": settings.modulation.name(),

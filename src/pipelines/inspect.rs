@@ -6,6 +6,12 @@ use std::{
 };
 
 use crate::models::{
+    flux2::{
+        autoencoder_kl_flux2::{AutoencoderKlFlux2, AutoencoderKlFlux2Config},
+        transformer_flux2::Flux2Transformer2DModel,
+        transformer_flux2_config::Flux2Transformer2DConfig,
+    },
+    qwen3::{config::Qwen3Config, prompt::PromptConfig, text_encoder::Qwen3TextEncoder},
     snapshot::{Snapshot, family::Family, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
@@ -15,9 +21,16 @@ use crate::models::{
     },
     weights::VarPath,
 };
-use crate::pipelines::load::{self, LoadError};
+use crate::pipelines::{
+    guidance::Guidance,
+    load::{self, LoadError},
+};
 use crate::sampling::{SchedulerKind, Steps};
-use crate::schedulers::{build, config::SchedulerConfig};
+use crate::schedulers::{
+    build,
+    config::SchedulerConfig,
+    flow_match_euler_discrete::{self, FlowMatchEulerDiscreteScheduler},
+};
 
 /// Properties of a model.
 #[derive(Debug)]
@@ -32,14 +45,20 @@ pub struct Inspection {
     pub latent_channels: i64,
     /// Pixels per latent cell along a side (diffusers: `vae_scale_factor`).
     pub vae_scale_factor: u32,
-    /// Maximum number of tokens of an instruction, start and end tokens included.
+    /// Number of tokens of a prompt, with all that is put around an instruction.
     pub max_tokens: usize,
+    /// The most tokens of an instruction.
+    pub instruction_tokens: usize,
     /// Its networks.
     pub parts: Vec<PartInspection>,
     /// Why its networks do not fit each other, in one line.
     pub misfit: Option<String>,
-    /// Its attention layers at its native size, finest resolution first.
+    /// A U-Net's attention layers at its native size, finest resolution first.
     pub attention: Vec<AttentionLevel>,
+    /// A diffusion transformer's attention layers at its native size.
+    pub joint_attention: Option<JointAttention>,
+    /// How its predictions become the one that a step takes.
+    pub guidance: Guidance,
     /// The scheduler that it comes with, or its replacement.
     pub sampler: SchedulerKind,
     /// The configured scheduler class, if `sampler` replaces it.
@@ -59,6 +78,8 @@ pub struct PartInspection {
     pub name: &'static str,
     /// Number of parameters.
     pub parameters: u64,
+    /// Those of them that are loaded.
+    pub loaded_parameters: u64,
     /// Bytes of its tensors as stored.
     pub bytes: u64,
     /// Stored dtypes.
@@ -89,6 +110,21 @@ pub struct AttentionLevel {
     pub cross_attention: usize,
 }
 
+/// The attention layers of a diffusion transformer, each over one sequence of prompt, latents and picture.
+#[derive(Debug)]
+pub struct JointAttention {
+    /// Blocks with weights of their own for prompt and image.
+    pub double_blocks: usize,
+    /// Blocks with the same weights for both.
+    pub single_blocks: usize,
+    /// Heads of each.
+    pub heads: i64,
+    /// Tokens of the prompt.
+    pub tokens: usize,
+    /// Rows and columns of the latents' cells, and of the picture's.
+    pub grid: (i64, i64),
+}
+
 impl Inspection {
     /// Why the networks can't be used: they do not fit each other, or the first one's fault.
     pub fn fault(&self) -> Option<&str> {
@@ -104,10 +140,14 @@ impl Inspection {
 /// and networks that do not fit each other as [`Inspection::misfit`].
 pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     let snapshot = Snapshot::open(path)?;
-    if snapshot.family() == Family::Flux2Klein {
-        return Err(load::not_yet(&snapshot));
+    match snapshot.family() {
+        Family::InstructPix2Pix => instruct_pix2pix(&snapshot),
+        Family::Flux2Klein => flux2_klein(&snapshot),
     }
-    let scheduler = load::scheduler_config(&snapshot)?;
+}
+
+fn instruct_pix2pix(snapshot: &Snapshot) -> Result<Inspection, LoadError> {
+    let scheduler = load::scheduler_config(snapshot)?;
     let own = scheduler.own_sampler()?;
     let text = ClipTextConfig::from_json(&snapshot.config("text_encoder").to_string())?;
     let unet = UNet2DConditionConfig::from_json(&snapshot.config("unet").to_string())?;
@@ -115,9 +155,9 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     let tokenizer = snapshot.tokenizer()?;
 
     let parts = vec![
-        look_at(&snapshot, Part::TextEncoder, |vs| drop(ClipTextModel::new(vs, &text)))?,
-        look_at(&snapshot, Part::UNet, |vs| drop(UNet2DConditionModel::new(vs, &unet)))?,
-        look_at(&snapshot, Part::Vae, |vs| drop(AutoencoderKl::new(vs, &vae)))?,
+        look_at(snapshot, Part::TextEncoder, |vs| drop(ClipTextModel::new(vs, &text)))?,
+        look_at(snapshot, Part::UNet, |vs| drop(UNet2DConditionModel::new(vs, &unet)))?,
+        look_at(snapshot, Part::Vae, |vs| drop(AutoencoderKl::new(vs, &vae)))?,
     ];
     let misfit = load::check_parts(&text, &unet, &vae).err().map(|error| error.to_string());
     let geometry = super::instruct_pix2pix::geometry(&unet, &vae);
@@ -128,8 +168,12 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
         latent_channels: vae.latent_channels,
         vae_scale_factor: geometry.vae_scale_factor,
         max_tokens: tokenizer.max_length(),
+        // All but the start and the end.
+        instruction_tokens: tokenizer.max_length() - 2,
         parts,
         misfit,
+        joint_attention: None,
+        guidance: Guidance::TextImage,
         attention: attention(&unet, i64::from(geometry.sample_size / geometry.vae_scale_factor)),
         sampler: own.kind,
         sampler_replaces: own.replaces,
@@ -139,8 +183,65 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     })
 }
 
+fn flux2_klein(snapshot: &Snapshot) -> Result<Inspection, LoadError> {
+    let scheduler = load::scheduler_config(snapshot)?;
+    let own = load::own_sampler(snapshot)?;
+    let text = Qwen3Config::from_json(&snapshot.config("text_encoder").to_string())?;
+    let prompt = PromptConfig::from_retouch_json(snapshot.retouch_json(), &text)?;
+    let transformer =
+        Flux2Transformer2DConfig::from_json(&snapshot.config("transformer").to_string())?;
+    let vae = AutoencoderKlFlux2Config::from_json(&snapshot.config("vae").to_string())?;
+    let tokenizer = snapshot.qwen2_tokenizer(prompt.max_sequence_length)?;
+
+    let parts = vec![
+        look_at(snapshot, Part::TextEncoder, |vs| {
+            drop(Qwen3TextEncoder::new(vs, &text, &prompt));
+        })?,
+        look_at(snapshot, Part::Transformer, |vs| {
+            drop(Flux2Transformer2DModel::new(vs, &transformer));
+        })?,
+        look_at(snapshot, Part::Vae, |vs| drop(AutoencoderKlFlux2::new(vs, &vae)))?,
+    ];
+    let misfit = load::check_flux2_parts(&text, &prompt, &transformer, &vae).err();
+    let geometry = super::flux2_klein::geometry(&vae);
+    let side = i64::from(geometry.sample_size / geometry.vae_scale_factor);
+    let mu = flow_match_euler_discrete::empirical_mu(side * side, one_step());
+    let fault = FlowMatchEulerDiscreteScheduler::new(&scheduler, one_step(), mu).err();
+    Ok(Inspection {
+        class: snapshot.class().to_owned(),
+        sample_size: geometry.sample_size,
+        stride: geometry.stride,
+        latent_channels: vae.cell_channels(),
+        vae_scale_factor: geometry.vae_scale_factor,
+        max_tokens: tokenizer.max_length(),
+        instruction_tokens: tokenizer.room(),
+        parts,
+        misfit: misfit.map(|error| error.to_string()),
+        attention: Vec::new(),
+        joint_attention: Some(JointAttention {
+            double_blocks: transformer.num_layers,
+            single_blocks: transformer.num_single_layers,
+            heads: transformer.num_attention_heads,
+            tokens: tokenizer.max_length(),
+            grid: (side, side),
+        }),
+        guidance: if snapshot.is_distilled() { Guidance::Distilled } else { Guidance::Cfg },
+        sampler: own.kind,
+        sampler_replaces: own.replaces,
+        // It has no other.
+        sampler_fault: fault
+            .map(|error| SamplerFault { reason: error.to_string(), others: Vec::new() }),
+        retouch_json: snapshot.retouch_json().map(str::to_owned),
+        notes: snapshot.notes().iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn one_step() -> Steps {
+    Steps::try_from(1).expect("one step is in range")
+}
+
 fn sampler_fault(config: &SchedulerConfig, own: SchedulerKind) -> Option<SamplerFault> {
-    let one = Steps::try_from(1).expect("one step is in range");
+    let one = one_step();
     let error = build::build(own, config, one).err()?;
     let others = SchedulerKind::ALL.into_iter().filter(|it| build::build(*it, config, one).is_ok());
     let others = others.map(SchedulerKind::name).collect();
@@ -157,6 +258,7 @@ fn look_at(
     Ok(PartInspection {
         name: part.folder(),
         parameters: weights.parameters(),
+        loaded_parameters: weights.taken_parameters(),
         bytes: weights.bytes(),
         dtypes: weights.dtypes(),
         fault: weights.finish().err().map(|error| error.to_string()),

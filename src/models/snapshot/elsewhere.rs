@@ -22,7 +22,10 @@ pub(super) fn of_gaps(path: &Path) -> String {
     if unfinished.into_iter().any(|it| is_unfinished(&it)) {
         return "its download has not ended: run the same `hf download` again".to_owned();
     }
-    AGAIN.to_owned()
+    match single(path) {
+        Some(file) => format!("{AGAIN}, or give its single file, {}", file.display()),
+        None => AGAIN.to_owned(),
+    }
 }
 
 /// Where a folder without `model_index.json` contains one, else the remedy.
@@ -47,12 +50,16 @@ pub(super) fn of_folder(path: &Path) -> String {
         let above = "this is one part of a model; give the folder above it, with model_index.json";
         return above.to_owned();
     }
-    let files = fs::read_dir(path).into_iter().flatten().filter_map(|it| Some(it.ok()?.path()));
-    let single = files.filter(|it| it.extension().is_some_and(|it| it == "safetensors")).min();
-    match single {
+    match single(path) {
         Some(file) => format!("for a checkpoint of one file give the file, {}", file.display()),
         None => "give the folder of a diffusers model, or a .safetensors file".to_owned(),
     }
+}
+
+/// The first checkpoint right in a folder.
+fn single(path: &Path) -> Option<PathBuf> {
+    let files = fs::read_dir(path).into_iter().flatten().filter_map(|it| Some(it.ok()?.path()));
+    files.filter(|it| it.extension().is_some_and(|it| it == "safetensors")).min()
 }
 
 /// The snapshot in a model's cache folder that `refs/main` names, else any.

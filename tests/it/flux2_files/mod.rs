@@ -2,6 +2,8 @@
 
 mod file;
 mod folder;
+mod inspect;
+pub(crate) mod published;
 
 use std::{
     collections::BTreeMap,
@@ -59,9 +61,17 @@ fn write_original(path: &Path, prefix: &str, layouts: &Layouts) {
 }
 
 /// Writes the header alone, and makes the file as long as it says.
-fn write_header(path: &Path, tensors: &BTreeMap<String, (Vec<i64>, i64)>, dtype: &str) -> File {
+pub(crate) fn write_header(
+    path: &Path,
+    tensors: &BTreeMap<String, (Vec<i64>, i64)>,
+    dtype: &str,
+) -> File {
     let (mut header, mut end) = (Map::new(), 0);
-    let width = if dtype == "F32" { 4 } else { 1 };
+    let width = match dtype {
+        "F32" => 4,
+        "BF16" => 2,
+        _ => 1,
+    };
     for (key, (shape, _)) in tensors {
         let start = end;
         end += shape.iter().product::<i64>() * width;
@@ -76,14 +86,14 @@ fn write_header(path: &Path, tensors: &BTreeMap<String, (Vec<i64>, i64)>, dtype:
     file
 }
 
-fn copy_of_klein() -> TempDir {
+pub(crate) fn copy_of_klein() -> TempDir {
     let folder = TempDir::new().unwrap();
     copy(&klein(), folder.path());
     folder
 }
 
 /// Copies a folder with all that is in it.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());
@@ -96,13 +106,13 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Sets a key of a JSON file.
-fn set(folder: &Path, name: &str, key: &str, value: Value) {
+pub(crate) fn set(folder: &Path, name: &str, key: &str, value: Value) {
     let mut json: Value = serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap();
     json[key] = value;
     write_json(folder, name, &json);
 }
 
-fn write_json(folder: &Path, name: &str, value: &Value) {
+pub(crate) fn write_json(folder: &Path, name: &str, value: &Value) {
     let path = folder.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, value.to_string()).unwrap();
@@ -117,6 +127,6 @@ fn layouts(name: &str) -> Layouts {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-fn klein() -> PathBuf {
+pub(crate) fn klein() -> PathBuf {
     fixtures().join("models/klein")
 }
