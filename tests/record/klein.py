@@ -207,7 +207,9 @@ def randomize(key, parameter):
         gain = 1.4 if any(name in key for name in ("norm_q", "norm_k", "norm_added", "q_norm", "k_norm")) else 1
         value = gain * (1 + 0.2 * noise)
     else:
-        value = 0.8 * noise / parameter[0].numel() ** 0.5
+        # Gates that let a block's prompt and pictures show.
+        gain = 3.2 if "modulation" in key else 1.6 if "timestep_embedder" in key else 0.8
+        value = gain * noise / parameter[0].numel() ** 0.5
     parameter.copy_(value.half().float())
 
 

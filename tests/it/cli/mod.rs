@@ -8,6 +8,8 @@ mod bench;
 mod confidence;
 // Texts that are longer than the model reads.
 mod cut_texts;
+// Models of another family.
+mod families;
 // The data folder of a server.
 mod journal;
 // Masks, boxes, clusters and what they leave untouched.

@@ -26,7 +26,10 @@ use tch::{Device, Kind, Tensor};
 
 use super::{INSTRUCTION, SNAPSHOTS, pipeline};
 use crate::captured::{Counts, Rerunning};
-use crate::support::{edit_request, psnr};
+use crate::support::{edit_request, psnr, relative_error};
+
+/// fp32: sums over a batch of another size are made in another order.
+const TOLERANCE: f64 = 1e-5;
 
 fn picture() -> RgbImage {
     RgbImage::from_fn(96, 64, |x, y| image::Rgb([x as u8 * 2, y as u8 * 3, (x ^ y) as u8]))
@@ -168,7 +171,8 @@ fn samples_that_share_a_call_get_what_they_get_alone() {
             let alone = model.predict_noises(std::slice::from_mut(&mut call)).unwrap();
             for role in model.guidance().all_roles() {
                 let [one, other] = [&shared, &alone[0]].map(|it| it.of(*role).unwrap());
-                assert_eq!(one, other, "{name} {role:?}");
+                let error = relative_error(&one, &other);
+                assert!(error < TOLERANCE, "{name} {role:?}: {error:e}");
             }
         }
     }

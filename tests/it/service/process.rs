@@ -44,7 +44,7 @@ impl Server {
     }
 
     /// As [`Self::start`], with further flags.
-    pub(super) fn start_with(folder: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn start_with(folder: &Path, flags: &[&str]) -> Self {
         let mut command = command(folder);
         command.args(flags);
         Self::spawn(command)
