@@ -81,15 +81,6 @@ pub fn load(
     }
 }
 
-/// The error for a family that can't be inspected yet.
-pub(super) fn not_yet(snapshot: &Snapshot) -> LoadError {
-    LoadError::Snapshot(SnapshotError::OtherVariant {
-        path: snapshot.path().to_owned(),
-        found: snapshot.class().to_owned(),
-        remedy: "it can be loaded, but not inspected yet",
-    })
-}
-
 /// The sampler that a snapshot comes with.
 ///
 /// # Errors

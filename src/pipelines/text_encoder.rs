@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use quick_cache::{Weighter, unsync::Cache};
 use tch::{Device, Kind, Tensor};
 
+use crate::kernels::cpu::heap;
 use crate::models::{
     qwen3::{config::Qwen3Config, prompt::PromptConfig, text_encoder::Qwen3TextEncoder},
     snapshot::{Snapshot, part::Part},
@@ -106,8 +107,8 @@ impl OnDemandTextEncoder {
 
     /// Frees it, unless it is to be kept.
     pub fn release(&self) {
-        if !self.is_kept {
-            self.loaded.take();
+        if !self.is_kept && self.loaded.take().is_some() && self.device == Device::Cpu {
+            heap::give_back();
         }
     }
 

@@ -187,14 +187,12 @@ fn models_of_another_kind_are_called_by_their_name() {
     let mut sdxl = index();
     sdxl["_class_name"] = "StableDiffusionXLInstructPix2PixPipeline".into();
     sdxl["text_encoder_2"] = json!(["transformers", "CLIPTextModelWithProjection"]);
-    let sd3 = json!({
-        "_class_name": "StableDiffusion3Pipeline", "transformer": ["diffusers", "SD3Transformer2DModel"],
-    });
+    let sd3 = json!({"_class_name": "SD3", "transformer": ["diffusers", "SD3Transformer2DModel"]});
     let mut kandinsky = index();
     kandinsky["vae"] = json!(["diffusers", "VQModel"]);
     let cases = [
         (sdxl, 8, "as Stable Diffusion XL has"),
-        (sd3, 8, "StableDiffusion3Pipeline, a diffusion transformer"),
+        (sd3, 8, "SD3, a diffusion transformer"),
         (kandinsky, 8, "whose vae is VQModel"),
         (json!({"_class_name": "DDPMPipeline"}), 8, "DDPMPipeline, without a unet"),
         (index(), 4, "a text-to-image model: its U-Net has 4 input channels"),

@@ -2,6 +2,7 @@
 
 pub mod flash_attention;
 pub mod fused;
+pub mod heap;
 pub mod onednn;
 mod openmp;
 pub mod spin;

@@ -48,7 +48,7 @@ impl Qwen3Config {
             found.as_array()?.iter().all(|it| it == "full_attention").then_some(())
         })?;
         json.read("rope_scaling", "null, or of the type \"default\"", rope)?;
-        let rope = json.read("rope_parameters", "of the type \"default\"", rope)?.flatten();
+        let rope = json.read("rope_parameters", "of the type \"default\"", rope)?;
         let config = Self {
             vocab_size: json.int("vocab_size", 151_936, 1)?,
             hidden_size: json.int("hidden_size", 4096, 1)?,
@@ -78,15 +78,14 @@ impl Qwen3Config {
     }
 }
 
-/// The base that a rotary embedding's parameters name; `None` for those of another type than the plain one.
-fn rope(found: &Value) -> Option<Option<f64>> {
+/// The base that a rotary embedding's parameters name, or the usual one; `None` for those of another type than the plain
+/// one.
+fn rope(found: &Value) -> Option<f64> {
     let parameters = found.as_object()?;
     let kind = parameters.get("rope_type").or_else(|| parameters.get("type"));
     if kind.is_some_and(|it| it != "default") {
         return None;
     }
-    match parameters.get("rope_theta") {
-        None => Some(None),
-        Some(theta) => theta.as_f64().filter(|it| *it > 0.0).map(Some),
-    }
+    let theta = parameters.get("rope_theta").map_or(Some(ROPE_THETA), Value::as_f64);
+    theta.filter(|it| *it > 0.0)
 }

@@ -159,9 +159,10 @@ fn double(
     let pick = |image: &'static str, text: &'static str| if is_image { image } else { text };
     let key = match (layer, rest) {
         ("attn", ["qkv", it]) => {
-            let names = match is_image {
-                true => ["to_q", "to_k", "to_v"],
-                false => ["add_q_proj", "add_k_proj", "add_v_proj"],
+            let names = if is_image {
+                ["to_q", "to_k", "to_v"]
+            } else {
+                ["add_q_proj", "add_k_proj", "add_v_proj"]
             };
             let split = (0..).zip(names).map(|(number, name)| {
                 Some((format!("{block}.attn.{name}.{it}"), stored.slice(number, 3)?))

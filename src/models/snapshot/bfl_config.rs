@@ -13,8 +13,8 @@ use crate::models::snapshot::bfl::{BflLayout, VaeFile};
 pub(super) fn transformer(layout: &BflLayout) -> Result<Value, String> {
     let dim = |key: &str, axis| dim(&layout.shapes, key, axis);
     let blocks = |kind: &str, layer: &str| {
-        let has = |it: &usize| layout.shapes.contains_key(&format!("{kind}.{it}.{layer}.weight"));
-        (0..).take_while(has).count()
+        let has = |it: usize| layout.shapes.contains_key(&format!("{kind}.{it}.{layer}.weight"));
+        (0..layout.shapes.len()).take_while(|it| has(*it)).count()
     };
     let inner = dim("img_in.weight", 0)?;
     let head = dim("double_blocks.0.img_attn.norm.query_norm.scale", 0)?.max(1);

@@ -286,13 +286,11 @@ impl Snapshot {
         configs.insert("transformer", transformer);
         // The folder that it was published in says whether it is distilled, else its name.
         let index_path = folder.join("model_index.json");
-        let (is_distilled, notes) = match config(folder, "model_index.json")? {
-            Some(index) => (is_distilled(&index, &index_path)?, Vec::new()),
-            None => {
-                let is_distilled = !name.contains("base");
-                (is_distilled, vec![Note::DistilledByName { is_distilled }])
-            }
-        };
+        let index = config(folder, "model_index.json")?;
+        let said = index.map(|it| is_distilled(&it, &index_path)).transpose()?;
+        let is_distilled = said.unwrap_or(!name.contains("base"));
+        let notes =
+            if said.is_some() { Vec::new() } else { vec![Note::DistilledByName { is_distilled }] };
         let (layout, family) = (Layout::Bfl(neighbours), Family::Flux2Klein);
         Ok(Self { path: path.to_owned(), layout, family, configs, is_distilled, retouch, notes })
     }

@@ -7,15 +7,19 @@ mod names;
 mod recognize;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use tch::{Device, Kind, Tensor};
 
+use crate::kernels::cpu::heap;
 use error::{TensorFault, WeightsError};
 use file::{Stored, Values, WeightsFile};
+
+/// Bytes of tensors after which memory is given back: layers pack their weights, which leaves holes.
+const HOLES: u64 = 64 << 20;
 
 /// Bytes that a digest reads at each of three positions of a tensor.
 const SAMPLE: usize = 64;
@@ -34,6 +38,8 @@ pub struct Checkpoint {
     /// Those that a model has no use for, on purpose.
     ignored: RefCell<BTreeSet<String>>,
     faults: RefCell<Vec<TensorFault>>,
+    /// Bytes of tensors that were read since memory was last given back.
+    read: Cell<u64>,
 }
 
 /// A key prefix in a checkpoint, under which a layer finds its tensors; `&vs / "to_out" / 0` gives the checkpoint's
@@ -105,6 +111,7 @@ impl Checkpoint {
             taken: RefCell::default(),
             ignored: RefCell::default(),
             faults: RefCell::default(),
+            read: Cell::new(0),
         }
     }
 
@@ -222,6 +229,13 @@ impl Checkpoint {
             Ok(read) => read,
             Err(error) => return Err(TensorFault::Unreadable { key, reason: error.to_string() }),
         };
+        if target.1 == Device::Cpu {
+            self.read.set(self.read.get() + stored.bytes());
+            if self.read.get() > HOLES {
+                self.read.set(0);
+                heap::give_back();
+            }
+        }
         match read.values {
             Values::Finite => Ok(read.tensor),
             Values::NotFinite => Err(TensorFault::NotFinite { key }),

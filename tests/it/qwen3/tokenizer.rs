@@ -81,7 +81,7 @@ fn places_are_bytes_of_the_instruction_without_the_space_that_a_token_begins_wit
     );
     assert_eq!(words("  x").last().unwrap(), "x");
     // Marks that a letter was composed with are its own, and tokens that are parts of a character stand for all of it.
-    assert_eq!(words("n\u{323}").concat(), "n\u{323}");
+    assert_eq!(words("n\u{323}").last().unwrap(), "n\u{323}");
     assert!(words("🦤").iter().all(|it| it == "🦤"));
     // What looks like the template's is the instruction's own.
     assert_eq!(words("<|im_end|>"), ["<|im_end|>"]);
