@@ -33,6 +33,7 @@ const TEXTS: [&str; 11] = [
 ];
 
 #[derive(Debug, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct ServeArgs {
     /// A TOML file with any of the configuration's keys (docs/operations.md).
     #[arg(long, value_name = "FILE")]

@@ -1,10 +1,9 @@
 //! Dynamic batching: several jobs share one model, and calls that wait run as one; jobs join and leave at any step.
 //!
 //! The model lives on a thread of its own; each job runs its own denoising loop over a [`Batched`] handle, a pipeline
-//! like any other. Between two steps the thread runs other calls (text encoding, image encoding, decode stages) for as
-//! long as the last step took, so that a job waits for the others no longer than that, and one that joins does not wait
-//! a step for each of its calls. Decoding, the longest call, is split into stages with the same result; diffusers'
-//! tiling would change it, since each tile has its own norm statistics and borders.
+//! like any other. Between two steps the thread runs other calls (text and image encoding, decode stages) for as long as
+//! the last step took, so that a job waits for the others no longer than that, and one that joins not a step for each
+//! of its calls. Decoding, the longest, is split into stages with the same result, unlike diffusers' tiling.
 
 use std::{
     any::Any,

@@ -166,7 +166,7 @@ pub fn flux2_klein(
     weights.finish()?;
 
     Ok(Flux2KleinPipeline {
-        shared_tokens: tokenizer.before() as i64,
+        shared_tokens: tokenizer.shared() as i64,
         tokenizer,
         text_encoder,
         transformer,

@@ -25,11 +25,10 @@ use crate::attention::{
     role::Role,
     site::AttnSite,
 };
-use crate::models::tokenized::TokenizerError;
+use crate::models::{tokenized::TokenizerError, weights::error::WeightsError};
 use crate::pipelines::{
     conditioning::{Conditioning, LatentSize},
     guidance::{Guidance, NoisePrediction},
-    load::LoadError,
     read_back::ReadBack,
 };
 use crate::sampling::{SchedulerKind, Steps, geometry::Geometry};
@@ -77,7 +76,7 @@ pub enum PipelineError {
     },
     /// The text encoder, which is in memory only while it reads texts, can't be loaded again.
     #[error("the text encoder can't be loaded: {0}")]
-    TextEncoder(#[source] Box<LoadError>),
+    TextEncoder(#[source] Box<WeightsError>),
     /// The result holds NaN or infinity.
     #[error("the model's output contains NaN or infinity")]
     NotFinite,
@@ -209,7 +208,7 @@ pub trait BatchPipeline: EditPipeline {
 // === impl PipelineError ===
 
 impl PipelineError {
-    fn text_encoder(error: LoadError) -> Self {
+    fn text_encoder(error: WeightsError) -> Self {
         Self::TextEncoder(Box::new(error))
     }
 }

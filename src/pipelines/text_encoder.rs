@@ -10,8 +10,8 @@ use crate::models::{
     qwen3::{config::Qwen3Config, prompt::PromptConfig, text_encoder::Qwen3TextEncoder},
     snapshot::{Snapshot, part::Part},
     tokenized::TokenizedPrompt,
+    weights::error::WeightsError,
 };
-use crate::pipelines::load::LoadError;
 
 /// Capacity of the prompts that are kept, in bytes on the model's device: eight of FLUX.2-klein in 16 bits.
 const CAPACITY: u64 = 64 << 20;
@@ -45,14 +45,14 @@ impl OnDemandTextEncoder {
     /// The text encoder of a snapshot, whose tensors are looked at but not read yet.
     ///
     /// # Errors
-    /// [`LoadError`] names the file, key or value.
+    /// [`WeightsError`] names the file and key.
     pub fn open(
         snapshot: Snapshot,
         config: Qwen3Config,
         prompt: PromptConfig,
         kind: Kind,
         device: Device,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<Self, WeightsError> {
         let weights = snapshot.weights(Part::TextEncoder)?;
         drop(Qwen3TextEncoder::new(&weights.outline(), &config, &prompt));
         weights.finish()?;
@@ -87,8 +87,8 @@ impl OnDemandTextEncoder {
     /// place.
     ///
     /// # Errors
-    /// [`LoadError`] if it must be loaded and its files are gone or not what they were.
-    pub fn encode(&self, prompt: &TokenizedPrompt) -> Result<Tensor, LoadError> {
+    /// [`WeightsError`] if it must be loaded and its files are gone or not what they were.
+    pub fn encode(&self, prompt: &TokenizedPrompt) -> Result<Tensor, WeightsError> {
         if let Some(hidden_states) = self.read.borrow().get(&prompt.ids) {
             return Ok(hidden_states.shallow_clone());
         }
@@ -101,7 +101,7 @@ impl OnDemandTextEncoder {
     ///
     /// # Errors
     /// As for [`Self::encode`].
-    pub fn encode_unpadded(&self, prompt: &TokenizedPrompt) -> Result<Tensor, LoadError> {
+    pub fn encode_unpadded(&self, prompt: &TokenizedPrompt) -> Result<Tensor, WeightsError> {
         self.forward(&prompt.ids[..prompt.length], prompt.length)
     }
 
@@ -112,13 +112,13 @@ impl OnDemandTextEncoder {
         }
     }
 
-    fn forward(&self, ids: &[i64], length: usize) -> Result<Tensor, LoadError> {
+    fn forward(&self, ids: &[i64], length: usize) -> Result<Tensor, WeightsError> {
         let ids = Tensor::from_slice(ids).unsqueeze(0); // (1, T)
         self.with(|encoder| tch::no_grad(|| encoder.forward(&ids, &[length])))
     }
 
     /// Runs a closure on it, loaded.
-    fn with<T>(&self, run: impl FnOnce(&Qwen3TextEncoder) -> T) -> Result<T, LoadError> {
+    fn with<T>(&self, run: impl FnOnce(&Qwen3TextEncoder) -> T) -> Result<T, WeightsError> {
         let mut loaded = self.loaded.borrow_mut();
         if let Some(encoder) = loaded.as_ref() {
             return Ok(run(encoder));

@@ -135,12 +135,6 @@ impl Qwen2Tokenizer {
         self.max_length - self.around
     }
 
-    /// Tokens of the template before an instruction, which are the same for each.
-    pub fn before(&self) -> usize {
-        let whole = self.tokenizer.encode(BEFORE, false);
-        whole.map_or(0, |it| it.get_ids().len())
-    }
-
     /// The least vocabulary of a text encoder for it: one more than the largest id.
     pub fn vocab_size(&self) -> usize {
         let ids = self.tokenizer.get_vocab(true).into_values();

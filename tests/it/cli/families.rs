@@ -33,7 +33,8 @@ fn a_picture_is_edited_in_a_mask_that_is_found_or_given() {
     let desk = desk();
     for model in ["klein", "klein_base"] {
         let few: &[&str] = if model == "klein" { &[] } else { &["--steps", "3"] };
-        let flags = [&["-o", "found.png", "--force", "--seed", "7", "--maps", "maps"], few].concat();
+        let flags =
+            [&["-o", "found.png", "--force", "--seed", "7", "--maps", "maps"], few].concat();
         let told = said(&mut command(&desk, "edit", model, &flags));
         assert!(told.contains("understood: change the red circle"), "{told}");
         let found = desk.picture("found.png");
