@@ -273,11 +273,10 @@ impl Store {
         if name.is_empty() {
             return Ok((Bytes::new(), None));
         }
-        let job = self.job(tenant, name)?;
+        let field = "spec.reuse_localization_of";
+        let job = self.job(tenant, name).map_err(|it| it.about(field))?;
         let record = self.record(&job)?;
-        let fault = |description: &str| {
-            Fault::invalid(vec![Violation::new("reuse_localization_of", description)])
-        };
+        let fault = |description: &str| Fault::invalid(vec![Violation::new(field, description)]);
         if record.localization.is_empty() {
             return Err(fault("that job has no localization (yet)"));
         }

@@ -17,6 +17,7 @@ use crate::wire::{
     reason::Reason,
     spec,
     v1::{self, EditSpec, image::Source},
+    violation::Violation,
 };
 
 impl Store {
@@ -61,9 +62,11 @@ impl Store {
         if record.spec_digest == settled || self.settled_again(&record, has_seed) == Some(settled) {
             return Ok(job);
         }
-        let message = "this request_id was used for another request; choose a new one";
+        let why = "was used for another request; choose a new one";
+        let fault = Fault::new(Reason::RequestIdReused, format!("request_id: {why}"));
+        let field = Violation::new("request_id", why);
         let name = format!("jobs/{}", job.id);
-        Err(Fault::new(Reason::RequestIdReused, message).with("job", &name))
+        Err(Fault { fields: vec![field], ..fault }.with("job", &name))
     }
 
     /// Digest of a spec that an earlier version accepted, with the defaults that it did not know yet; `None` for
