@@ -273,10 +273,12 @@ impl Store {
         if name.is_empty() {
             return Ok((Bytes::new(), None));
         }
-        let field = "spec.reuse_localization_of";
-        let job = self.job(tenant, name).map_err(|it| it.about(field))?;
+        let job = self.job(tenant, name);
+        let job = job.map_err(|it| it.about("spec.reuse_localization_of"))?;
         let record = self.record(&job)?;
-        let fault = |description: &str| Fault::invalid(vec![Violation::new(field, description)]);
+        let fault = |description: &str| {
+            Fault::invalid(vec![Violation::new("reuse_localization_of", description)])
+        };
         if record.localization.is_empty() {
             return Err(fault("that job has no localization (yet)"));
         }

@@ -64,7 +64,7 @@ impl Store {
         }
         let why = "was used for another request; choose a new one";
         let fault = Fault::new(Reason::RequestIdReused, format!("request_id: {why}"));
-        let field = Violation::new("request_id", why);
+        let field = Violation { field: "request_id".to_owned(), description: why.to_owned() };
         let name = format!("jobs/{}", job.id);
         Err(Fault { fields: vec![field], ..fault }.with("job", &name))
     }
@@ -102,7 +102,10 @@ impl Store {
             None => Ok::<_, Fault>(None),
         };
         let mask = spec.mask.as_ref().and_then(|it| it.image.as_ref());
-        Ok(Images { image: hash(spec.image.as_ref())?, mask: hash(mask)? })
+        Ok(Images {
+            image: hash(spec.image.as_ref()).map_err(|it| it.about("spec.image"))?,
+            mask: hash(mask).map_err(|it| it.about("spec.mask"))?,
+        })
     }
 }
 
