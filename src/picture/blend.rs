@@ -106,6 +106,7 @@ fn compared(
     let moved = (MOVED * own_difference(&apart, mask)).max(LEAST_MOVED);
     let change = apart.mapped(|it| smooth((it / moved - STILL) / (1.0 - STILL)));
     let change = change.spread(half).blurred(half);
+    let change = with_lost_parts(change, unedited, original, moved, cell);
 
     // 2. The shift of color in what was not edited, carried on into what was: over some cells, and where these were all
     //    edited over more.
@@ -124,6 +125,45 @@ fn compared(
         sum.zipped(&weight, |sum, weight| sum / (weight + LEAST_STILL))
     });
     (change, shift)
+}
+
+/// The change with what the round trip lost of the edited thing: a thin tip or line is in neither picture that came
+/// back, and would stay where the rest of the thing was edited. It lies within a cell of the change, differs from what
+/// came back by as much as the edit moved, and has the thing's color more than that of what is around.
+fn with_lost_parts(
+    change: Plane,
+    unedited: &RgbImage,
+    original: &RgbImage,
+    moved: f32,
+    cell: f64,
+) -> Plane {
+    let size = Size::new(original.width(), original.height());
+    let near = change.spread(cell.round() as usize);
+    let still = near.mapped(|it| 1.0 - it);
+    let reach = (2.0 * cell).round() as usize;
+    let [of_change, of_still] = [&change, &still].map(|it| it.blurred(reach));
+    let none = || Plane::new(size, vec![0.0; original.pixels().len()]);
+    let (mut lost, mut to_thing, mut to_rest) = (none(), none(), none());
+    for channel in 0..3 {
+        let level = |it: &image::Rgb<u8>| f32::from(it.0[channel]);
+        let own = Plane::new(size, original.pixels().map(level).collect());
+        let back = Plane::new(size, unedited.pixels().map(level).collect());
+        let apart = |one: &Plane, other: &Plane| one.zipped(other, |a, b| (a - b).abs());
+        let farther = |most: &Plane, it: &Plane| most.zipped(it, f32::max);
+        let mean = |weights: &Plane, sum: &Plane| {
+            let weighted = own.zipped(weights, |level, weight| level * weight).blurred(reach);
+            weighted.zipped(sum, |level, weight| level / weight.max(1e-6))
+        };
+        lost = farther(&lost, &apart(&own, &back));
+        to_thing = farther(&to_thing, &apart(&own, &mean(&change, &of_change)));
+        to_rest = farther(&to_rest, &apart(&own, &mean(&still, &of_still)));
+    }
+    let of_thing = to_rest
+        .zipped(&to_thing, |rest, thing| smooth((rest / (rest + thing).max(1e-6) - 0.5) / 0.25));
+    let lost = lost.mapped(|it| smooth((it / moved - STILL) / (1.0 - STILL)));
+    let lost = lost.zipped(&of_thing, |lost, of_thing| lost * of_thing);
+    let lost = lost.zipped(&near, |lost, near| lost * near);
+    change.zipped(&lost, f32::max)
 }
 
 /// How far the edit moved what it moved most.
@@ -199,6 +239,24 @@ mod tests {
     fn what_is_removed_leaves_no_rim() {
         let out = blend(&square(110, 110), &square(110, 30), &square(100, 20), 255);
         assert!(out == square(100, 100));
+    }
+
+    #[test]
+    fn a_tip_that_the_round_trip_loses_goes_with_its_thing() {
+        let is_tip = |x: u32, y: u32| y == 24 && (32..34).contains(&x);
+        let mut original = square(100, 20);
+        let details = |it: &mut RgbImage| {
+            (32..34).for_each(|x| it.put_pixel(x, 24, Rgb([20; 3])));
+            it.put_pixel(36, 20, Rgb([180; 3]));
+        };
+        details(&mut original);
+        let out = blend(&square(100, 200), &square(100, 20), &original, 255);
+        for (x, y, pixel) in out.enumerate_pixels().filter(|it| it.0 >= 32) {
+            let expected = if is_tip(x, y) { 100 } else { original.get_pixel(x, y).0[0] };
+            assert!(pixel.0[0].abs_diff(expected) < 8, "({x}, {y}): {pixel:?}");
+        }
+        // A detail of another color is none of its parts.
+        assert_eq!(out.get_pixel(36, 20), &Rgb([180; 3]));
     }
 
     #[test]
