@@ -128,7 +128,7 @@ fn compared(
 }
 
 /// The change with what the round trip lost of the edited thing: a thin tip or line is in neither picture that came
-/// back, and would stay where the rest of the thing was edited. It lies within a cell of the change, differs from what
+/// back, and would stay where the rest of the thing was edited. It lies within two cells of the change, differs from what
 /// came back by as much as the edit moved, and has the thing's color more than that of what is around.
 fn with_lost_parts(
     change: Plane,
@@ -138,9 +138,9 @@ fn with_lost_parts(
     cell: f64,
 ) -> Plane {
     let size = Size::new(original.width(), original.height());
-    let near = change.spread(cell.round() as usize);
-    let still = near.mapped(|it| 1.0 - it);
     let reach = (2.0 * cell).round() as usize;
+    let near = change.spread(reach);
+    let still = change.mapped(|it| 1.0 - it);
     let [of_change, of_still] = [&change, &still].map(|it| it.blurred(reach));
     let none = || Plane::new(size, vec![0.0; original.pixels().len()]);
     let (mut lost, mut to_thing, mut to_rest) = (none(), none(), none());
