@@ -129,7 +129,7 @@ fn compared(
 
 /// The change with what the round trip lost of the edited thing: a thin tip or line is in neither picture that came
 /// back, and would stay where the rest of the thing was edited. It lies within two cells of the change, differs from what
-/// came back by as much as the edit moved, and has the thing's color more than that of what is around.
+/// came back by as much as the edit moved, and has something of the thing's color.
 fn with_lost_parts(
     change: Plane,
     unedited: &RgbImage,
@@ -159,7 +159,7 @@ fn with_lost_parts(
         to_rest = farther(&to_rest, &apart(&own, &mean(&still, &of_still)));
     }
     let of_thing = to_rest
-        .zipped(&to_thing, |rest, thing| smooth((rest / (rest + thing).max(1e-6) - 0.5) / 0.25));
+        .zipped(&to_thing, |rest, thing| smooth((rest / (rest + thing).max(1e-6) - 0.25) / 0.25));
     let lost = lost.mapped(|it| smooth((it / moved - STILL) / (1.0 - STILL)));
     let lost = lost.zipped(&of_thing, |lost, of_thing| lost * of_thing);
     let lost = lost.zipped(&near, |lost, near| lost * near);
