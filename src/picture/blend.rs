@@ -106,7 +106,6 @@ fn compared(
     let moved = (MOVED * own_difference(&apart, mask)).max(LEAST_MOVED);
     let change = apart.mapped(|it| smooth((it / moved - STILL) / (1.0 - STILL)));
     let change = change.spread(half).blurred(half);
-    let change = with_lost_parts(change, unedited, original, moved, cell);
 
     // 2. The shift of color in what was not edited, carried on into what was: over some cells, and where these were all
     //    edited over more.
@@ -124,7 +123,7 @@ fn compared(
         let sum = mean(&shift, near).zipped(&wide, |sum, wide| sum + LEAST_STILL * wide);
         sum.zipped(&weight, |sum, weight| sum / (weight + LEAST_STILL))
     });
-    (change, shift)
+    (with_lost_parts(change, unedited, original, moved, cell), shift)
 }
 
 /// The change with what the round trip lost of the edited thing: a thin tip or line is in neither picture that came
@@ -143,23 +142,24 @@ fn with_lost_parts(
     let still = change.mapped(|it| 1.0 - it);
     let [of_change, of_still] = [&change, &still].map(|it| it.blurred(reach));
     let none = || Plane::new(size, vec![0.0; original.pixels().len()]);
-    let (mut lost, mut to_thing, mut to_rest) = (none(), none(), none());
+    // How far a pixel lies on the way from the color of what is around to that of the thing.
+    let (mut lost, mut along, mut way) = (none(), none(), none());
     for channel in 0..3 {
         let level = |it: &image::Rgb<u8>| f32::from(it.0[channel]);
         let own = Plane::new(size, original.pixels().map(level).collect());
         let back = Plane::new(size, unedited.pixels().map(level).collect());
-        let apart = |one: &Plane, other: &Plane| one.zipped(other, |a, b| (a - b).abs());
-        let farther = |most: &Plane, it: &Plane| most.zipped(it, f32::max);
         let mean = |weights: &Plane, sum: &Plane| {
             let weighted = own.zipped(weights, |level, weight| level * weight).blurred(reach);
             weighted.zipped(sum, |level, weight| level / weight.max(1e-6))
         };
-        lost = farther(&lost, &apart(&own, &back));
-        to_thing = farther(&to_thing, &apart(&own, &mean(&change, &of_change)));
-        to_rest = farther(&to_rest, &apart(&own, &mean(&still, &of_still)));
+        let (rest, thing) = (mean(&still, &of_still), mean(&change, &of_change));
+        let (from, to) = (own.zipped(&rest, |a, b| a - b), thing.zipped(&rest, |a, b| a - b));
+        let apart = own.zipped(&back, |a, b| (a - b).abs());
+        lost = lost.zipped(&apart, f32::max);
+        along = along.zipped(&from.zipped(&to, |a, b| a * b), |sum, it| sum + it);
+        way = way.zipped(&to, |sum, it| sum + it * it);
     }
-    let of_thing = to_rest
-        .zipped(&to_thing, |rest, thing| smooth((rest / (rest + thing).max(1e-6) - 0.25) / 0.25));
+    let of_thing = along.zipped(&way, |along, way| smooth((along / way.max(1.0) - 0.2) / 0.3));
     let lost = lost.mapped(|it| smooth((it / moved - STILL) / (1.0 - STILL)));
     let lost = lost.zipped(&of_thing, |lost, of_thing| lost * of_thing);
     let lost = lost.zipped(&near, |lost, near| lost * near);
