@@ -1,13 +1,15 @@
 //! `retouch inspect`: prints a model's kind, size and missing parts.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::{
     args::ModelPathArg,
     engine_error::{EngineError, ModelError},
-    error::CliError,
-    load, outputs,
+    error::{CliError, in_one_line},
+    inspect_lora, load, outputs,
     printable::printable,
 };
 use crate::edit::settings::{EditSettings, LocalizationSettings};
@@ -18,6 +20,9 @@ use crate::sampling::SchedulerKind;
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) model: ModelPathArg,
+    /// Describe this LoRA instead, and whether it fits the model, if --model is given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lora: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -28,6 +33,9 @@ pub(crate) struct InspectArgs {
 /// # Errors
 /// [`EngineError::Model`] if the model can't be used; what could be read is printed before.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
+    if let Some(lora) = &args.lora {
+        return run_lora(lora, args);
+    }
     let path = load::model_path(&args.model)?;
     let refuse = |source| EngineError::Model { path: path.clone(), source: Box::new(source) };
     let found = inspect::inspect(&path).map_err(|error| refuse(error.into()))?;
@@ -50,6 +58,18 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
         }
         None => Ok(()),
     }
+}
+
+/// Describes a `LoRA`.
+///
+/// # Errors
+/// [`EngineError::Lora`] if it can't be used, or does not fit the model; what could be read is printed before.
+fn run_lora(path: &Path, args: &InspectArgs) -> Result<(), CliError> {
+    let refuse = |reason| EngineError::Lora(reason);
+    let (text, misfit) = inspect_lora::described(path, args.model.model.as_deref(), args.json)
+        .map_err(|error| refuse(in_one_line(&error)))?;
+    outputs::print(format!("{text}\n").as_bytes())?;
+    misfit.map_or(Ok(()), |reason| Err(refuse(reason).into()))
 }
 
 fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {

@@ -45,7 +45,9 @@ pub(super) fn runner() -> Box<dyn Runner + Send> {
         device: "cpu".to_owned(),
         dtype: "fp32".to_owned(),
         libtorch: "2.11.0".to_owned(),
+        loras: Vec::new(),
         recommended,
+        preview_decoder: true,
     };
     Box::new(EditorRunner::new(editor, model, 1 << 20))
 }
