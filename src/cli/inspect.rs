@@ -88,6 +88,7 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
         ("instruction", format!("at most {} tokens", found.max_tokens - 2)),
     ];
     rows.extend(found.parts.iter().map(|part| (part.name, part_text(part))));
+    rows.extend(found.preview_decoder.iter().map(|it| ("previews", previews(it))));
     let parameters: u64 = found.parts.iter().map(|it| it.parameters).sum();
     rows.push((
         "memory",
@@ -164,6 +165,15 @@ fn part_text(part: &PartInspection) -> String {
     }
 }
 
+fn previews(decoder: &Result<u64, String>) -> String {
+    match decoder {
+        Ok(parameters) => {
+            format!("by a tiny decoder, {:.2} M parameters", *parameters as f64 / 1e6)
+        }
+        Err(fault) => fault.clone(),
+    }
+}
+
 fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
@@ -196,6 +206,10 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
         "vae_scale_factor": found.vae_scale_factor,
         "max_tokens": found.max_tokens,
         "parts": parts.collect::<Vec<_>>(),
+        "preview_decoder": found.preview_decoder.as_ref().map(|it| json!({
+            "parameters": it.as_ref().ok(),
+            "fault": it.as_ref().err(),
+        })),
         "misfit": found.misfit,
         "attention": attention.collect::<Vec<_>>(),
         "sampler": found.sampler.name(),

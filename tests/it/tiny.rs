@@ -105,7 +105,7 @@ fn a_decoder_of_another_family_does_not_fit_a_model() {
     let mut snapshot = Snapshot::open(&demo).unwrap();
     assert!(snapshot.preview_decoder().is_some(), "the demo model brings one");
     snapshot.set_preview_decoder(fixture("taef2_decoder.safetensors"));
-    let said = load::load(&snapshot, Kind::Float, Device::Cpu).unwrap_err().to_string();
+    let said = load::load(&snapshot, Kind::Float, Device::Cpu).err().unwrap().to_string();
     assert!(said.contains("6 channels and 8 pixels a cell; the model's have 4 and 2"), "{said}");
 }
 

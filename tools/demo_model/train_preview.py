@@ -23,7 +23,7 @@ from models import LATENT_CHANNELS, PRESETS
 from training import Log
 from train_vae import Edits, _scaled, distance, learn
 
-BATCH = 16
+BATCH = 8
 RATE = 4e-3
 CHANNELS = 24
 # Residual blocks at the latent's size, and at twice that.
