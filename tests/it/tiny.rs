@@ -1,18 +1,28 @@
 //! Tiny autoencoders against diffusers' class and TAESD's own network (`tests/record/tiny.py`).
+#![expect(
+    clippy::print_stderr,
+    reason = "a run says what it skipped, and the figures of what it did not"
+)]
 
 use std::{
     collections::HashMap,
     env, fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use retouch::{
+    edit::settings::EditSettings,
     models::{
         autoencoder_tiny::{TinyDecoder, TinyEncoder},
         snapshot::Snapshot,
     },
     picture::decode::{self, InputLimits},
     pipelines::{EditPipeline, image_processor, load},
+    wire::{
+        spec::{self, SpecTerms},
+        v1::{EditSpec, EventOptions, Image, PreviewDecode, image::Source},
+    },
 };
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -126,9 +136,42 @@ fn the_demo_models_previews_are_near_what_its_autoencoder_shows() {
 }
 
 #[test]
+fn a_server_shows_by_its_tiny_decoder_unless_a_job_asks_otherwise() {
+    use PreviewDecode::{Linear, Tiny, Unspecified, Vae};
+    let recommended = EditSettings::paper();
+    let hour = Duration::from_secs(3600);
+    let settled = |preview_decoder: bool, asked: PreviewDecode| {
+        let terms = SpecTerms {
+            model: "demo-model",
+            recommended: &recommended,
+            preview_decoder,
+            default_ttl: hour,
+            max_ttl: hour,
+        };
+        let image = Some(Image { source: Some(Source::Data(vec![0].into())) });
+        let events = Some(EventOptions { preview_decode: asked as i32, ..EventOptions::default() });
+        let instruction = "make the bee a bird".to_owned();
+        let spec = EditSpec { image, instruction, events, ..EditSpec::default() };
+        let spec = spec::normalize(spec, &terms);
+        spec.map(|it| it.events.unwrap().preview_decode()).map_err(|it| format!("{it:?}"))
+    };
+    for (has_one, asked, shown) in [
+        (true, Unspecified, Tiny),
+        (true, Linear, Linear),
+        (true, Vae, Vae),
+        (true, Tiny, Tiny),
+        (false, Unspecified, Linear),
+    ] {
+        assert_eq!(settled(has_one, asked), Ok(shown));
+    }
+    let refused = settled(false, Tiny).unwrap_err();
+    assert!(refused.contains("events.preview_decode") && refused.contains("none"), "{refused}");
+}
+
+#[test]
 fn trained_weights_of_taef2_come_as_near_to_photographs_as_the_reference() {
     let Some(folder) = env::var_os(TRAINED).map(PathBuf::from) else {
-        println!("skipped: {TRAINED} names no folder with TAEF2's trained weights");
+        eprintln!("skipped: {TRAINED} names no folder with TAEF2's trained weights");
         return;
     };
     let encoder = encoder(&folder.join("taef2_encoder.safetensors"));
@@ -143,7 +186,7 @@ fn trained_weights_of_taef2_come_as_near_to_photographs_as_the_reference() {
             encoder.encode(&image_processor::to_tensor(picture.rgb.as_ref(), Device::Cpu));
         let shown = image_processor::to_image(&decoder.decode(&latents));
         let found = psnr(&pixels(&shown), &pixels(picture.rgb.as_ref()));
-        println!("{name}: {found:.4} dB, the reference {expected:.4} dB");
+        eprintln!("{name}: {found:.4} dB, the reference {expected:.4} dB");
         assert!((found - expected).abs() < 0.1, "{name}: {found:.4} dB, not {expected:.4} dB");
     }
 }
