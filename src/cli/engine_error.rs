@@ -35,7 +35,7 @@ pub(crate) enum EngineError {
         /// The underlying error.
         source: Box<ModelError>,
     },
-    /// A `LoRA` can't be used.
+    /// A LoRA can't be used.
     #[error("{0}")]
     Lora(String),
     /// The device's name is unknown.

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     }
 }
 
-/// Describes a `LoRA`.
+/// Describes a LoRA.
 ///
 /// # Errors
 /// [`EngineError::Lora`] if it can't be used, or does not fit the model; what could be read is printed before.

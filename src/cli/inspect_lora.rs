@@ -1,4 +1,4 @@
-//! `retouch inspect --lora FILE`: prints what a `LoRA` is for, what it changes, and what its trainer says of it.
+//! `retouch inspect --lora FILE`: prints what a LoRA is for, what it changes, and what its trainer says of it.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::pipelines::lora::{self, Summary};
 /// Longest value of the metadata that is printed as text, in characters.
 const SHOWN: usize = 160;
 
-/// The text or JSON of a `LoRA` file, and whether it fits the model, if one is given.
+/// The text or JSON of a LoRA file, and whether it fits the model, if one is given.
 ///
 /// # Errors
 /// Why the file can't be used with any model.

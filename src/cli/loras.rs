@@ -1,8 +1,8 @@
-//! The `LoRAs` of a record beside those that a model was loaded with.
+//! The LoRAs of a record beside those that a model was loaded with.
 
 use crate::wire::edit_record::{Lora, digests::shown};
 
-/// Why a model with these `LoRAs` can't repeat an edit that was made with the recorded ones; `None` if they are the
+/// Why a model with these LoRAs can't repeat an edit that was made with the recorded ones; `None` if they are the
 /// same files at the same weights.
 pub(super) fn differing(recorded: &[Lora], loaded: &[Lora]) -> Option<String> {
     let same = |it: &(&Lora, &Lora)| it.0.sha256 == it.1.sha256 && it.0.scale == it.1.scale;

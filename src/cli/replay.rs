@@ -123,10 +123,10 @@ impl Replay {
         ))
     }
 
-    /// Refuses a model other than the recorded one, or one with other `LoRAs`.
+    /// Refuses a model other than the recorded one, or one with other LoRAs.
     ///
     /// # Errors
-    /// [`CliError::Record`], naming the model or the `LoRAs`.
+    /// [`CliError::Record`], naming the model or the LoRAs.
     pub(crate) fn check_model(&self, digest: &str, loras: &[Lora]) -> Result<(), CliError> {
         if let Some(reason) = loras::differing(&self.record.loras, loras) {
             return Err(self.refuse(&reason));

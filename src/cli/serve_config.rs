@@ -191,7 +191,7 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
     all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
-/// `LoRAs` given by flags, in the place of those of other sources.
+/// LoRAs given by flags, in the place of those of other sources.
 fn loras(loras: &[LoraChoice]) -> Option<Value> {
     let texts: Vec<String> = loras.iter().map(ToString::to_string).collect();
     (!texts.is_empty()).then(|| Value::from(texts))

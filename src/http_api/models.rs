@@ -28,12 +28,12 @@ struct Model<'a> {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
-    /// `LoRAs` in its weights; OpenAI's models have no such key.
+    /// LoRAs in its weights; OpenAI's models have no such key.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     loras: Vec<ModelLora<'a>>,
 }
 
-/// A `LoRA` in a model's weights.
+/// A LoRA in a model's weights.
 #[derive(Debug, Serialize)]
 struct ModelLora<'a> {
     name: &'a str,

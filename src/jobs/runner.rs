@@ -27,7 +27,7 @@ pub struct ModelInfo {
     pub dtype: String,
     /// Version of libtorch.
     pub libtorch: String,
-    /// `LoRAs` in its weights.
+    /// LoRAs in its weights.
     pub loras: Vec<Lora>,
     /// Settings that the model recommends.
     pub recommended: EditSettings,

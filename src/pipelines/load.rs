@@ -40,7 +40,7 @@ pub enum LoadError {
     /// The scheduler's configuration is invalid.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
-    /// A `LoRA` can't be used.
+    /// A LoRA can't be used.
     #[error(transparent)]
     Lora(#[from] LoraError),
     /// The tiny decoder for previews can't be loaded.

@@ -1,4 +1,4 @@
-//! `LoRA` files: opened, described, and tried on a model.
+//! LoRA files: opened, described, and tried on a model.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use crate::models::{
 use crate::pipelines::load::LoadError;
 use crate::sampling::lora::LoraChoice;
 
-/// What is to be said of a `LoRA` file.
+/// What is to be said of a LoRA file.
 pub type Summary = LoraSummary;
 
-/// Why a `LoRA` can't be used, or the model that it is tried on.
+/// Why a LoRA can't be used, or the model that it is tried on.
 pub type Error = LoadError;
 
-/// A `LoRA` that was merged into a model.
+/// A LoRA that was merged into a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Applied {
     /// Name of its file, without its folders.
@@ -26,7 +26,7 @@ pub struct Applied {
     pub weight: f64,
 }
 
-/// Merges `LoRAs` into what is read of a snapshot's weights from now on.
+/// Merges LoRAs into what is read of a snapshot's weights from now on.
 ///
 /// # Errors
 /// [`LoadError::Lora`] if one can't be used, or is for another model.
@@ -40,7 +40,7 @@ pub fn apply(snapshot: &mut Snapshot, loras: &[LoraChoice]) -> Result<Vec<Applie
     loras.iter().map(one).collect()
 }
 
-/// Describes a `LoRA` file.
+/// Describes a LoRA file.
 ///
 /// # Errors
 /// [`LoadError::Lora`] if it is none, or can't be used with any model.
@@ -48,10 +48,10 @@ pub fn summary(path: &Path) -> Result<Summary, LoadError> {
     Ok(LoraSummary::of(&LoraFile::open(path)?)?)
 }
 
-/// Checks that a `LoRA` fits a model; no weights are read.
+/// Checks that a LoRA fits a model; no weights are read.
 ///
 /// # Errors
-/// [`LoadError`] if the model can't be used, or the `LoRA` is for another one.
+/// [`LoadError`] if the model can't be used, or the LoRA is for another one.
 pub fn check(path: &Path, model: &Path) -> Result<(), LoadError> {
     let mut snapshot = Snapshot::open(model)?;
     Ok(snapshot.apply(LoraFile::open(path)?, 1.0)?)

@@ -1,4 +1,4 @@
-//! A `LoRA` file and the weight that it is applied with, as the command line and configurations write them.
+//! A LoRA file and the weight that it is applied with, as the command line and configurations write them.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::sampling::{OutOfRange, bounded};
 
 bounded! {
-    /// How strongly a `LoRA` is applied; 1 is as it was trained, and 0 not at all.
+    /// How strongly a LoRA is applied; 1 is as it was trained, and 0 not at all.
     pub struct LoraWeight(f64), "the weight of a LoRA", -10 to 10
 }
 
 /// The weight is never NaN.
 impl Eq for LoraWeight {}
 
-/// A `LoRA` to be applied: FILE or FILE:WEIGHT.
+/// A LoRA to be applied: `FILE` or `FILE:WEIGHT`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LoraChoice {
@@ -28,7 +28,7 @@ pub struct LoraChoice {
     pub weight: LoraWeight,
 }
 
-/// The text names no `LoRA`.
+/// The text names no LoRA.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NoLora {
     /// No file stands before the weight.

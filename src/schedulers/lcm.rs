@@ -66,7 +66,7 @@ impl LcmScheduler {
         Ok(Self { steps, alpha_prods, prediction, clip, timestep_scaling: scaling })
     }
 
-    /// The weights of the sample and of the predicted clean sample, c_skip and c_out, so that at timestep 0 the sample
+    /// The weights of the sample and of the predicted clean sample, `c_skip` and `c_out`, so that at timestep 0 the sample
     /// is its own prediction.
     fn boundary(&self, step: Step) -> (f64, f64) {
         let scaled = (step.timestep * self.timestep_scaling) as f32;

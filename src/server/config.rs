@@ -111,7 +111,7 @@ pub struct Model {
     /// A diffusers folder or a checkpoint file; unset is the demo model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// `LoRAs` to merge into the model, FILE or FILE:WEIGHT each.
+    /// LoRAs to merge into the model, `FILE` or `FILE:WEIGHT` each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraChoice>,
     /// A tiny decoder for previews, a folder or file; unset is the model's own, if it has one.

@@ -40,7 +40,7 @@ pub struct Options {
     pub path: PathBuf,
     /// Device, such as `cpu` or `cuda:0`.
     pub device: String,
-    /// `LoRAs` to merge into it, in order.
+    /// LoRAs to merge into it, in order.
     pub loras: Vec<LoraChoice>,
     /// A tiny decoder for previews, in place of the model's own.
     pub preview_decoder: Option<PathBuf>,
@@ -203,7 +203,7 @@ struct Opened {
     model: Box<dyn RowModel>,
     /// The settings that it recommends.
     recommended: EditSettings,
-    /// The `LoRAs` in it.
+    /// The LoRAs in it.
     loras: Vec<Lora>,
     /// Whether it has a tiny decoder for previews.
     has_previews: bool,

@@ -1,8 +1,4 @@
 //! Tiny autoencoders against diffusers' class and TAESD's own network (`tests/record/tiny.py`).
-#![expect(
-    clippy::print_stderr,
-    reason = "a run says what it skipped, and the figures of what it did not"
-)]
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Finds the place of each of a `LoRA`'s changes in a model.
+//! Finds the place of each of a LoRA's changes in a model.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -14,7 +14,7 @@ use crate::models::{
     weights::Checkpoint,
 };
 
-/// A network whose weights `LoRAs` may change.
+/// A network whose weights LoRAs may change.
 #[derive(Debug)]
 pub struct Network<'a> {
     /// Whether it is the one that is denoised with; else the text encoder.
@@ -26,7 +26,7 @@ pub struct Network<'a> {
 /// What is added to the tensors of a network, by their keys.
 pub(in crate::models) type Deltas = BTreeMap<String, Vec<Delta>>;
 
-/// What each network of a model gets of a `LoRA` at a weight.
+/// What each network of a model gets of a LoRA at a weight.
 ///
 /// # Errors
 /// [`LoraError`] if it is for another family or width, or if any of its tensors has no place in the model.
@@ -84,7 +84,7 @@ pub(in crate::models) fn apply(
     })
 }
 
-/// Merges a `LoRA` at a weight into a model's denoising network alone, which is all that it changes.
+/// Merges a LoRA at a weight into a model's denoising network alone, which is all that it changes.
 ///
 /// # Errors
 /// [`LoraError`] as for a whole model.
@@ -96,12 +96,14 @@ pub fn apply_alone(
 ) -> Result<(), LoraError> {
     let network = Network { is_denoiser: true, tensors: weights.shapes().collect() };
     let deltas = apply(architecture, &[network], file, weight)?;
-    deltas.into_iter().for_each(|it| weights.change(it));
+    for delta in deltas {
+        weights.change(delta);
+    }
     Ok(())
 }
 
 impl Architecture {
-    /// Whether a `LoRA` that is for this is for a model of this architecture.
+    /// Whether a LoRA that is for this is for a model of this architecture.
     fn is_of(self, family: &str) -> bool {
         match self {
             Self::StableDiffusion { .. } => {

@@ -94,7 +94,7 @@ impl Change {
     }
 }
 
-/// A stored tensor in fp32 on the CPU; numbers of a `LoRA` may be integers where they are an alpha.
+/// A stored tensor in fp32 on the CPU; numbers of a LoRA may be integers where they are an alpha.
 pub(super) fn tensor(file: &WeightsFile, stored: &Stored) -> io::Result<Tensor> {
     let refuse = |what: &str| io::Error::other(format!("`{}` {what}", stored.key));
     let kind = match (stored.kind(), stored.dtype) {

@@ -1,4 +1,4 @@
-//! Errors of `LoRA` files.
+//! Errors of LoRA files.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::models::weights::error::WeightsError;
 /// Number of keys that a message lists.
 const SPELLED_OUT: usize = 20;
 
-/// Why a `LoRA` can't be used.
+/// Why a LoRA can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoraError {
     /// There is no such file.

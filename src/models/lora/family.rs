@@ -1,4 +1,4 @@
-//! Recognizes the model that a `LoRA` was trained for, by its modules' names and widths, to name it in errors and in
+//! Recognizes the model that a LoRA was trained for, by its modules' names and widths, to name it in errors and in
 //! `inspect`.
 
 use crate::models::lora::{

@@ -1,4 +1,4 @@
-//! A `LoRA` file: its changes by module, its scale, and what it says of itself. Opening it reads its header, its alphas,
+//! A LoRA file: its changes by module, its scale, and what it says of itself. Opening it reads its header, its alphas,
 //! and its bytes once for their digest.
 
 use std::{
@@ -28,7 +28,7 @@ use crate::models::{
 /// Key of diffusers' own metadata: PEFT's configuration, as JSON.
 const ADAPTER: &str = "lora_adapter_metadata";
 
-/// An opened `LoRA` file.
+/// An opened LoRA file.
 #[derive(Debug)]
 pub struct LoraFile {
     path: PathBuf,

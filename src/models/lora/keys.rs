@@ -1,4 +1,4 @@
-//! The keys of a `LoRA` file: which network and module a tensor is for, and which factor of the change it is.
+//! The keys of a LoRA file: which network and module a tensor is for, and which factor of the change it is.
 
 /// Which network a change is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! What a `LoRA` adds to one tensor of a model.
+//! What a LoRA adds to one tensor of a model.
 
 use std::{io, rc::Rc};
 
@@ -39,7 +39,7 @@ impl Rows {
     }
 }
 
-/// What one `LoRA` adds to one tensor.
+/// What one LoRA adds to one tensor.
 #[derive(Debug, Clone)]
 pub(in crate::models) struct Delta {
     pub(super) file: Rc<LoraFile>,

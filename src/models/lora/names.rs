@@ -1,4 +1,4 @@
-//! The names under which `LoRAs` know a model's modules: the network's own, and those of the layouts that were before.
+//! The names under which LoRAs know a model's modules: the network's own, and those of the layouts that were before.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::models::lora::{
     merge::Rows,
 };
 
-/// How the modules of a model are called in `LoRA` files.
+/// How the modules of a model are called in LoRA files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     /// Stable Diffusion 1.x and 2.x: diffusers' names, and those of the original layout.
@@ -59,7 +59,7 @@ impl Architecture {
             // With and without the prefix that transformers' classes have, or not.
             (Self::StableDiffusion { .. }, Net::TextEncoder) => {
                 let bare = module.strip_prefix("text_model.");
-                let other = bare.map_or_else(|| format!("text_model.{module}"), |it| it.to_owned());
+                let other = bare.map_or_else(|| format!("text_model.{module}"), str::to_owned);
                 vec![(other, Rows::All)]
             }
             (Self::Flux2, Net::Denoiser) => flux2::aliases(module),

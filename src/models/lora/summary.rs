@@ -1,4 +1,4 @@
-//! What is to be said of a `LoRA` file: what it was trained for, its ranks, and what it changes.
+//! What is to be said of a LoRA file: what it was trained for, its ranks, and what it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use crate::models::lora::{
     keys::{Factor, Net},
 };
 
-/// A `LoRA` file in numbers.
+/// A LoRA file in numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraSummary {
     /// Name of the file.
     pub name: String,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
-    /// `LoRA` or `LoKr`.
+    /// LoRA or `LoKr`.
     pub method: &'static str,
     /// What it was trained for, as far as its modules tell.
     pub family: Option<&'static str>,

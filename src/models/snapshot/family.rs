@@ -51,7 +51,7 @@ impl Family {
         Self::ALL.map(|it| format!("{} ({})", it.described(), it.class())).join("; or ")
     }
 
-    /// How `LoRAs` call its modules, and the networks that they may change.
+    /// How LoRAs call its modules, and the networks that they may change.
     pub(super) fn changed(
         self,
         configs: &BTreeMap<&'static str, Value>,

@@ -1,4 +1,4 @@
-//! The `LoRAs` that were applied to a snapshot, and what they add to each of its networks.
+//! The LoRAs that were applied to a snapshot, and what they add to each of its networks.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -15,7 +15,7 @@ use crate::models::{
     weights::Checkpoint,
 };
 
-/// All `LoRAs` of a snapshot.
+/// All LoRAs of a snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Loras {
     files: Vec<(Rc<LoraFile>, f64)>,
@@ -56,7 +56,7 @@ impl Loras {
         self.deltas.get(&part).cloned().unwrap_or_default()
     }
 
-    /// Feeds a digest with each file's own and its weight; without `LoRAs` with nothing.
+    /// Feeds a digest with each file's own and its weight; without LoRAs with nothing.
     pub(super) fn digest(&self, digest: &mut Sha256) {
         for (file, weight) in &self.files {
             digest.update(format!("lora {} {weight}\n", file.sha256()));

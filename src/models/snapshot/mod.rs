@@ -155,7 +155,7 @@ impl Snapshot {
         Ok(weights)
     }
 
-    /// Merges a `LoRA` at a weight into all weights that are read from now on.
+    /// Merges a LoRA at a weight into all weights that are read from now on.
     ///
     /// # Errors
     /// [`LoraError`] if it is for another model.
@@ -202,7 +202,7 @@ impl Snapshot {
     }
 
     /// A digest of the model in hexadecimal: SHA-256 over its configurations, its tokenizer's files, keys, shapes and
-    /// samples of its weights, and digests and weights of its `LoRAs`. It takes milliseconds; see
+    /// samples of its weights, and digests and weights of its LoRAs. It takes milliseconds; see
     /// [`Checkpoint::digest`].
     ///
     /// # Errors

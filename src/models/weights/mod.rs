@@ -32,7 +32,7 @@ pub struct Checkpoint {
     files: Vec<WeightsFile>,
     /// For each key that a model may request, the file's index and the tensor's position in it.
     tensors: BTreeMap<String, (usize, Stored)>,
-    /// What `LoRAs` add to tensors, by the keys that a model requests.
+    /// What LoRAs add to tensors, by the keys that a model requests.
     deltas: BTreeMap<String, Vec<Delta>>,
     taken: RefCell<BTreeSet<String>>,
     faults: RefCell<Vec<TensorFault>>,

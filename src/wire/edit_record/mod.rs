@@ -53,7 +53,7 @@ pub struct RunEnvironment<'a> {
     pub dtype: &'a str,
     /// Version of libtorch, such as `2.11.0`.
     pub libtorch: &'a str,
-    /// `LoRAs` in the model's weights.
+    /// LoRAs in the model's weights.
     pub loras: &'a [Lora],
 }
 
@@ -100,7 +100,7 @@ pub struct EditRecord {
     pub model: String,
     /// Digest of its configuration, its recommended settings and its weights, in hexadecimal.
     pub model_digest: String,
-    /// `LoRAs` merged into the model, in order.
+    /// LoRAs merged into the model, in order.
     pub loras: Vec<Lora>,
     /// `cpu` or `cuda`.
     pub device: String,
@@ -171,7 +171,7 @@ pub struct EditRecord {
     pub pass_one: Option<PassOne>,
 }
 
-/// A `LoRA`, low-rank changes to a model's weights.
+/// A LoRA, low-rank changes to a model's weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lora {
     /// Name of its file, without a path.

@@ -1,4 +1,4 @@
-//! `LoRAs` against what diffusers and PEFT merge (`tests/record/lora.py`), and files that are refused.
+//! LoRAs against what diffusers and PEFT merge (`tests/record/lora.py`), and files that are refused.
 
 mod refused;
 
@@ -25,7 +25,7 @@ use retouch::{
 };
 use tch::{Device, Kind, Tensor};
 
-/// fp32, as for the networks without `LoRAs`.
+/// fp32, as for the networks without LoRAs.
 const TOLERANCE: f64 = 1e-5;
 const MODELS: [&str; 2] = ["sd1", "linear"];
 
@@ -55,7 +55,7 @@ fn error(found: &Tensor, expected: &Tensor) -> f64 {
     most(&(found - expected)) / most(expected)
 }
 
-/// Noise and text of a model's networks with these `LoRAs`.
+/// Noise and text of a model's networks with these LoRAs.
 fn outputs(name: &str, loras: &[LoraChoice], kind: Kind) -> [Tensor; 2] {
     let mut snapshot = Snapshot::open(&model(name)).unwrap();
     lora::apply(&mut snapshot, loras).unwrap();

@@ -1,4 +1,4 @@
-//! Files that are no `LoRA` for a model, each by what is wrong.
+//! Files that are no LoRA for a model, each by what is wrong.
 
 use std::{fs, path::Path};
 
