@@ -1,6 +1,8 @@
 //! The networks under diffusers' names, a folder per model family, and the loading of their weights.
 
+pub mod autoencoder_tiny;
 pub mod layers;
+pub mod lora;
 pub mod snapshot;
 pub mod stable_diffusion;
 pub mod weights;

@@ -5,6 +5,8 @@ use std::{
     path::Path,
 };
 
+use tch::{Device, Kind};
+
 use crate::models::{
     snapshot::{Snapshot, family::Family, part::Part},
     stable_diffusion::{
@@ -36,6 +38,8 @@ pub struct Inspection {
     pub max_tokens: usize,
     /// Its networks.
     pub parts: Vec<PartInspection>,
+    /// Parameters of its tiny decoder for previews, if it has one, or why that can't be used.
+    pub preview_decoder: Option<Result<u64, String>>,
     /// Why its networks do not fit each other, in one line.
     pub misfit: Option<String>,
     /// Its attention layers at its native size, finest resolution first.
@@ -93,7 +97,9 @@ impl Inspection {
     /// Why the networks can't be used: they do not fit each other, or the first one's fault.
     pub fn fault(&self) -> Option<&str> {
         let fault = || self.parts.iter().find_map(|part| part.fault.as_deref());
-        self.misfit.as_deref().or_else(fault)
+        let of_previews = self.preview_decoder.as_ref().and_then(|it| it.as_ref().err());
+        let of_previews = of_previews.map(String::as_str);
+        self.misfit.as_deref().or_else(fault).or(of_previews)
     }
 }
 
@@ -122,6 +128,12 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
     let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
     let misfit = load::check_parts(&text, &unet, &vae).err().map(|error| error.to_string());
     let geometry = super::instruct_pix2pix::geometry(&unet, &vae);
+    let latents = (vae.latent_channels, geometry.vae_scale_factor);
+    let preview_decoder = load::preview_decoder(&snapshot, latents, Kind::Float, Device::Cpu);
+    let preview_decoder = match preview_decoder {
+        Ok(decoder) => decoder.map(|it| Ok(it.parameters)),
+        Err(error) => Some(Err(error.to_string())),
+    };
     Ok(Inspection {
         class: snapshot.class().to_owned(),
         sample_size: geometry.sample_size,
@@ -130,6 +142,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
         vae_scale_factor: geometry.vae_scale_factor,
         max_tokens: tokenizer.max_length(),
         parts,
+        preview_decoder,
         misfit,
         attention: attention(&unet, i64::from(geometry.sample_size / geometry.vae_scale_factor)),
         sampler: own.kind,

@@ -1,9 +1,13 @@
 //! Loads a snapshot's networks onto a device.
 
+use std::path::PathBuf;
+
 use tch::{Device, Kind};
 
 use crate::config_json::ConfigJsonError;
 use crate::models::{
+    autoencoder_tiny::{TinyDecoder, TinyError},
+    lora::error::LoraError,
     snapshot::{Snapshot, error::SnapshotError, family::Family, part::Part},
     stable_diffusion::{
         autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
@@ -36,6 +40,25 @@ pub enum LoadError {
     /// The scheduler's configuration is invalid.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
+    /// A LoRA can't be used.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+    /// The tiny decoder for previews can't be loaded.
+    #[error(transparent)]
+    PreviewDecoder(#[from] TinyError),
+    /// The tiny decoder is of another family of models.
+    #[error(
+        "{} decodes latents of {} channels and {} pixels a cell; the model's have {} and {}",
+        path.display(), found.0, found.1, expected.0, expected.1
+    )]
+    OtherPreviews {
+        /// The decoder's folder or file.
+        path: PathBuf,
+        /// Its channels, and its pixels a cell.
+        found: (i64, u32),
+        /// The model's.
+        expected: (i64, u32),
+    },
     /// Networks of different models.
     #[error(
         "`{key}` of unet is {found}, expected {expected}, since `{other_key}` of {other} is {value}; take all parts \
@@ -110,17 +133,39 @@ pub fn instruct_pix2pix(
 
     let tokenizer = snapshot.tokenizer()?;
     let digest = snapshot.digest()?;
+    let latents = (vae_config.latent_channels, vae_config.scale_factor() as u32);
+    let tiny = preview_decoder(snapshot, latents, kind, device)?;
     Ok(InstructPix2PixPipeline {
         tokenizer,
         text_encoder,
         unet,
         vae,
+        tiny,
         scheduler,
         device,
         kind,
         digest,
         encoded: EncodedImages::default(),
     })
+}
+
+/// Loads a snapshot's tiny decoder for previews, if it has one, for latents of so many channels and pixels a cell.
+///
+/// # Errors
+/// [`LoadError::PreviewDecoder`], [`LoadError::OtherPreviews`].
+pub(super) fn preview_decoder(
+    snapshot: &Snapshot,
+    expected: (i64, u32),
+    kind: Kind,
+    device: Device,
+) -> Result<Option<TinyDecoder>, LoadError> {
+    let Some(path) = snapshot.preview_decoder() else { return Ok(None) };
+    let decoder = TinyDecoder::open(path, kind, device)?;
+    let found = (decoder.latent_channels, decoder.scale_factor);
+    if found != expected {
+        return Err(LoadError::OtherPreviews { path: path.to_owned(), found, expected });
+    }
+    Ok(Some(decoder))
 }
 
 /// Refuses a U-Net whose sizes do not fit the text encoder or the VAE; the shapes within each network's weights can't

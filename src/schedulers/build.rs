@@ -5,7 +5,7 @@ use crate::schedulers::{
     Scheduler, SchedulerError, config::SchedulerConfig, ddim::DdimScheduler,
     dpm_solver_multistep::DpmSolverMultistepScheduler,
     euler_ancestral_discrete::EulerAncestralDiscreteScheduler,
-    euler_discrete::EulerDiscreteScheduler,
+    euler_discrete::EulerDiscreteScheduler, lcm::LcmScheduler,
 };
 
 /// Builds a scheduler for a model. Any kind goes with any configuration, as with diffusers' `X.from_config`: keys that
@@ -28,5 +28,6 @@ pub fn build(
         SchedulerKind::DpmSolverPlusPlus2M => {
             Box::new(DpmSolverMultistepScheduler::new(config, steps)?)
         }
+        SchedulerKind::Lcm => Box::new(LcmScheduler::new(config, steps)?),
     })
 }

@@ -6,15 +6,16 @@ pub mod family;
 pub mod part;
 
 mod elsewhere;
+mod files;
 mod foreign;
 mod identity;
 mod ldm;
 mod ldm_config;
+mod loras;
 
 use std::{
     collections::BTreeMap,
     fmt::{self, Display, Formatter},
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -22,13 +23,16 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::models::{
+    lora::{error::LoraError, file::LoraFile},
     stable_diffusion::clip::tokenizer::ClipTokenizer,
     weights::{Checkpoint, error::WeightsError, find},
 };
 use error::SnapshotError;
 use family::Family;
+use files::{read, read_json};
 use identity::identity;
 use ldm::LdmLayout;
+use loras::Loras;
 use part::Part;
 
 /// Files of a tokenizer, any of which indicates that there is one.
@@ -39,6 +43,9 @@ const TOKENIZER: [&str; 5] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
 ];
+
+/// Folder of a tiny decoder that a model brings for its previews.
+const PREVIEW_DECODER: &str = "preview_decoder";
 
 /// A model whose files are all there, and which is of a family that can be loaded.
 ///
@@ -52,6 +59,8 @@ pub struct Snapshot {
     configs: BTreeMap<&'static str, Value>,
     retouch: Option<String>,
     notes: Vec<Note>,
+    loras: Loras,
+    preview_decoder: Option<PathBuf>,
 }
 
 /// A remark on a usable model.
@@ -138,10 +147,33 @@ impl Snapshot {
     /// # Errors
     /// [`WeightsError`] if files are truncated, have invalid headers or are pickles.
     pub fn weights(&self, part: Part) -> Result<Checkpoint, WeightsError> {
-        match &self.layout {
-            Layout::Diffusers { .. } => Checkpoint::open(&self.path.join(part.folder())),
-            Layout::Ldm(layout) => layout.weights(&self.path, part),
-        }
+        let mut weights = match &self.layout {
+            Layout::Diffusers { .. } => Checkpoint::open(&self.path.join(part.folder()))?,
+            Layout::Ldm(layout) => layout.weights(&self.path, part)?,
+        };
+        weights.change(self.loras.of(part));
+        Ok(weights)
+    }
+
+    /// Merges a LoRA at a weight into all weights that are read from now on.
+    ///
+    /// # Errors
+    /// [`LoraError`] if it is for another model.
+    pub fn apply(&mut self, lora: LoraFile, weight: f64) -> Result<(), LoraError> {
+        let (architecture, parts) = self.family.changed(&self.configs);
+        let networks = parts.iter().map(|part| Ok((*part, self.weights(*part)?)));
+        let networks = networks.collect::<Result<Vec<_>, WeightsError>>()?;
+        self.loras.add(architecture, &networks, lora, weight)
+    }
+
+    /// The folder or file of a tiny decoder for previews: the given one, else the model's own.
+    pub fn preview_decoder(&self) -> Option<&Path> {
+        self.preview_decoder.as_deref()
+    }
+
+    /// Takes another tiny decoder for previews than the model's own.
+    pub fn set_preview_decoder(&mut self, path: PathBuf) {
+        self.preview_decoder = Some(path);
     }
 
     /// Loads the tokenizer; for a single-file checkpoint CLIP's own.
@@ -169,10 +201,9 @@ impl Snapshot {
         }
     }
 
-    /// A digest of the model in hexadecimal: SHA-256 over its configurations, its tokenizer's files, and keys, shapes
-    /// and samples of its weights.
-    ///
-    /// It takes milliseconds; reading all weights would take as long as loading them. See [`Checkpoint::digest`].
+    /// A digest of the model in hexadecimal: SHA-256 over its configurations, its tokenizer's files, keys, shapes and
+    /// samples of its weights, and digests and weights of its LoRAs. It takes milliseconds; see
+    /// [`Checkpoint::digest`].
     ///
     /// # Errors
     /// [`SnapshotError`] if a file cannot be read.
@@ -192,6 +223,7 @@ impl Snapshot {
         for part in Part::ALL {
             self.weights(part)?.digest(&mut digest)?;
         }
+        self.loras.digest(&mut digest);
         Ok(format!("{:x}", digest.finalize()))
     }
 
@@ -227,7 +259,9 @@ impl Snapshot {
         let retouch = path.join("retouch.json");
         let retouch = if retouch.is_file() { Some(read(&retouch)?) } else { None };
         let layout = Layout::Diffusers { class };
-        Ok(Self { path: path.to_owned(), layout, family, configs, retouch, notes: Vec::new() })
+        let preview_decoder = Some(path.join(PREVIEW_DECODER)).filter(|it| it.is_dir());
+        let (path, notes, loras) = (path.to_owned(), Vec::new(), Loras::default());
+        Ok(Self { path, layout, family, configs, retouch, notes, loras, preview_decoder })
     }
 
     fn open_file(path: &Path) -> Result<Self, SnapshotError> {
@@ -261,6 +295,8 @@ impl Snapshot {
             configs,
             retouch: None,
             notes,
+            loras: Loras::default(),
+            preview_decoder: None,
         })
     }
 }
@@ -333,49 +369,4 @@ fn text_config(mut config: Value) -> Value {
 fn config(folder: &Path, name: &str) -> Result<Option<Value>, SnapshotError> {
     let path = folder.join(name);
     if path.is_file() { read_json(&path).map(Some) } else { Ok(None) }
-}
-
-fn read_json(path: &Path) -> Result<Value, SnapshotError> {
-    let value: Value = serde_json::from_str(&quote_constants(&read(path)?)).map_err(|error| {
-        SnapshotError::Malformed { path: path.to_owned(), reason: error.to_string() }
-    })?;
-    if value.is_object() {
-        return Ok(value);
-    }
-    Err(SnapshotError::Malformed {
-        path: path.to_owned(),
-        reason: "expected a JSON object".to_owned(),
-    })
-}
-
-/// Quotes `Infinity`, `-Infinity` and `NaN`, which Python writes (`lambda_min_clipped` of every saved
-/// `DPMSolverMultistepScheduler`) although JSON does not have them.
-fn quote_constants(json: &str) -> String {
-    let mut in_string = false;
-    let mut pieces = Vec::new();
-    for piece in json.split('"') {
-        pieces.push(if in_string {
-            piece.to_owned()
-        } else {
-            let quoted = piece.replace("NaN", "\"NaN\"").replace("Infinity", "\"Infinity\"");
-            quoted.replace("-\"Infinity\"", "\"-Infinity\"")
-        });
-        let escapes = piece.len() - piece.trim_end_matches('\\').len();
-        in_string = !in_string || escapes % 2 == 1;
-    }
-    pieces.join("\"")
-}
-
-/// The text of a file, without a byte order mark.
-fn read(path: &Path) -> Result<String, SnapshotError> {
-    let bytes = fs::read(path)
-        .map_err(|source| SnapshotError::Unreadable { path: path.to_owned(), source })?;
-    let text = String::from_utf8(bytes).map_err(|error| SnapshotError::Malformed {
-        path: path.to_owned(),
-        reason: match error.as_bytes() {
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16, expected UTF-8".to_owned(),
-            _ => "it is not UTF-8 text".to_owned(),
-        },
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

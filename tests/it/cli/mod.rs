@@ -10,6 +10,8 @@ mod confidence;
 mod cut_texts;
 // The data folder of a server.
 mod journal;
+// LoRAs.
+mod loras;
 // Masks, boxes, clusters and what they leave untouched.
 mod masks;
 // What is said, and where.
