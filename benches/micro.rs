@@ -1,7 +1,7 @@
 //! Micro-benchmarks of what runs at every step beside the networks: `cargo bench --bench micro`.
 #![allow(missing_docs)]
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use image::{Rgb, RgbImage};
@@ -23,7 +23,8 @@ use retouch::{
             norm::{Activation, GroupNorm, Shift},
         },
     },
-    pipelines::preview::LatentPreview,
+    models::{autoencoder_tiny::TinyDecoder, snapshot::Snapshot},
+    pipelines::{image_processor, load, preview::LatentPreview},
     wire::{
         journal::v1::JobRecord,
         pictures::LazyPreview,
@@ -146,6 +147,55 @@ fn preview(bencher: Bencher<'_, '_>, side: u32) {
     let latents = random(&[1, 4, i64::from(side), i64::from(side)], Kind::Float);
     let preview = LatentPreview::fit(&image, &latents);
     bencher.bench_local(|| preview.render(black_box(&latents)));
+}
+
+/// The same with the demo model's latents of 64 px, by its tiny decoder and its autoencoder.
+#[divan::bench(args = ["linear", "tiny", "vae"])]
+fn demo_preview(bencher: Bencher<'_, '_>, way: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-model");
+    let snapshot = Snapshot::open(&path).unwrap_or_else(|error| panic!("{error}"));
+    let model = load::load(&snapshot, Kind::Float, Device::Cpu);
+    let model = model.unwrap_or_else(|error| panic!("{error}"));
+    let latents = random(&[1, 4, 32, 32], Kind::Float);
+    let map = LatentPreview::fit(&RgbImage::new(64, 64), &latents);
+    bencher.bench_local(|| {
+        let _no_grad = tch::no_grad_guard();
+        match way {
+            "linear" => drop(map.render(black_box(&latents))),
+            "tiny" => drop(
+                model.decode_tiny(black_box(&latents)).map(|it| image_processor::of_bytes(&it)),
+            ),
+            _ => drop(model.decode(black_box(&latents))),
+        }
+    });
+}
+
+/// The same by a tiny decoder of TAESD's size, at 256 and 512 px.
+#[divan::bench(args = [32, 64], sample_count = 10)]
+fn taesd_preview(bencher: Bencher<'_, '_>, side: i64) {
+    let file = tempfile::Builder::new().suffix(".safetensors").tempfile();
+    let Ok(file) = file else { panic!("a benchmark needs a file") };
+    let width = 64;
+    let mut tensors =
+        vec![("1.weight".to_owned(), vec![width, 4]), ("19.weight".to_owned(), vec![3, width])];
+    tensors.extend([7, 12, 17].map(|it| (format!("{it}.weight"), vec![width, width])));
+    for block in [3, 4, 5, 8, 9, 10, 13, 14, 15, 18] {
+        tensors
+            .extend([0, 2, 4].map(|it| (format!("{block}.conv.{it}.weight"), vec![width, width])));
+    }
+    let resampled = ["7.weight", "12.weight", "17.weight"];
+    let weights = tensors.into_iter().flat_map(|(key, shape)| {
+        let bias = (key.replace("weight", "bias"), random(&shape[..1], Kind::Float));
+        let weight = random(&[&shape[..], &[3, 3]].concat(), Kind::Float) / 24.0;
+        let bias = (!resampled.contains(&key.as_str())).then_some(bias);
+        [Some((key, weight)), bias].into_iter().flatten()
+    });
+    let weights: Vec<(String, Tensor)> = weights.collect();
+    Tensor::write_safetensors(&weights, file.path()).unwrap_or_else(|error| panic!("{error}"));
+    let decoder = TinyDecoder::open(file.path(), Kind::Float, Device::Cpu);
+    let decoder = decoder.unwrap_or_else(|error| panic!("{error}"));
+    let latents = random(&[1, 4, side, side], Kind::Float);
+    bencher.bench_local(|| decoder.decode(black_box(&latents)));
 }
 
 /// Limits that the benchmark never reaches.

@@ -97,6 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             device: "cpu",
             dtype: "fp32",
             libtorch: "2.11.0",
+            loras: &[],
         },
         preset: None,
         picture: &input.picture,

@@ -91,6 +91,18 @@ impl ConfigJson {
         self
     }
 
+    /// The same, where absent keys have these values.
+    #[must_use]
+    pub fn with_defaults(
+        mut self,
+        defaults: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> Self {
+        for (key, value) in defaults {
+            self.values.entry(key).or_insert(value);
+        }
+        self
+    }
+
     /// Refuses any value other than `supported`, given as JSON; an absent key is accepted.
     ///
     /// # Errors

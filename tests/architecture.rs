@@ -65,7 +65,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("client", &["address", "instruction", "wire"]),
     ("journal", &["wire"]),
     ("jobs", &["panics", "sampling", "picture", "instruction", "edit", "wire", "journal"]),
-    ("server", &["address", "panics", "jobs", "wire"]),
+    ("server", &["address", "panics", "sampling", "jobs", "wire"]),
     ("studio", &[]),
     ("http_api", &["picture", "edit", "wire", "jobs", "server"]),
     (

@@ -13,7 +13,7 @@ use crate::edit::{
     settings::Modulation,
 };
 use crate::picture::boxes::BoxSpec;
-use crate::sampling::SchedulerKind;
+use crate::sampling::{SchedulerKind, lora::LoraChoice};
 
 /// Default limit of the working size, in pixels.
 pub(crate) const DEFAULT_MAX_PIXELS: u64 = 1_048_576;
@@ -95,6 +95,12 @@ pub(crate) struct ModelPathArg {
 pub(crate) struct ModelArgs {
     #[command(flatten)]
     pub(crate) path: ModelPathArg,
+    /// A LoRA to merge into the model, and how strongly [default: 1]; repeatable.
+    #[arg(long = "lora", value_name = "FILE[:WEIGHT]", hide = !HAS_ENGINE)]
+    pub(crate) loras: Vec<LoraChoice>,
+    /// A tiny decoder (TAESD), a folder or file, that makes the previews of --maps, instead of the model's autoencoder.
+    #[arg(long, value_name = "PATH", hide = !HAS_ENGINE)]
+    pub(crate) preview_decoder: Option<PathBuf>,
     /// Where to compute: cpu, cuda or cuda:N [default: cpu].
     #[arg(long, value_name = "DEVICE", hide = !HAS_ENGINE)]
     pub(crate) device: Option<String>,

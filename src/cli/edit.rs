@@ -11,7 +11,7 @@ use crate::cli::{
     error::CliError,
     interrupt::Interrupt,
     load,
-    maps::{PREVIEWS_OF_A_PASS, Subject},
+    maps::Subject,
     outputs,
     replay::Replay,
     reporter::Reporter,
@@ -19,7 +19,7 @@ use crate::cli::{
     screen::Screen,
     settings_record,
 };
-use crate::edit::{choices::PreviewDecode, settings::EditSettings};
+use crate::edit::settings::EditSettings;
 use crate::editing::open_edit::OpenEdit;
 use crate::wire::{
     edit_record::{EditRecord, Localized, MadePicture, digests},
@@ -61,7 +61,7 @@ pub(crate) fn run(
     request.method = args.method;
     request.mask = mask;
     request.preview_every = usize::from(args.report.maps.is_some());
-    request.preview_decode = PreviewDecode::Vae { at_most: PREVIEWS_OF_A_PASS as usize };
+    request.preview_decode = load::previews(&args.model);
     // Shared by all variants.
     request.settings.localization.seed.get_or_insert(request.seed);
     screen.fact("seed", &json!(request.seed));

@@ -102,7 +102,7 @@ pub(super) fn check_model(
 ) -> Result<(), CliError> {
     let digest = loaded.editor.pipeline().digest();
     if let Some(replay) = replay {
-        replay.check_model(digest)?;
+        replay.check_model(digest, &loaded.info.loras)?;
     }
     match (saved, &args.localization_file) {
         (Some(saved), Some(path)) => Ok(reused::check_model(path, saved, digest)?),

@@ -35,6 +35,9 @@ pub(crate) enum EngineError {
         /// The underlying error.
         source: Box<ModelError>,
     },
+    /// A LoRA can't be used.
+    #[error("{0}")]
+    Lora(String),
     /// The device's name is unknown.
     #[error("unknown device `{0}`; expected cpu, cuda or cuda:N")]
     UnknownDevice(String),
@@ -141,7 +144,7 @@ impl EngineError {
                 EvaluationError::Edit(_) => 1,
             },
             Self::Localization { .. } => 3,
-            Self::Model { .. } => 5,
+            Self::Model { .. } | Self::Lora(_) => 5,
             Self::UnknownDevice(_) | Self::Cuda(_) => 6,
             Self::Serve(_) => 9,
             Self::Journal(_) => DAMAGE,
@@ -176,7 +179,7 @@ impl EngineError {
                 EvaluationError::Edit(_) => Reason::Internal,
             },
             Self::Localization { .. } => return "BAD_LOCALIZATION",
-            Self::Model { .. } => Reason::ModelUnusable,
+            Self::Model { .. } | Self::Lora(_) => Reason::ModelUnusable,
             Self::UnknownDevice(_) | Self::Cuda(_) => return "DEVICE_UNUSABLE",
             Self::Serve(_) => return "SERVER_NOT_STARTED",
             Self::Journal(_) => return "JOURNAL_UNUSABLE",

@@ -1,13 +1,15 @@
 //! `retouch inspect`: prints a model's kind, size and missing parts.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::{
     args::ModelPathArg,
     engine_error::{EngineError, ModelError},
-    error::CliError,
-    load, outputs,
+    error::{CliError, in_one_line},
+    inspect_lora, load, outputs,
     printable::printable,
 };
 use crate::edit::settings::{EditSettings, LocalizationSettings};
@@ -20,6 +22,9 @@ use crate::serving;
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) model: ModelPathArg,
+    /// Describe this LoRA instead, and whether it fits the model, if --model is given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lora: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -30,6 +35,9 @@ pub(crate) struct InspectArgs {
 /// # Errors
 /// [`EngineError::Model`] if the model can't be used; what could be read is printed before.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
+    if let Some(lora) = &args.lora {
+        return run_lora(lora, args);
+    }
     let path = load::model_path(&args.model)?;
     let refuse = |source| EngineError::Model { path: path.clone(), source: Box::new(source) };
     let found = inspect::inspect(&path).map_err(|error| refuse(error.into()))?;
@@ -52,6 +60,18 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     }
 }
 
+/// Describes a LoRA.
+///
+/// # Errors
+/// [`EngineError::Lora`] if it can't be used, or does not fit the model; what could be read is printed before.
+fn run_lora(path: &Path, args: &InspectArgs) -> Result<(), CliError> {
+    let refuse = |reason| EngineError::Lora(reason);
+    let (text, misfit) = inspect_lora::described(path, args.model.model.as_deref(), args.json)
+        .map_err(|error| refuse(in_one_line(&error)))?;
+    outputs::print(format!("{text}\n").as_bytes())?;
+    misfit.map_or(Ok(()), |reason| Err(refuse(reason).into()))
+}
+
 fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
     let side = found.sample_size;
     let mut rows = vec![
@@ -68,6 +88,7 @@ fn text(path: &str, found: &Inspection, settings: &EditSettings) -> String {
         ("instruction", format!("at most {} tokens", found.instruction_tokens)),
     ];
     rows.extend(found.parts.iter().map(|part| (part.name, part_text(part))));
+    rows.extend(found.preview_decoder.iter().map(|it| ("previews", previews(it))));
     let parameters: u64 = found.parts.iter().map(|it| it.loaded_parameters).sum();
     rows.push((
         "memory",
@@ -173,6 +194,15 @@ fn joint_text(joint: &JointAttention) -> String {
     )
 }
 
+fn previews(decoder: &Result<u64, String>) -> String {
+    match decoder {
+        Ok(parameters) => {
+            format!("by a tiny decoder, {:.2} M parameters", *parameters as f64 / 1e6)
+        }
+        Err(fault) => fault.clone(),
+    }
+}
+
 fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
@@ -217,6 +247,10 @@ fn json(path: &str, found: &Inspection, settings: &EditSettings) -> Value {
         "max_tokens": found.max_tokens,
         "instruction_tokens": found.instruction_tokens,
         "parts": parts.collect::<Vec<_>>(),
+        "preview_decoder": found.preview_decoder.as_ref().map(|it| json!({
+            "parameters": it.as_ref().ok(),
+            "fault": it.as_ref().err(),
+        })),
         "misfit": found.misfit,
         "attention": attention.collect::<Vec<_>>(),
         "joint_attention": joint,

@@ -6,9 +6,10 @@ use crate::cli::{
     args::{self, ModelArgs, ModelPathArg},
     engine_error::{EngineError, ModelError},
     error::{self, CliError},
+    maps::PREVIEWS_OF_A_PASS,
     settings_record::Made,
 };
-use crate::edit::{request::EditRequest, settings::EditSettings};
+use crate::edit::{choices::PreviewDecode, request::EditRequest, settings::EditSettings};
 use crate::editing::model_settings;
 use crate::pipelines::{PipelineError, conditioning::LatentSize};
 use crate::sampling::SchedulerKind;
@@ -30,6 +31,8 @@ pub(crate) fn load(args: &ModelArgs) -> Result<Loaded, CliError> {
     Ok(load::load(&Options {
         path: model_path(&args.path)?,
         device: args.device().to_owned(),
+        loras: args.loras.clone(),
+        preview_decoder: args.preview_decoder.clone(),
         dtype: match args.dtype {
             args::Dtype::Auto => Dtype::Auto,
             args::Dtype::Fp32 => Dtype::Fp32,
@@ -67,6 +70,14 @@ pub(crate) fn model_path(arg: &ModelPathArg) -> Result<PathBuf, CliError> {
     })
 }
 
+/// How the steps of `--maps` are shown: by the given tiny decoder, else by the autoencoder, which costs more.
+pub(crate) fn previews(args: &ModelArgs) -> PreviewDecode {
+    if args.preview_decoder.is_some() {
+        return PreviewDecode::Tiny;
+    }
+    PreviewDecode::Vae { at_most: PREVIEWS_OF_A_PASS as usize }
+}
+
 /// How an edit of this model is made, for its contact sheet.
 pub(crate) fn made<'a>(loaded: &'a Loaded, request: &'a EditRequest) -> Made<'a> {
     let EditRequest { seed, settings, method, .. } = request;
@@ -89,7 +100,10 @@ pub(crate) fn check_settings(loaded: &Loaded, settings: &EditSettings) -> Result
     {
         let reason = match pipeline.scheduler(kind, steps, size) {
             Ok(_) => continue,
-            Err(PipelineError::Scheduler(error @ SchedulerError::TooManySteps { .. })) => {
+            Err(PipelineError::Scheduler(
+                error @ (SchedulerError::TooManySteps { .. }
+                | SchedulerError::TooManyForDistilled { .. }),
+            )) => {
                 return Err(CliError::Usage(error.to_string()));
             }
             Err(error) => error::in_one_line(&error),

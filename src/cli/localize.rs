@@ -12,14 +12,13 @@ use crate::cli::{
     interrupt::Interrupt,
     load,
     localization_args::LocalizationArgs,
-    maps::{MapsFolder, PREVIEWS_OF_A_PASS, Subject},
+    maps::{MapsFolder, Subject},
     outputs,
     reporter::Reporter,
     resolve,
     screen::{Screen, Stream},
     settings_record,
 };
-use crate::edit::choices::PreviewDecode;
 use crate::picture::write::Overwrite;
 use crate::wire::localization_json::SavedLocalization;
 
@@ -110,7 +109,7 @@ pub(crate) fn run(args: &LocalizeArgs, screen: &mut Screen) -> Result<(), CliErr
     request.mask = mask;
     resolve::check_clusters(&request)?;
     request.preview_every = usize::from(maps.is_some());
-    request.preview_decode = PreviewDecode::Vae { at_most: PREVIEWS_OF_A_PASS as usize };
+    request.preview_decode = load::previews(&args.model);
     screen.fact("seed", &json!(request.seed));
 
     // 3. Run pass 1, and derive the mask.

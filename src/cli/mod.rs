@@ -27,6 +27,8 @@ mod event_lines;
 mod hub;
 #[cfg(feature = "engine")]
 mod inspect;
+#[cfg(feature = "engine")]
+mod inspect_lora;
 mod interrupt;
 #[cfg(feature = "engine")]
 mod journal;
@@ -37,6 +39,7 @@ mod load;
 mod localization_args;
 #[cfg(feature = "engine")]
 mod localize;
+mod loras;
 mod maps;
 mod one_of;
 mod outputs;

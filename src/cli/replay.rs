@@ -13,7 +13,7 @@ use crate::cli::{
     encoding_args::EncodingArgs,
     error::CliError,
     localization_args::LocalizationArgs,
-    resolve,
+    loras, resolve,
     screen::Screen,
 };
 use crate::edit::{choices::Preserve, edit_mask::MaskChoice};
@@ -28,15 +28,14 @@ use crate::picture::{
 };
 use crate::wire::{
     edit_record::{
-        EditRecord,
+        EditRecord, Lora,
         digests::{digest_with_alpha, localization_digest, shown},
         shapes::{self, Shapes},
     },
     localization_json::SavedLocalization,
 };
 
-/// Ids of flags that may be combined with `--params-from`: paths, device, output, and other seeds. All others come from
-/// the record.
+/// Ids of flags that may be beside `--params-from`: paths, device, output, other seeds. All others are the record's.
 const BESIDE: &[&str] = &[
     "image",
     "params_from",
@@ -45,6 +44,8 @@ const BESIDE: &[&str] = &[
     "quality",
     "metadata",
     "model",
+    "loras",
+    "preview_decoder",
     "device",
     "dtype",
     "threads",
@@ -122,18 +123,20 @@ impl Replay {
         ))
     }
 
-    /// Refuses a model other than the recorded one.
+    /// Refuses a model other than the recorded one, or one with other LoRAs.
     ///
     /// # Errors
-    /// [`CliError::Record`], naming the model.
-    pub(crate) fn check_model(&self, digest: &str) -> Result<(), CliError> {
+    /// [`CliError::Record`], naming the model or the LoRAs.
+    pub(crate) fn check_model(&self, digest: &str, loras: &[Lora]) -> Result<(), CliError> {
+        if let Some(reason) = loras::differing(&self.record.loras, loras) {
+            return Err(self.refuse(&reason));
+        }
         if digest == self.record.model_digest {
             return Ok(());
         }
-        let name = shown(&self.record.model);
-        Err(self.refuse(&format!(
-            "it was made with another model, called `{name}`; give that one with --model"
-        )))
+        let reason =
+            format!("it was made with another model, called `{}`", shown(&self.record.model));
+        Err(self.refuse(&format!("{reason}; give that one with --model")))
     }
 
     /// Refuses a localization other than the recorded one.
@@ -218,7 +221,7 @@ impl Replay {
             screen.warning("RECORD_DIFFERS", message);
             return Ok(());
         };
-        self.check_model(&record.model_digest)?;
+        self.check_model(&record.model_digest, &record.loras)?;
         self.tell(&record, screen);
         Ok(())
     }
@@ -293,8 +296,8 @@ fn refuse_what_the_record_says() -> Result<(), CliError> {
         let id = it.get_id().as_str();
         !BESIDE.contains(&id) && typed.try_contains_id(id).is_ok() && is_typed(id)
     });
-    let Some(flag) = strange else { return Ok(()) };
-    let flag = flag.get_long().map_or("INSTRUCTION".to_owned(), |it| format!("--{it}"));
+    let Some(flag) = strange.map(|it| it.get_long()) else { return Ok(()) };
+    let flag = flag.map_or("INSTRUCTION".to_owned(), |it| format!("--{it}"));
     Err(CliError::Usage(format!(
         "{flag} is set by the record of --params-from; leave it out, or give all flags without --params-from"
     )))
@@ -338,11 +341,9 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
         dilate: record.mask.dilate,
         feather: record.mask.feather,
     };
+    let (image, instruction) = (typed.input.image.clone(), Some(record.instruction.clone()));
     let mut args = EditArgs {
-        input: EditInputArgs {
-            image: typed.input.image.clone(),
-            instruction: Some(record.instruction.clone()),
-        },
+        input: EditInputArgs { image, instruction },
         encoding: encoding(typed, record)?,
         sampling,
         method: named("method", &record.method)?,

@@ -13,12 +13,13 @@ use figment::{
 
 use crate::address::masked;
 use crate::cli::error::CliError;
+use crate::sampling::lora::LoraChoice;
 use crate::server::config::Config;
 
 /// Prefix of environment variables, as in `RETOUCH__SERVER__LISTEN`.
 const PREFIX: &str = "RETOUCH__";
 /// Keys whose values are strings even if they look like numbers.
-const TEXTS: [&str; 11] = [
+const TEXTS: [&str; 12] = [
     "server.listen",
     "server.ops_listen",
     "tls.cert",
@@ -26,6 +27,7 @@ const TEXTS: [&str; 11] = [
     "tls.client_ca",
     "auth.keys_file",
     "model.path",
+    "model.preview_decoder",
     "model.devices",
     "jobs.data_dir",
     "log.level",
@@ -51,6 +53,12 @@ pub(crate) struct ServeArgs {
     /// model].
     #[arg(long, value_name = "PATH", env = "RETOUCH_MODEL")]
     model: Option<PathBuf>,
+    /// A LoRA to merge into the model, and how strongly [default: 1]; repeatable.
+    #[arg(long = "lora", value_name = "FILE[:WEIGHT]")]
+    loras: Vec<LoraChoice>,
+    /// A tiny decoder (TAESD), a folder or file, for previews [default: the model's own, if it has one].
+    #[arg(long, value_name = "PATH")]
+    preview_decoder: Option<PathBuf>,
     /// Where to compute: cpu, cuda for every GPU, or a list such as cuda:0,cuda:1; each holds the model [default: cpu].
     #[arg(long, visible_alias = "device", value_name = "DEVICES")]
     devices: Option<String>,
@@ -171,6 +179,8 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
         ("server.studio", args.no_studio.then(|| Value::from(false))),
         ("jobs.data_dir", path(&args.data_dir)),
         ("model.path", path(&args.model)),
+        ("model.loras", loras(&args.loras)),
+        ("model.preview_decoder", path(&args.preview_decoder)),
         ("model.devices", text(&args.devices)),
         ("model.dtype", text(&args.dtype)),
         ("model.threads", args.threads.map(Value::from)),
@@ -185,6 +195,12 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
         ("otlp.endpoint", text(&args.otlp_endpoint)),
     ];
     all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+/// LoRAs given by flags, in the place of those of other sources.
+fn loras(loras: &[LoraChoice]) -> Option<Value> {
+    let texts: Vec<String> = loras.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| Value::from(texts))
 }
 
 /// The error in one line, with the key and its source.

@@ -64,6 +64,8 @@ pub enum Resize {
 pub enum PreviewDecode {
     /// By a linear map to RGB, fitted to the picture and its latents; nearly free.
     Linear,
+    /// By a tiny decoder, for a small part of the VAE's time; none if the model has no such decoder.
+    Tiny,
     /// By the VAE; one decode per preview.
     Vae {
         /// Maximum number of previews of a pass: the first step, and others evenly up to the last. `usize::MAX` for no

@@ -35,7 +35,7 @@ use crate::pipelines::{
     EditPipeline, Predictor,
     conditioning::{Conditioning, LatentSize},
     denoise::{self, DenoisePlan, StepDone},
-    preview::LatentPreview,
+    preview::{LatentPreview, StepPreview},
 };
 use crate::schedulers::{Scheduler, noise::NoiseTape};
 
@@ -270,7 +270,11 @@ impl<'a> EditSession<'a> {
         let preview = match (every, self.request.preview_decode) {
             (0, _) | (_, PreviewDecode::Vae { .. }) => None,
             (_, PreviewDecode::Linear) => {
-                Some(LatentPreview::fit(&self.work, self.image_latents()?))
+                let map = LatentPreview::fit(&self.work, self.image_latents()?);
+                Some(StepPreview::Linear(map))
+            }
+            (_, PreviewDecode::Tiny) => {
+                Some(StepPreview::Tiny(self.covers().map(|_| self.input_size())))
             }
         };
         let plan = DenoisePlan {
@@ -311,7 +315,12 @@ impl<'a> EditSession<'a> {
                     timestep: done.step.timestep,
                     preview: is_decoded.then(decoded).flatten().map(Arc::new),
                 };
-                let predicted = predicted.shallow_clone();
+                let tiny = self.request.preview_decode == PreviewDecode::Tiny;
+                // Without a tiny decoder there is no preview.
+                let by_tiny =
+                    if tiny && shown { self.pipeline.decode_tiny(predicted) } else { None };
+                let shown = shown && (by_tiny.is_some() || !tiny);
+                let predicted = by_tiny.unwrap_or_else(|| predicted.shallow_clone());
                 reports.step(Asked { report, predicted, shown }, sink)?;
                 ControlFlow::Continue(latents)
             };

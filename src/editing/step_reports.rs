@@ -12,7 +12,7 @@ use std::{
 use tch::{Device, Tensor};
 
 use crate::edit::event::{EditEvent, EventSink, StepReport};
-use crate::pipelines::{preview::LatentPreview, read_back::ReadBack};
+use crate::pipelines::{preview::StepPreview, read_back::ReadBack};
 use crate::sampling::Interrupted;
 
 /// Maximum number of steps launched on a device before the first is reported: one running, one queued.
@@ -22,7 +22,7 @@ const AHEAD: usize = 2;
 #[derive(Debug)]
 pub(crate) enum StepReports {
     /// Synchronously, when the step is done.
-    Now(Option<LatentPreview>),
+    Now(Option<StepPreview>),
     /// By a reader thread, which waits for the device in place of the caller.
     Read {
         /// Requests to the thread.
@@ -39,9 +39,9 @@ pub(crate) enum StepReports {
 pub(crate) struct Asked {
     /// The values known when the step was launched.
     pub(crate) report: StepReport,
-    /// Its clean latents, (1, C, h, w).
+    /// What its preview is made of: its clean latents, (1, C, h, w), or what a tiny decoder gave.
     pub(crate) predicted: Tensor,
-    /// Whether to make a preview of them, if there is a [`LatentPreview`].
+    /// Whether to make a preview of them, if there is a [`StepPreview`].
     pub(crate) shown: bool,
 }
 
@@ -52,7 +52,7 @@ impl StepReports {
     /// The reports of a run on `device`.
     pub(crate) fn of_run<'scope>(
         device: Device,
-        preview: Option<LatentPreview>,
+        preview: Option<StepPreview>,
         scope: &'scope Scope<'scope, '_>,
     ) -> Self {
         match device {
@@ -61,7 +61,7 @@ impl StepReports {
         }
     }
 
-    fn reading<'scope>(preview: Option<LatentPreview>, scope: &'scope Scope<'scope, '_>) -> Self {
+    fn reading<'scope>(preview: Option<StepPreview>, scope: &'scope Scope<'scope, '_>) -> Self {
         let (asked, asks) = mpsc::channel::<Reading>();
         let (reads, read) = mpsc::channel();
         scope.spawn(move || {
@@ -120,7 +120,7 @@ const READER_LIVES: &str = "the thread that reads steps back outlives the run";
 
 fn with_preview(
     report: StepReport,
-    preview: Option<&LatentPreview>,
+    preview: Option<&StepPreview>,
     predicted: &Tensor,
     shown: bool,
 ) -> StepReport {
@@ -140,6 +140,7 @@ mod tests {
 
     use super::*;
     use crate::edit::event::Pass;
+    use crate::pipelines::preview::LatentPreview;
 
     fn asked(step: usize) -> Asked {
         let report = StepReport { pass: Pass::Edit, step, of: 5, timestep: 0.0, preview: None };
@@ -147,10 +148,10 @@ mod tests {
         Asked { report, predicted, shown: step != 2 }
     }
 
-    fn preview() -> LatentPreview {
+    fn preview() -> StepPreview {
         let picture = image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([x as u8, y as u8, 9]));
         let latents = Tensor::arange(16, (Kind::Float, Device::Cpu)).view([1, 4, 2, 2]);
-        LatentPreview::fit(&picture, &latents)
+        StepPreview::Linear(LatentPreview::fit(&picture, &latents))
     }
 
     /// Each report, and at which step it was told; 6 is after the last.

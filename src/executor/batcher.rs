@@ -82,7 +82,6 @@ struct Waiting {
 
 /// The reply: the prediction, or the panic of the call, and the call itself with its attention processor.
 type Served = (Result<Result<NoisePrediction, PipelineError>, Panic>, NoiseCall);
-
 type Panic = Box<dyn Any + Send>;
 
 /// Starts the model's thread: `load` runs on it, and the model is dropped on it.
@@ -176,10 +175,9 @@ impl<'a> Model<'a> {
         let mut patient_until = None;
         loop {
             let has_work = !self.noise.is_empty() || !self.others.is_empty();
-            let may_wait = self.others.is_empty() && self.may_grow();
             let message = if !has_work {
                 self.received.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else if may_wait {
+            } else if self.others.is_empty() && self.may_grow() {
                 // From when there is work: a GPU may be at the last step long after that was asked for.
                 let until = *patient_until.get_or_insert_with(|| Instant::now() + PATIENCE);
                 self.received.recv_timeout(until.saturating_duration_since(Instant::now()))
@@ -203,16 +201,14 @@ impl<'a> Model<'a> {
     }
 
     fn take(&mut self, message: Message) {
+        let (Message::Noise(Waiting { handle, .. })
+        | Message::Other(Other { handle, .. })
+        | Message::Left(handle)) = &message;
+        self.expected.remove(handle);
         match message {
-            Message::Noise(waiting) => {
-                self.expected.remove(&waiting.handle);
-                self.noise.push_back(waiting);
-            }
-            Message::Other(other) => {
-                self.expected.remove(&other.handle);
-                self.others.push_back(other);
-            }
-            Message::Left(handle) => drop(self.expected.remove(&handle)),
+            Message::Noise(waiting) => self.noise.push_back(waiting),
+            Message::Other(other) => self.others.push_back(other),
+            Message::Left(_) => {}
         }
     }
 
@@ -301,7 +297,6 @@ impl Batched {
 
 /// Holds because the thread ends with its last handle and catches every panic.
 const THREAD_LIVES: &str = "the model's thread outlives its handles";
-
 impl Clone for Batched {
     fn clone(&self) -> Self {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
@@ -387,6 +382,11 @@ impl EditPipeline for Batched {
 
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
         self.on_model(move |it| it.sites(latent))
+    }
+
+    fn decode_tiny(&self, latents: &Tensor) -> Option<Tensor> {
+        let latents = latents.shallow_clone();
+        self.on_model(move |it| it.decode_tiny(&latents))
     }
 
     fn decode_stages(&self) -> usize {

@@ -266,6 +266,10 @@ impl EditPipeline for Captured {
         self.model.sites(latent)
     }
 
+    fn decode_tiny(&self, latents: &Tensor) -> Option<Tensor> {
+        self.model.decode_tiny(latents)
+    }
+
     fn decode_stages(&self) -> usize {
         self.model.decode_stages()
     }

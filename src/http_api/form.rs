@@ -45,7 +45,11 @@ impl Form {
             };
             if let Some(place) = form.pictures.place(&name) {
                 if place.is_some() {
-                    return Err(wrong(&name, "is there twice; one picture is edited at a time"));
+                    let one = match name.as_str() {
+                        "mask" | "retouch_mask" => "an edit has one mask",
+                        _ => "one picture is edited at a time",
+                    };
+                    return Err(wrong(&name, format!("is there twice; {one}")));
                 }
                 *place = Some(pictures::sent(take(&mut part, usize::MAX, length).await?));
             } else {
@@ -76,6 +80,8 @@ impl Form {
     /// Puts a text in its place; `retouch[seed]` is the field `seed` of the object `retouch`.
     fn put(&mut self, name: &str, text: String) -> Result<(), Refusal> {
         let within = name.strip_suffix(']').and_then(|it| it.split_once('['));
+        // Others stay as they are written, and are refused by that name.
+        let within = within.filter(|(_, field)| !field.is_empty() && !field.contains(['[', ']']));
         let before = match within {
             None => self.texts.insert(name.to_owned(), text.into()),
             Some((of, field)) => {

@@ -28,6 +28,17 @@ struct Model<'a> {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
+    /// LoRAs in its weights; OpenAI's models have no such key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    loras: Vec<ModelLora<'a>>,
+}
+
+/// A LoRA in a model's weights.
+#[derive(Debug, Serialize)]
+struct ModelLora<'a> {
+    name: &'a str,
+    sha256: &'a str,
+    weight: f64,
 }
 
 /// All models.
@@ -72,7 +83,11 @@ impl Door {
     fn model(&self) -> Option<Model<'_>> {
         let model = self.store.model()?;
         let created = unix(self.started);
-        Some(Model { id: &model.name, object: "model", created, owned_by: "retouch" })
+        let loras = model.loras.iter();
+        let loras =
+            loras.map(|it| ModelLora { name: &it.name, sha256: &it.sha256, weight: it.scale.0 });
+        let loras = loras.collect();
+        Some(Model { id: &model.name, object: "model", created, owned_by: "retouch", loras })
     }
 }
 

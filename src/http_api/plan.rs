@@ -111,7 +111,8 @@ fn mask(store: &Store, tenant: &str, asked: &mut Asked) -> Result<Option<Image>,
     let Some(mask) = asked.pictures.mask.take() else {
         return Ok(asked.pictures.retouch_mask.take());
     };
-    let bytes = store.input(tenant, Some(&mask)).map_err(|fault| said::refusal(&fault))?;
+    let bytes = store.input(tenant, Some(&mask));
+    let bytes = bytes.map_err(|fault| said::refusal(&fault.about("spec.mask")))?;
     let limits =
         InputLimits { bytes: store.limits.max_artifact_bytes, pixels: store.limits.max_pixels };
     let unusable = |error: PictureError| {

@@ -273,7 +273,8 @@ impl Store {
         if name.is_empty() {
             return Ok((Bytes::new(), None));
         }
-        let job = self.job(tenant, name)?;
+        let job = self.job(tenant, name);
+        let job = job.map_err(|it| it.about("spec.reuse_localization_of"))?;
         let record = self.record(&job)?;
         let fault = |description: &str| {
             Fault::invalid(vec![Violation::new("reuse_localization_of", description)])

@@ -98,8 +98,11 @@ impl Store {
     pub(super) fn inputs(&self, tenant: &str, spec: &EditSpec) -> Result<Inputs, Fault> {
         let mask = spec.mask.as_ref().and_then(|it| it.image.as_ref());
         Ok(Inputs {
-            image: self.input(tenant, spec.image.as_ref())?.unwrap_or_default(),
-            mask: self.input(tenant, mask)?,
+            image: self
+                .input(tenant, spec.image.as_ref())
+                .map_err(|it| it.about("spec.image"))?
+                .unwrap_or_default(),
+            mask: self.input(tenant, mask).map_err(|it| it.about("spec.mask"))?,
         })
     }
 

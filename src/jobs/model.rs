@@ -66,6 +66,13 @@ impl Store {
     pub fn terms(&self) -> Result<SpecTerms<'_>, Fault> {
         let model = self.need_model()?;
         let Limits { default_ttl, max_ttl, .. } = self.limits;
-        Ok(SpecTerms { model: &model.name, recommended: &model.recommended, default_ttl, max_ttl })
+        let ModelInfo { name: model, recommended, preview_decoder, .. } = model;
+        Ok(SpecTerms {
+            model,
+            recommended,
+            preview_decoder: *preview_decoder,
+            default_ttl,
+            max_ttl,
+        })
     }
 }

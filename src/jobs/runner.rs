@@ -8,7 +8,11 @@ use image::RgbImage;
 use crate::edit::{edit_mask::MaskChoice, event::EventSink, settings::EditSettings};
 use crate::jobs::fault::Fault;
 use crate::picture::{decode::Decoded, mask::Mask};
-use crate::wire::{edit_record::RunEnvironment, pictures::PictureFile, v1};
+use crate::wire::{
+    edit_record::{Lora, RunEnvironment},
+    pictures::PictureFile,
+    v1,
+};
 
 /// The loaded model, as reported to callers.
 #[derive(Debug, Clone)]
@@ -23,8 +27,12 @@ pub struct ModelInfo {
     pub dtype: String,
     /// Version of libtorch.
     pub libtorch: String,
+    /// LoRAs in its weights.
+    pub loras: Vec<Lora>,
     /// Settings that the model recommends.
     pub recommended: EditSettings,
+    /// Whether it has a tiny decoder for previews.
+    pub preview_decoder: bool,
 }
 
 impl ModelInfo {
@@ -36,6 +44,7 @@ impl ModelInfo {
             device: &self.device,
             dtype: &self.dtype,
             libtorch: &self.libtorch,
+            loras: &self.loras,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::wire::{
     reason::Reason,
     spec,
     v1::{self, EditSpec, image::Source},
+    violation::Violation,
 };
 
 impl Store {
@@ -61,9 +62,11 @@ impl Store {
         if record.spec_digest == settled || self.settled_again(&record, has_seed) == Some(settled) {
             return Ok(job);
         }
-        let message = "this request_id was used for another request; choose a new one";
+        let why = "was used for another request; choose a new one";
+        let fault = Fault::new(Reason::RequestIdReused, format!("request_id: {why}"));
+        let field = Violation { field: "request_id".to_owned(), description: why.to_owned() };
         let name = format!("jobs/{}", job.id);
-        Err(Fault::new(Reason::RequestIdReused, message).with("job", &name))
+        Err(Fault { fields: vec![field], ..fault }.with("job", &name))
     }
 
     /// Digest of a spec that an earlier version accepted, with the defaults that it did not know yet; `None` for
@@ -99,7 +102,10 @@ impl Store {
             None => Ok::<_, Fault>(None),
         };
         let mask = spec.mask.as_ref().and_then(|it| it.image.as_ref());
-        Ok(Images { image: hash(spec.image.as_ref())?, mask: hash(mask)? })
+        Ok(Images {
+            image: hash(spec.image.as_ref()).map_err(|it| it.about("spec.image"))?,
+            mask: hash(mask).map_err(|it| it.about("spec.mask"))?,
+        })
     }
 }
 

@@ -163,8 +163,24 @@ impl Conv2d {
     /// Loads a size-preserving convolution with a square kernel and padding k / 2: `weight` (out, in, k, k) and `bias`
     /// (out,).
     pub fn new(vs: &VarPath<'_>, in_channels: i64, out_channels: i64, kernel: i64) -> Self {
+        let kernel = Self::kernel(vs, in_channels, out_channels, kernel);
+        Self { kernel, bias: vs.tensor("bias", &[out_channels]) }
+    }
+
+    /// [`Self::new`] of a convolution that has no bias.
+    pub fn without_bias(
+        vs: &VarPath<'_>,
+        in_channels: i64,
+        out_channels: i64,
+        kernel: i64,
+    ) -> Self {
+        let kernel = Self::kernel(vs, in_channels, out_channels, kernel);
+        Self { kernel, bias: no_bias(vs, out_channels) }
+    }
+
+    fn kernel(vs: &VarPath<'_>, in_channels: i64, out_channels: i64, kernel: i64) -> Kernel {
         let weight = vs.tensor("weight", &[out_channels, in_channels, kernel, kernel]);
-        let kernel = match kernel {
+        match kernel {
             1 => match PackedLinear::new(weight.flatten(1, 3)) {
                 Err(weight) if !(weight.device().is_cuda() && works_channels_last(&weight)) => {
                     let weight = weight.view([out_channels, in_channels, 1, 1]);
@@ -173,8 +189,13 @@ impl Conv2d {
                 weight => Kernel::Pixel(Linear { weight, bias: None }),
             },
             _ => Kernel::new(weight, 1, kernel / 2),
-        };
-        Self { kernel, bias: vs.tensor("bias", &[out_channels]) }
+        }
+    }
+
+    /// [`Self::halving`] of a convolution that has no bias.
+    pub fn halving_without_bias(vs: &VarPath<'_>, channels: i64, padding: i64) -> Self {
+        let weight = vs.tensor("weight", &[channels, channels, 3, 3]);
+        Self { kernel: Kernel::new(weight, 2, padding), bias: no_bias(vs, channels) }
     }
 
     /// Loads a 3×3 convolution with stride 2.
@@ -226,6 +247,11 @@ impl Conv2d {
             }
         }
     }
+}
+
+/// The bias of a convolution that has none.
+fn no_bias(vs: &VarPath<'_>, channels: i64) -> Tensor {
+    Tensor::zeros([channels], (vs.kind(), vs.device()))
 }
 
 impl Kernel {

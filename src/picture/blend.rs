@@ -123,7 +123,47 @@ fn compared(
         let sum = mean(&shift, near).zipped(&wide, |sum, wide| sum + LEAST_STILL * wide);
         sum.zipped(&weight, |sum, weight| sum / (weight + LEAST_STILL))
     });
-    (change, shift)
+    (with_lost_parts(change, unedited, original, moved, cell), shift)
+}
+
+/// The change with what the round trip lost of the edited thing: a thin tip or line is in neither picture that came
+/// back, and would stay where the rest of the thing was edited. It lies within two cells of the change, differs from what
+/// came back by as much as the edit moved, and has something of the thing's color.
+fn with_lost_parts(
+    change: Plane,
+    unedited: &RgbImage,
+    original: &RgbImage,
+    moved: f32,
+    cell: f64,
+) -> Plane {
+    let size = Size::new(original.width(), original.height());
+    let reach = (2.0 * cell).round() as usize;
+    let near = change.spread(reach);
+    let still = change.mapped(|it| 1.0 - it);
+    let [of_change, of_still] = [&change, &still].map(|it| it.blurred(reach));
+    let none = || Plane::new(size, vec![0.0; original.pixels().len()]);
+    // How far a pixel lies on the way from the color of what is around to that of the thing.
+    let (mut lost, mut along, mut way) = (none(), none(), none());
+    for channel in 0..3 {
+        let level = |it: &image::Rgb<u8>| f32::from(it.0[channel]);
+        let own = Plane::new(size, original.pixels().map(level).collect());
+        let back = Plane::new(size, unedited.pixels().map(level).collect());
+        let mean = |weights: &Plane, sum: &Plane| {
+            let weighted = own.zipped(weights, |level, weight| level * weight).blurred(reach);
+            weighted.zipped(sum, |level, weight| level / weight.max(1e-6))
+        };
+        let (rest, thing) = (mean(&still, &of_still), mean(&change, &of_change));
+        let (from, to) = (own.zipped(&rest, |a, b| a - b), thing.zipped(&rest, |a, b| a - b));
+        let apart = own.zipped(&back, |a, b| (a - b).abs());
+        lost = lost.zipped(&apart, f32::max);
+        along = along.zipped(&from.zipped(&to, |a, b| a * b), |sum, it| sum + it);
+        way = way.zipped(&to, |sum, it| sum + it * it);
+    }
+    let of_thing = along.zipped(&way, |along, way| smooth((along / way.max(1.0) - 0.2) / 0.3));
+    let lost = lost.mapped(|it| smooth((it / moved - STILL) / (1.0 - STILL)));
+    let lost = lost.zipped(&of_thing, |lost, of_thing| lost * of_thing);
+    let lost = lost.zipped(&near, |lost, near| lost * near);
+    change.zipped(&lost, f32::max)
 }
 
 /// How far the edit moved what it moved most.
@@ -199,6 +239,24 @@ mod tests {
     fn what_is_removed_leaves_no_rim() {
         let out = blend(&square(110, 110), &square(110, 30), &square(100, 20), 255);
         assert!(out == square(100, 100));
+    }
+
+    #[test]
+    fn a_tip_that_the_round_trip_loses_goes_with_its_thing() {
+        let is_tip = |x: u32, y: u32| y == 24 && (32..34).contains(&x);
+        let mut original = square(100, 20);
+        let details = |it: &mut RgbImage| {
+            (32..34).for_each(|x| it.put_pixel(x, 24, Rgb([20; 3])));
+            it.put_pixel(36, 20, Rgb([180; 3]));
+        };
+        details(&mut original);
+        let out = blend(&square(100, 200), &square(100, 20), &original, 255);
+        for (x, y, pixel) in out.enumerate_pixels().filter(|it| it.0 >= 32) {
+            let expected = if is_tip(x, y) { 100 } else { original.get_pixel(x, y).0[0] };
+            assert!(pixel.0[0].abs_diff(expected) < 8, "({x}, {y}): {pixel:?}");
+        }
+        // A detail of another color is none of its parts.
+        assert_eq!(out.get_pixel(36, 20), &Rgb([180; 3]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::attention::{processor::AttnProcessor, role::Role, site::AttnSite};
 use crate::models::{
+    autoencoder_tiny::TinyDecoder,
     flux2::{
         autoencoder_kl_flux2::{AutoencoderKlFlux2, AutoencoderKlFlux2Config},
         transformer_flux2::{Flux2Call, Flux2Transformer2DModel},
@@ -50,6 +51,8 @@ pub struct Flux2KleinPipeline {
     pub transformer: Flux2Transformer2DModel,
     /// VAE.
     pub vae: AutoencoderKlFlux2,
+    /// Tiny decoder for previews, if there is one: of latents as they are denoised, four of whose channels make one.
+    pub tiny: Option<TinyDecoder>,
     /// Noise schedule.
     pub scheduler: SchedulerConfig,
     /// Whether it was distilled to few steps, in which the prediction with the instruction is taken as it is.
@@ -219,6 +222,11 @@ impl EditPipeline for Flux2KleinPipeline {
         let LatentSize { height, width } = latent;
         let (tokens, shared) = (self.text_encoder.tokens(), self.shared_tokens);
         self.transformer.sites(SequenceShape { tokens, shared, height, width, references: 1 })
+    }
+
+    fn decode_tiny(&self, latents: &Tensor) -> Option<Tensor> {
+        let latents = latents.to_device(self.device).to_kind(self.kind).pixel_shuffle(2);
+        Some(image_processor::to_bytes(&self.tiny.as_ref()?.decode(&latents)))
     }
 
     fn decode_stages(&self) -> usize {

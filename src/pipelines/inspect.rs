@@ -5,6 +5,8 @@ use std::{
     path::Path,
 };
 
+use tch::{Device, Kind};
+
 use crate::models::{
     flux2::{
         autoencoder_kl_flux2::{AutoencoderKlFlux2, AutoencoderKlFlux2Config},
@@ -51,6 +53,8 @@ pub struct Inspection {
     pub instruction_tokens: usize,
     /// Its networks.
     pub parts: Vec<PartInspection>,
+    /// Parameters of its tiny decoder for previews, if it has one, or why that can't be used.
+    pub preview_decoder: Option<Result<u64, String>>,
     /// Why its networks do not fit each other, in one line.
     pub misfit: Option<String>,
     /// A U-Net's attention layers at its native size, finest resolution first.
@@ -129,7 +133,9 @@ impl Inspection {
     /// Why the networks can't be used: they do not fit each other, or the first one's fault.
     pub fn fault(&self) -> Option<&str> {
         let fault = || self.parts.iter().find_map(|part| part.fault.as_deref());
-        self.misfit.as_deref().or_else(fault)
+        let of_previews = self.preview_decoder.as_ref().and_then(|it| it.as_ref().err());
+        let of_previews = of_previews.map(String::as_str);
+        self.misfit.as_deref().or_else(fault).or(of_previews)
     }
 }
 
@@ -161,6 +167,8 @@ fn instruct_pix2pix(snapshot: &Snapshot) -> Result<Inspection, LoadError> {
     ];
     let misfit = load::check_parts(&text, &unet, &vae).err().map(|error| error.to_string());
     let geometry = super::instruct_pix2pix::geometry(&unet, &vae);
+    let latents = (vae.latent_channels, geometry.vae_scale_factor);
+    let preview_decoder = previews(snapshot, latents);
     Ok(Inspection {
         class: snapshot.class().to_owned(),
         sample_size: geometry.sample_size,
@@ -171,6 +179,7 @@ fn instruct_pix2pix(snapshot: &Snapshot) -> Result<Inspection, LoadError> {
         // All but the start and the end.
         instruction_tokens: tokenizer.max_length() - 2,
         parts,
+        preview_decoder,
         misfit,
         joint_attention: None,
         guidance: Guidance::TextImage,
@@ -216,6 +225,7 @@ fn flux2_klein(snapshot: &Snapshot) -> Result<Inspection, LoadError> {
         max_tokens: tokenizer.max_length(),
         instruction_tokens: tokenizer.room(),
         parts,
+        preview_decoder: previews(snapshot, vae.encoded()),
         misfit: misfit.map(|error| error.to_string()),
         attention: Vec::new(),
         joint_attention: Some(JointAttention {
@@ -234,6 +244,14 @@ fn flux2_klein(snapshot: &Snapshot) -> Result<Inspection, LoadError> {
         retouch_json: snapshot.retouch_json().map(str::to_owned),
         notes: snapshot.notes().iter().map(ToString::to_string).collect(),
     })
+}
+
+/// Parameters of a tiny decoder for latents of so many channels and pixels a cell, or why it can't be used.
+fn previews(snapshot: &Snapshot, latents: (i64, u32)) -> Option<Result<u64, String>> {
+    match load::preview_decoder(snapshot, latents, Kind::Float, Device::Cpu) {
+        Ok(decoder) => decoder.map(|it| Ok(it.parameters)),
+        Err(error) => Some(Err(error.to_string())),
+    }
 }
 
 fn one_step() -> Steps {

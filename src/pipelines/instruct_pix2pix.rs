@@ -7,11 +7,14 @@ use tch::{Device, Kind, Tensor};
 
 use crate::attention::{processor::AttnProcessor, role::Role, site::AttnSite};
 use crate::kernels::gpu::transfer;
-use crate::models::stable_diffusion::{
-    autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
-    clip::{text_model::ClipTextModel, tokenizer::ClipTokenizer},
-    unet_2d_condition::UNet2DConditionModel,
-    unet_2d_condition_config::UNet2DConditionConfig,
+use crate::models::{
+    autoencoder_tiny::TinyDecoder,
+    stable_diffusion::{
+        autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+        clip::{text_model::ClipTextModel, tokenizer::ClipTokenizer},
+        unet_2d_condition::UNet2DConditionModel,
+        unet_2d_condition_config::UNet2DConditionConfig,
+    },
 };
 use crate::pipelines::{
     BatchPipeline, EditPipeline, NoiseCall, PipelineError, Predictor, TokenizedPrompt,
@@ -41,6 +44,8 @@ pub struct InstructPix2PixPipeline {
     pub unet: UNet2DConditionModel,
     /// VAE.
     pub vae: AutoencoderKl,
+    /// Tiny decoder for previews, if there is one.
+    pub tiny: Option<TinyDecoder>,
     /// Noise schedule, and the model's own scheduler.
     pub scheduler: SchedulerConfig,
     /// Device of the networks.
@@ -177,6 +182,11 @@ impl EditPipeline for InstructPix2PixPipeline {
 
     fn sites(&self, latent: LatentSize) -> Vec<AttnSite> {
         self.unet.sites(latent.height, latent.width)
+    }
+
+    fn decode_tiny(&self, latents: &Tensor) -> Option<Tensor> {
+        let latents = latents.to_device(self.device).to_kind(self.kind);
+        Some(image_processor::to_bytes(&self.tiny.as_ref()?.decode(&latents)))
     }
 
     fn decode_stages(&self) -> usize {

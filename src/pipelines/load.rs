@@ -1,14 +1,18 @@
 //! Loads a snapshot's networks onto a device.
 
+use std::path::PathBuf;
+
 use tch::{Device, Kind};
 
 use crate::config_json::ConfigJsonError;
 use crate::models::{
+    autoencoder_tiny::{TinyDecoder, TinyError},
     flux2::{
         autoencoder_kl_flux2::{AutoencoderKlFlux2, AutoencoderKlFlux2Config},
         transformer_flux2::Flux2Transformer2DModel,
         transformer_flux2_config::Flux2Transformer2DConfig,
     },
+    lora::error::LoraError,
     qwen3::{config::Qwen3Config, prompt::PromptConfig},
     snapshot::{Snapshot, error::SnapshotError, family::Family, part::Part},
     stable_diffusion::{
@@ -43,6 +47,25 @@ pub enum LoadError {
     /// The scheduler's configuration is invalid.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
+    /// A LoRA can't be used.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+    /// The tiny decoder for previews can't be loaded.
+    #[error(transparent)]
+    PreviewDecoder(#[from] TinyError),
+    /// The tiny decoder is of another family of models.
+    #[error(
+        "{} decodes latents of {} channels and {} pixels a cell; the model's have {} and {}",
+        path.display(), found.0, found.1, expected.0, expected.1
+    )]
+    OtherPreviews {
+        /// The decoder's folder or file.
+        path: PathBuf,
+        /// Its channels, and its pixels a cell.
+        found: (i64, u32),
+        /// The model's.
+        expected: (i64, u32),
+    },
     /// Networks of different models.
     #[error(
         "`{key}` of {part} is {found}, expected {expected}, since `{other_key}` of {other} is {value}; take all parts \
@@ -124,11 +147,14 @@ pub fn instruct_pix2pix(
 
     let tokenizer = snapshot.tokenizer()?;
     let digest = snapshot.digest()?;
+    let latents = (vae_config.latent_channels, vae_config.scale_factor() as u32);
+    let tiny = preview_decoder(snapshot, latents, kind, device)?;
     Ok(InstructPix2PixPipeline {
         tokenizer,
         text_encoder,
         unet,
         vae,
+        tiny,
         scheduler,
         device,
         kind,
@@ -164,6 +190,7 @@ pub fn flux2_klein(
     let weights = snapshot.weights(Part::Vae)?;
     let vae = AutoencoderKlFlux2::new(&weights.root(kind, device), &vae_config);
     weights.finish()?;
+    let tiny = preview_decoder(snapshot, vae_config.encoded(), kind, device)?;
 
     Ok(Flux2KleinPipeline {
         shared_tokens: tokenizer.shared() as i64,
@@ -171,6 +198,7 @@ pub fn flux2_klein(
         text_encoder,
         transformer,
         vae,
+        tiny,
         scheduler,
         is_distilled: snapshot.is_distilled(),
         device,
@@ -202,6 +230,25 @@ pub(super) fn check_flux2_parts(
         }
     }
     Ok(())
+}
+
+/// Loads a snapshot's tiny decoder for previews, if it has one, for latents of so many channels and pixels a cell.
+///
+/// # Errors
+/// [`LoadError::PreviewDecoder`], [`LoadError::OtherPreviews`].
+pub(super) fn preview_decoder(
+    snapshot: &Snapshot,
+    expected: (i64, u32),
+    kind: Kind,
+    device: Device,
+) -> Result<Option<TinyDecoder>, LoadError> {
+    let Some(path) = snapshot.preview_decoder() else { return Ok(None) };
+    let decoder = TinyDecoder::open(path, kind, device)?;
+    let found = (decoder.latent_channels, decoder.scale_factor);
+    if found != expected {
+        return Err(LoadError::OtherPreviews { path: path.to_owned(), found, expected });
+    }
+    Ok(Some(decoder))
 }
 
 /// Refuses a U-Net whose sizes do not fit the text encoder or the VAE; the shapes within each network's weights can't

@@ -12,6 +12,7 @@ pub mod image_processor;
 pub mod inspect;
 pub mod instruct_pix2pix;
 pub mod load;
+pub mod lora;
 pub mod preview;
 pub mod read_back;
 pub mod rows;
@@ -165,6 +166,12 @@ pub trait EditPipeline: Predictor + Send {
     /// One of them: the first takes denoised latents (1, C, h, w), each other what the one before it gave, the last
     /// gives pixels (1, 3, H, W) around -1..=1.
     fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Tensor;
+
+    /// A preview of denoised latents (1, C, h, w) by a tiny decoder: bytes (H, W, 3) on the model's device. `None` if
+    /// the model has none.
+    fn decode_tiny(&self, _latents: &Tensor) -> Option<Tensor> {
+        None
+    }
 
     /// The picture of denoised latents (1, C, h, w).
     ///

@@ -1,4 +1,4 @@
-//! Cheap previews: a linear map from latents to RGB, fitted to the job's own picture.
+//! Cheap previews: by a linear map from latents to RGB, fitted to the job's own picture, or by a tiny decoder.
 //!
 //! Differs: ComfyUI and others ship one 4×3 matrix per VAE; fitting it to the picture and its latents needs no table,
 //! works with any VAE, and costs one 5×5 solve per edit.
@@ -6,7 +6,17 @@
 use image::{RgbImage, imageops};
 use tch::{Device, Kind, Tensor};
 
+use crate::picture::{resample, size::Size};
 use crate::pipelines::{conditioning::LatentSize, image_processor};
+
+/// How previews are made of what the model's thread gives.
+#[derive(Debug)]
+pub enum StepPreview {
+    /// Of clean latents (1, C, h, w), by a linear map.
+    Linear(LatentPreview),
+    /// Of a tiny decoder's bytes (H, W, 3), cut to a size where they show more than the picture.
+    Tiny(Option<Size>),
+}
 
 /// Linear map from denoised latents to RGB.
 #[derive(Debug)]
@@ -41,6 +51,22 @@ impl LatentPreview {
         let latents = latents.to_device(Device::Cpu).to_kind(Kind::Float);
         let colors = with_offset(&latents).matmul(&self.weights); // (P, 3)
         image_processor::to_image(&colors.tr().view([1, 3, size[2], size[3]]))
+    }
+}
+
+impl StepPreview {
+    /// The preview.
+    pub fn render(&self, shown: &Tensor) -> RgbImage {
+        match self {
+            Self::Linear(map) => map.render(shown),
+            Self::Tiny(size) => {
+                let image = image_processor::of_bytes(&shown.to_device(Device::Cpu));
+                match size {
+                    Some(size) => resample::reframed(&image, *size),
+                    None => image,
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Validated parameters of a denoising run: steps, guidance scales, scheduler. No tensors.
 
 pub mod geometry;
+pub mod lora;
 
 use std::fmt;
 
@@ -107,6 +108,10 @@ choices! {
         ///
         /// `DPMSolverMultistepScheduler`, `dpmsolver++`.
         DpmSolverPlusPlus2M = "dpm-solver++-2m",
+        /// LCM, for models or LoRAs that are distilled for it, in 2 to 8 steps with guidance near 1.
+        ///
+        /// `LCMScheduler`. Untried with InstructPix2Pix and a LoRA of its kind.
+        Lcm = "lcm",
         /// Euler for models of flow matching.
         ///
         /// `FlowMatchEulerDiscreteScheduler`; such models have no other, and other models not this one.
@@ -116,8 +121,8 @@ choices! {
 
 impl SchedulerKind {
     /// Those of models that were trained to predict noise.
-    pub const OF_NOISE: [Self; 4] =
-        [Self::EulerAncestral, Self::Euler, Self::Ddim, Self::DpmSolverPlusPlus2M];
+    pub const OF_NOISE: [Self; 5] =
+        [Self::EulerAncestral, Self::Euler, Self::Ddim, Self::DpmSolverPlusPlus2M, Self::Lcm];
 }
 
 impl fmt::Display for Steps {

@@ -5,7 +5,7 @@ use crate::schedulers::{
     Scheduler, SchedulerError, config::SchedulerConfig, ddim::DdimScheduler,
     dpm_solver_multistep::DpmSolverMultistepScheduler,
     euler_ancestral_discrete::EulerAncestralDiscreteScheduler,
-    euler_discrete::EulerDiscreteScheduler,
+    euler_discrete::EulerDiscreteScheduler, lcm::LcmScheduler,
 };
 
 /// Builds a scheduler for a model that was trained to predict noise. Any kind for such models goes with any configuration, as with diffusers' `X.from_config`: keys that
@@ -31,5 +31,6 @@ pub fn build(
         SchedulerKind::FlowMatchEuler => {
             return Err(SchedulerError::other_kind(kind, &SchedulerKind::OF_NOISE));
         }
+        SchedulerKind::Lcm => Box::new(LcmScheduler::new(config, steps)?),
     })
 }

@@ -4,6 +4,8 @@
 //! (`X.from_config(other.config)`, `configuration_utils.py`), where keys that the file lacks take the new class's own
 //! defaults. So nothing is interpreted before the sampler is known.
 
+use serde_json::Value;
+
 use crate::config_json::ConfigJson;
 use crate::sampling::SchedulerKind;
 use crate::schedulers::{PredictionType, SchedulerError, TimestepSpacing};
@@ -64,6 +66,7 @@ impl SchedulerConfig {
             "EulerDiscreteScheduler" => SchedulerKind::Euler,
             "DDIMScheduler" => SchedulerKind::Ddim,
             "DPMSolverMultistepScheduler" => SchedulerKind::DpmSolverPlusPlus2M,
+            "LCMScheduler" => SchedulerKind::Lcm,
             name if REPLACEABLE.contains(&name) => {
                 return Ok(OwnSampler {
                     kind: SchedulerKind::EulerAncestral,
@@ -95,6 +98,14 @@ impl SchedulerConfig {
         let expected = "the name of a diffusers class";
         let class = self.json.read("_class_name", expected, |it| it.as_str().map(str::to_owned))?;
         Ok(class.ok_or_else(|| self.json.fault("_class_name", expected))?)
+    }
+
+    /// The same, where keys that the file lacks have the defaults of a class that are not those of the others.
+    pub(super) fn with_defaults(
+        &self,
+        defaults: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> Self {
+        Self { json: self.json.clone().with_defaults(defaults) }
     }
 
     /// `prediction_type`; every class defaults to epsilon.

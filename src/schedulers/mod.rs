@@ -16,6 +16,7 @@ mod dpm_solver_multistep;
 mod euler_ancestral_discrete;
 mod euler_discrete;
 pub mod flow_match_euler_discrete;
+mod lcm;
 pub mod noise;
 mod sigma_ladder;
 mod timesteps;
@@ -80,7 +81,7 @@ pub trait Scheduler: Debug + Send + Sync {
         history: &mut History,
     ) -> StepOutput;
 
-    /// Whether a step uses a tensor of noise; as in diffusers, the last step draws one too.
+    /// Whether steps use a tensor of noise each; one is drawn for the last step, too, whether it uses it or not.
     fn draws_noise(&self) -> bool;
 
     /// Brings clean latents by unit noise to the level that the step of this index starts from; behind the last one
@@ -145,6 +146,16 @@ pub enum SchedulerError {
         n_train: usize,
         /// The model's `timestep_spacing`.
         spacing: &'static str,
+    },
+    /// More steps than the network was distilled on.
+    #[error(
+        "{steps} steps are too many for lcm, whose networks are distilled on {original}; ask for fewer, such as 4"
+    )]
+    TooManyForDistilled {
+        /// The requested number of steps.
+        steps: u32,
+        /// The model's `original_inference_steps`.
+        original: usize,
     },
     /// A timestep outside the model's training range.
     #[error("timestep {timestep} is out of range: the model was trained on {n_train} timesteps")]

@@ -9,6 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::sampling::lora::LoraChoice;
 use crate::server::listen_address;
 
 /// One mebibyte, in bytes.
@@ -110,6 +111,12 @@ pub struct Model {
     /// A diffusers folder or a checkpoint file; unset is the demo model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// LoRAs to merge into the model, `FILE` or `FILE:WEIGHT` each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraChoice>,
+    /// A tiny decoder for previews, a folder or file; unset is the model's own, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview_decoder: Option<PathBuf>,
     /// Devices that run the model.
     pub devices: Devices,
     /// Number format of the weights.
@@ -319,6 +326,8 @@ impl Default for Model {
     fn default() -> Self {
         Self {
             path: None,
+            loras: Vec::new(),
+            preview_decoder: None,
             devices: Devices::Cpu,
             dtype: Dtype::Auto,
             threads: None,

@@ -33,8 +33,8 @@ use crate::wire::FILE_DESCRIPTOR_SET;
 
 /// Room in a response beside its inline bytes, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
-/// Beginning of the paths of plain HTTP; all others are methods of gRPC.
-const PLAIN: &str = "/v1/";
+/// Path of plain HTTP, and of what lies below it; all others are methods of gRPC.
+const PLAIN: &str = "/v1";
 
 /// The port's services with all their layers, as each connection is served: gRPC, and beside it the routes of plain
 /// HTTP.
@@ -80,7 +80,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path().starts_with(PLAIN) {
+        let below = request.uri().path().strip_prefix(PLAIN);
+        if below.is_some_and(|it| it.is_empty() || it.starts_with('/')) {
             let answer = self.plain.call(request);
             return Box::pin(async move { Ok(answer.await?.map(Body::new)) });
         }

@@ -24,9 +24,12 @@ use crate::pipelines::{
     BatchPipeline, EditPipeline,
     guidance::Guidance,
     load::{self, LoadError},
+    lora,
     rows::RowModel,
 };
+use crate::sampling::lora::LoraChoice;
 use crate::server::config::Dtype;
+use crate::wire::edit_record::{Lora, exact::Exact};
 
 /// Version of libtorch that this is built for.
 const LIBTORCH: &str = "2.11.0";
@@ -38,6 +41,10 @@ pub struct Options {
     pub path: PathBuf,
     /// Device, such as `cpu` or `cuda:0`.
     pub device: String,
+    /// LoRAs to merge into it, in order.
+    pub loras: Vec<LoraChoice>,
+    /// A tiny decoder for previews, in place of the model's own.
+    pub preview_decoder: Option<PathBuf>,
     /// Number format of the weights.
     pub dtype: Dtype,
     /// CPU threads for inference; `None` is one per core, within the container's CPU limit.
@@ -159,7 +166,8 @@ fn pipeline(options: &Options) -> Result<(Box<dyn BatchPipeline>, Facts), ModelL
         spin::yield_to_neighbours();
     }
     let (kind, dtype) = kind(*dtype, device);
-    let (mut model, recommended, mut notes) = open(path, kind, device)?;
+    let Opened { mut model, recommended, loras, has_previews, mut notes } =
+        open(options, kind, device)?;
     if options.keep_text_encoder {
         model.keep_text_encoder();
     }
@@ -189,17 +197,39 @@ fn pipeline(options: &Options) -> Result<(Box<dyn BatchPipeline>, Facts), ModelL
         device: device_name.clone(),
         dtype: dtype.to_owned(),
         libtorch: LIBTORCH.to_owned(),
+        loras,
         recommended,
+        preview_decoder: has_previews,
     };
     Ok((pipeline, Facts { info, path: path.clone(), notes }))
 }
 
-/// A model, the settings that it recommends, and what is to be known of its files.
-type Opened = (Box<dyn RowModel>, EditSettings, Vec<String>);
+/// An opened model.
+struct Opened {
+    model: Box<dyn RowModel>,
+    /// The settings that it recommends.
+    recommended: EditSettings,
+    /// The LoRAs in it.
+    loras: Vec<Lora>,
+    /// Whether it has a tiny decoder for previews.
+    has_previews: bool,
+    /// What is to be known of its files.
+    notes: Vec<String>,
+}
 
-fn open(path: &Path, kind: Kind, device: Device) -> Result<Opened, ModelLoadError> {
+fn open(options: &Options, kind: Kind, device: Device) -> Result<Opened, ModelLoadError> {
+    let Options { path, loras, preview_decoder, .. } = options;
     let unusable = |source: LoadError| ModelLoadError::Files { path: path.to_owned(), source };
-    let snapshot = Snapshot::open(path).map_err(|error| unusable(error.into()))?;
+    let mut snapshot = Snapshot::open(path).map_err(|error| unusable(error.into()))?;
+    let applied = lora::apply(&mut snapshot, loras).map_err(unusable)?;
+    if let Some(decoder) = preview_decoder {
+        snapshot.set_preview_decoder(decoder.clone());
+    }
+    let loras = applied.into_iter().map(|it| Lora {
+        name: it.name,
+        sha256: it.sha256,
+        scale: Exact(it.weight),
+    });
     let model = load::load(&snapshot, kind, device).map_err(unusable)?;
     let settings = recommended(model.guidance(), snapshot.retouch_json())
         .map_err(|source| ModelLoadError::Settings { path: path.to_owned(), source })?;
@@ -209,7 +239,8 @@ fn open(path: &Path, kind: Kind, device: Device) -> Result<Opened, ModelLoadErro
             "the model's sampler {replaced} is not supported; using Euler ancestral instead"
         ));
     }
-    Ok((model, settings, notes))
+    let has_previews = snapshot.preview_decoder().is_some();
+    Ok(Opened { model, recommended: settings, loras: loras.collect(), has_previews, notes })
 }
 
 /// The settings that a model recommends, by the guidance that it was made for and its `retouch.json`.

@@ -177,6 +177,8 @@ fn loading(
     let options = Options {
         path: model.to_owned(),
         device: String::new(),
+        loras: config.model.loras.clone(),
+        preview_decoder: config.model.preview_decoder.clone(),
         dtype: config.model.dtype,
         threads: config.model.threads,
         keep_text_encoder: config.model.keep_text_encoder,

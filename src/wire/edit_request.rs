@@ -66,6 +66,7 @@ pub fn request(
         mask,
         preview_every: spec.events.and_then(|it| it.preview_every).unwrap_or(1) as usize,
         preview_decode: match spec.events.map(|it| (it.preview_decode(), it.vae_previews)) {
+            Some((v1::PreviewDecode::Tiny, _)) => PreviewDecode::Tiny,
             Some((v1::PreviewDecode::Vae, most)) => {
                 PreviewDecode::Vae { at_most: most.map_or(usize::MAX, |it| it as usize) }
             }

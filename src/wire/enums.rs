@@ -74,7 +74,7 @@ pairs!(Modulation, Modulation: Gate = Gate, Mask = Mask, Null = Null);
 pairs!(Action, Action: Change = Change, Add = Add, Remove = Remove, Global = Global);
 pairs!(ChangeKind, Change: Recolor = Recolor, Replace = Replace, Other = Alter);
 pairs!(Scheduler, SchedulerKind: EulerAncestral = EulerAncestral, Euler = Euler, Ddim = Ddim,
-    DpmSolverPlusPlus2m = DpmSolverPlusPlus2M, FlowMatchEuler = FlowMatchEuler);
+    DpmSolverPlusPlus2m = DpmSolverPlusPlus2M, Lcm = Lcm, FlowMatchEuler = FlowMatchEuler);
 pairs!(Localizer, Localizer: Iam = Iam, Attention = Attention, NoiseDifference = NoiseDifference, Diffedit = DiffEdit);
 pairs!(ClusterScore, ClusterScore: Attention = Attention, NoiseDifference = NoiseDifference, Auto = Auto);
 pairs!(MetadataPolicy, Policy: Keep = Keep, Color = Color, Strip = Strip);

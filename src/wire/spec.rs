@@ -37,6 +37,8 @@ pub struct SpecTerms<'a> {
     pub model: &'a str,
     /// Settings that the model recommends.
     pub recommended: &'a EditSettings,
+    /// Whether it has a tiny decoder for previews.
+    pub preview_decoder: bool,
     /// Default time to live of a finished job.
     pub default_ttl: Duration,
     /// Longest time to live that a caller may set.
@@ -55,7 +57,7 @@ pub fn normalize(mut spec: EditSpec, terms: &SpecTerms<'_>) -> Result<EditSpec, 
     check_parts(&spec, &mut faults);
     settle_policy(&mut spec, &mut faults);
     settle_times(&mut spec, terms, &mut faults);
-    settle_events(&mut spec, &mut faults);
+    settle_events(&mut spec, terms, &mut faults);
     match output(&spec) {
         Ok(format) => check_preserve(&spec, format, &mut faults),
         Err(fault) => faults.push(fault),
@@ -214,7 +216,7 @@ fn settle_times(spec: &mut EditSpec, terms: &SpecTerms<'_>, faults: &mut Vec<Vio
     settle("ttl", &mut spec.ttl, terms.default_ttl.min(terms.max_ttl), terms.max_ttl);
 }
 
-fn settle_events(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
+fn settle_events(spec: &mut EditSpec, terms: &SpecTerms<'_>, faults: &mut Vec<Violation>) {
     let events = spec.events.get_or_insert_default();
     events.preview_every.get_or_insert(1);
     events.cluster_map.get_or_insert(true);
@@ -224,7 +226,13 @@ fn settle_events(spec: &mut EditSpec, faults: &mut Vec<Violation>) {
         faults.push(fault);
     }
     if events.preview_decode == v1::PreviewDecode::Unspecified as i32 {
-        events.preview_decode = v1::PreviewDecode::Linear as i32;
+        let default =
+            if terms.preview_decoder { v1::PreviewDecode::Tiny } else { v1::PreviewDecode::Linear };
+        events.preview_decode = default as i32;
+    }
+    if events.preview_decode == v1::PreviewDecode::Tiny as i32 && !terms.preview_decoder {
+        let said = "TINY needs a tiny decoder, and the server has none; ask for LINEAR or VAE";
+        faults.push(Violation::new("events.preview_decode", said));
     }
     if events.vae_previews == Some(0) {
         faults.push(Violation::new("events.vae_previews", "must be at least 1"));

@@ -209,8 +209,14 @@ fn comment(schema: &str, field: &str) -> String {
 fn record() -> Value {
     let settings = EditSettings::recommended(ALL_KEYS).unwrap();
     let request = edit_request(&RgbImage::new(16, 16), "make the bee a bird", settings);
-    let origin =
-        RunEnvironment { model: "", model_digest: "", device: "cpu", dtype: "", libtorch: "" };
+    let origin = RunEnvironment {
+        model: "",
+        model_digest: "",
+        device: "cpu",
+        dtype: "",
+        libtorch: "",
+        loras: &[],
+    };
     let made = MadePicture {
         origin,
         preset: None,

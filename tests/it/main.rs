@@ -19,6 +19,10 @@ mod picture;
 mod schedulers;
 // U-Net and VAE against recorded diffusers tensors.
 mod models;
+// LoRAs against what diffusers merges.
+mod loras;
+// Tiny autoencoders against theirs.
+mod tiny;
 // Weights in every layout that users have, and in broken ones.
 mod weights;
 mod wording;

@@ -28,6 +28,7 @@ KINDS = {
     "euler": diffusers.EulerDiscreteScheduler,
     "ddim": diffusers.DDIMScheduler,
     "dpm-solver++-2m": diffusers.DPMSolverMultistepScheduler,
+    "lcm": diffusers.LCMScheduler,
 }
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 
@@ -105,7 +106,7 @@ def trajectory(kind, config, steps):
     scheduler = KINDS[kind].from_config(own.config)
     scheduler.set_timesteps(steps)
     assert len(scheduler.timesteps) == steps, (kind, steps)
-    if kind != "ddim":
+    if kind not in ("ddim", "lcm"):
         # Else the first of several equal timesteps, as a curve of noise levels may have them, is passed over.
         scheduler.set_begin_index(0)
     init_noise_sigma = float(scheduler.init_noise_sigma)
@@ -113,7 +114,7 @@ def trajectory(kind, config, steps):
     sample = torch.randn(SHAPE, generator=generator) * scheduler.init_noise_sigma
     rows = []
     for index, timestep in enumerate(scheduler.timesteps):
-        if kind == "ddim":
+        if kind in ("ddim", "lcm"):
             alpha = scheduler.alphas_cumprod[timestep]
             sigma = ((1 - alpha) / alpha) ** 0.5
         else:
@@ -124,9 +125,10 @@ def trajectory(kind, config, steps):
             sample = scheduler.step(output, timestep, sample).prev_sample
             clean = scheduler.model_outputs[-1]
         else:
-            extra = {"generator": generator} if kind == "euler-ancestral" else {}
+            extra = {"generator": generator} if kind in ("euler-ancestral", "lcm") else {}
             stepped = scheduler.step(output, timestep, sample, **extra)
-            sample, clean = stepped.prev_sample, stepped.pred_original_sample
+            sample = stepped.prev_sample
+            clean = stepped.denoised if kind == "lcm" else stepped.pred_original_sample
         assert sample.isfinite().all() and clean.isfinite().all(), (kind, config, steps, index)
         row = [float(timestep), float(sigma), *sample.flatten().tolist(), *clean.flatten().tolist()]
         rows.append(torch.tensor(row, dtype=torch.float32))
@@ -151,7 +153,8 @@ def cases():
         for kind in KINDS:
             yield f"{kind}/{name}", kind, config, 50 if name in ("ip2p", "demo", "sd21", "zero-snr") else 20
     for kind in KINDS:
-        yield f"{kind}/ip2p", kind, NAMED["ip2p"], MOST_STEPS
+        if kind != "lcm":  # It has at most as many as a network is distilled on, 50.
+            yield f"{kind}/ip2p", kind, NAMED["ip2p"], MOST_STEPS
     # Noise levels along a curve of their own.
     for curve in ("karras", "exponential", "beta"):
         for kind in ("euler", "dpm-solver++-2m"):
@@ -167,6 +170,11 @@ def cases():
     yield "dpm/high-order-final", "dpm-solver++-2m", solver | {"lower_order_final": False}, 5
     yield "dpm/low-order-final", "dpm-solver++-2m", solver, 5
     yield "dpm/euler-at-final", "dpm-solver++-2m", solver | {"euler_at_final": True}, 20
+    # What consistency models are distilled by, other than by default.
+    distilled = NAMED["ip2p"] | {"_class_name": "LCMScheduler"}
+    yield "lcm/own", "lcm", distilled, 4
+    yield "lcm/thirty", "lcm", distilled | {"original_inference_steps": 30, "timestep_scaling": 0.01}, 8
+    yield "lcm/clipped", "lcm", distilled | {"clip_sample": True, "clip_sample_range": 0.5}, 4
 
 
 def main():

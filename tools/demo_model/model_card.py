@@ -28,6 +28,8 @@ the actions change, recolor, remove and add.
   grounding loss on attention. Text, picture and both are each left out for 5 % of the pairs.
 - **Autoencoder**: trained on the scenes' pictures; then its decoder on pairs, so that latents that change in one place change the picture there
   (`train_vae.py`; what that gives stands in docs/ablations.md of the project).
+- **Preview decoder** (`preview_decoder`, where it is there: diffusers' `AutoencoderTiny` without its encoder): trained against the autoencoder's
+  own decoder (`train_preview.py`). It shows previews, and decides no pixel of an edit.
 - **The attention maps were taught**: {taught}
 
 ## Figures

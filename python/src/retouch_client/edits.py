@@ -57,7 +57,7 @@ class Settings(TypedDict, total=False):
     strict: bool
     ttl: Seconds
     negative_prompt: str
-    scheduler: Literal["euler-ancestral", "euler", "ddim", "dpm-solver++-2m", "flow-match-euler"]
+    scheduler: Literal["euler-ancestral", "euler", "ddim", "dpm-solver++-2m", "lcm", "flow-match-euler"]
     preset: Literal["paper"]
     localizer: Literal["iam", "attention", "noise-difference", "diffedit"]
     score: Literal["attention", "noise-difference", "auto"]

@@ -45,6 +45,8 @@ const LOCAL: &[(&str, &str)] = &[
     ("output", "where the file is written here"),
     ("json", "how events are printed here"),
     ("force", "what happens to files here"),
+    ("loras", "the server has its own; refused with --server"),
+    ("preview_decoder", "the server has its own; refused with --server"),
     ("device", "the server has its own; refused with --server"),
     ("dtype", "the server has its own; refused with --server"),
     ("threads", "the server has its own; refused with --server"),

@@ -127,6 +127,8 @@ pub(crate) fn refuse_local(args: &EditArgs) -> Result<(), CliError> {
     let given = [
         ("--device", model.device.as_deref().is_some_and(|it| it != "cpu")),
         ("--dtype", model.dtype != args::Dtype::Auto),
+        ("--lora", !model.loras.is_empty()),
+        ("--preview-decoder", model.preview_decoder.is_some()),
         ("--threads", model.threads.is_some()),
         ("--keep-text-encoder", model.keep_text_encoder),
         ("--max-pixels", args.sampling.max_pixels != default),

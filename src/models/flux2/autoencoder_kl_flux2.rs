@@ -103,6 +103,11 @@ impl AutoencoderKlFlux2Config {
         PATCH << (self.block_out_channels.len() - 1)
     }
 
+    /// Channels of the encoder's output, and pixels a side of one of its cells.
+    pub fn encoded(&self) -> (i64, u32) {
+        (self.latent_channels, (self.scale_factor() / PATCH) as u32)
+    }
+
     /// Channels of a cell of the latents.
     pub fn cell_channels(&self) -> i64 {
         PATCH * PATCH * self.latent_channels

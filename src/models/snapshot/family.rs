@@ -1,6 +1,10 @@
 //! The families of models that can be loaded, and the components that make a model one of them.
 
-use crate::models::snapshot::part::Part;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::models::{lora::names::Architecture, snapshot::part::Part};
 
 /// A family of models: one way to load them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,22 @@ impl Family {
     /// What is supported, for whoever has another model.
     pub(super) fn supported() -> String {
         Self::ALL.map(|it| format!("{} ({})", it.described(), it.class())).join("; or ")
+    }
+
+    /// How LoRAs call its modules, and the networks that they may change.
+    pub(super) fn changed(
+        self,
+        configs: &BTreeMap<&'static str, Value>,
+    ) -> (Architecture, &'static [Part]) {
+        match self {
+            Self::InstructPix2Pix => {
+                let layers = configs["unet"].get("layers_per_block").and_then(Value::as_u64);
+                let layers_per_block = layers.unwrap_or(2) as usize;
+                let architecture = Architecture::StableDiffusion { layers_per_block };
+                (architecture, &[Part::TextEncoder, Part::UNet])
+            }
+            Self::Flux2Klein => (Architecture::Flux2, &[Part::Transformer]),
+        }
     }
 
     /// The components with a configuration.

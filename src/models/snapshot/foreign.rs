@@ -1,4 +1,4 @@
-//! Recognizes models of other kinds (text-to-image, SDXL, `LoRA` files and so on), to name them in errors.
+//! Recognizes models of other kinds (text-to-image, SDXL, LoRA files and so on), to name them in errors.
 
 use std::path::Path;
 

@@ -14,6 +14,7 @@ mod foreign;
 mod identity;
 mod ldm;
 mod ldm_config;
+mod loras;
 mod neighbours;
 
 use std::{
@@ -26,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config_json::ConfigJson;
 use crate::models::{
+    lora::{error::LoraError, file::LoraFile},
     qwen3::tokenizer::Qwen2Tokenizer,
     stable_diffusion::clip::tokenizer::ClipTokenizer,
     weights::{
@@ -41,6 +43,7 @@ use family::Family;
 use files::{Gaps, config, read, read_json, text_config};
 use identity::identity;
 use ldm::LdmLayout;
+use loras::Loras;
 use neighbours::Neighbours;
 use note::Note;
 use part::Part;
@@ -54,6 +57,9 @@ const TOKENIZER: [&str; 6] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
 ];
+
+/// Folder of a tiny decoder that a model brings for its previews.
+const PREVIEW_DECODER: &str = "preview_decoder";
 
 /// A model whose files are all there, and which is of a family that can be loaded.
 ///
@@ -69,6 +75,8 @@ pub struct Snapshot {
     is_distilled: bool,
     retouch: Option<String>,
     notes: Vec<Note>,
+    loras: Loras,
+    preview_decoder: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -147,12 +155,35 @@ impl Snapshot {
     /// # Errors
     /// [`WeightsError`] if files are truncated, have invalid headers or are pickles.
     pub fn weights(&self, part: Part) -> Result<Checkpoint, WeightsError> {
-        match &self.layout {
-            Layout::Ldm(layout) => layout.weights(&self.path, part),
-            Layout::Bfl(_) if part == Part::Transformer => BflLayout::weights(&self.path),
-            Layout::Bfl(neighbours) if part == Part::Vae => neighbours.vae_weights(),
-            _ => Checkpoint::open(&self.place(part.folder())),
-        }
+        let mut weights = match &self.layout {
+            Layout::Ldm(layout) => layout.weights(&self.path, part)?,
+            Layout::Bfl(_) if part == Part::Transformer => BflLayout::weights(&self.path)?,
+            Layout::Bfl(neighbours) if part == Part::Vae => neighbours.vae_weights()?,
+            _ => Checkpoint::open(&self.place(part.folder()))?,
+        };
+        weights.change(self.loras.of(part));
+        Ok(weights)
+    }
+
+    /// Merges a LoRA at a weight into all weights that are read from now on.
+    ///
+    /// # Errors
+    /// [`LoraError`] if it is for another model.
+    pub fn apply(&mut self, lora: LoraFile, weight: f64) -> Result<(), LoraError> {
+        let (architecture, parts) = self.family.changed(&self.configs);
+        let networks = parts.iter().map(|part| Ok((*part, self.weights(*part)?)));
+        let networks = networks.collect::<Result<Vec<_>, WeightsError>>()?;
+        self.loras.add(architecture, &networks, lora, weight)
+    }
+
+    /// The folder or file of a tiny decoder for previews: the given one, else the model's own.
+    pub fn preview_decoder(&self) -> Option<&Path> {
+        self.preview_decoder.as_deref()
+    }
+
+    /// Takes another tiny decoder for previews than the model's own.
+    pub fn set_preview_decoder(&mut self, path: PathBuf) {
+        self.preview_decoder = Some(path);
     }
 
     /// Loads CLIP's tokenizer; for a single-file checkpoint CLIP's own.
@@ -183,10 +214,9 @@ impl Snapshot {
         Ok(tokenizer)
     }
 
-    /// A digest of the model in hexadecimal: SHA-256 over its configurations, its tokenizer's files, and keys, shapes
-    /// and samples of its weights.
-    ///
-    /// It takes milliseconds; reading all weights would take as long as loading them. See [`Checkpoint::digest`].
+    /// A digest of the model in hexadecimal: SHA-256 over its configurations, its tokenizer's files, keys, shapes and
+    /// samples of its weights, and digests and weights of its LoRAs. It takes milliseconds; see
+    /// [`Checkpoint::digest`].
     ///
     /// # Errors
     /// [`SnapshotError`] if a file cannot be read.
@@ -208,6 +238,7 @@ impl Snapshot {
         for part in self.family.parts() {
             self.weights(*part)?.digest(&mut digest)?;
         }
+        self.loras.digest(&mut digest);
         Ok(format!("{:x}", digest.finalize()))
     }
 
@@ -254,8 +285,19 @@ impl Snapshot {
         Gaps::of(path, family)?.check(None)?;
         let (layout, retouch) = (Layout::Diffusers { class }, retouch(path)?);
         neighbours::refuse(path, retouch.as_deref())?;
-        let notes = Vec::new();
-        Ok(Self { path: path.to_owned(), layout, family, configs, is_distilled, retouch, notes })
+        let preview_decoder = Some(path.join(PREVIEW_DECODER)).filter(|it| it.is_dir());
+        let (path, notes, loras) = (path.to_owned(), Vec::new(), Loras::default());
+        Ok(Self {
+            path,
+            layout,
+            family,
+            configs,
+            is_distilled,
+            retouch,
+            notes,
+            loras,
+            preview_decoder,
+        })
     }
 
     fn open_file(path: &Path) -> Result<Self, SnapshotError> {
@@ -291,8 +333,17 @@ impl Snapshot {
         let is_distilled = said.unwrap_or(!name.contains("base"));
         let notes =
             if said.is_some() { Vec::new() } else { vec![Note::DistilledByName { is_distilled }] };
-        let (layout, family) = (Layout::Bfl(neighbours), Family::Flux2Klein);
-        Ok(Self { path: path.to_owned(), layout, family, configs, is_distilled, retouch, notes })
+        Ok(Self {
+            path: path.to_owned(),
+            layout: Layout::Bfl(neighbours),
+            family: Family::Flux2Klein,
+            configs,
+            is_distilled,
+            retouch,
+            notes,
+            loras: Loras::default(),
+            preview_decoder: None,
+        })
     }
 
     fn open_ldm(path: &Path, stored: Vec<Stored>) -> Result<Self, SnapshotError> {
@@ -324,6 +375,8 @@ impl Snapshot {
             is_distilled: false,
             retouch: None,
             notes,
+            loras: Loras::default(),
+            preview_decoder: None,
         })
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     fs::File,
     io,
     os::unix::fs::FileExt,
@@ -39,6 +40,8 @@ pub(in crate::models) struct WeightsFile {
     pub(in crate::models) path: PathBuf,
     file: File,
     data_start: u64,
+    /// What the header says beside its tensors.
+    pub(in crate::models) metadata: BTreeMap<String, String>,
     /// Staging buffer for data that goes to a GPU.
     staging: RefCell<Option<Staging>>,
 }
@@ -158,8 +161,10 @@ impl WeightsFile {
             })
             .collect();
         stored.sort_by_key(|it| it.start);
+        let metadata = header.metadata().iter().flatten();
+        let metadata = metadata.map(|(key, value)| (key.clone(), value.clone())).collect();
         let path = path.to_owned();
-        Ok((Self { path, file, data_start, staging: RefCell::default() }, stored))
+        Ok((Self { path, file, data_start, metadata, staging: RefCell::default() }, stored))
     }
 
     /// Reads a floating-point tensor in chunks into `shape` in the target dtype.
@@ -242,7 +247,7 @@ fn first_line(error: &TchError) -> io::Error {
 }
 
 /// Whether a tensor has no NaN and no infinity.
-fn is_finite(tensor: &Tensor) -> bool {
+pub(in crate::models) fn is_finite(tensor: &Tensor) -> bool {
     // One pass that allocates nothing settles nearly every chunk: a sum is not finite if any of its terms is not.
     tensor.sum(Kind::Float).double_value(&[]).is_finite()
         || tensor.isfinite().all().int64_value(&[]) == 1

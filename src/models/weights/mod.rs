@@ -9,12 +9,14 @@ mod recognize;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
 };
 
 use tch::{Device, Kind, Tensor};
 
 use crate::kernels::cpu::heap;
+use crate::models::lora::merge::Delta;
 use error::{TensorFault, WeightsError};
 use file::{Stored, Values, WeightsFile};
 
@@ -34,6 +36,8 @@ pub struct Checkpoint {
     files: Vec<WeightsFile>,
     /// For each key that a model may request, the file's index and the tensor's position in it.
     tensors: BTreeMap<String, (usize, Stored)>,
+    /// What LoRAs add to tensors, by the keys that a model requests.
+    deltas: BTreeMap<String, Vec<Delta>>,
     taken: RefCell<BTreeSet<String>>,
     /// Those that a model has no use for, on purpose.
     ignored: RefCell<BTreeSet<String>>,
@@ -108,6 +112,7 @@ impl Checkpoint {
             path: path.to_owned(),
             files: Vec::new(),
             tensors: BTreeMap::new(),
+            deltas: BTreeMap::new(),
             taken: RefCell::default(),
             ignored: RefCell::default(),
             faults: RefCell::default(),
@@ -143,6 +148,18 @@ impl Checkpoint {
             Ok(())
         } else {
             Err(WeightsError::Faults { path: self.path.clone(), faults })
+        }
+    }
+
+    /// Keys, as a model requests them, and shapes of all tensors.
+    pub(in crate::models) fn shapes(&self) -> impl Iterator<Item = (&str, &[i64])> {
+        self.tensors.iter().map(|(key, (_, it))| (key.as_str(), it.shape.as_slice()))
+    }
+
+    /// Adds changes to the tensors of these keys, in fp32, when they are read.
+    pub(in crate::models) fn change(&mut self, deltas: BTreeMap<String, Vec<Delta>>) {
+        for (key, more) in deltas {
+            self.deltas.entry(key).or_default().extend(more);
         }
     }
 
@@ -202,15 +219,16 @@ impl Checkpoint {
     /// Reads one tensor, or returns its fault.
     fn read(
         &self,
-        key: &str,
+        requested: &str,
         shape: &[i64],
         target: (Kind, Device),
         reading: Reading,
     ) -> Result<Tensor, TensorFault> {
-        let Some((file, stored)) = self.tensors.get(key) else {
-            return Err(TensorFault::Missing { key: key.to_owned(), expected: shape.to_vec() });
+        let Some((file, stored)) = self.tensors.get(requested) else {
+            let key = requested.to_owned();
+            return Err(TensorFault::Missing { key, expected: shape.to_vec() });
         };
-        self.taken.borrow_mut().insert(key.to_owned());
+        self.taken.borrow_mut().insert(requested.to_owned());
         let key = stored.key.clone();
         if !names::same_matrix(&stored.shape, shape) {
             return Err(TensorFault::Misshapen {
@@ -225,10 +243,15 @@ impl Checkpoint {
         if reading == Reading::Outline {
             return Ok(zeros(shape, target));
         }
-        let read = match self.files[*file].read(stored, source, shape, target) {
-            Ok(read) => read,
-            Err(error) => return Err(TensorFault::Unreadable { key, reason: error.to_string() }),
+        let deltas = self.deltas.get(requested).map_or(&[][..], Vec::as_slice);
+        // Changes are added in fp32, before the number format of the model.
+        let wide = (Kind::Float, Device::Cpu);
+        let as_read = if deltas.is_empty() { target } else { wide };
+        let unreadable = |error: io::Error| TensorFault::Unreadable {
+            key: key.clone(),
+            reason: error.to_string(),
         };
+        let read = self.files[*file].read(stored, source, shape, as_read).map_err(unreadable)?;
         if target.1 == Device::Cpu {
             self.read.set(self.read.get() + stored.bytes());
             if self.read.get() > HOLES {
@@ -237,10 +260,22 @@ impl Checkpoint {
             }
         }
         match read.values {
-            Values::Finite => Ok(read.tensor),
-            Values::NotFinite => Err(TensorFault::NotFinite { key }),
-            Values::Overflow => Err(TensorFault::Overflow { key, kind: target.0 }),
+            Values::Finite => {}
+            Values::NotFinite => return Err(TensorFault::NotFinite { key }),
+            Values::Overflow => return Err(TensorFault::Overflow { key, kind: target.0 }),
         }
+        if deltas.is_empty() {
+            return Ok(read.tensor);
+        }
+        let mut tensor = read.tensor;
+        for delta in deltas {
+            tensor = delta.add_to(&tensor).map_err(unreadable)?;
+        }
+        let tensor = tensor.to_kind(target.0).to_device(target.1);
+        if file::is_finite(&tensor) {
+            return Ok(tensor);
+        }
+        Err(TensorFault::Overflow { key, kind: target.0 })
     }
 }
 

@@ -1,7 +1,11 @@
 //! `GetServerInfo`: version, model, limits and load of the server.
 
-use crate::jobs::store::{Limits, Store};
+use crate::jobs::{
+    runner::ModelInfo,
+    store::{Limits, Store},
+};
 use crate::wire::{
+    edit_record::Lora,
     spec::{self, duration},
     v1::{self, edit_job::State},
 };
@@ -47,5 +51,16 @@ pub(super) fn info(store: &Store, max_request_bytes: u64, tenant: &str) -> v1::S
         dtype: model.map(|it| it.dtype.clone()).unwrap_or_default(),
         input_mime_types: types(),
         output_mime_types: types(),
+        loras: model.map(loras).unwrap_or_default(),
+        preview_decoder: model.is_some_and(|it| it.preview_decoder),
     }
+}
+
+fn loras(model: &ModelInfo) -> Vec<v1::Lora> {
+    let lora = |it: &Lora| v1::Lora {
+        name: it.name.clone(),
+        sha256: it.sha256.clone(),
+        weight: it.scale.0,
+    };
+    model.loras.iter().map(lora).collect()
 }

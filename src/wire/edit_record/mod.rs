@@ -53,6 +53,8 @@ pub struct RunEnvironment<'a> {
     pub dtype: &'a str,
     /// Version of libtorch, such as `2.11.0`.
     pub libtorch: &'a str,
+    /// LoRAs in the model's weights.
+    pub loras: &'a [Lora],
 }
 
 /// What determined a picture beside the request.
@@ -98,7 +100,7 @@ pub struct EditRecord {
     pub model: String,
     /// Digest of its configuration, its recommended settings and its weights, in hexadecimal.
     pub model_digest: String,
-    /// `LoRAs` applied to the model; always empty, since this version loads none.
+    /// LoRAs merged into the model, in order.
     pub loras: Vec<Lora>,
     /// `cpu` or `cuda`.
     pub device: String,
@@ -169,14 +171,14 @@ pub struct EditRecord {
     pub pass_one: Option<PassOne>,
 }
 
-/// A `LoRA`, low-rank changes to a model's weights.
+/// A LoRA, low-rank changes to a model's weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lora {
     /// Name of its file, without a path.
     pub name: String,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
-    /// Scale at which it was applied.
+    /// Weight that it was applied with.
     pub scale: Exact,
 }
 
@@ -264,7 +266,7 @@ impl EditRecord {
             libtorch: origin.libtorch.to_owned(),
             model: origin.model.to_owned(),
             model_digest: origin.model_digest.to_owned(),
-            loras: vec![],
+            loras: origin.loras.to_vec(),
             device: origin.device.split(':').next().unwrap_or_default().to_owned(),
             dtype: origin.dtype.to_owned(),
             picture_sha256: digest_with_alpha(picture),

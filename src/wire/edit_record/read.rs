@@ -25,9 +25,6 @@ pub enum RecordError {
         "its record has layout {0}, and this retouch reads {LAYOUT}; use the retouch that wrote it"
     )]
     Newer(u64),
-    /// Made with `LoRAs`, which this version doesn't load.
-    #[error("it was made with {0} LoRAs, and this retouch loads none")]
-    Loras(usize),
 }
 
 impl EditRecord {
@@ -51,9 +48,6 @@ impl EditRecord {
                 return Err(RecordError::Malformed("unknown record layout".to_owned()));
             }
         };
-        if let Some(loras @ 1..) = value.get("loras").and_then(Value::as_array).map(Vec::len) {
-            return Err(RecordError::Loras(loras));
-        }
         let mut record: Self = serde_json::from_value(value.clone())
             .map_err(|error| if is_earlier { RecordError::Older } else { malformed(error) })?;
         if record.compositing.is_none() && record.preserve == Preserve::Pixel.name() {

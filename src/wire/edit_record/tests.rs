@@ -41,6 +41,7 @@ fn record(request: &EditRequest, localization: Localized) -> EditRecord {
         device: "cuda:1",
         dtype: "fp16",
         libtorch: "2.11.0",
+        loras: &[],
     };
     let format = OutputFormat::Jpeg(Quality::try_from(80).unwrap());
     let made = MadePicture {
@@ -151,7 +152,7 @@ fn texts_that_are_no_record_are_refused_by_what_is_wrong() {
         (r#"{"record": "2"}"#.to_owned(), "layout"),
         (r#"{"retouch": "0.1.0", "instruction": "x"}"#.to_owned(), "older version"),
         (good.replacen("\"record\":2", "\"record\":7", 1), "layout 7"),
-        (good.replacen("\"loras\":[]", "\"loras\":[{\"name\":\"a\"}]", 1), "1 LoRAs"),
+        (good.replacen("\"loras\":[]", "\"loras\":[{\"name\":\"a\"}]", 1), "sha256"),
         (good.replacen("\"seed\":", "\"sied\":", 1), "seed"),
         (good.replacen('{', "{\"path\":\"/etc/passwd\",", 1), "`path`"),
         (good.replacen("\"tau\":0.3", "\"tau\":\"low\"", 1), "unknown or misplaced"),

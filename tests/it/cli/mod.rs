@@ -12,6 +12,8 @@ mod cut_texts;
 mod families;
 // The data folder of a server.
 mod journal;
+// LoRAs.
+mod loras;
 // Masks, boxes, clusters and what they leave untouched.
 mod masks;
 // What is said, and where.

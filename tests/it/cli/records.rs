@@ -300,7 +300,8 @@ fn records_that_cannot_be_are_refused_by_the_value() {
             json!({"boxes": [[0, 0, 999, 9]], "sha256": "", "clusters": [], "invert": false, "dilate": 0, "feather": 0}),
             "outside",
         ),
-        ("loras", json!([{"name": "x"}]), "LoRAs"),
+        ("loras", json!([{"name": "x"}]), "sha256"),
+        ("loras", json!([{"name": "x", "sha256": "ab", "scale": 1.0}]), "give --lora x:1"),
         ("model_path", json!("/etc/passwd"), "`model_path`"),
     ];
     for (key, value, words) in cases {

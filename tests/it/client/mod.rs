@@ -138,7 +138,9 @@ pub(crate) fn runner(path: &Path) -> EditorRunner {
         device: "cpu".to_owned(),
         dtype: "fp32".to_owned(),
         libtorch: "test".to_owned(),
+        loras: Vec::new(),
         recommended: EditSettings::recommended(snapshot.retouch_json().unwrap()).unwrap(),
+        preview_decoder: true,
     };
     EditorRunner::new(Editor::new(Box::new(pipeline), None), model, 1 << 20)
 }

@@ -147,6 +147,26 @@ async fn a_picture_may_be_an_artifact_of_an_earlier_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_of_nothing_is_refused_by_its_field() {
+    let server = Harness::new().await;
+    let none = json!([{"image_url": "artifacts/x"}]);
+    for (fields, code, param) in [
+        (json!({"images": none}), "ARTIFACT_NOT_FOUND", "images"),
+        (json!({"mask": none[0]}), "ARTIFACT_NOT_FOUND", "mask"),
+        (json!({"retouch_mask": none[0]}), "ARTIFACT_NOT_FOUND", "retouch_mask"),
+        (
+            json!({"retouch": {"reuse_localization_of": "jobs/x"}}),
+            "JOB_NOT_FOUND",
+            "retouch.reuse_localization_of",
+        ),
+    ] {
+        let answer = ask(&server, &asked(fields.clone()), &[]).await;
+        assert_eq!(answer.error(), (404, code.to_owned(), Some(param.to_owned())), "{fields}");
+    }
+    assert!(server.store.all().is_empty(), "none has made a job");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn results_come_in_the_format_that_is_asked_for() {
     let server = Harness::new().await;
     for (fields, mime_type, quality) in [

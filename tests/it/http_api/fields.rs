@@ -91,7 +91,8 @@ async fn every_wrong_part_of_a_form_is_named() {
         (form().text("retouch[seed]", "2"), "retouch[seed]"),
         (form().text("retouch", "{}"), "retouch"),
         (Form::default().text("retouch", "{").text("prompt", "a bee"), "retouch"),
-        (form().text("retouch[a][b]", "1"), "retouch.a][b"),
+        (form().text("retouch[a][b]", "1"), "retouch[a][b]"),
+        (form().text("retouch[]", "1"), "retouch[]"),
         (form().text("strength", "0.5"), "strength"),
         (form().text("user", &"u".repeat(70_000)), "user"),
         (Form::default().text("prompt", "make the bee blue"), "image"),
@@ -147,6 +148,7 @@ async fn other_paths_and_methods_are_refused_in_the_same_shape() {
         (http::Method::DELETE, "/v1/models/script", 405, "METHOD_NOT_ALLOWED"),
         (http::Method::POST, "/v1/images/generations", 404, "NO_SUCH_PATH"),
         (http::Method::GET, "/v1/", 404, "NO_SUCH_PATH"),
+        (http::Method::GET, "/v1", 404, "NO_SUCH_PATH"),
     ] {
         let request = super::plain::request(method.clone(), path, &[], "");
         let answer = super::plain::send(super::plain::address(&server), request).await;

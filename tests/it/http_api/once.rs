@@ -35,7 +35,8 @@ async fn a_repeat_under_its_key_gets_the_same_jobs() {
     // Another request under it is refused, and not repeated by the official clients.
     for other in [json!({"prompt": "another"}), json!({"n": 2}), json!({"user": "b"})] {
         let answer = ask(&server, &asked(other), &key).await;
-        assert_eq!(answer.error(), (409, "REQUEST_ID_REUSED".to_owned(), None));
+        let key = Some("Idempotency-Key".to_owned());
+        assert_eq!(answer.error(), (409, "REQUEST_ID_REUSED".to_owned(), key));
         assert_eq!(answer.headers["x-should-retry"], "false");
     }
     assert_eq!(server.store.all().len(), 1);

@@ -21,6 +21,7 @@ fn a_model_comes_with_its_own_sampler_or_a_stand_in() {
     assert_eq!(own("DDIMScheduler").unwrap(), (SchedulerKind::Ddim, None));
     let solver = own("DPMSolverMultistepScheduler").unwrap();
     assert_eq!(solver, (SchedulerKind::DpmSolverPlusPlus2M, None));
+    assert_eq!(own("LCMScheduler").unwrap(), (SchedulerKind::Lcm, None));
     assert_eq!(own("PNDMScheduler").unwrap(), (ancestral, Some("PNDMScheduler".to_owned())));
     let foreign = own("FlowMatchEulerDiscreteScheduler").unwrap_err();
     assert!(matches!(foreign, SchedulerError::UnsupportedClass { .. }));
@@ -30,7 +31,7 @@ fn a_model_comes_with_its_own_sampler_or_a_stand_in() {
 
 #[test]
 fn what_is_not_built_in_is_refused_by_key_and_value() {
-    use SchedulerKind::{Ddim, DpmSolverPlusPlus2M, Euler, EulerAncestral};
+    use SchedulerKind::{Ddim, DpmSolverPlusPlus2M, Euler, EulerAncestral, Lcm};
     let cases = [
         (
             EulerAncestral,
@@ -63,6 +64,9 @@ fn what_is_not_built_in_is_refused_by_key_and_value() {
         (DpmSolverPlusPlus2M, "solver_type", json!("heun"), "midpoint"),
         (DpmSolverPlusPlus2M, "lambda_min_clipped", json!(-5.1), "-Infinity"),
         (DpmSolverPlusPlus2M, "use_flow_sigmas", json!(true), "false"),
+        (Lcm, "thresholding", json!(true), "false"),
+        (Lcm, "original_inference_steps", json!(1001), "1 to `num_train_timesteps`"),
+        (Lcm, "timestep_scaling", json!(0), "above 0"),
     ];
     for (kind, key, value, expected) in cases {
         let config = parse(&with(&stable_diffusion(), key, value));
@@ -101,11 +105,13 @@ fn a_curve_of_noise_levels_has_two_ends_and_is_alone() {
 }
 
 #[test]
-fn ddim_refuses_to_divide_by_a_signal_that_is_not_there() {
+fn ddim_and_lcm_refuse_to_divide_by_a_signal_that_is_not_there() {
     let config = with(&stable_diffusion(), "rescale_betas_zero_snr", json!(true));
     let config = parse(&with(&config, "timestep_spacing", json!("trailing")));
-    let error = build(SchedulerKind::Ddim, &config, Steps::try_from(10).unwrap()).unwrap_err();
-    assert!(error.to_string().contains("`rescale_betas_zero_snr`"), "{error}");
+    for kind in [SchedulerKind::Ddim, SchedulerKind::Lcm] {
+        let error = build(kind, &config, Steps::try_from(10).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("`rescale_betas_zero_snr`"), "{error}");
+    }
 }
 
 #[test]
@@ -151,6 +157,9 @@ fn steps_that_would_coincide_are_refused() {
         let error = build(kind, &parse(config), Steps::try_from(steps).unwrap()).unwrap_err();
         assert!(matches!(error, SchedulerError::TooManySteps { .. }), "{kind:?}: {error}");
     }
+    let steps = Steps::try_from(51).unwrap();
+    let error = build(SchedulerKind::Lcm, &parse(&stable_diffusion()), steps).unwrap_err();
+    assert!(matches!(error, SchedulerError::TooManyForDistilled { original: 50, .. }), "{error}");
     assert_eq!(
         scheduler(SchedulerKind::EulerAncestral, &stable_diffusion(), 1000).steps().len(),
         1000

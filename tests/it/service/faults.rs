@@ -176,8 +176,13 @@ fn localization() -> String {
 fn settle(asked: EditSpec) {
     let recommended = retouch::edit::settings::EditSettings::paper();
     let hour = std::time::Duration::from_secs(3600);
-    let terms =
-        SpecTerms { model: "script", recommended: &recommended, default_ttl: hour, max_ttl: hour };
+    let terms = SpecTerms {
+        model: "script",
+        recommended: &recommended,
+        preview_decoder: false,
+        default_ttl: hour,
+        max_ttl: hour,
+    };
     if let Ok(settled) = spec::normalize(asked, &terms) {
         assert!(settled.seed.is_some() && settled.steps.is_some() && settled.tau.is_some());
         assert_eq!(spec::normalize(settled.clone(), &terms), Ok(settled));

@@ -45,7 +45,9 @@ pub(super) fn runner() -> Box<dyn Runner + Send> {
         device: "cpu".to_owned(),
         dtype: "fp32".to_owned(),
         libtorch: "2.11.0".to_owned(),
+        loras: Vec::new(),
         recommended,
+        preview_decoder: true,
     };
     Box::new(EditorRunner::new(editor, model, 1 << 20))
 }
@@ -118,7 +120,8 @@ async fn an_edit_over_the_wire_is_the_local_one_with_every_map() {
             Event::MaskSettled(it) => assert_eq!(open(it.mask.as_ref()).dimensions(), size),
             Event::Preview(preview) => {
                 previews += 1;
-                assert_eq!(open(preview.image.as_ref()).dimensions(), (32, 32));
+                // By the tiny decoder, since nothing else is asked for.
+                assert_eq!(open(preview.image.as_ref()).dimensions(), (64, 64));
             }
             Event::Result(result) => {
                 assert_eq!(open(result.image.as_ref()).into_rgb8(), expected);

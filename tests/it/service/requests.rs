@@ -202,14 +202,18 @@ fn unsound_sources() -> Vec<(&'static str, &'static str, EditSpec)> {
             },
         ),
         (
-            "",
+            "spec.image",
             "ARTIFACT_NOT_FOUND",
             EditSpec {
                 image: Some(Image { source: Some(Source::Artifact("artifacts/x".to_owned())) }),
                 ..spec("e")
             },
         ),
-        ("", "JOB_NOT_FOUND", EditSpec { reuse_localization_of: "jobs/x".to_owned(), ..spec("e") }),
+        (
+            "spec.reuse_localization_of",
+            "JOB_NOT_FOUND",
+            EditSpec { reuse_localization_of: "jobs/x".to_owned(), ..spec("e") },
+        ),
     ]
 }
 

@@ -53,7 +53,9 @@ impl Script {
             device: device.to_owned(),
             dtype: "fp32".to_owned(),
             libtorch: "none".to_owned(),
+            loras: Vec::new(),
             recommended: EditSettings::paper(),
+            preview_decoder: false,
         };
         Self { model, step: STEP, localize_steps: Arc::default() }
     }
