@@ -137,7 +137,9 @@ fn narrower(config: &str) -> Value {
     ];
     for (key, value) in config.as_object_mut().unwrap() {
         if let Some(list) = value.as_array_mut().filter(|_| widths.contains(&key.as_str())) {
-            list.iter_mut().for_each(|it| *it = (it.as_i64().unwrap() / NARROWER).into());
+            for it in list {
+                *it = (it.as_i64().unwrap() / NARROWER).into();
+            }
         } else if widths.contains(&key.as_str()) {
             *value = (value.as_i64().unwrap() / NARROWER).into();
         }
@@ -154,7 +156,7 @@ fn figures_of(child: &str, variable: &str, job: &str, mark: &str) -> Vec<f64> {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    let figures = text.lines().filter_map(|it| it.split_once(mark)).last();
+    let figures = text.lines().filter_map(|it| it.split_once(mark)).next_back();
     let (_, figures) = figures.unwrap_or_else(|| panic!("no figures in {text}"));
     figures.split(' ').map(|it| it.parse().unwrap()).collect()
 }

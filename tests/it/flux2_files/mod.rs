@@ -23,14 +23,17 @@ use tempfile::TempDir;
 
 use crate::support::fixtures;
 
+/// Runs of values that count up, each by its first and their number.
+type Runs = Vec<(i64, i64)>;
+
 /// A network in both layouts, as `tests/record/bfl.py` recorded it.
 #[derive(Deserialize)]
 struct Layouts {
     config: Map<String, Value>,
     /// By key: shape, and the first of its values, which count up.
     original: BTreeMap<String, (Vec<i64>, i64)>,
-    /// By key: shape, and the runs of values, each by its first and their number.
-    diffusers: BTreeMap<String, (Vec<i64>, Vec<(i64, i64)>)>,
+    /// By key: shape, and the runs of values.
+    diffusers: BTreeMap<String, (Vec<i64>, Runs)>,
 }
 
 /// Refused as a variant, with what it is and with the model to take.

@@ -56,12 +56,9 @@ fn both_passes_run_with_every_modulation_that_the_model_has() {
         request.preview_every = 1;
         let (mut steps, mut previews) = (0, Vec::new());
         let mut sink = |event: EditEvent| {
-            match event {
-                EditEvent::StepDone(step) => {
-                    steps += 1;
-                    previews.extend(step.preview.as_ref().map(|it| it.dimensions()));
-                }
-                _ => {}
+            if let EditEvent::StepDone(step) = event {
+                steps += 1;
+                previews.extend(step.preview.as_ref().map(|it| it.dimensions()));
             }
             ControlFlow::Continue(())
         };
