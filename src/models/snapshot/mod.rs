@@ -286,18 +286,8 @@ impl Snapshot {
         let (layout, retouch) = (Layout::Diffusers { class }, retouch(path)?);
         neighbours::refuse(path, retouch.as_deref())?;
         let preview_decoder = Some(path.join(PREVIEW_DECODER)).filter(|it| it.is_dir());
-        let (path, notes, loras) = (path.to_owned(), Vec::new(), Loras::default());
-        Ok(Self {
-            path,
-            layout,
-            family,
-            configs,
-            is_distilled,
-            retouch,
-            notes,
-            loras,
-            preview_decoder,
-        })
+        let plain = Self::plain(path, layout, family, configs);
+        Ok(Self { is_distilled, retouch, preview_decoder, ..plain })
     }
 
     fn open_file(path: &Path) -> Result<Self, SnapshotError> {
@@ -333,17 +323,8 @@ impl Snapshot {
         let is_distilled = said.unwrap_or(!name.contains("base"));
         let notes =
             if said.is_some() { Vec::new() } else { vec![Note::DistilledByName { is_distilled }] };
-        Ok(Self {
-            path: path.to_owned(),
-            layout: Layout::Bfl(neighbours),
-            family: Family::Flux2Klein,
-            configs,
-            is_distilled,
-            retouch,
-            notes,
-            loras: Loras::default(),
-            preview_decoder: None,
-        })
+        let plain = Self::plain(path, Layout::Bfl(neighbours), Family::Flux2Klein, configs);
+        Ok(Self { is_distilled, retouch, notes, ..plain })
     }
 
     fn open_ldm(path: &Path, stored: Vec<Stored>) -> Result<Self, SnapshotError> {
@@ -367,17 +348,28 @@ impl Snapshot {
         if layout.is_open_clip() {
             notes.push(Note::VelocityAssumed);
         }
-        Ok(Self {
+        let plain = Self::plain(path, Layout::Ldm(layout), Family::InstructPix2Pix, configs);
+        Ok(Self { notes, ..plain })
+    }
+
+    /// One of which nothing further is to be said.
+    fn plain(
+        path: &Path,
+        layout: Layout,
+        family: Family,
+        configs: BTreeMap<&'static str, Value>,
+    ) -> Self {
+        Self {
             path: path.to_owned(),
-            layout: Layout::Ldm(layout),
-            family: Family::InstructPix2Pix,
+            layout,
+            family,
             configs,
             is_distilled: false,
             retouch: None,
-            notes,
+            notes: Vec::new(),
             loras: Loras::default(),
             preview_decoder: None,
-        })
+        }
     }
 }
 
