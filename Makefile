@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build client python-client wheel demo demo-picture studio eval quick test test-http test-studio bench bench-http bench-service bench-studio cuda-library chart check libtorch needs
+.PHONY: build client python-client wheel demo demo-picture studio eval quick test test-cluster test-http test-studio bench bench-http bench-service bench-studio cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -66,7 +66,7 @@ eval: build
 	done
 
 # Modules of tests/it that start processes or servers, or wait for a clock; tests/it/quick.rs checks that no other does.
-SLOW := batcher cli client earlier http_api knobs ledger libtorch loading_memory needs neighbours server_edges service
+SLOW := batcher cli client cluster earlier http_api knobs ledger libtorch loading_memory needs neighbours server_edges service
 
 # Runs the quick tests: all that start no process and wait for no clock.
 quick: needs
@@ -76,6 +76,10 @@ quick: needs
 # Builds and passes every test, doc tests too.
 test: needs
 	@$(cargo) test --locked
+
+# Tests several processes over NATS that take longer than those of `make test`; needs Go.
+test-cluster: needs
+	@$(cargo) test --locked --test it -- --include-ignored --nocapture cluster::
 
 # Times retouch against other engines at full size, with random weights: about 40 minutes, 15 GB of disk, 20 GB of memory.
 BENCH_OPTIONS ?=

@@ -212,6 +212,7 @@ fn limits() -> Limits {
         max_pixels: 1 << 24,
         max_artifact_bytes: 1 << 24,
         max_attempts: 1,
+        lease: Duration::from_secs(30),
     }
 }
 

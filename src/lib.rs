@@ -92,6 +92,7 @@
 //! | [`wire`] | the gRPC schema, and conversions between its messages and `edit` |
 //! | [`client`] | the client library of the service: connect, call, retry, follow; without libtorch |
 //! | [`journal`] | jobs and files on disk, durable |
+//! | [`nats`] | the same on NATS JetStream, for several processes |
 //! | [`jobs`] | jobs that wait, run, are decided on and followed |
 //! | [`server`] | the gRPC server around the jobs, and what every door has: limits, keys, TLS, telemetry |
 //! | [`studio`] | the page that the server gives to browsers |
@@ -164,6 +165,8 @@ pub mod kernels;
 pub mod measures;
 #[cfg(feature = "engine")]
 pub mod models;
+#[cfg(feature = "engine")]
+pub mod nats;
 pub mod panics;
 pub mod picture;
 #[cfg(feature = "engine")]

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use crate::cli::{
     bench::{self, BenchCommand},
+    engine_args::{self, NatsCommand},
     error::CliError,
     eval,
     eval_args::EvalArgs,
@@ -39,6 +40,11 @@ pub(crate) enum EngineCommand {
         #[command(subcommand)]
         command: JournalCommand,
     },
+    /// Prepare and check the NATS servers that several processes share (docs/scale-out.md).
+    Engine {
+        #[command(subcommand)]
+        command: NatsCommand,
+    },
     /// Make keys for callers of the server.
     Keys {
         #[command(subcommand)]
@@ -57,9 +63,11 @@ impl EngineCommand {
             Self::Bench { command: BenchCommand::Localize(args) } => (args.json, Stream::Out),
             Self::Bench { command: BenchCommand::Confidence(args) } => (args.json, Stream::Out),
             Self::Inspect(args) => (args.json, Stream::Out),
-            Self::Serve(_) | Self::Studio(_) | Self::Journal { .. } | Self::Keys { .. } => {
-                (false, Stream::Out)
-            }
+            Self::Serve(_)
+            | Self::Studio(_)
+            | Self::Journal { .. }
+            | Self::Engine { .. }
+            | Self::Keys { .. } => (false, Stream::Out),
         }
     }
 
@@ -75,6 +83,7 @@ impl EngineCommand {
             Self::Serve(args) => return serve::run(args),
             Self::Studio(args) => return studio::run(args),
             Self::Journal { command } => return journal::run(command),
+            Self::Engine { command } => return engine_args::run(command),
             Self::Keys { command } => keys::run(command)?,
             Self::Inspect(args) => inspect::run(args)?,
         }

@@ -14,6 +14,8 @@ mod edit_steps;
 mod effects;
 mod encoding_args;
 #[cfg(feature = "engine")]
+mod engine_args;
+#[cfg(feature = "engine")]
 mod engine_command;
 #[cfg(feature = "engine")]
 mod engine_error;

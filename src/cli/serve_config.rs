@@ -12,14 +12,14 @@ use figment::{
 };
 
 use crate::address::masked;
-use crate::cli::error::CliError;
+use crate::cli::{engine_args::EngineArgs, error::CliError};
 use crate::sampling::lora::LoraChoice;
 use crate::server::config::Config;
 
 /// Prefix of environment variables, as in `RETOUCH__SERVER__LISTEN`.
 const PREFIX: &str = "RETOUCH__";
 /// Keys whose values are strings even if they look like numbers.
-const TEXTS: [&str; 12] = [
+const TEXTS: [&str; 19] = [
     "server.listen",
     "server.ops_listen",
     "tls.cert",
@@ -30,6 +30,13 @@ const TEXTS: [&str; 12] = [
     "model.preview_decoder",
     "model.devices",
     "jobs.data_dir",
+    "engine.nats_url",
+    "engine.nats_prefix",
+    "engine.nats_credentials",
+    "engine.nats_nkey",
+    "engine.nats_tls_ca",
+    "engine.nats_tls_cert",
+    "engine.nats_tls_key",
     "log.level",
     "otlp.endpoint",
 ];
@@ -74,6 +81,8 @@ pub(crate) struct ServeArgs {
     /// Keep FLUX.2-klein's text encoder in memory, which else is read anew for every job.
     #[arg(long)]
     keep_text_encoder: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
     /// Hashes of the keys that callers show; `retouch keys new` makes one.
     #[arg(long, value_name = "FILE")]
     keys_file: Option<PathBuf>,
@@ -178,6 +187,16 @@ fn flags(args: &ServeArgs) -> Vec<(&'static str, Value)> {
         ("server.allow_anonymous", args.allow_anonymous.then(|| Value::from(true))),
         ("server.studio", args.no_studio.then(|| Value::from(false))),
         ("jobs.data_dir", path(&args.data_dir)),
+        ("engine.kind", text(&args.engine.engine)),
+        ("engine.role", text(&args.engine.role)),
+        ("engine.nats_url", text(&args.engine.nats.url)),
+        ("engine.nats_prefix", text(&args.engine.nats.prefix)),
+        ("engine.nats_replicas", args.engine.nats.replicas.map(Value::from)),
+        ("engine.nats_credentials", path(&args.engine.nats.credentials)),
+        ("engine.nats_nkey", path(&args.engine.nats.nkey)),
+        ("engine.nats_tls_ca", path(&args.engine.nats.tls_ca)),
+        ("engine.nats_tls_cert", path(&args.engine.nats.tls_cert)),
+        ("engine.nats_tls_key", path(&args.engine.nats.tls_key)),
         ("model.path", path(&args.model)),
         ("model.loras", loras(&args.loras)),
         ("model.preview_decoder", path(&args.preview_decoder)),

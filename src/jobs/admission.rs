@@ -161,11 +161,12 @@ impl Store {
                 &as_asked,
             );
         }
+        let job = self.add_own(job);
+        job.elsewhere.accepted_here();
         self.inputs.keep(job.id, checked.decoded);
         if job.attached {
             job.abandon(); // until its caller's stream is attached
         }
-        self.jobs.insert(job.id, Arc::clone(&job));
         if let Some(claim) = claim {
             claim.settle(job.id);
         }

@@ -27,16 +27,16 @@ const PIECE: usize = 1 << 20;
 /// Index of all artifacts, in memory; their files are in the journal's folder.
 #[derive(Debug)]
 pub struct Artifacts {
-    ledger: Arc<dyn Ledger>,
+    pub(super) ledger: Arc<dyn Ledger>,
     clock: Clock,
-    known: DashMap<Uuid, Known>,
+    pub(super) known: DashMap<Uuid, Known>,
     /// Interned tenant names and MIME types.
     texts: Mutex<HashSet<Arc<str>>>,
 }
 
 /// What is held in memory per artifact; kept small, since there may be a hundred thousand.
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     tenant: Arc<str>,
     mime_type: Arc<str>,
     size: (u32, u32),
@@ -163,7 +163,9 @@ impl Artifacts {
         let records = self.store(tenant, std::slice::from_ref(file))?;
         let commit = Commit { artifacts: &records, ..Commit::default() };
         if let Err(error) = self.ledger.commit(commit, Revision::NONE) {
-            self.drop_files(std::slice::from_ref(file));
+            if !matches!(error, LedgerError::Down) {
+                self.drop_files(std::slice::from_ref(file));
+            }
             return Err(error.into());
         }
         for record in &records {
@@ -172,16 +174,15 @@ impl Artifacts {
         Ok(file.artifact.clone())
     }
 
-    /// A tenant's artifact by name.
+    /// A tenant's artifact by name. Asks a ledger that other processes share for one that is not known here.
     ///
     /// # Errors
-    /// [`Reason::ArtifactNotFound`], also for another tenant's artifact.
+    /// [`Reason::ArtifactNotFound`], also for another tenant's artifact; those of the ledger.
     pub fn get(&self, tenant: &str, name: &str) -> Result<v1::Artifact, Fault> {
-        let found = id(name).and_then(|id| {
-            let known = self.known.get(&id)?;
-            (&*known.tenant == tenant && !known.going).then(|| known.artifact(id))
-        });
-        found.ok_or_else(|| Fault::no_artifact(name))
+        let id = id(name).ok_or_else(|| Fault::no_artifact(name))?;
+        self.seek(id)?;
+        let known = self.known.get(&id).filter(|it| &*it.tenant == tenant && !it.going);
+        known.map(|it| it.artifact(id)).ok_or_else(|| Fault::no_artifact(name))
     }
 
     /// Up to `limit` bytes of an artifact, from byte `offset`.
@@ -259,17 +260,6 @@ impl Artifacts {
         known.map(|mut it| it.pins += 1).is_some()
     }
 
-    /// Adds a job's reference to an artifact that another process may have made.
-    pub(super) fn refer(&self, name: &str) -> Result<(), LedgerError> {
-        if !self.pin(name)
-            && let Some(id) = id(name)
-            && let Some(record) = self.ledger.artifact(id)?
-        {
-            self.know(&record, 1);
-        }
-        Ok(())
-    }
-
     /// Adds a job's reference to all of these.
     ///
     /// # Errors
@@ -341,8 +331,13 @@ impl Artifacts {
     }
 
     fn know(&self, record: &ArtifactRecord, pins: u32) {
-        let Some(artifact) = &record.artifact else { return };
-        let Some(id) = id(&artifact.name) else { return };
+        if let Some((id, known)) = self.known(record, pins) {
+            self.known.insert(id, known);
+        }
+    }
+
+    pub(super) fn known(&self, record: &ArtifactRecord, pins: u32) -> Option<(Uuid, Known)> {
+        let artifact = record.artifact.as_ref()?;
         let known = Known {
             tenant: self.shared(&record.tenant),
             mime_type: self.shared(&artifact.mime_type),
@@ -353,7 +348,7 @@ impl Artifacts {
             pins,
             going: false,
         };
-        self.known.insert(id, known);
+        Some((id(&artifact.name)?, known))
     }
 
     /// Interns a text.
@@ -386,6 +381,6 @@ impl Artifacts {
     }
 }
 
-fn id(name: &str) -> Option<Uuid> {
+pub(super) fn id(name: &str) -> Option<Uuid> {
     name.strip_prefix("artifacts/").and_then(|it| Uuid::try_parse(it).ok())
 }

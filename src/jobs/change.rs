@@ -126,7 +126,10 @@ impl Store {
                 Ok(Some(revision))
             }
             Err(error) => {
-                self.artifacts.drop_files(files);
+                // The commit may be stored all the same; what is not is swept.
+                if !matches!(error, LedgerError::Down) {
+                    self.artifacts.drop_files(files);
+                }
                 self.artifacts.unpin(pins);
                 match error {
                     LedgerError::Conflict => return Ok(None),

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::jobs::{
     clock::{self, Clock},
+    job_elsewhere::Elsewhere,
     latest::{Latest, Shot},
 };
 use crate::journal::{self, ledger::Revision};
@@ -48,6 +49,8 @@ pub struct Job {
     /// When a caller cancelled it while a pass was running.
     cancelled: OnceLock<Instant>,
     audience: Mutex<Audience>,
+    /// What other processes have to do with it.
+    pub(super) elsewhere: Elsewhere,
 }
 
 /// What is kept in memory of a record.
@@ -118,6 +121,7 @@ impl Job {
             latest: Mutex::default(),
             tick: watch::Sender::new(0),
             audience: Mutex::default(),
+            elsewhere: Elsewhere::default(),
         }
     }
 
@@ -294,6 +298,21 @@ impl Job {
     /// Starts the disconnect grace now, as after a restart, which disconnects all streams.
     pub fn abandon(&self) {
         self.audience().alone_since.get_or_insert_with(|| self.clock.instant());
+    }
+
+    /// Whether streams are attached.
+    pub(super) fn has_streams(&self) -> bool {
+        self.audience().streams > 0
+    }
+
+    /// Ends the disconnect grace: a stream is attached at another process.
+    pub(super) fn calm(&self) {
+        self.audience().alone_since = None;
+    }
+
+    /// Whether anybody here listens to it.
+    pub(super) fn is_watched(&self) -> bool {
+        self.tick.receiver_count() > 0
     }
 
     fn audience(&self) -> MutexGuard<'_, Audience> {

@@ -33,8 +33,8 @@ pub struct Shot {
     pub pass: v1::Pass,
     /// Denoising step, from 1.
     pub step: u32,
-    /// The picture, encoded when first asked for.
-    pub picture: Arc<LazyPreview>,
+    /// The picture, encoded when first asked for; `None` if another process has encoded it.
+    picture: Option<Arc<LazyPreview>>,
     /// Its encoded file, made at first use.
     file: OnceCell<v1::Artifact>,
 }
@@ -42,13 +42,26 @@ pub struct Shot {
 impl Shot {
     /// A preview that is encoded when first asked for.
     pub fn new(pass: v1::Pass, step: u32, picture: LazyPreview) -> Self {
-        Self { pass, step, picture: Arc::new(picture), file: OnceCell::new() }
+        Self { pass, step, picture: Some(Arc::new(picture)), file: OnceCell::new() }
+    }
+
+    /// A preview that another process has made.
+    pub(super) fn made(preview: v1::Preview) -> Self {
+        let (pass, step) = (preview.pass(), preview.step);
+        Self { pass, step, picture: None, file: OnceCell::new_with(preview.image) }
+    }
+
+    /// The same for another process. Blocking: encodes.
+    pub(super) fn preview(&self) -> v1::Preview {
+        let encode = || self.picture.as_ref().map(|it| it.artifact());
+        let image = self.file.get().cloned().or_else(encode);
+        v1::Preview { pass: self.pass as i32, step: self.step, image }
     }
 
     /// Its file, encoded once for all streams, on a blocking thread.
     pub async fn file(&self) -> &v1::Artifact {
         let encode = async {
-            let picture = Arc::clone(&self.picture);
+            let Some(picture) = self.picture.clone() else { return v1::Artifact::default() };
             let encoded = task::spawn_blocking(move || picture.artifact());
             encoded.await.unwrap_or_default()
         };

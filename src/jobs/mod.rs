@@ -10,23 +10,28 @@
 
 pub mod admission;
 pub mod artifacts;
+mod artifacts_elsewhere;
 pub mod change;
 pub mod clock;
 pub mod decision;
 mod decoded;
+pub mod elsewhere;
 pub mod fault;
 pub mod follow;
 pub mod inputs;
 pub mod job;
+mod job_elsewhere;
 pub mod latest;
 pub mod life;
 pub mod model;
 pub mod passes;
 pub mod queue;
+mod relay;
 mod replica;
 pub mod requests;
 pub mod runner;
 mod same_request;
+mod sending;
 pub mod shutdown;
 pub mod store;
 pub mod timeouts;

@@ -4,10 +4,11 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64},
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64},
     },
     thread,
+    time::Duration,
 };
 
 use dashmap::{DashMap, DashSet};
@@ -18,17 +19,22 @@ use crate::jobs::{
     artifacts::Artifacts,
     clock::Clock,
     decoded::DecodedInputs,
+    elsewhere,
     fault::Fault,
     job::Job,
     queue::Queue,
     requests::Requests,
+    sending::Sending,
     store::{Limits, Phase, Store, request_id},
 };
 use crate::journal::{
     self,
-    ledger::{Applied, Ledger, LedgerError, Revision},
+    ledger::{Applied, Ledger, LedgerError, News, Revision},
 };
 use crate::wire::journal::v1::JobRecord;
+
+/// Pause before a change of another process is taken in again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Store {
     /// Opens a store over a ledger: jobs whose workers are gone return to their checkpoint and are queued again.
@@ -46,6 +52,10 @@ impl Store {
             inputs: DecodedInputs::default(),
             clock,
             jobs: DashMap::new(),
+            taking: Mutex::default(),
+            process: elsewhere::process(&*ledger),
+            count: AtomicU32::new(1),
+            sending: Sending::start(ledger.relay()),
             requests: Requests::default(),
             reviews: DashMap::new(),
             model: OnceLock::new(),
@@ -72,6 +82,7 @@ impl Store {
             store.recover(&job, &alive);
         }
         follow(tail, Arc::downgrade(&store));
+        store.hear();
         store.show_queue();
         Ok(store)
     }
@@ -83,7 +94,9 @@ impl Store {
         if worker.is_some_and(|it| alive.contains(it)) {
             return;
         }
-        if job.attached {
+        // Where others share the ledger, the callers of a job that no worker has may be theirs.
+        let is_lost = worker.is_some_and(|it| !it.is_empty());
+        if job.attached && (is_lost || !self.ledger.is_shared()) {
             job.abandon();
         }
         let max_attempts = self.limits.max_attempts;
@@ -99,18 +112,28 @@ impl Store {
         }
     }
 
-    fn apply(&self, applied: Applied) -> Result<(), LedgerError> {
-        let Applied { record, revision } = applied;
-        let job = self.by_id(journal::job_id(&record));
+    fn apply(&self, news: News) -> Result<(), LedgerError> {
+        let Applied { record, revision } = match news {
+            News::Job(applied) => *applied,
+            News::Artifact(record) => {
+                self.artifacts.learn(&record);
+                return Ok(());
+            }
+            News::ArtifactGone(id) => {
+                self.artifacts.unlearn(id);
+                return Ok(());
+            }
+        };
+        let id = journal::job_id(&record);
         if revision == Revision::NONE {
-            if let Some(job) = job {
+            if let Some(job) = self.by_id(id) {
                 let going = self.artifacts.part(record.artifacts.iter().map(String::as_str));
                 self.artifacts.gone(&going);
                 self.drop_job(&job, &record);
             }
             return Ok(());
         }
-        let Some(job) = job else {
+        let Some(job) = self.by_id(id) else {
             self.take_up(record, revision)?.inspect(|job| self.enqueue(job));
             return Ok(());
         };
@@ -156,12 +179,29 @@ impl Store {
         Ok(())
     }
 
+    /// Adds a job that this process has committed. Another one may have gone on with it, and been heard of, meanwhile.
+    pub(super) fn add_own(&self, job: Arc<Job>) -> Arc<Job> {
+        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = self.by_id(job.id);
+        if let Some(there) = there {
+            let names = job.live().map(|it| it.artifacts.clone()).unwrap_or_default();
+            self.artifacts.unpin(&names);
+            return there;
+        }
+        self.jobs.insert(job.id, Arc::clone(&job));
+        job
+    }
+
     /// Adds a job of the ledger; returns it if it has not ended.
     pub(super) fn take_up(
         &self,
         record: JobRecord,
         revision: Revision,
     ) -> Result<Option<Arc<Job>>, LedgerError> {
+        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.jobs.contains_key(&journal::job_id(&record)) {
+            return Ok(None);
+        }
         for name in &record.artifacts {
             self.artifacts.refer(name)?;
         }
@@ -174,11 +214,17 @@ impl Store {
 }
 
 /// Takes in the commits of other processes, on a thread of its own, until the store is dropped.
-fn follow(tail: Box<dyn Iterator<Item = Applied> + Send>, store: Weak<Store>) {
+fn follow(tail: Box<dyn Iterator<Item = News> + Send>, store: Weak<Store>) {
     thread::spawn(move || {
-        for applied in tail {
+        for news in tail {
             let Some(store) = store.upgrade() else { return };
-            if let Err(error) = store.apply(applied) {
+            let mut applied = store.apply(news.clone());
+            // What is missing is asked for again: nobody tells of this a second time.
+            while matches!(applied, Err(LedgerError::Down)) {
+                thread::sleep(AGAIN);
+                applied = store.apply(news.clone());
+            }
+            if let Err(error) = applied {
                 tracing::error!(%error, "a change of another process could not be taken in");
             }
         }

@@ -16,7 +16,7 @@ use crate::wire::{
     journal::v1::JobRecord,
     reason::Reason,
     spec,
-    v1::{self, EditSpec, image::Source},
+    v1::{self, EditSpec, EventOptions, PreviewDecode, image::Source},
     violation::Violation,
 };
 
@@ -88,10 +88,16 @@ impl Store {
         images: &Images,
     ) -> Result<(EditSpec, Bytes), Fault> {
         let has_seed = asked.seed.is_some();
+        let asks = |it: &EventOptions| it.preview_decode() != PreviewDecode::Unspecified;
+        let has_decode = asked.events.as_ref().is_some_and(asks);
         let spec = spec::normalize(asked, &self.terms()?).map_err(Fault::invalid)?;
         let seed = spec.seed.filter(|_| has_seed);
-        let digest = digest(&EditSpec { seed, ..spec.clone() }, images);
-        Ok((spec, digest))
+        let mut told = EditSpec { seed, ..spec.clone() };
+        if let Some(events) = told.events.as_mut().filter(|_| !has_decode) {
+            // The only default before servers had others.
+            events.preview_decode = PreviewDecode::Linear.into();
+        }
+        Ok((spec, digest(&told, images)))
     }
 
     /// SHA-256 digests of a spec's images, whether inline or artifacts. Reads no file.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU32, AtomicU64},
     },
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use crate::jobs::{
     queue::{Queue, QueueLimits},
     requests::Requests,
     runner::ModelInfo,
+    sending::Sending,
 };
 use crate::journal::ledger::{Ledger, LedgerError};
 use crate::wire::{
@@ -53,6 +54,8 @@ pub struct Limits {
     pub max_artifact_bytes: u64,
     /// Most starts of a pass that end in a lost server or device before the job fails.
     pub max_attempts: u32,
+    /// How long a worker may complete no step before its job is another's, where processes share a ledger.
+    pub lease: Duration,
 }
 
 /// Phase of the shutdown.
@@ -65,9 +68,6 @@ pub enum Phase {
     /// Running passes are stopped.
     Halted,
 }
-
-/// How long a worker's lease lasts without a renewal.
-const LEASE: Duration = Duration::from_secs(30);
 
 /// All jobs, their queue, artifacts and ledger.
 #[derive(Debug)]
@@ -84,6 +84,13 @@ pub struct Store {
     /// Decoded inputs of waiting jobs.
     pub(super) inputs: DecodedInputs,
     pub(super) jobs: DashMap<Uuid, Arc<Job>>,
+    /// Held while a job of the ledger is added, so that it is added once.
+    pub(super) taking: Mutex<()>,
+    pub(super) sending: Sending,
+    /// How many processes share the ledger.
+    pub(super) count: AtomicU32,
+    /// Name of this process among those that share the ledger; empty if it has it alone.
+    pub(super) process: String,
     pub(super) requests: Requests,
     /// Reviews reserved by jobs that are being accepted, by tenant.
     pub(super) reviews: DashMap<String, usize>,
@@ -225,7 +232,7 @@ impl Store {
 
     /// Takes or renews a worker's lease; without one, another process may give the worker's job to one of its own.
     pub(super) fn renew_lease(&self, worker: &str) {
-        if let Err(error) = self.ledger.lease(worker, LEASE) {
+        if let Err(error) = self.ledger.lease(worker, self.limits.lease) {
             tracing::warn!(worker, %error, "a lease could not be renewed");
         }
     }

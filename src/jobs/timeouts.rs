@@ -13,6 +13,12 @@ use crate::wire::{journal::v1::JobRecord, reason::Reason, v1::edit_job::State};
 
 /// Interval at which the timeouts of live jobs are checked.
 const TICK: Duration = Duration::from_millis(100);
+/// Interval at which other processes are told of attached streams, in ticks.
+const SEATS: u32 = 5;
+/// Interval at which other processes are told that this one is there, in ticks.
+const PRESENT: u32 = 50;
+/// Interval at which jobs of workers that are gone are looked for, in ticks.
+const REAP: u32 = 30;
 /// Interval at which expired jobs and artifacts are deleted, in ticks.
 const SWEEP: u32 = 100;
 
@@ -26,6 +32,18 @@ pub async fn run(store: Arc<Store>) {
         // On a blocking thread: changes wait for the disk.
         let looked = tokio::task::spawn_blocking(move || {
             look(&store);
+            if tick.is_multiple_of(SEATS) {
+                store.keep_seats();
+                store.ask_for_watched();
+            }
+            if tick.is_multiple_of(PRESENT) {
+                store.keep_present();
+            }
+            if tick.is_multiple_of(REAP)
+                && let Err(error) = store.reap()
+            {
+                tracing::warn!(%error, "workers' leases could not be checked");
+            }
             if tick.is_multiple_of(SWEEP) {
                 sweep(&store);
             }
@@ -39,7 +57,9 @@ pub async fn run(store: Arc<Store>) {
 /// Ends every live job whose timeout has passed.
 pub fn look(store: &Store) {
     for job in store.live() {
-        if job.live().is_none_or(|it| verdict(store, &job, &it).is_none()) {
+        let Some(found) = job.live().and_then(|it| verdict(store, &job, &it)) else { continue };
+        if found.reason == Reason::ClientGone && store.is_waited_for_elsewhere(&job) {
+            job.calm();
             continue;
         }
         // Asked again of the draft: somebody else may have started, decided or ended the job by now.

@@ -101,6 +101,7 @@ impl Drop for Slot {
 /// Runs a job as far as it can go; returns whether the device was lost.
 fn work(store: &Store, runner: &dyn Runner, name: &str, job: &Arc<Job>) -> bool {
     let _span = job.span().entered();
+    store.let_go_first(job);
     let waited = job.waited();
     store.renew_lease(name);
     let started = store.change(job, |draft| {
@@ -205,6 +206,11 @@ impl Worker<'_> {
                 tracing::debug!(%fault, "a pass ended after its job");
                 false
             }
+            RunError::Fault(fault) if fault.reason == Reason::EngineDown => {
+                tracing::warn!(%fault, "a pass ended without a commit");
+                self.settle(|draft| draft.put_back("the engine was away"));
+                false
+            }
             RunError::Fault(fault) => {
                 tracing::warn!(reason = fault.reason.name(), %fault, "a job failed");
                 self.settle(|draft| draft.fail(&fault));
@@ -249,7 +255,7 @@ impl Worker<'_> {
 /// Listener of a pass: publishes progress, commits events, and stops the pass on a timeout or the job's end.
 struct Listening<'a> {
     store: &'a Store,
-    job: &'a Job,
+    job: &'a Arc<Job>,
     /// Longer side of previews, in pixels.
     preview_max_px: Option<u32>,
     hold: &'a Hold,
@@ -302,7 +308,9 @@ impl EventSink for Listening<'_> {
 }
 
 impl<'a> Listening<'a> {
-    fn new(store: &'a Store, job: &'a Job, hold: &'a Hold) -> Self {
+    fn new(store: &'a Store, job: &'a Arc<Job>, hold: &'a Hold) -> Self {
+        // What came before, such as clusters of large maps, may have taken most of the lease.
+        store.renew_lease(&hold.worker);
         let now = store.clock.instant();
         let events = job.live().and_then(|it| it.job.as_ref()?.spec.as_ref()?.events);
         let preview_max_px = events.and_then(|it| it.preview_max_px);
@@ -322,6 +330,7 @@ impl<'a> Listening<'a> {
         let left = pace.saturating_mul(step.total.saturating_sub(step.step));
         tracing::trace!(step = step.step, of = step.total, "step");
         self.job.show_step(v1::StepProgress { eta: Some(spec::duration(left)), ..step });
+        self.store.sending.changed(self.job);
     }
 
     fn keep_event(&mut self, event: &Event) -> ControlFlow<Interrupted> {

@@ -11,7 +11,7 @@ use crate::journal::{
     error::JournalError,
     files::lock,
     id_of, job_id,
-    ledger::{Applied, Blob, Commit, Ledger, LedgerError, Revision},
+    ledger::{Blob, Commit, Ledger, LedgerError, News, Revision},
     tables::{self, ARTIFACTS, EVENTS, GOING, JOBS, REQUESTS, put},
 };
 use crate::wire::{
@@ -129,7 +129,7 @@ impl Ledger for Journal {
     }
 
     /// No other process commits: this one has the folder to itself.
-    fn tail(&self) -> Box<dyn Iterator<Item = Applied> + Send> {
+    fn tail(&self) -> Box<dyn Iterator<Item = News> + Send> {
         Box::new(iter::empty())
     }
 

@@ -1,6 +1,7 @@
 //! Errors of the journal, each with its remedy.
 
 use std::{
+    error::Error,
     io,
     path::{Path, PathBuf},
 };
@@ -96,6 +97,9 @@ pub enum JournalError {
         /// The underlying error.
         source: io::Error,
     },
+    /// A server that keeps jobs fails.
+    #[error(transparent)]
+    Remote(Box<dyn Error + Send + Sync>),
     /// The disk has less free space than configured as the minimum.
     #[error("the disk of {} is full: less than the configured minimum is free", path.display())]
     DiskFull {

@@ -8,7 +8,7 @@ use std::{collections::HashSet, fmt, time::Duration};
 
 use uuid::Uuid;
 
-use crate::journal::error::JournalError;
+use crate::journal::{error::JournalError, relay};
 use crate::wire::{
     journal::v1::{ArtifactRecord, JobRecord},
     v1::EditEvent,
@@ -48,8 +48,19 @@ pub struct Blob {
 pub struct Applied {
     /// Revision of the job since then: [`Revision::NONE`] if it was deleted.
     pub revision: Revision,
-    /// Its record, the last one if it was deleted.
+    /// Its record; of one that was deleted, at least its name, tenant, request id and artifacts.
     pub record: JobRecord,
+}
+
+/// What a process hears of others.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// A job was committed or deleted.
+    Job(Box<Applied>),
+    /// An artifact was stored; it comes before the job that it is of.
+    Artifact(ArtifactRecord),
+    /// An artifact was deleted.
+    ArtifactGone(Uuid),
 }
 
 /// Why a ledger can't do as it is asked.
@@ -58,7 +69,7 @@ pub enum LedgerError {
     /// The job has another revision than expected, or the request id of a new job has one already; nothing was changed.
     #[error("the job was changed at the same time")]
     Conflict,
-    /// The ledger can't be reached for now; nothing was changed.
+    /// The ledger can't be reached for now; whether the change was made is known once it can be.
     #[error("the ledger can't be reached")]
     Down,
     /// There is no room; nothing was changed.
@@ -134,7 +145,7 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     fn events(&self, job: Uuid, after: u64, limit: usize) -> Result<Vec<EditEvent>, LedgerError>;
 
     /// The commits of other processes from now on, in order; blocks for the next one.
-    fn tail(&self) -> Box<dyn Iterator<Item = Applied> + Send>;
+    fn tail(&self) -> Box<dyn Iterator<Item = News> + Send>;
 
     /// Checks that there is room for `bytes` of new data.
     ///
@@ -174,4 +185,48 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`LedgerError`].
     fn leases(&self) -> Result<HashSet<String>, LedgerError>;
+
+    /// The way past the ledger to other processes, if there are any.
+    fn relay(&self) -> Option<relay::Shared> {
+        None
+    }
+
+    /// Says for `lasts` that this process is there.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    fn present(&self, process: &str, lasts: Duration) -> Result<(), LedgerError> {
+        let _ = (process, lasts);
+        Ok(())
+    }
+
+    /// How many processes are there, this one among them.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    fn processes(&self) -> Result<usize, LedgerError> {
+        Ok(1)
+    }
+
+    /// Whether other processes commit, too.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Says for `lasts` that a caller of this process waits for a job, so that no other process ends it as abandoned.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    fn seat(&self, job: Uuid, lasts: Duration) -> Result<(), LedgerError> {
+        let _ = (job, lasts);
+        Ok(())
+    }
+
+    /// Jobs for which a caller of any process waits, where there are others.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    fn seats(&self) -> Result<HashSet<Uuid>, LedgerError> {
+        Ok(HashSet::new())
+    }
 }

@@ -13,6 +13,7 @@ mod layout;
 pub mod ledger;
 mod overlay;
 mod read;
+pub mod relay;
 pub mod space;
 mod tables;
 mod takeover;

@@ -123,14 +123,14 @@ fn compared(
         let sum = mean(&shift, near).zipped(&wide, |sum, wide| sum + LEAST_STILL * wide);
         sum.zipped(&weight, |sum, weight| sum / (weight + LEAST_STILL))
     });
-    (with_lost_parts(change, unedited, original, moved, cell), shift)
+    (with_lost_parts(&change, unedited, original, moved, cell), shift)
 }
 
 /// The change with what the round trip lost of the edited thing: a thin tip or line is in neither picture that came
 /// back, and would stay where the rest of the thing was edited. It lies within two cells of the change, differs from what
 /// came back by as much as the edit moved, and has something of the thing's color.
 fn with_lost_parts(
-    change: Plane,
+    change: &Plane,
     unedited: &RgbImage,
     original: &RgbImage,
     moved: f32,
@@ -140,7 +140,7 @@ fn with_lost_parts(
     let reach = (2.0 * cell).round() as usize;
     let near = change.spread(reach);
     let still = change.mapped(|it| 1.0 - it);
-    let [of_change, of_still] = [&change, &still].map(|it| it.blurred(reach));
+    let [of_change, of_still] = [change, &still].map(|it| it.blurred(reach));
     let none = || Plane::new(size, vec![0.0; original.pixels().len()]);
     // How far a pixel lies on the way from the color of what is around to that of the thing.
     let (mut lost, mut along, mut way) = (none(), none(), none());
@@ -152,7 +152,7 @@ fn with_lost_parts(
             let weighted = own.zipped(weights, |level, weight| level * weight).blurred(reach);
             weighted.zipped(sum, |level, weight| level / weight.max(1e-6))
         };
-        let (rest, thing) = (mean(&still, &of_still), mean(&change, &of_change));
+        let (rest, thing) = (mean(&still, &of_still), mean(change, &of_change));
         let (from, to) = (own.zipped(&rest, |a, b| a - b), thing.zipped(&rest, |a, b| a - b));
         let apart = own.zipped(&back, |a, b| (a - b).abs());
         lost = lost.zipped(&apart, f32::max);

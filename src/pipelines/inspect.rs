@@ -182,7 +182,7 @@ fn instruct_pix2pix(snapshot: &Snapshot) -> Result<Inspection, LoadError> {
         preview_decoder,
         misfit,
         joint_attention: None,
-        guidance: Guidance::TextImage,
+        guidance: load::guidance(snapshot),
         attention: attention(&unet, i64::from(geometry.sample_size / geometry.vae_scale_factor)),
         sampler: own.kind,
         sampler_replaces: own.replaces,
@@ -235,7 +235,7 @@ fn flux2_klein(snapshot: &Snapshot) -> Result<Inspection, LoadError> {
             tokens: tokenizer.max_length(),
             grid: (side, side),
         }),
-        guidance: if snapshot.is_distilled() { Guidance::Distilled } else { Guidance::Cfg },
+        guidance: load::guidance(snapshot),
         sampler: own.kind,
         sampler_replaces: own.replaces,
         // It has no other.

@@ -24,13 +24,22 @@ use crate::models::{
     weights::error::WeightsError,
 };
 use crate::pipelines::{
-    encoded_images::EncodedImages, flux2_klein::Flux2KleinPipeline,
+    encoded_images::EncodedImages, flux2_klein::Flux2KleinPipeline, guidance::Guidance,
     instruct_pix2pix::InstructPix2PixPipeline, rows::RowModel, text_encoder::OnDemandTextEncoder,
 };
 use crate::schedulers::{
     SchedulerError,
     config::{OwnSampler, SchedulerConfig},
 };
+
+/// The guidance that a snapshot's model was made for.
+pub fn guidance(snapshot: &Snapshot) -> Guidance {
+    match snapshot.family() {
+        Family::InstructPix2Pix => Guidance::TextImage,
+        Family::Flux2Klein if snapshot.is_distilled() => Guidance::Distilled,
+        Family::Flux2Klein => Guidance::Cfg,
+    }
+}
 
 /// Why a snapshot can't be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::sampling::lora::LoraChoice;
-use crate::server::listen_address;
+use crate::server::{engine_config::Engine, listen_address};
 
 /// One mebibyte, in bytes.
 const MIB: u64 = 1024 * 1024;
@@ -31,6 +31,8 @@ pub struct Config {
     pub model: Model,
     /// Job queue and storage.
     pub jobs: Jobs,
+    /// What keeps jobs.
+    pub engine: Engine,
     /// Log on standard error.
     pub log: Log,
     /// Export of traces and metrics.

@@ -9,6 +9,7 @@ use std::{
 use crate::address::{self, UrlError, masked};
 use crate::server::{
     config::{Auth, Config, Jobs, Server, Tls},
+    engine_config::{Engine, EngineKind, Role},
     telemetry::log_filter,
 };
 
@@ -60,6 +61,8 @@ pub enum ConfigError {
 /// Range of the message size, in bytes: 64 KiB holds any request without pictures, and a gRPC message has at most 2
 /// GiB.
 const REQUEST_BYTES: RangeInclusive<u64> = 64 * 1024..=2 * 1024 * 1024 * 1024 - 1;
+/// Shortest lease of a worker: longer than its renewals are apart.
+const LEASE: Duration = Duration::from_secs(10);
 /// Longest timeout.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest time to live of a job.
@@ -85,6 +88,7 @@ impl Config {
             within("model.max_batch", max_batch, 1..=64)?;
         }
         self.jobs.check()?;
+        self.engine.check()?;
         if let Err(error) = log_filter::parse(&self.log.level) {
             return Err(ConfigError::LogLevel(error.to_string()));
         }
@@ -178,6 +182,33 @@ impl Jobs {
         spans("jobs.default_ttl", self.default_ttl, SECOND..=self.max_ttl)?;
         within("jobs.disk_quota_bytes", self.disk_quota_bytes, 1 << 20..=1 << 50)?;
         within("jobs.min_free_bytes", self.min_free_bytes, 0..=1 << 50)
+    }
+}
+
+impl Engine {
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.kind == EngineKind::Nats && self.nats_url.is_none() {
+            return Err(ConfigError::Alone { key: "engine.kind", needs: "engine.nats_url" });
+        }
+        if self.kind == EngineKind::Embedded && self.role != Role::All {
+            return Err(wrong("engine.role", "api", "all, where engine.kind is embedded"));
+        }
+        let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '_' | '-');
+        if !(1..=32).contains(&self.nats_prefix.len()) || !self.nats_prefix.chars().all(is_plain) {
+            let found = format!("`{}`", self.nats_prefix);
+            return Err(wrong("engine.nats_prefix", found, "1 to 32 letters, digits, - or _"));
+        }
+        if ![1, 3, 5].contains(&self.nats_replicas) {
+            return Err(wrong("engine.nats_replicas", self.nats_replicas, "1, 3 or 5"));
+        }
+        within("engine.nats_max_bytes", self.nats_max_bytes, 0..=1 << 50)?;
+        let alone = |key, needs| Err(ConfigError::Alone { key, needs });
+        match (&self.nats_tls_cert, &self.nats_tls_key) {
+            (Some(_), None) => return alone("engine.nats_tls_cert", "engine.nats_tls_key"),
+            (None, Some(_)) => return alone("engine.nats_tls_key", "engine.nats_tls_cert"),
+            _ => {}
+        }
+        spans("engine.lease", self.lease, LEASE..=DAY)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod connections;
 pub mod cors;
 pub mod deadline;
 pub mod edit_service;
+pub mod engine_config;
 pub mod gate;
 pub(crate) mod http_error;
 pub mod http_rules;

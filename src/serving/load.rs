@@ -124,6 +124,27 @@ pub fn load(options: &Options) -> Result<Loaded, ModelLoadError> {
     Ok(facts.over(pipeline))
 }
 
+/// What a process that runs no model has to know of one.
+///
+/// # Errors
+/// As for [`load()`].
+pub fn describe(options: &Options) -> Result<ModelInfo, ModelLoadError> {
+    let path = &options.path;
+    let unusable = |source: LoadError| ModelLoadError::Files { path: path.to_owned(), source };
+    let (snapshot, recommended, loras) = snapshot(options)?;
+    let digest = snapshot.digest().map_err(|error| unusable(error.into()))?;
+    Ok(ModelInfo {
+        name: name(path),
+        digest,
+        device: "elsewhere".to_owned(),
+        dtype: String::new(),
+        libtorch: LIBTORCH.to_owned(),
+        loras,
+        recommended,
+        preview_decoder: snapshot.preview_decoder().is_some(),
+    })
+}
+
 /// Loads a model once for `jobs` concurrent jobs, each with its own editor; the model runs on its own thread.
 ///
 /// # Errors
@@ -218,6 +239,22 @@ struct Opened {
 }
 
 fn open(options: &Options, kind: Kind, device: Device) -> Result<Opened, ModelLoadError> {
+    let path = &options.path;
+    let unusable = |source: LoadError| ModelLoadError::Files { path: path.to_owned(), source };
+    let (snapshot, settings, loras) = snapshot(options)?;
+    let model = load::load(&snapshot, kind, device).map_err(unusable)?;
+    let mut notes: Vec<String> = snapshot.notes().iter().map(ToString::to_string).collect();
+    if let Some(replaced) = load::own_sampler(&snapshot).map_err(unusable)?.replaces {
+        notes.push(format!(
+            "the model's sampler {replaced} is not supported; using Euler ancestral instead"
+        ));
+    }
+    let has_previews = snapshot.preview_decoder().is_some();
+    Ok(Opened { model, recommended: settings, loras, has_previews, notes })
+}
+
+/// A model's files with what is merged into them, and the settings that it recommends.
+fn snapshot(options: &Options) -> Result<(Snapshot, EditSettings, Vec<Lora>), ModelLoadError> {
     let Options { path, loras, preview_decoder, .. } = options;
     let unusable = |source: LoadError| ModelLoadError::Files { path: path.to_owned(), source };
     let mut snapshot = Snapshot::open(path).map_err(|error| unusable(error.into()))?;
@@ -230,17 +267,9 @@ fn open(options: &Options, kind: Kind, device: Device) -> Result<Opened, ModelLo
         sha256: it.sha256,
         scale: Exact(it.weight),
     });
-    let model = load::load(&snapshot, kind, device).map_err(unusable)?;
-    let settings = recommended(model.guidance(), snapshot.retouch_json())
+    let settings = recommended(load::guidance(&snapshot), snapshot.retouch_json())
         .map_err(|source| ModelLoadError::Settings { path: path.to_owned(), source })?;
-    let mut notes: Vec<String> = snapshot.notes().iter().map(ToString::to_string).collect();
-    if let Some(replaced) = load::own_sampler(&snapshot).map_err(unusable)?.replaces {
-        notes.push(format!(
-            "the model's sampler {replaced} is not supported; using Euler ancestral instead"
-        ));
-    }
-    let has_previews = snapshot.preview_decoder().is_some();
-    Ok(Opened { model, recommended: settings, loras: loras.collect(), has_previews, notes })
+    Ok((snapshot, settings, loras.collect()))
 }
 
 /// The settings that a model recommends, by the guidance that it was made for and its `retouch.json`.

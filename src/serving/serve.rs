@@ -16,9 +16,11 @@ use crate::jobs::{
     store::{Limits, Store},
 };
 use crate::journal::{Journal, space::Space};
+use crate::nats::{self, Nats, error::masked_all};
 use crate::picture::decode::InputLimits;
 use crate::server::{
     config::{self, Config, Devices},
+    engine_config::{Engine, EngineKind, Role},
     keys::Keys,
     open_files::{self, Shares},
     ops::{self, Ops},
@@ -64,8 +66,14 @@ pub async fn serve(
     let keys = Keys::open(config.auth.keys_file.as_deref()).map_err(ServeError::start)?;
     let keys = Arc::new(keys);
     let shares = shares(&config.server)?;
-    let devices = devices(&config.model.devices, &environment)?;
+    let devices = match config.engine.role {
+        Role::All => devices(&config.model.devices, &environment)?,
+        Role::Api => Vec::new(),
+    };
     let store = open(config, devices.len() as u32)?;
+    if devices.is_empty() {
+        store.set_model(load::describe(&options(config, &model, environment.clone()))?);
+    }
     let ops = Ops {
         ready: store.ready(),
         model: load::name(&model),
@@ -140,9 +148,6 @@ fn devices(devices: &Devices, environment: &Environment) -> Result<Vec<String>, 
 
 fn open(config: &Config, devices: u32) -> Result<Arc<Store>, ServeError> {
     let jobs = &config.jobs;
-    let folder = jobs.data_dir.as_ref().ok_or(ServeError::NoDataFolder)?;
-    let space = Space { quota: jobs.disk_quota_bytes, min_free: jobs.min_free_bytes };
-    let journal = Journal::open(folder, space)?;
     let limits = Limits {
         slots: config.model.max_batch() * devices,
         queue: QueueLimits {
@@ -157,13 +162,63 @@ fn open(config: &Config, devices: u32) -> Result<Arc<Store>, ServeError> {
         max_pixels: InputLimits::default().pixels,
         max_artifact_bytes: largest_artifact(config.server.body_budget_bytes),
         max_attempts: MAX_ATTEMPTS,
+        lease: config.engine.lease,
     };
-    Store::open(journal, limits).map_err(ServeError::start)
+    let opened = match config.engine.kind {
+        EngineKind::Embedded => {
+            let folder = jobs.data_dir.as_ref().ok_or(ServeError::NoDataFolder)?;
+            let space = Space { quota: jobs.disk_quota_bytes, min_free: jobs.min_free_bytes };
+            Store::open(Journal::open(folder, space)?, limits)
+        }
+        EngineKind::Nats => {
+            let engine = Nats::open(&nats_options(&config.engine), true);
+            Store::open(engine.map_err(ServeError::start)?, limits)
+        }
+    };
+    let store = opened.map_err(ServeError::start)?;
+    if store.is_shared() {
+        let (process, urls) = (store.process(), masked_all(&engine_urls(config)));
+        tracing::info!(process, "jobs are kept by NATS at {urls}");
+    }
+    Ok(store)
+}
+
+fn engine_urls(config: &Config) -> String {
+    config.engine.nats_url.clone().unwrap_or_default()
+}
+
+/// How the NATS servers of a configuration are reached.
+pub fn nats_options(engine: &Engine) -> nats::options::Options {
+    let tls_client = engine.nats_tls_cert.clone().zip(engine.nats_tls_key.clone());
+    nats::options::Options {
+        urls: engine.nats_url.clone().unwrap_or_default(),
+        prefix: engine.nats_prefix.clone(),
+        replicas: engine.nats_replicas as usize,
+        max_bytes: engine.nats_max_bytes,
+        credentials: engine.nats_credentials.clone(),
+        nkey: engine.nats_nkey.clone(),
+        tls_ca: engine.nats_tls_ca.clone(),
+        tls_client,
+    }
 }
 
 /// Largest artifact that fits into the body budget, beside the overhead of its upload.
 fn largest_artifact(budget: u64) -> u64 {
     InputLimits::default().bytes.min(budget - budget / 32)
+}
+
+/// What model is configured, on no device yet.
+fn options(config: &Config, model: &Path, environment: Environment) -> Options {
+    Options {
+        path: model.to_owned(),
+        device: String::new(),
+        loras: config.model.loras.clone(),
+        preview_decoder: config.model.preview_decoder.clone(),
+        dtype: config.model.dtype,
+        threads: config.model.threads,
+        keep_text_encoder: config.model.keep_text_encoder,
+        environment,
+    }
 }
 
 /// The function that loads the model onto each device and warms it up.
@@ -174,16 +229,7 @@ fn loading(
     devices: Vec<String>,
 ) -> impl FnOnce() -> Result<Runners, ServeError> + Send + 'static {
     let jobs = config.model.max_batch() as usize;
-    let options = Options {
-        path: model.to_owned(),
-        device: String::new(),
-        loras: config.model.loras.clone(),
-        preview_decoder: config.model.preview_decoder.clone(),
-        dtype: config.model.dtype,
-        threads: config.model.threads,
-        keep_text_encoder: config.model.keep_text_encoder,
-        environment,
-    };
+    let options = options(config, model, environment);
     move || {
         let localizations = Arc::default();
         let warm = |device| warm(&Options { device, ..options.clone() }, jobs, &localizations);

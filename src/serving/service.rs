@@ -129,6 +129,11 @@ fn work(
     if !store.is_draining() {
         store.set_ready(Ok(()));
     }
+    if runners.is_empty() {
+        // Jobs run elsewhere, and nothing can fail.
+        std::mem::forget(tell);
+        return;
+    }
     let tell = Mutex::new(Some(tell));
     let work = |name: &str, device: usize, runner: &dyn Runner| {
         let end = worker::run(store, runner, name, device);
@@ -144,8 +149,9 @@ fn work(
     thread::scope(|scope| {
         for (device, runners) in runners.into_iter().enumerate() {
             for (index, runner) in runners.into_iter().enumerate() {
-                let name = format!("model-{device}-{index}");
-                let thread = thread::Builder::new().name(format!("retouch-{name}"));
+                let name = store.worker_name(device, index);
+                let thread = format!("retouch-model-{device}-{index}");
+                let thread = thread::Builder::new().name(thread);
                 let started = thread.spawn_scoped(scope, move || work(&name, device, &*runner));
                 started.expect("a process can start a thread");
             }

@@ -80,6 +80,8 @@ mod localization_cache;
 mod earlier;
 // What keeps jobs, on a disk and elsewhere.
 mod ledger;
+// The same on NATS, for several processes.
+mod cluster;
 // The gRPC service: jobs, streams, masks, restarts.
 mod service;
 // The images API over HTTP.

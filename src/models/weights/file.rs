@@ -5,12 +5,12 @@
 //! way.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     fs::File,
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use safetensors::{Dtype, tensor::Metadata};
@@ -43,7 +43,7 @@ pub(in crate::models) struct WeightsFile {
     /// What the header says beside its tensors.
     pub(in crate::models) metadata: BTreeMap<String, String>,
     /// Staging buffer for data that goes to a GPU.
-    staging: RefCell<Option<Staging>>,
+    staging: Mutex<Option<Staging>>,
 }
 
 /// A tensor's key, dtype, shape and position in a file.
@@ -164,7 +164,7 @@ impl WeightsFile {
         let metadata = header.metadata().iter().flatten();
         let metadata = metadata.map(|(key, value)| (key.clone(), value.clone())).collect();
         let path = path.to_owned();
-        Ok((Self { path, file, data_start, metadata, staging: RefCell::default() }, stored))
+        Ok((Self { path, file, data_start, metadata, staging: Mutex::default() }, stored))
     }
 
     /// Reads a floating-point tensor in chunks into `shape` in the target dtype.
@@ -180,7 +180,7 @@ impl WeightsFile {
         let failed = |it: TchError| first_line(&it);
         let tensor = Tensor::f_empty(shape, target).map_err(failed)?;
         if target.1.is_cuda() {
-            let mut staging = self.staging.borrow_mut();
+            let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
             let staging = match &mut *staging {
                 Some(staging) => staging,
                 none => none.insert(Staging::new(STAGED, target.1).map_err(failed)?),

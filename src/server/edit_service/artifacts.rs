@@ -57,9 +57,9 @@ pub(super) async fn download(
     tenant: String,
     request: v1::DownloadArtifactRequest,
 ) -> Result<Answers<v1::ArtifactChunk>, Status> {
-    let artifact = edits.store.artifacts.get(&tenant, &request.name);
-    let artifact = artifact.map_err(|fault| status::of_fault(&fault))?;
-    let (size, mut offset) = (artifact.size_bytes, request.offset);
+    let (wanted, offset) = (request.name, request.offset);
+    let artifact = edits.blocking(move |store| store.artifacts.get(&tenant, &wanted)).await?;
+    let (size, mut offset) = (artifact.size_bytes, offset);
     if offset > size {
         return Err(invalid("offset", &format!("is beyond the artifact's {size} bytes")));
     }

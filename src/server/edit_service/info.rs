@@ -53,6 +53,9 @@ pub(super) fn info(store: &Store, max_request_bytes: u64, tenant: &str) -> v1::S
         output_mime_types: types(),
         loras: model.map(loras).unwrap_or_default(),
         preview_decoder: model.is_some_and(|it| it.preview_decoder),
+        engine: if store.is_shared() { "nats" } else { "embedded" }.to_owned(),
+        process: store.process().to_owned(),
+        processes: store.processes(),
     }
 }
 

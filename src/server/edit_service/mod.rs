@@ -94,8 +94,15 @@ impl Edits {
         self.blocking(move |store| store.validate(&tenant, request)).await
     }
 
-    fn job(&self, tenant: &str, name: &str) -> Result<Arc<Job>, Status> {
-        self.store.job(tenant, name).map_err(|fault| status::of_fault(&fault))
+    /// A job by name; one that is not known here may be another process's.
+    async fn job(&self, tenant: &str, name: &str) -> Result<Arc<Job>, Status> {
+        match self.store.job(tenant, name) {
+            Err(_) if self.store.is_shared() => {
+                let (tenant, name) = (tenant.to_owned(), name.to_owned());
+                self.blocking(move |store| store.seek(&tenant, &name)).await
+            }
+            found => found.map_err(|fault| status::of_fault(&fault)),
+        }
     }
 
     /// A job for a response, with small artifacts inlined.
@@ -229,7 +236,7 @@ impl EditService for Edits {
         request: Request<v1::GetEditJobRequest>,
     ) -> Result<Response<v1::EditJob>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
-        let job = self.job(&call.tenant, &request.into_inner().name)?;
+        let job = self.job(&call.tenant, &request.into_inner().name).await?;
         self.view(job).await
     }
 
@@ -249,7 +256,7 @@ impl EditService for Edits {
     ) -> Result<Response<Self::WatchEditJobStream>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
         let v1::WatchEditJobRequest { name, after_sequence, events } = request.into_inner();
-        let job = self.job(&call.tenant, &name)?;
+        let job = self.job(&call.tenant, &name).await?;
         // A watcher has no deadline for the job: only a call that waits for it has.
         let seat = job.attach(None);
         let follower = Follower::new(&self.store, &job, after_sequence, events.as_ref());
@@ -262,7 +269,7 @@ impl EditService for Edits {
     ) -> Result<Response<v1::EditJob>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
         let v1::SubmitMaskRequest { name, decision } = request.into_inner();
-        let job = self.job(&call.tenant, &name)?;
+        let job = self.job(&call.tenant, &name).await?;
         let decision = decision.unwrap_or_default();
         let view = self.changing(move |store| store.decide(&job, decision)).await?;
         Ok(Response::new(view))
@@ -274,7 +281,7 @@ impl EditService for Edits {
     ) -> Result<Response<v1::EditJob>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
         let v1::CancelEditJobRequest { name, reason } = request.into_inner();
-        let job = self.job(&call.tenant, &name)?;
+        let job = self.job(&call.tenant, &name).await?;
         let view = self.changing(move |store| store.cancel(&job, &reason)).await?;
         Ok(Response::new(view))
     }
@@ -284,7 +291,7 @@ impl EditService for Edits {
         request: Request<v1::DeleteEditJobRequest>,
     ) -> Result<Response<v1::DeleteEditJobResponse>, Status> {
         let call = Call::of(request.metadata(), request.extensions());
-        let job = self.job(&call.tenant, &request.into_inner().name)?;
+        let job = self.job(&call.tenant, &request.into_inner().name).await?;
         self.changing(move |store| store.delete(&job)).await?;
         Ok(Response::new(v1::DeleteEditJobResponse {}))
     }

@@ -31,7 +31,7 @@ pub struct Series {
 }
 
 /// All metrics.
-pub const ALL: [Series; 16] = {
+pub const ALL: [Series; 23] = {
     use Kind::{Counter, Gauge, Timed};
     const fn series(
         kind: Kind,
@@ -92,6 +92,48 @@ pub const ALL: [Series; 16] = {
             "retouch_model_ready",
             &["model"],
             "Whether the model is loaded and warmed up, 0 or 1",
+        ),
+        series(
+            Counter,
+            "retouch_engine_commits_total",
+            &[],
+            "Commits sent to the engine that several processes share, repetitions too",
+        ),
+        series(
+            Counter,
+            "retouch_engine_conflicts_total",
+            &[],
+            "Commits that another process forestalled",
+        ),
+        series(
+            Counter,
+            "retouch_engine_down_total",
+            &[],
+            "Requests given up because the engine did not answer",
+        ),
+        series(
+            Gauge,
+            "retouch_engine_feed_lag",
+            &[],
+            "Commits of the log that this process has not read yet",
+        ),
+        series(
+            Counter,
+            "retouch_engine_feed_breaks_total",
+            &[],
+            "Breaks of the feed of commits, after which it was opened again",
+        ),
+        series(
+            Counter,
+            "retouch_engine_leases_lost_total",
+            &[],
+            "Jobs that this process saw lose their worker with its lease",
+        ),
+        series(
+            Counter,
+            "retouch_engine_relay_bytes_total",
+            &[],
+            "Bytes of steps and previews sent to other processes",
         ),
     ]
 };

@@ -59,6 +59,7 @@ const LIMITS: Limits = Limits {
     max_pixels: 64 << 20,
     max_artifact_bytes: 64 << 20,
     max_attempts: 3,
+    lease: Duration::from_secs(30),
 };
 
 /// A server with the demo model, in fp32 on one thread.

@@ -8,7 +8,7 @@ use retouch::{
         Journal,
         error::JournalError,
         job_id,
-        ledger::{Blob, Commit, Ledger, LedgerError, Revision},
+        ledger::{Blob, Commit, Ledger, LedgerError, News, Revision},
     },
     wire::{
         journal::v1::{ArtifactRecord, JobRecord},
@@ -24,7 +24,7 @@ const TENANT: &str = "tenant";
 
 /// Something that is done to a ledger.
 #[derive(Debug, Clone)]
-enum Op {
+pub(crate) enum Op {
     /// A commit of a job, its first one under a request id.
     Commit {
         job: u8,
@@ -55,7 +55,7 @@ enum Op {
     },
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     let stale = || prop::bool::weighted(0.2);
     let artifact = || prop::option::of(0..3_u8);
     prop_oneof![
@@ -75,8 +75,8 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// What a ledger must hold.
 #[derive(Debug, Default)]
-struct Model {
-    jobs: BTreeMap<Uuid, (Revision, JobRecord, Vec<EditEvent>)>,
+pub(crate) struct Model {
+    pub(crate) jobs: BTreeMap<Uuid, (Revision, JobRecord, Vec<EditEvent>)>,
     requests: BTreeMap<String, Uuid>,
     artifacts: BTreeMap<Uuid, ArtifactRecord>,
     blobs: BTreeMap<Uuid, Vec<u8>>,
@@ -96,7 +96,7 @@ fn conflicts<T>(outcome: &Result<T, LedgerError>) -> bool {
 }
 
 impl Model {
-    fn run(&mut self, ledger: &dyn Ledger, op: &Op) -> TestCaseResult {
+    pub(crate) fn run(&mut self, ledger: &dyn Ledger, op: &Op) -> TestCaseResult {
         match op {
             Op::Commit { job, request, events, artifact, stale } => {
                 self.commit(ledger, job_of(*job), *request, *events, *artifact, *stale)?;
@@ -210,7 +210,7 @@ impl Model {
         Ok(())
     }
 
-    fn check(&self, ledger: &dyn Ledger) -> TestCaseResult {
+    pub(crate) fn check(&self, ledger: &dyn Ledger) -> TestCaseResult {
         for number in 0..4 {
             let (id, kept) = (job_of(number), self.jobs.get(&job_of(number)));
             let found = ledger.job(id).unwrap();
@@ -240,10 +240,20 @@ impl Model {
     }
 }
 
-fn record_of(artifact: u8) -> ArtifactRecord {
+pub(crate) fn record_of(artifact: u8) -> ArtifactRecord {
     let name = format!("artifacts/{}", artifact_of(artifact));
     let artifact = Some(Artifact { name, ..Artifact::default() });
     ArtifactRecord { artifact, tenant: TENANT.to_owned() }
+}
+
+/// A new job.
+pub(crate) fn record(id: u128) -> JobRecord {
+    let name = format!("jobs/{}", Uuid::from_u128(id));
+    JobRecord {
+        job: Some(EditJob { name, etag: "1".to_owned(), ..EditJob::default() }),
+        tenant: TENANT.to_owned(),
+        ..JobRecord::default()
+    }
 }
 
 proptest! {
@@ -278,7 +288,11 @@ proptest! {
             model.run(if *by_first { &first } else { &second }, op)?;
             // Each process hears of what the other commits, in order.
             if *by_first && let Some(applied) = changed(&before, &model.jobs) {
-                let told = fed.next().unwrap();
+                let told = fed.find_map(|it| match it {
+                    News::Job(told) => Some(told),
+                    News::Artifact(_) | News::ArtifactGone(_) => None,
+                });
+                let told = *told.unwrap();
                 prop_assert_eq!((told.revision, told.record), applied);
             }
         }
@@ -286,10 +300,10 @@ proptest! {
     }
 }
 
-type Jobs = BTreeMap<Uuid, (Revision, JobRecord, Vec<EditEvent>)>;
+pub(crate) type Jobs = BTreeMap<Uuid, (Revision, JobRecord, Vec<EditEvent>)>;
 
 /// The job that an op changed or deleted.
-fn changed(before: &Jobs, after: &Jobs) -> Option<(Revision, JobRecord)> {
+pub(crate) fn changed(before: &Jobs, after: &Jobs) -> Option<(Revision, JobRecord)> {
     let gone = before.iter().find(|(id, _)| !after.contains_key(id));
     if let Some((_, (_, record, _))) = gone {
         return Some((Revision::NONE, record.clone()));

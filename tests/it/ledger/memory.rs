@@ -14,7 +14,7 @@ use retouch::{
     journal::{
         error::JournalError,
         id_of, job_id,
-        ledger::{Applied, Blob, Commit, Ledger, LedgerError, Revision},
+        ledger::{Applied, Blob, Commit, Ledger, LedgerError, News, Revision},
     },
     wire::{
         journal::v1::{ArtifactRecord, JobRecord},
@@ -57,9 +57,9 @@ struct State {
     blobs: HashMap<Uuid, Vec<u8>>,
     leases: HashMap<String, (usize, Instant)>,
     processes: usize,
-    feeds: Vec<(usize, Sender<Applied>)>,
+    feeds: Vec<(usize, Sender<News>)>,
     /// Commits that were not told yet, each with its process.
-    untold: Vec<(usize, Applied)>,
+    untold: Vec<(usize, News)>,
 }
 
 impl State {
@@ -69,9 +69,9 @@ impl State {
 
     fn tell(&mut self) {
         if !self.script.deaf {
-            for (by, applied) in self.untold.drain(..) {
+            for (by, news) in self.untold.drain(..) {
                 let others = self.feeds.iter().filter(|it| it.0 != by);
-                others.for_each(|it| drop(it.1.send(applied.clone())));
+                others.for_each(|it| drop(it.1.send(news.clone())));
             }
         }
     }
@@ -139,11 +139,13 @@ impl Ledger for Memory {
         for record in commit.artifacts {
             let id = id_of(&record.artifact.as_ref().unwrap().name).unwrap();
             state.artifacts.insert(id, record.clone());
+            state.untold.push((self.process, News::Artifact(record.clone())));
         }
         if let Some(record) = commit.job {
-            state.untold.push((self.process, Applied { revision, record: record.clone() }));
-            state.tell();
+            let applied = Applied { revision, record: record.clone() };
+            state.untold.push((self.process, News::Job(Box::new(applied))));
         }
+        state.tell();
         Ok(revision)
     }
 
@@ -162,11 +164,12 @@ impl Ledger for Memory {
             state.events.retain(|key, _| key.0 != id);
             state.requests.retain(|_, job| *job != id);
             let applied = Applied { revision: Revision::NONE, record: (*record).clone() };
-            state.untold.push((self.process, applied));
+            state.untold.push((self.process, News::Job(Box::new(applied))));
         }
         for blob in artifacts {
             state.artifacts.remove(&blob.id);
             state.blobs.remove(&blob.id);
+            state.untold.push((self.process, News::ArtifactGone(blob.id)));
         }
         state.tell();
         Ok(())
@@ -204,8 +207,8 @@ impl Ledger for Memory {
         Ok(range.take(limit).map(|(_, event)| event.clone()).collect())
     }
 
-    fn tail(&self) -> Box<dyn Iterator<Item = Applied> + Send> {
-        let (feed, fed): (_, Receiver<Applied>) = mpsc::channel();
+    fn tail(&self) -> Box<dyn Iterator<Item = News> + Send> {
+        let (feed, fed): (_, Receiver<News>) = mpsc::channel();
         self.shared.lock().unwrap().feeds.push((self.process, feed));
         Box::new(fed.into_iter())
     }
@@ -249,5 +252,9 @@ impl Ledger for Memory {
         let state = self.state()?;
         let alive = state.leases.iter().filter(|(_, it)| it.1 > Instant::now());
         Ok(alive.map(|(worker, _)| worker.clone()).collect())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 }

@@ -71,6 +71,7 @@ async fn routes(folder: &Path) -> Routes {
         max_pixels: 1 << 20,
         max_artifact_bytes: 4 << 20,
         max_attempts: 3,
+        lease: Duration::from_secs(30),
     };
     let journal = Journal::open(folder, Space { quota: 1 << 30, min_free: 0 }).unwrap();
     let store: Arc<Store> = Store::open(journal, limits).unwrap();

@@ -41,6 +41,7 @@ pub(crate) const LIMITS: Limits = Limits {
     max_pixels: 1 << 20,
     max_artifact_bytes: 4 << 20,
     max_attempts: 3,
+    lease: Duration::from_secs(30),
 };
 pub(crate) const SPACE: Space = Space { quota: 1 << 30, min_free: 0 };
 /// A PNG of 32 by 24 pixels.

@@ -1,0 +1,8 @@
+//! Several processes over NATS JetStream, with real servers.
+
+mod ambiguous;
+mod conformance;
+mod figures;
+mod nats_server;
+mod processes;
+mod shared;
