@@ -191,8 +191,7 @@ pub fn flux2_klein(
 
     let tokenizer = snapshot.qwen2_tokenizer(prompt.max_sequence_length)?;
     // Of the text encoder no values are read yet: it is in memory only while it reads texts.
-    let own = Snapshot::open(snapshot.path())?;
-    let text_encoder = OnDemandTextEncoder::open(own, text_config, prompt, kind, device)?;
+    let text_encoder = OnDemandTextEncoder::open(snapshot, text_config, prompt, kind, device)?;
     let weights = snapshot.weights(Part::Transformer)?;
     let transformer = Flux2Transformer2DModel::new(&weights.root(kind, device), &config);
     weights.finish()?;

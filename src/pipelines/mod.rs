@@ -26,7 +26,7 @@ use crate::attention::{
     role::Role,
     site::AttnSite,
 };
-use crate::models::{tokenized::TokenizerError, weights::error::WeightsError};
+use crate::models::{snapshot::error::SnapshotError, tokenized::TokenizerError};
 use crate::pipelines::{
     conditioning::{Conditioning, LatentSize},
     guidance::{Guidance, NoisePrediction},
@@ -77,7 +77,7 @@ pub enum PipelineError {
     },
     /// The text encoder, which is in memory only while it reads texts, can't be loaded again.
     #[error("the text encoder can't be loaded: {0}")]
-    TextEncoder(#[source] Box<WeightsError>),
+    TextEncoder(#[source] Box<SnapshotError>),
     /// The result holds NaN or infinity.
     #[error("the model's output contains NaN or infinity")]
     NotFinite,
@@ -215,7 +215,7 @@ pub trait BatchPipeline: EditPipeline {
 // === impl PipelineError ===
 
 impl PipelineError {
-    fn text_encoder(error: WeightsError) -> Self {
+    fn text_encoder(error: SnapshotError) -> Self {
         Self::TextEncoder(Box::new(error))
     }
 }

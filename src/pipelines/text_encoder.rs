@@ -1,6 +1,6 @@
 //! A large text encoder that is in memory only while it reads texts, and what it read last.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, path::PathBuf};
 
 use quick_cache::{Weighter, unsync::Cache};
 use tch::{Device, Kind, Tensor};
@@ -8,9 +8,8 @@ use tch::{Device, Kind, Tensor};
 use crate::kernels::cpu::heap;
 use crate::models::{
     qwen3::{config::Qwen3Config, prompt::PromptConfig, text_encoder::Qwen3TextEncoder},
-    snapshot::{Snapshot, part::Part},
+    snapshot::{Snapshot, error::SnapshotError, part::Part},
     tokenized::TokenizedPrompt,
-    weights::error::WeightsError,
 };
 
 /// Capacity of the prompts that are kept, in bytes on the model's device: eight of FLUX.2-klein in 16 bits.
@@ -19,7 +18,8 @@ const CAPACITY: u64 = 64 << 20;
 /// A text encoder, loaded when a text is to be read and freed before the model's next call.
 #[derive(Debug)]
 pub struct OnDemandTextEncoder {
-    snapshot: Snapshot,
+    /// The snapshot that it is read from.
+    path: PathBuf,
     config: Qwen3Config,
     prompt: PromptConfig,
     kind: Kind,
@@ -45,19 +45,19 @@ impl OnDemandTextEncoder {
     /// The text encoder of a snapshot, whose tensors are looked at but not read yet.
     ///
     /// # Errors
-    /// [`WeightsError`] names the file and key.
+    /// [`SnapshotError`] names the file and key.
     pub fn open(
-        snapshot: Snapshot,
+        snapshot: &Snapshot,
         config: Qwen3Config,
         prompt: PromptConfig,
         kind: Kind,
         device: Device,
-    ) -> Result<Self, WeightsError> {
+    ) -> Result<Self, SnapshotError> {
         let weights = snapshot.weights(Part::TextEncoder)?;
         drop(Qwen3TextEncoder::new(&weights.outline(), &config, &prompt));
         weights.finish()?;
         Ok(Self {
-            snapshot,
+            path: snapshot.path().to_owned(),
             config,
             prompt,
             kind,
@@ -87,8 +87,8 @@ impl OnDemandTextEncoder {
     /// place.
     ///
     /// # Errors
-    /// [`WeightsError`] if it must be loaded and its files are gone or not what they were.
-    pub fn encode(&self, prompt: &TokenizedPrompt) -> Result<Tensor, WeightsError> {
+    /// [`SnapshotError`] if it must be loaded and its files are gone or not what they were.
+    pub fn encode(&self, prompt: &TokenizedPrompt) -> Result<Tensor, SnapshotError> {
         if let Some(hidden_states) = self.read.borrow().get(&prompt.ids) {
             return Ok(hidden_states.shallow_clone());
         }
@@ -101,7 +101,7 @@ impl OnDemandTextEncoder {
     ///
     /// # Errors
     /// As for [`Self::encode`].
-    pub fn encode_unpadded(&self, prompt: &TokenizedPrompt) -> Result<Tensor, WeightsError> {
+    pub fn encode_unpadded(&self, prompt: &TokenizedPrompt) -> Result<Tensor, SnapshotError> {
         self.forward(&prompt.ids[..prompt.length], prompt.length)
     }
 
@@ -112,18 +112,19 @@ impl OnDemandTextEncoder {
         }
     }
 
-    fn forward(&self, ids: &[i64], length: usize) -> Result<Tensor, WeightsError> {
+    fn forward(&self, ids: &[i64], length: usize) -> Result<Tensor, SnapshotError> {
         let ids = Tensor::from_slice(ids).unsqueeze(0); // (1, T)
         self.with(|encoder| tch::no_grad(|| encoder.forward(&ids, &[length])))
     }
 
     /// Runs a closure on it, loaded.
-    fn with<T>(&self, run: impl FnOnce(&Qwen3TextEncoder) -> T) -> Result<T, WeightsError> {
+    fn with<T>(&self, run: impl FnOnce(&Qwen3TextEncoder) -> T) -> Result<T, SnapshotError> {
         let mut loaded = self.loaded.borrow_mut();
         if let Some(encoder) = loaded.as_ref() {
             return Ok(run(encoder));
         }
-        let weights = self.snapshot.weights(Part::TextEncoder)?;
+        // No LoRA changes it, so that the snapshot's own files are what it is.
+        let weights = Snapshot::open(&self.path)?.weights(Part::TextEncoder)?;
         let root = weights.root(self.kind, self.device);
         let encoder = Qwen3TextEncoder::new(&root, &self.config, &self.prompt);
         weights.finish()?;

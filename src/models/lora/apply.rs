@@ -1,6 +1,6 @@
 //! Finds the place of each of a LoRA's changes in a model.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, rc::Rc};
 
 use crate::models::{
     lora::{
@@ -33,7 +33,7 @@ pub(in crate::models) type Deltas = BTreeMap<String, Vec<Delta>>;
 pub(in crate::models) fn apply(
     architecture: Architecture,
     networks: &[Network<'_>],
-    file: &Arc<LoraFile>,
+    file: &Rc<LoraFile>,
     weight: f64,
 ) -> Result<Vec<Deltas>, LoraError> {
     let path = || file.path().to_owned();
@@ -62,7 +62,7 @@ pub(in crate::models) fn apply(
                 misfit.get_or_insert((key, [shape.rows, shape.columns], wanted));
                 continue;
             }
-            let delta = Delta { file: Arc::clone(file), change: number, rows: *rows, scale };
+            let delta = Delta { file: Rc::clone(file), change: number, rows: *rows, scale };
             deltas[*network].entry(key.clone()).or_default().push(delta);
         }
     }
@@ -91,7 +91,7 @@ pub(in crate::models) fn apply(
 pub fn apply_alone(
     architecture: Architecture,
     weights: &mut Checkpoint,
-    file: &Arc<LoraFile>,
+    file: &Rc<LoraFile>,
     weight: f64,
 ) -> Result<(), LoraError> {
     let network = Network { is_denoiser: true, tensors: weights.shapes().collect() };

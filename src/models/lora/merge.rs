@@ -1,6 +1,6 @@
 //! What a LoRA adds to one tensor of a model.
 
-use std::{io, sync::Arc};
+use std::{io, rc::Rc};
 
 use tch::Tensor;
 
@@ -42,7 +42,7 @@ impl Rows {
 /// What one LoRA adds to one tensor.
 #[derive(Debug, Clone)]
 pub(in crate::models) struct Delta {
-    pub(super) file: Arc<LoraFile>,
+    pub(super) file: Rc<LoraFile>,
     /// The number of the change in the file.
     pub(super) change: usize,
     pub(super) rows: Rows,

@@ -1,6 +1,6 @@
 //! The LoRAs that were applied to a snapshot, and what they add to each of its networks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, rc::Rc};
 
 use sha2::{Digest as _, Sha256};
 
@@ -18,7 +18,7 @@ use crate::models::{
 /// All LoRAs of a snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Loras {
-    files: Vec<(Arc<LoraFile>, f64)>,
+    files: Vec<(Rc<LoraFile>, f64)>,
     deltas: BTreeMap<Part, Deltas>,
 }
 
@@ -34,7 +34,7 @@ impl Loras {
         file: LoraFile,
         weight: f64,
     ) -> Result<(), LoraError> {
-        let file = Arc::new(file);
+        let file = Rc::new(file);
         let described = networks.iter().map(|(part, checkpoint)| Network {
             is_denoiser: *part != Part::TextEncoder,
             tensors: checkpoint.shapes().collect(),
