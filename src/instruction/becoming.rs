@@ -126,7 +126,8 @@ pub(super) fn last_phrase(tokens: &[Token]) -> Option<usize> {
             || has("colored coloured shaped themed styled covered", &tokens[at + 1].lower)
             // `wrought iron`, `stained glass`.
             || has(MATERIALS, &tokens[at + 1].lower)
-                && has("wrought cast solid stainless stained brushed polished woven pure corrugated frosted carved", &tokens[at].lower)
+                && has("wrought cast solid stainless stained brushed polished woven pure corrugated frosted carved", \
+                    &tokens[at].lower)
             || at > 0 && has("and ,", &tokens[at].lower) && is_adjective(&tokens[at - 1].lower)
     };
     let shades = |at: usize| {

@@ -139,7 +139,10 @@ pub(super) fn is_color(words: &[Token]) -> bool {
     let colored = words.last().is_some_and(|it| has("colored coloured", &it.lower));
     let bare = &words[..words.len() - usize::from(colored)];
     let noun = bare.last().is_some_and(|it| has(COLOR_NOUNS, &it.lower));
-    let shaded = bare.iter().rev().skip(1).all(|it| has(SHADES, &it.lower) || color(it));
+    // `a soft peach` is one, `a peach` is a fruit.
+    let article = |it: &Token| bare.len() > 2 && has("a an", &it.lower);
+    let shaded =
+        bare.iter().rev().skip(1).all(|it| has(SHADES, &it.lower) || color(it) || article(it));
     // `an orange` is a fruit, `a red` is not said of things.
     let article = words.len() == 2 && has("a an", &words[0].lower);
     only && named && !article || noun && shaded

@@ -132,6 +132,7 @@ pub(super) fn keeps(clause: &[Token]) -> bool {
         "without touching/changing/altering/affecting/modifying/moving",
         "do not touch/change/alter/modify/edit/affect/remove/delete/move/mess/add/make/do",
         "don't/dont touch/change/alter/modify/edit/affect/remove/delete/move/mess/add/make/do/worry",
+        "be so kind/good",
         "everything/nothing/all else should/must/can/to/has",
         "the rest should/must/can/stays/has/of",
         "nothing else",
@@ -139,6 +140,9 @@ pub(super) fn keeps(clause: &[Token]) -> bool {
     ];
     if exception::leads(clause) {
         return false;
+    }
+    if THANKS.iter().any(|it| matched(clause, it) == Some(clause.len())) {
+        return true;
     }
     let denied = clause[0].is("not") && find(clause, "but").is_none();
     denied

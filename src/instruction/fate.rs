@@ -61,7 +61,8 @@ pub(super) fn displaced(subject: &[Token], said: &[Token]) -> Option<Reading> {
 }
 
 /// What is said of things that would do a picture good.
-pub(super) const APPROVED: &str = "really/very/so? nice/great/good/cool/lovely/awesome/perfect/fun/better/wonderful/amazing \
+pub(super) const APPROVED: &str = "really/very/so? nice/great/good/cool/lovely/awesome/perfect/fun/better/wonderful/\
+  amazing \
     there?";
 
 /// What a picture would look better with or without, or lacks: `… would look better without the sign`.
@@ -112,6 +113,7 @@ pub(super) fn passive(subject: &[Token], said: &[Token]) -> Option<Reading> {
     let verb = verb_in(&[CHANGING, REPLACING, REMOVING, COLORING, "take cut"], &participle.lower)?;
     if verb == participle.lower && !has("cut", verb)
         || participle.lower.ends_with("ing")
+        || participle.lower.ends_with('s')
         || is_adjective(&participle.lower)
     {
         return None;

@@ -120,7 +120,7 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
 fn supposed(clause: &[Token]) -> Option<Reading> {
     const DOING: [&str; 6] =
         [CHANGING, REPLACING, REMOVING, COLORING, "add make give put", "turn paint take"];
-    if !has("we you i", &clause[0].lower) {
+    if !has("we you i i'd we'd", &clause[0].lower) {
         return None;
     }
     let verb = clause.get(1)?;
@@ -266,7 +266,8 @@ fn statement(clause: &[Token]) -> Option<Reading> {
     let reading = predicate::read(subject, rest, negated)?;
     let is = has("is are 's looks look seems seem was", &clause[verb].lower);
     let complains = is && rest.get(1).is_some_and(|it| has(FAULTS, &it.lower));
-    Some(Reading { complains, ..reading })
+    let said = reading.said.map(|_| clause[verb].span.start);
+    Some(Reading { complains, said, ..reading })
 }
 
 /// Words by which somebody says that a thing is not liked.

@@ -20,6 +20,7 @@ const TURNS: &[(&str, &str, &str)] = &[
     ("wouldnt", "", "wouldn't"),
     ("couldnt", "", "couldn't"),
     ("im", "", "i'm"),
+    ("wanna", "", "want to"),
     ("id", "like/love/want/prefer/rather", "i'd"),
     // Which, how many.
     ("each and every", "", "every"),

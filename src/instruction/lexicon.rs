@@ -75,7 +75,8 @@ pub(super) const ED_NOUNS: &str = "bed shed seed weed sled moped steed reed red 
 pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink brown black white gray grey gold \
     golden silver bronze teal cyan magenta turquoise maroon navy beige tan ivory crimson scarlet lavender indigo \
     blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored \
-    rainbow-colored aqua azure taupe fuchsia ochre cobalt aubergine eggplant pistachio terracotta platinum cerulean chartreuse vermilion \
+    rainbow-colored aqua azure taupe fuchsia ochre cobalt aubergine eggplant pistachio terracotta platinum cerulean \
+    chartreuse vermilion \
     sepia colorful colourful transparent translucent neon pastel \
     monochrome";
 
@@ -83,12 +84,14 @@ pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink
 pub(super) const SHADES: &str = "light dark bright pale deep vivid rich soft neon pastel hot baby sky royal navy \
     emerald forest lime mint olive sea steel midnight blood ruby cherry rose rust brick chocolate lemon canary sunny \
     shiny matte metallic electric dusty muted warm cool cream creamy off off-white jet snow milky slate ash \
-    brilliant intense faded burnt sage mustard moss pea powder bubblegum candy plum peach chestnut honey lighter darker \
+    brilliant intense faded burnt sage mustard moss pea powder bubblegum candy plum peach chestnut honey lighter \
+    darker \
     brighter paler deeper bluish reddish greenish yellowish pinkish";
 
 /// Nouns that are colors where an object becomes them: `make the wall cream`.
 pub(super) const COLOR_NOUNS: &str = "rose peach plum cream tangerine rust mustard emerald ruby sapphire amber copper \
-    lime mint chocolate apricot lemon denim brass sand skin camel mahogany ebony jade lilac wine rainbow sage mocha blush moss";
+    lime mint chocolate apricot lemon denim brass sand skin camel mahogany ebony jade lilac wine rainbow sage mocha \
+    blush moss";
 
 /// Materials: what is made of another one stays what it is.
 pub(super) const MATERIALS: &str = "wood stone glass gold silver metal steel leather plastic paper marble brick ice \
@@ -128,7 +131,8 @@ pub(super) const ADJECTIVES: &str = "big large huge giant gigantic tiny small li
     different similar identical real fake natural artificial cartoon cartoonish animated chubby pregnant drunk \
     greenish bluish reddish glowing smiling laughing crying sleeping running flying sitting standing jumping dancing \
     burning melting broken better worse less fewer transparent cosy cozy lively friendly cheerful festive gloomy tidy \
-    messy shabby sleek stylish sturdy funny silly spooky overgrown dusty greasy sticky crispy juicy mouldy moldy knitted \
+    messy shabby sleek stylish sturdy funny silly spooky overgrown dusty greasy sticky crispy juicy mouldy moldy \
+    knitted \
     toasted fried sliced cracked torn ripped wilted withered inviting fierce grumpy";
 
 /// Colors and adjectives that are nouns as often: `the blue square`, `the small orange`.
@@ -224,7 +228,8 @@ pub(super) const TAKING: &str = "take cut crop edit photoshop wipe peel rip chop
 /// Verbs that bring something in.
 pub(super) const ADDING: &str = "add put place insert include attach draw paste stick hang install introduce bring \
     create generate spawn plant sprinkle append write overlay superimpose pin mount photoshop incorporate lay drop \
-    stamp tuck throw scatter pour drizzle spread pile stack grow sketch doodle embed set slap pop apply position build float engrave inscribe \
+    stamp tuck throw scatter pour drizzle spread pile stack grow sketch doodle embed set slap pop apply position \
+    build float engrave inscribe \
     type use";
 
 /// Verbs that give one object to another.

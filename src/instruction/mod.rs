@@ -24,6 +24,8 @@
 //!   (`the left house`).
 //! - `everything except the dog` is read as the dog, which stays, as is `keep the dog, remove everything else`:
 //!   [`Instruction::spares_objects`].
+//! - What is spoken of before it is said what to do with it is the object: `Why is the grass so yellow? Make it
+//!   green!`, `Sofa: burnt orange`. A reason before a command (`the sky is dull, so add clouds`) asks for nothing.
 //! - A misspelled word that the grammar turns on is read as the right one, and told: [`Instruction::corrections`].
 
 mod adding;

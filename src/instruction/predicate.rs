@@ -2,7 +2,7 @@
 
 use super::Action;
 use super::becoming;
-use super::change::is_comparison;
+use super::change::{is_comparison, is_finish};
 use super::fate::{APPROVED, displaced, finished, missed, passive, worded};
 use super::grammar::Reading;
 use super::imperative;
@@ -51,6 +51,9 @@ fn read_said(subject: &[Token], said: &[Token], negated: bool) -> Option<Reading
     let words = matched(said, "say/spell/state").map(|n| &said[n..]);
     if let Some(words) = words.filter(|it| it.first().is_some_and(|it| it.quoted)) {
         return Reading::of(Action::Add, phrases(words), &[]).map(|it| it.at("to", subject));
+    }
+    if matched(said, "has/have no business/place/right/reason").is_some() {
+        return Reading::of(Action::Remove, phrases(subject), &[]);
     }
     let welcome = starts_indefinite(subject) && !negated;
     if welcome
@@ -253,6 +256,13 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     }
     let approved = matched(rest, APPROVED)
         .is_some_and(|n| rest.get(n).is_none_or(|it| has(PREPOSITIONS, &it.lower)));
+    // `the roof in black would be great`.
+    let finish = (1..subject.len())
+        .find(|&at| subject[at].is("in") && is_finish(&subject[at + 1..]))
+        .filter(|_| approved && !negated);
+    if let Some(at) = finish {
+        return change(&subject[..at], &subject[at + 1..]);
+    }
     if starts_indefinite(subject) && approved && !negated {
         return Reading::of(Action::Add, phrases(subject), &[])
             .map(|it| Reading { placed: true, ..it });

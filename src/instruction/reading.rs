@@ -211,8 +211,8 @@ pub(super) fn changes(tokens: &[Token], reading: &Reading) -> Option<Change> {
         && before.is_some_and(|it| it.is("in"))
         && matches!(becomes, [color] if color.is_word() && !is_plural(&color.lower));
     let named = tokens.iter().take_while(|it| it.span.start < span.start);
-    let colored = named.into_iter().any(|it| has("color colour", &it.lower));
-    if colored && before.is_some_and(|it| it.is("to")) && becomes.len() < 3 && is_plain(becomes) {
+    let by_color = named.into_iter().any(|it| has("color colour", &it.lower));
+    if by_color && before.is_some_and(|it| it.is("to")) && becomes.len() < 3 && is_plain(becomes) {
         return Some(Change::Recolor);
     }
     let from = find(tokens, "from")

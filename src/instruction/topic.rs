@@ -75,6 +75,7 @@ fn look(tokens: &[Token], instead: bool) -> Option<&[Token]> {
         "try/use/pick/choose/take/go",
         "try/go with/for",
         "opt/settle for",
+        "with/for",
         "how/what about",
         "maybe/perhaps/rather/preferably",
         "i'd/i/we/we'd would? go/choose/pick/use/try/take/suggest/prefer/like/want/say/need with/for?",
@@ -129,8 +130,7 @@ pub(super) fn follows(before: &[Token], joint: &Token, rest: &[Token]) -> bool {
     }
     // `the sky, orange`: no verb stands before it.
     let named = topic && !(1..before.len()).any(|at| says(before, at));
-    let short =
-        named && joint.is(",") && look(asked, false).is_some_and(|it| it.len() == asked.len());
+    let short = named && joint.is(",") && look(asked, false).is_some();
     let told = topic && has(", but", &joint.lower) && !is_edit(before);
     short || told && !named && (command || look(asked, false).is_some())
 }
@@ -172,6 +172,20 @@ pub(super) fn proposed(clause: &[Token]) -> Option<Reading> {
         let rest = &clause[end..];
         let rest = &rest[usize::from(rest.first().is_some_and(|it| it.is(",")))..];
         return change(&clause[1..end], look(bare(rest), false)?);
+    }
+    // `brown would suit the jacket`.
+    const SUITS: &[&str] = &[
+        "would/might/could suit/fit",
+        "suits/fits",
+        "would/might/could look better/nicer/good/great/nice on/for",
+        "would/might be better/nicer/good/great/nice on/for",
+    ];
+    let suits = |at: usize| SUITS.iter().filter_map(|it| matched(&clause[at..], it)).max();
+    let suited = (1..clause.len().min(4)).find_map(|at| Some((at, suits(at)?)));
+    if let Some((at, n)) = suited.filter(|it| is_finish(&clause[..it.0])) {
+        let thing = &clause[at + n..];
+        let known = starts_definite(thing);
+        return known.then(|| change(&thing[..noun_phrase_len(thing)], &clause[..at])).flatten();
     }
     let mark = (1..clause.len())
         .find(|&at| has("for on", &clause[at].lower) && starts_definite(&clause[at + 1..]))?;

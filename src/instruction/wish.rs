@@ -45,7 +45,7 @@ pub(super) enum Frame {
 /// Leaves out what frames a wish: `what if the car was red` says `the car was red`.
 pub(super) fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
     const OPENERS: &str =
-        "if what how it i show see imagine as picture we would wonder nice suppose";
+        "if what how it it'd i show see imagine as picture we would wonder nice suppose";
     const SUPPOSE: &[&str] = &[
         "imagine that",
         "imagine",
@@ -72,6 +72,7 @@ pub(super) fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
         "lemme/gimme have/see/get",
         "i'd/we'd really? like/love/prefer/want/rather/need/request to? have/see?",
         "i'd/we'd have/see",
+        "would love/like/prefer/appreciate to? see/have?",
         "wants/requests/prefers/needs/demands/asks/want/request to? see/have/for?",
         "i/we would really? like/love/prefer/want/rather to? have/see?",
         "i'm/we're after/wanting/missing",
