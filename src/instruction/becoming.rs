@@ -111,6 +111,10 @@ fn switched(tokens: &[Token]) -> Option<usize> {
     (last > 0 && has("on off", &tokens[last].lower)).then_some(last - usize::from(turned))
 }
 
+/// How a material is worked, as it is said before it.
+const WORKED: &str =
+    "wrought cast solid stainless stained brushed polished woven pure corrugated frosted carved";
+
 /// The last word with the adjectives before it, if a noun stands before them.
 pub(super) fn last_phrase(tokens: &[Token]) -> Option<usize> {
     let last = tokens.len().checked_sub(1)?;
@@ -126,8 +130,7 @@ pub(super) fn last_phrase(tokens: &[Token]) -> Option<usize> {
             || has("colored coloured shaped themed styled covered", &tokens[at + 1].lower)
             // `wrought iron`, `stained glass`.
             || has(MATERIALS, &tokens[at + 1].lower)
-                && has("wrought cast solid stainless stained brushed polished woven pure corrugated frosted carved", \
-                    &tokens[at].lower)
+                && has(WORKED, &tokens[at].lower)
             || at > 0 && has("and ,", &tokens[at].lower) && is_adjective(&tokens[at - 1].lower)
     };
     let shades = |at: usize| {

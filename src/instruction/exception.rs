@@ -215,8 +215,13 @@ fn kept_alone(tokens: &[Token]) -> Option<Range<usize>> {
     let n = NOTHING_BUT.iter().filter_map(|it| matched(tokens, it)).max()?;
     let says = |at: usize| STAYING.iter().find_map(|it| matched(&tokens[at..], it)).map(|n| at + n);
     let (at, end) = (n + 1..tokens.len()).find_map(|at| Some((at, says(at)?)))?;
-    let ends = tokens[end..].iter().all(|it| has("left there visible here standing seen in the picture photo image \
-        scene shot frame , please kept over", &it.lower));
+    let ends = tokens[end..].iter().all(|it| {
+        has(
+            "left there visible here standing seen in the picture photo image \
+        scene shot frame , please kept over",
+            &it.lower,
+        )
+    });
     (ends && noun_phrase_len(&tokens[n..at]) > 0).then_some(n..at)
 }
 
