@@ -56,7 +56,8 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
     let Some(shared) = first else { return vec![clause] };
     found.push(shared.whole_or_bare(&tokens[start..]));
     let Clause { place, instead, .. } = clause;
-    let clause = |tokens| Clause { tokens, place: place.clone(), instead, exception: None };
+    let clause =
+        |tokens| Clause { tokens, place: place.clone(), instead, exception: None, spoken: None };
     found.into_iter().map(clause).collect()
 }
 
