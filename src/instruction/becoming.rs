@@ -30,8 +30,8 @@ pub(super) fn start(tokens: &[Token]) -> Option<usize> {
             )
     });
     let more = unit.or(at.checked_sub(2)).filter(|&before| {
-        before > 0 && unit.is_some()
-            || before > 0 && matched(&tokens[before..], "a/much bit/little/lot/touch/tad").is_some()
+        let little = || matched(&tokens[before..], "a/much bit/little/lot/touch/tad").is_some();
+        before > 0 && (unit.is_some() || little())
     });
     Some(more.unwrap_or(at))
 }

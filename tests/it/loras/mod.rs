@@ -5,7 +5,7 @@ mod refused;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    rc::Rc,
 };
 
 use retouch::{
@@ -125,7 +125,7 @@ fn a_klein_transformer_takes_every_layout_that_diffusers_takes() {
     let before = tensors(file("flux2"));
     for layout in ["bfl", "kohya", "peft", "lokr"] {
         let mut weights = Checkpoint::open(&file("flux2")).unwrap();
-        let lora = Arc::new(LoraFile::open(&file(&format!("flux2-{layout}"))).unwrap());
+        let lora = Rc::new(LoraFile::open(&file(&format!("flux2-{layout}"))).unwrap());
         apply_alone(Architecture::Flux2, &mut weights, &lora, 1.0).unwrap();
         let root = weights.root(Kind::Float, Device::Cpu);
         let mut changed = 0;
