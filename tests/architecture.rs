@@ -4,6 +4,8 @@
 
 #[path = "architecture/families.rs"]
 mod families;
+#[path = "architecture/file_rules.rs"]
+mod file_rules;
 #[path = "architecture/imports.rs"]
 mod imports;
 #[path = "architecture/sources.rs"]
@@ -11,7 +13,7 @@ mod sources;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use sources::{EVERYWHERE, code_of, files, flags_in, lies_in, names_crate, room_of, rooms_named};
+use sources::{code_of, files, flags_in, lies_in, names_crate, room_of, rooms_named};
 
 /// For each top-level module of `src`, the modules that it may import, lowest layer first.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -206,9 +208,6 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 /// Where a word that looks like a flag is none of ours, below the command line.
 const FOREIGN_FLAGS: &[(&str, &str)] = &[("kernels/gpu/cuda", "--no-as-needed")];
 
-/// Maximum number of lines of a file.
-const LONGEST: usize = 400;
-
 #[test]
 fn imports_point_down() {
     let mut faults = Vec::new();
@@ -375,28 +374,4 @@ fn every_room_of_the_table_points_down() {
             assert!(below, "`{room}` may import `{used}`, which is not below it");
         }
     }
-}
-
-#[test]
-fn every_file_says_what_it_is() {
-    let mut silent = Vec::new();
-    for (path, text) in files(EVERYWHERE) {
-        let first = if path.extension().is_some_and(|it| it == "py") { "\"\"\"" } else { "//!" };
-        if !text.starts_with(first) {
-            silent.push(path.display().to_string());
-        }
-    }
-    assert!(silent.is_empty(), "the first line must say what the file is:\n{}", silent.join("\n"));
-}
-
-#[test]
-fn every_file_fits_one_sitting() {
-    let mut long = Vec::new();
-    for (path, text) in files(EVERYWHERE) {
-        let lines = text.lines().count();
-        if lines > LONGEST {
-            long.push(format!("{}: {lines} lines", path.display()));
-        }
-    }
-    assert!(long.is_empty(), "more than {LONGEST} lines:\n{}", long.join("\n"));
 }
