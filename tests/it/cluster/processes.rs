@@ -73,11 +73,13 @@ async fn a_job_survives_the_death_of_its_process_and_ends_once_with_the_same_pic
     }
 }
 
+/// Run by `make test-cluster`: a minute.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute; `make test-cluster` runs it"]
 async fn a_process_that_is_stopped_for_longer_than_its_lease_changes_nothing_when_it_wakes() {
     let Some(nats) = NatsServer::start() else { return };
     let (one, two) = (process(&nats), process(&nats));
-    let mut asked = edit(400);
+    let mut asked = edit(120);
     asked.spec.as_mut().unwrap().localize_steps = Some(40);
     let job = one.client().await.create_edit_job(asked).await.unwrap().into_inner();
     let running = until(&two, &job.name, State::Editing).await;
