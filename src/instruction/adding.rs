@@ -164,6 +164,5 @@ pub(super) fn dress(rest: &[Token]) -> Option<Reading> {
     let Some((person, dress)) = split(rest, &["in", "with"]) else {
         return Reading::of(Action::Change, phrases(rest), &[]);
     };
-    let relation = if rest[person.len()].is("with") { "to" } else { "on" };
-    Reading::of(Action::Add, phrases(dress), &[]).map(|it| it.at(relation, person))
+    Reading::of(Action::Add, phrases(dress), &[]).map(|it| it.at("on", person))
 }

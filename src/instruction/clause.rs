@@ -1,10 +1,7 @@
 //! Cuts an instruction into clauses of one edit each, without the words that only make it polite.
 
-use std::ops::Range;
-
 use super::change::is_color;
 use super::courtesy::{bare, keeps};
-use super::denials::without_denials;
 use super::exception::{self, Exception};
 use super::grammar;
 use super::lexicon::{
@@ -12,8 +9,7 @@ use super::lexicon::{
     SURE_VERBS, TAKING, WORKING, has, verb_in,
 };
 use super::place;
-use super::rewording::plain;
-use super::topic;
+use super::rewording::{plain, without_denials};
 use super::words::{Token, find, matched};
 
 /// A part of an instruction that asks for one edit.
@@ -27,8 +23,6 @@ pub(super) struct Clause {
     pub(super) instead: bool,
     /// What is taken out of everything: `except the dog` of `everything except the dog`.
     pub(super) exception: Option<Exception>,
-    /// Bytes of all that is said, where the clause before it names the thing: `Sofa: red`.
-    pub(super) spoken: Option<Range<usize>>,
 }
 
 /// The clauses of an instruction, each with one edit, none empty.
@@ -38,8 +32,7 @@ pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
     for sentence in tokens.split(|it| it.is(";")) {
         let mut rest = sentence;
         while let Some(cut) = (1..rest.len()).find(|&at| begins_clause(rest, at)) {
-            let joint = usize::from(has("plus so", &rest[cut - 1].lower));
-            found.extend(clause(&rest[..cut - joint]));
+            found.extend(clause(&rest[..cut]));
             rest = &rest[cut..];
         }
         found.extend(clause(rest));
@@ -78,7 +71,7 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
         return None;
     }
     let (tokens, place) = (body.to_vec(), place.to_vec());
-    Some(Clause { tokens, place, instead: cut.is_some(), exception: None, spoken: None })
+    Some(Clause { tokens, place, instead: cut.is_some(), exception: None })
 }
 
 /// `change the hut so that it is a castle` as `change the hut to a castle`.
@@ -141,13 +134,7 @@ fn begins_clause(tokens: &[Token], at: usize) -> bool {
     if joint.is("then") && at + 1 < tokens.len() {
         return !shares_verb(&tokens[at..]);
     }
-    if !has("and , but or so plus", &joint.lower) || is_place_alone(&tokens[..at - 1]) {
-        return false;
-    }
-    if topic::follows(&tokens[..at - 1], joint, &tokens[at..]) {
-        return true;
-    }
-    if joint.is("so") {
+    if !has("and , but or", &joint.lower) || is_place_alone(&tokens[..at - 1]) {
         return false;
     }
     let rest = bare_opening(&tokens[at..]);

@@ -10,7 +10,7 @@ use super::courtesy::bare;
 use super::grammar::{self, Reading};
 use super::lexicon::{DETERMINERS, GONE, REMOVING, TAKING, VANISHING, has, verb_in};
 use super::listing::phrases;
-use super::phrase::{noun_phrase_len, starts_definite};
+use super::phrase::noun_phrase_len;
 use super::words::{Token, matched};
 use super::{Action, Instruction};
 
@@ -36,9 +36,6 @@ const ALL: &[&str] = &[
     "everyone/everybody else?",
     "all else",
     "all of it/this/that",
-    "it/this all",
-    "every/all/any/each other? the? object/objects/thing/things/item/items/element/elements",
-    "every/all other/the? person/people/figure/figures",
     "the whole/entire/rest/remaining picture/image/photo/scene",
     "the rest of the picture/image/photo/scene",
 ];
@@ -89,10 +86,7 @@ const AS_IT_IS: &[&str] = &[
 /// A clause about everything but a thing, with its exception; any other as it is.
 pub(super) fn spared(clause: Clause) -> Clause {
     let tokens = &clause.tokens;
-    let found = alone(tokens)
-        .or_else(|| behind(tokens))
-        .or_else(|| ahead(tokens))
-        .or_else(|| at_the_end(tokens));
+    let found = behind(tokens).or_else(|| ahead(tokens)).or_else(|| at_the_end(tokens));
     match found {
         Some((mut tokens, exception)) => {
             tokens.retain(|it| !it.is("else"));
@@ -104,14 +98,7 @@ pub(super) fn spared(clause: Clause) -> Clause {
 
 /// What a clause says.
 pub(super) fn read(clause: &Clause) -> Option<Reading> {
-    let spared = clause.exception.as_ref().is_some_and(|it| !it.thing.is_empty());
-    // `everything black and white`.
-    let looks = || {
-        let everything =
-            everything(&clause.tokens).filter(|&it| spared && it < clause.tokens.len())?;
-        Some(Reading::global(&clause.tokens[everything..]))
-    };
-    let reading = grammar::read(&clause.tokens).or_else(looks)?;
+    let reading = grammar::read(&clause.tokens)?;
     let thing = clause.exception.as_ref().map_or(&[][..], |it| &it.thing);
     if thing.is_empty() {
         return Some(reading);
@@ -163,8 +150,7 @@ const LONGEST: usize = 24;
 
 /// Where the thing stands that a clause about everything begins with, and where the rest begins.
 fn parted_ahead(tokens: &[Token]) -> Option<(Range<usize>, usize)> {
-    let only = matched(tokens, "only/just").filter(|&n| starts_definite(&tokens[n..]));
-    let kept = matched(tokens, KEPT).or(only);
+    let kept = matched(tokens, KEPT);
     let n = except(tokens).or(kept)?;
     let tokens = &tokens[..tokens.len().min(n + 2 * LONGEST)];
     let whole = if kept.is_some() { ELSE } else { ALL };
@@ -178,59 +164,8 @@ fn parted_ahead(tokens: &[Token]) -> Option<(Range<usize>, usize)> {
         let rest = at + joints(at);
         parts && rest <= all && (rest == all || !has(DETERMINERS, &tokens[rest].lower))
     })?;
-    let stays =
-        (n + 1..end).find(|&at| STAYING.iter().any(|it| matched(&tokens[at..], it).is_some()));
-    if only.is_some() && stays.is_none() {
-        return None;
-    }
-    let thing = n..n + without_ending(&tokens[n..stays.unwrap_or(end)]).len();
+    let thing = n..n + without_ending(&tokens[n..end]).len();
     (noun_phrase_len(&tokens[thing.clone()]) > 0).then(|| (thing, end + joints(end)))
-}
-
-/// How it is said that a thing stays.
-const STAYING: &[&str] = &[
-    "should/may/must/can/could/shall/will/might stay/remain/survive/be/keep",
-    "stays/remains/stay/remain/survives/survive",
-    "gets/is to stay/remain",
-];
-
-/// The thing of `keep only the thing`, `nothing but the thing should remain`, which say that all else goes.
-fn kept_alone(tokens: &[Token]) -> Option<Range<usize>> {
-    const KEPT_ALONE: &[&str] = &[
-        "keep/leave/preserve/retain/spare only/just/nothing but/except?",
-        "only/just keep/leave/preserve/retain/show",
-    ];
-    const NOTHING_BUT: &[&str] = &[
-        "nothing/nobody/noone/none but/except/besides/save/beyond for?",
-        "nothing other/else than/but/except",
-        "no one/thing/object but/except/besides for?",
-        "only/just",
-    ];
-    if let Some(n) = KEPT_ALONE.iter().filter_map(|it| matched(tokens, it)).max() {
-        let all =
-            (n..tokens.len()).any(|at| ELSE.iter().any(|it| matched(&tokens[at..], it).is_some()));
-        let thing = n..n + without_ending(&tokens[n..]).len();
-        return (noun_phrase_len(&tokens[thing.clone()]) > 0 && !all).then_some(thing);
-    }
-    let n = NOTHING_BUT.iter().filter_map(|it| matched(tokens, it)).max()?;
-    let says = |at: usize| STAYING.iter().find_map(|it| matched(&tokens[at..], it)).map(|n| at + n);
-    let (at, end) = (n + 1..tokens.len()).find_map(|at| Some((at, says(at)?)))?;
-    let ends = tokens[end..].iter().all(|it| {
-        has(
-            "left there visible here standing seen in the picture photo image \
-        scene shot frame , please kept over",
-            &it.lower,
-        )
-    });
-    (ends && noun_phrase_len(&tokens[n..at]) > 0).then_some(n..at)
-}
-
-/// `remove everything`, but the thing, of `keep only the thing`.
-fn alone(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
-    let thing = tokens[kept_alone(tokens)?].to_vec();
-    let (start, end) = (tokens[0].span.start, tokens[tokens.len() - 1].span.end);
-    let word = |lower: &str| Token { lower: lower.to_owned(), span: start..start, quoted: false };
-    Some((vec![word("remove"), word("everything")], Exception { span: start..end, thing }))
 }
 
 /// Whether a token stands in an exception or right behind one, so that no other edit begins there.
@@ -241,7 +176,7 @@ pub(super) fn holds(tokens: &[Token], at: usize) -> bool {
 
 /// Whether a clause begins with what is spared.
 pub(super) fn leads(tokens: &[Token]) -> bool {
-    parted_ahead(tokens).is_some() || kept_alone(tokens).is_some()
+    parted_ahead(tokens).is_some()
 }
 
 /// The length of what says, behind a clause about everything, that a thing stays.

@@ -10,8 +10,8 @@ use super::complement;
 use super::grammar::Reading;
 use super::lexicon::{
     ADDING, ATTRIBUTES, CHANGING, COLOR_VERBS, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING,
-    HAVING, LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, SETTINGS, TAKING, THINGS, WORKING,
-    has, is_adjective, verb_in,
+    HAVING, LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has,
+    is_adjective, verb_in,
 };
 use super::listing::phrases;
 use super::phrase::{Found, starts_definite, starts_indefinite};
@@ -53,13 +53,7 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     {
         return complement::have(&rest[1..]);
     }
-    // `get the sky to look pink`.
-    let to = find(rest, "to").filter(|it| it.start > 0 && predicate::is_verb(&rest[it.end..]));
-    if let Some(to) = to.filter(|_| is("get have") && starts_definite(rest)) {
-        return predicate::read(&rest[..to.start], &rest[to.end..], false);
-    }
     if is("get have")
-        && !has("out off away", &rest[0].lower)
         && !starts_definite(rest)
         && !has(THINGS, &rest[0].lower)
         && split(rest, &["to", "into"]).is_none()
@@ -133,9 +127,6 @@ fn change(rest: &[Token]) -> Option<Reading> {
     };
     let old = find(old, "from").map_or(old, |it| &old[..it.start]);
     let new = became(new);
-    if matches!(old, [hour] if has(SETTINGS, &hour.lower)) {
-        return Some(Reading::global(new));
-    }
     whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))
 }
 
@@ -300,11 +291,7 @@ pub(super) fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token
 /// Whether a preposition can part: `next to` and `from left to right` cannot.
 pub(super) fn is_mark(rest: &[Token], at: usize) -> bool {
     let before = at.checked_sub(1).map(|it| rest[it].lower.as_str());
-    // `as red as a fire engine`.
-    let as_as = rest[at].is("as")
-        && (rest.get(at + 2).is_some_and(|it| it.is("as"))
-            || at > 1 && rest[at - 2].is("as") && is_adjective(&rest[at - 1].lower));
-    if as_as || matched(&rest[at..], "to the far? left/right/side").is_some() {
+    if matched(&rest[at..], "to the far? left/right/side").is_some() {
         return false;
     }
     !rest[at].is("to")

@@ -205,12 +205,6 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
         || at > 0
             && has("right directly just straight exactly somewhere", word)
             && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
-        || at > 0 && place::ends_with_corner(tokens, at)
-        || has("minus round", word)
-            && at > 0
-            && tokens
-                .get(at + 1)
-                .is_some_and(|it| has("the a an my his her its our their", &it.lower))
         || has("up down", word) && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || is_participle(tokens, at)
 }

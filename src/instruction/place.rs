@@ -236,11 +236,6 @@ pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
     (noun && !compound && !counted).then_some((n, kind))
 }
 
-/// Whether a stretch ends with the words for a corner: `top left` of `insert our logo top left`.
-pub(super) fn ends_with_corner(tokens: &[Token], at: usize) -> bool {
-    at + 2 == tokens.len() && corner_of(&tokens[at..]).is_some_and(|it| it.0 == 2)
-}
-
 /// Whether a word may open a place.
 pub(super) fn opens_place(word: &str) -> bool {
     const WORDS: &str = "on in at to near next above below under beneath behind beside between over inside around by \
@@ -259,8 +254,7 @@ fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
     !worn
         && !whole
         && !has(STATES, &found.noun)
-        && (!has("me us you", &found.noun) || relation == Relation::Behind)
-        && !has("it out camera viewer", &found.noun)
+        && !has("me us you it out camera viewer", &found.noun)
 }
 
 /// The place that words behind a name say: `parked next to the tree`, `on the left`, `who sits in the corner`.
@@ -280,20 +274,13 @@ pub(super) fn behind(source: &str, tokens: &[Token], action: Action) -> Option<P
             });
         }
         // What comes may be described, but it comes to a thing that is there.
-        let comes = action == Action::Add
-            && rest
-                .iter()
-                .skip(1)
-                .take(3)
-                .any(|it| has("the that this my his her our their its", &it.lower));
+        let comes = action == Action::Add && rest.iter().skip(1).take(3).any(|it| it.is("the"));
         if (!nested || comes)
             && let Some(place) = landmark_at(source, rest, action)
         {
             return Some(place);
         }
-        // `that leans over the pool`.
-        let does = at > 0 && has(RELATIVES, &tokens[at - 1].lower) && rest[0].lower.ends_with('s');
-        nested |= !is_passed_over(&rest[0]) && !does;
+        nested |= !is_passed_over(&rest[0]);
         at += 1;
     }
     None
@@ -337,7 +324,7 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
 /// Words that stand between a name and its place and say nothing of another thing.
 const ADVERBS: &str = "just right directly somewhere only also all still currently up down over out sits stands \
     lies sat stood lay hangs flies grows sits lives is seen shown found placed one and , 's there here you see \
-    we i can exactly straight slightly further farther open closed visible lying left showing peeking";
+    we i can exactly straight slightly further farther open closed";
 
 /// Whether a word between a name and its place says nothing of another thing: `that is parked right by the tree`.
 fn is_passed_over(token: &Token) -> bool {

@@ -56,8 +56,7 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
     let Some(shared) = first else { return vec![clause] };
     found.push(shared.whole_or_bare(&tokens[start..]));
     let Clause { place, instead, .. } = clause;
-    let clause =
-        |tokens| Clause { tokens, place: place.clone(), instead, exception: None, spoken: None };
+    let clause = |tokens| Clause { tokens, place: place.clone(), instead, exception: None };
     found.into_iter().map(clause).collect()
 }
 

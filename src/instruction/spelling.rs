@@ -18,9 +18,6 @@ use super::words::{Token, tokens};
 /// Nouns that are often edited.
 const NOUNS: &str = include_str!("../../assets/nouns.txt");
 
-/// More of those, by what pictures show.
-const MORE_NOUNS: &str = include_str!("more_nouns.txt");
-
 /// English words near the known ones, sorted: no typos of these.
 const REAL_WORDS: &str = include_str!("real_words.txt");
 
@@ -58,8 +55,7 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let lists = COMMANDS.iter().chain(&closed).copied();
     let mut words: Vec<String> =
         lists.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect();
-    for noun in [NOUNS, COMMON_NOUNS, MORE_NOUNS].into_iter().flat_map(str::split_ascii_whitespace)
-    {
+    for noun in NOUNS.split_ascii_whitespace().chain(COMMON_NOUNS.split_ascii_whitespace()) {
         words.push(noun.to_owned());
         words.push(plural_of(noun));
     }
@@ -108,22 +104,11 @@ pub(super) fn corrected(text: &str) -> (String, Vec<Correction>) {
     (out, corrections)
 }
 
-/// Words with a hyphen that may be misspelled.
-const HYPHENATED: &str =
-    "t-shirt t-shirts flip-flop flip-flops teddy-bear off-white polka-dot polka-dots";
-
 /// The known word that a misspelled one stands for; `None` if it is right, a name, or could be several.
 fn meant(text: &str, token: &Token, first: bool, shouted: bool) -> Option<&'static str> {
     let word = token.lower.as_str();
     let name = text[token.span.clone()].chars().any(char::is_uppercase) && !first && !shouted;
-    if token.quoted || name || word.len() < 3 {
-        return None;
-    }
-    let hyphenated = || HYPHENATED.split(' ').find(|it| strsim::osa_distance(word, it) == 1);
-    if word.contains('-') && word.len() > 5 && !HYPHENATED.split(' ').any(|it| it == word) {
-        return hyphenated();
-    }
-    if !word.bytes().all(|it| it.is_ascii_lowercase()) {
+    if token.quoted || name || word.len() < 3 || !word.bytes().all(|it| it.is_ascii_lowercase()) {
         return None;
     }
     let known = &*KNOWN;

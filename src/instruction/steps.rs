@@ -64,9 +64,6 @@ fn own_text(text: &str, edit: &Edit) -> String {
         let own = &text[own.start.min(exception.span.start)..own.end.max(exception.span.end)];
         return own.trim_end_matches([',', ' ']).to_owned();
     }
-    if let Some(spoken) = &edit.clause.spoken {
-        return text[spoken.clone()].to_owned();
-    }
     let own = written(text, &edit.clause.tokens);
     let place = written(text, &edit.clause.place);
     if place.is_empty() { own } else { format!("{place}, {own}") }

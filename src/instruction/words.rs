@@ -51,7 +51,6 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
             '.' | ';' | '!' | '?' => ";",
             // The shafts of `->` and `=>` fall through as characters of no account.
             '>' | '\u{2190}'..='\u{21ff}' | '\u{27f0}'..='\u{27ff}' => "->",
-            '=' if !text[end..].starts_with(['>', '=']) => "->",
             '&' | '+' => "and",
             '"' | '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{ab}' | '\u{bb}' => {
                 double = !double;
