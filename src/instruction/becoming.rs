@@ -29,11 +29,10 @@ pub(super) fn start(tokens: &[Token]) -> Option<usize> {
                 &tokens[before + 1].lower,
             )
     });
-    let more = unit.or(at.checked_sub(2)).filter(|&before| {
-        before > 0 && unit.is_some()
-            || before > 0 && matched(&tokens[before..], "a/much bit/little/lot/touch/tad").is_some()
+    let more = at.checked_sub(2).filter(|&before| {
+        before > 0 && matched(&tokens[before..], "a/much bit/little/lot/touch/tad").is_some()
     });
-    Some(more.unwrap_or(at))
+    Some(unit.or(more).unwrap_or(at))
 }
 
 /// The same, behind `a bit` and the like.

@@ -26,10 +26,9 @@ pub(super) fn without_denials(tokens: &[Token]) -> Vec<Token> {
     };
     // `not the bus, the tram should be green`.
     let ahead = || {
-        let not =
-            tokens.first().filter(|it| it.is("not")).is_some() && starts_definite(&tokens[1..]);
+        let not = tokens.first().is_some_and(|it| it.is("not")) && starts_definite(&tokens[1..]);
         let comma = tokens.iter().position(|it| it.is(",")).filter(|_| not)?;
-        let next = tokens.get(comma + 1).filter(|it| !it.is("but")).is_some();
+        let next = tokens.get(comma + 1).is_some_and(|it| !it.is("but"));
         (next && starts_definite(&tokens[comma + 1..])).then_some(0..comma + 1)
     };
     let denied =

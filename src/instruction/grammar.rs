@@ -267,7 +267,7 @@ fn statement(clause: &[Token]) -> Option<Reading> {
     let is = has("is are 's looks look seems seem was", &clause[verb].lower);
     let complains = is && rest.get(1).is_some_and(|it| has(FAULTS, &it.lower));
     let said = reading.said.map(|_| clause[verb].span.start);
-    Some(Reading { complains, said, ..reading })
+    Some(Reading { said, complains, ..reading })
 }
 
 /// Words by which somebody says that a thing is not liked.

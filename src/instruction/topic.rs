@@ -165,6 +165,12 @@ pub(super) fn is_told(clause: &[Token]) -> bool {
 
 /// A look that is proposed for a thing in one breath: `for the roof I'd go with red`, `go with red for the roof`.
 pub(super) fn proposed(clause: &[Token]) -> Option<Reading> {
+    const SUITS: &[&str] = &[
+        "would/might/could suit/fit",
+        "suits/fits",
+        "would/might/could look better/nicer/good/great/nice on/for",
+        "would/might be better/nicer/good/great/nice on/for",
+    ];
     let change =
         |thing: &[Token], look: &[Token]| Reading::of(Action::Change, phrases(thing), look);
     if matched(clause, "for/on").is_some() && starts_definite(&clause[1..]) {
@@ -174,12 +180,6 @@ pub(super) fn proposed(clause: &[Token]) -> Option<Reading> {
         return change(&clause[1..end], look(bare(rest), false)?);
     }
     // `brown would suit the jacket`.
-    const SUITS: &[&str] = &[
-        "would/might/could suit/fit",
-        "suits/fits",
-        "would/might/could look better/nicer/good/great/nice on/for",
-        "would/might be better/nicer/good/great/nice on/for",
-    ];
     let suits = |at: usize| SUITS.iter().filter_map(|it| matched(&clause[at..], it)).max();
     let suited = (1..clause.len().min(4)).find_map(|at| Some((at, suits(at)?)));
     if let Some((at, n)) = suited.filter(|it| is_finish(&clause[..it.0])) {
@@ -303,7 +303,6 @@ fn without_adverbs(mut subject: &[Token]) -> &[Token] {
 /// Whether words name something that stands in a picture.
 fn thing(tokens: &[Token]) -> bool {
     let pronoun = |it: &Token| has(THINGS, &it.lower) || has(PERSONS, &it.lower);
-    !tokens.is_empty()
-        && !(tokens.len() == 1 && pronoun(&tokens[0]))
-        && phrase(tokens).is_some_and(|it| !it.is_whole() && !has("one thing rest", &it.noun))
+    let alone = matches!(tokens, [only] if pronoun(only));
+    !alone && phrase(tokens).is_some_and(|it| !it.is_whole() && !has("one thing rest", &it.noun))
 }
