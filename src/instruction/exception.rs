@@ -143,9 +143,12 @@ fn behind(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
         except(&tokens[from..]).map(|_| (at, from - at))
     })?;
     let from = at + all;
-    let rest = &tokens[from + except(&tokens[from..])?..];
+    let n = except(&tokens[from..])?;
+    let rest = &tokens[from + n..];
     (noun_phrase_len(rest) > 0).then(|| {
-        let span = tokens[from].span.start..rest[0].span.start;
+        // A thing for which a pronoun stood was named before.
+        let end = rest[0].span.start.max(tokens[from + n - 1].span.end);
+        let span = tokens[from].span.start..end;
         ([&tokens[..at], rest].concat(), Exception { span, thing: Vec::new() })
     })
 }
@@ -154,7 +157,8 @@ fn behind(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
 fn ahead(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     let (thing, rest) = parted_ahead(tokens)?;
     let (thing, rest) = (&tokens[thing], bare(&tokens[rest..]));
-    let span = tokens[0].span.start..rest.first()?.span.start;
+    let start = tokens[0].span.start;
+    let span = start..rest.first()?.span.start.max(start);
     Some((rest.to_vec(), Exception { span, thing: thing.to_vec() }))
 }
 
@@ -228,7 +232,7 @@ fn kept_alone(tokens: &[Token]) -> Option<Range<usize>> {
 /// `remove everything`, but the thing, of `keep only the thing`.
 fn alone(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     let thing = tokens[kept_alone(tokens)?].to_vec();
-    let (start, end) = (tokens[0].span.start, tokens[tokens.len() - 1].span.end);
+    let Range { start, end } = covered(tokens);
     let word = |lower: &str| Token { lower: lower.to_owned(), span: start..start, quoted: false };
     Some((vec![word("remove"), word("everything")], Exception { span: start..end, thing }))
 }
@@ -261,7 +265,7 @@ fn at_the_end(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     let (mark, n) = (at + 1..tokens.len()).find_map(|at| Some((at, mark(at)?)))?;
     let thing = without_ending(&tokens[mark + n..]);
     (noun_phrase_len(thing) > 0).then(|| {
-        let span = tokens[mark].span.start..tokens[tokens.len() - 1].span.end;
+        let span = covered(&tokens[mark..]);
         (tokens[..mark].to_vec(), Exception { span, thing: thing.to_vec() })
     })
 }
@@ -271,6 +275,12 @@ fn without_ending(thing: &[Token]) -> &[Token] {
     let ends =
         |n: &usize| AS_IT_IS.iter().any(|it| matched(&thing[*n..], it) == Some(thing.len() - n));
     (1..thing.len()).find(ends).map_or(thing, |n| &thing[..n])
+}
+
+/// The bytes from the first word to the last in the text, in whatever order the words stand.
+fn covered(tokens: &[Token]) -> Range<usize> {
+    let start = tokens.iter().map(|it| it.span.start).min().unwrap_or(0);
+    start..tokens.iter().map(|it| it.span.end).max().unwrap_or(start)
 }
 
 fn everything(tokens: &[Token]) -> Option<usize> {

@@ -123,6 +123,9 @@ fn one_of(tokens: &[Token]) -> Option<Found> {
     let among = phrase(&tokens[of + 1..])?;
     let opening = kind.map(|kind| Opening { span: which.span.clone(), kind });
     let start = tokens[0].span.start;
+    if start > among.all.start {
+        return Some(among);
+    }
     Some(Found {
         all: start..among.all.end,
         noun_phrase: start..among.noun_phrase.end,

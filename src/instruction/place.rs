@@ -324,8 +324,12 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
     let found = phrase(&tokens[n..n + len - usize::from(relative)])
         .filter(|it| is_landmark(it, relation, action))?;
     let landmark = Phrase::new(source, &found, Stands::InInstruction);
-    let text = source[tokens[0].span.start..found.all.end].to_owned();
     let words = tokens[..n].iter().map(|it| it.lower.as_str()).collect::<Vec<_>>().join(" ");
+    // A landmark for which a pronoun stood was named before.
+    let text = match source.get(tokens[0].span.start..found.all.end) {
+        Some(text) if tokens[n - 1].span.end <= found.all.start => text.to_owned(),
+        _ => format!("{words} {}", landmark.text()),
+    };
     Some(Place {
         text,
         words,

@@ -54,7 +54,11 @@ pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>,
     let read = |(text, span): (String, Range<usize>)| {
         Some(Step { instruction: corrected(joined(&text).ok()?), span })
     };
-    Ok(found.into_iter().filter_map(read).collect())
+    let steps: Vec<Step> = found.into_iter().filter_map(read).collect();
+    if steps.is_empty() {
+        return Ok(vec![Step { instruction: corrected(whole), span: 0..text.len() }]);
+    }
+    Ok(steps)
 }
 
 /// The text of an edit alone.

@@ -24,6 +24,9 @@ const TELLING: &str = "looks look seems seem feels feel appears sounds has have 
     cover sticks stick stands stand needs need keeps keep does do did used doesn't don't didn't isn't aren't wasn't \
     weren't steals gets catches attracts lacks matches fits suits wears works gives got came went";
 
+/// How many words are looked at on either side of a joint.
+const LONGEST: usize = 30;
+
 /// A clause in which the thing of the clause before it has the place of its pronoun, or is said to take a look.
 pub(super) fn followed(topic: &[Token], clause: &Clause) -> Option<Clause> {
     let tokens = &clause.tokens;
@@ -38,8 +41,8 @@ pub(super) fn followed(topic: &[Token], clause: &Clause) -> Option<Clause> {
     let to = Token { lower: "->".to_owned(), ..look.first()?.clone() };
     let end = topic.last()?.span.end;
     let to = Token { span: end..end, ..to };
-    let start = topic.first()?.span.start;
-    let spoken = Some(start..look.last()?.span.end);
+    let ends = || topic.iter().chain(look).map(|it| &it.span);
+    let spoken = Some(ends().map(|it| it.start).min()?..ends().map(|it| it.end).max()?);
     Some(Clause { tokens: [topic, &[to], look].concat(), spoken, ..clause.clone() })
 }
 
@@ -103,8 +106,13 @@ fn look(tokens: &[Token], instead: bool) -> Option<&[Token]> {
 /// Whether a second clause begins behind a joint: one that follows from what is spoken of before it, or one for which
 /// that is a reason.
 pub(super) fn follows(before: &[Token], joint: &Token, rest: &[Token]) -> bool {
-    let Some(first) = bare(before).first() else { return false };
-    let commands = imperative::is_command(bare(before)) && !has("does is are", &first.lower);
+    if before.len() > LONGEST {
+        return false;
+    }
+    let rest = &rest[..rest.len().min(LONGEST)];
+    let left = bare(before);
+    let Some(first) = left.first() else { return false };
+    let commands = imperative::is_command(left) && !has("does is are", &first.lower);
     let asked = bare(rest);
     let command = imperative::is_command(asked)
         && asked.get(1).is_some_and(|it| {
@@ -117,27 +125,27 @@ pub(super) fn follows(before: &[Token], joint: &Token, rest: &[Token]) -> bool {
         matched(asked, "i/we/i'd/we'd would? want/like/need/prefer/love/rather/request").is_some();
     let hers = matched(asked, "wants/requests/prefers/needs/demands it/them").is_some();
     let opens = asked.first().is_some_and(|it| has(DETERMINERS, &it.lower));
-    let reason = has("as since because given considering", &before[0].lower) || !is_edit(before);
+    let tells = !is_edit(left);
     if joint.is("so") {
+        let reason = has("as since because given considering", &first.lower) || tells;
         return !commands
             && reason
             && !before.last().is_some_and(|it| has("do make", &it.lower))
             && (command || wished || modal && opens);
     }
-    let topic = spoken_of(bare(before)).is_some() && !commands;
-    if topic && (hers || referring(asked).is_some() && !is_edit(before)) {
+    let topic = spoken_of(left).is_some() && !commands;
+    if topic && (hers || referring(asked).is_some() && tells) {
         return true;
     }
     // `the sky, orange`: no verb stands before it.
     let named = topic && !(1..before.len()).any(|at| says(before, at));
     let short = named && joint.is(",") && look(asked, false).is_some();
-    let told = topic && has(", but", &joint.lower) && !is_edit(before);
+    let told = topic && has(", but", &joint.lower) && tells;
     short || told && !named && (command || look(asked, false).is_some())
 }
 
 /// Whether a clause asks for an edit.
 fn is_edit(clause: &[Token]) -> bool {
-    let clause = bare(clause);
     let told = |first: &Token| {
         has("does do did is are isn't aren't doesn't was were i'm we're", &first.lower)
     };
