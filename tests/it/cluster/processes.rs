@@ -38,7 +38,9 @@ fn picture(job: &v1::EditJob) -> bytes::Bytes {
     job.result.as_ref().unwrap().image.as_ref().unwrap().sha256.clone()
 }
 
+/// Run by `make test-cluster`: a minute.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute; `make test-cluster` runs it"]
 async fn a_job_survives_the_death_of_its_process_and_ends_once_with_the_same_picture() {
     let Some(nats) = NatsServer::start() else { return };
     let mut servers = vec![process(&nats), process(&nats)];
