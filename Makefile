@@ -97,7 +97,7 @@ bench-http: needs
 # Runs HTTP_CASES requests that schemathesis makes of the API's description against a server with a scripted model.
 HTTP_CASES ?= 10000
 test-http: needs $(target)/tools/schemathesis/ready
-	@HTTP_CASES=$(HTTP_CASES) SCHEMATHESIS=$(abspath $(target))/tools/schemathesis/bin/schemathesis \
+	@export HTTP_CASES=$(HTTP_CASES) SCHEMATHESIS=$(abspath $(target))/tools/schemathesis/bin/schemathesis && \
 	  $(cargo) test --locked --test it -- --ignored --nocapture http_api::described
 
 $(target)/tools/schemathesis/ready: tests/http/requirements.txt

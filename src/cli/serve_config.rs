@@ -227,13 +227,17 @@ fn said(error: &figment::Error) -> String {
     let first = error.clone().into_iter().next();
     let Some(first) = first else { return masked(&error.to_string()) };
     let key = first.path.join(".");
-    let origin = first.metadata.as_ref().map(|it| match &it.source {
+    // A flag has no source but the code that reads it.
+    let named = first.metadata.as_ref().filter(|it| !it.name.starts_with("figment::"));
+    let origin = named.map(|it| match &it.source {
         Some(source) => format!("{} {source}", it.name),
         None => it.name.to_string(),
     });
     let origin = origin.map(|it| format!(" (from {it})")).unwrap_or_default();
     let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
-    format!("{key}{}{origin}", masked(&first.kind.to_string()))
+    // Of several values each stands in backticks, and all of them once more.
+    let kind = first.kind.to_string().replace("`one of `", "one of `").replace("``", "`");
+    format!("{key}{}{origin}", masked(&kind))
 }
 
 /// The configuration as TOML.

@@ -94,7 +94,7 @@ impl Store {
         let seed = spec.seed.filter(|_| has_seed);
         let mut told = EditSpec { seed, ..spec.clone() };
         if let Some(events) = told.events.as_mut().filter(|_| !has_decode) {
-            // The only default before servers had others.
+            // As before servers had tiny decoders: a repeat of a request of then has its digest.
             events.preview_decode = PreviewDecode::Linear.into();
         }
         Ok((spec, digest(&told, images)))

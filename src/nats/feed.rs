@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, Sender},
     },
     time::{Duration, Instant},
 };
@@ -273,11 +273,6 @@ impl<F: FnOnce()> Iterator for Tail<F> {
         }
         self.told.recv().ok()
     }
-}
-
-/// A channel of the feed.
-pub(super) fn pair() -> (Sender<News>, Receiver<News>) {
-    channel()
 }
 
 /// The id of an artifact's record.

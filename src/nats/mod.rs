@@ -25,7 +25,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, Sender},
+        mpsc::{Receiver, Sender, channel},
     },
 };
 
@@ -68,7 +68,7 @@ impl Nats {
             }
             streams::check(&wire, &wanted).await
         })?;
-        let (tell, told) = feed::pair();
+        let (tell, told) = channel();
         let live = Arc::new(Live::new(link.wire.clone(), link.handle()));
         Ok(Self {
             link,

@@ -18,6 +18,7 @@ use crate::models::{
 use crate::pipelines::{
     BatchPipeline, EditPipeline, NoiseCall, PipelineError, Predictor, TokenizedPrompt,
     conditioning::{Conditioning, LatentSize},
+    embedding::unit_vector,
     encoded_images::EncodedImages,
     guidance::{Guidance, NoisePrediction},
     image_processor,
@@ -71,11 +72,7 @@ impl Flux2KleinPipeline {
     /// The latents of a picture as they are denoised, (1, C, h, w) in fp32. They may be shared with other edits of the
     /// picture, so that nobody changes them in place.
     fn encode(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
-        let (width, height) = image.dimensions();
-        let multiple = self.geometry().vae_scale_factor;
-        if width % multiple != 0 || height % multiple != 0 || width == 0 || height == 0 {
-            return Err(PipelineError::ImageSize { width, height, multiple });
-        }
+        image_processor::check_sides(image, self.geometry().vae_scale_factor)?;
         let pixels = || image_processor::to_tensor(image, self.device).to_kind(self.kind);
         Ok(self.encoded.get_or_encode(image, || self.vae.encode(&pixels())))
     }
@@ -178,12 +175,7 @@ impl EditPipeline for Flux2KleinPipeline {
         let own = Tensor::from_slice(&own).to_device(all.device());
         let all = all.to_kind(Kind::Double).squeeze_dim(0).index_select(0, &own); // (n, C)
         let mean = all.mean_dim([0i64].as_slice(), false, Kind::Double);
-        let norm = mean.norm().double_value(&[]);
-        if !norm.is_finite() || norm == 0.0 {
-            return Err(PipelineError::NotFinite);
-        }
-        let unit = (mean / norm).to_kind(Kind::Float).to_device(Device::Cpu);
-        Ok(Vec::<f32>::try_from(unit).expect("an embedding is a vector of numbers"))
+        unit_vector(&mean)
     }
 
     fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {

@@ -4,6 +4,19 @@ use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
 use crate::kernels::gpu::transfer;
+use crate::pipelines::PipelineError;
+
+/// Checks that an autoencoder can take a picture: its sides are multiples of the autoencoder's factor.
+///
+/// # Errors
+/// [`PipelineError::ImageSize`].
+pub(super) fn check_sides(image: &RgbImage, multiple: u32) -> Result<(), PipelineError> {
+    let (width, height) = image.dimensions();
+    if width % multiple != 0 || height % multiple != 0 || width == 0 || height == 0 {
+        return Err(PipelineError::ImageSize { width, height, multiple });
+    }
+    Ok(())
+}
 
 /// A picture as (1, 3, H, W) in fp32, -1 to 1.
 pub fn to_tensor(image: &RgbImage, device: Device) -> Tensor {

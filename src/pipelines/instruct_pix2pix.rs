@@ -19,6 +19,7 @@ use crate::models::{
 use crate::pipelines::{
     BatchPipeline, EditPipeline, NoiseCall, PipelineError, Predictor, TokenizedPrompt,
     conditioning::{Conditioning, LatentSize},
+    embedding::unit_vector,
     encoded_images::EncodedImages,
     guidance::{Guidance, NoisePrediction},
     image_processor,
@@ -72,11 +73,7 @@ impl InstructPix2PixPipeline {
     /// The latents z of a picture, (1, 4, h, w): the VAE's mode, not scaled. They may be shared with other edits of the
     /// picture, so that nobody changes them in place.
     fn encode(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {
-        let (width, height) = image.dimensions();
-        let multiple = self.geometry().vae_scale_factor;
-        if width % multiple != 0 || height % multiple != 0 || width == 0 || height == 0 {
-            return Err(PipelineError::ImageSize { width, height, multiple });
-        }
+        image_processor::check_sides(image, self.geometry().vae_scale_factor)?;
         let pixels = || image_processor::to_tensor(image, self.device).to_kind(self.kind);
         Ok(self.encoded.get_or_encode(image, || self.vae.encode(&pixels())))
     }
@@ -132,12 +129,7 @@ impl EditPipeline for InstructPix2PixPipeline {
         let pooled = tch::no_grad(|| self.text_encoder.forward(&ids).pooled_output)
             .to_kind(Kind::Double)
             .view(-1);
-        let norm = pooled.norm().double_value(&[]);
-        if !norm.is_finite() || norm == 0.0 {
-            return Err(PipelineError::NotFinite);
-        }
-        let unit = (pooled / norm).to_kind(Kind::Float).to_device(Device::Cpu);
-        Ok(Vec::<f32>::try_from(unit).expect("an embedding is a vector of numbers"))
+        unit_vector(&pooled)
     }
 
     fn encode_image(&self, image: &RgbImage) -> Result<Tensor, PipelineError> {

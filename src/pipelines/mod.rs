@@ -5,6 +5,7 @@
 
 pub mod conditioning;
 pub mod denoise;
+mod embedding;
 pub mod encoded_images;
 pub mod flux2_klein;
 pub mod guidance;
@@ -115,7 +116,8 @@ pub trait EditPipeline: Predictor + Send {
     /// [`PipelineError::Tokenizer`].
     fn tokenize(&self, text: &str) -> Result<TokenizedPrompt, PipelineError>;
 
-    /// The text's embedding, (C,), L2-normalized: the text encoder's pooled output.
+    /// The text's embedding, (C,), L2-normalized: the text encoder's pooled output, or the mean over the text's tokens
+    /// where it has none.
     ///
     /// # Errors
     /// [`PipelineError::Tokenizer`], [`PipelineError::NotFinite`].

@@ -65,14 +65,6 @@ impl Scheduler for DdimScheduler {
         &self.steps
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
-    fn scale_model_input(&self, sample: &Tensor, _step: Step) -> Tensor {
-        sample.shallow_clone()
-    }
-
     fn step(
         &self,
         step: Step,

@@ -63,10 +63,14 @@ pub trait Scheduler: Debug + Send + Sync {
     fn steps(&self) -> &[Step];
 
     /// Standard deviation of the initial sample `x_T`, by which unit noise is multiplied.
-    fn init_noise_sigma(&self) -> f64;
+    fn init_noise_sigma(&self) -> f64 {
+        1.0
+    }
 
-    /// Scales a sample to the U-Net's input (diffusers: `scale_model_input`).
-    fn scale_model_input(&self, sample: &Tensor, step: Step) -> Tensor;
+    /// Scales a sample to the network's input (diffusers: `scale_model_input`).
+    fn scale_model_input(&self, sample: &Tensor, _step: Step) -> Tensor {
+        sample.shallow_clone()
+    }
 
     /// Computes the sample after one step.
     ///

@@ -69,6 +69,23 @@ fn every_layout_decodes_as_its_own_network_does() {
 }
 
 #[test]
+fn a_folder_of_the_original_layout_is_read_by_the_names_of_its_halves() {
+    let folder = tempfile::tempdir().unwrap();
+    for half in ["taef2_decoder.safetensors", "taef2_encoder.safetensors"] {
+        fs::copy(fixture(half), folder.path().join(half)).unwrap();
+    }
+    let record = record();
+    let found = decoder(folder.path()).decode(&record["taef2.latents"]);
+    assert!(error(&found, &record["taef2.decoded"]) < TOLERANCE);
+    let found = encoder(folder.path()).encode(&record["taef2.pixels"]);
+    assert!(error(&found, &record["taef2.encoded"]) < TOLERANCE);
+    // Two of a kind are not chosen between.
+    fs::copy(fixture("taesd_decoder.safetensors"), folder.path().join("taesd_decoder.safetensors"))
+        .unwrap();
+    assert!(TinyDecoder::open(folder.path(), Kind::Float, Device::Cpu).is_err());
+}
+
+#[test]
 fn every_layout_encodes_as_its_own_network_does() {
     let record = record();
     for (file, name) in [("taesd", "taesd"), ("taef2_encoder.safetensors", "taef2")] {

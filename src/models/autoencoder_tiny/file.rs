@@ -1,6 +1,10 @@
 //! The files of a tiny autoencoder: diffusers' folder, its keys in a file of any name, or a half in the original layout.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::config_json::ConfigJson;
 use crate::models::{
@@ -38,8 +42,7 @@ const SUPPORTED: [(&str, &str); 7] = [
 pub(super) fn open(path: &Path, half: Half) -> Result<(Checkpoint, Plan), TinyError> {
     let file = if path.is_dir() {
         check_config(path)?;
-        let found = find::find(path)?.files;
-        found.first().expect("weights that were found are in a file").clone()
+        in_folder(path, half)?
     } else {
         path.to_owned()
     };
@@ -57,6 +60,25 @@ pub(super) fn open(path: &Path, half: Half) -> Result<(Checkpoint, Plan), TinyEr
     let plan = Plan::of(&shapes, half == Half::Decoder);
     let other = || TinyError::Other { path: path.to_owned(), half: half.name() };
     Ok((checkpoint, plan.ok_or_else(other)?))
+}
+
+/// The weights in a folder: diffusers', else the only file that is named as a half of the original layout is, such as
+/// `taesd_decoder.safetensors`.
+fn in_folder(folder: &Path, half: Half) -> Result<PathBuf, WeightsError> {
+    let error = match find::find(folder) {
+        Ok(found) => {
+            let first = found.files.into_iter().next();
+            return Ok(first.expect("weights that were found are in a file"));
+        }
+        Err(error) => error,
+    };
+    let ending = format!("_{}.safetensors", half.name());
+    let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|it| it.path());
+    let mut named = paths.filter(|it| it.to_string_lossy().ends_with(&ending));
+    match (named.next(), named.next()) {
+        (Some(only), None) => Ok(only),
+        _ => Err(error),
+    }
 }
 
 impl Half {

@@ -249,14 +249,6 @@ impl Scheduler for FlowMatch {
         &self.0
     }
 
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
-    fn scale_model_input(&self, sample: &Tensor, _step: Step) -> Tensor {
-        sample.shallow_clone()
-    }
-
     fn step(
         &self,
         step: Step,

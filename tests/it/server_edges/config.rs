@@ -111,7 +111,17 @@ fn an_unknown_key_is_refused_by_its_name_wherever_it_came_from() {
 
 #[test]
 fn a_value_of_the_wrong_kind_is_refused_with_its_key() {
-    let cases: [(Variables, Words, Words); 8] = [
+    let cases: [(Variables, Words, Words); 10] = [
+        (
+            &[],
+            &["--engine", "kafka"],
+            &["engine.kind", "found `kafka`, expected `embedded` or `nats`\n"],
+        ),
+        (
+            &[("RETOUCH__MODEL__DTYPE", "fp9")],
+            &[],
+            &["expected one of `auto`, `fp32`", "RETOUCH__"],
+        ),
         (&[("RETOUCH__JOBS__QUEUE_LIMIT", "many")], &[], &["jobs.queue_limit"]),
         (&[("RETOUCH__MODEL__DEVICES", "gpu")], &[], &["model.devices", "`gpu`", "cuda:0,cuda:1"]),
         (&[], &["--devices", "cpu,cuda:0"], &["model.devices", "`cpu,cuda:0`"]),
