@@ -31,6 +31,9 @@ use crate::wire::{
     violation::Violation,
 };
 
+/// Side of the picture that is edited before the first caller's on a CPU, in pixels, unless the model's own is smaller.
+const CPU_WARM_UP_SIDE: u32 = 256;
+
 /// A loaded model that runs the passes of jobs.
 #[derive(Debug)]
 pub struct EditorRunner {
@@ -73,10 +76,13 @@ impl EditorRunner {
     /// # Errors
     /// [`EditError`] if the model fails.
     pub fn warm_up(&self) -> Result<(), EditError> {
-        let side = self.editor.pipeline().geometry().sample_size;
+        let own = self.editor.pipeline().geometry().sample_size;
+        // A GPU records its calls at the model's own size. A CPU has nothing of that kind, and large models take minutes.
+        let side = if self.model.device == "cpu" { own.min(CPU_WARM_UP_SIDE) } else { own };
         let spec = v1::EditSpec {
             instruction: "make the square red".to_owned(),
             steps: Some(2),
+            resize: Some(v1::Resize { size: Some(v1::resize::Size::Native(true)) }),
             ..v1::EditSpec::default()
         };
         let gradient = |x: u32, y: u32| image::Rgb([x as u8, y as u8, 128]);
