@@ -1,0 +1,232 @@
+"""Run with `python -m unittest` in this folder: the klein learns, resumes, and its snapshot edits in diffusers and in retouch.
+
+What needs retouch is left out, with a message, where neither `RETOUCH` names its command nor target/release holds it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, Flux2KleinPipeline
+from PIL import Image
+
+import judge
+import make_heldout
+import seeds
+import snapshot
+from data import draw, pixels
+from klein import packing
+from klein import tokenizer as bpe
+from klein.architecture import Klein
+from klein.models import as_flux2, taps
+from models import PRESETS, new_vae
+from train import Trainer
+from train_vae import scaled
+from worlds import WORLDS
+
+ROOT = Path(__file__).parents[2]
+RETOUCH = Path(os.environ.get("RETOUCH", ROOT / "target" / "release" / "retouch"))
+PRESET = PRESETS["klein-small"]
+# Steps of the training whose loss is looked at. KLEIN_STEPS makes more of them.
+STEPS = int(os.environ.get("KLEIN_STEPS", 120))
+# Of what is shipped, in half precision.
+MOST_BYTES = 12_000_000
+# A loss has clearly fallen below this share of what it was.
+FALLEN = 0.8
+INSTRUCTION = "make the red star blue"
+
+
+def shuffled(networks: Klein) -> Klein:
+    """Gives weights that begin at zero random values, so that each of them shows."""
+    torch.manual_seed(1)
+    for _, param in networks.parameters:
+        if not param.any():
+            torch.nn.init.normal_(param, std=0.3)
+    return networks
+
+
+def pictures(count: int) -> torch.Tensor:
+    return scaled(torch.stack([pixels(draw(PRESET, seed).source) for seed in range(count)]), "cpu")
+
+
+class Parts(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.tokenizer = bpe.build(Path(cls.folder.name) / "tokenizer", WORLDS["shapes"].words)
+        torch.manual_seed(0)
+        cls.vae = new_vae(PRESET).eval()
+        cls.flux2 = as_flux2(cls.vae, pictures(8))
+
+    def test_every_word_and_every_part_of_the_template_is_one_token_also_after_it_was_saved(self):
+        tokenizer = Klein.open_tokenizer(Path(self.folder.name) / "tokenizer", ())
+        prompt = [{"role": "user", "content": INSTRUCTION}]
+        text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+        self.assertEqual(text, bpe.BEFORE + INSTRUCTION + bpe.AFTER)
+        for words in (WORLDS["shapes"].words, ("<|im_start|>", "<think>", "\n\n")):
+            self.assertEqual([len(tokenizer.tokenize(word)) for word in words], [1] * len(words))
+        ids, tokens = bpe.token_mask(tokenizer, INSTRUCTION, (9, 17))
+        self.assertEqual(tokenizer.decode(ids[tokens > 0]), " red star")
+        self.assertEqual(ids[: len(tokenizer(text)["input_ids"])].tolist(), tokenizer(text)["input_ids"])
+
+    def test_instructions_fit_their_length_and_the_object_has_its_tokens(self):
+        for seed in range(200):
+            edit = draw(PRESET, seed).edit
+            ids, tokens = bpe.token_mask(self.tokenizer, edit.instruction, edit.span)
+            self.assertEqual(ids[-1], self.tokenizer.pad_token_id)
+            self.assertEqual(self.tokenizer.decode(ids[tokens > 0]).strip(), edit.object)
+
+    def test_the_autoencoder_is_the_same_as_flux2s_and_its_cells_are_normalized(self):
+        some = pictures(8)
+        with torch.no_grad():
+            latents, same = (vae.encode(some).latent_dist.mode() for vae in (self.vae, self.flux2))
+            torch.testing.assert_close(same, latents, rtol=0, atol=0)
+            torch.testing.assert_close(self.flux2.decode(same).sample, self.vae.decode(latents).sample, rtol=0, atol=0)
+        cells = packing.patched(latents)
+        torch.testing.assert_close(cells, Flux2KleinPipeline._patchify_latents(latents), rtol=0, atol=0)
+        cells = packing.normalized(self.flux2, cells)
+        self.assertLess(cells.mean((0, 2, 3)).abs().max(), 1e-4)
+        self.assertLess((cells.std((0, 2, 3)) - 1).abs().max(), 0.05)
+
+    def test_what_is_trained_is_what_diffusers_samples_with(self):
+        """One step of the pipeline from noise at level 1 gives the noise without the trainer's velocity."""
+        networks = shuffled(Klein(PRESET, self.tokenizer))
+        pipe = networks.pipeline(self.flux2)
+        pipe.set_progress_bar_config(disable=True)
+        pair = draw(PRESET, 3)
+        noise = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(5))
+        sampled = pipe(
+            prompt=pair.edit.instruction,
+            image=Image.fromarray(pair.source),
+            num_inference_steps=1,
+            guidance_scale=1.0,
+            latents=noise,
+            output_type="latent",
+            max_sequence_length=bpe.LENGTH,
+            text_encoder_out_layers=taps(networks.text),
+        ).images
+        networks.to("cpu")
+        source = scaled(pixels(pair.source)[None], "cpu")
+        ids, _ = networks.read(pair.edit.instruction, pair.edit.span)
+        with torch.enable_grad():
+            level = torch.ones(1)
+            velocity = networks.predict(noise, networks.encode(self.flux2, source).detach(), level, networks.hidden(ids[None]))
+        self.assertEqual([tuple(it.shape) for it in networks.maps], [(1, 2, 64, bpe.LENGTH)] * 3)
+        sampled = packing.normalized(self.flux2, Flux2KleinPipeline._patchify_latents(sampled))
+        self.assertGreater(velocity.std(), 0.1)
+        torch.testing.assert_close(sampled, (noise - velocity).detach(), rtol=1e-4, atol=1e-4)
+
+    def test_what_would_be_shipped_is_small_enough(self):
+        preset = PRESETS["klein"]
+        networks = Klein(preset, self.tokenizer)
+        parts = [*networks.modules.values(), new_vae(preset)]
+        self.assertLess(2 * sum(param.numel() for part in parts for param in part.parameters()), MOST_BYTES)
+
+
+class Training(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        """Makes one run and its snapshot. The autoencoder is not trained: its statistics are measured all the same."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        cls.addClassCleanup(torch.set_num_threads, threads)
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.root = Path(cls.folder.name)
+        torch.manual_seed(0)
+        new_vae(PRESET).save_pretrained(cls.root / "vae")
+        trainer = cls.trainer("run", STEPS)
+        cls.losses = [float(trainer.train_step(batch)["loss"]) for _, batch in zip(range(STEPS), trainer.batches())]
+        trainer.save()
+        (cls.root / "run" / "log.jsonl").write_text(json.dumps({"step": STEPS, "drawn": 4 * STEPS, "seconds": 60, "loss": 1}))
+        cls.snapshot = cls.root / "snapshot"
+        snapshot.export(cls.root / "run", cls.snapshot, None)
+
+    @classmethod
+    def trainer(cls, name: str, steps: int) -> Trainer:
+        args = argparse.Namespace(run=cls.root / name, preset="klein-small", steps=steps, minutes=None, batch=4, rate=2e-3)
+        for key, value in {"device": "cpu", "bf16": False, "times": 1, "workers": 0, "grounding": 0.1, "inside": 4.0}.items():
+            setattr(args, key, value)
+        for key, value in {"init": None, "origin": "", "vae": cls.root / "vae", "vae_steps": 0}.items():
+            setattr(args, key, value)
+        trainer = Trainer(args)
+        trainer.resume()
+        return trainer
+
+    def test_the_loss_falls_clearly(self):
+        share = STEPS // 4
+        first, last = np.mean(self.losses[:share]), np.mean(self.losses[-share:])
+        self.assertLess(last, FALLEN * first)
+
+    def test_a_run_that_was_interrupted_goes_on_bit_by_bit(self):
+        whole = self.trainer("whole", 6)
+        for _, batch in zip(range(6), whole.batches()):
+            whole.train_step(batch)
+        for end in (3, 6):
+            piece = self.trainer("pieces", 6)
+            batches = piece.batches()
+            while piece.step < end:
+                piece.train_step(next(batches))
+            piece.save()
+        self.assertEqual((piece.step, piece.drawn), (whole.step, whole.drawn))
+        for found, wanted in zip([*piece.params, *piece.average.values], [*whole.params, *whole.average.values], strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+    def test_a_run_begins_with_a_snapshots_weights(self):
+        trainer = self.trainer("run", STEPS)
+        fresh = Klein(PRESET, trainer.networks.tokenizer)
+        fresh.start_from(self.snapshot)
+        for (name, param), average in zip(fresh.parameters, trainer.average.values, strict=True):
+            torch.testing.assert_close(param.data, average.half().float(), rtol=0, atol=0, msg=name)
+
+    def edited(self, pair, steps: int, guidance: float, dtype: torch.dtype = torch.float32) -> np.ndarray:
+        pipe = Flux2KleinPipeline.from_pretrained(self.snapshot, torch_dtype=dtype)
+        pipe.set_progress_bar_config(disable=True)
+        return Klein.edit(pipe, [pair], steps, guidance, 0)[0]
+
+    def test_diffusers_loads_the_snapshot_and_edits(self):
+        pair = judge.held_out(4, 64)[0]
+        made = self.edited(pair, 2, 4.0)
+        self.assertEqual(made.shape, (64, 64, 3))
+        self.assertTrue(np.isfinite(made).all())
+        architecture, pipe = snapshot.load(self.snapshot)
+        self.assertIs(architecture, Klein)
+        self.assertFalse(pipe.config.is_distilled)
+
+    def retouch(self, *arguments) -> str:
+        command = [RETOUCH, *arguments]
+        done = subprocess.run([str(it) for it in command], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    @unittest.skipUnless(RETOUCH.exists(), f"no retouch at {RETOUCH}: THE SNAPSHOT WAS NOT TRIED WITH IT")
+    def test_retouch_makes_the_edit_that_diffusers_makes(self):
+        self.assertIn("Flux2KleinPipeline", self.retouch("inspect", "--model", self.snapshot))
+        pair = judge.held_out(4, 64)[0]
+        source, result = self.root / "source.png", self.root / "edited.png"
+        Image.fromarray(pair.source).save(source)
+        plain = ["--method", "instruct-pix2pix", "--preserve", "none", "--dtype", "fp32", "--seed", pair.seed]
+        self.retouch("edit", source, pair.edit.instruction, "--model", self.snapshot, "--steps", 4, "-o", result, *plain)
+        found, wanted = np.asarray(Image.open(result).convert("RGB")) / 255, self.edited(pair, 4, 4.0)
+        self.assertGreater(-10 * np.log10(np.square(found - wanted).mean() + 1e-12), 45)
+
+    @unittest.skipUnless(RETOUCH.exists(), f"no retouch at {RETOUCH}: THE SNAPSHOT WAS NOT EVALUATED")
+    def test_retouch_evaluates_the_snapshot_on_held_out_scenes(self):
+        scenes = self.root / "scenes"
+        scenes.mkdir(exist_ok=True)
+        lines = [make_heldout.write(draw(PRESET, seeds.HELD_OUT_SETS + it), str(it), scenes) for it in range(2)]
+        (scenes / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        out = self.root / "eval"
+        self.retouch("eval", scenes / "manifest.jsonl", "--model", self.snapshot, "--out", out, "--seed", 1, "--limit", 2)
+        self.assertTrue(any(out.iterdir()))
+
+
+if __name__ == "__main__":
+    unittest.main()
