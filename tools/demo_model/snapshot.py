@@ -45,7 +45,7 @@ def export(run: Path, folder: Path, judged: Path | None) -> None:
     parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
     (folder / "MODEL_CARD.md").write_text(card(run, judged, sum(p.numel() for part in parts for p in part.parameters())))
     config = folder / "vae" / "config.json"
-    config.write_text("".join(line for line in config.open() if "_name_or_path" not in line))
+    config.write_text("".join(line for line in config.read_text().splitlines(True) if "_name_or_path" not in line))
     architectures.of_pipeline(type(pipe).__name__).export(pipe, run, folder)
 
 
