@@ -1,6 +1,6 @@
 """What the trainer, the export and the judge need of a kind of model; `architectures.py` has the kinds.
 
-An architecture owns a run's networks, its tokenizer and its loss. The trainer owns everything that all of them share: pairs,
+An architecture owns a run's networks, its tokenizer and its loss. The trainer owns what all of them share: pairs,
 optimizers, the average, checkpoints.
 """
 
@@ -67,7 +67,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def losses(self, batch: dict[str, Tensor], inside: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns (loss, grounding loss, share of attention inside the object); where the picture changes, the loss has the additional weight `inside`."""
+        """Returns (loss, grounding loss, share of attention inside the object). `inside` is weighed in more where a picture changes."""
 
     @abstractmethod
     def pipeline(self, vae: nn.Module) -> DiffusionPipeline:

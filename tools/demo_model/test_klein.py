@@ -123,7 +123,8 @@ class Parts(unittest.TestCase):
         ids, _ = networks.read(pair.edit.instruction, pair.edit.span)
         with torch.enable_grad():
             level = torch.ones(1)
-            velocity = networks.predict(noise, networks.encode(self.flux2, source).detach(), level, networks.hidden(ids[None]))
+            picture = networks.encode(self.flux2, source).detach()
+            velocity = networks.predict(noise, picture, level, networks.hidden(ids[None]))
         self.assertEqual([tuple(it.shape) for it in networks.maps], [(1, 2, 64, bpe.LENGTH)] * 3)
         sampled = packing.normalized(self.flux2, Flux2KleinPipeline._patchify_latents(sampled))
         self.assertGreater(velocity.std(), 0.1)

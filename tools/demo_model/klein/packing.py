@@ -1,4 +1,7 @@
-"""Latents as FLUX.2 sees them: cells of two by two, normalized, as tokens with coordinates (time, row, column, place in the text)."""
+"""Latents as FLUX.2 sees them: cells of two by two, normalized, as tokens.
+
+A token's coordinates are (time, row, column, place in the prompt).
+"""
 
 import torch
 from diffusers import AutoencoderKLFlux2
