@@ -1,15 +1,16 @@
 """Run with `python -m unittest` in this folder: the klein learns, resumes, and its snapshot edits in diffusers and in retouch.
 
 What needs retouch is left out, with a message, where neither `RETOUCH` names its command nor target/release holds it.
+KLEIN_LONG=1 adds a test of minutes; KLEIN_KEEP is a folder for what that one trains.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from diffusers.utils import logging
 from PIL import Image
 from torch.utils.data import default_collate
 
+import data
 import judge
+import judging
 import make_heldout
 import seeds
 import snapshot
@@ -28,8 +31,8 @@ from klein import packing
 from klein import tokenizer as bpe
 from klein.architecture import Klein
 from klein.models import as_flux2, taps
-from models import PRESETS, new_vae
-from train import Trainer
+from models import PRESETS, KleinShape, Preset, new_vae
+from train import Trainer, arguments
 from train_vae import scaled
 from worlds import WORLDS
 
@@ -38,6 +41,7 @@ RETOUCH = Path(os.environ.get("RETOUCH", ROOT / "target" / "release" / "retouch"
 PRESET = PRESETS["klein-small"]
 # Steps of the training whose loss is looked at. KLEIN_STEPS makes more of them.
 STEPS = int(os.environ.get("KLEIN_STEPS", 120))
+STEPS_BY_HEART = 800
 # Of what is shipped, in half precision.
 MOST_BYTES = 12_000_000
 # A loss has clearly fallen below this share of what it was.
@@ -59,6 +63,26 @@ def shuffled(networks: Klein) -> Klein:
 
 def pictures(count: int) -> torch.Tensor:
     return scaled(torch.stack([pixels(draw(PRESET, seed).source) for seed in range(count)]), "cpu")
+
+
+def started(run: Path, preset: str, vae: Path, steps: int) -> Trainer:
+    """Returns the trainer of `run`, where it was left."""
+    command = ["--run", run, "--preset", preset, "--vae", vae, "--steps", steps, "--batch", 4, "--workers", 0]
+    trainer = Trainer(arguments([str(it) for it in command]))
+    trainer.resume()
+    return trainer
+
+
+def write_log(run: Path, steps: int) -> None:
+    """Writes the line of which a snapshot's card tells."""
+    (run / "log.jsonl").write_text(json.dumps({"step": steps, "drawn": 4 * steps, "seconds": 60, "loss": 1}))
+
+
+def edited(folder: Path, pair, steps: int, guidance: float) -> np.ndarray:
+    """Returns diffusers' edit of a pair, (h, w, 3) in 0..1."""
+    pipe = Flux2KleinPipeline.from_pretrained(folder, dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    return Klein.edit(pipe, [pair], steps, guidance, 0)[0]
 
 
 class Parts(unittest.TestCase):
@@ -155,7 +179,7 @@ class Training(unittest.TestCase):
             trainer.train_step(batch)
         cls.losses.append(cls.loss(trainer))
         trainer.save()
-        (cls.root / "run" / "log.jsonl").write_text(json.dumps({"step": STEPS, "drawn": 4 * STEPS, "seconds": 60, "loss": 1}))
+        write_log(cls.root / "run", STEPS)
         cls.snapshot = cls.root / "snapshot"
         snapshot.export(cls.root / "run", cls.snapshot, None)
 
@@ -170,14 +194,7 @@ class Training(unittest.TestCase):
 
     @classmethod
     def trainer(cls, name: str, steps: int) -> Trainer:
-        args = argparse.Namespace(run=cls.root / name, preset="klein-small", steps=steps, minutes=None, batch=4, rate=2e-3)
-        for key, value in {"device": "cpu", "bf16": False, "times": 1, "workers": 0, "grounding": 0.1, "inside": 4.0}.items():
-            setattr(args, key, value)
-        for key, value in {"init": None, "origin": "", "vae": cls.root / "vae", "vae_steps": 0}.items():
-            setattr(args, key, value)
-        trainer = Trainer(args)
-        trainer.resume()
-        return trainer
+        return started(cls.root / name, "klein-small", cls.root / "vae", steps)
 
     def test_the_loss_falls_clearly(self):
         untrained, trained = self.losses
@@ -204,14 +221,9 @@ class Training(unittest.TestCase):
         for (name, param), average in zip(fresh.parameters, trainer.average.values, strict=True):
             torch.testing.assert_close(param.data, average.half().float(), rtol=0, atol=0, msg=name)
 
-    def edited(self, pair, steps: int, guidance: float) -> np.ndarray:
-        pipe = Flux2KleinPipeline.from_pretrained(self.snapshot, dtype=torch.float32)
-        pipe.set_progress_bar_config(disable=True)
-        return Klein.edit(pipe, [pair], steps, guidance, 0)[0]
-
     def test_diffusers_loads_the_snapshot_and_edits(self):
         pair = judge.held_out(4, 64)[0]
-        made = self.edited(pair, 2, 4.0)
+        made = edited(self.snapshot, pair, 2, 4.0)
         self.assertEqual(made.shape, (64, 64, 3))
         self.assertTrue(np.isfinite(made).all())
         architecture, pipe = snapshot.load(self.snapshot)
@@ -232,7 +244,7 @@ class Training(unittest.TestCase):
         Image.fromarray(pair.source).save(source)
         plain = ["--method", "instruct-pix2pix", "--preserve", "none", "--dtype", "fp32", "--seed", pair.seed]
         self.retouch("edit", source, pair.edit.instruction, "--model", self.snapshot, "--steps", 4, "-o", result, *plain)
-        found, wanted = np.asarray(Image.open(result).convert("RGB")) / 255, self.edited(pair, 4, 4.0)
+        found, wanted = np.asarray(Image.open(result).convert("RGB")) / 255, edited(self.snapshot, pair, 4, 4.0)
         self.assertGreater(-10 * np.log10(np.square(found - wanted).mean() + 1e-12), 45)
 
     @unittest.skipUnless(RETOUCH.exists(), f"no retouch at {RETOUCH}: THE SNAPSHOT WAS NOT EVALUATED")
@@ -244,6 +256,31 @@ class Training(unittest.TestCase):
         out = self.root / "eval"
         self.retouch("eval", scenes / "manifest.jsonl", "--model", self.snapshot, "--out", out, "--seed", 1, "--limit", 2)
         self.assertTrue(any(out.iterdir()))
+
+
+@unittest.skipUnless(os.environ.get("KLEIN_LONG"), "KLEIN_LONG is not set: NO EDIT WAS LEARNED BY HEART")
+class ByHeart(unittest.TestCase):
+    """Five minutes of a core: what is learned is what diffusers samples, to the end."""
+
+    def test_pairs_that_were_learned_by_heart_are_edited(self):
+        shape = KleinShape(2, (4, 12, 12, 4), 1, 3, 48, 2, 2)
+        presets = {"klein-by-heart": Preset("shapes", 64, (16, 32), shape)}
+        with mock.patch.dict(PRESETS, presets), tempfile.TemporaryDirectory() as scratch:
+            folder = Path(os.environ.get("KLEIN_KEEP", scratch))
+            trainer = started(folder / "run", "klein-by-heart", ROOT / "assets" / "demo-model" / "vae", STEPS_BY_HEART)
+            pairs = [draw(trainer.preset, seed) for seed in range(4)]
+            batch = trainer.encode(next(data.batches(trainer.preset, trainer.networks.read, 4, 0, 0)))
+            while trainer.step < STEPS_BY_HEART:
+                inside = trainer.train_step(batch)["inside"]
+            trainer.save()
+            write_log(folder / "run", STEPS_BY_HEART)
+            snapshot.export(folder / "run", folder / "snapshot", None)
+            for pair in pairs:
+                picture = 255 * edited(folder / "snapshot", pair, 10, 2.0)
+                left = judging.error(picture, pair.target, pair.edit_mask)
+                self.assertLess(left, 0.25 * judging.error(pair.source, pair.target, pair.edit_mask), pair.edit.instruction)
+            # Attention to the object's words was taught to lie on the object.
+            self.assertGreater(float(inside), 0.7)
 
 
 if __name__ == "__main__":

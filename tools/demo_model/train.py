@@ -29,7 +29,8 @@ from training import Average, Budget, Log, rate_at
 from worlds import WORLDS
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line, or what is given instead of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint, log, tokenizer, autoencoder")
     budget = parser.add_mutually_exclusive_group(required=True)
@@ -51,7 +52,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
     parser.add_argument("--save-every", type=float, default=5, help="minutes between checkpoints")
     parser.add_argument("--log-every", type=int, default=25, help="steps between log lines")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def prepare(args: argparse.Namespace) -> tuple[Architecture, nn.Module]:
