@@ -2,12 +2,11 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import CLIPTokenizer
 
 import seeds
 from models import Preset
@@ -15,11 +14,8 @@ from pairs import Pair
 from worlds import WORLDS
 
 
-def token_mask(tokenizer: CLIPTokenizer, text: str, span: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Returns the ids of `text` (tokens,) and 1.0 at each token that lies in the characters `span`."""
-    encoded = tokenizer(text, padding="max_length", truncation=True, return_offsets_mapping=True)
-    inside = [float(start >= span[0] and end <= span[1] and end > start) for start, end in encoded["offset_mapping"]]
-    return torch.tensor(encoded["input_ids"]), torch.tensor(inside)
+# From an instruction and the characters of its object to token ids (tokens,) and 1.0 at each token of the object.
+Read = Callable[[str, tuple[int, int]], tuple[Tensor, Tensor]]
 
 
 def pixels(picture) -> Tensor:
@@ -35,13 +31,13 @@ def draw(preset: Preset, seed: int, action: str | None = None) -> Pair:
 class Pairs(Dataset):
     """The pairs of seeds `0, 1, 2, …` as tensors."""
 
-    def __init__(self, preset: Preset, tokenizer: CLIPTokenizer):
+    def __init__(self, preset: Preset, read: Read):
         self.preset = preset
-        self.tokenizer = tokenizer
+        self.read = read
 
     def __getitem__(self, seed: int) -> dict[str, Tensor]:
         pair = draw(self.preset, seed)
-        ids, tokens = token_mask(self.tokenizer, pair.edit.instruction, pair.edit.span)
+        ids, tokens = self.read(pair.edit.instruction, pair.edit.span)
         return {
             "source": pixels(pair.source),
             "target": pixels(pair.target),
@@ -70,11 +66,11 @@ def _heed_the_parent(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def batches(
-    preset: Preset, tokenizer: CLIPTokenizer, batch: int, workers: int, first: int
-) -> Iterator[dict[str, Tensor]]:
+def batches(preset: Preset, read: Read, batch: int, workers: int, first: int) -> Iterator[dict[str, Tensor]]:
     """Yields batches of pairs without an end, from seed `first` on, in the same order for any number of workers."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    drawn = Pairs(preset, tokenizer)
+    drawn = Pairs(preset, read)
     more = {"prefetch_factor": 4, "worker_init_fn": _heed_the_parent} if workers else {}
-    yield from DataLoader(drawn, batch, sampler=From(first), num_workers=workers, pin_memory=torch.cuda.is_available(), **more)
+    # A generator of its own, so that the one of the training is where the checkpoint left it.
+    more |= {"generator": torch.Generator(), "pin_memory": torch.cuda.is_available()}
+    yield from DataLoader(drawn, batch, sampler=From(first), num_workers=workers, **more)

@@ -23,32 +23,12 @@ from pairs import Pair, make_pair
 MIX = {"change": 30, "recolor": 20, "remove": 20, "add": 30}
 # Radii of the blurs, in pixels of a 64-pixel picture.
 BLURS = (2, 4, 8)
-BATCH = 20
 
 
 def held_out(count: int, size: int) -> list[Pair]:
     """Returns about `count` held-out pairs, the actions mixed by `MIX`, the same ones each time."""
     actions = [action for action, share in MIX.items() for _ in range(round(count * share / 100))]
     return [make_pair(seeds.HELD_OUT + index, size, action) for index, action in enumerate(actions)]
-
-
-def edit(pipe, pairs: list[Pair], steps: int, text: float, image: float) -> np.ndarray:
-    """Returns the edited pictures, (n, h, w, 3) uint8. Each pair's noise comes from its own seed."""
-    pictures = []
-    for start in range(0, len(pairs), BATCH):
-        some = pairs[start : start + BATCH]
-        made = pipe(
-            prompt=[pair.edit.instruction for pair in some],
-            image=[Image.fromarray(pair.source) for pair in some],
-            num_inference_steps=steps,
-            guidance_scale=text,
-            image_guidance_scale=image,
-            generator=[torch.Generator().manual_seed(pair.seed) for pair in some],
-            output_type="np",
-        ).images
-        pictures.append((made * 255).round().astype(np.uint8))
-        print(f"edited {start + len(some)} of {len(pairs)}", flush=True)
-    return np.concatenate(pictures)
 
 
 @torch.no_grad()
@@ -120,13 +100,16 @@ def main() -> None:
         untouched = [pair.source for pair in pairs]
         results = floors(pairs)
     else:
-        pipe = snapshot.load(args.model)
+        architecture, pipe = snapshot.load(args.model)
         pipe.set_progress_bar_config(disable=True)
         untouched = restored(pipe, pairs)
-        results = {"edited": edit(pipe, pairs, args.steps, args.text_guidance, args.image_guidance)}
+        made = architecture.edit(pipe, pairs, args.steps, args.text_guidance, args.image_guidance)
+        results = {"edited": (made * 255).round().astype(np.uint8)}
     for name, pictures in results.items():
         facts = [judge(*each) for each in zip(pairs, pictures, untouched)]
         sampling = f"{args.steps} steps, guidance {args.text_guidance:g} (text) and {args.image_guidance:g} (image)"
+        if args.model and not architecture.guided_by_the_picture:
+            sampling = f"{args.steps} steps, guidance {args.text_guidance:g}"
         text = f"## {name}\n\n{sampling if args.model else 'no model'}\n\n{table(pairs, facts)}\n"
         print(text)
         stem = name.replace(" ", "_")

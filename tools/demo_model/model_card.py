@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from models import PRESETS
+from models import PRESETS, KleinShape, UNetShape
 
 CARD = """---
 license: apache-2.0
@@ -13,24 +13,21 @@ pipeline_tag: image-to-image
 
 # retouch demo model
 
-A tiny InstructPix2Pix ({millions:.1f} M parameters, fp16) that edits {size}x{size} {scenes}: it shows and measures
+A tiny {kind} ({millions:.1f} M parameters, fp16) that edits {size}x{size} {scenes}: it shows and measures
 localized editing where no large model is at hand. It knows nothing but such scenes, {knows} and
 the actions change, recolor, remove and add.
 
-    pipe = diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(FOLDER, safety_checker=None)
-    pipe("{example}", image, num_inference_steps=50, guidance_scale=4.0, image_guidance_scale=1.3)
+{usage}
 
 ## Training
 
 - **Data**: pairs drawn by `tools/demo_model` of the retouch project (source, instruction, exact target and mask); {data}
 - **This run**: {steps} steps, {pairs} (batch {batch}), {minutes:.0f} minutes on {device}; AdamW and Muon, peak rate {rate}, averaged weights.
-{origin}- **Loss**: squared error of v, weighted {inside:g} times more where the picture changes (last logged mean: {loss:.3f}), plus {grounding:g} times a
-  grounding loss on attention. Text, picture and both are each left out for 5 % of the pairs.
+{origin}- **Loss**: squared error of {predicted}, weighted {inside:g} times more where the picture changes (last logged mean: {loss:.3f}), plus {grounding:g} times a
+  grounding loss on attention. {dropped}
 - **Autoencoder**: trained on the scenes' pictures; then its decoder on pairs, so that latents that change in one place change the picture there
   (`train_vae.py`; what that gives stands in docs/ablations.md of the project).
-- **Preview decoder** (`preview_decoder`, where it is there: diffusers' `AutoencoderTiny` without its encoder): trained against the autoencoder's
-  own decoder (`train_preview.py`). It shows previews, and decides no pixel of an edit.
-- **The attention maps were taught**: {taught}
+{preview}- **The attention maps were taught**: {taught}
 
 ## Figures
 
@@ -48,6 +45,29 @@ mask against the autoencoder's reconstruction, in levels of 255.
 
 {table}"""
 NOT_JUDGED = "By `retouch eval` on scenes of `make_heldout.py`: docs/evaluation.md of the project."
+PREVIEW = """- **Preview decoder** (`preview_decoder`, where it is there: diffusers' `AutoencoderTiny` without its encoder): trained against the autoencoder's
+  own decoder (`train_preview.py`). It shows previews, and decides no pixel of an edit.
+"""
+# What the card says of each kind of model.
+KIND_FACTS = {
+    UNetShape: {
+        "kind": "InstructPix2Pix",
+        "usage": """    pipe = diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(FOLDER, safety_checker=None)
+    pipe("{example}", image, num_inference_steps=50, guidance_scale=4.0, image_guidance_scale=1.3)""",
+        "predicted": "v",
+        "dropped": "Text, picture and both are each left out for 5 % of the pairs.",
+        "preview": PREVIEW,
+    },
+    KleinShape: {
+        "kind": "FLUX.2-klein, of the base kind with guidance",
+        "usage": """    pipe = diffusers.Flux2KleinPipeline.from_pretrained(FOLDER)
+    said = dict(max_sequence_length=..., text_encoder_out_layers=...)     # as in retouch.json
+    pipe(image, "{example}", num_inference_steps=20, guidance_scale=4.0, **said)""",
+        "predicted": "the velocity of a rectified flow",
+        "dropped": "The text is left out for 10 % of the pairs.",
+        "preview": "",
+    },
+}
 # What the card says of each world.
 WORLD_FACTS = {
     "shapes": {
@@ -67,7 +87,7 @@ WORLD_FACTS = {
 }
 TAUGHT = """while training, the attention to the words of the object was pulled onto the object's known mask. Figures
   of localization on this model show what a method does with well-behaved maps; they say nothing about maps of models that were not taught. Trained
-  alike without it, a model's words do not find their objects at all (IoU 0.01 instead of 0.52; docs/ablations.md of the project)."""
+  alike without it, the words of an InstructPix2Pix do not find their objects at all (IoU 0.01 instead of 0.52; docs/ablations.md of the project)."""
 UNTAUGHT = "no. This run had no grounding loss, so words' attention need not lie on their objects."
 
 
@@ -84,10 +104,12 @@ def card(run: Path, judged: Path | None, parameters: int) -> str:
     preset = PRESETS[settings["preset"]]
     last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
     origin = f"- **Before**: {settings['origin']}\n" if settings.get("origin") else ""
+    world, kind = WORLD_FACTS[preset.world], KIND_FACTS[type(preset.networks)]
     return CARD.format(
         millions=parameters / 1e6,
         size=preset.pixels,
-        **WORLD_FACTS[preset.world],
+        **world,
+        **{**kind, "usage": kind["usage"].format(**world)},
         steps=last["step"],
         pairs=f"{last['drawn']} pairs" + (f", each shown {settings['times']} times" if settings["times"] > 1 else ""),
         batch=settings["batch"],

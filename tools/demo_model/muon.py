@@ -60,9 +60,8 @@ class Muon(torch.optim.Optimizer):
                     param.mul_(1 - group["lr"] * group["weight_decay"]).add_(matrix.view_as(param))
 
 
-def optimizers(named: list[tuple[str, nn.Parameter]], rate: float) -> list[torch.optim.Optimizer]:
-    """Splits parameters: inner matrices to Muon; biases, norms, embeddings and the outermost layers to AdamW."""
-    outer = ("conv_in.", "conv_out.", "quant_conv.", "token_embedding", "position_embedding")
+def optimizers(named: list[tuple[str, nn.Parameter]], rate: float, outer: tuple[str, ...]) -> list[torch.optim.Optimizer]:
+    """Splits parameters: inner matrices to Muon; biases, norms and those with a part of `outer` in their names to AdamW."""
     inner = [p for name, p in named if p.ndim >= 2 and not any(part in name for part in outer)]
     chosen = {id(p) for p in inner}
     rest = [p for _, p in named if id(p) not in chosen]

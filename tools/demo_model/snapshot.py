@@ -4,62 +4,55 @@
 """
 
 import argparse
-import shutil
+import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionInstructPix2PixPipeline
-from transformers import CLIPTokenizer
+from diffusers import DiffusionPipeline
 
+import architectures
 from model_card import card
-from models import PRESETS, new_scheduler, new_text_encoder, new_unet
+from models import PRESETS
+from worlds import WORLDS
 
 
-def from_run(run: Path) -> StableDiffusionInstructPix2PixPipeline:
+def from_run(run: Path) -> DiffusionPipeline:
     """Builds the pipeline of a run's averaged weights, in fp32."""
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    tokenizer = CLIPTokenizer.from_pretrained(run / "tokenizer")
     preset = PRESETS[state["preset"]]
-    unet, text = new_unet(preset), new_text_encoder(preset, tokenizer)
-    for param, value in zip([*unet.parameters(), *text.parameters()], state["average"], strict=True):
+    architecture = architectures.of(preset)
+    tokenizer = architecture.open_tokenizer(run / "tokenizer", WORLDS[preset.world].words)
+    networks = architecture(preset, tokenizer)
+    for (_, param), value in zip(networks.parameters, state["average"], strict=True):
         param.data.copy_(value)
-    return StableDiffusionInstructPix2PixPipeline(
-        vae=AutoencoderKL.from_pretrained(run / "vae", dtype=torch.float32, low_cpu_mem_usage=False),
-        text_encoder=text.eval(),
-        tokenizer=tokenizer,
-        unet=unet.eval(),
-        scheduler=new_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    return networks.pipeline(architecture.open_vae(run / "vae", preset).eval())
 
 
-def load(folder: Path) -> StableDiffusionInstructPix2PixPipeline:
-    """Loads a run or a snapshot, in fp32."""
+def load(folder: Path) -> tuple[type[architectures.Architecture], DiffusionPipeline]:
+    """Loads a run or a snapshot, in fp32; returns it with its architecture."""
     if (folder / "checkpoint.pt").exists():
-        return from_run(folder)
-    return StableDiffusionInstructPix2PixPipeline.from_pretrained(
-        folder, dtype=torch.float32, safety_checker=None, low_cpu_mem_usage=False
-    )
+        pipe = from_run(folder)
+        return architectures.of_pipeline(type(pipe).__name__), pipe
+    architecture = architectures.of_pipeline(json.loads((folder / "model_index.json").read_text())["_class_name"])
+    pipe = architecture.pipeline_class.from_pretrained(folder, dtype=torch.float32, low_cpu_mem_usage=False)
+    return architecture, pipe
 
 
 def export(run: Path, folder: Path, judged: Path | None) -> None:
-    """Writes the snapshot of `run` in fp16, with the tokenizer in both of its forms and the figures of `judged` in its card."""
+    """Writes the snapshot of `run` in fp16, with the figures of `judged` in its card."""
     pipe = from_run(run).to(torch.float16)
     pipe.save_pretrained(folder)
-    parameters = sum(p.numel() for part in (pipe.unet, pipe.text_encoder, pipe.vae) for p in part.parameters())
-    (folder / "MODEL_CARD.md").write_text(card(run, judged, parameters))
-    for name in ("vocab.json", "merges.txt"):
-        shutil.copy(run / "tokenizer" / name, folder / "tokenizer" / name)
+    parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    (folder / "MODEL_CARD.md").write_text(card(run, judged, sum(p.numel() for part in parts for p in part.parameters())))
     config = folder / "vae" / "config.json"
-    config.write_text("".join(line for line in config.open() if "_name_or_path" not in line))
+    config.write_text("".join(line for line in config.read_text().splitlines(True) if "_name_or_path" not in line))
+    architectures.of_pipeline(type(pipe).__name__).export(pipe, run, folder)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--judged", type=Path, help="what judge.py wrote for the run (shapes alone)")
+    parser.add_argument("--judged", type=Path, help="what judge.py wrote for the run (scenes of shapes alone)")
     args = parser.parse_args()
     export(args.run, args.folder, args.judged)

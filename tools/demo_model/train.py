@@ -1,4 +1,4 @@
-"""Trains a tiny InstructPix2Pix on drawn scenes: tokenizer, autoencoder, then text encoder and U-Net together.
+"""Trains a tiny InstructPix2Pix or FLUX.2-klein on drawn scenes: tokenizer, autoencoder, then text encoder and denoiser together.
 
     python train.py --run runs/demo --minutes 120
     python train.py --run runs/gpu --device cuda --bf16 --minutes 60 --batch 512 --workers 15 --times 4
@@ -16,31 +16,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
-from safetensors.torch import load_file
-from torch import Tensor
-from torch.nn import functional as F
-from transformers import CLIPTextModel, CLIPTokenizer
+from torch import Tensor, nn
 
+import architectures
 import data
-import grounding
-import tokenizer as bpe
 import train_vae
-from models import PRESETS, new_scheduler, new_text_encoder, new_unet
+from architecture import Architecture
+from models import PRESETS
 from muon import optimizers, set_rate
 from recorded import Recorded, shown
 from training import Average, Budget, Log, rate_at
 from worlds import WORLDS
 
-# Share of samples without text, without picture, and without both, each (InstructPix2Pix §3.2.1).
-DROPOUT = 0.05
-# Share of samples whose timestep is drawn from the noisier half, where places and shapes are settled.
-NOISY = 0.25
-# A latent cell counts as changed where source and target differ by more than this on average.
-CHANGED = 0.25
 
-
-def arguments() -> argparse.Namespace:
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line, or what is given instead of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoint, log, tokenizer, autoencoder")
     budget = parser.add_mutually_exclusive_group(required=True)
@@ -54,6 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--grounding", type=float, default=0.1, help="weight of the grounding loss; 0 leaves attention untaught")
     parser.add_argument("--inside", type=float, default=4.0, help="additional weight of the loss where the picture changes")
     parser.add_argument("--init", type=Path, help="snapshot folder to start from instead of from scratch")
+    parser.add_argument("--vae", type=Path, help="folder of an autoencoder of the preset's shape, which is taken instead of training one")
     parser.add_argument("--origin", default="", help="with --init: what the snapshot was trained on, for the model card")
     parser.add_argument("--vae-steps", type=int, default=3000)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw scenes")
@@ -61,41 +52,30 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
     parser.add_argument("--save-every", type=float, default=5, help="minutes between checkpoints")
     parser.add_argument("--log-every", type=int, default=25, help="steps between log lines")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
-def prepare(args: argparse.Namespace) -> tuple[CLIPTokenizer, AutoencoderKL]:
-    """Builds or loads the run's tokenizer and autoencoder."""
+def prepare(args: argparse.Namespace) -> tuple[Architecture, nn.Module]:
+    """Returns the run's networks, untrained, and its autoencoder."""
     args.run.mkdir(parents=True, exist_ok=True)
     settings = {"preset", "device", "batch", "times", "rate", "grounding", "inside", "origin"}
     kept = {name: value for name, value in vars(args).items() if name in settings}
     (args.run / "settings.json").write_text(json.dumps(kept))
-    vae_folder = args.run / "vae"
-    if not vae_folder.exists() and args.init:
-        shutil.copytree(args.init / "vae", vae_folder)
+    preset = PRESETS[args.preset]
+    architecture = architectures.of(preset)
+    vae_folder, given = args.run / "vae", args.init / "vae" if args.init else args.vae
+    if not vae_folder.exists() and given:
+        shutil.copytree(given, vae_folder)
     if not vae_folder.exists():
-        train_vae.train(vae_folder, PRESETS[args.preset], args.device, args.vae_steps, args.workers, args.bf16)
-    folder = args.run / "tokenizer"
-    words = WORLDS[PRESETS[args.preset].world].words
-    tokenizer = CLIPTokenizer.from_pretrained(folder) if folder.exists() else bpe.build(folder, words)
-    vae = AutoencoderKL.from_pretrained(vae_folder, dtype=torch.float32, low_cpu_mem_usage=False)
-    return tokenizer, vae.to(args.device).eval().requires_grad_(False)
-
-
-def start_from(snapshot: Path, unet: torch.nn.Module, text: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
-    """Loads a snapshot's weights. Words that both tokenizers have keep their embedding, new ones stay random."""
-    unet.load_state_dict(load_file(snapshot / "unet" / "diffusion_pytorch_model.safetensors"))
-    weights = load_file(snapshot / "text_encoder" / "model.safetensors")
-    weights = {name.removeprefix("text_model."): value for name, value in weights.items()}
-    old = CLIPTokenizer.from_pretrained(snapshot / "tokenizer").get_vocab()
-    table = text.get_input_embeddings().weight.detach().clone()
-    learned = weights["embeddings.token_embedding.weight"]
-    for token, index in tokenizer.get_vocab().items():
-        if token in old:
-            table[index] = learned[old[token]]
-    weights["embeddings.token_embedding.weight"] = table
-    own_prefix = "text_model." if next(iter(text.state_dict())).startswith("text_model.") else ""
-    text.load_state_dict({own_prefix + name: value for name, value in weights.items()})
+        train_vae.train(vae_folder, preset, args.device, args.vae_steps, args.workers, args.bf16)
+    tokenizer = architecture.open_tokenizer(args.run / "tokenizer", WORLDS[preset.world].words)
+    vae = architecture.open_vae(vae_folder, preset)
+    torch.manual_seed(0)
+    networks = architecture(preset, tokenizer, args.bf16)
+    if args.init:
+        networks.start_from(args.init)
+    networks.to(args.device)
+    return networks, vae.to(args.device).eval().requires_grad_(False)
 
 
 class Trainer:
@@ -103,23 +83,12 @@ class Trainer:
 
     def __init__(self, args: argparse.Namespace):
         self.args = args
-        self.tokenizer, self.vae = prepare(args)
         self.preset = PRESETS[args.preset]
-        self.unet = new_unet(self.preset)
-        self.text = new_text_encoder(self.preset, self.tokenizer)
-        if args.init:
-            start_from(args.init, self.unet, self.text, self.tokenizer)
-        # Half-precision convolutions are faster with the channels innermost, those in fp32 on a CPU are not.
-        self.layout = torch.channels_last if args.bf16 else torch.contiguous_format
-        self.unet.to(args.device, memory_format=self.layout)
-        self.text.to(args.device)
-        self.maps = grounding.watch(self.unet)
-        named = [*self.unet.named_parameters(), *self.text.named_parameters()]
+        self.networks, self.vae = prepare(args)
+        named = self.networks.parameters
         self.params = [param for _, param in named]
-        self.optimizers = optimizers(named, args.rate)
+        self.optimizers = optimizers(named, args.rate, self.networks.outer)
         self.average = Average(self.params)
-        self.alphas = new_scheduler().alphas_cumprod.to(args.device)
-        self.empty = torch.tensor(self.tokenizer("", padding="max_length")["input_ids"], device=args.device)
         self.step = 0
         self.drawn = 0
         """Pairs so far, each shown `times` times."""
@@ -137,42 +106,47 @@ class Trainer:
             "step": self.step,
             "drawn": self.drawn,
             "seconds": self.budget.seconds,
-            "unet": self.unet.state_dict(),
-            "text": self.text.state_dict(),
+            **{name: module.state_dict() for name, module in self.networks.modules.items()},
             "average": self.average.values,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "random": random_state(self.args.device),
         }
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, self.checkpoint)
 
     def resume(self) -> None:
-        """Takes up the run's checkpoint, if there is one."""
+        """Takes up the run's checkpoint, if there is one. On a CPU what follows is then, bit by bit, what an uninterrupted
+        run of as many steps would have made; batches that are shown again (`times`) are other ones."""
+        torch.manual_seed(0)
         if not self.checkpoint.exists():
             return
         state = torch.load(self.checkpoint, map_location=self.args.device, weights_only=True)
         self.step, self.drawn, self.budget.spent = state["step"], state["drawn"], state["seconds"]
-        self.unet.load_state_dict(state["unet"])
-        self.text.load_state_dict(state["text"])
+        for name, module in self.networks.modules.items():
+            module.load_state_dict(state[name])
         for value, saved in zip(self.average.values, state["average"]):
             value.copy_(saved)
         # A packed checkpoint has no momentum.
         for optimizer, saved in zip(self.optimizers, state.get("optimizers", [])):
             optimizer.load_state_dict(saved)
+        torch.manual_seed(self.step)
+        if "random" in state:
+            set_random_state(state["random"])
 
     @torch.no_grad()
     def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Brings drawn pairs to the device, with the latents (B, 4, h, w) of their pictures instead of these."""
+        """Brings drawn pairs to the device, with the latents (B, C, h, w) of their pictures instead of these."""
         batch = {name: tensor.to(self.args.device, non_blocking=True) for name, tensor in batch.items()}
         pictures = torch.cat([batch.pop("source"), batch.pop("target")]).float() / 127.5 - 1
         with torch.autocast(self.args.device, torch.bfloat16, enabled=self.args.bf16):
-            latents = self.vae.encode(pictures.contiguous(memory_format=self.layout)).latent_dist.mode().float()
+            latents = self.networks.encode(self.vae, pictures)
         source, target = latents.chunk(2)
         return {"source": source, "target": target, **batch}
 
     def batches(self) -> Iterator[dict[str, Tensor]]:
         """Yields encoded batches without an end."""
-        drawn = data.batches(self.preset, self.tokenizer, self.args.batch, self.args.workers, self.drawn)
+        drawn = data.batches(self.preset, self.networks.read, self.args.batch, self.args.workers, self.drawn)
 
         def fresh() -> Iterator[dict[str, Tensor]]:
             for batch in drawn:
@@ -181,46 +155,12 @@ class Trainer:
 
         return shown(fresh(), self.args.times)
 
-    def timesteps(self, count: int) -> Tensor:
-        uniform = torch.randint(0, 1000, (count,), device=self.args.device)
-        noisy = torch.randint(500, 1000, (count,), device=self.args.device)
-        return torch.where(torch.rand(count, device=self.args.device) < NOISY, noisy, uniform)
-
-    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns (weighted loss of v, grounding loss, share of attention inside the object)."""
-        count = len(batch["ids"])
-        # 1. weigh what changes
-        source, target = batch["source"], batch["target"]
-        changed = ((target - source).abs().mean(1, keepdim=True) > CHANGED).float()
-        weight = 1 + self.args.inside * F.max_pool2d(changed, 3, 1, 1)
-        # 2. drop conditions
-        draw = torch.rand(count, device=self.args.device)
-        no_text = (draw < 2 * DROPOUT)[:, None]
-        no_picture = (draw >= DROPOUT) & (draw < 3 * DROPOUT)
-        ids = torch.where(no_text, self.empty, batch["ids"])
-        picture = source * (~no_picture).float()[:, None, None, None]
-        # 3. add noise
-        steps = self.timesteps(count)
-        alpha = self.alphas[steps].view(-1, 1, 1, 1)
-        noise = torch.randn_like(target)
-        noisy = alpha.sqrt() * target + (1 - alpha).sqrt() * noise
-        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * target
-        # 4. predict
-        hidden = self.text(input_ids=ids).last_hidden_state
-        inputs = torch.cat([noisy, picture], 1).contiguous(memory_format=self.layout)
-        predicted = self.unet(inputs, steps, encoder_hidden_states=hidden).sample.float()
-        # 5. weigh
-        error = ((predicted - velocity).square() * weight).mean()
-        ground, share = grounding.loss(self.maps, batch["mask"].float(), batch["tokens"], (draw >= 3 * DROPOUT).float())
-        self.maps.clear()
-        return error, ground, share
-
     def _learn(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Makes one optimizer step, without a wait for the device; returns what the log shows."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.args.device, torch.bfloat16, enabled=self.args.bf16):
-            error, ground, share = self.losses(batch)
+            error, ground, share = self.networks.losses(batch, self.args.inside)
         (error + self.args.grounding * ground).backward()
         torch.nn.utils.clip_grad_norm_(self.params, 1.0)
         for optimizer in self.optimizers:
@@ -236,12 +176,23 @@ class Trainer:
         return means
 
 
+def random_state(device: str) -> dict[str, Tensor]:
+    """Returns where the generators of the training are."""
+    return {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state()} if device == "cuda" else {})
+
+
+def set_random_state(state: dict[str, Tensor]) -> None:
+    """Brings the generators back to `state`, as far as it has theirs."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
     trainer = Trainer(args)
     trainer.resume()
-    torch.manual_seed(trainer.step)
     log = Log(args.run / "log.jsonl", args.log_every)
     saved = time.monotonic()
     source = trainer.batches()

@@ -21,7 +21,7 @@ import seeds
 from data import draw, pixels
 from models import LATENT_CHANNELS, PRESETS
 from training import Log
-from train_vae import Edits, _scaled, distance, learn
+from train_vae import Edits, scaled, distance, learn
 
 BATCH = 8
 RATE = 4e-3
@@ -65,7 +65,7 @@ def train(folder: Path, steps: int, workers: int) -> None:
 
     def step_loss(batch: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         source, target, _ = batch
-        latents = latents_between(vae, _scaled(source, "cpu"), _scaled(target, "cpu"))
+        latents = latents_between(vae, scaled(source, "cpu"), scaled(target, "cpu"))
         with torch.no_grad():
             shown = vae.decode(latents).sample
         away, absolute = distance(tiny.decode(latents).sample, shown)
@@ -115,7 +115,7 @@ def measure(folder: Path) -> None:
     """Prints each way's PSNR over held-out edits: with what the autoencoder shows of the same latents, and with the edit itself."""
     vae, tiny = load_vae(folder), load_decoder(folder)
     drawn = [draw(PRESETS["shapes"], seeds.HELD_OUT_SETS + index) for index in range(MEASURED)]
-    source, target = (_scaled(torch.stack([pixels(getattr(it, which)) for it in drawn]), "cpu") for which in ("source", "target"))
+    source, target = (scaled(torch.stack([pixels(getattr(it, which)) for it in drawn]), "cpu") for which in ("source", "target"))
     before, after = (vae.encode(it).latent_dist.mode() for it in (source, target))
     torch.manual_seed(0)
     half_way = latents_between(vae, source, target)[len(source) :]

@@ -29,6 +29,8 @@ KL_WEIGHT = 2e-4
 LOCAL_RATE = 2e-3
 # Of what changes outside an edit.
 SPREAD_WEIGHT = 3.0
+# Parts of the names of weights that are not Muon's: the outermost layers.
+OUTER = ("conv_in.", "conv_out.", "quant_conv.")
 # Pixels around an edit that may change with it.
 BORDER = 2
 # Pictures that the mean and the variance of the latents are measured on.
@@ -62,7 +64,8 @@ class Edits(torch.utils.data.Dataset):
         return pixels(pair.source), pixels(pair.target), torch.from_numpy(pair.edit_mask)[None].float()
 
 
-def _scaled(pictures: Tensor, device: str) -> Tensor:
+def scaled(pictures: Tensor, device: str) -> Tensor:
+    """Returns pictures (B, 3, h, w) uint8 in -1..1, as the networks see them."""
     pictures = pictures.to(device).float() / 127.5 - 1
     return pictures.contiguous(memory_format=torch.channels_last)
 
@@ -127,7 +130,7 @@ def psnr(vae: AutoencoderKL, pictures: Tensor) -> float:
 
 def learn(params: list, rate: float, batches, step_loss: Callable, log: Log, steps: int) -> None:
     """Makes a step for each batch, by AdamW and Muon."""
-    chosen = optimizers(params, rate)
+    chosen = optimizers(params, rate, OUTER)
     budget = Budget(steps, None)
     for step, batch in enumerate(batches, 1):
         for optimizer in chosen:
@@ -153,7 +156,7 @@ def keep_local(
     def step_loss(batch: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         source, target, mask = batch
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
-            return local_loss(vae, _scaled(source, device), _scaled(target, device), mask.to(device))
+            return local_loss(vae, scaled(source, device), scaled(target, device), mask.to(device))
 
     edits = torch.utils.data.DataLoader(Edits(preset, steps * BATCH), BATCH, num_workers=workers)
     learn(params, LOCAL_RATE, edits, step_loss, log, steps)
@@ -168,12 +171,12 @@ def train(folder: Path, preset: Preset, device: str, steps: int, workers: int, b
 
     def step_loss(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
-            return loss(vae, _scaled(batch, device))
+            return loss(vae, scaled(batch, device))
 
     pictures = torch.utils.data.DataLoader(Sources(preset, first * BATCH), BATCH, num_workers=workers)
     learn(list(vae.named_parameters()), RATE, pictures, step_loss, log, first)
     unseen = torch.stack([pixels(draw(preset, seeds.HELD_OUT + index).source) for index in range(MEASURED)])
-    unseen = _scaled(unseen, device)
+    unseen = scaled(unseen, device)
     normalize(vae, unseen)
     keep_local(vae, preset, device, steps // 2, workers, bf16, log)
     vae.eval()
