@@ -120,9 +120,9 @@ fn a_model_with_a_lora_is_as_large_as_one_without() {
     println!("peak, held, weights in bytes: without {without:?}, with {with:?}");
     assert!((0.9..=1.3).contains(&(without.1 / without.2)), "{without:?}");
     // Weights that stayed in fp32 would be twice as many bytes.
-    assert!((0.95..=1.1).contains(&(with.1 / without.1)), "{without:?} and {with:?}");
-    // While it is read, one matrix is in fp32 with its change beside it.
-    assert!(with.0 / without.0 < 1.25, "{without:?} and {with:?}");
+    assert!((0.9..=1.1).contains(&(with.1 / without.1)), "{without:?} and {with:?}");
+    // While weights are read, memory of changes is given back every 64 MB; all in fp32 would be 250 MB more.
+    assert!(with.0 - without.0 < 100e6, "{without:?} and {with:?}");
 }
 
 /// The other half of that test.

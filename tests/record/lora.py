@@ -7,6 +7,7 @@ Weights are random, and the models are those of tests/record/models.py, and a FL
 """
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -247,12 +248,16 @@ def outputs(model, file, loaders):
 
 
 def load(pipe, path, name):
-    """`load_lora_weights` in its parts: it does not map the original layout's blocks for Stable Diffusion 1.x, and does not
-    find CLIP's modules where transformers 5 has them, without `text_model`."""
+    """`load_lora_weights` in its parts: it does not map the original layout's blocks for Stable Diffusion 1.x, does not find
+    CLIP's modules where transformers 5 has them, without `text_model`, and keeps kohya's alphas of attention layers under
+    names of processors (`attn1.processor.to_q_lora.down.weight`), which match no module."""
     found = pipe.lora_state_dict(path, unet_config=pipe.unet.config, return_lora_metadata=True)
     state, alphas, metadata = found
     bare = lambda it: None if it is None else {key.replace(".text_model.", "."): value for key, value in it.items()}
     state, alphas = bare(state), bare(alphas)
+    if alphas:
+        own = lambda key: re.sub(r"processor\.(to_\w+)_lora\.down\.weight\.alpha$", r"\1.alpha", key).replace("to_out.alpha", "to_out.0.alpha")
+        alphas = {own(key): value for key, value in alphas.items()}
     common = {"network_alphas": alphas, "adapter_name": name, "_pipeline": pipe, "metadata": metadata}
     pipe.load_lora_into_unet(state, unet=pipe.unet, **common)
     if any(key.startswith("text_encoder.") for key in state):

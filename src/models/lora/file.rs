@@ -136,6 +136,9 @@ impl LoraFile {
     }
 
     /// The factor that a change's matrix has by itself: alpha over rank, 1 where no alpha is given.
+    ///
+    /// Differs: diffusers 0.42.1 loses kohya's alphas of attention layers where a file's alphas are not all the same,
+    /// since it keeps them under names of attention processors.
     pub(super) fn scale(&self, module: &Module, change: &Change) -> f64 {
         let Some(rank) = change.shape().and_then(|it| it.rank) else { return 1.0 };
         let rank = rank as f64;
