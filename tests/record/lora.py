@@ -256,8 +256,9 @@ def load(pipe, path, name):
     bare = lambda it: None if it is None else {key.replace(".text_model.", "."): value for key, value in it.items()}
     state, alphas = bare(state), bare(alphas)
     if alphas:
-        own = lambda key: re.sub(r"processor\.(to_\w+)_lora\.down\.weight\.alpha$", r"\1.alpha", key).replace("to_out.alpha", "to_out.0.alpha")
-        alphas = {own(key): value for key, value in alphas.items()}
+        processor = re.compile(r"processor\.(to_\w+)_lora\.down\.weight\.alpha$")
+        own = {key: processor.sub(r"\1.alpha", key).replace("to_out.alpha", "to_out.0.alpha") for key in alphas}
+        alphas = {own[key]: value for key, value in alphas.items()}
     common = {"network_alphas": alphas, "adapter_name": name, "_pipeline": pipe, "metadata": metadata}
     pipe.load_lora_into_unet(state, unet=pipe.unet, **common)
     if any(key.startswith("text_encoder.") for key in state):
@@ -269,7 +270,8 @@ def load(pipe, path, name):
 def merge_lokr(unet, tensors):
     """By LyCORIS' formula, as diffusers' `_bake_lokr_alpha_` has it: the scale is alpha over rank, and 1 for whole matrices."""
     names = sorted({key.split(".")[0] for key in tensors})
-    modules = {f"{prefix}_{name.replace('.', '_')}": name for name, _ in unet.named_modules() for prefix in ("lycoris", "lora_unet")}
+    flat = {name.replace(".", "_"): name for name, _ in unet.named_modules()}
+    modules = {f"{prefix}_{key}": name for key, name in flat.items() for prefix in ("lycoris", "lora_unet")}
     for name in names:
         mine = {key.split(".")[1]: it.float() for key, it in tensors.items() if key.split(".")[0] == name}
         is_whole = "lokr_w2" in mine and "lokr_w1" in mine

@@ -33,7 +33,7 @@ pub enum LoraError {
     /// It has no low-rank change under any known name.
     #[error(
         "{} is not a LoRA{}: it has no pair of matrices under a name that kohya's trainer, PEFT, diffusers or ai-toolkit writes; its tensors are {}",
-        path.display(), if *is_model { ", but the weights of a model" } else { "" }, listed(keys)
+        path.display(), if *is_model { ", but the weights of a model" } else { "" }, shortly(keys)
     )]
     NotALora {
         /// The file.
@@ -120,8 +120,20 @@ pub enum LoraError {
 
 /// The first keys of a list, and how many more there are.
 fn listed(keys: &[String]) -> String {
-    let first: Vec<&str> = keys.iter().take(SPELLED_OUT).map(String::as_str).collect();
-    let more = keys.len().saturating_sub(SPELLED_OUT);
-    let rest = if more > 0 { format!(" and {more} others") } else { String::new() };
+    up_to(SPELLED_OUT, keys)
+}
+
+/// The same of keys that say what a file is, not what is wrong.
+fn shortly(keys: &[String]) -> String {
+    up_to(3, keys)
+}
+
+fn up_to(most: usize, keys: &[String]) -> String {
+    let first: Vec<&str> = keys.iter().take(most).map(String::as_str).collect();
+    let rest = match keys.len().saturating_sub(most) {
+        0 => String::new(),
+        1 => " and another".to_owned(),
+        more => format!(" and {more} others"),
+    };
     format!("`{}`{rest}", first.join("`, `"))
 }
