@@ -23,7 +23,12 @@ use retouch::{
             norm::{Activation, GroupNorm, Shift},
         },
     },
-    models::{autoencoder_tiny::TinyDecoder, snapshot::Snapshot},
+    models::{
+        autoencoder_tiny::TinyDecoder,
+        snapshot::Snapshot,
+        stable_diffusion::autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig},
+        weights::Checkpoint,
+    },
     pipelines::{image_processor, load, preview::LatentPreview},
     wire::{
         journal::v1::JobRecord,
@@ -196,6 +201,30 @@ fn taesd_preview(bencher: Bencher<'_, '_>, side: i64) {
     let decoder = decoder.unwrap_or_else(|error| panic!("{error}"));
     let latents = random(&[1, 4, side, side], Kind::Float);
     bencher.bench_local(|| decoder.decode(black_box(&latents)));
+}
+
+/// The same by an autoencoder of Stable Diffusion's size, whose weights are zero, at 256 and 512 px.
+#[divan::bench(args = [32, 64], sample_count = 3, sample_size = 1)]
+fn stable_diffusion_preview(bencher: Bencher<'_, '_>, side: i64) {
+    let file = tempfile::Builder::new().suffix(".safetensors").tempfile();
+    let Ok(file) = file else { panic!("a benchmark needs a file") };
+    let none = [("none", Tensor::zeros([1], (Kind::Float, Device::Cpu)))];
+    Tensor::write_safetensors(&none, file.path()).unwrap_or_else(|error| panic!("{error}"));
+    // What a checkpoint lacks is zeros.
+    let weights = Checkpoint::open(file.path()).unwrap_or_else(|error| panic!("{error}"));
+    let config = AutoencoderKlConfig::from_json(
+        r#"{"_class_name": "AutoencoderKL", "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2,
+            "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
+            "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
+            "latent_channels": 4, "scaling_factor": 0.18215, "norm_num_groups": 32}"#,
+    );
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    let vae = AutoencoderKl::new(&weights.root(Kind::Float, Device::Cpu), &config);
+    let latents = random(&[1, 4, side, side], Kind::Float);
+    bencher.bench_local(|| {
+        let _no_grad = tch::no_grad_guard();
+        vae.decode(black_box(&latents))
+    });
 }
 
 /// Limits that the benchmark never reaches.

@@ -1,6 +1,7 @@
 //! Peak memory of loading weights, beyond the weights themselves.
 
 use std::{
+    collections::BTreeMap,
     env,
     fs::{self, File},
     io::{BufWriter, Write},
@@ -12,7 +13,8 @@ use image::RgbImage;
 use retouch::{
     attention::role::Role,
     models::{snapshot::Snapshot, weights::Checkpoint},
-    pipelines::{inspect::inspect, load},
+    pipelines::{inspect::inspect, load, lora},
+    sampling::lora::LoraChoice,
 };
 use safetensors::Dtype;
 use serde_json::{Value, json};
@@ -33,6 +35,9 @@ const CHILD: &str = "RETOUCH_TEST_LOAD";
 
 /// The same for the test of a model whose text encoder comes and goes: its folder.
 const KLEIN: &str = "RETOUCH_TEST_KLEIN";
+
+/// The same for the test of a model with LoRAs: its folder, and the LoRAs, a line each.
+const LORAS: &str = "RETOUCH_TEST_LORAS";
 
 /// By how much its networks are narrower than the published ones.
 const NARROWER: i64 = 8;
@@ -62,23 +67,7 @@ fn loading_takes_at_most_15_percent_more_memory_than_the_tensors() {
 
 #[test]
 fn a_text_encoder_that_is_freed_leaves_its_memory_to_the_rest() {
-    // The published model's blocks, narrower: 440 MB in fp32, of which the text encoder's are 195.
-    let folder = copy_of_klein();
-    // The published layers, and few tokens, since what attention needs for 512 is a part of the published size alone.
-    write_json(folder.path(), "retouch.json", &json!({"max_sequence_length": 24}));
-    for Published { name, config, shapes, .. } in first_of_each() {
-        let place = folder.path().join(&name);
-        for file in fs::read_dir(&place).unwrap() {
-            fs::remove_file(file.unwrap().path()).unwrap();
-        }
-        write_json(&place, "config.json", &narrower(&config));
-        let file = if name == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
-        let narrow = |it: i64| if it > 3 { it / NARROWER } else { it };
-        let shapes = shapes.into_iter();
-        let tensors =
-            shapes.map(|(key, shape)| (key, (shape.into_iter().map(narrow).collect(), 0)));
-        write_header(&place.join(format!("{file}.safetensors")), &tensors.collect(), "F32");
-    }
+    let (folder, _) = narrow_klein();
     let parts = inspect(folder.path()).unwrap().parts;
     let bytes = |name: &str| {
         let parts = parts.iter().filter(|it| name.is_empty() || it.name == name);
@@ -105,7 +94,86 @@ fn a_text_encoder_that_is_freed_leaves_its_memory_to_the_rest() {
     assert!((0.9..=1.4).contains(&(held / rest)), "{:.3} of the rest's bytes", held / rest);
 }
 
+#[test]
+fn a_model_with_a_lora_is_as_large_as_one_without() {
+    let (folder, transformer) = narrow_klein();
+    let lora = folder.path().join("style.safetensors");
+    // Each matrix of the transformer is changed.
+    let mut tensors = BTreeMap::new();
+    for (key, shape) in &transformer {
+        let (Some(module), [rows, columns]) = (key.strip_suffix(".weight"), &shape[..]) else {
+            continue;
+        };
+        tensors.insert(format!("transformer.{module}.lora_A.weight"), (vec![16, *columns], 0));
+        tensors.insert(format!("transformer.{module}.lora_B.weight"), (vec![*rows, 16], 0));
+    }
+    write_header(&lora, &tensors, "BF16");
+    let measure = |loras: &str| {
+        let job = format!("{}\n{loras}", folder.path().display());
+        let child = "child_loads_loras_under_the_eyes_of_the_memory_test";
+        let [peak, held, bytes] = figures_of(child, LORAS, &job, "LORAS ")[..] else {
+            panic!("three figures");
+        };
+        (peak, held, bytes)
+    };
+    let (without, with) = (measure(""), measure(&lora.display().to_string()));
+    println!("peak, held, weights in bytes: without {without:?}, with {with:?}");
+    assert!((0.9..=1.3).contains(&(without.1 / without.2)), "{without:?}");
+    // Weights that stayed in fp32 would be twice as many bytes.
+    assert!((0.9..=1.1).contains(&(with.1 / without.1)), "{without:?} and {with:?}");
+    // While weights are read, memory of changes is given back every 64 MB; all in fp32 would be 250 MB more.
+    assert!(with.0 - without.0 < 100e6, "{without:?} and {with:?}");
+}
+
 /// The other half of that test.
+#[test]
+#[ignore = "it is started by another test"]
+fn child_loads_loras_under_the_eyes_of_the_memory_test() {
+    let job = env::var(LORAS).unwrap();
+    let (folder, loras) = job.split_once('\n').unwrap();
+    let _ = Tensor::rand([1 << 18], (Kind::Float, Device::Cpu)).sum(Kind::Float).double_value(&[]);
+    let bare = memory("RssAnon:");
+    let mut snapshot = Snapshot::open(Path::new(folder)).unwrap();
+    let loras: Vec<LoraChoice> =
+        loras.split_terminator('\n').map(|it| it.parse().unwrap()).collect();
+    lora::apply(&mut snapshot, &loras).unwrap();
+    let parts = inspect(Path::new(folder)).unwrap().parts;
+    let resident = parts.iter().filter(|it| it.name != "text_encoder");
+    let bytes = resident.map(|it| 2 * it.loaded_parameters).sum::<u64>();
+    let model = load::load(&snapshot, Kind::BFloat16, Device::Cpu).unwrap();
+    let most = peak() - memory("RssFile:");
+    println!("\nLORAS {} {} {bytes}", most - bare, memory("RssAnon:") - bare);
+    drop(model);
+}
+
+/// The published model's blocks, narrower: 440 MB in fp32, of which the text encoder's are 195; and its transformer's
+/// shapes.
+fn narrow_klein() -> (TempDir, BTreeMap<String, Vec<i64>>) {
+    let folder = copy_of_klein();
+    // The published layers, and few tokens, since what attention needs for 512 is a part of the published size alone.
+    write_json(folder.path(), "retouch.json", &json!({"max_sequence_length": 24}));
+    let mut transformer = BTreeMap::new();
+    for Published { name, config, shapes, .. } in first_of_each() {
+        let place = folder.path().join(&name);
+        for file in fs::read_dir(&place).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        write_json(&place, "config.json", &narrower(&config));
+        let file = if name == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
+        let narrow = |it: i64| if it > 3 { it / NARROWER } else { it };
+        let shapes = shapes.into_iter();
+        let shapes: BTreeMap<String, Vec<i64>> =
+            shapes.map(|(key, shape)| (key, shape.into_iter().map(narrow).collect())).collect();
+        let tensors = shapes.iter().map(|(key, shape)| (key.clone(), (shape.clone(), 0)));
+        write_header(&place.join(format!("{file}.safetensors")), &tensors.collect(), "F32");
+        if name == "transformer" {
+            transformer = shapes;
+        }
+    }
+    (folder, transformer)
+}
+
+/// The other half of the test of texts.
 #[test]
 #[ignore = "it is started by another test"]
 fn child_reads_texts_under_the_eyes_of_the_memory_test() {

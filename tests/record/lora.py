@@ -7,6 +7,7 @@ Weights are random, and the models are those of tests/record/models.py, and a FL
 """
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -41,6 +42,9 @@ def main():
         for name, file, loaders in stable_diffusion(model):
             record |= {f"{model}.{name}.{key}": it for key, it in outputs(model, file, loaders).items()}
     record |= flux2()
+    torch.manual_seed(SEED + 1)
+    for name, file, loaders in uneven("sd1"):
+        record |= {f"sd1.{name}.{key}": it for key, it in outputs("sd1", file, loaders).items()}
     save_file({key: it.contiguous() for key, it in record.items()}, OUT / "record.safetensors")
     total = sum(path.stat().st_size for path in OUT.iterdir())
     print(f"seed {SEED}, {len(record)} tensors, {total / 1000:.0f} kB")
@@ -51,13 +55,13 @@ def pipeline(model):
     return pipe.to(torch.float32)
 
 
-def weight(module):
+def weight(module, rank=RANK, dtype=torch.float16):
     """Random factors of a change, down and up, whose product is as large as the weight itself."""
     shape = module.weight.shape
     rows, kernel = shape[0], list(shape[1:])
-    down = torch.randn([RANK, *kernel]) / (module.weight[0].numel() ** 0.5)
-    up = torch.randn([rows, RANK] + [1] * (len(kernel) - 1))
-    return down.half(), (0.5 * up).half()
+    down = torch.randn([rank, *kernel]) / (module.weight[0].numel() ** 0.5)
+    up = torch.randn([rows, rank] + [1] * (len(kernel) - 1))
+    return down.to(dtype), (0.5 * up).to(dtype)
 
 
 def unet_modules(pipe, ends):
@@ -125,6 +129,54 @@ def stable_diffusion(model):
     yield "two", None, both
 
     yield "lokr", write(model, "lokr", lokr(pipe, attention + ("conv1", "ff.net.2"))), "lokr"
+
+
+def uneven(model):
+    """Files whose modules have several ranks and alphas, or none, in other number formats; as `stable_diffusion` has them."""
+    pipe = pipeline(model)
+    attention = tuple(f"attn{number}.{it}" for number in (1, 2) for it in ATTENTION)
+    ranks, alphas = (1, 2, 3), (0.5, 1.0, 2.0, 4.0)
+
+    # kohya's, in bf16: each module has a rank and an alpha of its own.
+    tensors = {}
+    for index, (name, module) in enumerate(unet_modules(pipe, attention + ("proj_in", "conv1")).items()):
+        key = f"lora_unet_{name.replace('.', '_')}"
+        down, up = weight(module, ranks[index % 3], torch.bfloat16)
+        alpha = torch.tensor(alphas[index % 4], dtype=torch.bfloat16)
+        tensors |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.alpha": alpha}
+    yield "ranks", write(model, "ranks", tensors), None
+
+    # The same without alphas, in fp32, and with the text encoder.
+    tensors = {}
+    for index, (name, module) in enumerate((unet_modules(pipe, attention) | text_modules(pipe)).items()):
+        net = "te_text_model" if name.startswith("encoder.") else "unet"
+        key = f"lora_{net}_{name.replace('.', '_')}"
+        down, up = weight(module, ranks[index % 3], torch.float32)
+        tensors |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up}
+    yield "bare", write(model, "bare", tensors), None
+
+    # PEFT's, with its patterns of ranks and alphas.
+    tensors, rank_pattern, alpha_pattern = {}, {}, {}
+    for index, (name, module) in enumerate(unet_modules(pipe, attention).items()):
+        rank, alpha = ranks[index % 3], alphas[index % 4]
+        down, up = weight(module, rank)
+        tensors |= {f"unet.{name}.lora_A.weight": down, f"unet.{name}.lora_B.weight": up}
+        rank_pattern |= {name: rank} if rank != RANK else {}
+        alpha_pattern |= {name: alpha} if alpha != 1 else {}
+    config = {"r": RANK, "lora_alpha": 1, "target_modules": list(ATTENTION), "peft_type": "LORA"}
+    config |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern}
+    metadata = {"lora_adapter_metadata": json.dumps({f"unet.{key}": it for key, it in config.items()})}
+    yield "pattern", write(model, "pattern", tensors, metadata), None
+
+    # Kronecker products of which the first matrix is one of low rank, under kohya's prefix.
+    tensors = {}
+    for index, (name, module) in enumerate(unet_modules(pipe, attention + ("conv2",)).items()):
+        rows, columns, *kernel = module.weight.shape
+        key = f"lora_unet_{name.replace('.', '_')}"
+        tensors[f"{key}.lokr_w1_a"], tensors[f"{key}.lokr_w1_b"] = torch.randn(4, RANK), 0.5 * torch.randn(RANK, 2)
+        tensors[f"{key}.lokr_w2"] = 0.2 * torch.randn([rows // 4, columns // 2, *kernel])
+        tensors[f"{key}.alpha"] = torch.tensor(float(index % 3))
+    yield "factors", write(model, "factors", tensors), "lokr"
 
 
 def put(tensors, name, module, kohya=False, ends=None):
@@ -196,12 +248,17 @@ def outputs(model, file, loaders):
 
 
 def load(pipe, path, name):
-    """`load_lora_weights` in its parts: it does not map the original layout's blocks for Stable Diffusion 1.x, and does not
-    find CLIP's modules where transformers 5 has them, without `text_model`."""
+    """`load_lora_weights` in its parts: it does not map the original layout's blocks for Stable Diffusion 1.x, does not find
+    CLIP's modules where transformers 5 has them, without `text_model`, and keeps kohya's alphas of attention layers under
+    names of processors (`attn1.processor.to_q_lora.down.weight`), which match no module."""
     found = pipe.lora_state_dict(path, unet_config=pipe.unet.config, return_lora_metadata=True)
     state, alphas, metadata = found
     bare = lambda it: None if it is None else {key.replace(".text_model.", "."): value for key, value in it.items()}
     state, alphas = bare(state), bare(alphas)
+    if alphas:
+        processor = re.compile(r"processor\.(to_\w+)_lora\.down\.weight\.alpha$")
+        own = {key: processor.sub(r"\1.alpha", key).replace("to_out.alpha", "to_out.0.alpha") for key in alphas}
+        alphas = {own[key]: value for key, value in alphas.items()}
     common = {"network_alphas": alphas, "adapter_name": name, "_pipeline": pipe, "metadata": metadata}
     pipe.load_lora_into_unet(state, unet=pipe.unet, **common)
     if any(key.startswith("text_encoder.") for key in state):
@@ -213,16 +270,18 @@ def load(pipe, path, name):
 def merge_lokr(unet, tensors):
     """By LyCORIS' formula, as diffusers' `_bake_lokr_alpha_` has it: the scale is alpha over rank, and 1 for whole matrices."""
     names = sorted({key.split(".")[0] for key in tensors})
-    modules = {f"lycoris_{name.replace('.', '_')}": name for name, _ in unet.named_modules()}
+    flat = {name.replace(".", "_"): name for name, _ in unet.named_modules()}
+    modules = {f"{prefix}_{key}": name for key, name in flat.items() for prefix in ("lycoris", "lora_unet")}
     for name in names:
         mine = {key.split(".")[1]: it.float() for key, it in tensors.items() if key.split(".")[0] == name}
-        is_whole = "lokr_w2" in mine
+        is_whole = "lokr_w2" in mine and "lokr_w1" in mine
         module = unet.get_submodule(modules[name])
         rows, columns, *kernel = module.weight.shape
-        second = mine["lokr_w2"] if is_whole else mine["lokr_w2_a"] @ mine["lokr_w2_b"]
-        second = second.reshape(rows // 2, columns // 2, *kernel)
-        first = mine["lokr_w1"].reshape(2, 2, *[1] * len(kernel))
-        scale = 1.0 if is_whole else 1.0 / RANK
+        first = mine["lokr_w1"] if "lokr_w1" in mine else mine["lokr_w1_a"] @ mine["lokr_w1_b"]
+        second = mine["lokr_w2"] if "lokr_w2" in mine else mine["lokr_w2_a"] @ mine["lokr_w2_b"]
+        second = second.reshape(rows // first.shape[0], columns // first.shape[1], *kernel)
+        first = first.reshape(*first.shape, *[1] * len(kernel))
+        scale = 1.0 if is_whole else mine["alpha"].item() / RANK
         module.weight.data += scale * torch.kron(first, second)
 
 
@@ -283,18 +342,43 @@ def flux2():
             f"{flat}.lokr_w2_b": (0.3 * torch.randn(RANK, columns // 2)).half(),
             f"{flat}.alpha": torch.tensor(1.0),
         }
+    # ai-toolkit's, of Black Forest Labs' modules: of a fused projection, of low rank, and of whole matrices.
+    files["lokr-bfl"] = {}
+    for index, key in enumerate(("double_blocks.1.img_attn.qkv", "double_blocks.0.txt_mlp.2", "single_blocks.1.linear2", "txt_in")):
+        rows, columns = (shapes | outside)[key]
+        key = f"diffusion_model.{key}"
+        files["lokr-bfl"][f"{key}.lokr_w1"] = torch.randn(2, 2).bfloat16()
+        if index % 2:
+            files["lokr-bfl"][f"{key}.lokr_w2"] = (0.2 * torch.randn(rows // 2, columns // 2)).bfloat16()
+        else:
+            files["lokr-bfl"][f"{key}.lokr_w2_a"] = (0.3 * torch.randn(rows // 2, RANK)).bfloat16()
+            files["lokr-bfl"][f"{key}.lokr_w2_b"] = (0.3 * torch.randn(RANK, columns // 2)).bfloat16()
+        files["lokr-bfl"][f"{key}.alpha"] = torch.tensor(2.0 * RANK)
 
     record = {}
     for name, tensors in files.items():
         path = write("flux2", name, tensors)
         transformer = model()
         state = Flux2LoraLoaderMixin.lora_state_dict(str(path))
+        if name == "lokr-bfl":
+            transformer.fuse_qkv_projections()
+            state = {key: it.float() for key, it in state.items()}
         transformer.load_lora_adapter(state, adapter_name="a", prefix="transformer")
         transformer.fuse_lora(adapter_names=["a"])
         transformer.unload_lora()
-        merged, before = transformer.state_dict(), base.state_dict()
+        merged, before = unfused(transformer.state_dict()), base.state_dict()
         record |= {f"flux2.{name}.{key}": it for key, it in merged.items() if not torch.equal(it, before[key])}
     return record
+
+
+def unfused(state):
+    """The projections of a fused transformer under the names of their parts."""
+    parts = {"attn.to_qkv.": ("to_q", "to_k", "to_v"), "attn.to_added_qkv.": ("add_q_proj", "add_k_proj", "add_v_proj")}
+    for fused, names in parts.items():
+        for key in [key for key in state if fused in key]:
+            thirds = state.pop(key).chunk(3)
+            state |= {key.replace(fused, f"attn.{name}."): it.clone() for name, it in zip(names, thirds)}
+    return state
 
 
 if __name__ == "__main__":

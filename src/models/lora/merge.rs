@@ -51,12 +51,13 @@ pub(in crate::models) struct Delta {
 }
 
 impl Delta {
-    /// Adds it to a weight in fp32 on the CPU, (out, in) or (out, in, k, k).
-    pub(in crate::models) fn add_to(&self, weight: &Tensor) -> io::Result<Tensor> {
+    /// Adds it in place to a weight in fp32 on the CPU, (out, in) or (out, in, k, k).
+    pub(in crate::models) fn add_to(&self, weight: &mut Tensor) -> io::Result<()> {
         let _no_grad = tch::no_grad_guard();
         let shape = weight.size();
         let cells: i64 = shape[2..].iter().product();
         let delta = self.rows.of(&self.file.delta(self.change, cells)?);
-        Ok(weight + delta.reshape(&shape) * self.scale)
+        *weight += delta.reshape(&shape) * self.scale;
+        Ok(())
     }
 }

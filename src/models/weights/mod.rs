@@ -42,7 +42,7 @@ pub struct Checkpoint {
     /// Those that a model has no use for, on purpose.
     ignored: RefCell<BTreeSet<String>>,
     faults: RefCell<Vec<TensorFault>>,
-    /// Bytes of tensors that were read since memory was last given back.
+    /// Bytes of tensors that were read, and of changes to them, since memory was last given back.
     read: Cell<u64>,
 }
 
@@ -137,6 +137,10 @@ impl Checkpoint {
     /// # Errors
     /// [`WeightsError::Faults`] with every missing, misshapen, non-finite and unused key.
     pub fn finish(&self) -> Result<(), WeightsError> {
+        if !self.deltas.is_empty() {
+            // The last changes have left holes, too.
+            heap::give_back();
+        }
         let mut faults = self.faults.borrow().clone();
         let (taken, ignored) = (self.taken.borrow(), self.ignored.borrow());
         for (key, (_, stored)) in &self.tensors {
@@ -216,6 +220,15 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Gives memory back after so many further bytes, if they are many by now.
+    fn give_back(&self, bytes: u64) {
+        self.read.set(self.read.get() + bytes);
+        if self.read.get() > HOLES {
+            self.read.set(0);
+            heap::give_back();
+        }
+    }
+
     /// Reads one tensor, or returns its fault.
     fn read(
         &self,
@@ -253,11 +266,7 @@ impl Checkpoint {
         };
         let read = self.files[*file].read(stored, source, shape, as_read).map_err(unreadable)?;
         if target.1 == Device::Cpu {
-            self.read.set(self.read.get() + stored.bytes());
-            if self.read.get() > HOLES {
-                self.read.set(0);
-                heap::give_back();
-            }
+            self.give_back(stored.bytes());
         }
         match read.values {
             Values::Finite => {}
@@ -269,7 +278,9 @@ impl Checkpoint {
         }
         let mut tensor = read.tensor;
         for delta in deltas {
-            tensor = delta.add_to(&tensor).map_err(unreadable)?;
+            delta.add_to(&mut tensor).map_err(unreadable)?;
+            // The change and what is added are as large as the tensor in fp32 each.
+            self.give_back(2 * (tensor.numel() * Kind::Float.elt_size_in_bytes()) as u64);
         }
         let tensor = tensor.to_kind(target.0).to_device(target.1);
         if file::is_finite(&tensor) {
