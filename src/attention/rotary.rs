@@ -1,5 +1,5 @@
-//! Rotary position embedding (arXiv 2104.09864): a token's place as a rotation of its queries and keys, pair of channels
-//! by pair, so that a logit depends on the distance of two places.
+//! Rotary position embedding (arXiv 2104.09864): a token's place as a rotation of its queries and keys, pair of
+//! channels by pair, so that a logit depends on the distance of two places.
 
 use tch::{Kind, Tensor};
 

@@ -81,7 +81,8 @@ pub enum EditError {
     },
     /// A model whose layers attend to the prompt or to the picture, but not to both.
     #[error(
-        "the model's prompt and picture do not share one sequence, as those of FLUX.2 do and the modulation `{modulation}` needs"
+        "the model has no joint attention over prompt and picture, as FLUX.2 has and the modulation \
+         `{modulation}` needs"
     )]
     NotJoint {
         /// Name of the modulation that was asked for.

@@ -5,8 +5,8 @@
 //! Source of [`Modulation::Isolate`] and [`Modulation::Reference`]: KV-Edit (arXiv 2502.17363). Differs: the clean keys
 //! and values come from the picture in the same sequence, so that nothing is inverted and cached.
 //!
-//! Heads and queries are handled a few at a time: no matrix of all queries by all keys is made, and what is held at once
-//! depends neither on the number of layers nor, but for a head's own keys and values, on the picture's size.
+//! Heads and queries are handled a few at a time: no matrix of all queries by all keys is made, and what is held at
+//! once depends neither on the number of layers nor, but for a head's own keys and values, on the picture's size.
 
 use tch::{Device, IndexOp, Kind, Tensor};
 
@@ -24,6 +24,10 @@ const LOGITS_ELSEWHERE: i64 = 1 << 24;
 /// Most numbers of keys at once, of as many heads as that allows but at least one.
 const KEYS: i64 = 1 << 19;
 const KEYS_ELSEWHERE: i64 = 1 << 25;
+
+/// Share of a query's attention below which what is left of it is computed anew: the output's rounding grows by the
+/// share's inverse.
+const LEAST_KEPT: f64 = 1.0 / 16.0;
 
 /// The parts of a site's sequence.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +131,7 @@ impl Layer<'_> {
                     let taken = probs.sum_dim_intlist([-1i64].as_slice(), true, Kind::Float);
                     drop(probs);
                     let kept: Tensor = 1.0 - taken; // (H, q, 1)
-                    if self.is_on_cpu() && is_little(&kept, &inside, output.kind()) {
+                    if self.is_on_cpu() && is_little(&kept, &inside) {
                         self.attend_to_others(heads, &query, hidden)
                     } else {
                         outside / kept.clamp_min(f64::from(f32::EPSILON))
@@ -247,9 +251,8 @@ impl Heads {
 }
 
 /// Whether so little is left for the other keys of a query outside the mask that the rounding of its output shows.
-fn is_little(kept: &Tensor, inside: &Tensor, kind: Kind) -> bool {
-    let least = if kind == Kind::Float { 1e-3 } else { 1.0 / 16.0 };
-    kept.lt(least).logical_and(&inside.logical_not()).any().int64_value(&[]) != 0
+fn is_little(kept: &Tensor, inside: &Tensor) -> bool {
+    kept.lt(LEAST_KEPT).logical_and(&inside.logical_not()).any().int64_value(&[]) != 0
 }
 
 fn in_fp32(it: &Tensor) -> Tensor {

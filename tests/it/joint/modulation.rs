@@ -1,5 +1,5 @@
-//! Each modulation of joint attention against the matrix of all queries by all keys, by the textbook: softmax with minus
-//! infinity, and keys and values that are others.
+//! Each modulation of joint attention against the matrix of all queries by all keys, by the textbook: softmax with
+//! minus infinity, and keys and values that are others.
 
 use retouch::{
     attention::{
@@ -223,11 +223,21 @@ fn modulator(modulation: Modulation, layer: &Layer, inside: &Tensor) -> AttnModu
 }
 
 fn check(layer: &Layer, modulation: Modulation, inside: &Tensor, what: &str) {
+    check_within(TOLERANCE, layer, modulation, inside, what);
+}
+
+fn check_within(
+    tolerance: f64,
+    layer: &Layer,
+    modulation: Modulation,
+    inside: &Tensor,
+    what: &str,
+) {
     let found = layer.visited(&mut modulator(modulation, layer, inside));
     for row in 0..layer.roles.len() as i64 {
         let expected = layer.expected(Some(modulation), row, inside);
         let error = relative_error(&found.select(0, row), &expected);
-        assert!(error < TOLERANCE, "{modulation:?}, {what}, row {row}: {error:e}");
+        assert!(error < tolerance, "{modulation:?}, {what}, row {row}: {error:e}");
     }
 }
 
@@ -314,7 +324,8 @@ fn a_query_that_attends_to_almost_nothing_else_than_what_is_masked_is_right_too(
         let _ = layer.key.select(3, 0).fill_(0.0);
         let _ = layer.key.select(3, 0).narrow(2, masked.start, masked.length).fill_(distance);
         let inside = inside(&layer, |it| it != 20);
-        check(&layer, modulation, &inside, "little is left");
+        // Where more than a sixteenth is left it is divided by that.
+        check_within(16.0 * TOLERANCE, &layer, modulation, &inside, "little is left");
         // In 16 bits the output has few digits of its own, of which as many are right.
         let [query, key, value] =
             [&layer.query, &layer.key, &layer.value].map(|it| it.to_kind(Kind::BFloat16));
