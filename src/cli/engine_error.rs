@@ -131,6 +131,7 @@ impl EngineError {
                 EditError::Picture(_) | EditError::EmptyMask | EditError::OtherGrid { .. } => 3,
                 EditError::NoAttention
                 | EditError::Distilled { .. }
+                | EditError::NotJoint { .. }
                 | EditError::OneScale
                 | EditError::NoReferences { .. }
                 | EditError::NoBlock { .. }
@@ -168,6 +169,7 @@ impl EngineError {
                 EditError::NotParsed(_) => Reason::ObjectNotFound,
                 EditError::NoAttention
                 | EditError::Distilled { .. }
+                | EditError::NotJoint { .. }
                 | EditError::OneScale
                 | EditError::NoReferences { .. }
                 | EditError::NoBlock { .. }
