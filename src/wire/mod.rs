@@ -52,5 +52,8 @@ pub mod externalscaler {
     tonic::include_proto!("externalscaler");
 }
 
+/// The journal's messages as an encoded `google.protobuf.FileDescriptorSet`.
+pub const JOURNAL_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/journal.bin"));
+
 /// The schema as an encoded `google.protobuf.FileDescriptorSet`, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.bin"));
