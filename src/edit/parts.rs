@@ -73,7 +73,7 @@ pub fn parts(instruction: &str, is_one: bool) -> Vec<Part> {
         number: index + 1,
         of,
         instruction: step.text().to_owned(),
-        corrections: if index == 0 { step.corrections().to_vec() } else { Vec::new() },
+        corrections: step.corrections().to_vec(),
     };
     steps.iter().map(|it| &it.instruction).enumerate().map(part).collect()
 }

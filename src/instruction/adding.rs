@@ -6,7 +6,8 @@ use super::Action;
 use super::becoming;
 use super::grammar::Reading;
 use super::imperative::{is_mark, split};
-use super::lexicon::{CLOTHES, ENDOWING, PERSONS, THINGS, has, is_adjective, pairs, verb_in};
+use super::lexicon::{CLOTHES, ENDOWING, PERSONS, THINGS, is_adjective, pairs, verb_in};
+use super::lists::has;
 use super::listing::phrases;
 use super::phrase::{Definiteness, Found, phrase, starts_definite, starts_indefinite};
 use super::words::{Token, find, starts_with};
@@ -164,5 +165,6 @@ pub(super) fn dress(rest: &[Token]) -> Option<Reading> {
     let Some((person, dress)) = split(rest, &["in", "with"]) else {
         return Reading::of(Action::Change, phrases(rest), &[]);
     };
-    Reading::of(Action::Add, phrases(dress), &[]).map(|it| it.at("on", person))
+    let relation = if rest[person.len()].is("with") { "to" } else { "on" };
+    Reading::of(Action::Add, phrases(dress), &[]).map(|it| it.at(relation, person))
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::lexicon::{BEING, MODALS, PICTURES, has};
+use super::lexicon::{BEING, MODALS, PICTURES};
+use super::lists::has;
 use super::phrase::{closes, noun_phrase_len};
 use super::words::{Token, matched};
 
@@ -93,7 +94,8 @@ fn outside_of_things(tokens: &[Token], (n, area): (usize, Area)) -> Option<(usiz
         return Some((n, area));
     };
     let rest = &tokens[n + 1..];
-    let len = noun_phrase_len(rest);
+    let said = rest.iter().position(|it| has(MODALS, &it.lower) || has(BEING, &it.lower));
+    let len = noun_phrase_len(&rest[..said.unwrap_or(rest.len())]);
     let head = len.checked_sub(1).map(|at| &rest[at].lower);
     if head.is_some_and(|it| has(PICTURES, it)) {
         return Some((n + 1 + len, area));

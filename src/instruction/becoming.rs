@@ -4,20 +4,33 @@
 //! needed.
 
 use super::change::is_finish;
-use super::lexicon::{
-    COLORS, DETERMINERS, GONE, ING_NOUNS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, SHADES,
-    STRENGTHENING, has, is_adjective, is_comparative,
-};
+use super::lexicon::{COLORS, DETERMINERS, GONE, ING_NOUNS, MATERIALS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, SHADES, STRENGTHENING, is_adjective, is_comparative};
+use super::lists::has;
 use super::phrase::described;
 use super::words::{Token, matched, prefix_len};
 
 /// Where what an object becomes begins, in a stretch that begins with the object: 2 in `the house blue`.
 pub(super) fn start(tokens: &[Token]) -> Option<usize> {
     let at = start_of_words(tokens)?;
+    let number = |it: &Token| {
+        it.lower.parse::<u32>().is_ok()
+            || has(
+                "two three four five six seven eight nine ten fifteen twenty thirty forty fifty sixty hundred several",
+                &it.lower,
+            )
+    };
+    let unit = at.checked_sub(2).filter(|&before| {
+        before > 0
+            && number(&tokens[before])
+            && has(
+                "years times inches feet shades sizes meters centimeters months",
+                &tokens[before + 1].lower,
+            )
+    });
     let more = at.checked_sub(2).filter(|&before| {
         before > 0 && matched(&tokens[before..], "a/much bit/little/lot/touch/tad").is_some()
     });
-    Some(more.unwrap_or(at))
+    Some(unit.or(more).unwrap_or(at))
 }
 
 /// The same, behind `a bit` and the like.
@@ -69,6 +82,11 @@ fn start_of_words(tokens: &[Token]) -> Option<usize> {
                 has(STRENGTHENING, &tokens[at].lower) && follows_noun(tokens, at) && !part(at)
             })
         })
+        .or_else(|| {
+            // `the meadow full of poppies`.
+            let look = tokens.last().is_some_and(|it| is_adjective(&it.lower));
+            find_at(&|at| !look && prefix_len(&tokens[at..], "full of").is_some())
+        })
         .or_else(|| new_noun(tokens))
         .or_else(|| final_state(tokens))
         .or_else(|| switched(tokens))
@@ -95,6 +113,10 @@ fn switched(tokens: &[Token]) -> Option<usize> {
     (last > 0 && has("on off", &tokens[last].lower)).then_some(last - usize::from(turned))
 }
 
+/// How a material is worked, as it is said before it.
+const WORKED: &str =
+    "wrought cast solid stainless stained brushed polished woven pure corrugated frosted carved";
+
 /// The last word with the adjectives before it, if a noun stands before them.
 pub(super) fn last_phrase(tokens: &[Token]) -> Option<usize> {
     let last = tokens.len().checked_sub(1)?;
@@ -108,6 +130,9 @@ pub(super) fn last_phrase(tokens: &[Token]) -> Option<usize> {
         is_adjective(&tokens[at].lower)
             || has(STRENGTHENING, &tokens[at].lower)
             || has("colored coloured shaped themed styled covered", &tokens[at + 1].lower)
+            // `wrought iron`, `stained glass`.
+            || has(MATERIALS, &tokens[at + 1].lower)
+                && has(WORKED, &tokens[at].lower)
             || at > 0 && has("and ,", &tokens[at].lower) && is_adjective(&tokens[at - 1].lower)
     };
     let shades = |at: usize| {

@@ -1,6 +1,7 @@
 //! What kind of change an object undergoes: another color, another thing, another look.
 
-use super::lexicon::{COLOR_NOUNS, COLORS, MATERIALS, SHADES, has, is_adjective};
+use super::lexicon::{BEING, COLOR_NOUNS, COLORS, DETERMINERS, MATERIALS, PERSONS, PREPOSITIONS, SHADES, STRENGTHENING, THINGS, is_adjective};
+use super::lists::has;
 use super::nouns::is_plural;
 use super::words::{Token, find, matched};
 
@@ -33,7 +34,11 @@ const NOUNS: &str = "color colour colors colours hue tint tone paint finish one 
 
 /// What an object becomes, without words that add nothing: `blue` of `a blue color`.
 pub(super) fn trimmed(becomes: &[Token]) -> &[Token] {
-    const LEADS: [&str; 3] = ["a coat/layer of", "the/a color/colour/shade of?", "a/an/some"];
+    const LEADS: [&str; 3] = [
+        "a/an/some? fresh/new/nice/good/thick/thin/second/bright? coat/layer/lick/splash/touch/dash of",
+        "the/a color/colour/shade of?",
+        "a/an/some",
+    ];
     let end = becomes.len();
     if becomes.first().is_some_and(|it| it.is("in")) && is_finish(&becomes[1..]) {
         return &becomes[1..];
@@ -78,12 +83,21 @@ const COMPARED: [&str; 5] = [
 const OTHERS: &str = "a an the and or with very more less slightly bit of shade tone color colour hue all \
     completely solid pure plain really much in entirely totally fully bright , - colored coloured again instead";
 
+/// Whether a word can be a part of a compound noun.
+fn is_plain_noun(word: &str) -> bool {
+    const LISTS: [&str; 6] = [DETERMINERS, PREPOSITIONS, STRENGTHENING, BEING, PERSONS, THINGS];
+    !LISTS.iter().any(|it| has(it, word))
+        && !has("and or not look turn become colored coloured covered", word)
+}
+
 /// Whether words name a color and nothing else: `dark red`, `a darker shade of blue`, `the color of the roof`.
 pub(super) fn is_color(words: &[Token]) -> bool {
     if words.is_empty() {
         return false;
     }
-    let by_other = matched(words, COMPARED[0]).is_some_and(|n| n > 2)
+    let the_same = matched(words, "the same _ as").is_some_and(|_| has(COLORS, &words[2].lower));
+    let by_other = the_same
+        || matched(words, COMPARED[0]).is_some_and(|n| n > 2)
         || COMPARED[1..].iter().any(|it| matched(words, it).is_some());
     if by_other {
         return true;
@@ -105,6 +119,16 @@ pub(super) fn is_color(words: &[Token]) -> bool {
             && at + 2 == words.len()
             && !words.iter().any(|it| has("the his her its my their", &it.lower))
     };
+    // `British racing green`, `fire engine red`.
+    let compound = words.len() < 5
+        && words.len() > 2
+        && words.last().is_some_and(color)
+        && words[..words.len() - 1]
+            .iter()
+            .all(|it| it.is_word() && !is_adjective(&it.lower) && is_plain_noun(&it.lower));
+    if compound {
+        return true;
+    }
     let named = words.iter().any(color);
     let only = words
         .iter()
@@ -113,7 +137,10 @@ pub(super) fn is_color(words: &[Token]) -> bool {
     let colored = words.last().is_some_and(|it| has("colored coloured", &it.lower));
     let bare = &words[..words.len() - usize::from(colored)];
     let noun = bare.last().is_some_and(|it| has(COLOR_NOUNS, &it.lower));
-    let shaded = bare.iter().rev().skip(1).all(|it| has(SHADES, &it.lower) || color(it));
+    // `a soft peach` is one, `a peach` is a fruit.
+    let article = |it: &Token| bare.len() > 2 && has("a an", &it.lower);
+    let shaded =
+        bare.iter().rev().skip(1).all(|it| has(SHADES, &it.lower) || color(it) || article(it));
     // `an orange` is a fruit, `a red` is not said of things.
     let article = words.len() == 2 && has("a an", &words[0].lower);
     only && named && !article || noun && shaded

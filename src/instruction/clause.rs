@@ -1,15 +1,17 @@
 //! Cuts an instruction into clauses of one edit each, without the words that only make it polite.
 
+use std::ops::Range;
+
 use super::change::is_color;
 use super::courtesy::{bare, keeps};
+use super::denials::without_denials;
 use super::exception::{self, Exception};
 use super::grammar;
-use super::lexicon::{
-    ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING,
-    SURE_VERBS, TAKING, WORKING, has, verb_in,
-};
+use super::lexicon::{ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING, SURE_VERBS, TAKING, WORKING, verb_in};
+use super::lists::has;
 use super::place;
-use super::rewording::{plain, without_denials};
+use super::rewording::plain;
+use super::topic;
 use super::words::{Token, find, matched};
 
 /// A part of an instruction that asks for one edit.
@@ -23,16 +25,40 @@ pub(super) struct Clause {
     pub(super) instead: bool,
     /// What is taken out of everything: `except the dog` of `everything except the dog`.
     pub(super) exception: Option<Exception>,
+    /// Bytes of all that is said, where the clause before it names the thing: `Sofa: red`.
+    pub(super) spoken: Option<Range<usize>>,
 }
 
+/// How many words are read together. People's sentences have fewer; a text of any length takes time as its length.
+const LONGEST: usize = 160;
+
 /// The clauses of an instruction, each with one edit, none empty.
-pub(super) fn clauses(tokens: &[Token]) -> Vec<Clause> {
-    let tokens = plain(tokens);
+pub(super) fn clauses(mut tokens: &[Token]) -> Vec<Clause> {
+    let mut found = Vec::new();
+    while !tokens.is_empty() {
+        let (piece, rest) = tokens.split_at(piece_len(tokens));
+        found.extend(clauses_of(&plain(piece)));
+        tokens = rest;
+    }
+    found
+}
+
+/// The number of words that are read together: all, or those up to the last stop or pause that fits.
+fn piece_len(tokens: &[Token]) -> usize {
+    if tokens.len() <= LONGEST {
+        return tokens.len();
+    }
+    let last = |mark| tokens[..LONGEST].iter().rposition(|it| it.is(mark)).filter(|&it| it > 0);
+    last(";").or_else(|| last(",")).map_or(LONGEST, |it| it + 1)
+}
+
+fn clauses_of(tokens: &[Token]) -> Vec<Clause> {
     let mut found = Vec::new();
     for sentence in tokens.split(|it| it.is(";")) {
         let mut rest = sentence;
         while let Some(cut) = (1..rest.len()).find(|&at| begins_clause(rest, at)) {
-            found.extend(clause(&rest[..cut]));
+            let joint = usize::from(has("plus so", &rest[cut - 1].lower));
+            found.extend(clause(&rest[..cut - joint]));
             rest = &rest[cut..];
         }
         found.extend(clause(rest));
@@ -71,7 +97,7 @@ fn clause(tokens: &[Token]) -> Option<Clause> {
         return None;
     }
     let (tokens, place) = (body.to_vec(), place.to_vec());
-    Some(Clause { tokens, place, instead: cut.is_some(), exception: None })
+    Some(Clause { tokens, place, instead: cut.is_some(), exception: None, spoken: None })
 }
 
 /// `change the hut so that it is a castle` as `change the hut to a castle`.
@@ -96,7 +122,7 @@ fn place_first(tokens: &[Token]) -> (&[Token], &[Token]) {
     let commands = |at: usize| {
         let verb = tokens.get(at).is_some_and(|it| verb_in(&LISTS, &it.lower) == Some(&it.lower));
         let there = matched(&tokens[at.min(tokens.len())..], "there should/must/could/is/are/has");
-        verb || there.is_some() || matched(&tokens[at..], "i/we/please/could/can/you").is_some()
+        verb || there.is_some() || matched(&tokens[at..], "i/we/i'd/we'd/please/could/can/you").is_some()
     };
     let opens = tokens.first().is_some_and(|it| place::opens_place(&it.lower));
     let comma = (1..tokens.len()).find(|&at| tokens[at].is(","));
@@ -134,7 +160,13 @@ fn begins_clause(tokens: &[Token], at: usize) -> bool {
     if joint.is("then") && at + 1 < tokens.len() {
         return !shares_verb(&tokens[at..]);
     }
-    if !has("and , but or", &joint.lower) || is_place_alone(&tokens[..at - 1]) {
+    if !has("and , but or so plus", &joint.lower) || is_place_alone(&tokens[..at - 1]) {
+        return false;
+    }
+    if topic::follows(&tokens[..at - 1], joint, &tokens[at..]) {
+        return true;
+    }
+    if joint.is("so") {
         return false;
     }
     let rest = bare_opening(&tokens[at..]);
@@ -196,7 +228,7 @@ fn bare_opening(mut tokens: &[Token]) -> &[Token] {
 /// Whether two statements stand side by side: `the cat should be white and the dog should be black`.
 fn states(before: &[Token], rest: &[Token]) -> bool {
     let modal = |it: &Token| has(MODALS, &it.lower) || has("needs has must is are", &it.lower);
-    let definite = rest.first().is_some_and(|it| has("the this that his her my there", &it.lower));
+    let definite = rest.first().is_some_and(|it| has("the this that his her my its our their there", &it.lower));
     let own = rest.iter().take(7).take_while(|it| !has("and , who which that", &it.lower));
     let ought = |it: &Token| has("should must needs shall", &it.lower);
     let own: Vec<&Token> = own.skip(1).collect();

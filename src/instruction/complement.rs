@@ -7,11 +7,10 @@ use super::Action;
 use super::adding;
 use super::becoming::{follows_noun, is_noun, last_phrase, lead, new_noun, start};
 use super::change::{is_color, is_comparison, is_finish, trimmed};
+use super::fate;
 use super::grammar::Reading;
-use super::lexicon::{
-    CLOTHES, DETERMINERS, GONE, ING_NOUNS, PERSONS, PREPOSITIONS, RECIPIENTS, THINGS, has,
-    is_adjective, is_comparative,
-};
+use super::lexicon::{BEING, CLOTHES, DETERMINERS, GONE, ING_NOUNS, PERSONS, PREPOSITIONS, RECIPIENTS, THINGS, is_adjective, is_comparative};
+use super::lists::has;
 use super::listing::phrases;
 use super::nouns::is_plural;
 use super::phrase::{Definiteness, Found, starts_definite, starts_indefinite};
@@ -47,8 +46,11 @@ pub(super) fn make(rest: &[Token]) -> Option<Reading> {
     let described = rest.last().is_some_and(|it| is_adjective(&it.lower));
     // `the boat a ship flying over clouds` flies only as what it becomes, `the man holding a cup older` all along.
     let article = new_noun(rest).unwrap_or(rest.len());
+    let compared = (1..rest.len()).find(|&at| is_comparison(&rest[at..])).unwrap_or(rest.len());
+    // `the donkey pulling the cart a zebra` pulls it all along, too.
     let verb = predicate::verb_at(rest)
-        .filter(|&at| at < article && !(described && rest[at].lower.ends_with("ing")));
+        .filter(|&at| at < article.min(compared))
+        .filter(|&at| !(described || article < rest.len()) || !rest[at].lower.ends_with("ing"));
     if let Some(verb) = verb {
         return predicate::read(&rest[..verb], &rest[verb..], false);
     }
@@ -78,7 +80,16 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     if first.is("there") {
         return predicate::read(&rest[..1], &rest[1..], false);
     }
+    if let Some(reading) = version(rest).or_else(|| shown_as(rest)) {
+        return Some(reading);
+    }
     let pronoun = pronoun_len(rest);
+    if pronoun > 0 && has(THINGS, &first.lower) && rest.get(1).is_some_and(|it| it.is("as")) {
+        return Some(Reading::global(&rest[2..]));
+    }
+    if let Some(reading) = with_something(rest) {
+        return Some(reading);
+    }
     if pronoun > 0 {
         return predicate::read(&rest[..pronoun], &rest[pronoun..], false);
     }
@@ -125,10 +136,42 @@ pub(super) fn have(rest: &[Token]) -> Option<Reading> {
     }
 }
 
+/// `him with a longer beard`.
+fn with_something(rest: &[Token]) -> Option<Reading> {
+    let pronoun = pronoun_len(rest);
+    if pronoun == 0 || has(THINGS, &rest[0].lower) || !rest.get(pronoun)?.is("with") {
+        return None;
+    }
+    let with = &rest[pronoun + 1..];
+    let gift = || Reading::of(Action::Add, phrases(with), &[]);
+    compared(with).or_else(|| gift().map(|it| it.at("to", &rest[..pronoun])))
+}
+
+/// `the tractor as a tank`.
+fn shown_as(rest: &[Token]) -> Option<Reading> {
+    let mark = find(rest, "as").filter(|it| starts_indefinite(&rest[it.end..]))?;
+    let known = starts_definite(rest) && mark.start > 1;
+    known
+        .then(|| Reading::of(Action::Change, phrases(&rest[..mark.start]), &rest[mark.end..]))
+        .flatten()
+}
+
+/// `a purple version of the backpack`.
+fn version(rest: &[Token]) -> Option<Reading> {
+    let at = rest.iter().position(|it| has("version variant edition", &it.lower))?;
+    let look = &rest[usize::from(starts_indefinite(rest))..at];
+    let of = rest.get(at + 1).is_some_and(|it| it.is("of")) && starts_definite(&rest[at + 2..]);
+    (of && !look.is_empty())
+        .then(|| Reading::of(Action::Change, phrases(&rest[at + 2..]), look))
+        .flatten()
+}
+
 /// What is wished to be done to something: `the fence painted white`, `the bench replaced with a sofa`.
 pub(super) fn done(rest: &[Token]) -> Option<Reading> {
-    let done = |at: usize| predicate::passive(&rest[..at], &rest[at..]);
-    let at = |at: &usize| starts_definite(rest) && follows_noun(rest, *at);
+    let done = |at: usize| fate::passive(&rest[..at], &rest[at..]);
+    let at = |at: &usize| {
+        starts_definite(rest) && follows_noun(rest, *at) && !has(BEING, &rest[at - 1].lower)
+    };
     (1..rest.len()).filter(at).find_map(done)
 }
 
@@ -147,12 +190,24 @@ pub(super) fn compared(rest: &[Token]) -> Option<Reading> {
 
 /// A phrase without a verb, with what it becomes: `the sofa in red`; or a new thing: `a red hat on the dog`.
 pub(super) fn named(rest: &[Token]) -> Option<Reading> {
+    if let Some(reading) = version(rest).or_else(|| done(rest)).or_else(|| with_something(rest)) {
+        return Some(reading);
+    }
+    if let Some(reading) = shown_as(rest) {
+        return Some(reading);
+    }
     if let Some(reading) = compared(rest) {
         return Some(reading);
     }
     if let Some(without) = find(rest, "without").filter(|it| it.start > 0 && starts_definite(rest))
     {
         return Reading::of(Action::Remove, phrases(&rest[without.end..]), &[]);
+    }
+    // `the street with no cars`.
+    if let Some(with) = find(rest, "with").filter(|it| it.start > 0 && starts_definite(rest))
+        && rest.get(with.end).is_some_and(|it| has("no fewer", &it.lower))
+    {
+        return Reading::of(Action::Remove, phrases(&rest[with.end + 1..]), &[]);
     }
     if let Some(target) = find(rest, "for").filter(|it| is_color(trimmed(&rest[..it.start])))
         && starts_definite(&rest[target.end..])

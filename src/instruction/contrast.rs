@@ -1,12 +1,16 @@
 //! Reads what sets two things side by side: `a bird instead of the bee`; and what is spoken of before an edit of it.
 
 use super::Action;
+use super::change::is_color;
 use super::courtesy::bare;
-use super::grammar::{Reading, read, statement_verb, unwrap_wish};
+use super::grammar::{Reading, read, statement_verb};
 use super::imperative;
-use super::lexicon::{DETERMINERS, HAVING, PERSONS, RELATIVES, has, is_adjective, verb_in};
+use super::lexicon::{DETERMINERS, HAVING, MODALS, PERSONS, RELATIVES, is_adjective, verb_in};
+use super::lists::{has, longest};
 use super::listing::phrases;
 use super::phrase::{Definiteness, noun_phrase_len, starts_definite, starts_indefinite};
+use super::topic;
+use super::wish::unwrap_wish;
 use super::words::{Token, find, matched, prefix_len, starts_with};
 
 /// What a clause speaks of that asks for nothing, before one that does: `see that tree? …`, `the tree is ugly, …`.
@@ -20,7 +24,7 @@ pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
         "i/we do/did/can? not/can't/cannot/don't/didn't like/stand/need/want/love",
         "i'm/we're not a? big/huge? fan of",
         "i/we am/are not a? big/huge? fan of",
-        "nobody/noone/no one? needs/wants/likes",
+        "nobody/noone/no one? needs/wants/likes to? see/have?",
         "look at",
         "find/select/choose/pick/grab/locate/identify/take",
         "i/we accidentally/mistakenly? drew/put/added/made/left/got/had",
@@ -37,7 +41,10 @@ pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
     if taken {
         return None;
     }
-    let spoken = SPOKEN_OF.iter().filter_map(|it| matched(clause, it)).max();
+    let spoken = longest(clause, SPOKEN_OF);
+    if spoken.is_none() && topic::told_by(clause).is_some() {
+        return None;
+    }
     let is = |it: &Token| has("is are looks look seems seem was has isn't doesn't", &it.lower);
     let short =
         |at: usize| clause[at].is("'s") && has("it that this there he she", &clause[at - 1].lower);
@@ -47,10 +54,12 @@ pub(super) fn topic(clause: &[Token]) -> Option<Reading> {
     let rest = match (spoken, said) {
         (Some(n), _) => &clause[n..],
         (None, Some(at)) if starts_definite(clause) => &clause[..at],
-        (None, None) if starts_definite(clause) && statement_verb(clause).is_none() => clause,
+        (None, None) if starts_definite(clause) && statement_verb(clause).is_none() => {
+            topic::spoken_of(clause).unwrap_or(clause)
+        }
         _ => return None,
     };
-    let reading = Reading::of(Action::Remove, phrases(rest), &[])?;
+    let reading = Reading::of(Action::Remove, phrases(topic::without_look(rest)), &[])?;
     (reading.action == Action::Remove).then_some(Reading { complains: true, ..reading })
 }
 
@@ -73,6 +82,11 @@ pub(super) fn contrast(clause: &[Token]) -> Option<Reading> {
     }
     if let Some(n) = prefix_len(clause, "instead of").or_else(|| prefix_len(clause, "rather than"))
     {
+        let looks = n + clause[n..].iter().take_while(|it| is_adjective(&it.lower)).count();
+        if looks > n && clause.get(looks).is_some_and(|it| it.is(",")) && looks + 1 < clause.len() {
+            // `instead of yellow, make the boat black`.
+            return read(bare(&clause[looks + 1..]));
+        }
         let comma = clause.iter().position(|it| it.is(","));
         let end = comma.unwrap_or(n + noun_phrase_len(&clause[n..]));
         let new = &clause[(end + usize::from(comma.is_some())).min(clause.len())..];
@@ -96,6 +110,13 @@ pub(super) fn contrast(clause: &[Token]) -> Option<Reading> {
     })?;
     let new = brought(&clause[..mark.start]);
     let old = &clause[mark.end..];
+    if let Some(at) =
+        find(old, "for").filter(|it| starts_definite(&old[it.end..]) && is_color(&old[..it.start]))
+        && is_color(new)
+    {
+        // `brown instead of white for the fur`.
+        return Reading::of(Action::Change, phrases(&old[at.end..]), new);
+    }
     let objects = phrases(old);
     if objects.is_empty() || new.is_empty() {
         return None;
@@ -121,7 +142,22 @@ pub(super) fn contrast(clause: &[Token]) -> Option<Reading> {
 
 /// `I'd rather have a cross than a square`.
 pub(super) fn preferred(clause: &[Token]) -> Option<Reading> {
-    let n = matched(clause, "i'd/we'd/i/we would? rather/prefer to? have/see?")?;
+    // `a tram would suit better than the bus`.
+    if let Some(better) = (1..clause.len()).find(|&at| {
+        matched(&clause[at..], "better/nicer/cooler/prettier/lovelier than/over").is_some()
+    }) && starts_definite(&clause[better + 2..])
+    {
+        let new = unwrap_wish(&clause[..better]).0;
+        let verb = new.iter().position(|it| {
+            has(MODALS, &it.lower) || has("is looks suits fits works be look", &it.lower)
+        });
+        if let Some(verb) = verb.filter(|&it| it > 0)
+            && !starts_definite(new)
+        {
+            return Reading::of(Action::Change, phrases(&clause[better + 2..]), &new[..verb]);
+        }
+    }
+    let n = matched(clause, "i'd/we'd/i/we would? rather/sooner/prefer to? have/see?")?;
     let to = || {
         let to = ["to a", "to an", "to the", "to my"].iter().find_map(|it| find(clause, it));
         to.map(|it| it.start..it.end - 1)
@@ -152,6 +188,7 @@ pub(super) fn whereabouts(clause: &[Token]) -> Option<Reading> {
         return None;
     };
     let new = &new[new.iter().take_while(|it| it.is(",")).count()..];
+    let new = unwrap_wish(new).0;
     let subject = statement_verb(new).filter(|_| starts_indefinite(new));
     if let Some(verb) = subject {
         return Reading::of(Action::Change, phrases(&clause[at + 1..is]), &new[..verb]);
@@ -168,6 +205,22 @@ pub(super) fn whereabouts(clause: &[Token]) -> Option<Reading> {
 /// The new thing in `make it a bird`, `there should be a bird`, `use a bird`, `a bird`.
 fn brought(clause: &[Token]) -> &[Token] {
     let mut clause = clause;
+    // `would an armchair be possible`.
+    if clause.len() > 2 && has(MODALS, &clause[0].lower) && starts_indefinite(&clause[1..]) {
+        let end = clause.iter().position(|it| it.is("be")).unwrap_or(clause.len());
+        return &clause[1..end];
+    }
+    // `it would look nicer with a thatched roof`.
+    let shown = matched(clause, "it/this/that/things/everything would? look/be like/nicer/better? with");
+    if let Some(n) = shown.filter(|&n| n < clause.len()) {
+        return &clause[n..];
+    }
+    // `put her in a kimono`.
+    if let Some(n) =
+        matched(clause, "put/place/set him/her/them/me/us in/into").filter(|&n| n < clause.len())
+    {
+        return &clause[n..];
+    }
     while clause.last().is_some_and(|it| has(", there here", &it.lower)) {
         clause = &clause[..clause.len() - 1];
     }
@@ -183,5 +236,5 @@ fn brought(clause: &[Token]) -> &[Token] {
     }
     let start = usize::from(imperative::is_command(clause));
     let rest = &clause[start..];
-    &rest[usize::from(start > 0 && rest.first().is_some_and(|it| it.is("it")))..]
+    &rest[usize::from(start > 0 && rest.first().is_some_and(|it| has("it me us", &it.lower)))..]
 }

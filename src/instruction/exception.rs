@@ -8,10 +8,11 @@ use std::ops::Range;
 use super::clause::Clause;
 use super::courtesy::bare;
 use super::grammar::{self, Reading};
-use super::lexicon::{DETERMINERS, GONE, REMOVING, TAKING, VANISHING, has, verb_in};
+use super::lexicon::{DETERMINERS, GONE, REMOVING, TAKING, VANISHING, verb_in};
+use super::lists::{has, longest};
 use super::listing::phrases;
-use super::phrase::noun_phrase_len;
-use super::words::{Token, matched};
+use super::phrase::{noun_phrase_len, starts_definite};
+use super::words::{Token, cover, matched};
 use super::{Action, Instruction};
 
 /// What is taken out of everything.
@@ -36,6 +37,9 @@ const ALL: &[&str] = &[
     "everyone/everybody else?",
     "all else",
     "all of it/this/that",
+    "it/this all",
+    "every/all/any/each other? the? object/objects/thing/things/item/items/element/elements",
+    "every/all other/the? person/people/figure/figures",
     "the whole/entire/rest/remaining picture/image/photo/scene",
     "the rest of the picture/image/photo/scene",
 ];
@@ -86,7 +90,10 @@ const AS_IT_IS: &[&str] = &[
 /// A clause about everything but a thing, with its exception; any other as it is.
 pub(super) fn spared(clause: Clause) -> Clause {
     let tokens = &clause.tokens;
-    let found = behind(tokens).or_else(|| ahead(tokens)).or_else(|| at_the_end(tokens));
+    let found = alone(tokens)
+        .or_else(|| behind(tokens))
+        .or_else(|| ahead(tokens))
+        .or_else(|| at_the_end(tokens));
     match found {
         Some((mut tokens, exception)) => {
             tokens.retain(|it| !it.is("else"));
@@ -98,7 +105,14 @@ pub(super) fn spared(clause: Clause) -> Clause {
 
 /// What a clause says.
 pub(super) fn read(clause: &Clause) -> Option<Reading> {
-    let reading = grammar::read(&clause.tokens)?;
+    let spared = clause.exception.as_ref().is_some_and(|it| !it.thing.is_empty());
+    // `everything black and white`.
+    let looks = || {
+        let everything =
+            everything(&clause.tokens).filter(|&it| spared && it < clause.tokens.len())?;
+        Some(Reading::global(&clause.tokens[everything..]))
+    };
+    let reading = grammar::read(&clause.tokens).or_else(looks)?;
     let thing = clause.exception.as_ref().map_or(&[][..], |it| &it.thing);
     if thing.is_empty() {
         return Some(reading);
@@ -117,22 +131,34 @@ pub(super) fn read(clause: &Clause) -> Option<Reading> {
 /// Bytes of the exception's words, with the thing where it follows them.
 pub(super) fn span(exception: &Exception, objects: &[Range<usize>]) -> Range<usize> {
     let Exception { span, thing } = exception;
-    let end = objects.iter().map(|it| it.end).max().unwrap_or(span.end);
-    if thing.is_empty() { span.start..end.max(span.end) } else { span.clone() }
+    let end = objects.iter().map(|it| it.end).max().filter(|_| thing.is_empty());
+    span.start..end.unwrap_or(span.end).max(span.end)
 }
 
 /// `make the star blue` of `make everything except the star blue`.
 fn behind(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     let (at, all) = (0..tokens.len()).find_map(|at| {
-        let all = matched(&tokens[at..], "all").or_else(|| everything(&tokens[at..]))?;
-        let from = at + all;
-        let from = from + usize::from(tokens.get(from)?.is(","));
-        except(&tokens[from..]).map(|_| (at, from - at))
+        let each = || {
+            // `every car but the taxi`.
+            let n = matched(&tokens[at..], "every/all/each/any _")?;
+            let rest = &tokens[at + n..];
+            starts_definite(&rest[except(rest)?..]).then_some(n)
+        };
+        let all = matched(&tokens[at..], "all").or_else(|| everything(&tokens[at..]));
+        let known = |all: usize| {
+            let from = at + all;
+            let from = from + usize::from(tokens.get(from)?.is(","));
+            except(&tokens[from..]).map(|_| (at, from - at))
+        };
+        all.and_then(known).or_else(|| known(each()?))
     })?;
     let from = at + all;
-    let rest = &tokens[from + except(&tokens[from..])?..];
+    let n = except(&tokens[from..])?;
+    let rest = &tokens[from + n..];
     (noun_phrase_len(rest) > 0).then(|| {
-        let span = tokens[from].span.start..rest[0].span.start;
+        let span = covered(&tokens[from..from + n]);
+        // A thing for which a pronoun stood was named before.
+        let span = span.start..rest[0].span.start.max(span.end);
         ([&tokens[..at], rest].concat(), Exception { span, thing: Vec::new() })
     })
 }
@@ -141,7 +167,8 @@ fn behind(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
 fn ahead(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     let (thing, rest) = parted_ahead(tokens)?;
     let (thing, rest) = (&tokens[thing], bare(&tokens[rest..]));
-    let span = tokens[0].span.start..rest.first()?.span.start;
+    let start = tokens[0].span.start;
+    let span = start..rest.first()?.span.start.max(start);
     Some((rest.to_vec(), Exception { span, thing: thing.to_vec() }))
 }
 
@@ -150,7 +177,8 @@ const LONGEST: usize = 24;
 
 /// Where the thing stands that a clause about everything begins with, and where the rest begins.
 fn parted_ahead(tokens: &[Token]) -> Option<(Range<usize>, usize)> {
-    let kept = matched(tokens, KEPT);
+    let only = matched(tokens, "only/just").filter(|&n| starts_definite(&tokens[n..]));
+    let kept = matched(tokens, KEPT).or(only);
     let n = except(tokens).or(kept)?;
     let tokens = &tokens[..tokens.len().min(n + 2 * LONGEST)];
     let whole = if kept.is_some() { ELSE } else { ALL };
@@ -164,8 +192,59 @@ fn parted_ahead(tokens: &[Token]) -> Option<(Range<usize>, usize)> {
         let rest = at + joints(at);
         parts && rest <= all && (rest == all || !has(DETERMINERS, &tokens[rest].lower))
     })?;
-    let thing = n..n + without_ending(&tokens[n..end]).len();
+    let stays =
+        (n + 1..end).find(|&at| longest(&tokens[at..], STAYING).is_some());
+    if only.is_some() && stays.is_none() {
+        return None;
+    }
+    let thing = n..n + without_ending(&tokens[n..stays.unwrap_or(end)]).len();
     (noun_phrase_len(&tokens[thing.clone()]) > 0).then(|| (thing, end + joints(end)))
+}
+
+/// How it is said that a thing stays.
+const STAYING: &[&str] = &[
+    "should/may/must/can/could/shall/will/might stay/remain/survive/be/keep",
+    "stays/remains/stay/remain/survives/survive",
+    "gets/is to stay/remain",
+];
+
+/// The thing of `keep only the thing`, `nothing but the thing should remain`, which say that all else goes.
+fn kept_alone(tokens: &[Token]) -> Option<Range<usize>> {
+    const KEPT_ALONE: &[&str] = &[
+        "keep/leave/preserve/retain/spare only/just/nothing but/except?",
+        "only/just keep/leave/preserve/retain/show",
+    ];
+    const NOTHING_BUT: &[&str] = &[
+        "nothing/nobody/noone/none but/except/besides/save/beyond for?",
+        "nothing other/else than/but/except",
+        "no one/thing/object but/except/besides for?",
+        "only/just",
+    ];
+    if let Some(n) = longest(tokens, KEPT_ALONE) {
+        let all =
+            (n..tokens.len()).any(|at| longest(&tokens[at..], ELSE).is_some());
+        let thing = n..n + without_ending(&tokens[n..]).len();
+        return (noun_phrase_len(&tokens[thing.clone()]) > 0 && !all).then_some(thing);
+    }
+    let n = longest(tokens, NOTHING_BUT)?;
+    let says = |at: usize| STAYING.iter().find_map(|it| matched(&tokens[at..], it)).map(|n| at + n);
+    let (at, end) = (n + 1..tokens.len()).find_map(|at| Some((at, says(at)?)))?;
+    let ends = tokens[end..].iter().all(|it| {
+        has(
+            "left there visible here standing seen in the picture photo image \
+        scene shot frame , please kept over",
+            &it.lower,
+        )
+    });
+    (ends && noun_phrase_len(&tokens[n..at]) > 0).then_some(n..at)
+}
+
+/// `remove everything`, but the thing, of `keep only the thing`.
+fn alone(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
+    let thing = tokens[kept_alone(tokens)?].to_vec();
+    let Range { start, end } = covered(tokens);
+    let word = |lower: &str| Token { lower: lower.to_owned(), span: start..start, quoted: false };
+    Some((vec![word("remove"), word("everything")], Exception { span: start..end, thing }))
 }
 
 /// Whether a token stands in an exception or right behind one, so that no other edit begins there.
@@ -176,12 +255,12 @@ pub(super) fn holds(tokens: &[Token], at: usize) -> bool {
 
 /// Whether a clause begins with what is spared.
 pub(super) fn leads(tokens: &[Token]) -> bool {
-    parted_ahead(tokens).is_some()
+    parted_ahead(tokens).is_some() || kept_alone(tokens).is_some()
 }
 
 /// The length of what says, behind a clause about everything, that a thing stays.
 pub(super) fn stays(tokens: &[Token], at: usize) -> Option<usize> {
-    let n = STAYS.iter().filter_map(|it| matched(&tokens[at..], it)).max()?;
+    let n = longest(&tokens[at..], STAYS)?;
     let thing = &tokens[at + n..tokens.len().min(at + n + LONGEST)];
     let all = (0..at).any(|it| everything(&tokens[it..]).is_some());
     (all && noun_phrase_len(thing) > 0 && everything(thing).is_none()).then_some(n)
@@ -196,7 +275,7 @@ fn at_the_end(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     let (mark, n) = (at + 1..tokens.len()).find_map(|at| Some((at, mark(at)?)))?;
     let thing = without_ending(&tokens[mark + n..]);
     (noun_phrase_len(thing) > 0).then(|| {
-        let span = tokens[mark].span.start..tokens[tokens.len() - 1].span.end;
+        let span = covered(&tokens[mark..]);
         (tokens[..mark].to_vec(), Exception { span, thing: thing.to_vec() })
     })
 }
@@ -208,10 +287,15 @@ fn without_ending(thing: &[Token]) -> &[Token] {
     (1..thing.len()).find(ends).map_or(thing, |n| &thing[..n])
 }
 
+/// The bytes from the first word to the last in the text, in whatever order the words stand.
+fn covered(tokens: &[Token]) -> Range<usize> {
+    cover(tokens.iter().map(|it| &it.span)).unwrap_or(0..0)
+}
+
 fn everything(tokens: &[Token]) -> Option<usize> {
-    ALL.iter().filter_map(|it| matched(tokens, it)).max()
+    longest(tokens, ALL)
 }
 
 fn except(tokens: &[Token]) -> Option<usize> {
-    EXCEPT.iter().filter_map(|it| matched(tokens, it)).max()
+    longest(tokens, EXCEPT)
 }

@@ -3,19 +3,17 @@
 use std::ops::Range;
 
 use super::Action;
-use super::change;
+use super::change::{self, is_color};
 use super::complement;
 use super::contrast::{after_for, contrast, preferred, whereabouts};
 use super::imperative;
-use super::lexicon::{
-    ATTRIBUTES, BEING, CHANGING, CLOTHES, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS,
-    NEGATED, PERSONS, REMOVING, REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES, has, is_adjective,
-    verb_in,
-};
+use super::lexicon::{ATTRIBUTES, BEING, CHANGING, CLOTHES, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS, NEGATED, PERSONS, REMOVING, REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES, is_adjective, verb_in};
+use super::lists::{has, longest};
 use super::listing::phrases;
 use super::phrase::{Found, closes, noun_phrase_len, phrase, starts_definite, starts_indefinite};
 use super::predicate;
-use super::words::{Token, bytes, find, matched, prefix_len, starts_with};
+use super::wish::{Frame, UNWANTED, unwrap_wish};
+use super::words::{Token, bytes, find, matched, starts_with};
 
 /// What one clause asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +26,8 @@ pub(super) struct Reading {
     pub(super) implied: Option<(&'static str, Found)>,
     /// Whether it says where an addition is to come.
     pub(super) placed: bool,
+    /// Where in the text it begins to be said of the object what it does.
+    pub(super) said: Option<usize>,
     /// Whether it only says that something is not liked.
     pub(super) complains: bool,
 }
@@ -45,7 +45,15 @@ impl Reading {
     }
 
     fn new(action: Action, objects: Vec<Found>, replacement: Option<Range<usize>>) -> Self {
-        Self { action, objects, replacement, implied: None, placed: false, complains: false }
+        Self {
+            action,
+            objects,
+            replacement,
+            implied: None,
+            placed: false,
+            said: None,
+            complains: false,
+        }
     }
 
     /// The same, with a landmark that the verb implies.
@@ -60,24 +68,6 @@ impl Reading {
     }
 }
 
-/// What opens a wish that something were not there.
-const UNWANTED: &[&str] = &[
-    "i/we don't/dont want/need/like there? to be/see/have? any/a?",
-    "i/we do not want/need/like there? to be/see/have? any/a?",
-    "i/we don't/dont want/need/like any?",
-    "i/we want/need/like neither",
-    "i/we do not want/need/like any?",
-    "i/we dislike/hate",
-    "i/we no longer want/need/like",
-    "i'd/we'd be happier/better off? without",
-    "i/we would be happier/better off? without",
-    "away/down/off/out with",
-    "i/we can't/cannot stand",
-    "i'd/we'd/i/we would? rather/prefer not to? see/have any/a?",
-    "don't/dont show/include/have",
-    "do not show/include/have",
-];
-
 /// Reads a clause; `None` if it says nothing that the grammar knows.
 pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     if has("everything all", &clause[0].lower)
@@ -86,8 +76,11 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
         let reading = Reading::of(Action::Remove, phrases(after_for(&clause[mark.end..])), &[])?;
         return Some(Reading { complains: true, ..reading });
     }
-    if let Some(n) = UNWANTED.iter().filter_map(|it| matched(clause, it)).max() {
-        let reading = Reading::of(Action::Remove, phrases(&clause[n..]), &[])?;
+    if let Some(n) = longest(clause, UNWANTED) {
+        let end = (n + 1..clause.len())
+            .find(|&at| matched(&clause[at..], "would/will/might be").is_some());
+        let things = phrases(&clause[n..end.unwrap_or(clause.len())]);
+        let reading = Reading::of(Action::Remove, things, &[])?;
         return Some(Reading { complains: true, ..reading });
     }
     if let Some(reading) = preferred(clause) {
@@ -124,7 +117,7 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
 fn supposed(clause: &[Token]) -> Option<Reading> {
     const DOING: [&str; 6] =
         [CHANGING, REPLACING, REMOVING, COLORING, "add make give put", "turn paint take"];
-    if !has("we you i", &clause[0].lower) {
+    if !has("we you i i'd we'd", &clause[0].lower) {
         return None;
     }
     let verb = clause.get(1)?;
@@ -142,63 +135,7 @@ pub(super) fn asks(clause: &[Token]) -> bool {
         || clause.iter().any(asked)
         || clause.iter().any(|it| has(GONE, &it.lower))
         || has("no without with more some a an two three has", &clause[0].lower)
-        || UNWANTED.iter().any(|it| matched(clause, it).is_some())
-}
-
-/// What a clause stood in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Frame {
-    /// Nothing, or `what if …`, `imagine …`, with a statement.
-    Plain,
-    /// `I want …`: a thing, with what it shall be or do.
-    Want,
-}
-
-/// Leaves out what frames a wish: `what if the car was red` says `the car was red`.
-pub(super) fn unwrap_wish(clause: &[Token]) -> (&[Token], Frame) {
-    const OPENERS: &str =
-        "if what how it i show see imagine as picture we would wonder nice suppose";
-    const SUPPOSE: [&str; 9] = [
-        "imagine that",
-        "imagine",
-        "suppose that",
-        "suppose",
-        "pretend that",
-        "pretend",
-        "i wish that",
-        "i wish",
-        "i think",
-    ];
-    const WANT: [&str; 11] = [
-        "i/we really? want/need/prefer/like/love to? see?",
-        "i/we would love/like it if",
-        "i'd/we'd/i/we would? really? appreciate/welcome",
-        "wanna/gonna want/need/like/love/see/have to? see?",
-        "lemme/gimme have/see/get",
-        "i'd/we'd really? like/love/prefer/want/rather to? have/see?",
-        "i/we would really? like/love/prefer/want/rather to? have/see?",
-        "i'm/we're after/wanting/missing",
-        "my/our/the/his/her _ wants/wanted/prefers/asked to? see? for?",
-        "i/we could/can/should do/have/use with?",
-        "i/we must/should/could/can/would have/see",
-    ];
-    if clause.first().is_some_and(|it| has(OPENERS, &it.lower))
-        && let Some(mark) = find(clause, "if")
-    {
-        return (&clause[mark.end..], Frame::Plain);
-    }
-    if let Some(n) =
-        ["what would", "how would", "what will"].iter().find_map(|it| prefix_len(clause, it))
-    {
-        return (&clause[n..], Frame::Plain);
-    }
-    if let Some(n) = SUPPOSE.iter().filter_map(|it| prefix_len(clause, it)).max() {
-        return (&clause[n..], Frame::Plain);
-    }
-    match WANT.iter().filter_map(|it| matched(clause, it)).max() {
-        Some(n) => (&clause[n..], Frame::Want),
-        None => (clause, Frame::Plain),
-    }
+        || longest(clause, UNWANTED).is_some()
 }
 
 /// `as a painting`, `in the style of Van Gogh`, `like a cartoon`, `at night`.
@@ -215,6 +152,9 @@ fn style(clause: &[Token]) -> Option<Reading> {
 /// A phrase without a verb: `with a hat`, `without the hat`, `no hat`, `more flowers`.
 fn fragment(clause: &[Token]) -> Option<Reading> {
     let rest = &clause[1..];
+    if let Some(reading) = off_and_on(clause) {
+        return Some(reading);
+    }
     // `hat off`.
     if let Some((off, worn)) = clause.split_last()
         && off.is("off")
@@ -227,6 +167,9 @@ fn fragment(clause: &[Token]) -> Option<Reading> {
         "with" => Reading::of(Action::Add, phrases(rest), &[]),
         "without" | "no" | "minus" | "fewer" => {
             Reading::of(Action::Remove, phrases(without_more(rest)), &[])
+        }
+        "one" | "two" | "three" if rest.first().is_some_and(|it| it.is("more")) => {
+            Reading::of(Action::Add, phrases(&rest[1..]), &[])
         }
         "more" | "extra" | "another" | "some" | "additional" => {
             let objects = phrases(rest);
@@ -249,6 +192,23 @@ fn fragment(clause: &[Token]) -> Option<Reading> {
     }
 }
 
+/// `stickers off the laptop`, `elephant out, mouse in`.
+fn off_and_on(clause: &[Token]) -> Option<Reading> {
+    let n = noun_phrase_len(clause);
+    let behind = clause.get(n..).filter(|it| n > 0 && !it.is_empty())?;
+    let goes =
+        matched(behind, "out ,? and/but?").or_else(|| matched(behind, "off/away ,? and/but?"));
+    let new = goes.map(|it| &behind[it..]).filter(|it| it.len() > 1);
+    if let Some((last, new)) = new.and_then(<[Token]>::split_last)
+        && (last.is("in") || last.is("on"))
+    {
+        return Reading::of(Action::Change, phrases(&clause[..n]), new);
+    }
+    let source = matched(behind, "off").or_else(|| matched(behind, "away from"))?;
+    let from = starts_definite(&behind[source..]) && !imperative::is_command(clause);
+    from.then(|| Reading::of(Action::Remove, phrases(&clause[..n]), &[])).flatten()
+}
+
 fn without_more(rest: &[Token]) -> &[Token] {
     &rest[usize::from(rest.first().is_some_and(|it| it.is("more")))..]
 }
@@ -264,7 +224,10 @@ fn question(clause: &[Token]) -> Option<Reading> {
         return None;
     }
     let subject = &clause[1..];
-    let n = if let Some(verb) = predicate::verb_at(subject) {
+    let replaces = subject.iter().position(|it| it.is("replace"));
+    let n = if let Some(verb) = replaces.filter(|_| starts_indefinite(subject)) {
+        verb
+    } else if let Some(verb) = predicate::verb_at(subject) {
         verb
     } else if subject[0].is("there")
         || has(PERSONS, &subject[0].lower)
@@ -289,7 +252,9 @@ fn statement(clause: &[Token]) -> Option<Reading> {
     {
         subject = &subject[..subject.len() - 1];
     }
-    let negated = has(NEGATED, &clause[verb].lower);
+    let negated = has(NEGATED, &clause[verb].lower)
+        || clause[0].is("neither")
+        || starts_with(clause, "none of");
     let rest = if has(MODALS, &clause[verb].lower)
         || clause[verb].is("to")
         || negated && !has(BEING, &clause[verb].lower)
@@ -301,7 +266,8 @@ fn statement(clause: &[Token]) -> Option<Reading> {
     let reading = predicate::read(subject, rest, negated)?;
     let is = has("is are 's looks look seems seem was", &clause[verb].lower);
     let complains = is && rest.get(1).is_some_and(|it| has(FAULTS, &it.lower));
-    Some(Reading { complains, ..reading })
+    let said = reading.said.map(|_| clause[verb].span.start);
+    Some(Reading { said, complains, ..reading })
 }
 
 /// Words by which somebody says that a thing is not liked.
@@ -354,11 +320,22 @@ fn becoming(clause: &[Token]) -> Option<Reading> {
     if clause[at + skip..].is_empty() {
         return None;
     }
-    Reading::of(Action::Change, phrases(&clause[..at]), &clause[at + skip..])
+    let from = find(&clause[..at], "from").filter(|it| it.start > 0);
+    let old = from.map_or(&clause[..at], |it| &clause[..it.start]);
+    Reading::of(Action::Change, phrases(old), &clause[at + skip..])
 }
 
 /// A style, a season or an hour, said alone: `winter`, `pixel art`, `black and white`.
 fn setting(clause: &[Token]) -> Option<Reading> {
+    // `fog in the valley` comes to a place.
+    let comes = has("fog mist snow rain smoke storm frost", &clause[0].lower)
+        && clause.len() > 2
+        && has("in on over above across along", &clause[1].lower)
+        && starts_definite(&clause[2..])
+        && phrase(&clause[2..]).is_some_and(|it| !it.is_whole());
+    if comes {
+        return None;
+    }
     let known = |it: &Token| has(SETTINGS, &it.lower) || has(WHOLES, &it.lower);
     let colors = || clause.iter().all(|it| has(COLORS, &it.lower) || it.is("and"));
     let named = phrase(clause).is_some_and(|it| !has(ATTRIBUTES, &it.noun))
@@ -366,5 +343,6 @@ fn setting(clause: &[Token]) -> Option<Reading> {
             .iter()
             .enumerate()
             .any(|(at, it)| known(it) && (at + 1 == clause.len() || closes(clause, at + 1)));
-    (named || colors()).then(|| Reading::global(clause))
+    let look = find(clause, "in").map(|it| &clause[it.end..]).filter(|it| is_color(it));
+    (named || colors()).then(|| Reading::global(look.unwrap_or(clause)))
 }

@@ -8,11 +8,8 @@ use super::becoming;
 use super::change::is_finish;
 use super::complement;
 use super::grammar::Reading;
-use super::lexicon::{
-    ADDING, ATTRIBUTES, CHANGING, COLOR_VERBS, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING,
-    HAVING, LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, TAKING, THINGS, WORKING, has,
-    is_adjective, verb_in,
-};
+use super::lexicon::{ADDING, ATTRIBUTES, BEING, CHANGING, COLOR_VERBS, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING, HAVING, LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, SETTINGS, TAKING, THINGS, WORKING, is_adjective, verb_in};
+use super::lists::has;
 use super::listing::phrases;
 use super::phrase::{Found, starts_definite, starts_indefinite};
 use super::predicate;
@@ -31,7 +28,9 @@ pub(super) fn is_command(clause: &[Token]) -> bool {
 /// Whether the verb of a command takes the thing to change or remove itself as its object, so that `instead of`
 /// in it contrasts something else.
 pub(super) fn names_its_object(clause: &[Token]) -> bool {
-    is_command(clause) && verb_in(&[REPLACING, REMOVING, GIVING], &clause[0].lower).is_some()
+    is_command(clause)
+        && verb_in(&[REPLACING, REMOVING, GIVING], &clause[0].lower).is_some()
+        && !has("me us", &clause[1].lower)
 }
 
 /// Reads a command; `None` if the clause does not begin with a verb.
@@ -53,7 +52,13 @@ pub(super) fn read(clause: &[Token]) -> Option<Reading> {
     {
         return complement::have(&rest[1..]);
     }
+    // `get the sky to look pink`.
+    let to = find(rest, "to").filter(|it| it.start > 0 && predicate::is_verb(&rest[it.end..]));
+    if let Some(to) = to.filter(|_| is("get have") && starts_definite(rest)) {
+        return predicate::read(&rest[..to.start], &rest[to.end..], false);
+    }
     if is("get have")
+        && !has("out off away", &rest[0].lower)
         && !starts_definite(rest)
         && !has(THINGS, &rest[0].lower)
         && split(rest, &["to", "into"]).is_none()
@@ -127,6 +132,9 @@ fn change(rest: &[Token]) -> Option<Reading> {
     };
     let old = find(old, "from").map_or(old, |it| &old[..it.start]);
     let new = became(new);
+    if matches!(old, [hour] if has(SETTINGS, &hour.lower)) {
+        return Some(Reading::global(new));
+    }
     whole(old, new).or_else(|| Reading::of(Action::Change, phrases(old), new))
 }
 
@@ -178,7 +186,7 @@ fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
     let from = find(rest, "from").or_else(|| find(rest, "out of")).is_some();
     let taken = off
         || from && verb_in(
-            &["take cut tear rip pull wipe peel scrub wash get clean pick fish sweep move throw"],
+            &["take cut tear rip pull wipe peel scrub wash get clean pick pluck fish sweep move throw"],
             &verb.lower,
         )
         .is_some();
@@ -250,6 +258,12 @@ fn unknown(clause: &[Token]) -> Option<Reading> {
     if let Some(n) = away.filter(|&n| n < rest.len() && picks(n) && starts_definite(&rest[n..])) {
         return remove(&rest[n..]);
     }
+    // `fish the bottle out of the canal`.
+    let source = ["out of", "away from", "off"].iter().find_map(|it| find(rest, it));
+    let source = source.filter(|it| it.start > 1 && starts_definite(&rest[it.end..]));
+    if source.is_some() && starts_definite(rest) && verb.is_word() && !has(BEING, &verb.lower) {
+        return remove(rest);
+    }
     let next = rest.first()?;
     let odd = !verb.is_word()
         || has(DETERMINERS, &verb.lower)
@@ -291,7 +305,11 @@ pub(super) fn split<'a>(rest: &'a [Token], marks: &[&str]) -> Option<(&'a [Token
 /// Whether a preposition can part: `next to` and `from left to right` cannot.
 pub(super) fn is_mark(rest: &[Token], at: usize) -> bool {
     let before = at.checked_sub(1).map(|it| rest[it].lower.as_str());
-    if matched(&rest[at..], "to the far? left/right/side").is_some() {
+    // `as red as a fire engine`.
+    let as_as = rest[at].is("as")
+        && (rest.get(at + 2).is_some_and(|it| it.is("as"))
+            || at > 1 && rest[at - 2].is("as") && is_adjective(&rest[at - 1].lower));
+    if as_as || matched(&rest[at..], "to the far? left/right/side").is_some() {
         return false;
     }
     !rest[at].is("to")

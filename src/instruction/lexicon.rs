@@ -3,10 +3,10 @@
 //! Nouns and adjectives are open classes, so the lists name only what a rule turns on; any other word is a noun where
 //! a noun can stand.
 
-/// Whether a list, words parted by spaces, holds the word.
-pub(super) fn has(list: &str, word: &str) -> bool {
-    list.split_ascii_whitespace().any(|it| it == word)
-}
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::lists::{has, held};
 
 /// Words that open a noun phrase and say which or how many, not what.
 pub(super) const DETERMINERS: &str = "the a an this that these those my your his her its our their whose some any \
@@ -32,6 +32,11 @@ pub(super) const PLURAL_DETERMINERS: &str = "these those all both several many f
 /// Pronouns that stand for a person or several things: objects, if poor ones.
 pub(super) const PERSONS: &str = "him her them he she they everyone everybody someone somebody me us himself \
     herself themselves";
+
+/// Those who speak of a picture rather than stand in it, where a verb says what they think.
+pub(super) const SPEAKERS: &str = "client customer boss wife husband manager team editor teacher mom mum dad mother \
+    father sister brother daughter son cousin aunt uncle grandma grandpa granddaughter friend friends colleague agency \
+    designer director everyone nobody audience kids family";
 
 /// Pronouns that stand for the picture, or for something that the sentence does not name.
 pub(super) const THINGS: &str = "it this that these those everything something anything nothing its itself \
@@ -70,7 +75,8 @@ pub(super) const ED_NOUNS: &str = "bed shed seed weed sled moped steed reed red 
 pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink brown black white gray grey gold \
     golden silver bronze teal cyan magenta turquoise maroon navy beige tan ivory crimson scarlet lavender indigo \
     blonde blond brunette ginger auburn khaki mauve lilac olive coral salmon charcoal burgundy multicolored \
-    rainbow-colored aqua azure taupe fuchsia ochre cobalt aubergine eggplant pistachio terracotta platinum cerulean chartreuse vermilion \
+    rainbow-colored aqua azure taupe fuchsia ochre cobalt aubergine eggplant pistachio terracotta platinum cerulean \
+    chartreuse vermilion \
     sepia colorful colourful transparent translucent neon pastel \
     monochrome";
 
@@ -78,16 +84,19 @@ pub(super) const COLORS: &str = "red orange yellow green blue purple violet pink
 pub(super) const SHADES: &str = "light dark bright pale deep vivid rich soft neon pastel hot baby sky royal navy \
     emerald forest lime mint olive sea steel midnight blood ruby cherry rose rust brick chocolate lemon canary sunny \
     shiny matte metallic electric dusty muted warm cool cream creamy off off-white jet snow milky slate ash \
-    brilliant intense faded sage mustard moss pea powder bubblegum candy plum peach chestnut honey lighter darker \
-    brighter paler deeper bluish reddish greenish yellowish pinkish";
+    brilliant intense faded burnt sage mustard moss pea powder bubblegum candy plum peach chestnut honey lighter \
+    darker \
+    lush duck-egg racing pillar-box post-box fire-engine brighter paler deeper bluish reddish greenish yellowish pinkish";
 
 /// Nouns that are colors where an object becomes them: `make the wall cream`.
 pub(super) const COLOR_NOUNS: &str = "rose peach plum cream tangerine rust mustard emerald ruby sapphire amber copper \
-    lime mint chocolate apricot lemon denim brass sand skin camel mahogany ebony jade lilac wine rainbow";
+    lime mint chocolate apricot lemon denim brass sand skin camel mahogany ebony jade lilac wine rainbow sage mocha \
+    blush moss";
 
 /// Materials: what is made of another one stays what it is.
 pub(super) const MATERIALS: &str = "wood stone glass gold silver metal steel leather plastic paper marble brick ice \
-    chocolate concrete bronze copper crystal fabric silk velvet denim wool clay porcelain oak bamboo lego rock";
+    chocolate concrete bronze copper crystal fabric silk velvet denim wool clay porcelain oak bamboo lego rock iron \
+    tin aluminium aluminum titanium cardboard straw sandstone granite ceramic terracotta rubber wax mahogany pine";
 
 /// Words for a size.
 pub(super) const SIZES: &str = "big large huge giant gigantic tiny small little tall short long wide narrow thick \
@@ -121,7 +130,10 @@ pub(super) const ADJECTIVES: &str = "big large huge giant gigantic tiny small li
     strong weak loud quiet calm rocky sandy grassy leafy lush barren bare crowded busy deserted abandoned haunted \
     different similar identical real fake natural artificial cartoon cartoonish animated chubby pregnant drunk \
     greenish bluish reddish glowing smiling laughing crying sleeping running flying sitting standing jumping dancing \
-    burning melting broken better worse less fewer transparent";
+    burning melting broken better worse less fewer transparent cosy cozy lively friendly cheerful festive gloomy tidy \
+    messy shabby sleek stylish sturdy funny silly spooky overgrown dusty greasy sticky crispy juicy mouldy moldy \
+    knitted \
+    toasted fried sliced cracked torn ripped wilted withered inviting fierce grumpy";
 
 /// Colors and adjectives that are nouns as often: `the blue square`, `the small orange`.
 pub(super) const NOUN_ADJECTIVES: &str = "square oval orange gold silver bronze ivory coral salmon olive violet \
@@ -130,7 +142,7 @@ pub(super) const NOUN_ADJECTIVES: &str = "square oval orange gold silver bronze 
 /// Adverbs that strengthen an adjective and so open or extend what an object becomes.
 pub(super) const STRENGTHENING: &str = "more less very extra super much completely entirely slightly really totally \
     fully partially somewhat extremely half partly almost nearly halfway entirely fairly quite rather even twice \
-    noticeably significantly";
+    noticeably significantly way far";
 
 /// Nouns for those to whom something is given.
 pub(super) const RECIPIENTS: &str = "man woman boy girl person people lady guy kid kids child children baby men women \
@@ -166,7 +178,7 @@ pub(super) const SETTINGS: &str = "winter summer spring autumn fall night day da
 
 /// Verbs after a subject that give it something to wear, hold or have: an added object.
 pub(super) const HAVING: &str = "wear hold carry have get grow sport own drink eat ride read smoke use hug kiss \
-    lift clutch grab need play cook form push pull chew throw kick catch juggle";
+    lift clutch grab need play cook form push pull chew throw kick catch juggle deserve share require sip";
 
 /// Verbs after a subject that say what it becomes.
 pub(super) const BECOMING: &str = "become turn change transform morph evolve convert switch";
@@ -184,7 +196,8 @@ pub(super) const DOING: &str = "smile sit stand jump run fly dance sleep walk li
     meow roar howl bite lick blink wink snow rain explode crash sink rise set freeze bleed sneeze dream meditate \
     pray cheer clap bow kneel squat stretch raise lower turn drive write paint fish exist appear show come jog crawl \
     surround match rotate shrink sparkle drip breathe emit spit cast celebrate stretch hop march salute hover glide \
-    perform listen dig knit pour serve attack sail travel levitate";
+    perform listen dig knit pour serve attack sail travel levitate land perch settle graze nest roam hatch wander \
+    peek lurk drift flutter";
 
 /// States of what is not there.
 pub(super) const GONE: &str = "gone removed deleted erased missing absent invisible hidden eliminated omitted \
@@ -203,9 +216,9 @@ pub(super) const REPLACING: &str =
     "replace swap exchange substitute sub trade interchange supplant";
 
 /// Verbs that take their object away.
-pub(super) const REMOVING: &str = "remove delete erase eliminate clear omit discard exclude hide subtract strip \
+pub(super) const REMOVING: &str = "remove delete del erase eliminate clear omit discard exclude hide subtract strip \
     vanish banish dispose eradicate lose shave uninstall scrap ditch dump nuke zap bin kill yeet \
-    obliterate evict expel axe trash annihilate conceal withdraw";
+    obliterate evict expel axe trash annihilate conceal withdraw exterminate purge dismiss expunge";
 
 /// Verbs that take their object away when `away`, `off` or `out` goes with them.
 pub(super) const TAKING: &str = "take cut crop edit photoshop wipe peel rip chop pull knock filter throw scrub rub \
@@ -215,7 +228,8 @@ pub(super) const TAKING: &str = "take cut crop edit photoshop wipe peel rip chop
 /// Verbs that bring something in.
 pub(super) const ADDING: &str = "add put place insert include attach draw paste stick hang install introduce bring \
     create generate spawn plant sprinkle append write overlay superimpose pin mount photoshop incorporate lay drop \
-    stamp tuck throw scatter grow sketch doodle embed set slap pop apply position build float engrave inscribe \
+    stamp tuck throw scatter pour drizzle spread pile stack grow sketch doodle embed set slap pop apply position \
+    build float engrave inscribe \
     type use";
 
 /// Verbs that give one object to another.
@@ -264,7 +278,7 @@ pub(super) const COMMANDS: [&str; 15] = [
     DRESSING,
     WORKING,
     "do",
-    "equip fit crown provide furnish supply arm adorn garnish top surround encircle ring clear rid empty",
+    "equip fit crown provide furnish supply arm adorn garnish top surround encircle ring clear rid empty free",
     "wear hold carry",
     "focus zoom",
 ];
@@ -272,10 +286,11 @@ pub(super) const COMMANDS: [&str; 15] = [
 /// Small words that a typo may hide.
 pub(super) const SMALL_WORDS: &str = "please thanks thank could would should can you want need like have the that this \
     these those with into from instead there and not then also just only where which who what rid something \
-    everything nothing let make remove replace left right middle bottom corner";
+    everything nothing let make remove replace left right middle bottom corner possible possibly change maybe perhaps \
+    instead someone people without because";
 
 /// Nouns that are edited often, beyond those that can be the unrelated word.
-pub(super) const COMMON_NOUNS: &str = "circle square triangle cross heart star rectangle oval diamond house tree car \
+pub(super) const COMMON_NOUNS: &str = "tshirt circle square triangle cross heart star rectangle oval diamond house tree car \
     background sky grass wall floor ceiling roof person picture image photo hair shirt dress jacket hat balloon \
     window door street road building mountain river lake ocean beach table chair lamp glasses sunglasses man woman \
     girl boy people child children dog cat bird flower cloud sun moon rainbow mustache moustache beard scarf \
@@ -313,18 +328,14 @@ const IRREGULAR: &str = "wore:wear worn:wear held:hold had:have has:have got:get
     driven:drive tying:tie dying:die came:come chose:choose";
 
 /// The verb of a form in -s, -ed or -ing, or of a past, if one of these lists holds it.
-pub(super) fn verb_in<'a>(lists: &[&'a str], word: &str) -> Option<&'a str> {
-    stems(word).into_iter().find_map(|stem| {
-        lists.iter().flat_map(|it| it.split_ascii_whitespace()).find(|verb| *verb == stem)
-    })
+pub(super) fn verb_in(lists: &[&'static str], word: &str) -> Option<&'static str> {
+    held(lists, word).or_else(|| stems(word).iter().find_map(|it| held(lists, it)))
 }
 
-/// What a verb's form may come from, the form itself first.
+/// What a verb's form may come from.
 fn stems(word: &str) -> Vec<String> {
-    let mut stems = vec![word.to_owned()];
-    stems.extend(
-        pairs(IRREGULAR).filter(|(form, _)| *form == word).map(|(_, verb)| verb.to_owned()),
-    );
+    static PASTS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| pairs(IRREGULAR).collect());
+    let mut stems: Vec<String> = PASTS.get(word).map(|it| (*it).to_owned()).into_iter().collect();
     for ending in ["ing", "ed", "es", "s"] {
         let Some(stem) = word.strip_suffix(ending).filter(|it| it.len() > 1) else { continue };
         stems.push(stem.to_owned());

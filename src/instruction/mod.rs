@@ -24,6 +24,8 @@
 //!   (`the left house`).
 //! - `everything except the dog` is read as the dog, which stays, as is `keep the dog, remove everything else`:
 //!   [`Instruction::spares_objects`].
+//! - What is spoken of before it is said what to do with it is the object: `Why is the grass so yellow? Make it
+//!   green!`, `Sofa: burnt orange`. A reason before a command (`the sky is dull, so add clouds`) asks for nothing.
 //! - A misspelled word that the grammar turns on is read as the right one, and told: [`Instruction::corrections`].
 
 mod adding;
@@ -33,12 +35,18 @@ pub mod change;
 mod clause;
 mod complement;
 mod contrast;
+mod courtesies;
 mod courtesy;
+mod denials;
 mod exception;
+mod fate;
 mod grammar;
+mod idioms;
 mod imperative;
 mod lexicon;
 mod listing;
+mod lists;
+mod naming;
 pub mod nouns;
 mod overriding;
 mod phrase;
@@ -51,6 +59,8 @@ pub mod spelling;
 pub mod steps;
 pub mod templates;
 pub mod told;
+mod topic;
+mod wish;
 pub mod wording;
 mod words;
 
@@ -62,8 +72,6 @@ use thiserror::Error;
 use crate::choice::choices;
 
 use change::Change;
-use lexicon::{ADJECTIVES, COLORS, SHADES, SIZES, has};
-use phrase::{Definiteness, Found};
 use place::Place;
 use spelling::Correction;
 use steps::Step;
@@ -110,118 +118,6 @@ pub struct Phrase {
     plural: bool,
     definite: bool,
     place: Option<Box<Place>>,
-}
-
-impl Phrase {
-    /// All of the phrase, with what singles the object out: `the red cup on the table`.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The phrase up to its main noun: `the red cup`.
-    pub fn noun_phrase(&self) -> &str {
-        &self.text[self.to_head.clone()]
-    }
-
-    /// The noun phrase without its determiner, its owner and its place: `red cup`, `shirt` of `the man's shirt`,
-    /// `house` of `the left house`.
-    pub fn name(&self) -> &str {
-        &self.text[self.name.clone()]
-    }
-
-    /// The main noun: `cup`.
-    pub fn head(&self) -> &str {
-        &self.text[self.head.clone()]
-    }
-
-    /// What stands before the name, trimmed: `the`, `her`, `the man's`, `the left`, or nothing.
-    pub fn determiner(&self) -> &str {
-        self.text[self.to_head.start..self.name.start].trim_end()
-    }
-
-    /// [`Phrase::determiner`] without a place: `the` of `the left house`.
-    pub fn plain_determiner(&self) -> &str {
-        let end = self.opening.as_ref().map_or(self.name.start, |it| it.start);
-        self.text[self.to_head.start..end].trim_end()
-    }
-
-    /// The adjectives of a relative clause behind the name: `red` of `the star that is red`.
-    pub fn qualifier(&self) -> Option<&str> {
-        self.qualifier.clone().map(|it| &self.text[it])
-    }
-
-    /// The color words that the object is singled out by, in the order of the text: `light` and `blue`.
-    pub fn colors(&self) -> impl Iterator<Item = &str> {
-        self.attributes()
-            .filter(|it| has(COLORS, &it.to_lowercase()) || has(SHADES, &it.to_lowercase()))
-    }
-
-    /// The size words that the object is singled out by: `small`.
-    pub fn sizes(&self) -> impl Iterator<Item = &str> {
-        self.attributes().filter(|it| has(SIZES, &it.to_lowercase()))
-    }
-
-    /// The words that describe the object: what stands before its main noun, and the adjectives of a relative clause.
-    pub fn attributes(&self) -> impl Iterator<Item = &str> {
-        let before = &self.text[self.name.start..self.head.start.max(self.name.start)];
-        let behind = self.qualifier().unwrap_or_default();
-        let described = |it: &&str| {
-            let word = it.to_lowercase();
-            has(ADJECTIVES, &word) || has(COLORS, &word)
-        };
-        before.split_whitespace().chain(behind.split_whitespace().filter(described))
-    }
-
-    /// Where the object is said to be, or where it is to come.
-    pub fn place(&self) -> Option<&Place> {
-        self.place.as_deref()
-    }
-
-    /// Whether it names several things; `clothes` and `glasses` are one.
-    pub fn is_plural(&self) -> bool {
-        self.plural
-    }
-
-    /// Whether it points at something that is there: `the dog`, `her dog`, `him`.
-    pub fn is_definite(&self) -> bool {
-        self.definite
-    }
-
-    /// Bytes of the whole phrase in the instruction; `None` if it does not stand there.
-    pub fn span(&self) -> Option<Range<usize>> {
-        self.start.map(|start| start..start + self.text.len())
-    }
-
-    /// Bytes of the name in the instruction; `None` if it does not stand there.
-    pub fn name_span(&self) -> Option<Range<usize>> {
-        self.start.map(|start| start + self.name.start..start + self.name.end)
-    }
-
-    /// Bytes of the name in [`Phrase::text`].
-    pub fn name_in_text(&self) -> Range<usize> {
-        self.name.clone()
-    }
-
-    fn new(source: &str, found: &Found, stands: Stands) -> Self {
-        let at = found.all.start;
-        let within = |it: &Range<usize>| it.start - at..it.end - at;
-        Self {
-            text: source[found.all.clone()].to_owned(),
-            start: (stands == Stands::InInstruction).then_some(at),
-            to_head: within(&found.noun_phrase),
-            name: within(&found.name),
-            head: within(&found.head),
-            opening: found.opening.as_ref().map(|it| within(&it.span)),
-            qualifier: found.qualifier.as_ref().map(within),
-            plural: found.plural,
-            definite: found.definiteness == Definiteness::Definite,
-            place: None,
-        }
-    }
-
-    fn with_place(self, place: Option<Place>) -> Self {
-        Self { place: place.map(Box::new), ..self }
-    }
 }
 
 /// Where the words of a phrase come from.

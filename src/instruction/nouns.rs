@@ -1,6 +1,7 @@
 //! Number and article of English nouns, by rule and by short lists.
 
-use super::lexicon::{has, pairs};
+use super::lexicon::{pairs};
+use super::lists::has;
 
 /// Nouns whose plural is irregular, as `singular:plural`.
 const IRREGULAR_PLURALS: &str = "man:men woman:women child:children person:people mouse:mice \

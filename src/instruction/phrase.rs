@@ -5,11 +5,8 @@
 
 use std::ops::Range;
 
-use super::lexicon::{
-    ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS,
-    PLACES, PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS,
-    WHOLES, has, is_adjective, is_comparative,
-};
+use super::lexicon::{ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES, PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS, WHOLES, is_adjective, is_comparative};
+use super::lists::has;
 use super::nouns::is_plural;
 use super::place::{self, Opening, PlaceKind};
 use super::words::{Token, bytes, matched};
@@ -123,6 +120,9 @@ fn one_of(tokens: &[Token]) -> Option<Found> {
     let among = phrase(&tokens[of + 1..])?;
     let opening = kind.map(|kind| Opening { span: which.span.clone(), kind });
     let start = tokens[0].span.start;
+    if start > among.all.start {
+        return Some(among);
+    }
     Some(Found {
         all: start..among.all.end,
         noun_phrase: start..among.noun_phrase.end,
@@ -205,6 +205,12 @@ pub(super) fn closes(tokens: &[Token], at: usize) -> bool {
         || at > 0
             && has("right directly just straight exactly somewhere", word)
             && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
+        || at > 0 && place::ends_with_corner(tokens, at)
+        || has("minus round", word)
+            && at > 0
+            && tokens
+                .get(at + 1)
+                .is_some_and(|it| has("the a an my his her its our their", &it.lower))
         || has("up down", word) && tokens.get(at + 1).is_some_and(|it| has(PREPOSITIONS, &it.lower))
         || is_participle(tokens, at)
 }
@@ -338,7 +344,7 @@ fn is_participle(tokens: &[Token], at: usize) -> bool {
 }
 
 fn definiteness(determiner: &[Token], head: &Token) -> Definiteness {
-    let any = |list: &str| determiner.iter().any(|it| has(list, &it.lower));
+    let any = |list: &'static str| determiner.iter().any(|it| has(list, &it.lower));
     let owned = determiner.iter().any(|it| it.is("'s")) && !starts_indefinite(determiner);
     if any(DEFINITE) && !any("a an some another") || has(PERSONS, &head.lower) || owned {
         Definiteness::Definite

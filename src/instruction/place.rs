@@ -3,10 +3,8 @@
 use std::ops::Range;
 
 use super::area::{Area, area_at, corner_of};
-use super::lexicon::{
-    BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, DOING, HAVING, PICTURES, RELATIVES, has,
-    verb_in,
-};
+use super::lexicon::{BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, DOING, HAVING, PICTURES, RELATIVES, verb_in};
+use super::lists::has;
 use super::phrase::{Found, closes, phrase};
 use super::words::{Token, bytes, matched, prefix_len};
 use super::{Action, Phrase, Stands};
@@ -153,6 +151,7 @@ const RELATIONS: &[(&str, Relation)] = &[
     ("on top of", Relation::On),
     ("on/at/in the top/side/surface/front/edge of", Relation::On),
     ("at/on the bottom/foot/base of", Relation::Below),
+    ("at/on/by/near the end/entrance/start/rim/border of", Relation::Beside),
     ("in/at/to the middle/center/centre/corner/inside of", Relation::In),
     ("in/at the front of", Relation::InFrontOf),
     ("in/at the back of", Relation::Behind),
@@ -236,6 +235,11 @@ pub(super) fn opening(tokens: &[Token]) -> Option<(usize, PlaceKind)> {
     (noun && !compound && !counted).then_some((n, kind))
 }
 
+/// Whether a stretch ends with the words for a corner: `top left` of `insert our logo top left`.
+pub(super) fn ends_with_corner(tokens: &[Token], at: usize) -> bool {
+    at + 2 == tokens.len() && corner_of(&tokens[at..]).is_some_and(|it| it.0 == 2)
+}
+
 /// Whether a word may open a place.
 pub(super) fn opens_place(word: &str) -> bool {
     const WORDS: &str = "on in at to near next above below under beneath behind beside between over inside around by \
@@ -254,7 +258,8 @@ fn is_landmark(found: &Found, relation: Relation, action: Action) -> bool {
     !worn
         && !whole
         && !has(STATES, &found.noun)
-        && !has("me us you it out camera viewer", &found.noun)
+        && (!has("me us you", &found.noun) || relation == Relation::Behind)
+        && !has("it out camera viewer", &found.noun)
 }
 
 /// The place that words behind a name say: `parked next to the tree`, `on the left`, `who sits in the corner`.
@@ -274,13 +279,20 @@ pub(super) fn behind(source: &str, tokens: &[Token], action: Action) -> Option<P
             });
         }
         // What comes may be described, but it comes to a thing that is there.
-        let comes = action == Action::Add && rest.iter().skip(1).take(3).any(|it| it.is("the"));
+        let comes = action == Action::Add
+            && rest
+                .iter()
+                .skip(1)
+                .take(3)
+                .any(|it| has("the that this my his her our their its", &it.lower));
         if (!nested || comes)
             && let Some(place) = landmark_at(source, rest, action)
         {
             return Some(place);
         }
-        nested |= !is_passed_over(&rest[0]);
+        // `that leans over the pool`.
+        let does = at > 0 && has(RELATIVES, &tokens[at - 1].lower) && rest[0].lower.ends_with('s');
+        nested |= !is_passed_over(&rest[0]) && !does;
         at += 1;
     }
     None
@@ -291,7 +303,8 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
     let (n, relation) = RELATIONS.iter().find_map(|it| Some((matched(tokens, it.0)?, it.1)))?;
     let fits = match relation {
         Relation::Of => action == Action::Add,
-        Relation::From => action == Action::Remove,
+        // `smoke coming out of the chimney`.
+        Relation::From => action == Action::Remove || action == Action::Add && tokens[0].is("out"),
         _ => true,
     };
     let verb = |it: &Token| verb_in(&[HAVING, DOING], &it.lower).is_some();
@@ -311,8 +324,12 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
     let found = phrase(&tokens[n..n + len - usize::from(relative)])
         .filter(|it| is_landmark(it, relation, action))?;
     let landmark = Phrase::new(source, &found, Stands::InInstruction);
-    let text = source[tokens[0].span.start..found.all.end].to_owned();
     let words = tokens[..n].iter().map(|it| it.lower.as_str()).collect::<Vec<_>>().join(" ");
+    // A landmark for which a pronoun stood was named before.
+    let text = match source.get(tokens[0].span.start..found.all.end) {
+        Some(text) if tokens[n - 1].span.end <= found.all.start => text.to_owned(),
+        _ => format!("{words} {}", landmark.text()),
+    };
     Some(Place {
         text,
         words,
@@ -324,7 +341,7 @@ fn landmark_at(source: &str, tokens: &[Token], action: Action) -> Option<Place> 
 /// Words that stand between a name and its place and say nothing of another thing.
 const ADVERBS: &str = "just right directly somewhere only also all still currently up down over out sits stands \
     lies sat stood lay hangs flies grows sits lives is seen shown found placed one and , 's there here you see \
-    we i can exactly straight slightly further farther open closed";
+    we i can exactly straight slightly further farther open closed visible lying left showing peeking";
 
 /// Whether a word between a name and its place says nothing of another thing: `that is parked right by the tree`.
 fn is_passed_over(token: &Token) -> bool {

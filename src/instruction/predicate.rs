@@ -1,16 +1,15 @@
 //! Reads what is said of a subject: in `have the man wear a hat`, `what if the car was red`, `she should smile`.
 
 use super::Action;
+use super::becoming;
 use super::change::{is_comparison, is_finish};
+use super::fate::{APPROVED, displaced, finished, missed, passive, worded};
 use super::grammar::Reading;
 use super::imperative;
-use super::lexicon::{
-    BECOMING, BEING, CHANGING, COLORING, COME, DETERMINERS, DOING, GONE, HAVING, NOUN_ADJECTIVES,
-    PLACES, PREPOSITIONS, REMOVING, REPLACING, SEEMING, TAKING, THINGS, VANISHING, has,
-    is_adjective, verb_in,
-};
+use super::lexicon::{BECOMING, BEING, COME, DETERMINERS, DOING, GONE, HAVING, NOUN_ADJECTIVES, PLACES, PREPOSITIONS, REMOVING, SEEMING, TAKING, THINGS, VANISHING, is_adjective, verb_in};
+use super::lists::has;
 use super::listing::phrases;
-use super::phrase::{Definiteness, Found, phrase, starts_indefinite};
+use super::phrase::{Definiteness, Found, starts_indefinite};
 use super::words::{Token, find, matched, prefix_len};
 
 /// Lists of the verbs that part a subject from what is said of it.
@@ -22,6 +21,13 @@ const ADVERBS: &str =
 
 /// Reads a subject and what is said of it; `negated` if the sentence denies it.
 pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<Reading> {
+    let reading = read_said(subject, said, negated)?;
+    // What comes is named by the subject, and where it comes to behind the verb.
+    let start = said.first().map(|it| it.span.start).filter(|_| reading.action != Action::Add);
+    Some(Reading { said: start, ..reading })
+}
+
+fn read_said(subject: &[Token], said: &[Token], negated: bool) -> Option<Reading> {
     let denied = subject.last().is_some_and(|it| it.is("not") || it.is("never"));
     let subject = &subject[..subject.len() - usize::from(denied)];
     let (said, negated) = skip_adverbs(said, negated || denied);
@@ -35,6 +41,24 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
     }
     if let Some(reading) = displaced(subject, said) {
         return Some(reading);
+    }
+    if let Some(new) = worded(subject, said).or_else(|| finished(said)) {
+        return change(subject, new);
+    }
+    // `the sign should say "open"`.
+    let words = matched(said, "say/spell/state").map(|n| &said[n..]);
+    if let Some(words) = words.filter(|it| it.first().is_some_and(|it| it.quoted)) {
+        return Reading::of(Action::Add, phrases(words), &[]).map(|it| it.at("to", subject));
+    }
+    if matched(said, "has/have no business/place/right/reason").is_some() {
+        return Reading::of(Action::Remove, phrases(subject), &[]);
+    }
+    let welcome = starts_indefinite(subject) && !negated;
+    if welcome
+        && verb_in(&["look seem feel"], &verb.lower).is_some()
+        && rest.first().is_some_and(|it| !it.is("like"))
+    {
+        return Reading::of(Action::Add, phrases(subject), &[]);
     }
     if matched(said, "come/comes/go/goes off/out/down/away") == Some(said.len()) {
         return Reading::of(Action::Remove, phrases(subject), &[]);
@@ -96,69 +120,6 @@ pub(super) fn read(subject: &[Token], said: &[Token], negated: bool) -> Option<R
         return Reading::of(Action::Add, phrases(rest), &[]);
     }
     change(subject, said)
-}
-
-/// One thing in another's place: `a dog should replace the cat`, `a dog takes the place of the cat`.
-fn displaced(subject: &[Token], said: &[Token]) -> Option<Reading> {
-    let rest = |pattern: &str| matched(said, pattern).map(|n| &said[n..]);
-    if let Some(new) = rest("make/makes way/room for") {
-        return change(subject, new);
-    }
-    if rest("need/needs removing/deleting/erasing") == Some(&[]) {
-        return Reading::of(Action::Remove, phrases(subject), &[]);
-    }
-    let old = rest("take/takes the place of").or_else(|| {
-        let owned = rest("take/takes")?;
-        let n = owned.len().checked_sub(2)?;
-        (owned[n].is("'s") && has("place spot", &owned[n + 1].lower)).then(|| &owned[..n])
-    });
-    let old = old.or_else(|| rest("replace/replaces").filter(|_| starts_indefinite(subject)))?;
-    Reading::of(Action::Change, phrases(old), subject)
-}
-
-/// What is said of things that would do a picture good.
-const APPROVED: &str = "really/very/so? nice/great/good/cool/lovely/awesome/perfect/fun/better/wonderful/amazing \
-    there?";
-
-/// What a picture would look better with or without, or lacks: `… would look better without the sign`.
-fn missed(subject: &[Token], said: &[Token]) -> Option<Reading> {
-    const BETTER: &str = "better/nicer/prettier/cleaner/cooler/good/great/perfect/complete/nice";
-    let better = |with: &str| {
-        let pattern = format!("{BETTER} {with}");
-        (0..said.len().min(4)).find_map(|at| matched(&said[at..], &pattern).map(|n| at + n))
-    };
-    if let Some(n) = better("in").filter(|&n| is_finish(&said[n..])) {
-        return change(subject, &said[n..]);
-    }
-    let add = |n: usize| Reading::of(Action::Add, phrases(&said[n..]), &[]);
-    if let Some(n) = better("without/minus").filter(|&n| n < said.len()) {
-        return Reading::of(Action::Remove, phrases(&said[n..]), &[]);
-    }
-    if let Some(n) = better("with")
-        .or_else(|| matched(said, "do/be/go well/nicely? with"))
-        .or_else(|| matched(said, "look like? with"))
-    {
-        return add(n).map(|it| it.at("to", subject));
-    }
-    let whole = || phrase(subject).is_some_and(|it| it.is_whole());
-    matched(said, "is? missing/lacking/lacks/misses").filter(|_| whole()).and_then(add)
-}
-
-/// What is to be done to a subject, as the command for it: `painted white`, `replaced with a sofa`, `taken out`.
-pub(super) fn passive(subject: &[Token], said: &[Token]) -> Option<Reading> {
-    let participle = said.first()?;
-    if subject.len() == 1 && has(THINGS, &subject[0].lower) {
-        return None;
-    }
-    let verb = verb_in(&[CHANGING, REPLACING, REMOVING, COLORING, "take cut"], &participle.lower)?;
-    if verb == participle.lower && !has("cut", verb)
-        || participle.lower.ends_with("ing")
-        || is_adjective(&participle.lower)
-    {
-        return None;
-    }
-    let verb = Token { lower: verb.to_owned(), ..participle.clone() };
-    imperative::read(&[&[verb], subject, &said[1..]].concat())
 }
 
 /// Whether a stretch begins with a verb that can be said of a subject.
@@ -274,6 +235,10 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     if existential {
         let denied = rest.first().is_some_and(|it| has("no fewer less", &it.lower));
         let rest = &rest[usize::from(denied)..];
+        // `there's room for a swing`.
+        let room =
+            matched(rest, "still? enough/plenty? of? room/space/place for").filter(|_| !negated);
+        let rest = &rest[room.unwrap_or(0)..];
         return Reading::of(
             if denied || negated { Action::Remove } else { Action::Add },
             phrases(rest),
@@ -281,7 +246,22 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
         );
     }
     let Some(first) = rest.first() else { return absence(subject, negated) };
-    if starts_indefinite(subject) && matched(rest, APPROVED) == Some(rest.len()) {
+    if let Some(new) = finished(rest) {
+        return change(subject, new);
+    }
+    if starts_indefinite(subject) && !negated && has("missing lacking absent", &first.lower) {
+        return Reading::of(Action::Add, phrases(subject), &[]);
+    }
+    let approved = matched(rest, APPROVED)
+        .is_some_and(|n| rest.get(n).is_none_or(|it| has(PREPOSITIONS, &it.lower)));
+    // `the roof in black would be great`.
+    let finish = (1..subject.len())
+        .find(|&at| subject[at].is("in") && is_finish(&subject[at + 1..]))
+        .filter(|_| approved && !negated);
+    if let Some(at) = finish {
+        return change(&subject[..at], &subject[at + 1..]);
+    }
+    if starts_indefinite(subject) && approved && !negated {
         return Reading::of(Action::Add, phrases(subject), &[])
             .map(|it| Reading { placed: true, ..it });
     }
@@ -315,6 +295,15 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
     {
         return change(subject, after(&rest[1..], "with by to into for"));
     }
+    let lacks = has("missing lacking being looking becoming", &first.lower);
+    if !lacks
+        && first.lower.ends_with("ing")
+        && starts_indefinite(&rest[1..])
+        && !starts_indefinite(subject)
+        && !negated
+    {
+        return Reading::of(Action::Add, phrases(&rest[1..]), &[]).map(|it| it.at("to", subject));
+    }
     let brings = starts_indefinite(subject) && (placed || first.lower.ends_with("ing"));
     if brings {
         return Reading::of(Action::Add, phrases(subject), &[]);
@@ -327,9 +316,10 @@ fn complement(subject: &[Token], rest: &[Token], negated: bool) -> Option<Readin
 }
 
 /// A change of the subject; of `it`, of the picture as a whole.
-fn change(subject: &[Token], becomes: &[Token]) -> Option<Reading> {
+pub(super) fn change(subject: &[Token], becomes: &[Token]) -> Option<Reading> {
     if subject.len() == 1 && has(THINGS, &subject[0].lower) {
-        return Some(Reading::global(becomes));
+        let colored = becomes.first().is_some_and(|it| it.is("in"));
+        return Some(Reading::global(if colored { becoming::lead(becomes) } else { becomes }));
     }
     let objects = phrases(subject);
     let new =
@@ -338,7 +328,7 @@ fn change(subject: &[Token], becomes: &[Token]) -> Option<Reading> {
 }
 
 /// What follows one of these words at the start, or all of it.
-fn after<'a>(tokens: &'a [Token], words: &str) -> &'a [Token] {
+fn after<'a>(tokens: &'a [Token], words: &'static str) -> &'a [Token] {
     match tokens.first() {
         Some(first) if has(words, &first.lower) && !first.is("a") => &tokens[1..],
         _ => tokens,

@@ -8,13 +8,12 @@ use super::contrast;
 use super::exception;
 use super::grammar::{self, Reading};
 use super::imperative;
-use super::lexicon::{
-    ATTRIBUTES, CHANGING, COLORING, MATERIALS, REMOVING, SETTINGS, TAKING, VANISHING, has,
-    is_adjective, verb_in,
-};
+use super::lexicon::{ATTRIBUTES, CHANGING, COLORING, COLORS, DETERMINERS, MATERIALS, REMOVING, SETTINGS, TAKING, VANISHING, is_adjective, verb_in};
+use super::lists::has;
 use super::nouns::is_plural;
 use super::place::{self, Place, PlaceKind};
 use super::sharing;
+use super::topic;
 use super::words::{self, Token, find, matched};
 use super::{Action, Instruction, ParseError, Phrase, Stands};
 
@@ -69,13 +68,33 @@ pub(super) fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
     let mut found: Vec<Edit> = Vec::new();
     let clauses = clause::clauses(&tokens);
     let followers: Vec<bool> = clauses.iter().map(|it| pronoun(&it.tokens).is_some()).collect();
-    for (at, clause) in clauses.into_iter().enumerate() {
-        if !found.is_empty() && comments(&clause.tokens) {
+    let mut spoken: Option<Vec<Token>> = None;
+    for (at, clause) in clauses.iter().enumerate() {
+        if (!found.is_empty() || spoken.is_some()) && comments(&clause.tokens) {
             continue;
         }
+        if adds_it(&clause.tokens)
+            && found.last().is_some_and(|it| it.reading.action == Action::Add)
+        {
+            continue;
+        }
+        let told = spoken.take().and_then(|it| topic::followed(&it, clause));
+        let clause = told.unwrap_or_else(|| clause.clone());
         if followers.get(at + 1) == Some(&true)
             && let Some(reading) = contrast::topic(&clause.tokens)
         {
+            found.push(Edit { clause, reading });
+            continue;
+        }
+        if let Some(next) = clauses.get(at + 1)
+            && let Some(topic) = topic::spoken_of(&clause.tokens)
+            && topic::is_told(&clause.tokens)
+            && topic::followed(topic, next).is_some()
+        {
+            spoken = Some(topic.to_vec());
+            continue;
+        }
+        if let Some(reading) = topic::proposed(&clause.tokens) {
             found.push(Edit { clause, reading });
             continue;
         }
@@ -86,6 +105,12 @@ pub(super) fn edits(text: &str) -> Result<Vec<Edit>, ParseError> {
         }
     }
     Ok(without_context(found))
+}
+
+/// Whether a clause only asks to add what has been named: `please add one`.
+fn adds_it(clause: &[Token]) -> bool {
+    matched(clause, "add/put/draw/include/insert/paint one/it/some/them there/in/back?")
+        == Some(clause.len())
 }
 
 /// The edits without what only says why, beside a command: `red is ugly, make the heart green`.
@@ -148,16 +173,16 @@ fn built(text: &str, edit: &Edit) -> Instruction {
 fn place_of(text: &str, tokens: &[Token], reading: &Reading, at: usize) -> Option<Place> {
     let found = &reading.objects[at];
     let from = found.noun_phrase.end;
-    let others = reading.objects.iter().map(|it| it.noun_phrase.start).filter(|&it| it >= from);
-    let becomes = reading.replacement.iter().map(|it| it.start).filter(|&it| it >= from);
-    let stop = others.chain(becomes).min().unwrap_or(usize::MAX);
+    let others = reading.objects.iter().map(|it| it.noun_phrase.start);
+    let ends: Vec<usize> =
+        others.chain(reading.replacement.iter().map(|it| it.start)).chain(reading.said).collect();
     let moved = tokens
         .first()
         .is_some_and(|it| verb_in(&["move shift slide drag push"], &it.lower).is_some());
-    let onward = tokens.iter().find(|it| moved && it.is("to") && it.span.start >= from);
-    let stop = onward.map_or(stop, |it| stop.min(it.span.start));
-    let begin = tokens.iter().position(|it| it.span.start >= from).unwrap_or(tokens.len());
-    let len = tokens[begin..].iter().take_while(|it| it.span.start < stop).count();
+    // A thing that was named before stands among words that come later in the text.
+    let begin = tokens.iter().position(|it| it.span.end == from).map_or(tokens.len(), |it| it + 1);
+    let stops = |it: &&Token| !(ends.contains(&it.span.start) || moved && it.is("to"));
+    let len = tokens[begin..].iter().take_while(stops).count();
     let behind = place::behind(text, &tokens[begin..begin + len], reading.action);
     let before = found.opening.as_ref();
     match (before.map(|it| &it.kind), behind.as_ref().map(Place::kind)) {
@@ -183,10 +208,26 @@ pub(super) fn changes(tokens: &[Token], reading: &Reading) -> Option<Change> {
     let colored = tokens.first().is_some_and(|it| verb_in(&[COLORING], &it.lower).is_some())
         && before.is_some_and(|it| it.is("in"))
         && matches!(becomes, [color] if color.is_word() && !is_plural(&color.lower));
+    let named = tokens.iter().take_while(|it| it.span.start < span.start);
+    let by_color = named.into_iter().any(|it| has("color colour", &it.lower));
+    if by_color && before.is_some_and(|it| it.is("to")) && becomes.len() < 3 && is_plain(becomes) {
+        return Some(Change::Recolor);
+    }
+    let from = find(tokens, "from")
+        .and_then(|it| tokens.get(it.end))
+        .is_some_and(|it| has(COLORS, &it.lower));
+    if from && becomes.len() < 4 && before.is_some_and(|it| it.is("to") || it.is("into")) {
+        return Some(Change::Recolor);
+    }
     if colored && !has(MATERIALS, &becomes[0].lower) {
         return Some(Change::Recolor);
     }
     change::kind(becomes, (leads || contrasts) && noun)
+}
+
+/// Whether words name nothing but a look: no article, no number.
+fn is_plain(becomes: &[Token]) -> bool {
+    becomes.iter().all(|it| it.is_word() && !has(DETERMINERS, &it.lower))
 }
 
 /// The tokens of a span.
@@ -274,8 +315,7 @@ fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Ins
         || matched(tokens, "get rid of").is_some()
         || away && verb_in(&[TAKING], &tokens[0].lower).is_some();
     let becomes = next.replacement.clone().or_else(|| {
-        let objects = next.objects.first().zip(next.objects.last());
-        objects.and_then(|(one, other)| Some(one.span()?.start..noun_phrase_end(other)?))
+        words::cover(edit.reading.objects.iter().map(|it| &it.noun_phrase))
     });
     match (link, becomes) {
         (Link::InItsPlace, Some(becomes)) => Instruction {
@@ -303,10 +343,6 @@ fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Ins
     }
 }
 
-fn noun_phrase_end(phrase: &Phrase) -> Option<usize> {
-    Some(phrase.span()?.start + phrase.noun_phrase().len())
-}
-
 /// Two commands as one edit.
 fn join(before: Instruction, next: Instruction) -> Instruction {
     let action = match (before.action, next.action) {
@@ -315,8 +351,11 @@ fn join(before: Instruction, next: Instruction) -> Instruction {
         (one, other) if one == other => one,
         _ => Action::Change,
     };
-    let objects =
-        if action == Action::Global { Vec::new() } else { [before.objects, next.objects].concat() };
+    let mut objects = before.objects;
+    objects.extend(next.objects);
+    if action == Action::Global {
+        objects.clear();
+    }
     Instruction {
         action,
         objects,

@@ -1,17 +1,16 @@
 //! Says plainly what a text says in a roundabout way, before it is cut into clauses: without numbers, remarks and
 //! what is only denied, and with edits in the order in which they are to be made.
 
-use super::lexicon::{
-    BEING, COMMANDS, DETERMINERS, ING_NOUNS, MODALS, PREPOSITIONS, REMOVING, TAKING, has,
-    is_adjective, verb_in,
-};
+use super::lexicon::{BEING, COMMANDS, DETERMINERS, ING_NOUNS, MODALS, PREPOSITIONS, is_adjective, verb_in};
+use super::lists::{has, longest};
 use super::nouns::is_plural;
 use super::phrase::{noun_phrase_len, starts_definite};
 use super::words::{Token, matched};
-use super::{becoming, clause, exception};
+use super::{becoming, clause, exception, idioms};
 
 /// A text without numbers and remarks, its edits in order.
 pub(super) fn plain(tokens: &[Token]) -> Vec<Token> {
+    let tokens = &idioms::in_plain_words(tokens)[..];
     let tokens = obliged(&without_asides(&without_remarks(&without_numbers(tokens))));
     let tokens = sequenced(&without_nothing(&tokens));
     let mut found: Vec<Token> = Vec::new();
@@ -116,9 +115,15 @@ fn without_remarks(tokens: &[Token]) -> Vec<Token> {
     // `I'd also like`, `make the dog and the cat both black`.
     let filler = |at: usize| {
         let next = tokens.get(at + 1).is_some_and(|it| is_adjective(&it.lower));
-        let before = |list: &str| at > 0 && has(list, &tokens[at - 1].lower);
+        let before = |list: &'static str| at > 0 && has(list, &tokens[at - 1].lower);
         let who = before("i'd we'd i we you would should could can");
-        who && tokens[at].is("also")
+        // `the dresses all be red`.
+        let floats = has("all both each just still really actually", &tokens[at].lower)
+            && tokens.get(at + 1).is_some_and(|it| has("be are have look become", &it.lower));
+        who && has(
+            "also still really actually honestly personally kinda definitely truly just",
+            &tokens[at].lower,
+        ) || floats && at > 1
             || next
                 && tokens[at].is("both")
                 && at > 2
@@ -178,83 +183,13 @@ fn without_nothing(tokens: &[Token]) -> Vec<Token> {
     let nothing = |at: usize| {
         let n = matched(&tokens[at..], "nothing but/except/besides for?")
             .or_else(|| matched(&tokens[at..], "nothing other than"))?;
-        starts_definite(&tokens[at + n..]).then_some(at..at + n)
+        let keeps = has("keep leave leaving keeping retain preserve", &tokens[at - 1].lower);
+        (starts_definite(&tokens[at + n..]) && !keeps).then_some(at..at + n)
     };
     match (1..tokens.len()).find_map(nothing) {
         Some(it) => [&tokens[..it.start], &tokens[it.end..]].concat(),
         None => tokens.to_vec(),
     }
-}
-
-/// The words without looks and things that are only named to be denied: `not red but` of `not red but yellow`.
-pub(super) fn without_denials(tokens: &[Token]) -> Vec<Token> {
-    let denied = || {
-        let not = (1..tokens.len()).find(|&at| tokens[at].is("not"))?;
-        let look = |it: &&Token| is_adjective(&it.lower) || has(", on off", &it.lower);
-        let looks = tokens[not + 1..].iter().take_while(look);
-        let but = not + 1 + looks.count();
-        let closes = tokens.get(but).is_none_or(|it| it.is("but"));
-        let pause = usize::from(closes && tokens[not - 1].is(","));
-        (but > not + 1 && closes && not > pause).then(|| not - pause..(but + 1).min(tokens.len()))
-    };
-    let other = || {
-        let other = |at: usize| {
-            tokens[at].is("not") || matched(&tokens[at..], "and? nothing else").is_some()
-        };
-        let comma = (1..tokens.len()).find(|&at| tokens[at - 1].is(",") && other(at))?;
-        let end = comma + tokens[comma..].iter().take(7).position(|it| it.is(","))?;
-        Some(comma - 1..end + 1)
-    };
-    let denied = denied().or_else(other).or_else(|| other_thing(tokens)).unwrap_or(0..0);
-    let kept: Vec<Token> = tokens
-        .iter()
-        .enumerate()
-        .filter(|it| !denied.contains(&it.0))
-        .map(|it| it.1.clone())
-        .collect();
-    but_this(&kept).unwrap_or(kept)
-}
-
-/// A thing that is named to be left as it is, behind a command of another: `remove the pears, not the apples`.
-fn other_thing(tokens: &[Token]) -> Option<std::ops::Range<usize>> {
-    let verb = tokens.first().filter(|it| verb_in(&COMMANDS, &it.lower).is_some())?;
-    let removes = verb_in(&[REMOVING, TAKING], &verb.lower).is_some();
-    let denies =
-        |at: &usize| tokens[*at].is("not") && (starts_definite(&tokens[at + 1..]) || removes);
-    let not = (2..tokens.len()).find(denies)?;
-    let start = not - usize::from(has(", but", &tokens[not - 1].lower));
-    // `paint the door but not the frame green`.
-    let rest = &tokens[not + 1..];
-    let end = not + 1 + becoming::start(rest).unwrap_or_else(|| noun_phrase_len(rest));
-    if tokens[not - 1].is("but") && end < tokens.len() && starts_definite(&tokens[1..]) {
-        return Some(start..end);
-    }
-    let own = &tokens[1..start];
-    let whole = removes || own.last().is_some_and(|it| is_adjective(&it.lower));
-    (whole && starts_definite(own) && !has("is are", &tokens[not - 1].lower))
-        .then_some(start..tokens.len())
-}
-
-/// `remove the mouse` for `don't remove the cat but the mouse`, `the right door …` for `not the left but the right
-/// door …`.
-fn but_this(tokens: &[Token]) -> Option<Vec<Token>> {
-    if matched(tokens, "not a/an").is_some()
-        && let Some(comma) = tokens.iter().position(|it| it.is(","))
-        && matched(&tokens[comma + 1..], "but? a/an").is_some()
-    {
-        let but = Token { lower: "but".to_owned(), ..tokens[comma].clone() };
-        return Some([&tokens[..comma], &[but], &tokens[comma + 1..]].concat());
-    }
-    let n = matched(tokens, "don't/dont").or_else(|| matched(tokens, "do not")).unwrap_or(0);
-    let verb = tokens.get(n).filter(|it| verb_in(&COMMANDS, &it.lower) == Some(&it.lower));
-    let denied = if n > 0 { verb.map(|_| n + 1) } else { matched(tokens, "not") }?;
-    if !starts_definite(&tokens[denied..]) {
-        return None;
-    }
-    let but = (denied..tokens.len()).find(|&at| tokens[at].is("but"))?;
-    let rest = &tokens[but + 1..];
-    let kept = if n > 0 { &tokens[n..=n] } else { &[] };
-    starts_definite(rest).then(|| [kept, rest].concat())
 }
 
 /// The words without what says a thing again: `the van, a Ford, …`; `the dog on the sofa` for `the dog, the one on the
@@ -279,7 +214,11 @@ fn said_once(tokens: &[Token]) -> Vec<Token> {
             || has(MODALS, &next.lower)
             || has(BEING, &next.lower)
             || is_adjective(&next.lower);
-        let place = which.or_else(|| matched(again, "the one")).unwrap_or(again.len());
+        // `the tractor, which is green now, …` says what it is and not where.
+        let place = which
+            .filter(|&n| again.get(n).is_none_or(|it| !is_adjective(&it.lower)))
+            .or_else(|| matched(again, "the one"))
+            .unwrap_or(again.len());
         (named && once && goes_on).then_some((start, start + 1 + place, end))
     };
     match again() {
@@ -320,7 +259,7 @@ fn sequenced(tokens: &[Token]) -> Vec<Token> {
     let mut found: Vec<Token> = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        let follows = FOLLOWS.iter().filter_map(|it| matched(&tokens[at..], it)).max();
+        let follows = longest(&tokens[at..], FOLLOWS);
         let follows = follows.filter(|&n| !found.is_empty() && starts_thing(&tokens[at + n..]));
         let token = tokens[at].clone();
         found.push(follows.map_or(token.clone(), |_| Token { lower: "then".to_owned(), ..token }));
@@ -351,10 +290,15 @@ fn ordered(sentence: &[Token]) -> Vec<Token> {
         let stop = mark(";", first.first());
         [first, stop.as_slice(), then].concat()
     };
-    let time =
-        (0..sentence.len()).find(|&at| has("before after", &sentence[at].lower) && doing(at + 1));
-    if let Some(at) = time {
-        let (head, tail) = (&sentence[..at], &sentence[at + 1..]);
+    let time = (0..sentence.len()).filter(|&at| has("before after", &sentence[at].lower));
+    let time = time.filter_map(|at| {
+        // `before you remove the bin`.
+        let asked = sentence.get(at + 1).is_some_and(|it| it.is("you"));
+        let verb = sentence.get(at + 2).is_some_and(commands);
+        (doing(at + 1) || asked && verb).then_some((at, at + 1 + usize::from(asked)))
+    });
+    if let Some((at, rest)) = time.min() {
+        let (head, tail) = (&sentence[..at], &sentence[rest..]);
         let before = sentence[at].is("before");
         let comma = tail.iter().position(|it| it.is(","));
         return match comma.filter(|_| head.is_empty()) {

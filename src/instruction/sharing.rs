@@ -4,7 +4,8 @@ use super::Action;
 use super::becoming;
 use super::clause::Clause;
 use super::grammar::{self, Reading};
-use super::lexicon::{PERSONS, PREPOSITIONS, has, is_adjective};
+use super::lexicon::{PERSONS, PREPOSITIONS, is_adjective};
+use super::lists::has;
 use super::phrase::{starts_definite, starts_indefinite};
 use super::words::Token;
 
@@ -56,7 +57,8 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
     let Some(shared) = first else { return vec![clause] };
     found.push(shared.whole_or_bare(&tokens[start..]));
     let Clause { place, instead, .. } = clause;
-    let clause = |tokens| Clause { tokens, place: place.clone(), instead, exception: None };
+    let clause =
+        |tokens| Clause { tokens, place: place.clone(), instead, exception: None, spoken: None };
     found.into_iter().map(clause).collect()
 }
 

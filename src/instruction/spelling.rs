@@ -18,6 +18,9 @@ use super::words::{Token, tokens};
 /// Nouns that are often edited.
 const NOUNS: &str = include_str!("../../assets/nouns.txt");
 
+/// More of those, by what pictures show.
+const MORE_NOUNS: &str = include_str!("more_nouns.txt");
+
 /// English words near the known ones, sorted: no typos of these.
 const REAL_WORDS: &str = include_str!("real_words.txt");
 
@@ -34,8 +37,8 @@ pub struct Correction {
 
 /// The words that a misspelled one may be read as.
 struct Known {
-    /// Those that a command is made of before nouns, since they decide more.
-    words: Vec<(String, u32)>,
+    /// Those that a command is made of before nouns, since they decide more; with their letters and their sound.
+    words: Vec<(String, u32, String)>,
     set: HashSet<String>,
     real: HashSet<&'static str>,
 }
@@ -55,7 +58,8 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let lists = COMMANDS.iter().chain(&closed).copied();
     let mut words: Vec<String> =
         lists.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect();
-    for noun in NOUNS.split_ascii_whitespace().chain(COMMON_NOUNS.split_ascii_whitespace()) {
+    for noun in [NOUNS, COMMON_NOUNS, MORE_NOUNS].into_iter().flat_map(str::split_ascii_whitespace)
+    {
         words.push(noun.to_owned());
         words.push(plural_of(noun));
     }
@@ -64,8 +68,8 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let words = words
         .into_iter()
         .map(|it| {
-            let bits = letters(&it);
-            (it, bits)
+            let (bits, sound) = (letters(&it), heard(&it));
+            (it, bits, sound)
         })
         .collect();
     Known { words, set, real: REAL_WORDS.split_ascii_whitespace().collect() }
@@ -90,7 +94,7 @@ pub(super) fn corrected(text: &str) -> (String, Vec<Correction>) {
         let commands = |it: &Token| verb_in(&COMMANDS, &it.lower).is_some();
         let polite = first
             && tokens.get(at + 1).is_some_and(commands)
-            && distance(&token.lower, "please").is_some();
+            && distance(&token.lower, "please", false).is_some();
         let read = if polite { "please" } else { read };
         let written = &text[token.span.clone()];
         let read = cased(written, read, shouted);
@@ -104,21 +108,34 @@ pub(super) fn corrected(text: &str) -> (String, Vec<Correction>) {
     (out, corrections)
 }
 
+/// Words with a hyphen that may be misspelled.
+const HYPHENATED: &str =
+    "t-shirt t-shirts flip-flop flip-flops teddy-bear off-white polka-dot polka-dots";
+
 /// The known word that a misspelled one stands for; `None` if it is right, a name, or could be several.
 fn meant(text: &str, token: &Token, first: bool, shouted: bool) -> Option<&'static str> {
     let word = token.lower.as_str();
     let name = text[token.span.clone()].chars().any(char::is_uppercase) && !first && !shouted;
-    if token.quoted || name || word.len() < 3 || !word.bytes().all(|it| it.is_ascii_lowercase()) {
+    if token.quoted || name || word.len() < 3 {
+        return None;
+    }
+    let hyphenated = || HYPHENATED.split(' ').find(|it| strsim::osa_distance(word, it) == 1);
+    if word.contains('-') && word.len() > 5 && !HYPHENATED.split(' ').any(|it| it == word) {
+        return hyphenated();
+    }
+    if !word.bytes().all(|it| it.is_ascii_lowercase()) {
         return None;
     }
     let known = &*KNOWN;
     if known.set.contains(word) || known.real.contains(word) || is_form(known, word) {
         return None;
     }
-    let letters = letters(word);
+    let (letters, sound) = (letters(word), heard(word));
     // Two slips change four letters at most; the first of equals counts, which are the words that decide more.
-    let near = known.words.iter().filter(|it| (it.1 ^ letters).count_ones() <= 4);
-    near.filter_map(|it| Some((distance(word, &it.0)?, it.0.as_str())))
+    let near = known.words.iter().filter(|it| {
+        it.0.len().abs_diff(word.len()) < 3 && (it.1 ^ letters).count_ones() <= 4
+    });
+    near.filter_map(|it| Some((distance(word, &it.0, sound == it.2)?, it.0.as_str())))
         .min_by_key(|it| it.0)
         .map(|it| it.1)
 }
@@ -136,13 +153,10 @@ fn is_form(known: &Known, word: &str) -> bool {
     })
 }
 
-/// How far a word is from a known one, by slips and then by where they are; `None` if too far for its length.
-fn distance(word: &str, known: &str) -> Option<(usize, bool, bool, bool)> {
-    if word.len().abs_diff(known.len()) > 2 {
-        return None;
-    }
+/// How far a word is from a known one, by slips and then by where they are; `None` if too far for its length. Words
+/// that sound `alike` have no slips.
+fn distance(word: &str, known: &str, alike: bool) -> Option<(usize, bool, bool, bool)> {
     let same_start = word.as_bytes().first() == known.as_bytes().first();
-    let alike = heard(word) == heard(known);
     let slips = if alike { 0 } else { strsim::osa_distance(word, known) };
     let swapped = slips == 1 && {
         let (mut one, mut other) = (word.as_bytes().to_vec(), known.as_bytes().to_vec());
@@ -184,7 +198,7 @@ mod tests {
 
     #[test]
     fn known_words_are_no_typos() {
-        for (word, _) in &super::KNOWN.words {
+        for (word, ..) in &super::KNOWN.words {
             assert_eq!(super::corrected(word).0, *word);
         }
     }

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::change::{self, Change};
-use super::lexicon::{COLORS, has};
+use super::lexicon::{COLORS};
+use super::lists::has;
 use super::phrase::{self, Found};
 use super::place;
 use super::reading::{Edit, Link, changes, edits, joined, joined_of, link, pronoun};
@@ -52,9 +53,27 @@ pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>,
         return Ok(vec![Step { instruction: corrected(whole), span: 0..text.len() }]);
     }
     let read = |(text, span): (String, Range<usize>)| {
-        Some(Step { instruction: corrected(joined(&text).ok()?), span })
+        let own = corrections.iter().filter(|it| span.contains(&it.span.start));
+        let instruction = joined(&text).ok()?;
+        Some(Step { instruction: Instruction { corrections: standing(&text, own), ..instruction }, span })
     };
-    Ok(found.into_iter().filter_map(read).collect())
+    let steps: Vec<Step> = found.into_iter().filter_map(read).collect();
+    if steps.is_empty() {
+        return Ok(vec![Step { instruction: corrected(whole), span: 0..text.len() }]);
+    }
+    Ok(steps)
+}
+
+/// Corrections as they stand in the text of a step; without those of words that it does not say.
+fn standing<'a>(text: &str, corrections: impl Iterator<Item = &'a Correction>) -> Vec<Correction> {
+    let tokens = words::tokens(text);
+    let mut from = 0;
+    let stands = |it: &Correction| {
+        let said = tokens[from..].iter().position(|token| text[token.span.clone()] == it.read)?;
+        from += said + 1;
+        Some(Correction { span: tokens[from - 1].span.clone(), ..it.clone() })
+    };
+    corrections.filter_map(stands).collect()
 }
 
 /// The text of an edit alone.
@@ -63,6 +82,9 @@ fn own_text(text: &str, edit: &Edit) -> String {
         let own = span_of(&edit.clause.tokens);
         let own = &text[own.start.min(exception.span.start)..own.end.max(exception.span.end)];
         return own.trim_end_matches([',', ' ']).to_owned();
+    }
+    if let Some(spoken) = &edit.clause.spoken {
+        return text[spoken.clone()].to_owned();
     }
     let own = written(text, &edit.clause.tokens);
     let place = written(text, &edit.clause.place);
@@ -111,10 +133,8 @@ fn with_noun(text: &str, before: &Edit, edit: &Edit) -> Option<String> {
 
 /// A removal and an addition in the same place as one change.
 fn replaced(text: &str, before: &Edit, edit: &Edit) -> Option<String> {
-    let new = edit.reading.replacement.clone().or_else(|| {
-        let (one, other) = (edit.reading.objects.first()?, edit.reading.objects.last()?);
-        Some(one.all.start..other.noun_phrase.end)
-    })?;
+    let objects = edit.reading.objects.iter().map(|it| &it.noun_phrase);
+    let new = edit.reading.replacement.clone().or_else(|| words::cover(objects))?;
     Some(format!("replace {} with {}", definite(text, before), &text[new]))
 }
 
@@ -182,6 +202,5 @@ fn written(text: &str, tokens: &[Token]) -> String {
 }
 
 fn span_of(tokens: &[Token]) -> Range<usize> {
-    let start = tokens.iter().map(|it| it.span.start).min().unwrap_or(0);
-    start..tokens.iter().map(|it| it.span.end).max().unwrap_or(start)
+    words::cover(tokens.iter().map(|it| &it.span)).unwrap_or(0..0)
 }

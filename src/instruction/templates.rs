@@ -10,7 +10,8 @@ use thiserror::Error;
 
 use super::area::Area;
 use super::change::Change;
-use super::lexicon::{COLORS, DETERMINERS, has};
+use super::lexicon::{COLORS, DETERMINERS};
+use super::lists::has;
 use super::nouns::{article, oblique};
 use super::place::{CountedFrom, Place, PlaceKind};
 use super::told::Told;

@@ -36,7 +36,9 @@ impl Instruction {
         let comma = |c: char| c.is_whitespace() || c == ',';
         let text =
             format!("{} {}", before.trim_end_matches(comma), after.trim_start_matches(comma));
-        Told { text: text.trim().to_owned(), object_spans: None }
+        // `keep only the star` says nothing else.
+        let text = if text.trim().is_empty() { "remove everything" } else { text.trim() };
+        Told { text: text.to_owned(), object_spans: None }
     }
 
     /// Its text before misspelled words were corrected, cleaned.

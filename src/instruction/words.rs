@@ -51,6 +51,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
             '.' | ';' | '!' | '?' => ";",
             // The shafts of `->` and `=>` fall through as characters of no account.
             '>' | '\u{2190}'..='\u{21ff}' | '\u{27f0}'..='\u{27ff}' => "->",
+            '=' if !text[end..].starts_with(['>', '=']) => "->",
             '&' | '+' => "and",
             '"' | '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{ab}' | '\u{bb}' => {
                 double = !double;
@@ -150,4 +151,13 @@ pub(super) fn bytes(tokens: &[Token]) -> Option<Range<usize>> {
     let last = tokens.iter().rfind(|it| !it.is(","))?;
     let ordered = tokens.is_sorted_by(|one, other| one.span.end <= other.span.start);
     ordered.then_some(first.span.start..last.span.end)
+}
+
+/// The bytes from the first of some spans to the end of the last, in whatever order they come.
+///
+/// Words of a clause need not stand side by side, nor in its order, so two spans are joined by this alone.
+pub(super) fn cover<'a>(spans: impl IntoIterator<Item = &'a Range<usize>>) -> Option<Range<usize>> {
+    spans.into_iter().cloned().reduce(|one, other| {
+        one.start.min(other.start)..one.end.max(other.end)
+    })
 }

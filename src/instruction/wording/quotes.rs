@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Use;
-use crate::instruction::{lexicon::has, words};
+use crate::instruction::{lists::has, words};
 
 /// Marks that are nothing but quotation marks, by the kinds that pair.
 const DOUBLE: [&str; 5] = ["\"＂", "“”„‟❝❞〝〞〟", "«»", "‹›", "「」『』《》〈〉﹁﹂﹃﹄"];
