@@ -94,6 +94,7 @@ fn tell(sequence: u64, event: &Event) {
             format!("mask of clusters {selected:?}, {:.1} %", 100.0 * it.area)
         }
         Event::MaskSettled(it) => format!("mask settled, {:.1} %", 100.0 * it.area),
+        Event::Drift(it) => format!("drift {:.1}, {:.1} pixels", it.right, it.down),
         Event::Result(it) => {
             format!("the result, {} mask", if it.mask.is_some() { "a" } else { "no" })
         }

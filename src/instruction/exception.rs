@@ -9,8 +9,8 @@ use super::clause::Clause;
 use super::courtesy::bare;
 use super::grammar::{self, Reading};
 use super::lexicon::{DETERMINERS, GONE, REMOVING, TAKING, VANISHING, verb_in};
-use super::lists::{has, longest};
 use super::listing::phrases;
+use super::lists::{has, longest};
 use super::phrase::{noun_phrase_len, starts_definite};
 use super::words::{Token, cover, matched};
 use super::{Action, Instruction};
@@ -192,8 +192,7 @@ fn parted_ahead(tokens: &[Token]) -> Option<(Range<usize>, usize)> {
         let rest = at + joints(at);
         parts && rest <= all && (rest == all || !has(DETERMINERS, &tokens[rest].lower))
     })?;
-    let stays =
-        (n + 1..end).find(|&at| longest(&tokens[at..], STAYING).is_some());
+    let stays = (n + 1..end).find(|&at| longest(&tokens[at..], STAYING).is_some());
     if only.is_some() && stays.is_none() {
         return None;
     }
@@ -221,8 +220,7 @@ fn kept_alone(tokens: &[Token]) -> Option<Range<usize>> {
         "only/just",
     ];
     if let Some(n) = longest(tokens, KEPT_ALONE) {
-        let all =
-            (n..tokens.len()).any(|at| longest(&tokens[at..], ELSE).is_some());
+        let all = (n..tokens.len()).any(|at| longest(&tokens[at..], ELSE).is_some());
         let thing = n..n + without_ending(&tokens[n..]).len();
         return (noun_phrase_len(&tokens[thing.clone()]) > 0 && !all).then_some(thing);
     }

@@ -89,7 +89,7 @@ fn visit(
     from: &dyn Fn(f64, f64) -> Option<[f64; 2]>,
 ) {
     let [query, key, value] = scripted(latent, from);
-    let qkv = Qkv { query, key, value, scale: 1.0, roles: &[Role::Text] };
+    let qkv = Qkv { query, key, value, scale: 1.0, unrotated: None, roles: &[Role::Text] };
     let attended = qkv.attend();
     for site in sites.iter().filter(|it| guest.watches(it)).copied().collect::<Vec<_>>() {
         guest.visit(&site, &qkv, &attended);
