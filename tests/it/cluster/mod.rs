@@ -3,7 +3,6 @@
 mod ambiguous;
 mod checked;
 mod conformance;
-mod fairness;
 mod figures;
 mod fleet;
 mod kills;
