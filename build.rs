@@ -32,6 +32,7 @@ fn compile_schema(out: &Path) -> Result<(), Box<dyn Error>> {
             fs::write(out.join("schema.bin"), compiler.encode_file_descriptor_set())?;
         }
     }
+    fs::write(out.join("journal.bin"), compiler.encode_file_descriptor_set())?;
     // Sorted maps, so that equal messages have equal bytes; files are shared, not copied.
     tonic_prost_build::configure()
         .build_server(env::var_os(ENGINE).is_some())

@@ -163,9 +163,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("metrics_opentelemetry", &["server/telemetry"]),
     ("metrics_util", &["server/telemetry"]),
     ("open", &["cli/studio"]),
-    ("opentelemetry", &["server/telemetry"]),
+    ("opentelemetry", &["server/telemetry", "jobs/trace"]),
     ("opentelemetry_otlp", &["server/telemetry"]),
-    ("opentelemetry_sdk", &["server/telemetry"]),
+    ("opentelemetry_sdk", &["server/telemetry", "jobs/trace"]),
     ("prost", &["wire", "journal", "nats", "jobs"]),
     ("puruspe", &["schedulers"]),
     ("quick_cache", &["editing", "pipelines", "executor"]),
@@ -196,7 +196,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tonic", &["wire", "client", "server", "studio", "http_api", "cli"]),
     ("tonic_health", &["server", "cli"]),
     ("tower_http", &["server"]),
-    ("tracing_opentelemetry", &["server/telemetry"]),
+    ("tracing_opentelemetry", &["server/telemetry", "jobs/trace"]),
 ];
 
 /// Restricted words, with the modules that may use them, and the reason.

@@ -22,8 +22,8 @@ pub(crate) struct EngineArgs {
     /// embedded].
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Option<String>,
-    /// What this process does where several share the jobs: all, or api, which answers calls and runs none [default:
-    /// all].
+    /// What this process does where several share the jobs: all; api, which answers calls and runs none; or worker,
+    /// which runs them and answers none [default: all].
     #[arg(long, value_name = "ROLE")]
     pub(crate) role: Option<String>,
     #[command(flatten)]

@@ -19,6 +19,7 @@ use crate::jobs::{
     queue::{Full, Place},
     same_request::digest,
     store::{self, Store},
+    trace,
 };
 use crate::journal::ledger::{LedgerError, Revision};
 use crate::picture::note::Note;
@@ -140,11 +141,13 @@ impl Store {
             disconnect_grace: Some(spec::duration(grace)),
             localization,
             state_time: now,
+            traceparent: trace::current(),
             ..JobRecord::default()
         };
 
         // 4. Commit it.
         let job = Arc::new(Job::new(record, Revision::NONE, self.clock.clone()));
+        job.trace();
         let accepted = self.try_change(&job, &mut |draft| {
             draft.keep_all(checked.kept.iter().cloned());
             draft.accept(warnings.clone());

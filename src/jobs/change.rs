@@ -153,7 +153,11 @@ impl Store {
         if after == before {
             return;
         }
-        tracing::info!(parent: span, state = after.as_str_name(), "moved");
+        if span.is_none() {
+            tracing::debug!(job = %job.id, state = after.as_str_name(), "moved elsewhere");
+        } else {
+            tracing::info!(parent: span, state = after.as_str_name(), "moved");
+        }
         if matches!(before, State::Queued | State::MaskReady) && self.queue.remove(job.id) {
             self.show_queue();
         }

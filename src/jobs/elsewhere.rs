@@ -104,7 +104,7 @@ impl Store {
             held.into_iter().partition(|(worker, _)| worker.starts_with(&self.process));
         for (worker, job) in ours {
             if !self.running.contains(&job.id) {
-                self.take_back(&job, &worker, false);
+                self.take_back(&job, &worker, Some("its worker could not commit"));
             }
         }
         if others.is_empty() {
@@ -114,20 +114,34 @@ impl Store {
         for (worker, job) in others.iter().filter(|(worker, _)| !alive.contains(worker)) {
             tracing::warn!(job = %job.id, worker, "the worker's lease has ended");
             metrics::counter!("retouch_engine_leases_lost_total").increment(1);
-            self.take_back(job, worker, true);
+            self.take_back(job, worker, None);
         }
         Ok(())
     }
 
-    fn take_back(&self, job: &Job, worker: &str, is_lost: bool) {
+    /// Returns what still runs here to its checkpoint, for another process to go on with at once: what a step that has
+    /// not ended would commit is refused from then on. Without other processes it does nothing.
+    pub fn give_up(&self) {
+        if !self.is_shared() {
+            return;
+        }
+        for job in self.running.iter().filter_map(|id| self.by_id(*id)) {
+            let worker = job.live().and_then(|it| it.job.as_ref().map(|it| it.worker.clone()));
+            if let Some(worker) = worker.filter(|it| it.starts_with(&self.process)) {
+                self.take_back(&job, &worker, Some("the server is shutting down"));
+            }
+        }
+    }
+
+    /// Returns a job to its checkpoint; `left` says why its worker has left it, if it is not lost.
+    fn take_back(&self, job: &Job, worker: &str, left: Option<&str>) {
         let most = self.limits.max_attempts;
         let back = self.change(job, |draft| {
             // Another process may have been faster.
             if draft.hold().worker == worker {
-                if is_lost {
-                    draft.lost(most, "its worker is gone");
-                } else {
-                    draft.put_back("its worker could not commit");
+                match left {
+                    Some(why) => draft.put_back(why),
+                    None => draft.lost(most, "its worker is gone"),
                 }
             }
             Ok(())

@@ -16,6 +16,7 @@ use crate::jobs::{
     clock::{self, Clock},
     job_elsewhere::Elsewhere,
     latest::{Latest, Shot},
+    trace,
 };
 use crate::journal::{self, ledger::Revision};
 use crate::wire::{
@@ -98,12 +99,9 @@ pub struct Seat {
 }
 
 impl Job {
-    /// A job of a record of a revision. The work of a job that has not ended is traced in a span of its own.
+    /// A job of a record of a revision.
     pub fn new(record: JobRecord, revision: Revision, clock: Clock) -> Self {
         let id = journal::job_id(&record);
-        let is_over = is_over(state(&record));
-        let span =
-            if is_over { tracing::Span::none() } else { tracing::info_span!("job", id = %id) };
         let events = record.job.as_ref().and_then(|it| it.spec.as_ref()?.events.as_ref());
         Self {
             id,
@@ -111,7 +109,7 @@ impl Job {
             tenant: record.tenant.clone(),
             priority: priority(&record),
             attached: record.attached,
-            span: Mutex::new(span),
+            span: Mutex::new(tracing::Span::none()),
             cancelled: OnceLock::new(),
             changing: Mutex::default(),
             state: AtomicI32::new(state(&record) as i32),
@@ -160,9 +158,20 @@ impl Job {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The job's tracing span; none after it has ended.
+    /// The span in which its work in this process is traced; none before [`Job::trace`], and after it has ended.
     pub fn span(&self) -> tracing::Span {
         self.span.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins that span, unless it has begun or the job has ended. A job that is only heard of has none: each of many
+    /// processes would export one.
+    pub fn trace(&self) -> tracing::Span {
+        let live = self.live();
+        let mut span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = live.filter(|_| span.is_none()) {
+            *span = trace::span(self.id, &record.traceparent);
+        }
+        span.clone()
     }
 
     /// Current state, without a lock.

@@ -35,6 +35,7 @@ mod sending;
 pub mod shutdown;
 pub mod store;
 pub mod timeouts;
+mod trace;
 pub mod turns;
 pub mod variants;
 pub mod worker;

@@ -207,6 +207,9 @@ impl Store {
         }
         let request_id = request_id(&record).to_owned();
         let job = Arc::new(Job::new(record, revision, self.clock.clone()));
+        if !self.is_shared() {
+            job.trace();
+        }
         self.requests.add(&job.tenant, &request_id, job.id);
         self.jobs.insert(job.id, Arc::clone(&job));
         Ok((!job.is_over()).then_some(job))

@@ -41,8 +41,9 @@ pub enum WorkerEnd {
     DeviceLost,
 }
 
-/// Time between renewals of a worker's lease, which only a worker whose steps complete renews.
-const RENEWAL: Duration = Duration::from_secs(5);
+/// Longest time between renewals of a worker's lease, which only a worker whose steps complete renews, and its share of
+/// the lease.
+const RENEWAL: (Duration, u32) = (Duration::from_secs(5), 3);
 
 /// Runs jobs on a device until the queue is closed; `device` is its index among those of all workers.
 pub fn run(store: &Store, runner: &dyn Runner, name: &str, device: usize) -> WorkerEnd {
@@ -100,7 +101,7 @@ impl Drop for Slot {
 
 /// Runs a job as far as it can go; returns whether the device was lost.
 fn work(store: &Store, runner: &dyn Runner, name: &str, job: &Arc<Job>) -> bool {
-    let _span = job.span().entered();
+    let _span = job.trace().entered();
     store.let_go_first(job);
     let waited = job.waited();
     store.renew_lease(name);
@@ -320,7 +321,8 @@ impl<'a> Listening<'a> {
 
     fn step(&mut self, step: v1::StepProgress) {
         let now = self.store.clock.instant();
-        if now - self.renewed > RENEWAL {
+        let (longest, share) = RENEWAL;
+        if now - self.renewed > longest.min(self.store.limits.lease / share) {
             self.store.renew_lease(&self.hold.worker);
             self.renewed = now;
         }

@@ -129,29 +129,37 @@ impl Entries {
             let subject = names.request(&record.tenant, request_id);
             entries.request = Some(Entry::new(subject, &created).after(0));
         }
-        let mut whole = LogRecord {
+        let whole = LogRecord {
             commit_id: id(commit_id),
             job: Some(record.clone()),
             events: commit.events.to_vec(),
             ..LogRecord::default()
         };
-        let length = whole.encoded_len();
+        let encoded = wire.carried.with(job, whole.encode_to_vec());
+        let length = encoded.len();
         if length > LARGEST {
             let why = format!("the record has {length} bytes, and the largest may have {LARGEST}");
             return Err(link::refused("store a job", why));
         }
         if length + OVERHEAD > wire.client.max_payload() {
             let name = format!("{job}.{commit_id}");
-            let bytes: Bytes = whole.encode_to_vec().into();
-            whole = LogRecord {
+            let spill = LogRecord {
                 commit_id: id(commit_id),
-                spilled_bytes: bytes.len() as u64,
+                spilled_bytes: length as u64,
                 spilled: name.clone(),
                 ..LogRecord::default()
             };
-            entries.spilled = Some((blobs::subject(wire, "spill", &name), bytes));
+            entries.spilled = Some((blobs::subject(wire, "spill", &name), encoded.into()));
+            entries.job = Some(Entry::new(names.job(job), &spill).after(expected.0));
+            return Ok(entries);
         }
-        entries.job = Some(Entry::new(names.job(job), &whole).after(expected.0));
+        let entry = Entry {
+            subject: names.job(job),
+            expected: Some(expected.0),
+            removes: false,
+            payload: encoded.into(),
+        };
+        entries.job = Some(entry);
         Ok(entries)
     }
 
@@ -179,13 +187,31 @@ pub(super) fn decode(payload: &Bytes) -> Result<Option<LogRecord>, LedgerError> 
 
 /// A message of the log, with what was too large for it.
 pub(super) async fn whole(wire: &Wire, payload: &Bytes) -> Result<Option<LogRecord>, LedgerError> {
+    Ok(encoded(wire, payload).await?.map(|it| it.0))
+}
+
+/// The same of a message that may be its job's last; the job's next commit carries on what is not known of it.
+pub(super) async fn latest(
+    wire: &Wire,
+    sequence: u64,
+    payload: &Bytes,
+) -> Result<Option<LogRecord>, LedgerError> {
+    let found = encoded(wire, payload).await?;
+    Ok(found.map(|(record, encoded)| {
+        wire.carried.note(sequence, &record, &encoded);
+        record
+    }))
+}
+
+async fn encoded(wire: &Wire, payload: &Bytes) -> Result<Option<(LogRecord, Bytes)>, LedgerError> {
     let Some(record) = decode(payload)? else { return Ok(None) };
     if record.spilled_bytes == 0 {
-        return Ok(Some(record));
+        return Ok(Some((record, payload.clone())));
     }
     let subject = blobs::subject(wire, "spill", &record.spilled);
     let bytes = blobs::read(wire, &subject, record.spilled_bytes, 0, usize::MAX).await?;
-    decode(&bytes.into())
+    let bytes = bytes.into();
+    Ok(decode(&bytes)?.map(|it| (it, bytes)))
 }
 
 /// The events of a message after a sequence number.

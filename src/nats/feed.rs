@@ -31,7 +31,6 @@ use crate::journal::{
 use crate::nats::{
     entries,
     link::{self, Wire},
-    log,
 };
 use crate::wire::journal::v1::LogRecord;
 
@@ -152,7 +151,8 @@ pub(super) async fn load(
         if sequence >= until {
             return Ok((until, last.into_values().collect()));
         }
-        match log::kept(wire, &message.payload).await? {
+        let record = entries::latest(wire, sequence, &message.payload).await?;
+        match record.filter(|it| !it.removed) {
             Some(record) => drop(last.insert(message.subject.to_string(), (sequence, record))),
             None => drop(last.remove(message.subject.as_str())),
         }
@@ -200,7 +200,7 @@ async fn follow_on(
         if sequence < *from {
             continue;
         }
-        let record = entries::whole(wire, &message.payload).await;
+        let record = entries::latest(wire, sequence, &message.payload).await;
         let told = match record {
             Ok(Some(record)) => {
                 let commit = record.commit_id.clone();

@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use crate::journal::ledger::LedgerError;
 use crate::nats::{
     answers::{self, Answer, ApiError},
+    carried::Carried,
     error::NatsError,
     names::Names,
     options::Options,
@@ -48,6 +49,7 @@ pub(super) struct Link {
 pub(super) struct Wire {
     pub(super) client: Client,
     pub(super) names: Arc<Names>,
+    pub(super) carried: Arc<Carried>,
 }
 
 /// A stored message.
@@ -72,7 +74,7 @@ impl Link {
         let options = options.clone();
         let names = Arc::new(Names::new(&options.prefix));
         let client = wait(&runtime, async move { connect(&options).await })?;
-        Ok(Self { runtime: Some(runtime), wire: Wire { client, names } })
+        Ok(Self { runtime: Some(runtime), wire: Wire { client, names, carried: Arc::default() } })
     }
 
     /// Blocks until a future has ended, on whichever thread this is.

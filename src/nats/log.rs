@@ -157,7 +157,9 @@ pub(super) async fn job(
     let Some(last) = wire.last(&wire.names.log(), &wire.names.job(id)).await? else {
         return Ok(None);
     };
-    Ok(kept(wire, &last.payload).await?.and_then(|it| Some((Revision(last.sequence), it.job?))))
+    let record = entries::latest(wire, last.sequence, &last.payload).await?;
+    let kept = record.filter(|it| !it.removed);
+    Ok(kept.and_then(|it| Some((Revision(last.sequence), it.job?))))
 }
 
 /// An artifact's record.

@@ -6,6 +6,7 @@
 
 mod answers;
 mod blobs;
+mod carried;
 mod entries;
 pub mod error;
 mod feed;

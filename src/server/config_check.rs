@@ -191,7 +191,8 @@ impl Engine {
             return Err(ConfigError::Alone { key: "engine.kind", needs: "engine.nats_url" });
         }
         if self.kind == EngineKind::Embedded && self.role != Role::All {
-            return Err(wrong("engine.role", "api", "all, where engine.kind is embedded"));
+            let found = if self.role == Role::Api { "api" } else { "worker" };
+            return Err(wrong("engine.role", found, "all, where engine.kind is embedded"));
         }
         let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '_' | '-');
         if !(1..=32).contains(&self.nats_prefix.len()) || !self.nats_prefix.chars().all(is_plain) {

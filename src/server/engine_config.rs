@@ -61,6 +61,8 @@ pub enum Role {
     All,
     /// It answers calls; its jobs run elsewhere.
     Api,
+    /// It runs jobs; others answer calls.
+    Worker,
 }
 
 impl Default for Engine {

@@ -6,3 +6,4 @@ pub mod error;
 pub mod load;
 pub mod serve;
 pub mod service;
+pub mod workers;

@@ -30,7 +30,8 @@ use crate::serving::{
     editor_runner::EditorRunner,
     error::ServeError,
     load::{self, Environment, Loaded, Options},
-    service::{self, Runners, Service},
+    service::{self, Service},
+    workers::{Runners, Workers},
 };
 
 /// Most lost starts of a job without reaching its next checkpoint, before it fails.
@@ -67,7 +68,7 @@ pub async fn serve(
     let keys = Arc::new(keys);
     let shares = shares(&config.server)?;
     let devices = match config.engine.role {
-        Role::All => devices(&config.model.devices, &environment)?,
+        Role::All | Role::Worker => devices(&config.model.devices, &environment)?,
         Role::Api => Vec::new(),
     };
     let store = open(config, devices.len() as u32)?;
@@ -87,17 +88,23 @@ pub async fn serve(
 
     // 2. Start the service; the model loads on its own threads, one copy per device.
     let load = loading(config, &model, environment, devices);
-    let mut service =
-        Service::start(config, Arc::clone(&store), keys, shares.service, load).await?;
-    let kind = if config.tls.cert.is_some() { "https" } else { "http" };
-    let listen = service.address;
-    tracing::info!(%listen, ops = %ops_at, "listening on {kind}://{listen}, ops on http://{ops_at}");
-    listening(&format!("{kind}://{listen}/"));
+    let mut running = if config.engine.role == Role::Worker {
+        tracing::info!(ops = %ops_at, "running jobs, ops on http://{ops_at}");
+        Running::Workers(Workers::start(Arc::clone(&store), load)?)
+    } else {
+        let service =
+            Service::start(config, Arc::clone(&store), keys, shares.service, load).await?;
+        let kind = if config.tls.cert.is_some() { "https" } else { "http" };
+        let listen = service.address;
+        tracing::info!(%listen, ops = %ops_at, "listening on {kind}://{listen}, ops on http://{ops_at}");
+        listening(&format!("{kind}://{listen}/"));
+        Running::Service(service)
+    };
 
     // 3. Wait for the end, and shut down.
     let failure = tokio::select! {
         () = told_to_end() => None,
-        error = service.failed() => Some(error),
+        error = running.failed() => Some(error),
     };
     match failure {
         None => {
@@ -112,12 +119,37 @@ pub async fn serve(
         Some(ServeError::DeviceLost) => {}
         Some(error) => return Err(error),
     }
-    if !service.stop().await {
-        tracing::warn!("a denoising step is still running; its job resumes at the next start");
+    if !running.stop().await {
+        tracing::warn!(
+            "a denoising step is still running; its job goes on elsewhere, or at the next start"
+        );
         return Ok(Outcome::StillRunning);
     }
     tracing::info!("ended");
     failure.map_or(Ok(Outcome::Ended), Err)
+}
+
+/// What serves, by the process's role.
+#[derive(Debug)]
+enum Running {
+    Service(Service),
+    Workers(Workers),
+}
+
+impl Running {
+    async fn failed(&mut self) -> ServeError {
+        match self {
+            Self::Service(it) => it.failed().await,
+            Self::Workers(it) => it.failed().await,
+        }
+    }
+
+    async fn stop(self) -> bool {
+        match self {
+            Self::Service(it) => it.stop().await,
+            Self::Workers(it) => it.stop().await,
+        }
+    }
 }
 
 /// Connection limits of each port.

@@ -1,23 +1,12 @@
-//! The running service: workers over their runners, the jobs' timeouts, and the port of gRPC and HTTP with its gate,
-//! CORS and TLS.
+//! The running service: workers, and the port of gRPC and HTTP with its gate, CORS and TLS.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task, time};
 use tower::Layer;
 
 use crate::http_api;
-use crate::jobs::{
-    runner::Runner,
-    store::Store,
-    timeouts,
-    worker::{self, WorkerEnd},
-};
+use crate::jobs::store::Store;
 use crate::server::{
     admission::QueueAdmission,
     browser::BrowserRules,
@@ -29,16 +18,14 @@ use crate::server::{
     serving::{self, HEADER_TIMEOUT, PortLimits},
     tls::Listener,
 };
-use crate::serving::error::ServeError;
+use crate::serving::{
+    error::ServeError,
+    workers::{Runners, Workers},
+};
 use crate::studio::StudioLayer;
 
 /// Time that streams have to end at shutdown.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Longest time that a shutdown waits for a denoising step to end.
-const LAST_STEP: Duration = Duration::from_secs(10);
-
-/// Runners by device: one for each job that a device runs at once.
-pub type Runners = Vec<Vec<Box<dyn Runner + Send>>>;
 
 /// A running service.
 #[derive(Debug)]
@@ -46,9 +33,7 @@ pub struct Service {
     /// Bound address of the gRPC port.
     pub address: SocketAddr,
     store: Arc<Store>,
-    failed: oneshot::Receiver<ServeError>,
-    workers: thread::JoinHandle<()>,
-    timeouts: task::JoinHandle<()>,
+    workers: Workers,
     port: task::JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
@@ -69,13 +54,7 @@ impl Service {
         let listener = Listener::bind(config.server.listen, config.tls.files()).await;
         let listener = listener.map_err(ServeError::start)?;
         let address = listener.local_addr().map_err(ServeError::start)?;
-        let (tell, failed) = oneshot::channel();
-        let workers = thread::Builder::new().name("retouch-models".to_owned()).spawn({
-            let store = Arc::clone(&store);
-            move || work(&store, load, tell)
-        });
-        let workers = workers.map_err(ServeError::start)?;
-        let timeouts = tokio::spawn(timeouts::run(Arc::clone(&store)));
+        let workers = Workers::start(Arc::clone(&store), load)?;
         let routes = router::routes(&store, config.server.max_request_bytes as usize).await;
         let gate = GateLayer::new(config, keys, Arc::new(QueueAdmission(Arc::clone(&store))));
         let http_api = http_api::router(&store, gate.clone(), config.server.max_request_bytes);
@@ -86,12 +65,12 @@ impl Service {
         let port = tokio::spawn(serving::serve(listener, app, terms, async {
             let _ = stopped.await;
         }));
-        Ok(Self { address, store, failed, workers, timeouts, port, stop })
+        Ok(Self { address, store, workers, port, stop })
     }
 
     /// Waits until the model can't be loaded, or a device is lost; else for ever.
     pub async fn failed(&mut self) -> ServeError {
-        (&mut self.failed).await.unwrap_or(ServeError::Panicked)
+        self.workers.failed().await
     }
 
     /// Returns running jobs to their checkpoints, and ends streams, port and workers; `false` if a step still runs.
@@ -99,62 +78,13 @@ impl Service {
         self.store.halt();
         time::sleep(LAST_WORDS).await;
         drop(self.stop);
-        self.timeouts.abort();
         // A silent client keeps its connection open, and must not hold up the shutdown.
         self.port.abort();
-        let ended = task::spawn_blocking(move || self.workers.join());
-        time::timeout(LAST_STEP, ended).await.is_ok()
+        self.workers.stop().await
     }
 }
 
 /// Limits on connections of a port.
 pub(super) fn terms(limits: ConnectionLimits, age: Option<Duration>) -> PortLimits {
     PortLimits { connections: Connections::new(limits), header_timeout: HEADER_TIMEOUT, age }
-}
-
-/// Loads the runners, and runs jobs on each of them on its own thread until the queue is closed.
-fn work(
-    store: &Store,
-    load: impl FnOnce() -> Result<Runners, ServeError>,
-    tell: oneshot::Sender<ServeError>,
-) {
-    let runners = match load() {
-        Ok(runners) => runners,
-        // Sending fails only if the server is shutting down.
-        Err(error) => return drop(tell.send(error)),
-    };
-    for runner in runners.iter().flatten() {
-        store.set_model(runner.model().clone());
-    }
-    if !store.is_draining() {
-        store.set_ready(Ok(()));
-    }
-    if runners.is_empty() {
-        // Jobs run elsewhere, and nothing can fail.
-        std::mem::forget(tell);
-        return;
-    }
-    let tell = Mutex::new(Some(tell));
-    let work = |name: &str, device: usize, runner: &dyn Runner| {
-        let end = worker::run(store, runner, name, device);
-        let first = tell.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (end, first) {
-            (WorkerEnd::DeviceLost, Some(tell)) => drop(tell.send(ServeError::DeviceLost)),
-            // The server closed the queue.
-            (WorkerEnd::Closed, Some(tell)) => std::mem::forget(tell),
-            // Another worker ended first.
-            (_, None) => {}
-        }
-    };
-    thread::scope(|scope| {
-        for (device, runners) in runners.into_iter().enumerate() {
-            for (index, runner) in runners.into_iter().enumerate() {
-                let name = store.worker_name(device, index);
-                let thread = format!("retouch-model-{device}-{index}");
-                let thread = thread::Builder::new().name(thread);
-                let started = thread.spawn_scoped(scope, move || work(&name, device, &*runner));
-                started.expect("a process can start a thread");
-            }
-        }
-    });
 }

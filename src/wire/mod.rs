@@ -41,5 +41,8 @@ pub mod journal {
     }
 }
 
+/// The journal's messages as an encoded `google.protobuf.FileDescriptorSet`.
+pub const JOURNAL_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/journal.bin"));
+
 /// The schema as an encoded `google.protobuf.FileDescriptorSet`, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.bin"));

@@ -17,10 +17,9 @@ use retouch::{
         ledger::{Commit, Ledger, LedgerError, News, Revision},
     },
     nats::{Nats, options::Options},
-    wire::{journal::v1::JobRecord, v1::EditEvent},
 };
 
-use super::nats_server::NatsServer;
+use super::{load::next, nats_server::NatsServer};
 use crate::ledger::conformance;
 
 /// A way to a server on which its answers can be lost.
@@ -65,14 +64,6 @@ fn pass(mut from: TcpStream, mut to: TcpStream, deaf: &AtomicBool) {
     }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
-}
-
-/// The next commit of a job: one more event.
-fn next(record: &mut JobRecord) -> EditEvent {
-    let job = record.job.as_mut().unwrap();
-    job.last_sequence += 1;
-    job.etag = format!("{:x}", job.last_sequence);
-    EditEvent { sequence: job.last_sequence, ..EditEvent::default() }
 }
 
 #[test]

@@ -2,7 +2,17 @@
 
 mod ambiguous;
 mod conformance;
+mod fairness;
 mod figures;
+mod fleet;
+mod kills;
+mod load;
+mod mixed;
 mod nats_server;
+mod partition;
+mod power;
 mod processes;
+mod proxy;
+mod roles;
+mod scripted;
 mod shared;

@@ -62,6 +62,8 @@ pub(crate) struct NatsServer {
     monitor: u16,
     more: String,
     folder: TempDir,
+    /// Where it stores.
+    store: PathBuf,
 }
 
 impl NatsServer {
@@ -72,11 +74,22 @@ impl NatsServer {
 
     /// The same with more lines in its configuration.
     pub(crate) fn configured(more: &str) -> Option<Self> {
-        let program = program()?;
         let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("data");
+        Self::starting(folder, &store, more)
+    }
+
+    /// A server that stores in a folder, with more lines for that.
+    pub(crate) fn on(store: &Path, more: &str) -> Option<Self> {
+        Self::starting(tempfile::tempdir().unwrap(), store, more)
+    }
+
+    fn starting(folder: TempDir, store: &Path, more: &str) -> Option<Self> {
+        let program = program()?;
         let (port, monitor) = (free_port(), free_port());
-        let child = spawn(program, folder.path(), port, monitor, more);
-        let server = Self { child, port, monitor, more: more.to_owned(), folder };
+        let child = spawn(program, (folder.path(), store), port, monitor, more);
+        let (more, store) = (more.to_owned(), store.to_owned());
+        let server = Self { child, port, monitor, more, folder, store };
         server.wait();
         Some(server)
     }
@@ -97,6 +110,24 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stores elsewhere from its next start on.
+    pub(crate) fn moved_to(&mut self, store: &Path) {
+        store.clone_into(&mut self.store);
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
     pub(crate) fn monitor_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.monitor)
     }
@@ -110,7 +141,8 @@ impl NatsServer {
     /// Starts it again where it was.
     pub(crate) fn again(&mut self) {
         let program = program().unwrap();
-        self.child = spawn(program, self.folder.path(), self.port, self.monitor, &self.more);
+        let folders = (self.folder.path(), self.store.as_path());
+        self.child = spawn(program, folders, self.port, self.monitor, &self.more);
         self.wait();
     }
 
@@ -130,9 +162,19 @@ impl Drop for NatsServer {
     }
 }
 
-fn spawn(program: &Path, folder: &Path, port: u16, monitor: u16, more: &str) -> Child {
-    let store = folder.join("data");
-    let sync = if more.contains("sync_interval") { "" } else { "sync_interval: always" };
+fn spawn(
+    program: &Path,
+    (folder, store): (&Path, &Path),
+    port: u16,
+    monitor: u16,
+    more: &str,
+) -> Child {
+    // One that is said is JetStream's.
+    let (sync, more) = match more {
+        it if it.starts_with("sync_interval") => (it, ""),
+        it if it.contains("sync_interval") => ("", it),
+        it => ("sync_interval: always", it),
+    };
     let text = format!(
         "listen: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\nserver_name: test-{port}\n\
          jetstream {{ store_dir: \"{}\", max_mem: 64M, max_file: 4G\n{sync} }}\n{more}\n",

@@ -16,7 +16,7 @@ use retouch::{
 use super::nats_server::NatsServer;
 use crate::service::harness::{Harness, numbers, request, spec};
 
-async fn servers(nats: &NatsServer, count: usize) -> Vec<Harness> {
+pub(crate) async fn servers(nats: &NatsServer, count: usize) -> Vec<Harness> {
     let mut servers = Vec::new();
     for _ in 0..count {
         let options = Options::plain(nats.url(), "rt");

@@ -90,7 +90,7 @@ pub(crate) fn keys_file(path: &Path, entries: &[(&str, &str, &[Scope])]) {
     std::fs::write(path, toml::to_string(&records).unwrap()).unwrap();
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, it| text + &format!("{it:02x}"))
 }
 

@@ -56,10 +56,11 @@ impl Server {
         let line = lines
             .by_ref()
             .map(Result::unwrap)
-            .find(|line| line.contains("listening on"))
+            .find(|line| line.contains("ops on http://"))
             .expect("it says where it listens");
+        // A worker takes no calls.
         let url = |mark: &str| {
-            let rest = line.split(mark).nth(1).unwrap();
+            let rest = line.split(mark).nth(1).unwrap_or_default();
             rest.split([',', ' ']).next().unwrap().to_owned()
         };
         let server = Self { child, url: url("listening on "), ops: url("ops on http://") };
@@ -79,9 +80,19 @@ impl Server {
         exchange(&self.ops, request.as_bytes())
     }
 
+    /// Where its probes and metrics are.
+    pub(crate) fn ops_url(&self) -> String {
+        format!("http://{}", self.ops)
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+        self.address_if_any().unwrap()
+    }
+
+    /// The same; `None` of one that takes no calls.
+    pub(crate) fn address_if_any(&self) -> Option<&str> {
+        self.url.strip_prefix("http://")
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -98,7 +109,7 @@ impl Server {
     }
 
     /// The exit code, within a time.
-    fn ended(&mut self, within: Duration) -> Option<i32> {
+    pub(crate) fn ended(&mut self, within: Duration) -> Option<i32> {
         let started = Instant::now();
         while started.elapsed() < within {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -158,13 +158,23 @@ impl OpenJob for ScriptedJob<'_> {
         self.steps(Pass::Edit, spec.steps.unwrap_or(3), sink)?;
         // The result tells what it was made of.
         let made_of = mask.clusters.iter().sum::<u8>() + u8::from(mask.shapes.is_some());
-        let (image, decode) = (gray(100 + made_of), Duration::from_millis(1));
-        Ok(EditedFile { image, mask: None, goes_on: false, decode })
+        let image = marked(100 + made_of, spec.seed.unwrap_or_default());
+        Ok(EditedFile { image, mask: None, goes_on: false, decode: Duration::from_millis(1) })
     }
 }
 
+/// A picture of one level, with a seed in its last pixels.
+fn marked(level: u8, seed: u64) -> PictureFile {
+    let mut pixels = vec![level; 256];
+    pixels[248..].copy_from_slice(&seed.to_be_bytes());
+    png(&image::GrayImage::from_raw(16, 16, pixels).unwrap())
+}
+
 fn gray(level: u8) -> PictureFile {
-    let image = image::GrayImage::from_pixel(16, 16, image::Luma([level]));
+    png(&image::GrayImage::from_pixel(16, 16, image::Luma([level])))
+}
+
+fn png(image: &image::GrayImage) -> PictureFile {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     PictureFile::new(FileFormat::Png, Size::new(16, 16), bytes.into_inner())
