@@ -245,12 +245,12 @@ async fn elsewhere() {
         first.push(asked.elapsed().as_secs_f64());
         let watchers =
             [here.clone(), there.clone()].map(|it| tokio::spawn(watch(it, name.clone())));
-        let mut runs = false;
+        let mut is_running = false;
         while let Some(event) = events.message().await.unwrap() {
-            if !runs
+            if !is_running
                 && matches!(&event.event, Some(Event::State(it)) if it.state() == State::Editing)
             {
-                runs = true;
+                is_running = true;
                 started.push(asked.elapsed().as_secs_f64());
             }
         }

@@ -29,14 +29,14 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn of(processes: Vec<Process>, setting: Setting) -> Self {
-        let clients = processes.into_iter().map(|it| (it.client(), it)).map(|(a, b)| (b, a));
-        Self { setting, processes: Mutex::new(clients.collect()), next: AtomicUsize::new(0) }
-    }
-
     pub(crate) fn new(count: usize, setting: &Setting) -> Self {
-        let processes = (0..count).map(|_| Process::start(setting)).collect();
-        Self::of(processes, setting.clone())
+        let start = |_| {
+            let process = Process::start(setting);
+            let client = process.client();
+            (process, client)
+        };
+        let processes = Mutex::new((0..count).map(start).collect());
+        Self { setting: setting.clone(), processes, next: AtomicUsize::new(0) }
     }
 
     /// Does something to a process, by its index.
@@ -64,15 +64,20 @@ impl Fleet {
     }
 
     /// Calls one process after the other until one answers.
-    pub(crate) async fn call<T>(
+    pub(crate) async fn call<T, A, F>(
         &self,
-        call: impl AsyncFn(EditServiceClient<Channel>) -> Result<Response<T>, Status>,
-    ) -> Result<T, Status> {
+        asked: &A,
+        call: impl Fn(EditServiceClient<Channel>, A) -> F,
+    ) -> Result<T, Status>
+    where
+        A: Clone,
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         let started = Instant::now();
         loop {
             let passing =
                 [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::DeadlineExceeded];
-            match call(self.client()).await {
+            match call(self.client(), asked.clone()).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) if !passing.contains(&status.code()) => return Err(status),
                 Err(status) => assert!(started.elapsed() < PATIENCE, "nobody answers: {status:?}"),
@@ -82,17 +87,24 @@ impl Fleet {
     }
 
     pub(crate) async fn create(&self, asked: &CreateEditJobRequest) -> v1::EditJob {
-        self.call(async |mut it| it.create_edit_job(asked.clone()).await).await.unwrap()
+        self.call(asked, |mut it, asked| async move { it.create_edit_job(asked).await })
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn get(&self, name: &str) -> v1::EditJob {
         let asked = v1::GetEditJobRequest { name: name.to_owned() };
-        self.call(async |mut it| it.get_edit_job(asked.clone()).await).await.unwrap()
+        self.call(&asked, |mut it, asked| async move { it.get_edit_job(asked).await })
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn in_state(&self, state: State) -> Vec<v1::EditJob> {
         let asked = v1::ListEditJobsRequest { states: vec![state as i32], ..Default::default() };
-        self.call(async |mut it| it.list_edit_jobs(asked.clone()).await).await.unwrap().jobs
+        self.call(&asked, |mut it, asked| async move { it.list_edit_jobs(asked).await })
+            .await
+            .unwrap()
+            .jobs
     }
 
     /// The job once it has ended; its mask is accepted if that is asked for.
@@ -107,7 +119,9 @@ impl Fleet {
                     let decision = Some(MaskDecision { decision, ..MaskDecision::default() });
                     let asked = v1::SubmitMaskRequest { name: name.to_owned(), decision };
                     // Refused if an earlier try was heard after all.
-                    let _ = self.call(async |mut it| it.submit_mask(asked.clone()).await).await;
+                    let _ = self
+                        .call(&asked, |mut it, asked| async move { it.submit_mask(asked).await })
+                        .await;
                 }
                 _ => {}
             }
@@ -123,7 +137,9 @@ impl Fleet {
         let started = Instant::now();
         'tries: loop {
             assert!(started.elapsed() < PATIENCE, "nobody tells of {name}");
-            let stream = self.call(async |mut it| it.watch_edit_job(asked.clone()).await).await;
+            let stream = self
+                .call(&asked, |mut it, asked| async move { it.watch_edit_job(asked).await })
+                .await;
             let (mut stream, mut events) = (stream.unwrap(), Vec::new());
             loop {
                 match stream.message().await {

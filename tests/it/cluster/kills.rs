@@ -22,7 +22,7 @@ use super::{
 
 /// Processes, and callers who each have a job at all times.
 const PROCESSES: usize = 3;
-const CALLERS: usize = 8;
+const CALLERS: usize = 12;
 /// Kinds of jobs.
 const SEEDS: u64 = 5;
 /// One of so many is stopped for longer than its lease, not killed.
@@ -80,12 +80,12 @@ async fn every_accepted_job_ends_once_as_undisturbed_whichever_process_is_killed
         let looked = Instant::now();
         let victim = loop {
             let found = fleet.in_state(state).await;
-            let victim = found.iter().map(|it| match it.worker.as_str() {
+            let victim = found.iter().find_map(|it| match it.worker.as_str() {
                 "" => Some(rng.random_range(0..PROCESSES)),
                 worker => fleet.of_worker(worker),
             });
-            if let Some(victim) = victim.flatten().next() {
-                break Some(victim);
+            if victim.is_some() {
+                break victim;
             }
             if looked.elapsed() > Duration::from_secs(20) {
                 break None;

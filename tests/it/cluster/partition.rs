@@ -25,7 +25,7 @@ use super::{
 async fn a_process_that_is_cut_off_writes_nothing_late_and_its_jobs_end_elsewhere() {
     let Some(nats) = NatsServer::start() else { return };
     let proxy = Proxy::before(nats.port());
-    let direct = Setting { lease: 4, ..Setting::over(&nats.url()) };
+    let direct = Setting { step: 100, ..Setting::over(&nats.url()) };
     let cut_off = Process::start(&Setting { nats: proxy.url(), ..direct.clone() });
     let name = cut_off.name.clone();
     let others = Fleet::new(2, &direct);
@@ -56,7 +56,8 @@ async fn a_process_that_is_cut_off_writes_nothing_late_and_its_jobs_end_elsewher
             "held to the server: {to}, from it: {from}: {} jobs, {has_one} of them running, {again} again",
             jobs.len()
         );
-        assert!(again > 0, "{attempts:?}");
+        // What it sends keeps its lease, even where it hears no answer.
+        assert!(again > 0 || !to, "{attempts:?}");
     }
     drop(cut_off);
 }

@@ -48,7 +48,7 @@ async fn workers_run_what_others_accept_and_one_that_is_told_to_end_leaves_its_j
     let mut client = answers.client().await;
 
     // 1. A job goes on at the other worker, from its checkpoint, long before a lease of 30 s has ended.
-    let asked = edit(150);
+    let asked = edit(300);
     let job = client.create_edit_job(asked.clone()).await.unwrap().into_inner();
     let first = until(&answers, &job.name, State::Editing).await;
     let runs = usize::from(is_busy(&workers[1]));
@@ -58,8 +58,6 @@ async fn workers_run_what_others_accept_and_one_that_is_told_to_end_leaves_its_j
     assert_eq!(ends.ended(Duration::from_secs(60)), Some(0));
     let done = until(&answers, &job.name, State::Succeeded).await;
     assert_eq!((first.attempt, done.attempt), (1, 2));
-    let timings = done.result.as_ref().unwrap().timings.clone().unwrap();
-    assert!(timings.localize.is_some());
 
     // 2. What is left of the workers does the same undisturbed.
     let undisturbed = client.run_edit(asked).await.unwrap().into_inner();

@@ -91,8 +91,10 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = lines.by_ref().map(Result::unwrap);
-        let said = said.filter_map(|it| it.split_once(SERVES).map(|it| it.1.to_owned())).next();
+        let said = lines
+            .by_ref()
+            .map(Result::unwrap)
+            .find_map(|it| it.split_once(SERVES).map(|it| it.1.to_owned()));
         let said = said.expect("it says where it serves");
         std::thread::spawn(move || lines.for_each(drop));
         let (name, url) = said.split_once(' ').unwrap();
