@@ -3,6 +3,7 @@
 use std::{io::Write, time::Duration};
 
 use retouch::wire::v1::{self, edit_job::State};
+use tonic::transport::Endpoint;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -40,7 +41,8 @@ async fn workers_run_what_others_accept_and_one_that_is_told_to_end_leaves_its_j
     let answers = in_role(&nats, "api", &[]);
     let mut workers = vec![in_role(&nats, "worker", &[]), in_role(&nats, "worker", &[])];
     for worker in &workers {
-        let mut health = HealthClient::connect(worker.ops_url()).await.unwrap();
+        let ops = Endpoint::from_shared(worker.ops_url()).unwrap().connect().await.unwrap();
+        let mut health = HealthClient::new(ops);
         let said = health.check(HealthCheckRequest { service: String::new() }).await.unwrap();
         assert_eq!(said.into_inner().status(), ServingStatus::Serving);
         assert!(worker.address_if_any().is_none());
@@ -48,7 +50,7 @@ async fn workers_run_what_others_accept_and_one_that_is_told_to_end_leaves_its_j
     let mut client = answers.client().await;
 
     // 1. A job goes on at the other worker, from its checkpoint, long before a lease of 30 s has ended.
-    let asked = edit(300);
+    let asked = edit(200);
     let job = client.create_edit_job(asked.clone()).await.unwrap().into_inner();
     let first = until(&answers, &job.name, State::Editing).await;
     let runs = usize::from(is_busy(&workers[1]));
