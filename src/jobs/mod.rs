@@ -21,7 +21,6 @@ pub mod follow;
 pub mod inputs;
 pub mod job;
 mod job_elsewhere;
-mod lanes;
 pub mod latest;
 pub mod life;
 pub mod model;

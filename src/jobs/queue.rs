@@ -1,11 +1,12 @@
 //! Queue of waiting jobs: first those with a decided mask, then interactive ones, then batch; round-robin over tenants
 //! within each class. A job goes to the device with the fewest busy workers.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
 
 use uuid::Uuid;
-
-use crate::jobs::lanes::Lanes;
 
 /// Scheduling classes, first served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +95,10 @@ impl Drop for Place<'_> {
     }
 }
 
+/// Tenants of a class in round-robin order, each with its jobs in FIFO order.
+#[derive(Debug, Default)]
+struct Lanes(VecDeque<(String, VecDeque<Uuid>)>);
+
 impl Queue {
     /// An empty queue.
     pub fn new(limits: QueueLimits) -> Self {
@@ -164,11 +169,6 @@ impl Queue {
         }
     }
 
-    /// Makes it a tenant's turn again, whose job was taken and turned out to be another process's.
-    pub fn turn_again(&self, tenant: &str) {
-        self.lock().classes.iter_mut().for_each(|lanes| lanes.lead(tenant));
-    }
-
     /// Removes a job; returns whether it was waiting.
     pub fn remove(&self, job: Uuid) -> bool {
         self.lock().classes.iter_mut().any(|lanes| lanes.remove(job))
@@ -217,12 +217,55 @@ impl Waiting {
     }
 
     fn len(&self) -> usize {
-        self.classes.iter().flat_map(Lanes::tenants).map(|(_, jobs)| jobs.len()).sum()
+        self.classes.iter().flat_map(|lanes| &lanes.0).map(|(_, jobs)| jobs.len()).sum()
     }
 
     fn of_tenant(&self, tenant: &str) -> usize {
-        let lanes = self.classes.iter().flat_map(Lanes::tenants);
+        let lanes = self.classes.iter().flat_map(|lanes| &lanes.0);
         lanes.filter(|(name, _)| name == tenant).map(|(_, jobs)| jobs.len()).sum()
+    }
+}
+
+impl Lanes {
+    fn push(&mut self, tenant: &str, job: Uuid) {
+        match self.0.iter_mut().find(|(name, _)| name == tenant) {
+            Some((_, jobs)) => jobs.push_back(job),
+            None => self.0.push_back((tenant.to_owned(), VecDeque::from([job]))),
+        }
+    }
+
+    fn holds(&self, job: Uuid) -> bool {
+        self.0.iter().any(|(_, jobs)| jobs.contains(&job))
+    }
+
+    /// Takes the first tenant's first job, and moves the tenant to the end.
+    fn pop(&mut self) -> Option<Uuid> {
+        let (tenant, mut jobs) = self.0.pop_front()?;
+        let job = jobs.pop_front();
+        if !jobs.is_empty() {
+            self.0.push_back((tenant, jobs));
+        }
+        job
+    }
+
+    fn remove(&mut self, job: Uuid) -> bool {
+        let mut found = false;
+        for (_, jobs) in &mut self.0 {
+            let before = jobs.len();
+            jobs.retain(|it| *it != job);
+            found |= jobs.len() < before;
+        }
+        self.0.retain(|(_, jobs)| !jobs.is_empty());
+        found
+    }
+
+    fn order(&self) -> Vec<Uuid> {
+        let mut turns: Vec<(usize, usize, Uuid)> = Vec::new();
+        for (lane, (_, jobs)) in self.0.iter().enumerate() {
+            turns.extend(jobs.iter().enumerate().map(|(turn, job)| (turn, lane, *job)));
+        }
+        turns.sort_unstable_by_key(|&(turn, lane, _)| (turn, lane));
+        turns.into_iter().map(|(.., job)| job).collect()
     }
 }
 

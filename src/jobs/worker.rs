@@ -110,9 +110,7 @@ fn work(store: &Store, runner: &dyn Runner, name: &str, job: &Arc<Job>) -> bool 
         Ok((first, draft.hold()))
     });
     let Ok((first, hold)) = started else {
-        // It ended while it waited, or another worker has it.
-        store.queue.turn_again(&job.tenant);
-        return false;
+        return false; // it ended while it waited, or another worker has it
     };
     metrics::histogram!("retouch_queue_wait_seconds").record(waited.as_secs_f64());
     let worker = Worker { store, runner, job, hold };

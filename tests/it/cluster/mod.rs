@@ -2,7 +2,6 @@
 
 mod ambiguous;
 mod conformance;
-mod fairness;
 mod figures;
 mod fleet;
 mod kills;
