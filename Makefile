@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build client python-client wheel demo demo-picture studio eval quick test test-cluster test-http test-studio bench bench-http bench-scale bench-service bench-studio cuda-library chart check libtorch needs
+.PHONY: build client python-client wheel demo demo-picture studio eval quick test test-cluster test-http test-studio bench bench-http bench-service bench-studio cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -89,10 +89,6 @@ bench: build $(target)/bench/venv/ready
 # Loads the service on loopback: a few minutes.
 bench-service: needs
 	@$(cargo) bench --locked --bench service_load
-
-# Measures what several processes over NATS bring and cost, with a model that sleeps: about five minutes; needs Go.
-bench-scale: needs
-	@$(cargo) bench --locked --bench scale
 
 # Loads the images API beside gRPC on loopback: about two minutes.
 bench-http: needs

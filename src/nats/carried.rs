@@ -106,6 +106,7 @@ fn descriptor() -> MessageDescriptor {
 #[cfg(test)]
 mod tests {
     use prost::encoding::{string, uint64};
+    use prost_reflect::UnknownField;
 
     use super::*;
     use crate::wire::{
@@ -151,7 +152,7 @@ mod tests {
         let next = Bytes::from(carried.with(id, less.encode_to_vec()));
         assert_eq!(LogRecord::decode(next.clone()).unwrap(), less);
         let after = job_of(&next).unwrap();
-        assert_eq!(after.unknown_fields().map(|it| it.number()).collect::<Vec<_>>(), [2000]);
+        assert_eq!(after.unknown_fields().map(UnknownField::number).collect::<Vec<_>>(), [2000]);
         // An older message says nothing, and a later one without them ends it.
         let plain: Bytes = less.encode_to_vec().into();
         carried.note(4, &less, &plain);

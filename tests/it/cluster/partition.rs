@@ -62,8 +62,11 @@ async fn a_process_that_is_cut_off_writes_nothing_late_and_its_jobs_end_elsewher
     drop(cut_off);
 }
 
+/// A proxy on the way from a server to another, by their indices.
+type Way = (usize, usize, Proxy);
+
 /// Three servers whose routes go through proxies, one for each direction of each pair.
-fn routed() -> Option<(Vec<NatsServer>, Vec<(usize, usize, Proxy)>)> {
+fn routed() -> Option<(Vec<NatsServer>, Vec<Way>)> {
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let mut proxies = Vec::new();
     for from in 0..3 {

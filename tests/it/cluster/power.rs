@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -42,7 +43,8 @@ impl Disk {
             && run("mkfs.ext4", &["-q", "-F", &image])
             && disk.mounted();
         if !made {
-            eprintln!("NOT TESTED, for want of a loop mount: a power cut");
+            let said = "NOT TESTED, for want of a loop mount: a power cut";
+            writeln!(io::stderr(), "{said}").unwrap();
         }
         made.then_some(disk)
     }

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write},
     net::Ipv4Addr,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -139,6 +139,11 @@ fn process() {
     std::process::exit(0);
 }
 
+/// Says to the test that started this process where it serves.
+fn say(what: &str) {
+    writeln!(io::stdout(), "{SERVES}{what}").unwrap();
+}
+
 async fn serve(setting: Setting) {
     let options = Options { replicas: setting.replicas, ..Options::plain(&setting.nats, "rt") };
     let limits = Limits {
@@ -160,7 +165,7 @@ async fn serve(setting: Setting) {
     let ready = store.clone();
     if setting.is_worker {
         let workers = Workers::start(Arc::clone(&store), || Ok(runners)).unwrap();
-        println!("{SERVES}{} nowhere", store.process());
+        say(&format!("{} nowhere", store.process()));
         told.recv().await;
         store.drain();
         assert!(workers.stop().await);
@@ -177,7 +182,7 @@ async fn serve(setting: Setting) {
     while ready.model().is_none() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    println!("{SERVES}{} http://{}", store.process(), service.address);
+    say(&format!("{} http://{}", store.process(), service.address));
     told.recv().await;
     store.drain();
     assert!(service.stop().await);
