@@ -64,16 +64,16 @@ def refusal(base: str | None, settings: tuple) -> str:
     return "\n".join(it for it in lines if it.startswith("- ")) or done.stderr
 
 
-def workload(things: list[dict]) -> dict:
-    (found,) = (it for it in things if it["kind"] in ("StatefulSet", "Deployment"))
-    return found
+def workloads(things: list[dict]) -> list[dict]:
+    """One, or what answers calls and what runs jobs."""
+    return [it for it in things if it["kind"] in ("StatefulSet", "Deployment")]
 
 
 def pods(things: list[dict]) -> list[tuple[dict, dict]]:
-    """Metadata and spec of each pod: the server's, and that of `helm test`."""
-    template = workload(things)["spec"]["template"]
-    tests = [(it["metadata"], it["spec"]) for it in things if it["kind"] == "Pod"]
-    return [(template["metadata"], template["spec"]), *tests]
+    """Metadata and spec of each pod: the servers', and that of `helm test`."""
+    templates = [it["spec"]["template"] for it in workloads(things)]
+    tests = [it for it in things if it["kind"] == "Pod"]
+    return [(it["metadata"], it["spec"]) for it in (*templates, *tests)]
 
 
 def containers(pod: dict) -> list[dict]:

@@ -11,6 +11,8 @@ from tools import KUBERNETES
 SNAPSHOTS = HERE / "snapshots"
 UPDATE = "--update" in sys.argv
 
+NATS = ("engine.kind=nats", "engine.nats.urls[0]=nats://nats:4222")
+
 # Values that must be rejected: name of the case, base values, and overrides.
 REFUSALS = (
     ("nothing set", None, ()),
@@ -33,11 +35,31 @@ REFUSALS = (
     ("a volume that is too small by a little", "default", ("persistence.size=16383Mi",)),
     ("lifetimes upside down", "default", ("jobs.defaultTtl=8d",)),
     ("one port for two things", "default", ("server.opsPort=50051",)),
+    ("nats without servers", "default", ("engine.kind=nats",)),
+    ("servers named twice", "nats", ("engine.nats.urls[0]=nats://nats:4222",)),
+    ("nats without its secret", "nats", ("engine.nats.existingSecret=",)),
+    ("a secret of which nothing is used", "default", (*NATS, "engine.nats.existingSecret=retouch-nats")),
+    ("two names for nats", "nats", ("engine.nats.credentialsKey=creds", "engine.nats.nkeyKey=seed")),
+    ("a certificate for nats without a secret", "default", (*NATS, "engine.nats.tls.clientAuth=true")),
+    ("jobs that are no pod's own", "nats", ("allowLocalJobs=true",)),
+    ("a claim beside nats", "nats", ("persistence.existingClaim=journal",)),
+    ("servers that are not used", "default", ("engine.nats.urls[0]=nats://nats:4222",)),
+    ("roles without nats", "default", ("api.enabled=true",)),
+    ("keda without nats", "default", ("keda.enabled=true",)),
+    ("two scalers", "nats", ("keda.enabled=true",)),
+    ("keda upside down", "nats-roles", ("keda.minReplicas=30",)),
+    ("no pod that hears of a job", "default", (*NATS, "keda.enabled=true", "keda.minReplicas=0")),
+    ("pods that can't be replaced", "nats", ("rollingUpdate.maxSurge=0",)),
+    ("a lora that nothing provides", "default", ("model.loras[0].file=/models/a.safetensors",)),
     ("several reasons at once", None, ("replicaCount=3", "tls.enabled=true", "model.device=cuda")),
     ("schema: an unknown value", "default", ("server.prot=1",)),
     ("schema: a duration without a unit", "default", ("server.drainTimeout=25",)),
     ("schema: an unknown device", "default", ("model.device=tpu",)),
     ("schema: no replica", "default", ("replicaCount=0",)),
+    ("schema: a password in a url", "default", ("engine.nats.urls[0]=nats://me:secret@nats:4222",)),
+    ("schema: an even number of servers", "default", (*NATS, "engine.nats.replicas=2")),
+    ("schema: an unknown engine", "default", ("engine.kind=redis",)),
+    ("schema: a lora without a file", "default", ("model.loras[0].weight=1",)),
     ("schema: a port out of range", "default", ("server.port=70000",)),
 )
 

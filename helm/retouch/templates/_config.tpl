@@ -37,6 +37,16 @@ keys_file = {{ printf "/etc/retouch/keys/%s" .Values.auth.key | quote }}
 {{- with .Values.model.path }}
 path = {{ . | quote }}
 {{- end }}
+{{- with .Values.model.loras }}
+loras = [
+  {{- range . }}
+  {{ printf "%s:%v" .file (hasKey . "weight" | ternary .weight 1) | quote }},
+  {{- end }}
+]
+{{- end }}
+{{- with .Values.model.previewDecoder }}
+preview_decoder = {{ . | quote }}
+{{- end }}
 devices = {{ .Values.model.device | quote }}
 dtype = {{ .Values.model.dtype | quote }}
 {{- include "retouch.number" (list "threads" .Values.model.threads) }}
@@ -46,7 +56,9 @@ keep_text_encoder = true
 {{- end }}
 
 [jobs]
+{{- if not (include "retouch.nats" .) }}
 data_dir = "/var/lib/retouch"
+{{- end }}
 queue_limit = {{ int64 .Values.jobs.queueLimit }}
 {{- include "retouch.number" (list "tenant_queue_limit" .Values.jobs.tenantQueueLimit) }}
 {{- include "retouch.number" (list "tenant_awaiting_limit" .Values.jobs.tenantAwaitingLimit) }}
@@ -54,8 +66,34 @@ queue_timeout = {{ .Values.jobs.queueTimeout | quote }}
 run_timeout = {{ .Values.jobs.runTimeout | quote }}
 default_ttl = {{ .Values.jobs.defaultTtl | quote }}
 max_ttl = {{ .Values.jobs.maxTtl | quote }}
+{{- if not (include "retouch.nats" .) }}
 disk_quota_bytes = {{ int64 .Values.jobs.diskQuotaBytes }}
 min_free_bytes = {{ int64 .Values.jobs.minFreeBytes }}
+{{- else }}
+
+[engine]
+kind = "nats"
+{{- with .Values.engine.nats.urls }}
+nats_url = {{ join "," . | quote }}
+{{- end }}
+nats_prefix = {{ .Values.engine.nats.prefix | quote }}
+nats_replicas = {{ int .Values.engine.nats.replicas }}
+nats_max_bytes = {{ int64 .Values.engine.nats.maxBytes }}
+{{- if .Values.engine.nats.credentialsKey }}
+nats_credentials = "/etc/retouch/nats/credentials"
+{{- end }}
+{{- if .Values.engine.nats.nkeyKey }}
+nats_nkey = "/etc/retouch/nats/nkey"
+{{- end }}
+{{- if .Values.engine.nats.tls.existingSecret }}
+nats_tls_ca = "/etc/retouch/nats-tls/ca.crt"
+{{- if .Values.engine.nats.tls.clientAuth }}
+nats_tls_cert = "/etc/retouch/nats-tls/tls.crt"
+nats_tls_key = "/etc/retouch/nats-tls/tls.key"
+{{- end }}
+{{- end }}
+lease = {{ .Values.engine.lease | quote }}
+{{- end }}
 
 [log]
 format = {{ .Values.log.format | quote }}

@@ -11,10 +11,42 @@
 {{- default $default .Values.fullnameOverride | trunc 42 | trimSuffix "-" }}
 {{- end }}
 
-{{- define "retouch.selectorLabels" -}}
+{{- define "retouch.instanceLabels" -}}
 app.kubernetes.io/name: {{ include "retouch.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: server
+{{- end }}
+
+{{/* Takes root and component. */}}
+{{- define "retouch.selectorLabels" -}}
+{{ include "retouch.instanceLabels" .root }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* What the pods are, with spaces between: one server, or what answers calls and what runs jobs. */}}
+{{- define "retouch.components" -}}
+{{- .Values.api.enabled | ternary "api worker" "server" }}
+{{- end }}
+
+{{/* The one that answers calls, and the one that runs jobs. */}}
+{{- define "retouch.answering" -}}
+{{- .Values.api.enabled | ternary "api" "server" }}
+{{- end }}
+{{- define "retouch.running" -}}
+{{- .Values.api.enabled | ternary "worker" "server" }}
+{{- end }}
+
+{{/* Name of a component's objects; takes root and component. */}}
+{{- define "retouch.componentName" -}}
+{{- $name := include "retouch.fullname" .root }}
+{{- eq .component "server" | ternary $name (printf "%s-%s" $name .component) }}
+{{- end }}
+
+{{/* Whether jobs are kept by NATS, and whether by a volume. */}}
+{{- define "retouch.nats" -}}
+{{- if eq .Values.engine.kind "nats" }}true{{ end }}
+{{- end }}
+{{- define "retouch.persistent" -}}
+{{- if and .Values.persistence.enabled (not (include "retouch.nats" .)) }}true{{ end }}
 {{- end }}
 
 {{- define "retouch.commonLabels" -}}
@@ -30,9 +62,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/component: server
 {{- end }}
 
+{{/* The same of one component; takes root and component. */}}
+{{- define "retouch.componentLabels" -}}
+{{ include "retouch.commonLabels" .root }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
 {{- define "retouch.testLabels" -}}
-app.kubernetes.io/name: {{ include "retouch.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{ include "retouch.instanceLabels" . }}
 app.kubernetes.io/component: test
 {{- end }}
 
@@ -55,9 +92,27 @@ app.kubernetes.io/component: test
 {{- end }}
 {{- end }}
 
-{{/* Replicas at most. */}}
+{{/* Replicas that run jobs, at most and at least. */}}
 {{- define "retouch.maxReplicas" -}}
+{{- if .Values.keda.enabled }}
+{{- int .Values.keda.maxReplicas }}
+{{- else }}
 {{- .Values.hpa.enabled | ternary .Values.hpa.maxReplicas .Values.replicaCount | int }}
+{{- end }}
+{{- end }}
+{{- define "retouch.minReplicas" -}}
+{{- if .Values.keda.enabled }}
+{{- int .Values.keda.minReplicas }}
+{{- else }}
+{{- .Values.hpa.enabled | ternary .Values.hpa.minReplicas .Values.replicaCount | int }}
+{{- end }}
+{{- end }}
+
+{{/* Jobs that a pod runs at once. */}}
+{{- define "retouch.slots" -}}
+{{- $cuda := eq .Values.model.device "cuda" }}
+{{- $each := kindIs "invalid" .Values.model.maxBatch | ternary ($cuda | ternary 8 1) .Values.model.maxBatch | int }}
+{{- mul $each ($cuda | ternary (int .Values.gpu.count) 1) }}
 {{- end }}
 
 {{/* Seconds of a duration such as 25s, 10m or 1h30m, rounded up; the schema admits no other form. */}}
@@ -92,8 +147,22 @@ app.kubernetes.io/component: test
 {{- printf "%s://%s.%s.svc:%d" (.Values.tls.enabled | ternary "https" "http") (include "retouch.fullname" .) .Release.Namespace (int .Values.server.port) }}
 {{- end }}
 
+{{/* The same of each pod by itself. */}}
+{{- define "retouch.headlessUrl" -}}
+{{- printf "%s://%s-headless.%s.svc:%d" (.Values.tls.enabled | ternary "https" "http") (include "retouch.fullname" .) .Release.Namespace (int .Values.server.port) }}
+{{- end }}
+
 {{/* Whether the pod of `helm test` is told what it needs. */}}
 {{- define "retouch.helmTest" -}}
 {{- $closed := or .Values.auth.existingSecret .Values.tls.clientAuth }}
 {{- if and .Values.helmTest.enabled (or (not $closed) .Values.helmTest.extraArgs .Values.helmTest.extraEnv) }}true{{ end }}
+{{- end }}
+
+{{/* Ports of the NATS servers, each once, with spaces between. */}}
+{{- define "retouch.natsPorts" -}}
+{{- $ports := list }}
+{{- range .Values.engine.nats.urls }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default "4222") }}
+{{- end }}
+{{- $ports | default (list "4222") | uniq | join " " }}
 {{- end }}

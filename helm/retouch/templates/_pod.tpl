@@ -1,8 +1,16 @@
-{{/* The pod: the same in a StatefulSet and in a Deployment, but for where the data lies. */}}
+{{/* The pod: the same in a StatefulSet and in a Deployment, but for where the data lies. Takes root and component. */}}
 {{- define "retouch.pod" -}}
+{{- $component := .component }}
+{{- $labels := include "retouch.componentLabels" . }}
+{{- $answers := ne .component "worker" }}
+{{- $runs := ne .component "api" }}
+{{- $place := $runs | ternary .root.Values .root.Values.api }}
+{{- with .root }}
+{{- $root := . }}
+{{- $nats := .Values.engine.nats -}}
 metadata:
   labels:
-    {{- include "retouch.labels" . | nindent 4 }}
+    {{- $labels | nindent 4 }}
     {{- with .Values.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -22,25 +30,25 @@ spec:
   imagePullSecrets:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.runtimeClassName }}
-  runtimeClassName: {{ . }}
+  {{- if and $runs .Values.runtimeClassName }}
+  runtimeClassName: {{ .Values.runtimeClassName }}
   {{- end }}
   {{- with .Values.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
-  {{- with .Values.nodeSelector }}
+  {{- with $place.nodeSelector }}
   nodeSelector:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.tolerations }}
+  {{- with $place.tolerations }}
   tolerations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.affinity }}
+  {{- with $place.affinity }}
   affinity:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.topologySpreadConstraints }}
+  {{- with $place.topologySpreadConstraints }}
   topologySpreadConstraints:
     {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -71,7 +79,7 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       securityContext:
-        {{- toYaml $.Values.securityContext | nindent 8 }}
+        {{- toYaml $root.Values.securityContext | nindent 8 }}
       {{- with .resources }}
       resources:
         {{- toYaml . | nindent 8 }}
@@ -87,17 +95,26 @@ spec:
     - name: retouch
       image: {{ include "retouch.image" . | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
-      args: [serve, --config, /etc/retouch/retouch.toml]
+      args: [serve, {{ if eq $component "server" }}{{ else }}--role, {{ $component }}, {{ end }}--config, /etc/retouch/retouch.toml]
       env:
         # No home in the image; caches of libtorch and of the driver go where they may be written.
         - name: HOME
           value: /tmp
+        {{- if and (include "retouch.nats" .) $nats.urlKey }}
+        - name: RETOUCH__ENGINE__NATS_URL
+          valueFrom:
+            secretKeyRef:
+              name: {{ $nats.existingSecret }}
+              key: {{ $nats.urlKey }}
+        {{- end }}
         {{- with .Values.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
       ports:
+        {{- if $answers }}
         - name: grpc
           containerPort: {{ int .Values.server.port }}
+        {{- end }}
         - name: ops
           containerPort: {{ int .Values.server.opsPort }}
       startupProbe:
@@ -127,8 +144,8 @@ spec:
           sleep:
             seconds: {{ int .Values.preStopSeconds }}
       {{- end }}
-      {{- $resources := deepCopy .Values.resources }}
-      {{- if gt (int .Values.gpu.count) 0 }}
+      {{- $resources := deepCopy $place.resources }}
+      {{- if and $runs (gt (int .Values.gpu.count) 0) }}
       {{- $resources = mergeOverwrite $resources (dict "limits" (dict .Values.gpu.resource (int .Values.gpu.count))) }}
       {{- end }}
       {{- with $resources }}
@@ -142,8 +159,10 @@ spec:
           mountPath: /etc/retouch/retouch.toml
           subPath: retouch.toml
           readOnly: true
+        {{- if not (include "retouch.nats" .) }}
         - name: data
           mountPath: /var/lib/retouch
+        {{- end }}
         - name: tmp
           mountPath: /tmp
         {{- if .Values.tls.enabled }}
@@ -154,6 +173,16 @@ spec:
         {{- if .Values.auth.existingSecret }}
         - name: keys
           mountPath: /etc/retouch/keys
+          readOnly: true
+        {{- end }}
+        {{- if and (include "retouch.nats" .) (or $nats.credentialsKey $nats.nkeyKey) }}
+        - name: nats
+          mountPath: /etc/retouch/nats
+          readOnly: true
+        {{- end }}
+        {{- if and (include "retouch.nats" .) $nats.tls.existingSecret }}
+        - name: nats-tls
+          mountPath: /etc/retouch/nats-tls
           readOnly: true
         {{- end }}
         {{- if .Values.model.existingClaim }}
@@ -175,7 +204,38 @@ spec:
     - name: tmp
       emptyDir:
         sizeLimit: {{ .Values.tmpSizeLimit }}
-    {{- if not .Values.persistence.enabled }}
+    {{- if include "retouch.nats" . }}
+    {{- if or $nats.credentialsKey $nats.nkeyKey }}
+    - name: nats
+      secret:
+        secretName: {{ $nats.existingSecret }}
+        defaultMode: 0440
+        items:
+          {{- with $nats.credentialsKey }}
+          - key: {{ . }}
+            path: credentials
+          {{- end }}
+          {{- with $nats.nkeyKey }}
+          - key: {{ . }}
+            path: nkey
+          {{- end }}
+    {{- end }}
+    {{- if $nats.tls.existingSecret }}
+    - name: nats-tls
+      secret:
+        secretName: {{ $nats.tls.existingSecret }}
+        defaultMode: 0440
+        items:
+          - key: ca.crt
+            path: ca.crt
+          {{- if $nats.tls.clientAuth }}
+          - key: tls.crt
+            path: tls.crt
+          - key: tls.key
+            path: tls.key
+          {{- end }}
+    {{- end }}
+    {{- else if not .Values.persistence.enabled }}
     - name: data
       emptyDir:
         sizeLimit: {{ .Values.persistence.size }}
@@ -218,4 +278,5 @@ spec:
       emptyDir:
         sizeLimit: {{ .Values.model.init.sizeLimit }}
     {{- end }}
+{{- end }}
 {{- end }}
