@@ -13,7 +13,8 @@ use std::{
 const ENGINE: &str = "CARGO_FEATURE_ENGINE";
 
 const API: &str = "proto/retouch/v1/edit.proto";
-const SCHEMAS: [&str; 2] = [API, "proto/retouch/journal/v1/journal.proto"];
+const SCHEMAS: [&str; 3] =
+    [API, "proto/retouch/journal/v1/journal.proto", "proto/keda/externalscaler.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);

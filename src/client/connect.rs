@@ -1,12 +1,12 @@
 //! Connection to a server: URL, TLS certificates, API key and trace context.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
 };
 
 use crate::address::{self, UrlError, masked};
@@ -93,7 +93,21 @@ impl Server {
         certificates: Certificates,
         traceparent: Option<&str>,
     ) -> Result<Self, ServerError> {
-        let endpoint = endpoint(url, certificates)?;
+        Self::at(None, url, api_key, certificates, traceparent)
+    }
+
+    /// The same, where `address` is the one of the URL's host that is to be called.
+    ///
+    /// # Errors
+    /// As [`Server::new`].
+    pub fn at(
+        address: Option<SocketAddr>,
+        url: &str,
+        api_key: Option<&str>,
+        certificates: Certificates,
+        traceparent: Option<&str>,
+    ) -> Result<Self, ServerError> {
+        let endpoint = endpoint(address, url, certificates)?;
         let headers = Headers {
             authorization: api_key.map(authorization).transpose()?,
             traceparent: traceparent.and_then(|it| it.parse().ok()),
@@ -116,13 +130,23 @@ impl Server {
     }
 }
 
-fn endpoint(url: &str, certificates: Certificates) -> Result<Endpoint, ServerError> {
+fn endpoint(
+    address: Option<SocketAddr>,
+    url: &str,
+    certificates: Certificates,
+) -> Result<Endpoint, ServerError> {
     let Certificates { ca, identity } = certificates;
     let uri = address::url(url);
     let uri = uri.map_err(|reason| ServerError::Url { url: masked(url), reason })?;
     let is_secure = uri.scheme_str() == Some("https");
     let (every, within) = KEEPALIVE;
-    let endpoint = Endpoint::from(uri)
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let endpoint = match address {
+        // Called under the host's name, as by everybody.
+        Some(address) => Endpoint::from(dialed(&uri, address)).origin(uri),
+        None => Endpoint::from(uri),
+    };
+    let endpoint = endpoint
         .user_agent(concat!("retouch/", env!("CARGO_PKG_VERSION")))
         .expect("a name and a version are a header")
         .connect_timeout(CONNECT)
@@ -136,7 +160,7 @@ fn endpoint(url: &str, certificates: Certificates) -> Result<Endpoint, ServerErr
             Ok(endpoint)
         };
     }
-    let mut tls = ClientTlsConfig::new();
+    let mut tls = ClientTlsConfig::new().domain_name(host);
     tls = match ca {
         Some(ca) => tls.ca_certificate(Certificate::from_pem(ca)),
         None => tls.with_enabled_roots(),
@@ -145,6 +169,12 @@ fn endpoint(url: &str, certificates: Certificates) -> Result<Endpoint, ServerErr
         tls = tls.identity(Identity::from_pem(certificate, key));
     }
     endpoint.tls_config(tls).map_err(|error| ServerError::Certificates(deepest(&error)))
+}
+
+/// The URI of one address of a URI's host.
+fn dialed(uri: &Uri, address: SocketAddr) -> Uri {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    format!("{scheme}://{address}").parse().expect("a scheme and an address are a URI")
 }
 
 fn authorization(key: &str) -> Result<MetadataValue<Ascii>, ServerError> {

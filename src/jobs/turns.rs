@@ -50,6 +50,18 @@ impl Store {
         }
     }
 
+    /// Number of jobs that wait for a worker or have one, of all processes that share the ledger. Jobs that wait for a
+    /// decision are none of a worker's.
+    pub fn work(&self) -> usize {
+        let is_work = |it: &Job| {
+            matches!(
+                it.state(),
+                State::Queued | State::Localizing | State::MaskReady | State::Editing
+            )
+        };
+        self.jobs.iter().filter(|it| is_work(it)).count()
+    }
+
     /// Records how long a job took.
     pub(super) fn took(&self, time: Duration) {
         let new = time.as_millis() as u64;

@@ -3,7 +3,7 @@
 //! Path of a call: [`serving`] accepts the connection within the limits of [`connections`], over [`tls`] if configured;
 //! [`browser`] refuses pages of other sites; [`router`] hands plain HTTP to its own routes; [`http_rules`] answers requests that are not gRPC; [`telemetry::trace_layer`] opens a span; [`gate`] authenticates
 //! by [`keys`], refuses on the headers alone, then charges the body to the [`budget`]; [`edit_service`] handles the
-//! method. [`ops`] answers probes from its own thread, even while the service is busy.
+//! method. [`ops`] answers probes, and KEDA by [`scaler`], from its own thread, even while the service is busy.
 
 pub mod admission;
 pub(crate) mod body;
@@ -30,6 +30,7 @@ pub mod outcome;
 mod peek;
 pub mod refusal;
 pub mod router;
+pub mod scaler;
 pub mod serving;
 pub mod stamp;
 pub mod status;

@@ -1,4 +1,4 @@
-//! Ops port: probes, Prometheus metrics, log level and gRPC health, on its own thread and runtime.
+//! Ops port: probes, Prometheus metrics, log level, gRPC health and KEDA's scaler, on its own thread and runtime.
 //!
 //! Plaintext, meant to be reachable only in the cluster or on the machine. The liveness probe tests only this thread: a
 //! server that is loading or busy must not be restarted for it.
@@ -24,6 +24,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::server::{
     keys::{Keys, Scope},
+    scaler::{self, Scaler},
     serving::{self, Peer, PortLimits},
     telemetry::Handles,
     tls::Listener,
@@ -49,6 +50,8 @@ pub struct Ops {
     pub telemetry: Handles,
     /// API keys for setting the log level from another machine.
     pub keys: Arc<Keys>,
+    /// How much work there is.
+    pub scaler: Scaler,
 }
 
 /// Opens the port and serves it until the process ends; returns the bound address.
@@ -82,13 +85,14 @@ async fn run(socket: std::net::TcpListener, ops: Ops, terms: PortLimits) -> io::
             telemetry.fold();
         }
     });
+    let scaler = scaler::service(ops.scaler.clone());
     let app = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/log-level", get(level).put(set_level))
         .with_state(ops);
-    let app = Routes::from(app).add_service(service).into_axum_router();
+    let app = Routes::from(app).add_service(service).add_service(scaler).into_axum_router();
     serving::serve(listener, app, terms, std::future::pending()).await;
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::server::{
     keys::Keys,
     open_files::{self, Shares},
     ops::{self, Ops},
+    scaler::Scaler,
     telemetry,
 };
 use crate::serving::{
@@ -79,6 +80,7 @@ pub async fn serve(
         model: load::name(&model),
         telemetry: telemetry.handles(),
         keys: Arc::clone(&keys),
+        scaler: Scaler::of(&store),
     };
     let ops_at = config.server.ops_listen;
     let ops_at = ops::serve(ops_at, ops, service::terms(shares.ops, None)).map_err(|error| {

@@ -1,4 +1,4 @@
-//! The generated gRPC schema (`proto/retouch/v1/edit.proto`), its conversions to the library's types, and the JSON
+//! The generated gRPC schema (`proto/`), its conversions to the library's types, and the JSON
 //! formats of events, records and saved localizations.
 
 pub mod edit_record;
@@ -39,6 +39,17 @@ pub mod journal {
     pub mod v1 {
         tonic::include_proto!("retouch.journal.v1");
     }
+}
+
+/// The messages and service of KEDA's external scalers.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated; the schema holds the documentation"
+)]
+pub mod externalscaler {
+    tonic::include_proto!("externalscaler");
 }
 
 /// The schema as an encoded `google.protobuf.FileDescriptorSet`, for server reflection.

@@ -1,4 +1,4 @@
-//! `retouch jobs`: list, show, watch, decide, cancel and delete the jobs of a server.
+//! `retouch jobs`: list, show, watch, decide, cancel, delete and check the jobs of a server.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::cli::{
     interrupt::Interrupt,
     outputs,
     remote::{
-        self,
+        self, check,
         jobs_args::{DecideArgs, JobsArgs, JobsCommand, ListArgs, WatchArgs},
         jobs_table, request,
         run::Site,
@@ -67,6 +67,7 @@ pub(crate) fn run(args: &JobsArgs, screen: &mut Screen) -> Result<(), CliError> 
                 screen.text(&format!("{name}: deleted"));
                 Ok(())
             }
+            JobsCommand::Check(args) => Box::pin(check::run(args, screen)).await,
         }
     })
 }

@@ -1,6 +1,6 @@
 //! Command-line arguments of `retouch jobs`.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -27,6 +27,8 @@ pub(crate) enum JobsCommand {
     Mask(DecideArgs),
     /// Delete a job that has ended, and its files.
     Delete(NameArgs),
+    /// Make a small edit at one address of the server, watch it at every one, and delete it.
+    Check(CheckArgs),
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +96,22 @@ pub(crate) struct DecideArgs {
     pub(crate) mask: MaskArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) call: CallArgs,
+    /// An address to call, IP:PORT, in place of those that the server's name has. Repeatable.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) at: Vec<SocketAddr>,
+    /// How many addresses there must be: 2 if one process is to watch what another has made.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) at_least: u32,
+    /// How long all of it may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) within: u64,
+}
+
 /// [`State`] as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StateArg {
@@ -124,6 +142,7 @@ impl JobsCommand {
             Self::Watch(args) => &args.of.call,
             Self::Cancel(args) => &args.of.call,
             Self::Mask(args) => &args.of.call,
+            Self::Check(args) => &args.call,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Client commands: edits, jobs and batches on a server over gRPC, with the output of local edits.
 
 pub(crate) mod batch;
+mod check;
 pub(crate) mod edit;
 mod events;
 pub(crate) mod exit_code;

@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -54,10 +55,29 @@ impl ServerArgs {
     /// # Errors
     /// [`CliError::Usage`] for invalid flags, [`CliError::Client`] if the server can't be reached.
     pub(crate) async fn connect(&self) -> Result<Remote, CliError> {
-        let Some(url) = &self.server else {
-            let message = "no server: give --server URL or set RETOUCH_SERVER";
-            return Err(CliError::Usage(message.to_owned()));
-        };
+        Ok(self.server(None)?.connect().await?)
+    }
+
+    /// Connects to one address of the server's host.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub(crate) async fn connect_to(&self, address: SocketAddr) -> Result<Remote, CliError> {
+        Ok(self.server(Some(address))?.connect().await?)
+    }
+
+    /// The server's URL.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] if there is none.
+    pub(crate) fn url(&self) -> Result<&str, CliError> {
+        let none =
+            || CliError::Usage("no server: give --server URL or set RETOUCH_SERVER".to_owned());
+        self.server.as_deref().ok_or_else(none)
+    }
+
+    fn server(&self, address: Option<SocketAddr>) -> Result<Server, CliError> {
+        let url = self.url()?;
         let identity = match (&self.client_cert, &self.client_key) {
             (Some(certificate), Some(key)) => {
                 Some((read("--client-cert", certificate)?, read("--client-key", key)?))
@@ -68,9 +88,8 @@ impl ServerArgs {
         let certificates = Certificates { ca, identity };
         let traceparent = traceparent();
         let key = self.api_key.as_deref();
-        let server = Server::new(url, key, certificates, traceparent.as_deref());
-        let server = server.map_err(|error| CliError::Usage(self.flagged(&error)))?;
-        Ok(server.connect().await?)
+        let server = Server::at(address, url, key, certificates, traceparent.as_deref());
+        server.map_err(|error| CliError::Usage(self.flagged(&error)))
     }
 
     /// The error with the flag that it is about.

@@ -1,6 +1,7 @@
 //! Several processes over NATS JetStream, with real servers.
 
 mod ambiguous;
+mod checked;
 mod conformance;
 mod figures;
 mod nats_server;

@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// A process over NATS, whose workers are given up after the shortest lease.
-fn process(nats: &NatsServer) -> Server {
+pub(super) fn process(nats: &NatsServer) -> Server {
     in_role(nats, "all")
 }
 
-fn in_role(nats: &NatsServer, role: &str) -> Server {
+pub(super) fn in_role(nats: &NatsServer, role: &str) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let mut config = tempfile::NamedTempFile::new().unwrap();
     write!(config, "[engine]\nlease = \"10s\"\n").unwrap();

@@ -9,7 +9,7 @@ mod connections;
 mod gate;
 mod keys;
 mod metrics;
-mod ops;
+pub(crate) mod ops;
 mod panics;
 mod protocol;
 pub(crate) mod raw;
@@ -104,7 +104,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     in_time(what, wait).await;
 }
 
-async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     let Ok(output) = tokio::time::timeout(PATIENCE, future).await else {
         panic!("{what} took too long");
     };

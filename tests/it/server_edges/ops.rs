@@ -9,6 +9,7 @@ use std::{
 use retouch::server::{
     keys::Keys,
     ops::{self, Ops},
+    scaler::Scaler,
     serving::HEADER_TIMEOUT,
     telemetry::{self, Handles, log_filter::LogFilter},
 };
@@ -20,8 +21,8 @@ use tonic_health::pb::{
 
 use super::{MANY, in_time, terms};
 
-struct Port {
-    addr: SocketAddr,
+pub(crate) struct Port {
+    pub(crate) addr: SocketAddr,
     ready: watch::Sender<Result<(), String>>,
     recorder: metrics_util::layers::Fanout,
     // The layer, whose end would end the handle's filter.
@@ -29,6 +30,11 @@ struct Port {
 }
 
 fn port() -> Port {
+    port_of(Scaler::default())
+}
+
+/// A port that tells of a store.
+pub(crate) fn port_of(scaler: Scaler) -> Port {
     let (ready, receiver) = watch::channel(Err("the model is loading".to_owned()));
     let (filter, level) = LogFilter::new("info").unwrap();
     let (recorder, metrics) = telemetry::recorder(None).unwrap();
@@ -37,6 +43,7 @@ fn port() -> Port {
         model: "demo".to_owned(),
         telemetry: Handles::new(level, metrics),
         keys: Arc::new(Keys::open(None).unwrap()),
+        scaler,
     };
     let terms = terms(HEADER_TIMEOUT, MANY);
     let addr = ops::serve("127.0.0.1:0".parse().unwrap(), ops, terms).unwrap();

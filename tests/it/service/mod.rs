@@ -20,6 +20,7 @@ mod real;
 mod requests;
 mod restart;
 mod run_edit;
+mod scaler;
 pub(crate) mod script;
 mod slow;
 mod streams;

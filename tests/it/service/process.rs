@@ -84,6 +84,11 @@ impl Server {
         self.url.strip_prefix("http://").unwrap()
     }
 
+    /// Where its ops port listens.
+    pub(crate) fn ops_address(&self) -> &str {
+        &self.ops
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
