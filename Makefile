@@ -19,7 +19,7 @@ unexport LIBTORCH_USE_PYTORCH LIBTORCH_INCLUDE LIBTORCH_LIB
 # Cargo against the libtorch folder that .ci/libtorch.py prints.
 cargo = LIBTORCH=$$($(PYTHON) .ci/libtorch.py) && export LIBTORCH && $(CARGO)
 
-.PHONY: build client python-client wheel demo demo-picture studio eval quick test test-cluster test-http test-studio bench bench-http bench-service bench-studio cuda-library chart check libtorch needs
+.PHONY: build client python-client wheel demo demo-picture studio eval quick test test-cluster test-kubernetes test-http test-studio bench bench-http bench-service bench-studio cuda-library chart check libtorch needs
 .DEFAULT_GOAL := build
 
 # target/release/retouch
@@ -80,6 +80,12 @@ test: needs
 # Tests several processes over NATS that take longer than those of `make test`; needs Go.
 test-cluster: needs
 	@$(cargo) test --locked --test it -- --include-ignored --nocapture cluster::
+
+# The program that `make test-kubernetes` asks for its jobs.
+RETOUCH_BINARY ?= $(abspath $(target))/release/retouch
+# Installs the chart in a Kubernetes control plane on loopback, and scales it; needs Go, Python 3.11 and openssl.
+test-kubernetes: $(if $(filter file,$(origin RETOUCH_BINARY)),build)
+	@RETOUCH_BINARY=$(RETOUCH_BINARY) $(PYTHON) helm/cluster/run.py
 
 # Times retouch against other engines at full size, with random weights: about 40 minutes, 15 GB of disk, 20 GB of memory.
 BENCH_OPTIONS ?=

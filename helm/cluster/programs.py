@@ -12,8 +12,12 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 
 import tools
 
+# Half of the cores: others may be at work.
+PARALLEL = str(max(1, (os.cpu_count() or 2) // 2))
+
 KUBERNETES = "v1.36.3"
-KWOK = ("sigs.k8s.io/kwok/cmd/kwok", "v0.8.0")
+KWOK = "v0.8.0"
+# That of the tests in tests/it/cluster.
 NATS = ("github.com/nats-io/nats-server/v2", "v2.15.3")
 
 
@@ -26,7 +30,7 @@ def control_plane() -> Path:
         with tools.fresh(program.parent) as part:
             shutil.copy(HERE / "main.go", part)
             module(part)
-            go(part, "build", "-p", str(max(1, (os.cpu_count() or 2) // 2)), "-ldflags", "-s -w", "-o", program.name, ".")
+            go(part, "build", "-p", PARALLEL, "-ldflags", "-s -w", "-o", program.name, ".")
     return program
 
 
@@ -44,12 +48,46 @@ def module(folder: Path) -> None:
     go(folder, "mod", "edit", *edits)
 
 
-def installed(name: str, module: str, version: str) -> Path:
-    program = tools.TOOLS / f"{name}-{version}" / name
+def kwok() -> tuple[Path, Path]:
+    """What plays the nodes, built with the control plane's own packages, and its configuration of nodes and pods."""
+    program = tools.TOOLS / f"kwok-{KWOK}" / "kwok"
+    stages = program.with_name("stages.yaml")
     if not program.exists():
-        needs_go(name)
-        tools.build(name, module, version, program.parent)
+        needs_go("kwok")
+        tools.note(f"building kwok {KWOK} once")
+        with tools.fresh(program.parent) as part:
+            module(part)
+            go(part, "mod", "edit", f"-require=sigs.k8s.io/kwok@{KWOK}")
+            go(part, "build", "-p", PARALLEL, "-ldflags", "-s -w", "-o", program.name, "sigs.k8s.io/kwok/cmd/kwok")
+            found = json.loads(go(part, "mod", "download", "-json", f"sigs.k8s.io/kwok@{KWOK}", is_read=True))
+            theirs = Path(found["Dir"]) / "kustomize" / "stage"
+            files = [theirs / "node" / "heartbeat-with-lease", theirs / "node" / "fast", theirs / "pod" / "fast"]
+            texts = [it.read_text() for folder in files for it in sorted(folder.glob("*.yaml")) if it.stem != "kustomization"]
+            (part / stages.name).write_text("\n---\n".join(texts))
+    return program, stages
+
+
+def nats_server() -> Path:
+    program = tools.TOOLS / f"nats-server-{NATS[1]}" / "nats-server"
+    if not program.exists():
+        needs_go("nats-server")
+        with tools.fresh(program.parent) as part:
+            environment = {**os.environ, "GOBIN": str(part), "CGO_ENABLED": "0"}
+            subprocess.run(["go", "install", "@".join(NATS)], env=environment, check=True)
     return program
+
+
+def grpc():
+    """grpcio, for calls of the server's ports."""
+    for package in ("typing-extensions==4.15.0", "grpcio==1.76.0"):
+        folder = tools.python_tool(package)
+        if not folder.exists():
+            with tools.fresh(folder) as part:
+                tools.pip("install", "--no-deps", "--only-binary=:all:", "--target", part, package)
+        sys.path.append(str(folder))
+    import grpc as found
+
+    return found
 
 
 def go(folder: Path, *arguments: str, is_read: bool = False) -> str:
@@ -68,3 +106,4 @@ def needs_go(what: str) -> None:
 
 if __name__ == "__main__":
     control_plane()
+    kwok()

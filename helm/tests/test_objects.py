@@ -143,7 +143,7 @@ class Objects(unittest.TestCase):
             self.assertEqual(["jobs", "check"], test[:2])
             (headless,) = (it for it in things if it["metadata"]["name"].endswith("-headless"))
             self.assertIn(f"{headless['metadata']['name']}.studio.svc:", test[test.index("--server") + 1])
-            self.assertEqual(expected, test[test.index("--addresses") + 1])
+            self.assertEqual(expected, test[test.index("--at-least") + 1])
 
     def test_long_names_still_fit(self):
         import yaml
