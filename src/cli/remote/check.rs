@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     io::Cursor,
+    mem::{self, Discriminant},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -114,43 +115,40 @@ async fn processes(remotes: &[Remote]) -> Result<BTreeSet<String>, CliError> {
     Ok(names)
 }
 
-/// Follows the job to its end; returns its control events by their numbers and kinds.
-async fn watched(remote: &Remote, job: &str) -> Result<Vec<(u64, String)>, CliError> {
+/// A control event without its content: its kind, and the state that it tells.
+type Told = (Discriminant<Event>, Option<State>);
+
+/// Follows the job to its end; returns its control events in their order.
+async fn watched(remote: &Remote, job: &str) -> Result<Vec<Told>, CliError> {
     let options = EventOptions { preview_every: Some(0), ..EventOptions::default() };
     let mut follow = Follow::watch(remote, job.to_owned(), Some(options));
-    let (mut told, mut end, mut error) = (Vec::new(), State::Unspecified, None);
+    let (mut told, mut end, mut error) = (Vec::new(), None, None);
     while let Some(event) = follow.next().await? {
-        if event.sequence == told.len() as u64 {
-            // Steps and the like repeat the last number.
+        let (last, number) = (told.len() as u64, event.sequence);
+        // Steps and the like repeat the last number.
+        if number == last {
             continue;
         }
-        let kind = event.event.as_ref().map(kind).unwrap_or_default();
-        told.push((event.sequence, kind));
-        if event.sequence != told.len() as u64 {
-            let number = event.sequence;
-            return Err(wrong(format!("event {} of {job} is missing before {number}", told.len())));
+        if number != last + 1 {
+            return Err(wrong(format!("event {} of {job} is missing before {number}", last + 1)));
         }
-        match event.event {
-            Some(Event::State(changed)) => end = changed.state(),
-            Some(Event::Error(why)) => error = Some(why),
-            _ => {}
-        }
+        let Some(event) = event.event else { continue };
+        let kind = mem::discriminant(&event);
+        let state = match event {
+            Event::State(changed) => Some(changed.state()),
+            Event::Error(why) => {
+                error = Some(why);
+                None
+            }
+            _ => None,
+        };
+        end = state.or(end);
+        told.push((kind, state));
     }
-    if end == State::Succeeded {
+    if end == Some(State::Succeeded) {
         return Ok(told);
     }
     Err(ClientError::Failed(Box::new(Refusal::from(&error.unwrap_or_default()))).into())
-}
-
-/// What an event is, without its content.
-fn kind(event: &Event) -> String {
-    match event {
-        Event::State(changed) => changed.state().as_str_name().to_owned(),
-        other => {
-            let text = format!("{other:?}");
-            text.split(['(', ' ']).next().unwrap_or_default().to_owned()
-        }
-    }
 }
 
 /// A job of the plain backbone, which needs no object in the picture.
