@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -15,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import programs
+from nodes import Nodes
 
 
 class Cluster:
@@ -25,8 +27,17 @@ class Cluster:
         self.token = secrets.token_hex(16)
         self.processes: list[tuple[str, subprocess.Popen]] = []
         self.kubeconfig = self.folder / "kubeconfig"
+        self.played = Nodes(self)
 
     def __enter__(self):
+        try:
+            self.begin()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def begin(self) -> None:
         plane = programs.control_plane()
         client, peer, api, kubelet = free_ports(4)
         self.url = f"https://127.0.0.1:{api}"
@@ -43,9 +54,10 @@ class Cluster:
             f"--cert-dir={files}/certs", f"--token-auth-file={files}/tokens.csv", "--authorization-mode=RBAC",
             f"--service-account-key-file={files}/sa.pub", f"--service-account-signing-key-file={files}/sa.key",
             "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16",
-            "--endpoint-reconciler-type=none", "--enable-aggregator-routing=true",
+            "--endpoint-reconciler-type=none",
         )  # fmt: skip
         until("the API is ready", lambda: self.get("/readyz", is_text=True) == "ok", 120)
+        until("its own namespaces are there", lambda: self.get("/api/v1/namespaces/kube-node-lease"))
         access = f"--kubeconfig={self.kubeconfig}"
         self.start(
             "kube-controller-manager", plane, "kube-controller-manager", access, "--secure-port=0", "--leader-elect=false",
@@ -53,11 +65,10 @@ class Cluster:
             "--controllers=*,-node-ipam-controller,-cloud-node-lifecycle-controller,-service-lb-controller,-node-route-controller",
         )  # fmt: skip
         self.start("kube-scheduler", plane, "kube-scheduler", access, "--secure-port=0", "--leader-elect=false")
-        kwok, stages = programs.kwok()
-        self.start("kwok", kwok, access, f"--config={stages}", "--manage-all-nodes=true", f"--server-address=127.0.0.1:{kubelet}")
-        return self
+        self.played.start()
 
     def __exit__(self, *failure) -> None:
+        self.played.stopped.set()
         for _, process in reversed(self.processes):
             process.terminate()
         for _, process in reversed(self.processes):
@@ -103,8 +114,12 @@ class Cluster:
         # The server's certificate is made anew at each start, by itself.
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with urllib.request.urlopen(request, context=context, timeout=30) as answer:
-            text = answer.read().decode()
+        try:
+            with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+                text = answer.read().decode()
+        except urllib.error.HTTPError as error:
+            error.msg += f": {method} {path}: {error.read().decode()[:500]}"
+            raise
         return text if is_text else json.loads(text)
 
     def get(self, path: str, is_text=False):
@@ -137,16 +152,7 @@ class Cluster:
 
     def nodes(self, kind: str, count: int, labels: dict, more: dict) -> None:
         for number in range(count):
-            room = {"cpu": "32", "memory": "256Gi", "pods": "110", "ephemeral-storage": "1Ti", **more}
-            node = {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "metadata": {"name": f"{kind}-{number}", "labels": {"kubernetes.io/hostname": f"{kind}-{number}", **labels}},
-            }
-            self.call("POST", "/api/v1/nodes", node)
-            status = {"status": {"allocatable": room, "capacity": room}}
-            path = f"/api/v1/nodes/{kind}-{number}/status"
-            self.call("PATCH", path, status, "application/merge-patch+json")
+            self.played.add(f"{kind}-{number}", labels, more)
 
 
 def until(what: str, is_so, seconds: float = 60):

@@ -148,8 +148,8 @@ def nats(cluster: Cluster) -> None:
     until("its place is taken", lambda: len(pods(cluster, "many")) == 4)
     before = {it["metadata"]["uid"] for it in pods(cluster, "many")}
     install(cluster, "many", "nats-roles", *SCALING, "image.tag=next")
-    after = until("every pod is a new one", lambda: {it["metadata"]["uid"] for it in pods(cluster, "many")} - before)
-    assert len(after) == 4 and not after & before, "an upgrade replaces every pod"
+    uids = lambda: {it["metadata"]["uid"] for it in pods(cluster, "many")}  # noqa: E731
+    until("an upgrade replaces every pod", lambda: len(uids()) == 4 and not uids() & before)
     say("nats: 3 pods that answer on their nodes, a worker on a GPU's, no claims; one evicted of two asked for; upgraded")
 
 
