@@ -127,7 +127,7 @@ class Cluster:
         try:
             return self.call("GET", path, is_text=is_text)
         except urllib.error.HTTPError as error:
-            if error.code in (404, 403, 500, 503):
+            if error.code in (403, 404, 429, 500, 503):
                 return None
             raise
         except (urllib.error.URLError, ConnectionError, TimeoutError):

@@ -12,9 +12,6 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 
 import tools
 
-# Half of the cores: others may be at work.
-PARALLEL = str(max(1, (os.cpu_count() or 2) // 2))
-
 KUBERNETES = "v1.36.3"
 KWOK = "v0.8.0"
 # That of the tests in tests/it/cluster.
@@ -30,7 +27,10 @@ def control_plane() -> Path:
         with tools.fresh(program.parent) as part:
             shutil.copy(HERE / "main.go", part)
             module(part)
-            go(part, "build", "-p", PARALLEL, "-ldflags", "-s -w", "-o", program.name, ".")
+            major, minor, _ = KUBERNETES.removeprefix("v").split(".")
+            said = {"gitVersion": KUBERNETES, "gitMajor": major, "gitMinor": minor}
+            flags = " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in said.items())
+            go(part, "build", "-ldflags", f"-s -w {flags}", "-o", program.name, ".")
     return program
 
 
@@ -58,7 +58,7 @@ def kwok() -> tuple[Path, Path]:
         with tools.fresh(program.parent) as part:
             module(part)
             go(part, "mod", "edit", f"-require=sigs.k8s.io/kwok@{KWOK}")
-            go(part, "build", "-p", PARALLEL, "-ldflags", "-s -w", "-o", program.name, "sigs.k8s.io/kwok/cmd/kwok")
+            go(part, "build", "-ldflags", "-s -w", "-o", program.name, "sigs.k8s.io/kwok/cmd/kwok")
             found = json.loads(go(part, "mod", "download", "-json", f"sigs.k8s.io/kwok@{KWOK}", is_read=True))
             theirs = Path(found["Dir"]) / "kustomize" / "stage"
             files = [theirs / "node" / "heartbeat-with-lease", theirs / "node" / "fast", theirs / "pod" / "fast"]
