@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -16,7 +17,6 @@ import urllib.request
 from pathlib import Path
 
 import programs
-from nodes import Nodes
 
 
 class Cluster:
@@ -27,7 +27,6 @@ class Cluster:
         self.token = secrets.token_hex(16)
         self.processes: list[tuple[str, subprocess.Popen]] = []
         self.kubeconfig = self.folder / "kubeconfig"
-        self.played = Nodes(self)
 
     def __enter__(self):
         try:
@@ -65,10 +64,11 @@ class Cluster:
             "--controllers=*,-node-ipam-controller,-cloud-node-lifecycle-controller,-service-lb-controller,-node-route-controller",
         )  # fmt: skip
         self.start("kube-scheduler", plane, "kube-scheduler", access, "--secure-port=0", "--leader-elect=false")
-        self.played.start()
+        kwok, stages = programs.kwok()
+        self.start("kwok", kwok, access, f"--config={stages}", "--manage-all-nodes=true",
+                   "--node-lease-duration-seconds=40", f"--server-address=127.0.0.1:{kubelet}")  # fmt: skip
 
     def __exit__(self, *failure) -> None:
-        self.played.stopped.set()
         for _, process in reversed(self.processes):
             process.terminate()
         for _, process in reversed(self.processes):
@@ -100,6 +100,16 @@ class Cluster:
         with open(self.folder / f"{name}.log", "w") as log:
             process = subprocess.Popen([program, *arguments], stdout=log, stderr=log, cwd=self.folder)
         self.processes.append((name, process))
+
+    @contextlib.contextmanager
+    def still(self, name: str):
+        """Stops a process meanwhile."""
+        (process,) = (it for it_name, it in self.processes if it_name == name)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     # === the API ===
 
@@ -152,7 +162,16 @@ class Cluster:
 
     def nodes(self, kind: str, count: int, labels: dict, more: dict) -> None:
         for number in range(count):
-            self.played.add(f"{kind}-{number}", labels, more)
+            room = {"cpu": "32", "memory": "256Gi", "pods": "110", "ephemeral-storage": "1Ti", **more}
+            node = {
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": f"{kind}-{number}", "labels": {"kubernetes.io/hostname": f"{kind}-{number}", **labels}},
+            }
+            self.call("POST", "/api/v1/nodes", node)
+            status = {"status": {"allocatable": room, "capacity": room}}
+            path = f"/api/v1/nodes/{kind}-{number}/status"
+            self.call("PATCH", path, status, "application/merge-patch+json")
 
 
 def until(what: str, is_so, seconds: float = 60):
