@@ -42,7 +42,7 @@ const KEPT: Duration = Duration::from_secs(600);
 pub(crate) async fn run(args: &CheckArgs, screen: &mut Screen) -> Result<(), CliError> {
     let within = Duration::from_secs(args.within);
     let late = || wrong(format!("the job was not seen to its end within {} s", args.within));
-    tokio::time::timeout(within, check(args, screen)).await.map_err(|_| late())?
+    tokio::time::timeout(within, Box::pin(check(args, screen))).await.map_err(|_| late())?
 }
 
 async fn check(args: &CheckArgs, screen: &mut Screen) -> Result<(), CliError> {

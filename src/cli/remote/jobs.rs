@@ -67,7 +67,7 @@ pub(crate) fn run(args: &JobsArgs, screen: &mut Screen) -> Result<(), CliError> 
                 screen.text(&format!("{name}: deleted"));
                 Ok(())
             }
-            JobsCommand::Check(args) => Box::pin(check::run(args, screen)).await,
+            JobsCommand::Check(args) => check::run(args, screen).await,
         }
     })
 }

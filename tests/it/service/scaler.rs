@@ -39,7 +39,7 @@ impl Asked {
         let answer = self.client.clone().get_metrics(request).await.unwrap().into_inner();
         let [value] = &answer.metric_values[..] else { panic!("{answer:?}") };
         assert_eq!(value.metric_name, METRIC);
-        assert_eq!(value.metric_value_float, value.metric_value as f64);
+        assert_eq!(Some(value.metric_value_float), Some(value.metric_value as f64));
         value.metric_value
     }
 
@@ -49,7 +49,7 @@ impl Asked {
     }
 }
 
-/// The reference of a ScaledObject with a target.
+/// The reference of a `ScaledObject` with a target.
 fn with_target(target: &str) -> ScaledObjectRef {
     let metadata = BTreeMap::from([(TARGET.to_owned(), target.to_owned())]);
     ScaledObjectRef { scaler_metadata: metadata, ..ScaledObjectRef::default() }
