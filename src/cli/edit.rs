@@ -42,11 +42,7 @@ pub(crate) fn run(
         edit_steps::given(args, replay, outputs.format, screen)?;
 
     // 2. Load the model, and build the request.
-    let loaded = load::load(&edit_steps::model(args, replay))?;
-    edit_steps::check_model(&loaded, args, replay, saved.as_ref())?;
-    for note in &loaded.notes {
-        screen.warning("MODEL", note);
-    }
+    let loaded = edit_steps::model(args, replay, saved.as_ref(), screen)?;
     let is_saved = saved.is_some();
     let has_mask = mask.shapes.is_some() || is_saved;
     let settings = EditSettings {

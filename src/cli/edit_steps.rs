@@ -76,8 +76,26 @@ pub(super) fn given(
     Ok(Given { picture, policy, mask, later_masks, saved })
 }
 
+/// Loads the model, and says what is to be known of it.
+///
+/// # Errors
+/// [`CliError`] if it can't be loaded, or is another than that of the record or the saved localization.
+pub(super) fn model(
+    args: &EditArgs,
+    replay: Option<&Replay>,
+    saved: Option<&SavedLocalization>,
+    screen: &mut Screen,
+) -> Result<Loaded, CliError> {
+    let loaded = load::load(&model_args(args, replay))?;
+    check_model(&loaded, args, replay, saved)?;
+    for note in &loaded.notes {
+        screen.warning("MODEL", note);
+    }
+    Ok(loaded)
+}
+
 /// Device and number format of the model: by flag, else as recorded if this machine supports them.
-pub(super) fn model(args: &EditArgs, replay: Option<&Replay>) -> ModelArgs {
+fn model_args(args: &EditArgs, replay: Option<&Replay>) -> ModelArgs {
     let mut model = args.model.clone();
     let Some(record) = replay.map(|it| &it.record) else { return model };
     if model.device.is_none() && record.device == "cuda" && gpus(&load::environment()).is_ok() {
@@ -94,7 +112,7 @@ pub(super) fn model(args: &EditArgs, replay: Option<&Replay>) -> ModelArgs {
 ///
 /// # Errors
 /// [`CliError::Record`], [`EngineError::Localization`](crate::cli::engine_error::EngineError).
-pub(super) fn check_model(
+fn check_model(
     loaded: &Loaded,
     args: &EditArgs,
     replay: Option<&Replay>,

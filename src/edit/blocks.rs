@@ -38,7 +38,7 @@ impl Blocks {
     }
 
     /// A block that none of these layers is of.
-    pub fn missing<'a>(&self, layers: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    pub fn missing<'a>(&self, layers: &(impl Iterator<Item = &'a str> + Clone)) -> Option<String> {
         self.0.iter().find_map(|range| {
             let has = |index: usize| layers.clone().any(|it| range.index_of(it) == Some(index));
             let missing = (range.first..=range.last).find(|&it| !has(it));
@@ -97,7 +97,7 @@ mod tests {
             assert_eq!(chosen.hold(layer), holds, "{layer}");
         }
         let layers = ["transformer_blocks.1.attn", "single_transformer_blocks.0.attn"];
-        let missing = chosen.missing(layers.into_iter());
+        let missing = chosen.missing(&layers.into_iter());
         assert_eq!(missing.as_deref(), Some("single_transformer_blocks.1"));
         let unet = blocks(&["up_blocks.1"]).unwrap();
         assert!(unet.hold("up_blocks.1.attentions.0.transformer_blocks.0.attn2"));

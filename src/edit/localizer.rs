@@ -21,7 +21,7 @@ choices! {
         DiffEdit = "diffedit",
         /// Where the picture that the first calls head for leaves the source (not measured on trained weights).
         ///
-        /// RegionE's cosine of the predicted clean latents to the source's.
+        /// `RegionE`'s cosine of the predicted clean latents to the source's.
         PredictedChange = "predicted-change",
         /// Where cells no longer copy their own place of the picture (not measured on trained weights).
         ///

@@ -15,7 +15,7 @@ impl WatchedBlocks {
     /// [`EditError::NoBlock`] names one that the model does not have.
     pub fn of(blocks: Option<&Blocks>, sites: &[AttnSite]) -> Result<Self, EditError> {
         let names: Vec<String> = sites.iter().map(ToString::to_string).collect();
-        let missing = |it: &Blocks| it.missing(names.iter().map(String::as_str));
+        let missing = |it: &Blocks| it.missing(&names.iter().map(String::as_str));
         match blocks.and_then(missing) {
             Some(block) => Err(EditError::NoBlock { block }),
             None => Ok(Self(blocks.cloned())),

@@ -1,6 +1,6 @@
 //! Which blocks and cells maps are of, and what a model has no cells for.
 
-use std::ops::ControlFlow;
+use std::{iter, ops::ControlFlow};
 
 use image::RgbImage;
 use retouch::{
@@ -46,7 +46,7 @@ fn what_a_model_that_does_not_attend_to_the_picture_lacks_is_named() {
     };
     let changes: [&dyn Fn(&mut EditSettings); 3] =
         [&|it| it.localizer = Localizer::Copy, &|it| it.align = Align::Auto, &|it| {
-            it.localization.attention_source = AttentionSource::Reference
+            it.localization.attention_source = AttentionSource::Reference;
         }];
     for change in changes {
         let error = refused(change).unwrap_err();
@@ -74,7 +74,7 @@ fn maps_are_those_of_the_chosen_blocks_and_cells_as_shares_of_the_texts_own_toke
         let text = "change the red circle to a sofa".to_owned();
         let instruction = LocalizationInstruction {
             text,
-            object_spans: vec![11..21],
+            object_spans: iter::once(11..21).collect(),
             said: vec![],
             stands: true,
         };

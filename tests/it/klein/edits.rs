@@ -149,7 +149,6 @@ fn check_held(name: &str, case: &str, recorded: &Recorded, request: &EditRequest
     let of_latents = decibels(&packed(&latents), &recorded.tensor(&format!("{case}.latents")));
     let of_pixels =
         decibels(&strided(&pixels.contiguous()), &recorded.tensor(&format!("{case}.pixels")));
-    println!("{name} {case}: latents {of_latents:.1} dB, pixels {of_pixels:.1} dB");
     assert!(of_latents >= HELD_DB, "{name} {case}: latents {of_latents:.1} dB");
     assert!(of_pixels >= HELD_DB, "{name} {case}: pixels {of_pixels:.1} dB");
     let expected = recorded.picture(&format!("{case}.edited"));
