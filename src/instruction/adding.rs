@@ -7,8 +7,8 @@ use super::becoming;
 use super::grammar::Reading;
 use super::imperative::{is_mark, split};
 use super::lexicon::{CLOTHES, ENDOWING, PERSONS, THINGS, is_adjective, pairs, verb_in};
-use super::lists::has;
 use super::listing::phrases;
+use super::lists::has;
 use super::phrase::{Definiteness, Found, phrase, starts_definite, starts_indefinite};
 use super::words::{Token, find, starts_with};
 

@@ -4,7 +4,10 @@
 //! needed.
 
 use super::change::is_finish;
-use super::lexicon::{COLORS, DETERMINERS, GONE, ING_NOUNS, MATERIALS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS, SHADES, STRENGTHENING, is_adjective, is_comparative};
+use super::lexicon::{
+    COLORS, DETERMINERS, GONE, ING_NOUNS, MATERIALS, NOUN_ADJECTIVES, PERSONS, PREPOSITIONS,
+    SHADES, STRENGTHENING, is_adjective, is_comparative,
+};
 use super::lists::has;
 use super::phrase::described;
 use super::words::{Token, matched, prefix_len};

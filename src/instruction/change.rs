@@ -1,6 +1,9 @@
 //! What kind of change an object undergoes: another color, another thing, another look.
 
-use super::lexicon::{BEING, COLOR_NOUNS, COLORS, DETERMINERS, MATERIALS, PERSONS, PREPOSITIONS, SHADES, STRENGTHENING, THINGS, is_adjective};
+use super::lexicon::{
+    BEING, COLOR_NOUNS, COLORS, DETERMINERS, MATERIALS, PERSONS, PREPOSITIONS, SHADES,
+    STRENGTHENING, THINGS, is_adjective,
+};
 use super::lists::has;
 use super::nouns::is_plural;
 use super::words::{Token, find, matched};

@@ -7,7 +7,10 @@ use super::courtesy::{bare, keeps};
 use super::denials::without_denials;
 use super::exception::{self, Exception};
 use super::grammar;
-use super::lexicon::{ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING, SURE_VERBS, TAKING, WORKING, verb_in};
+use super::lexicon::{
+    ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, MODALS, PERSONS, REMOVING, REPLACING,
+    SURE_VERBS, TAKING, WORKING, verb_in,
+};
 use super::lists::has;
 use super::place;
 use super::rewording::plain;
@@ -122,7 +125,8 @@ fn place_first(tokens: &[Token]) -> (&[Token], &[Token]) {
     let commands = |at: usize| {
         let verb = tokens.get(at).is_some_and(|it| verb_in(&LISTS, &it.lower) == Some(&it.lower));
         let there = matched(&tokens[at.min(tokens.len())..], "there should/must/could/is/are/has");
-        verb || there.is_some() || matched(&tokens[at..], "i/we/i'd/we'd/please/could/can/you").is_some()
+        verb || there.is_some()
+            || matched(&tokens[at..], "i/we/i'd/we'd/please/could/can/you").is_some()
     };
     let opens = tokens.first().is_some_and(|it| place::opens_place(&it.lower));
     let comma = (1..tokens.len()).find(|&at| tokens[at].is(","));
@@ -228,7 +232,9 @@ fn bare_opening(mut tokens: &[Token]) -> &[Token] {
 /// Whether two statements stand side by side: `the cat should be white and the dog should be black`.
 fn states(before: &[Token], rest: &[Token]) -> bool {
     let modal = |it: &Token| has(MODALS, &it.lower) || has("needs has must is are", &it.lower);
-    let definite = rest.first().is_some_and(|it| has("the this that his her my its our their there", &it.lower));
+    let definite = rest
+        .first()
+        .is_some_and(|it| has("the this that his her my its our their there", &it.lower));
     let own = rest.iter().take(7).take_while(|it| !has("and , who which that", &it.lower));
     let ought = |it: &Token| has("should must needs shall", &it.lower);
     let own: Vec<&Token> = own.skip(1).collect();

@@ -9,9 +9,12 @@ use super::becoming::{follows_noun, is_noun, last_phrase, lead, new_noun, start}
 use super::change::{is_color, is_comparison, is_finish, trimmed};
 use super::fate;
 use super::grammar::Reading;
-use super::lexicon::{BEING, CLOTHES, DETERMINERS, GONE, ING_NOUNS, PERSONS, PREPOSITIONS, RECIPIENTS, THINGS, is_adjective, is_comparative};
-use super::lists::has;
+use super::lexicon::{
+    BEING, CLOTHES, DETERMINERS, GONE, ING_NOUNS, PERSONS, PREPOSITIONS, RECIPIENTS, THINGS,
+    is_adjective, is_comparative,
+};
 use super::listing::phrases;
+use super::lists::has;
 use super::nouns::is_plural;
 use super::phrase::{Definiteness, Found, starts_definite, starts_indefinite};
 use super::predicate;

@@ -6,8 +6,8 @@ use super::courtesy::bare;
 use super::grammar::{Reading, read, statement_verb};
 use super::imperative;
 use super::lexicon::{DETERMINERS, HAVING, MODALS, PERSONS, RELATIVES, is_adjective, verb_in};
-use super::lists::{has, longest};
 use super::listing::phrases;
+use super::lists::{has, longest};
 use super::phrase::{Definiteness, noun_phrase_len, starts_definite, starts_indefinite};
 use super::topic;
 use super::wish::unwrap_wish;
@@ -211,7 +211,8 @@ fn brought(clause: &[Token]) -> &[Token] {
         return &clause[1..end];
     }
     // `it would look nicer with a thatched roof`.
-    let shown = matched(clause, "it/this/that/things/everything would? look/be like/nicer/better? with");
+    let shown =
+        matched(clause, "it/this/that/things/everything would? look/be like/nicer/better? with");
     if let Some(n) = shown.filter(|&n| n < clause.len()) {
         return &clause[n..];
     }

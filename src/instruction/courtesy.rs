@@ -94,8 +94,7 @@ fn opens_phrase(tokens: &[Token], n: usize) -> bool {
     }
     ambiguous
         && !next.is(",")
-        && (tokens[0].is("second")
-            || !longest(&tokens[n..], OPENINGS).is_some())
+        && (tokens[0].is("second") || !longest(&tokens[n..], OPENINGS).is_some())
         && !has("the a an please can could i i'd we let", &next.lower)
         && verb_in(&COMMANDS, &next.lower).is_none()
 }

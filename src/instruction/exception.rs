@@ -9,8 +9,8 @@ use super::clause::Clause;
 use super::courtesy::bare;
 use super::grammar::{self, Reading};
 use super::lexicon::{DETERMINERS, GONE, REMOVING, TAKING, VANISHING, verb_in};
-use super::lists::{has, longest};
 use super::listing::phrases;
+use super::lists::{has, longest};
 use super::phrase::{noun_phrase_len, starts_definite};
 use super::words::{Token, cover, matched};
 use super::{Action, Instruction};
@@ -138,19 +138,10 @@ pub(super) fn span(exception: &Exception, objects: &[Range<usize>]) -> Range<usi
 /// `make the star blue` of `make everything except the star blue`.
 fn behind(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     let (at, all) = (0..tokens.len()).find_map(|at| {
-        let each = || {
-            // `every car but the taxi`.
-            let n = matched(&tokens[at..], "every/all/each/any _")?;
-            let rest = &tokens[at + n..];
-            starts_definite(&rest[except(rest)?..]).then_some(n)
-        };
-        let all = matched(&tokens[at..], "all").or_else(|| everything(&tokens[at..]));
-        let known = |all: usize| {
-            let from = at + all;
-            let from = from + usize::from(tokens.get(from)?.is(","));
-            except(&tokens[from..]).map(|_| (at, from - at))
-        };
-        all.and_then(known).or_else(|| known(each()?))
+        let all = matched(&tokens[at..], "all").or_else(|| everything(&tokens[at..]))?;
+        let from = at + all;
+        let from = from + usize::from(tokens.get(from)?.is(","));
+        except(&tokens[from..]).map(|_| (at, from - at))
     })?;
     let from = at + all;
     let n = except(&tokens[from..])?;
@@ -192,8 +183,7 @@ fn parted_ahead(tokens: &[Token]) -> Option<(Range<usize>, usize)> {
         let rest = at + joints(at);
         parts && rest <= all && (rest == all || !has(DETERMINERS, &tokens[rest].lower))
     })?;
-    let stays =
-        (n + 1..end).find(|&at| longest(&tokens[at..], STAYING).is_some());
+    let stays = (n + 1..end).find(|&at| longest(&tokens[at..], STAYING).is_some());
     if only.is_some() && stays.is_none() {
         return None;
     }
@@ -221,8 +211,7 @@ fn kept_alone(tokens: &[Token]) -> Option<Range<usize>> {
         "only/just",
     ];
     if let Some(n) = longest(tokens, KEPT_ALONE) {
-        let all =
-            (n..tokens.len()).any(|at| longest(&tokens[at..], ELSE).is_some());
+        let all = (n..tokens.len()).any(|at| longest(&tokens[at..], ELSE).is_some());
         let thing = n..n + without_ending(&tokens[n..]).len();
         return (noun_phrase_len(&tokens[thing.clone()]) > 0 && !all).then_some(thing);
     }

@@ -5,9 +5,11 @@ use super::Action;
 use super::change::is_finish;
 use super::grammar::Reading;
 use super::imperative;
-use super::lexicon::{CHANGING, COLORING, REMOVING, REPLACING, THINGS, is_adjective, is_comparative, verb_in};
-use super::lists::has;
+use super::lexicon::{
+    CHANGING, COLORING, REMOVING, REPLACING, THINGS, is_adjective, is_comparative, verb_in,
+};
 use super::listing::phrases;
+use super::lists::has;
 use super::phrase::{phrase, starts_indefinite};
 use super::predicate::change;
 use super::words::{Token, matched};

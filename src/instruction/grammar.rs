@@ -7,9 +7,13 @@ use super::change::{self, is_color};
 use super::complement;
 use super::contrast::{after_for, contrast, preferred, whereabouts};
 use super::imperative;
-use super::lexicon::{ATTRIBUTES, BEING, CHANGING, CLOTHES, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS, NEGATED, PERSONS, REMOVING, REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES, is_adjective, verb_in};
-use super::lists::{has, longest};
+use super::lexicon::{
+    ATTRIBUTES, BEING, CHANGING, CLOTHES, COLORING, COLORS, DETERMINERS, GIVING, GONE, MODALS,
+    NEGATED, PERSONS, REMOVING, REPLACING, SETTINGS, SURE_VERBS, THINGS, WHOLES, is_adjective,
+    verb_in,
+};
 use super::listing::phrases;
+use super::lists::{has, longest};
 use super::phrase::{Found, closes, noun_phrase_len, phrase, starts_definite, starts_indefinite};
 use super::predicate;
 use super::wish::{Frame, UNWANTED, unwrap_wish};

@@ -8,9 +8,13 @@ use super::becoming;
 use super::change::is_finish;
 use super::complement;
 use super::grammar::Reading;
-use super::lexicon::{ADDING, ATTRIBUTES, BEING, CHANGING, COLOR_VERBS, COLORING, COMMANDS, DETERMINERS, DRESSING, GIVING, HAVING, LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, SETTINGS, TAKING, THINGS, WORKING, is_adjective, verb_in};
-use super::lists::has;
+use super::lexicon::{
+    ADDING, ATTRIBUTES, BEING, CHANGING, COLOR_VERBS, COLORING, COMMANDS, DETERMINERS, DRESSING,
+    GIVING, HAVING, LETTING, PERSONS, PREPOSITIONS, REMOVING, REPLACING, SETTINGS, TAKING, THINGS,
+    WORKING, is_adjective, verb_in,
+};
 use super::listing::phrases;
+use super::lists::has;
 use super::phrase::{Found, starts_definite, starts_indefinite};
 use super::predicate;
 use super::words::{Token, find, matched, prefix_len, starts_with};
@@ -184,12 +188,11 @@ fn take(verb: &Token, rest: &[Token]) -> Option<Reading> {
     }
     let off = find(rest, "off").is_some() && !verb.is("move");
     let from = find(rest, "from").or_else(|| find(rest, "out of")).is_some();
-    let taken = off
-        || from && verb_in(
-            &["take cut tear rip pull wipe peel scrub wash get clean pick pluck fish sweep move throw"],
-            &verb.lower,
-        )
-        .is_some();
+    let taken = off || from && verb_in(
+        &["take cut tear rip pull wipe peel scrub wash get clean pick pluck fish sweep move throw"],
+        &verb.lower,
+    )
+    .is_some();
     (rest.last().is_some_and(goes) || taken).then(|| remove(rest)).flatten()
 }
 

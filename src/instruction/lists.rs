@@ -22,7 +22,8 @@ pub(super) fn has(list: &'static str, word: &str) -> bool {
     if list.len() < SHORT {
         return list.split_ascii_whitespace().any(|it| it == word);
     }
-    let words = hashed((list.as_ptr().addr(), list.len()), || list.split_ascii_whitespace().collect());
+    let words =
+        hashed((list.as_ptr().addr(), list.len()), || list.split_ascii_whitespace().collect());
     words.contains(word)
 }
 

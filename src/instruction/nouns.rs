@@ -1,6 +1,6 @@
 //! Number and article of English nouns, by rule and by short lists.
 
-use super::lexicon::{pairs};
+use super::lexicon::pairs;
 use super::lists::has;
 
 /// Nouns whose plural is irregular, as `singular:plural`.

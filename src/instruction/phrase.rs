@@ -5,7 +5,11 @@
 
 use std::ops::Range;
 
-use super::lexicon::{ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS, PLACES, PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS, WHOLES, is_adjective, is_comparative};
+use super::lexicon::{
+    ATTRIBUTES, BEING, DEFINITE, DETERMINERS, ED_NOUNS, INDEFINITE, ING_NOUNS, MEASURES, PERSONS,
+    PLACES, PLURAL_DETERMINERS, PREPOSITIONS, QUANTIFIERS, RELATIVES, SHADES, SUBJECTS, THINGS,
+    WHOLES, is_adjective, is_comparative,
+};
 use super::lists::has;
 use super::nouns::is_plural;
 use super::place::{self, Opening, PlaceKind};

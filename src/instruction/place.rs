@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::area::{Area, area_at, corner_of};
-use super::lexicon::{BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, DOING, HAVING, PICTURES, RELATIVES, verb_in};
+use super::lexicon::{
+    BEING, BODY_PARTS, CLOTHES, COLORS, DETERMINERS, DOING, HAVING, PICTURES, RELATIVES, verb_in,
+};
 use super::lists::has;
 use super::phrase::{Found, closes, phrase};
 use super::words::{Token, bytes, matched, prefix_len};

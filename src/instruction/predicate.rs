@@ -6,9 +6,12 @@ use super::change::{is_comparison, is_finish};
 use super::fate::{APPROVED, displaced, finished, missed, passive, worded};
 use super::grammar::Reading;
 use super::imperative;
-use super::lexicon::{BECOMING, BEING, COME, DETERMINERS, DOING, GONE, HAVING, NOUN_ADJECTIVES, PLACES, PREPOSITIONS, REMOVING, SEEMING, TAKING, THINGS, VANISHING, is_adjective, verb_in};
-use super::lists::has;
+use super::lexicon::{
+    BECOMING, BEING, COME, DETERMINERS, DOING, GONE, HAVING, NOUN_ADJECTIVES, PLACES, PREPOSITIONS,
+    REMOVING, SEEMING, TAKING, THINGS, VANISHING, is_adjective, verb_in,
+};
 use super::listing::phrases;
+use super::lists::has;
 use super::phrase::{Definiteness, Found, starts_indefinite};
 use super::words::{Token, find, matched, prefix_len};
 

@@ -8,7 +8,10 @@ use super::contrast;
 use super::exception;
 use super::grammar::{self, Reading};
 use super::imperative;
-use super::lexicon::{ATTRIBUTES, CHANGING, COLORING, COLORS, DETERMINERS, MATERIALS, REMOVING, SETTINGS, TAKING, VANISHING, is_adjective, verb_in};
+use super::lexicon::{
+    ATTRIBUTES, CHANGING, COLORING, COLORS, DETERMINERS, MATERIALS, REMOVING, SETTINGS, TAKING,
+    VANISHING, is_adjective, verb_in,
+};
 use super::lists::has;
 use super::nouns::is_plural;
 use super::place::{self, Place, PlaceKind};
@@ -314,9 +317,10 @@ fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Ins
         || vanishes
         || matched(tokens, "get rid of").is_some()
         || away && verb_in(&[TAKING], &tokens[0].lower).is_some();
-    let becomes = next.replacement.clone().or_else(|| {
-        words::cover(edit.reading.objects.iter().map(|it| &it.noun_phrase))
-    });
+    let becomes = next
+        .replacement
+        .clone()
+        .or_else(|| words::cover(edit.reading.objects.iter().map(|it| &it.noun_phrase)));
     match (link, becomes) {
         (Link::InItsPlace, Some(becomes)) => Instruction {
             action: Action::Change,

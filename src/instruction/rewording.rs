@@ -1,7 +1,9 @@
 //! Says plainly what a text says in a roundabout way, before it is cut into clauses: without numbers, remarks and
 //! what is only denied, and with edits in the order in which they are to be made.
 
-use super::lexicon::{BEING, COMMANDS, DETERMINERS, ING_NOUNS, MODALS, PREPOSITIONS, is_adjective, verb_in};
+use super::lexicon::{
+    BEING, COMMANDS, DETERMINERS, ING_NOUNS, MODALS, PREPOSITIONS, is_adjective, verb_in,
+};
 use super::lists::{has, longest};
 use super::nouns::is_plural;
 use super::phrase::{noun_phrase_len, starts_definite};

@@ -132,9 +132,10 @@ fn meant(text: &str, token: &Token, first: bool, shouted: bool) -> Option<&'stat
     }
     let (letters, sound) = (letters(word), heard(word));
     // Two slips change four letters at most; the first of equals counts, which are the words that decide more.
-    let near = known.words.iter().filter(|it| {
-        it.0.len().abs_diff(word.len()) < 3 && (it.1 ^ letters).count_ones() <= 4
-    });
+    let near = known
+        .words
+        .iter()
+        .filter(|it| it.0.len().abs_diff(word.len()) < 3 && (it.1 ^ letters).count_ones() <= 4);
     near.filter_map(|it| Some((distance(word, &it.0, sound == it.2)?, it.0.as_str())))
         .min_by_key(|it| it.0)
         .map(|it| it.1)

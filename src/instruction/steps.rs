@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::change::{self, Change};
-use super::lexicon::{COLORS};
+use super::lexicon::COLORS;
 use super::lists::has;
 use super::phrase::{self, Found};
 use super::place;
@@ -55,7 +55,10 @@ pub(super) fn steps(text: &str, corrections: &[Correction]) -> Result<Vec<Step>,
     let read = |(text, span): (String, Range<usize>)| {
         let own = corrections.iter().filter(|it| span.contains(&it.span.start));
         let instruction = joined(&text).ok()?;
-        Some(Step { instruction: Instruction { corrections: standing(&text, own), ..instruction }, span })
+        Some(Step {
+            instruction: Instruction { corrections: standing(&text, own), ..instruction },
+            span,
+        })
     };
     let steps: Vec<Step> = found.into_iter().filter_map(read).collect();
     if steps.is_empty() {

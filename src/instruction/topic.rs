@@ -8,9 +8,12 @@ use super::clause::Clause;
 use super::courtesy::bare;
 use super::grammar::{self, Reading};
 use super::imperative;
-use super::lexicon::{BEING, DETERMINERS, MODALS, NEGATED, PERSONS, PREPOSITIONS, RELATIVES, SPEAKERS, THINGS, is_adjective};
-use super::lists::{has, longest};
+use super::lexicon::{
+    BEING, DETERMINERS, MODALS, NEGATED, PERSONS, PREPOSITIONS, RELATIVES, SPEAKERS, THINGS,
+    is_adjective,
+};
 use super::listing::phrases;
+use super::lists::{has, longest};
 use super::phrase::{noun_phrase_len, phrase, starts_definite, starts_indefinite};
 use super::reading::pronoun;
 use super::wish::UNWANTED;

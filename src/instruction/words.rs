@@ -157,7 +157,8 @@ pub(super) fn bytes(tokens: &[Token]) -> Option<Range<usize>> {
 ///
 /// Words of a clause need not stand side by side, nor in its order, so two spans are joined by this alone.
 pub(super) fn cover<'a>(spans: impl IntoIterator<Item = &'a Range<usize>>) -> Option<Range<usize>> {
-    spans.into_iter().cloned().reduce(|one, other| {
-        one.start.min(other.start)..one.end.max(other.end)
-    })
+    spans
+        .into_iter()
+        .cloned()
+        .reduce(|one, other| one.start.min(other.start)..one.end.max(other.end))
 }

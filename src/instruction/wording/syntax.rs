@@ -9,7 +9,10 @@ use std::{ops::Range, sync::LazyLock};
 use regex::{Captures, Regex};
 
 use super::{has_words, pattern, quotes::is_holder};
-use crate::instruction::lexicon::{ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, PERSONS, PREPOSITIONS, RELATIVES, REMOVING, REPLACING, WORKING, is_adjective, verb_in};
+use crate::instruction::lexicon::{
+    ADDING, CHANGING, COLORING, DETERMINERS, GIVING, MAKING, PERSONS, PREPOSITIONS, RELATIVES,
+    REMOVING, REPLACING, WORKING, is_adjective, verb_in,
+};
 use crate::instruction::lists::has;
 
 /// What is left out of the words that it gives weight to.
