@@ -138,19 +138,10 @@ pub(super) fn span(exception: &Exception, objects: &[Range<usize>]) -> Range<usi
 /// `make the star blue` of `make everything except the star blue`.
 fn behind(tokens: &[Token]) -> Option<(Vec<Token>, Exception)> {
     let (at, all) = (0..tokens.len()).find_map(|at| {
-        let each = || {
-            // `every car but the taxi`.
-            let n = matched(&tokens[at..], "every/all/each/any _")?;
-            let rest = &tokens[at + n..];
-            starts_definite(&rest[except(rest)?..]).then_some(n)
-        };
-        let all = matched(&tokens[at..], "all").or_else(|| everything(&tokens[at..]));
-        let known = |all: usize| {
-            let from = at + all;
-            let from = from + usize::from(tokens.get(from)?.is(","));
-            except(&tokens[from..]).map(|_| (at, from - at))
-        };
-        all.and_then(known).or_else(|| known(each()?))
+        let all = matched(&tokens[at..], "all").or_else(|| everything(&tokens[at..]))?;
+        let from = at + all;
+        let from = from + usize::from(tokens.get(from)?.is(","));
+        except(&tokens[from..]).map(|_| (at, from - at))
     })?;
     let from = at + all;
     let n = except(&tokens[from..])?;

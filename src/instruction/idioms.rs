@@ -37,6 +37,7 @@ const TURNS: &[(&str, &str, &str)] = &[
     // What it is put in the place of.
     ("in the? place/stead of", "", "instead of"),
     ("in lieu of", "", "instead of"),
+    ("ought not to", "_", "should not"),
     ("as opposed to", "", "instead of"),
     ("as a replacement/substitute for", "", "instead of"),
 ];

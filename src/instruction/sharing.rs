@@ -12,6 +12,9 @@ use super::words::Token;
 /// The longest clause that is looked at: each joint costs a reading of its own.
 const LONGEST: usize = 60;
 
+/// How many joints ahead an edit may end.
+const NEAR: usize = 4;
+
 /// The edits of a clause, each with all of its words; the clause itself if it has but one.
 pub(super) fn parts(clause: Clause) -> Vec<Clause> {
     let tokens = &clause.tokens;
@@ -48,7 +51,7 @@ pub(super) fn parts(clause: Clause) -> Vec<Clause> {
         }
         let shared = first.clone().unwrap_or_else(|| Shared::of(&left, reading.clone(), follows));
         let ends = joints.iter().copied().filter(|&it| it > next).chain([tokens.len()]);
-        if ends.into_iter().any(|end| shared.whole(&tokens[next..end]).is_some()) {
+        if ends.take(NEAR).any(|end| shared.whole(&tokens[next..end]).is_some()) {
             found.push(left);
             first = Some(shared);
             start = next;
