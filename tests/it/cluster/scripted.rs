@@ -1,8 +1,9 @@
 //! Processes of the service with a scripted model: this test binary, run again.
+#![expect(clippy::print_stdout, reason = "a process says where it serves")]
 
 use std::{
     env, fs,
-    io::{self, BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     net::Ipv4Addr,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -141,7 +142,7 @@ fn process() {
 
 /// Says to the test that started this process where it serves.
 fn say(what: &str) {
-    writeln!(io::stdout(), "{SERVES}{what}").unwrap();
+    println!("{SERVES}{what}");
 }
 
 async fn serve(setting: Setting) {
