@@ -123,7 +123,7 @@ impl Artifacts {
     /// [`LedgerError`].
     pub fn open(ledger: Arc<dyn Ledger>, clock: Clock) -> Result<Self, LedgerError> {
         let artifacts = Self { known: DashMap::new(), texts: Mutex::default(), ledger, clock };
-        artifacts.ledger.each_artifact(&mut |record| artifacts.know(&record, 0))?;
+        artifacts.ledger.each_artifact(&mut |record| artifacts.know(&record))?;
         Ok(artifacts)
     }
 
@@ -147,10 +147,12 @@ impl Artifacts {
         self.ledger.drop_blobs(&blobs);
     }
 
-    /// Adds committed records to the index, each with one reference.
+    /// Adds committed records to the index, each with one reference more: another process may have gone on with their
+    /// job, and been heard of, before this.
     pub fn adopt(&self, records: &[ArtifactRecord]) {
         for record in records {
-            self.know(record, 1);
+            self.learn(record);
+            self.pin(record.artifact.as_ref().map_or("", |it| &it.name));
         }
     }
 
@@ -169,7 +171,7 @@ impl Artifacts {
             return Err(error.into());
         }
         for record in &records {
-            self.know(record, 0);
+            self.know(record);
         }
         Ok(file.artifact.clone())
     }
@@ -316,6 +318,10 @@ impl Artifacts {
         let mut stale = Vec::new();
         let now = self.clock.now();
         for mut known in self.known.iter_mut().filter(|it| it.is_stale(now) && !it.going) {
+            // Uploads have a time to live, files of jobs have none.
+            if known.expire_time.is_none() && self.may_come_before_its_job(known.key(), now) {
+                continue;
+            }
             known.going = true;
             stale.push(Blob { id: *known.key(), bytes: known.bytes });
         }
@@ -330,13 +336,13 @@ impl Artifacts {
         self.known.iter().filter(|it| &*it.tenant == tenant).map(|it| it.bytes).sum()
     }
 
-    fn know(&self, record: &ArtifactRecord, pins: u32) {
-        if let Some((id, known)) = self.known(record, pins) {
+    fn know(&self, record: &ArtifactRecord) {
+        if let Some((id, known)) = self.known(record) {
             self.known.insert(id, known);
         }
     }
 
-    pub(super) fn known(&self, record: &ArtifactRecord, pins: u32) -> Option<(Uuid, Known)> {
+    pub(super) fn known(&self, record: &ArtifactRecord) -> Option<(Uuid, Known)> {
         let artifact = record.artifact.as_ref()?;
         let known = Known {
             tenant: self.shared(&record.tenant),
@@ -345,7 +351,7 @@ impl Artifacts {
             bytes: artifact.size_bytes,
             sha256: artifact.sha256.as_ref().try_into().unwrap_or_default(),
             expire_time: artifact.expire_time,
-            pins,
+            pins: 0,
             going: false,
         };
         Some((id(&artifact.name)?, known))

@@ -131,13 +131,14 @@ pub(super) async fn load(
     wire: &Wire,
     kind: &str,
 ) -> Result<(u64, Vec<(u64, LogRecord)>), LedgerError> {
-    // A mark of our own: once it comes, all that was there before it has come.
+    // A mark of our own: once it comes, all that was there before it has come. It is stored when the consumer knows the
+    // last message of each subject: a job whose last one came between would be missed.
     let mark = wire.names.subject("mark", Uuid::now_v7().simple());
+    let filters = vec![wire.names.all(kind), mark.clone()];
+    let mut messages = open(wire, filters, DeliverPolicy::LastPerSubject).await?;
     let mut headers = HeaderMap::new();
     headers.insert("Nats-TTL", MARK);
     let until = wire.store_again(&mark, headers, Bytes::from_static(b"")).await?;
-    let filters = vec![wire.names.all(kind), mark];
-    let mut messages = open(wire, filters, DeliverPolicy::LastPerSubject).await?;
     // A subject may come again: a feed that broke goes on with every message.
     let mut last = HashMap::new();
     loop {
