@@ -104,6 +104,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         format,
         localization: if found.is_some() { Localized::Here } else { Localized::No },
         confidence: found.as_ref().and_then(|it| it.confidence),
+        drift: edited.drift,
         later_masks: vec![],
     };
     let record = EditRecord::of(&request, &made).to_json();
@@ -128,5 +129,6 @@ fn tell(event: &EditEvent) {
             println!("clusters {:?} are edited, confidence {:?}", it.selected(), it.confidence);
         }
         EditEvent::MaskSettled(it) => println!("mask: {:.1} % of the picture", 100.0 * it.area()),
+        EditEvent::DriftTold(it) => println!("the whole picture moved: {it:?}"),
     }
 }

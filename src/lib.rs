@@ -113,7 +113,9 @@
 //!   [arXiv 2303.11306](https://arxiv.org/abs/2303.11306) ([`editing::iam_edit::segmentation`], [`edit::selection`]).
 //! - Masks from what the instruction changes in the predicted noise: Watch Your Steps,
 //!   [arXiv 2308.08947](https://arxiv.org/abs/2308.08947) ([`editing::baselines::watch_your_steps`]), and `DiffEdit`,
-//!   [arXiv 2210.11427](https://arxiv.org/abs/2210.11427) ([`editing::baselines::diffedit`]).
+//!   [arXiv 2210.11427](https://arxiv.org/abs/2210.11427) ([`editing::baselines::diffedit`]); and from where the predicted
+//!   picture leaves the source: `RegionE`, [arXiv 2510.25590](https://arxiv.org/abs/2510.25590)
+//!   ([`editing::baselines::predicted_change`]).
 //!
 //! Where the code departs from its source, its documentation says so after the word "Differs:".
 //!

@@ -92,6 +92,16 @@ impl Keys {
         }
     }
 
+    /// Those of the picture that is edited, the first of the pictures, if the latents attend to it in this layer.
+    pub fn picture(self) -> Option<Span> {
+        match self {
+            Self::Joint { latents, references, .. } if references.length >= latents.length => {
+                Some(Span { start: references.start, length: latents.length })
+            }
+            Self::Joint { .. } | Self::Image | Self::Text => None,
+        }
+    }
+
     /// Those of the prompt's tokens, where the layer has `all` keys.
     pub fn text(self, all: i64) -> Span {
         match self {

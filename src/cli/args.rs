@@ -9,7 +9,7 @@ use crate::cli::{
     remote::server_args::ServerArgs, trimmed::Trimmed,
 };
 use crate::edit::{
-    choices::{MethodKind, Preserve, Preset, Resize},
+    choices::{Align, MethodKind, Preserve, Preset, Resize},
     settings::Modulation,
 };
 use crate::picture::boxes::BoxSpec;
@@ -51,6 +51,10 @@ pub(crate) struct EditArgs {
     /// How cross-attention is held inside the mask [default: the model's, else gate].
     #[arg(long, value_parser = one_of::<Modulation>())]
     pub(crate) modulation: Option<Modulation>,
+    /// Whether a motion of the whole picture is undone before the rest of it is put back [default: the model's, else
+    /// auto where it attends to the picture].
+    #[arg(long, value_parser = one_of::<Align>())]
+    pub(crate) align: Option<Align>,
     /// Make the edit with this method too, and show it beside the result on the contact sheet.
     #[arg(long, value_parser = one_of::<MethodKind>(), requires = "maps")]
     pub(crate) compare: Option<MethodKind>,

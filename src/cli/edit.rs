@@ -86,6 +86,7 @@ pub(crate) fn run(
             None => Localized::No,
         },
         confidence: localization.and_then(|it| it.confidence),
+        drift: None,
         later_masks,
     };
     if let Some(replay) = replay {
@@ -99,6 +100,8 @@ pub(crate) fn run(
     let mut results = Vec::new();
     let mut write = |edit: &OpenEdit<'_>, index: usize| {
         let result = edit.edit(&mut reporter)?;
+        let made = MadePicture { drift: result.drift, ..file.made.clone() };
+        let file = ResultFile { made, metadata: file.metadata, policy: file.policy };
         let bytes = file.encode(edit.asked(), Arc::new(result.image.clone()));
         let bytes = bytes.map_err(CliError::Output)?;
         outputs::put(&outputs.paths[index], &bytes, outputs.overwrite)?;

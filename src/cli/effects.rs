@@ -91,6 +91,12 @@ pub(crate) fn check(args: &EditArgs, found: PassOne) -> Result<(), CliError> {
             finds,
             "with --method instruct-pix2pix, which does not modulate attention",
         ),
+        (
+            "--align",
+            args.align.is_some(),
+            kept,
+            "without --preserve pixel, which puts the rest back",
+        ),
         ("--feather", args.mask.feather > 0, kept, "without --preserve pixel, which composites"),
         ("--k", k.is_some(), by_clusters, no_clusters),
         ("--tau", tau.is_some(), by_clusters, no_clusters),

@@ -132,6 +132,8 @@ impl EngineError {
                 EditError::NoAttention
                 | EditError::Distilled { .. }
                 | EditError::OneScale
+                | EditError::NoReferences { .. }
+                | EditError::NoBlock { .. }
                 | EditError::NoUnrelatedWord { .. } => 5,
                 EditError::Pipeline(_) => 1,
             },
@@ -167,6 +169,8 @@ impl EngineError {
                 EditError::NoAttention
                 | EditError::Distilled { .. }
                 | EditError::OneScale
+                | EditError::NoReferences { .. }
+                | EditError::NoBlock { .. }
                 | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
                 EditError::Pipeline(_) => Reason::Internal,
             },

@@ -2,9 +2,11 @@
 
 use crate::drawing::clusters::that_matter;
 use crate::edit::{
+    drift::Drift,
     event::InstructionParsed,
     localization::{Cluster, Localization},
 };
+use crate::picture::align::Displacement;
 
 /// What was understood, what the model is told, and what it is asked only to find the object.
 pub(crate) fn parsed(parsed: &InstructionParsed) -> Vec<String> {
@@ -39,6 +41,21 @@ pub(crate) fn localized(localization: &Localization) -> Vec<String> {
     }
     lines.extend(localization.confidence.map(|it| format!("confidence: {it:.2}")));
     lines
+}
+
+/// How the edit moved the whole picture, where most cells agree on that.
+pub(crate) fn drift(drift: Drift) -> Vec<String> {
+    let Drift { displacement, agreement, is_undone } = drift;
+    if !drift.is_sure() {
+        return vec![];
+    }
+    let Displacement { right, down, zoom } = displacement;
+    let undone = if is_undone { ", undone" } else { "" };
+    vec![format!(
+        "the picture moved {right:.1} pixels right and {down:.1} down, zoomed {zoom:.3} times{undone} ({:.0} % of the \
+         cells agree)",
+        agreement * 100.0
+    )]
 }
 
 fn cluster(cluster: &Cluster) -> String {

@@ -40,7 +40,7 @@ pub(crate) struct LocalizationArgs {
     #[arg(long, value_parser = one_of::<ClusterScore>())]
     pub(crate) score: Option<ClusterScore>,
     /// Value above which a place is edited, 0 to 1, for localizers without clusters and clusters scored by the noise
-    /// difference [default: the localizer's own].
+    /// difference; for predicted-change one less a cosine [default: the localizer's own].
     #[arg(long, allow_hyphen_values = true, value_name = "VALUE")]
     pub(crate) threshold: Option<f64>,
     /// Bring the border of the mask, made of cells, to the picture's own edges [default: the model's, else no].

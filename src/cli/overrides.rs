@@ -17,6 +17,7 @@ impl EditArgs {
             steps: within(self.steps)?,
             preserve: self.preserve,
             modulation: self.modulation,
+            align: self.align,
             localize_seed: self.localize_seed,
             ..self.localization.overrides(&self.sampling)?
         })

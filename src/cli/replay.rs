@@ -68,7 +68,7 @@ const BESIDE: &[&str] = &[
 ];
 
 /// Keys in which the record of the repeated edit may differ without a message.
-const UNTOLD: &[&str] = &["record", "model", "output", "confidence"];
+const UNTOLD: &[&str] = &["record", "model", "output", "confidence", "drift"];
 
 /// An edit to be repeated.
 #[derive(Debug)]
@@ -334,12 +334,11 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
         grow: Some(record.grow.0),
     };
     let mask = MaskArgs {
-        mask: typed.mask.mask.clone(),
-        boxes: typed.mask.boxes.clone(),
         clusters: record.mask.clusters.clone(),
         invert_mask: record.mask.invert,
         dilate: record.mask.dilate,
         feather: record.mask.feather,
+        ..typed.mask.clone()
     };
     let (image, instruction) = (typed.input.image.clone(), Some(record.instruction.clone()));
     let mut args = EditArgs {
@@ -350,6 +349,7 @@ fn args(typed: &EditArgs, record: &EditRecord) -> Result<EditArgs, CliError> {
         steps: Some(record.steps),
         preserve: Some(named("preserve", &record.preserve)?),
         modulation: Some(named("modulation", &record.modulation)?),
+        align: Some(named("align", &record.align)?),
         localization,
         localize_seed: pass.map(|it| it.localize_seed),
         mask,

@@ -77,6 +77,7 @@ impl<'a> Reporter<'a> {
             Shown::Preview(pass, step, picture) => record.keep(pass, step, picture),
             Shown::Part(..)
             | Shown::Step(_)
+            | Shown::Drift(_)
             | Shown::Warning { .. }
             | Shown::Queue(..)
             | Shown::State(..) => {}

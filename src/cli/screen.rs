@@ -98,6 +98,7 @@ impl Screen {
             Shown::Mask(mask) => {
                 self.line(&format!("mask: {:.1} % of the picture", mask.area * 100.0));
             }
+            Shown::Drift(drift) => self.lines(&event_lines::drift(*drift)),
             Shown::Queue(position, length) => self.wait(*position, *length),
             Shown::State(state, detail) => {
                 let state = state.trim_start_matches("STATE_").to_lowercase().replace('_', " ");
@@ -333,6 +334,7 @@ fn json_line(event: &Shown) -> Option<Value> {
         Shown::Step(report) => event_json::step(report),
         Shown::Localized(localization) => event_json::localized(localization),
         Shown::Mask(mask) => event_json::mask_settled(mask.area, mask.source),
+        Shown::Drift(drift) => event_json::drift(*drift),
         Shown::Queue(position, length) => event_json::queue(*position, *length),
         Shown::State(state, detail) => event_json::state(state, detail),
     })

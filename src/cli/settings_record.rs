@@ -36,6 +36,7 @@ pub(crate) fn facts(made: &Made<'_>) -> Vec<Fact> {
         fact("Grown by", &settings.grow.get()),
         fact("Modulation", &settings.modulation.name()),
         fact("Preserve", &settings.preserve.name()),
+        fact("Align", &settings.align.name()),
         fact("Method", &made.method.name()),
         fact("Model", &made.model),
         fact("Precision", &made.dtype),

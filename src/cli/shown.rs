@@ -5,6 +5,7 @@ use std::sync::Arc;
 use image::{GrayImage, RgbImage};
 
 use crate::edit::{
+    drift::Drift,
     event::{EditEvent, InstructionParsed, Pass, Remedy, StepReport},
     localization::Localization,
     parts::Part,
@@ -32,6 +33,8 @@ pub(crate) enum Shown {
     Localized(Arc<Localization>),
     /// The mask that the edit uses.
     Mask(ShownMask),
+    /// How the edit moved the whole picture.
+    Drift(Drift),
     /// Position in a server's queue, from 1, and the queue's length.
     Queue(u32, u32),
     /// A change of a server job's state: its name in the schema, and the reason.
@@ -76,6 +79,7 @@ impl Shown {
                 let (area, source) = (mask.area(), mask.source().name());
                 (None, Self::Mask(ShownMask { image, area, source }))
             }
+            EditEvent::DriftTold(drift) => (None, Self::Drift(drift)),
         }
     }
 }

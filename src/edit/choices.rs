@@ -37,6 +37,16 @@ choices! {
 }
 
 choices! {
+    /// Whether a motion of the whole picture is undone before the rest of it is put back.
+    pub enum Align {
+        /// Undo a shift or zoom that most cells agree on, and match colors at the mask's border (only reasoned).
+        Auto = "auto",
+        /// Leave the result as it is.
+        Off = "off",
+    }
+}
+
+choices! {
     /// Named settings to start from, in place of the model's.
     pub enum Preset {
         /// The paper's: 100 steps, guidance 7.5 and 1.5, K = 5, tau = 0.3, gate.

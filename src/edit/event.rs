@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, ops::Range, sync::Arc};
 
 use image::RgbImage;
 
-use crate::edit::{edit_mask::EditMask, localization::Localization, parts::Part};
+use crate::edit::{drift::Drift, edit_mask::EditMask, localization::Localization, parts::Part};
 use crate::instruction::{Action, change::Change};
 use crate::sampling::Interrupted;
 
@@ -32,6 +32,8 @@ pub enum EditEvent {
     Localized(Arc<Localization>, LocalizationSource),
     /// The mask was determined.
     MaskSettled(Arc<EditMask>),
+    /// Pass 2 moved the whole picture by so much.
+    DriftTold(Drift),
 }
 
 /// Where a localization came from.

@@ -3,7 +3,7 @@
 use crate::edit::{
     confidence::Evidence,
     grid::{Field, Grid},
-    localizer::ScoreSource,
+    localizer::{Localizer, ScoreSource},
     selection::{self, Fallback},
 };
 use crate::picture::size::Size;
@@ -21,7 +21,7 @@ pub struct Localization {
     pub labels: Vec<u8>,
     /// The clusters by id, from 1, which is by decreasing score.
     pub clusters: Vec<Cluster>,
-    /// Attention map of each word of the instruction, in order.
+    /// Attention map of each word of the instruction, in order, or the map of a localizer that has its own.
     pub words: Vec<WordMap>,
     /// What the scores are means of.
     pub scored_by: ScoreSource,
@@ -57,13 +57,13 @@ pub struct Cluster {
 /// Where the model looks for a word.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WordMap {
-    /// The word, as in the localization instruction.
+    /// The word, as in the localization instruction, or the name of a localizer whose own map it is.
     pub word: String,
     /// Whether it belongs to an object that is edited.
     pub is_object: bool,
     /// The grid of `values`.
     pub grid: Grid,
-    /// Mean probability of the word's tokens, row-major.
+    /// Mean probability of the word's tokens, or what the localizer's threshold is for, row-major.
     pub values: Vec<f32>,
 }
 
@@ -85,10 +85,24 @@ impl Localization {
         threshold: f64,
         words: Vec<WordMap>,
     ) -> Self {
-        let highest = field.values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let none = f64::from(highest) <= threshold;
-        let is_in = |value: f32| if none { value >= highest } else { f64::from(value) > threshold };
-        let labels: Vec<i64> = field.values.iter().map(|&it| i64::from(!is_in(it))).collect();
+        let is_in = field.above(threshold);
+        Self::from_cells(instruction, field, (&is_in, threshold), words)
+    }
+
+    /// Two clusters: these cells, which are selected, and the rest; where no value of the field is above the
+    /// threshold, they are a fallback.
+    ///
+    /// # Panics
+    /// If there is not one for each cell of the field.
+    pub fn from_cells(
+        instruction: &str,
+        field: &Field,
+        (is_in, threshold): (&[bool], f64),
+        words: Vec<WordMap>,
+    ) -> Self {
+        assert_eq!(is_in.len(), field.values.len(), "a choice for each cell");
+        let none = field.values.iter().all(|&it| f64::from(it) <= threshold);
+        let labels: Vec<i64> = is_in.iter().map(|&it| i64::from(!it)).collect();
         let count = labels.iter().max().map_or(0, |&label| label as usize + 1);
         let scores = selection::means(&labels, count, &field.values);
         let selected = (0..count).map(|label| label == 0).collect();
@@ -159,6 +173,12 @@ impl Localization {
 }
 
 impl WordMap {
+    /// What a localizer without attention to words sees, under its own name.
+    pub fn of_localizer(localizer: Localizer, field: &Field) -> Self {
+        let word = localizer.name().to_owned();
+        Self { word, is_object: false, grid: field.grid, values: field.values.clone() }
+    }
+
     /// Minimum and maximum probability.
     pub fn range(&self) -> (f32, f32) {
         let min = self.values.iter().copied().fold(f32::INFINITY, f32::min);

@@ -1,5 +1,7 @@
 //! Choice of localizer: the method that finds the region of an edit, and its variants.
 
+use serde::{Deserialize, Serialize};
+
 use crate::choice::choices;
 
 choices! {
@@ -17,6 +19,14 @@ choices! {
         ///
         /// `DiffEdit`: a threshold on that difference, averaged over several noise samples.
         DiffEdit = "diffedit",
+        /// Where the picture that the first calls head for leaves the source (not measured on trained weights).
+        ///
+        /// RegionE's cosine of the predicted clean latents to the source's.
+        PredictedChange = "predicted-change",
+        /// Where cells no longer copy their own place of the picture (not measured on trained weights).
+        ///
+        /// Of a model whose latents attend to the picture itself, as FLUX.2-klein's do.
+        Copy = "copy",
     }
 }
 
@@ -45,6 +55,19 @@ choices! {
 }
 
 choices! {
+    /// The cells whose attention is averaged.
+    pub enum AttentionSource {
+        /// Those that are denoised, as in the paper.
+        Latents = "latents",
+        /// Those of the picture that is edited.
+        ///
+        /// Of a model that has both in one sequence: they have no noise from the first call on (not measured on trained
+        /// weights).
+        Reference = "reference",
+    }
+}
+
+choices! {
     /// Transformation of ISAM's rows, each a probability distribution over the picture, before clustering.
     pub enum Rows {
         /// As they are, as in the paper.
@@ -55,12 +78,23 @@ choices! {
 }
 
 /// The quantity that a localization's scores are means of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ScoreSource {
     /// The object's cross-attention.
+    #[default]
     Attention,
     /// The difference that the instruction makes to the predicted noise.
     NoiseDifference,
     /// The change in the picture that pass 1 predicts.
     PredictedChange,
+    /// How little a cell's attention to the picture is to its own place.
+    Copying,
+}
+
+impl ScoreSource {
+    /// Whether it depends on the edit's own words, and not on those of its object alone.
+    pub fn is_of_instruction(self) -> bool {
+        self != Self::Attention
+    }
 }

@@ -2,9 +2,11 @@
 //! learned.
 
 pub mod additions;
+pub mod blocks;
 pub mod choices;
 pub mod components;
 pub mod confidence;
+pub mod drift;
 pub mod edit_mask;
 pub mod event;
 pub mod grid;

@@ -17,11 +17,12 @@
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::edit::{
-    choices::{Preserve, Preset, Resize},
+    blocks::Blocks,
+    choices::{Align, Preserve, Preset, Resize},
     confidence::Calibration,
     knobs::{ClusterCount, Confidence, Growth, StepShare, Tau},
     localization_instruction::Template,
-    localizer::{AddedBy, ClusterScore, Localizer, Rows},
+    localizer::{AddedBy, AttentionSource, ClusterScore, Localizer, Rows},
     settings::{EditSettings, Modulation},
 };
 use crate::instruction::templates::EditTemplates;
@@ -197,6 +198,9 @@ knobs! {
         Preserve::NAMES, Rule("pixel; none for instruct-pix2pix without a mask"), request_only("preserve");
     /// Whether pixels that are kept have the source's latents put back at each step, too.
     blend: bool => .blend, "true, false", Else("no"), model_only("blend");
+    /// Whether a motion of the whole picture is undone before the rest of it is put back.
+    align: Align => .align, Align::NAMES, Rule("the model's, else auto where it attends to the picture"),
+        anywhere("align");
     /// Size that the model works at.
     #[serde(skip)]
     resize: Resize => .resize, "fit:N, native", Rule("fit at the model's own size"),
@@ -205,6 +209,13 @@ knobs! {
     isam_level: usize => .localization.isam_level, "a level of the model", Else("1"), part_of_model("isam_level");
     /// Level of the averaged cross-attention, 0 being the latent's own size.
     icam_level: usize => .localization.icam_level, "a level of the model", Else("2"), part_of_model("icam_level");
+    /// Blocks of the averaged self-attention, and of what is told of copying, by diffusers' names.
+    isam_blocks: Blocks => .localization.isam_blocks, Blocks::RANGE, Rule("all"), part_of_model("isam_blocks");
+    /// Blocks of the averaged cross-attention, by diffusers' names.
+    icam_blocks: Blocks => .localization.icam_blocks, Blocks::RANGE, Rule("all"), part_of_model("icam_blocks");
+    /// The cells whose attention is averaged.
+    attention_source: AttentionSource => .localization.attention_source,
+        AttentionSource::NAMES, Else("latents"), part_of_model("attention_source");
     /// Which of the localization's steps are averaged; it ends with the last of them.
     #[serde(deserialize_with = "averaged")]
     averaged: StepShare => .localization.averaged, StepShare::RANGE, Else("[0.3, 0.6]"), model_only("averaged");
@@ -271,6 +282,9 @@ impl EditOverrides {
         Self {
             isam_level: self.isam_level,
             icam_level: self.icam_level,
+            isam_blocks: self.isam_blocks,
+            icam_blocks: self.icam_blocks,
+            attention_source: self.attention_source,
             confidence: self.confidence,
             nouns: self.nouns,
             noun_prompt: self.noun_prompt,

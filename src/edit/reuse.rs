@@ -4,7 +4,6 @@ use crate::edit::{
     choices::Unparsed,
     event::{Warning, WarningReason},
     localization::Localization,
-    localizer::ScoreSource,
 };
 use crate::instruction::{Action, Instruction, Overrides, ParseError, Phrase};
 
@@ -72,7 +71,7 @@ pub fn check(
         return Err(ReuseError::OtherObject { found: about.join(" "), wanted: wanted.join(" ") });
     }
     // The attention to an object that stands in the picture is the same however it is edited.
-    let of_wording = !found.stands || found.scored_by != ScoreSource::Attention;
+    let of_wording = !found.stands || found.scored_by.is_of_instruction();
     let stands = instruction.action() != Action::Add;
     let other = asked.map_or(stands != found.stands, |it| it != meant.instruction);
     if of_wording && other || stands != found.stands {
@@ -112,7 +111,7 @@ fn sorted(words: &[String]) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edit::{grid::Grid, localization::WordMap};
+    use crate::edit::{grid::Grid, localization::WordMap, localizer::ScoreSource};
 
     /// A localization with this instruction, its objects' words in capitals.
     fn found(instruction: &str, stands: bool, scored_by: ScoreSource) -> Localization {

@@ -2,11 +2,12 @@
 
 use crate::choice::choices;
 use crate::edit::{
-    choices::{Preserve, Resize},
+    blocks::Blocks,
+    choices::{Align, Preserve, Resize},
     confidence::Calibration,
     knobs::{ClusterCount, Confidence, Growth, StepShare, Tau},
     localization_instruction::{Template, shipped_nouns},
-    localizer::{AddedBy, ClusterScore, Localizer, Rows},
+    localizer::{AddedBy, AttentionSource, ClusterScore, Localizer, Rows},
 };
 use crate::instruction::templates::EditTemplates;
 use crate::sampling::{GuidanceScales, ImageGuidance, SchedulerKind, Steps, TextGuidance};
@@ -74,6 +75,8 @@ pub struct EditSettings {
     /// Differs: the paper modulates attention only. This helps with models whose edits spread outside the mask
     /// (docs/ablations.md).
     pub blend: bool,
+    /// Whether a motion of the whole picture is undone before [`Preserve::Pixel`] puts the rest of it back.
+    pub align: Align,
     /// How the working size is chosen.
     pub resize: Resize,
     /// Settings of the localization's attention and wording.
@@ -89,6 +92,12 @@ pub struct LocalizationSettings {
     pub isam_level: usize,
     /// Level of the averaged cross-attention.
     pub icam_level: usize,
+    /// Blocks whose self-attention is averaged, and whose copying is told; `None` is all of them.
+    pub isam_blocks: Option<Blocks>,
+    /// Blocks whose cross-attention is averaged; `None` is all of them.
+    pub icam_blocks: Option<Blocks>,
+    /// The cells whose attention is averaged.
+    pub attention_source: AttentionSource,
     /// The steps whose attention is averaged; pass 1 ends with the last of them.
     pub averaged: StepShare,
     /// How additions are localized.
@@ -144,6 +153,7 @@ impl EditSettings {
             localize_steps: steps(10),
             guidance: GuidanceScales { text, ..paper.guidance },
             blend: true,
+            align: Align::Auto,
             localization: LocalizationSettings { averaged, ..paper.localization },
             ..paper
         }
@@ -185,10 +195,14 @@ impl EditSettings {
             modulation: Modulation::Gate,
             preserve: Preserve::Pixel,
             blend: false,
+            align: Align::Off,
             resize: Resize::Fit(None),
             localization: LocalizationSettings {
                 isam_level: 1,
                 icam_level: 2,
+                isam_blocks: None,
+                icam_blocks: None,
+                attention_source: AttentionSource::Latents,
                 averaged: StepShare::ALL,
                 added_by: AddedBy::Attention,
                 confidence: None,

@@ -6,6 +6,7 @@ use image::RgbImage;
 
 use crate::edit::{
     choices::Unparsed,
+    drift::Drift,
     edit_mask::EditMask,
     event::{EditEvent, EventSink, LocalizationSource, WarningReason},
     localization::Localization,
@@ -18,7 +19,7 @@ use crate::edit::{
     understood::Understood,
 };
 use crate::editing::{
-    EditError,
+    EditError, align,
     iam_edit::noun_embeddings::{self, NounEmbeddings},
     localization_cache::{Key, LocalizationCache},
     methods::Methods,
@@ -46,6 +47,8 @@ pub struct Edited {
     pub image: RgbImage,
     /// The mask, of several parts all of theirs; `None` for an edit of the whole picture.
     pub mask: Option<Arc<EditMask>>,
+    /// How pass 2, of several parts the last one's, moved the whole picture, if that was told.
+    pub drift: Option<Drift>,
 }
 
 /// What is edited.
@@ -105,6 +108,7 @@ impl Editor {
         sink: &mut dyn EventSink,
     ) -> Result<Option<Arc<Localization>>, EditError> {
         self.methods.method(session.request.method).check(session)?;
+        align::check(session)?;
         let Target::Object(instruction) = self.target(session, sink)? else {
             return Ok(None);
         };
@@ -147,6 +151,7 @@ impl Editor {
     ) -> Result<Edited, EditError> {
         let method = self.methods.method(session.request.method);
         method.check(session)?;
+        align::check(session)?;
         let is_told = session.is_announced.get() || session.request.needs_localization();
         if let Ok(instruction) = &session.understood.read
             && !is_told
@@ -159,11 +164,16 @@ impl Editor {
             emit(sink, EditEvent::MaskSettled(Arc::clone(mask)))?;
         }
         let latents = method.edit(session, mask.as_deref(), sink)?;
-        let image = session.at_input(self.pipeline.decode(&latents)?);
+        let drift = align::drift(session, mask.as_deref());
+        if let Some(drift) = drift {
+            emit(sink, EditEvent::DriftTold(drift))?;
+        }
+        let image = align::without(session, drift, self.pipeline.decode(&latents)?);
+        let image = align::in_colors(session, mask.as_deref(), session.at_input(image))?;
         if let Some(fault) = no_change::fault(session, mask.as_deref(), &latents, &image)? {
             warn(sink, WarningReason::NoChange, fault)?;
         }
-        Ok(Edited { image, mask })
+        Ok(Edited { image, mask, drift })
     }
 
     /// The edit's target by its instruction, which is emitted as an event.

@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 use crate::edit::{
     localization::{Localization, WordMap},
     localization_instruction::LocalizationInstruction,
-    localizer::ScoreSource,
     settings::{EditSettings, LocalizationSettings},
 };
 use crate::editing::session::EditSession;
@@ -72,6 +71,7 @@ impl Key {
             guided: _,
             modulation: _,
             preserve: _,
+            align: _,
             // What the edit is told is at hand beside the key.
             templates: _,
         } = &request.settings;
@@ -79,6 +79,9 @@ impl Key {
         let LocalizationSettings {
             isam_level,
             icam_level,
+            isam_blocks,
+            icam_blocks,
+            attention_source,
             averaged,
             added_by,
             // The model's own.
@@ -102,6 +105,7 @@ impl Key {
                     icam_level
                 ),
                 (scheduler, localize_scheduler, added_by),
+                (isam_blocks, icam_blocks, attention_source),
                 (clusters, tau, rows, localizer, score, threshold),
                 (instruction, work.dimensions(), session.covers().map(|_| session.input_size())),
             )
@@ -133,11 +137,11 @@ impl LocalizationCache {
 
     /// The localization for this key, for an edit with this instruction.
     ///
-    /// Noise differences depend on the edit's own instruction, so a localization scored by them is returned for that
-    /// instruction only.
+    /// Noise differences, predictions and copying depend on the edit's own instruction, so a localization scored by them
+    /// is returned for that instruction only.
     pub fn get(&self, key: &Key, instruction: &str) -> Option<Arc<Localization>> {
         let kept = self.0.get(key)?;
-        let is_of_object = kept.localization.scored_by == ScoreSource::Attention;
+        let is_of_object = !kept.localization.scored_by.is_of_instruction();
         (is_of_object || kept.instruction == instruction).then_some(kept.localization)
     }
 

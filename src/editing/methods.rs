@@ -3,8 +3,9 @@
 use crate::edit::{choices::MethodKind, localizer::Localizer};
 use crate::editing::{
     baselines::{
-        attention_threshold::AttentionThreshold, diffedit::DiffEdit,
-        instruct_pix2pix::InstructPix2Pix, watch_your_steps::WatchYourSteps,
+        attention_threshold::AttentionThreshold, copying::Copying, diffedit::DiffEdit,
+        instruct_pix2pix::InstructPix2Pix, predicted_change::PredictedChange,
+        watch_your_steps::WatchYourSteps,
     },
     iam_edit::IamEdit,
     method::{MaskSource, Method},
@@ -23,7 +24,14 @@ impl Methods {
     /// All that are built in.
     pub const BUILT_IN: Self = Self {
         methods: &[&IamEdit, &InstructPix2Pix],
-        mask_sources: &[&IamEdit, &AttentionThreshold, &WatchYourSteps, &DiffEdit],
+        mask_sources: &[
+            &IamEdit,
+            &AttentionThreshold,
+            &WatchYourSteps,
+            &DiffEdit,
+            &PredictedChange,
+            &Copying,
+        ],
     };
 
     /// The method of a kind.

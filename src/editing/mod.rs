@@ -4,7 +4,9 @@
 //! picture.
 //! Callers that decide between the passes use an [`open_edit::OpenEdit`].
 
+mod align;
 pub mod baselines;
+pub mod copy_field;
 pub mod editor;
 pub mod iam_edit;
 pub mod localization_cache;
@@ -19,6 +21,8 @@ mod reports;
 pub mod session;
 pub mod settle_mask;
 mod step_reports;
+pub mod watched_blocks;
+mod with_copies;
 
 use crate::instruction::ParseError;
 use crate::picture::error::PictureError;
@@ -84,6 +88,18 @@ pub enum EditError {
         "the model has one guidance scale, that of the instruction: an image guidance changes nothing"
     )]
     OneScale,
+    /// A model that does not attend to the picture that it edits.
+    #[error("the model does not attend to the picture's own cells, as {what} needs")]
+    NoReferences {
+        /// What needs that.
+        what: &'static str,
+    },
+    /// A block in the model's `retouch.json` that its network does not have.
+    #[error("the model has no attention in the block `{block}`, which its retouch.json names")]
+    NoBlock {
+        /// Its name.
+        block: String,
+    },
     /// No noun of the pool can be used.
     #[error(
         "every noun of the pool occurs in the instruction or in `{object}`; add nouns to the model's retouch.json"

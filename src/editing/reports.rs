@@ -64,7 +64,8 @@ pub(super) fn flat_attention(found: &Localization, request: &EditRequest) -> Opt
     let contrast = found.contrast.filter(|&it| it < MIN_CONTRAST)?;
     let asked = request.settings.score;
     let (what, remedy) = match (asked, found.scored_by) {
-        (ClusterScore::NoiseDifference, _) | (_, ScoreSource::PredictedChange) => return None,
+        (ClusterScore::NoiseDifference, _)
+        | (_, ScoreSource::PredictedChange | ScoreSource::Copying) => return None,
         (_, ScoreSource::NoiseDifference) => {
             ("clusters are scored by the noise difference instead", None)
         }
@@ -111,7 +112,9 @@ pub(super) fn fallback_message(
         ScoreSource::NoiseDifference => {
             settings.threshold.map_or(watch_your_steps::THRESHOLD, Tau::get)
         }
-        ScoreSource::Attention | ScoreSource::PredictedChange => settings.tau.get(),
+        ScoreSource::Attention | ScoreSource::PredictedChange | ScoreSource::Copying => {
+            settings.tau.get()
+        }
     };
     match fallback {
         Fallback::NonePassed => format!("no cluster scores above {tau}; the best one is taken"),

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, OnceCell},
     ops::{ControlFlow, Range},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     thread,
 };
 
@@ -13,6 +13,7 @@ use tch::Tensor;
 use crate::attention::{processor::AttnProcessor, role::Role};
 use crate::edit::{
     choices::PreviewDecode,
+    drift::Drift,
     event::{EventSink, Pass, StepReport},
     knobs::Tau,
     parts::Part,
@@ -21,7 +22,10 @@ use crate::edit::{
 };
 use crate::editing::{
     EditError,
+    copy_field::{CopyStore, SharedCopyField},
     step_reports::{Asked, StepReports},
+    watched_blocks::WatchedBlocks,
+    with_copies::WithCopies,
 };
 use crate::instruction::wording::{Use, Wording};
 use crate::picture::{
@@ -59,6 +63,8 @@ pub struct EditSession<'a> {
     frame: Frame,
     /// Whether what was understood was emitted.
     pub(super) is_announced: Cell<bool>,
+    /// How the latest pass 2 moved the whole picture, if that could be told.
+    pub(super) drift: Cell<Option<Drift>>,
     image_latents: OnceCell<Tensor>,
     #[debug(skip)]
     reconstruction: OnceCell<RgbImage>,
@@ -115,6 +121,7 @@ impl<'a> EditSession<'a> {
             part: Part::only(&request.instruction),
             request,
             is_announced: Cell::new(false),
+            drift: Cell::new(None),
             image_latents: OnceCell::new(),
             reconstruction: OnceCell::new(),
         }
@@ -254,7 +261,18 @@ impl<'a> EditSession<'a> {
         self.request.settings.threshold.map_or(default, Tau::get)
     }
 
-    /// Denoises and reports each step; `replace` may change the latents after it.
+    /// Refuses what only a model has whose latents attend to the picture that is edited.
+    ///
+    /// # Errors
+    /// [`EditError::NoReferences`], naming what needs that; [`EditError::Pipeline`].
+    pub fn check_attends_to_picture(&self, what: &'static str) -> Result<(), EditError> {
+        let sites = self.pipeline.sites(LatentSize::of(self.image_latents()?));
+        let attends = sites.iter().any(|it| it.keys.picture().is_some());
+        if attends { Ok(()) } else { Err(EditError::NoReferences { what }) }
+    }
+
+    /// Denoises and reports each step; `replace` may change the latents after it. Of pass 2 it is told how it moved the
+    /// whole picture, where the model's attention shows that: in its last call, whose latents are nearest to the result.
     ///
     /// # Errors
     /// [`EditError::Interrupted`] if the sink stops the run.
@@ -290,6 +308,7 @@ impl<'a> EditSession<'a> {
             )
         };
         let pass = course.pass;
+        let (attn, copies) = self.watched(course, run, attn)?;
         let device = self.image_latents()?.device();
         thread::scope(|scope| {
             let mut reports = StepReports::of_run(device, preview, scope);
@@ -325,10 +344,39 @@ impl<'a> EditSession<'a> {
                 ControlFlow::Continue(latents)
             };
             let latents = denoise::denoise(&plan, attn, &mut on_step)?;
+            self.drift.set(copies.and_then(|it| self.drift_of(&it)));
             match reports.finish(sink) {
                 ControlFlow::Continue(()) => Ok(latents),
                 ControlFlow::Break(interrupted) => Err(interrupted.into()),
             }
         })
+    }
+
+    /// An attention processor, and for pass 2 of a model that attends to the picture also what sums where it copies
+    /// from.
+    fn watched(
+        &self,
+        course: &Course<'_>,
+        run: &Run,
+        method: Box<dyn AttnProcessor>,
+    ) -> Result<(Box<dyn AttnProcessor>, Option<SharedCopyField>), EditError> {
+        let sites = match course.pass {
+            Pass::Localize => vec![],
+            Pass::Edit => self.pipeline.sites(run.conditioning.latent_size()),
+        };
+        if !sites.iter().any(|it| it.keys.picture().is_some()) {
+            return Ok((method, None));
+        }
+        let blocks = self.request.settings.localization.isam_blocks.as_ref();
+        let blocks = WatchedBlocks::of(blocks, &sites)?;
+        let copies = CopyStore::new(blocks, course.made.saturating_sub(1)..course.made);
+        let field = copies.field();
+        Ok((Box::new(WithCopies { method, copies }), Some(field)))
+    }
+
+    fn drift_of(&self, field: &SharedCopyField) -> Option<Drift> {
+        let field = field.lock().unwrap_or_else(PoisonError::into_inner);
+        let field = field.as_ref()?;
+        Drift::of(&field.offsets(), field.grid(), self.covered())
     }
 }

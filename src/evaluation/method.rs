@@ -57,7 +57,7 @@ pub struct Method {
 }
 
 /// All methods.
-pub const METHODS: [Method; 8] = [
+pub const METHODS: [Method; 10] = [
     Method {
         name: "instruct-pix2pix",
         title: "InstructPix2Pix",
@@ -112,6 +112,20 @@ pub const METHODS: [Method; 8] = [
         title: "IAM-Edit, DiffEdit",
         about: "a threshold on what it changes in ten predictions",
         localizing: Localizing::By(Localizer::DiffEdit),
+        ..FOUND
+    },
+    Method {
+        name: "iam-edit:predicted-change",
+        title: "IAM-Edit, predicted change",
+        about: "where the picture that the first calls head for leaves the source (RegionE)",
+        localizing: Localizing::By(Localizer::PredictedChange),
+        ..FOUND
+    },
+    Method {
+        name: "iam-edit:copy",
+        title: "IAM-Edit, copying",
+        about: "where cells no longer copy their own place; of models that attend to the picture",
+        localizing: Localizing::By(Localizer::Copy),
         ..FOUND
     },
 ];

@@ -205,7 +205,7 @@ fn edit(
             EditEvent::Warning(warning) => warnings.push(warning.message),
             EditEvent::StepDone(_) => return progress(Progress::Step),
             EditEvent::Localized(_, source) => is_kept = source == LocalizationSource::Cache,
-            EditEvent::MaskSettled(_) | EditEvent::PartStarted(..) => {}
+            EditEvent::MaskSettled(_) | EditEvent::DriftTold(_) | EditEvent::PartStarted(..) => {}
         }
         ControlFlow::Continue(())
     };

@@ -296,6 +296,7 @@ impl EventSink for Listening<'_> {
             EditEvent::Warning(warning) => {
                 self.keep_event(&Event::Warning(events::warning(warning)))
             }
+            EditEvent::DriftTold(drift) => self.keep_event(&Event::Drift(events::drift(drift))),
             // Its pictures are committed with the end of the pass.
             EditEvent::Localized(..) => ControlFlow::Continue(()),
             EditEvent::MaskSettled(mask) => {

@@ -4,6 +4,7 @@
 //! on tensors or models; [`size`] and [`resample`] resize to a model's size exactly as Pillow does, so that outputs
 //! recorded from diffusers can be compared.
 
+pub mod align;
 pub mod blend;
 pub mod boxes;
 pub mod color_names;

@@ -23,6 +23,8 @@ pub(super) fn failed(error: &EditError) -> RunError {
         EditError::NoAttention
         | EditError::Distilled { .. }
         | EditError::OneScale
+        | EditError::NoReferences { .. }
+        | EditError::NoBlock { .. }
         | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
         EditError::Pipeline(_) => {
             tracing::error!(%error, "the model failed; `model.dtype = \"fp32\"` may help");

@@ -11,7 +11,12 @@ use crate::edit::{
     localization::{Localization, WordMap},
     request::EditRequest,
 };
-use crate::editing::{EditError, editor::Editor, model_settings, open_edit::OpenEdit};
+use crate::editing::{
+    EditError,
+    editor::{Edited, Editor},
+    model_settings,
+    open_edit::OpenEdit,
+};
 use crate::jobs::{
     fault::Fault,
     runner::{EditedFile, ModelInfo, OpenJob, Proposal, RunError, Runner, Task},
@@ -193,8 +198,7 @@ impl OpenJob for EditorJob<'_> {
         let (number, of) = (self.edit.part().number, self.edit.part().of);
         let mask = (of > 1).then(|| pictures::mask(self.united(edited.mask.as_deref()).as_image()));
         let goes_on = number < of;
-        let image =
-            if goes_on { pictures::lossless(edited.image) } else { self.encode(edited.image)? };
+        let image = if goes_on { pictures::lossless(edited.image) } else { self.encode(edited)? };
         Ok(EditedFile { image, mask, goes_on, decode: started.elapsed() })
     }
 }
@@ -231,7 +235,7 @@ impl EditorJob<'_> {
     }
 
     /// Encodes the result with the input's alpha channel, color profile and metadata.
-    fn encode(&self, image: image::RgbImage) -> Result<PictureFile, RunError> {
+    fn encode(&self, Edited { image, drift, .. }: Edited) -> Result<PictureFile, RunError> {
         let localization = self.edit.localization();
         let made_by = match (localization, &self.before) {
             (Some(_), Some(before)) => before.made_by.clone(),
@@ -253,6 +257,7 @@ impl EditorJob<'_> {
                 format,
                 localization: if request.mask.needs_localization() { made_by } else { MadeBy::No },
                 confidence: localization.and_then(|it| it.confidence),
+                drift,
                 later_masks: later.to_vec(),
             },
             metadata: &self.input.metadata,

@@ -1,7 +1,7 @@
 //! Conversions between the schema's enums and the library's; unknown numbers are refused.
 
 use crate::edit::{
-    choices::{MethodKind, Preserve, Preset},
+    choices::{Align, MethodKind, Preserve, Preset},
     event::Pass,
     localizer::{ClusterScore, Localizer},
     settings::Modulation,
@@ -69,13 +69,15 @@ macro_rules! pairs {
 
 pairs!(Method, MethodKind: IamEdit = IamEdit, InstructPix2pix = InstructPix2Pix);
 pairs!(Preserve, Preserve: None = None, Latent = Latent, Pixel = Pixel);
+pairs!(Align, Align: Auto = Auto, Off = Off);
 pairs!(Preset, Preset: Paper = Paper);
 pairs!(Modulation, Modulation: Gate = Gate, Mask = Mask, Null = Null);
 pairs!(Action, Action: Change = Change, Add = Add, Remove = Remove, Global = Global);
 pairs!(ChangeKind, Change: Recolor = Recolor, Replace = Replace, Other = Alter);
 pairs!(Scheduler, SchedulerKind: EulerAncestral = EulerAncestral, Euler = Euler, Ddim = Ddim,
     DpmSolverPlusPlus2m = DpmSolverPlusPlus2M, Lcm = Lcm, FlowMatchEuler = FlowMatchEuler);
-pairs!(Localizer, Localizer: Iam = Iam, Attention = Attention, NoiseDifference = NoiseDifference, Diffedit = DiffEdit);
+pairs!(Localizer, Localizer: Iam = Iam, Attention = Attention, NoiseDifference = NoiseDifference, Diffedit = DiffEdit,
+    PredictedChange = PredictedChange, Copy = Copy);
 pairs!(ClusterScore, ClusterScore: Attention = Attention, NoiseDifference = NoiseDifference, Auto = Auto);
 pairs!(MetadataPolicy, Policy: Keep = Keep, Color = Color, Strip = Strip);
 pairs!(Pass, Pass: Localize = Localize, Edit = Edit);

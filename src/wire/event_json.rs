@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::edit::{
+    drift::Drift,
     event::{InstructionParsed, Pass, StepReport},
     localization::{Cluster, Localization, WordMap},
     parts::Part,
 };
 use crate::instruction::Action;
+use crate::picture::align::Displacement;
 use crate::wire::enums::InSchema;
 
 /// One of several edits that the instruction asks for begins.
@@ -58,6 +60,18 @@ pub fn localized(localization: &Localization) -> Value {
 /// The mask that the edit uses: its share of the picture, 0 to 1, and its source.
 pub fn mask_settled(area: f64, source: &str) -> Value {
     json!({"mask_settled": {"area": area, "source": source}})
+}
+
+/// How the edit moved the whole picture.
+pub fn drift(drift: Drift) -> Value {
+    let Drift { displacement: Displacement { right, down, zoom }, agreement, is_undone } = drift;
+    json!({"drift": {
+        "right": right,
+        "down": down,
+        "zoom": zoom,
+        "agreement": agreement,
+        "undone": is_undone,
+    }})
 }
 
 /// Position in a server's queue, from 1.

@@ -1,6 +1,8 @@
 //! Events of an edit as messages of the schema.
 
+use crate::edit::drift::Drift;
 use crate::edit::event::{InstructionParsed, LocalizationSource, Remedy, StepReport, Warning};
+use crate::picture::align::Displacement;
 use crate::wire::{
     enums::{InSchema, number},
     v1,
@@ -41,6 +43,18 @@ pub fn step(report: &StepReport) -> v1::StepProgress {
         timestep: report.timestep,
         eta: None,
     }
+}
+
+/// How the edit moved the whole picture.
+pub fn drift(drift: Drift) -> v1::Drift {
+    let Drift { displacement: Displacement { right, down, zoom }, agreement, is_undone } = drift;
+    v1::Drift { right, down, zoom, agreement, undone: is_undone }
+}
+
+/// The same, read.
+pub fn read_drift(drift: &v1::Drift) -> Drift {
+    let &v1::Drift { right, down, zoom, agreement, undone: is_undone } = drift;
+    Drift { displacement: Displacement { right, down, zoom }, agreement, is_undone }
 }
 
 /// Where a localization came from.

@@ -73,7 +73,7 @@ struct File {
     clusters: Vec<ClusterRecord>,
     words: Vec<WordRecord>,
     #[serde(default)]
-    scored_by: ScoreRecord,
+    scored_by: ScoreSource,
     #[serde(default)]
     contrast: Option<f64>,
     #[serde(default)]
@@ -114,15 +114,6 @@ enum FallbackRecord {
     AllPassed,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ScoreRecord {
-    #[default]
-    Attention,
-    NoiseDifference,
-    PredictedChange,
-}
-
 impl SavedLocalization {
     /// A localization that was made for a request with the model of this digest.
     pub fn of(request: &EditRequest, model_digest: &str, localization: Localization) -> Self {
@@ -154,7 +145,7 @@ impl SavedLocalization {
             labels: labels.clone(),
             clusters: clusters.iter().map(ClusterRecord::from).collect(),
             words: words.iter().map(WordRecord::from).collect(),
-            scored_by: scored_by.into(),
+            scored_by,
             contrast,
             confidence,
             fallback: fallback.map(FallbackRecord::from),
@@ -185,7 +176,7 @@ impl SavedLocalization {
                 labels: file.labels,
                 clusters: file.clusters.into_iter().map(Cluster::from).collect(),
                 words: file.words.into_iter().map(WordMap::from).collect(),
-                scored_by: file.scored_by.into(),
+                scored_by: file.scored_by,
                 contrast: file.contrast,
                 confidence: file.confidence,
                 evidence: None,
@@ -251,26 +242,6 @@ fn sides(grid: Grid) -> (u32, u32) {
 
 fn grid((height, width): (u32, u32)) -> Grid {
     Grid { height: i64::from(height), width: i64::from(width) }
-}
-
-impl From<ScoreSource> for ScoreRecord {
-    fn from(source: ScoreSource) -> Self {
-        match source {
-            ScoreSource::Attention => Self::Attention,
-            ScoreSource::NoiseDifference => Self::NoiseDifference,
-            ScoreSource::PredictedChange => Self::PredictedChange,
-        }
-    }
-}
-
-impl From<ScoreRecord> for ScoreSource {
-    fn from(record: ScoreRecord) -> Self {
-        match record {
-            ScoreRecord::Attention => Self::Attention,
-            ScoreRecord::NoiseDifference => Self::NoiseDifference,
-            ScoreRecord::PredictedChange => Self::PredictedChange,
-        }
-    }
 }
 
 impl From<&Cluster> for ClusterRecord {

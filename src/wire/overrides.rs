@@ -33,6 +33,7 @@ pub fn of_spec(spec: &EditSpec) -> Result<EditOverrides, Violation> {
         grow: within("grow", spec.grow)?,
         modulation: choice("modulation", spec.modulation)?,
         preserve: choice("preserve", spec.preserve)?,
+        align: choice("align", spec.align)?,
         resize: resize(spec)?,
         localize_seed: spec.localize_seed,
         ..EditOverrides::default()
@@ -56,6 +57,7 @@ pub fn put(overrides: &EditOverrides, spec: &mut EditSpec) {
     spec.grow = overrides.grow.map(Growth::get);
     spec.modulation = number(overrides.modulation);
     spec.preserve = number(overrides.preserve);
+    spec.align = number(overrides.align);
     let size = match overrides.resize {
         Some(Resize::Fit(Some(longer))) => Some(Size::Fit(longer)),
         Some(Resize::Native) => Some(Size::Native(true)),

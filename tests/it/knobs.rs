@@ -155,6 +155,7 @@ fn samples(knob: &Knob) -> Vec<Value> {
         "resize" => vec![json!("native")],
         "isam_level" | "icam_level" => vec![json!(0)],
         "nouns" => vec![json!(["bee"])],
+        "isam_blocks" | "icam_blocks" => vec![json!(["transformer_blocks.0-2"])],
         "noun_prompt" => vec![json!("a {}")],
         "localization_instruction" => vec![json!("turn {object} into a {word}")],
         "edit_instruction" => vec![json!({"remove": "erase {object}"})],
@@ -224,6 +225,7 @@ fn record() -> Value {
         format: OutputFormat::Png,
         localization: Localized::Here,
         confidence: None,
+        drift: None,
         later_masks: vec![],
     };
     serde_json::from_str(&EditRecord::of(&request, &made).to_json()).unwrap()

@@ -114,24 +114,20 @@ pub(crate) fn load_pipeline(path: &Path, kind: Kind) -> InstructPix2PixPipeline 
 }
 
 /// What stands in for a model's U-Net calls.
-type Spy = dyn Fn(&InstructPix2PixPipeline, &mut [NoiseCall]) -> Result<Vec<NoisePrediction>, PipelineError>
-    + Send;
+type Spy<M> = dyn Fn(&M, &mut [NoiseCall]) -> Result<Vec<NoisePrediction>, PipelineError> + Send;
 
-/// A model whose U-Net calls go through a test.
-pub(crate) struct Spied {
-    model: InstructPix2PixPipeline,
-    spy: Box<Spy>,
+/// A model whose calls go through a test.
+pub(crate) struct Spied<M = InstructPix2PixPipeline> {
+    model: M,
+    spy: Box<Spy<M>>,
     /// Hears of each stage of a decoding.
     pub(crate) on_stage: Box<dyn Fn() + Send>,
 }
 
-impl Spied {
+impl<M: BatchPipeline> Spied<M> {
     pub(crate) fn new(
-        model: InstructPix2PixPipeline,
-        spy: impl Fn(
-            &InstructPix2PixPipeline,
-            &mut [NoiseCall],
-        ) -> Result<Vec<NoisePrediction>, PipelineError>
+        model: M,
+        spy: impl Fn(&M, &mut [NoiseCall]) -> Result<Vec<NoisePrediction>, PipelineError>
         + Send
         + 'static,
     ) -> Self {
@@ -139,7 +135,7 @@ impl Spied {
     }
 }
 
-impl BatchPipeline for Spied {
+impl<M: BatchPipeline> BatchPipeline for Spied<M> {
     fn predict_noises(
         &self,
         calls: &mut [NoiseCall],
@@ -148,7 +144,7 @@ impl BatchPipeline for Spied {
     }
 }
 
-impl Predictor for Spied {
+impl<M: BatchPipeline> Predictor for Spied<M> {
     fn guidance(&self) -> Guidance {
         self.model.guidance()
     }
@@ -164,7 +160,7 @@ impl Predictor for Spied {
     }
 }
 
-impl EditPipeline for Spied {
+impl<M: BatchPipeline> EditPipeline for Spied<M> {
     fn geometry(&self) -> Geometry {
         self.model.geometry()
     }

@@ -50,6 +50,7 @@ class Settings(TypedDict, total=False):
     localize_steps: int
     preserve: Literal["none", "latent", "pixel"]
     modulation: Literal["gate", "mask", "null"]
+    align: Literal["auto", "off"]
     object: str
     action: Literal["change", "add", "remove", "global"]
     resize: int | Literal["native"]
@@ -59,7 +60,7 @@ class Settings(TypedDict, total=False):
     negative_prompt: str
     scheduler: Literal["euler-ancestral", "euler", "ddim", "dpm-solver++-2m", "lcm", "flow-match-euler"]
     preset: Literal["paper"]
-    localizer: Literal["iam", "attention", "noise-difference", "diffedit"]
+    localizer: Literal["iam", "attention", "noise-difference", "diffedit", "predicted-change", "copy"]
     score: Literal["attention", "noise-difference", "auto"]
     threshold: float
     refine: bool

@@ -17,6 +17,7 @@ use crate::instruction::{Action, change::Change};
 use crate::picture::size::Size;
 use crate::wire::{
     enums::InSchema,
+    events,
     v1::{self, MaskSource, edit_event::Event, edit_job::State},
 };
 
@@ -75,6 +76,7 @@ impl<'a> Translator<'a> {
             }
             Event::MaskProposed(it) => self.localized(it),
             Event::MaskSettled(it) => self.mask(it).await?,
+            Event::Drift(it) => Some(Shown::Drift(events::read_drift(it))),
             Event::Step(it) => Some(Shown::Step(step(it)?)),
             Event::Preview(it) => {
                 let picture = self.picture(it.image.as_ref(), "a preview").await?;

@@ -18,8 +18,8 @@ use crate::attention::{
     role::Role,
     site::{AttnSite, Keys, Span, Stage},
 };
-use crate::edit::grid::Grid;
-use crate::editing::iam_edit::pooling::Pooling;
+use crate::edit::{grid::Grid, localizer::AttentionSource};
+use crate::editing::{iam_edit::pooling::Pooling, watched_blocks::WatchedBlocks};
 
 /// Longest side of ISAM's grid; finer levels are pooled to it, so that memory stays bounded at any picture size.
 const MAX_GRID_SIDE: i64 = 64;
@@ -39,10 +39,21 @@ pub struct WatchedLevels {
     pub icam: Option<usize>,
 }
 
+/// Which blocks are watched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MapBlocks {
+    /// For self-attention.
+    pub isam: WatchedBlocks,
+    /// For cross-attention.
+    pub icam: WatchedBlocks,
+}
+
 /// The attention processor that averages maps; [`AttnStore::maps`] gives access to them.
 #[derive(Debug)]
 pub struct AttnStore {
     levels: WatchedLevels,
+    blocks: MapBlocks,
+    source: AttentionSource,
     /// Indices of the calls to average over.
     averaged: Range<usize>,
     maps: SharedMaps,
@@ -106,8 +117,15 @@ impl WatchedLevels {
 impl AttnStore {
     /// A store without maps, which averages over the calls whose index is in `averaged`.
     pub fn new(levels: WatchedLevels, averaged: Range<usize>) -> Self {
-        let maps = SharedMaps::default();
-        Self { levels, averaged, maps, begun: 0, added: 0, added_before: 0 }
+        let (maps, blocks) = (SharedMaps::default(), MapBlocks::default());
+        let source = AttentionSource::Latents;
+        Self { levels, blocks, source, averaged, maps, begun: 0, added: 0, added_before: 0 }
+    }
+
+    /// The same of some blocks alone, and of other cells.
+    #[must_use]
+    pub fn watching(self, blocks: MapBlocks, source: AttentionSource) -> Self {
+        Self { blocks, source, ..self }
     }
 
     /// A handle to the maps, to read them after the store was moved into a call.
@@ -119,9 +137,24 @@ impl AttnStore {
     fn fed_by(&self, site: &AttnSite) -> impl Iterator<Item = Which> + use<> {
         let call = self.begun.saturating_sub(1);
         let watched = self.averaged.contains(&call) && site.stage != Stage::Mid;
-        let isam = watched && site.keys.has_image() && site.level == self.levels.isam;
-        let icam = watched && site.keys.has_text() && site.level == self.levels.icam;
+        let isam = watched
+            && site.keys.has_image()
+            && site.level == self.levels.isam
+            && self.blocks.isam.holds(site);
+        let icam = watched
+            && site.keys.has_text()
+            && site.level == self.levels.icam
+            && self.blocks.icam.holds(site);
         [isam.then_some(Which::Isam), icam.then_some(Which::Icam)].into_iter().flatten()
+    }
+
+    /// The cells whose attention is averaged.
+    fn cells(&self, site: &AttnSite) -> Span {
+        match self.source {
+            AttentionSource::Latents => site.cells(),
+            // A method asks for it only where all layers have them.
+            AttentionSource::Reference => site.keys.picture().unwrap_or(site.cells()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, AttnMaps> {
@@ -151,7 +184,9 @@ impl AttnProcessor for AttnStore {
         let (keys, device) = (qkv.key.size()[2], qkv.key.device());
         for which in self.fed_by(site) {
             if self.added >= self.added_before {
-                let parts = [site.cells(), which.keys(site.keys, keys)];
+                let cells = self.cells(site);
+                let parts =
+                    [cells, if which == Which::Isam { cells } else { site.keys.text(keys) }];
                 self.lock().of(which, site, keys, device).add(qkv, attended, row, parts);
             }
             self.added += 1;
@@ -176,7 +211,10 @@ impl AttnProcessor for AttnStore {
 
 impl Replayable for AttnStore {
     fn work(&self) -> &'static str {
-        "average"
+        match self.source {
+            AttentionSource::Latents => "average",
+            AttentionSource::Reference => "average of references",
+        }
     }
 
     fn tensors(&self) -> GuestTensors {
@@ -193,6 +231,7 @@ impl Replayable for AttnStore {
         };
         let maps = AttnMaps { isam: over(&maps.isam), icam: over(&maps.icam) };
         let store = Self::new(self.levels, 0..usize::MAX);
+        let store = store.watching(self.blocks.clone(), self.source);
         *store.lock() = maps;
         Box::new(store)
     }
@@ -204,16 +243,6 @@ impl Replayable for AttnStore {
             map.expect("a map was made for each site before the call").calls += 1;
             drop(maps);
             self.added += 1;
-        }
-    }
-}
-
-impl Which {
-    /// The keys that it has of a layer with `all`.
-    fn keys(self, keys: Keys, all: i64) -> Span {
-        match self {
-            Self::Isam => keys.image(all),
-            Self::Icam => keys.text(all),
         }
     }
 }
@@ -246,7 +275,7 @@ impl AttnMap {
             }
             Which::Icam => {
                 let grid = Grid { height: site.height, width: site.width };
-                (grid, which.keys(site.keys, keys).length)
+                (grid, site.keys.text(keys).length)
             }
         };
         let sum = Tensor::zeros([grid.height * grid.width, columns], (Kind::Float, device));

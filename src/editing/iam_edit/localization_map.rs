@@ -164,6 +164,17 @@ pub fn word_maps(prompt: LocalizedPrompt<'_>, maps: Maps<'_>) -> Vec<WordMap> {
         .collect()
 }
 
+/// Cross-attention (m, T) as shares of the text's own tokens: those of a template and of padding, where attention goes
+/// that has no other place, are left out, and are 0.
+pub fn of_own_tokens(icam: &Tensor, tokens: &TokenizedPrompt) -> Tensor {
+    let own = (0i64..).zip(&tokens.offsets).filter(|(_, it)| it.is_some());
+    let own: Vec<i64> = own.map(|(index, _)| index).collect();
+    let own = Tensor::from_slice(&own).to_device(icam.device());
+    let probs = icam.index_select(1, &own); // (m, n)
+    let sums = probs.sum_dim_intlist([1i64].as_slice(), true, Kind::Float).clamp_min(1e-12);
+    icam.zeros_like().index_copy(1, &own, &(probs / sums))
+}
+
 /// Byte ranges of the words: runs of letters, digits, apostrophes and hyphens.
 fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let in_word = |c: char| c.is_alphanumeric() || matches!(c, '\'' | '’' | '-');

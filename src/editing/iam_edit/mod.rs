@@ -26,7 +26,7 @@ use crate::edit::{
     grid::Grid,
     localization::Localization,
     localization_instruction::LocalizationInstruction,
-    localizer::{AddedBy, ClusterScore, Localizer, ScoreSource},
+    localizer::{AddedBy, AttentionSource, ClusterScore, Localizer, ScoreSource},
     selection::MIN_CONTRAST,
     settings::Modulation,
     things::Scene,
@@ -36,13 +36,14 @@ use crate::editing::{
     baselines::{instruct_pix2pix::InstructPix2Pix, watch_your_steps},
     iam_edit::{
         attn_modulator::AttnModulator,
-        attn_store::{AttnStore, WatchedLevels},
-        localization_map::{LocalizedPrompt, Maps},
+        attn_store::{AttnStore, MapBlocks, WatchedLevels},
+        localization_map::{LocalizedPrompt, Maps, of_own_tokens},
         predicted_change::predicted_change,
     },
     method::{MaskSource, Method},
     preserve::LatentPreserve,
     session::{Course, EditSession},
+    watched_blocks::WatchedBlocks,
 };
 use crate::pipelines::TokenizedPrompt;
 
@@ -121,7 +122,15 @@ impl InstructionAttention {
         let levels = WatchedLevels::nearest(&sites, wanted.isam_level, wanted.icam_level);
         let averaged = wanted.averaged.of(run.scheduler.steps().len());
         let (made, last) = (averaged.end, averaged.end - 1);
-        let store = AttnStore::new(levels.ok_or(EditError::NoAttention)?, averaged);
+        let blocks = MapBlocks {
+            isam: WatchedBlocks::of(wanted.isam_blocks.as_ref(), &sites)?,
+            icam: WatchedBlocks::of(wanted.icam_blocks.as_ref(), &sites)?,
+        };
+        if wanted.attention_source == AttentionSource::Reference {
+            session.check_attends_to_picture("`attention_source` in the model's retouch.json")?;
+        }
+        let store = AttnStore::new(levels.ok_or(EditError::NoAttention)?, averaged)
+            .watching(blocks, wanted.attention_source);
         let maps = store.maps();
         let predicted = RefCell::new(None);
         // It ends with its last call that is averaged, of which one role is looked at: what that predicts leads
@@ -138,12 +147,16 @@ impl InstructionAttention {
         let (Some(isam), Some(icam)) = (&maps.isam, &maps.icam) else {
             return Err(EditError::NoAttention);
         };
+        let tokens = pipeline.tokenize(&instruction.text)?;
+        // Where the prompt's tokens are a part of the keys, what a word gets depends on how much the others do.
+        let shares_keys = sites.iter().any(|it| it.keys.has_text() && it.keys.has_image());
+        let icam_mean = icam.mean();
         Ok(Self {
-            tokens: pipeline.tokenize(&instruction.text)?,
             isam: isam.mean(),
             isam_grid: isam.grid,
-            icam: icam.mean(),
+            icam: if shares_keys { of_own_tokens(&icam_mean, &tokens) } else { icam_mean },
             icam_grid: icam.grid,
+            tokens,
             predicted: predicted.take().expect("a run has a step"),
         })
     }

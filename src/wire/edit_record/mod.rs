@@ -5,6 +5,7 @@
 //! referred to by digest and must be supplied again.
 
 pub mod digests;
+pub mod drift;
 pub mod earlier;
 pub mod exact;
 pub mod pass_one;
@@ -14,7 +15,8 @@ pub mod shapes;
 use serde::{Deserialize, Serialize};
 
 use crate::edit::{
-    choices::{Preserve, Preset},
+    choices::{Align, Preserve, Preset},
+    drift::Drift,
     edit_mask::MaskChoice,
     request::EditRequest,
     settings::EditSettings,
@@ -23,6 +25,7 @@ use crate::edit::{
 use crate::picture::{Picture, encode::OutputFormat};
 use crate::wire::edit_record::{
     digests::digest_with_alpha,
+    drift::DriftRecord,
     exact::Exact,
     pass_one::{PassOne, scheduler_name, shares},
     shapes::MaskRecord,
@@ -72,6 +75,8 @@ pub struct MadePicture<'a> {
     pub localization: Localized,
     /// Confidence of the localization, 0 to 1, if known.
     pub confidence: Option<f64>,
+    /// The motion of the whole picture that pass 2 made, if that was told.
+    pub drift: Option<Drift>,
     /// The caller's choice of the mask of each part after the first, if they were decided one by one.
     pub later_masks: Vec<MaskChoice>,
 }
@@ -151,6 +156,12 @@ pub struct EditRecord {
     /// changed, or `mask`, all of it, which is what versions did that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compositing: Option<String>,
+    /// Whether a motion of the whole picture is undone: `auto` or `off`, which is what versions did that did not record it.
+    #[serde(default = "off")]
+    pub align: String,
+    /// The motion of the whole picture that pass 2 made, if that was told; informative only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftRecord>,
     /// Working size of the model: `fit`, `fit:N` or `native`.
     pub size: String,
     /// The caller's choice of the mask; of several parts that of each, unless `later_masks` says otherwise.
@@ -191,6 +202,11 @@ pub struct Output {
     /// Quality of a JPEG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<u8>,
+}
+
+/// The value of [`EditRecord::align`] of versions that did not record it.
+fn off() -> String {
+    Align::Off.name().to_owned()
 }
 
 /// What the model was told where that is not the instruction itself; of several parts joined.
@@ -238,6 +254,7 @@ impl EditRecord {
             modulation,
             preserve,
             blend,
+            align,
             resize,
             // Recorded under pass 1, below.
             localize_steps: _,
@@ -252,8 +269,8 @@ impl EditRecord {
             templates: _,
             min_confidence,
         } = settings;
-        let MadePicture { origin, preset, picture, format, localization, confidence, later_masks } =
-            made;
+        let MadePicture { origin, preset, picture, format, localization, .. } = made;
+        let MadePicture { confidence, drift, later_masks, .. } = made;
         let (mask, later_masks) = MaskRecord::of_parts(mask, later_masks);
         let quality = match format {
             OutputFormat::Jpeg(quality) => Some(quality.get()),
@@ -290,6 +307,8 @@ impl EditRecord {
             modulation: modulation.name().to_owned(),
             preserve: preserve.name().to_owned(),
             compositing: (*preserve == Preserve::Pixel).then(|| OF_CHANGE.to_owned()),
+            align: align.name().to_owned(),
+            drift: drift.map(DriftRecord::of),
             size: resize.to_string(),
             mask,
             later_masks,

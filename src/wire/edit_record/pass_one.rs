@@ -51,6 +51,9 @@ impl PassOne {
             // Set by the model, whose digest covers it.
             isam_level: _,
             icam_level: _,
+            isam_blocks: _,
+            icam_blocks: _,
+            attention_source: _,
             nouns: _,
             noun_prompt: _,
             template: _,

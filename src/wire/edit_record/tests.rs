@@ -51,6 +51,7 @@ fn record(request: &EditRequest, localization: Localized) -> EditRecord {
         format,
         localization,
         confidence: Some(0.25),
+        drift: None,
         later_masks: vec![],
     };
     EditRecord::of(request, &made)

@@ -1,6 +1,8 @@
 //! A model of another kind than InstructPix2Pix, from end to end: what methods, loop and executor ask of a model is
 //! not one family's.
 
+mod copying;
+mod maps;
 mod methods;
 mod model;
 
