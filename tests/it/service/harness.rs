@@ -328,6 +328,7 @@ fn kind(event: &EditEvent) -> Option<String> {
         Event::Heatmap(_) => Some("heatmap".to_owned()),
         Event::MaskProposed(_) => Some("proposed".to_owned()),
         Event::MaskSettled(_) => Some("settled".to_owned()),
+        Event::Drift(_) => Some("drift".to_owned()),
         Event::Result(_) => Some("result".to_owned()),
         Event::Error(error) => Some(format!("error {}", error.reason)),
         Event::Queue(_) | Event::Step(_) | Event::Preview(_) | Event::Heartbeat(_) => None,
