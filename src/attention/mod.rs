@@ -4,4 +4,5 @@
 pub mod processor;
 pub mod qkv;
 pub mod role;
+pub mod rotary;
 pub mod site;

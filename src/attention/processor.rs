@@ -30,6 +30,12 @@ pub trait AttnProcessor: Send {
     /// Whether [`visit`](Self::visit) is to be called at this site.
     fn watches(&self, site: &AttnSite) -> bool;
 
+    /// Whether a site that it watches is to tell queries and keys as they are before their rotary embedding
+    /// ([`Qkv::unrotated`]), which takes memory.
+    fn reads_unrotated(&self, _site: &AttnSite) -> bool {
+        false
+    }
+
     /// Called after a layer with its inputs and its output, which may be changed in place.
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv, attended: &Attended);
 
@@ -87,6 +93,10 @@ pub struct RowGuests<'a> {
 impl AttnProcessor for RowGuests<'_> {
     fn watches(&self, site: &AttnSite) -> bool {
         self.guests.iter().any(|(guest, _)| guest.watches(site))
+    }
+
+    fn reads_unrotated(&self, site: &AttnSite) -> bool {
+        self.guests.iter().any(|(guest, _)| guest.watches(site) && guest.reads_unrotated(site))
     }
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv, attended: &Attended) {

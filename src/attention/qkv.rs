@@ -7,8 +7,11 @@
 
 use tch::{Kind, Tensor};
 
-use crate::attention::{role::Role, site::Span};
+use crate::attention::{role::Role, rotary::Rotary, site::Span};
 use crate::kernels::{cpu::flash_attention, gpu::library::fused};
+
+/// Keys whose logits are held at once where no kernel gives their log-sum-exp.
+const KEY_BLOCK: i64 = 512;
 
 /// Queries, keys and values of one layer, for every row of the batch.
 #[derive(Debug)]
@@ -23,6 +26,20 @@ pub struct Qkv<'a> {
     pub scale: f64,
     /// What each of the N rows is; a batch of samples repeats a guidance's roles.
     pub roles: &'a [Role],
+    /// What queries and keys are before their rotary embedding, where the layer has one and the processor
+    /// [reads](crate::attention::processor::AttnProcessor::reads_unrotated) it.
+    pub unrotated: Option<Unrotated<'a>>,
+}
+
+/// Queries and keys before their rotary embedding: what tokens are, without where they stand.
+#[derive(Debug)]
+pub struct Unrotated<'a> {
+    /// Queries, (N, H, L, D).
+    pub query: Tensor,
+    /// Keys, (N, H, L, D).
+    pub key: Tensor,
+    /// The rotations of the sequence.
+    pub rotary: &'a Rotary,
 }
 
 /// A layer's output, and what is needed to compute single attention probabilities.
@@ -69,6 +86,11 @@ impl<'a> Qkv<'a> {
             value: of(&self.value),
             scale: self.scale,
             roles: &self.roles[start..start + length],
+            unrotated: self.unrotated.as_ref().map(|it| Unrotated {
+                query: of(&it.query),
+                key: of(&it.key),
+                rotary: it.rotary,
+            }),
         }
     }
 
@@ -88,7 +110,7 @@ impl<'a> Qkv<'a> {
     pub fn attend_across(&self, queries: i64, keys: i64) -> Tensor {
         let query = self.query.narrow(0, queries, 1);
         let [key, value] = [&self.key, &self.value].map(|it| it.narrow(0, keys, 1));
-        let row = Qkv { query, key, value, scale: self.scale, roles: &[] };
+        let row = Qkv { query, key, value, scale: self.scale, roles: &[], unrotated: None };
         row.attend().output.squeeze_dim(0)
     }
 
@@ -111,6 +133,29 @@ impl<'a> Qkv<'a> {
             }
             None => self.probs(row, queries).narrow(2, keys.start, keys.length),
         }
+    }
+
+    /// Log-sum-exp of the logits of some heads and queries of one batch row, (heads, queries) in fp32.
+    pub fn log_sum_exp(
+        &self,
+        attended: &Attended,
+        row: i64,
+        [heads, queries]: [Span; 2],
+    ) -> Tensor {
+        let of_heads = |it: &Tensor| it.select(0, row).narrow(0, heads.start, heads.length);
+        if let Some(log_sum_exp) = &attended.log_sum_exp {
+            return of(&of_heads(log_sum_exp), queries);
+        }
+        let query = of(&of_heads(&self.query), queries).to_kind(Kind::Float) * self.scale;
+        let keys = of_heads(&self.key);
+        let total = Tensor::full([1], f64::NEG_INFINITY, (Kind::Float, query.device()));
+        let blocks = (0..keys.size()[1]).step_by(KEY_BLOCK as usize);
+        blocks.fold(total, |total, start| {
+            let length = KEY_BLOCK.min(keys.size()[1] - start);
+            let key = keys.narrow(1, start, length).to_kind(Kind::Float);
+            let logits = query.matmul(&key.transpose(-1, -2));
+            total.logaddexp(&logits.logsumexp([-1i64].as_slice(), false))
+        })
     }
 
     /// Adds the head mean of [`Self::probs_of`] to `sum`, (queries, keys) in fp32.

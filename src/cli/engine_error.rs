@@ -131,6 +131,7 @@ impl EngineError {
                 EditError::Picture(_) | EditError::EmptyMask | EditError::OtherGrid { .. } => 3,
                 EditError::NoAttention
                 | EditError::Distilled { .. }
+                | EditError::NotJoint { .. }
                 | EditError::OneScale
                 | EditError::NoUnrelatedWord { .. } => 5,
                 EditError::Pipeline(_) => 1,
@@ -166,6 +167,7 @@ impl EngineError {
                 EditError::NotParsed(_) => Reason::ObjectNotFound,
                 EditError::NoAttention
                 | EditError::Distilled { .. }
+                | EditError::NotJoint { .. }
                 | EditError::OneScale
                 | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
                 EditError::Pipeline(_) => Reason::Internal,

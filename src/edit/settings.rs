@@ -26,6 +26,26 @@ choices! {
         ///
         /// Uses the null prompt's keys and values outside the mask.
         Null = "null",
+        /// The clean picture's keys and values outside; joint attention alone (FLUX.2); only reasoned, not measured on
+        /// trained weights.
+        ///
+        /// Whatever attends to latents outside the mask has the picture that is edited at the same place.
+        Reference = "reference",
+        /// Latents inside unseen from outside; joint attention alone (FLUX.2); only reasoned, not measured on trained
+        /// weights.
+        ///
+        /// What is outside does not attend to what is drawn inside, which has heard the instruction.
+        Isolate = "isolate",
+    }
+}
+
+impl Modulation {
+    /// Whether it has a meaning only where prompt, latents and the picture that is edited share one sequence.
+    pub fn needs_joint_attention(self) -> bool {
+        match self {
+            Self::Gate | Self::Mask | Self::Null => false,
+            Self::Reference | Self::Isolate => true,
+        }
     }
 }
 

@@ -79,6 +79,15 @@ pub enum EditError {
         /// What needs one.
         what: &'static str,
     },
+    /// A model whose layers attend to the prompt or to the picture, but not to both.
+    #[error(
+        "the model has no joint attention over prompt and picture, as FLUX.2 has and the modulation \
+         `{modulation}` needs"
+    )]
+    NotJoint {
+        /// Name of the modulation that was asked for.
+        modulation: &'static str,
+    },
     /// A model with one guidance scale.
     #[error(
         "the model has one guidance scale, that of the instruction: an image guidance changes nothing"

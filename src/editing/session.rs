@@ -10,7 +10,7 @@ use std::{
 use image::RgbImage;
 use tch::Tensor;
 
-use crate::attention::{processor::AttnProcessor, role::Role};
+use crate::attention::{processor::AttnProcessor, role::Role, site::AttnSite};
 use crate::edit::{
     choices::PreviewDecode,
     event::{EventSink, Pass, StepReport},
@@ -175,6 +175,13 @@ impl<'a> EditSession<'a> {
     /// The size that the model works at, in pixels.
     pub fn work_size(&self) -> Size {
         Size::new(self.work.width(), self.work.height())
+    }
+
+    /// The attention layers that each call of the model visits.
+    pub fn sites(&self) -> Vec<AttnSite> {
+        let (work, cell) = (self.work_size(), self.pipeline.geometry().vae_scale_factor);
+        let [height, width] = [work.height, work.width].map(|it| i64::from(it / cell));
+        self.pipeline.sites(LatentSize { height, width })
     }
 
     /// The picture's latents, (1, C, h, w) in fp32, encoded once.

@@ -1,6 +1,6 @@
 //! What a request asks for, from its fields.
 
-use crate::edit::choices::Preserve;
+use crate::edit::{choices::Preserve, settings::Modulation};
 use crate::http_api::{fields::Fields, said::wrong};
 use crate::picture::format::FileFormat;
 use crate::server::refusal::Refusal;
@@ -52,6 +52,7 @@ pub(super) struct Extras {
     pub(super) seed: Option<u64>,
     pub(super) steps: Option<u32>,
     pub(super) preserve: Option<Preserve>,
+    pub(super) modulation: Option<Modulation>,
     pub(super) mask_policy: MaskPolicy,
     /// Whether the answer holds the mask.
     pub(super) return_mask: bool,
@@ -107,10 +108,12 @@ impl Extras {
         ];
         let preserves =
             [("none", Preserve::None), ("latent", Preserve::Latent), ("pixel", Preserve::Pixel)];
+        let modulations = Modulation::ALL.map(|it| (it.name(), it));
         let extras = Self {
             seed: fields.number("seed", (0, u64::MAX))?,
             steps: fields.number("steps", (1, 1000))?.map(|it| it as u32),
             preserve: fields.one_of("preserve", &preserves)?,
+            modulation: fields.one_of("modulation", &modulations)?,
             mask_policy: fields.one_of("mask_policy", &policies)?.unwrap_or_default(),
             return_mask: fields.flag("return_mask")?.unwrap_or(false),
             reuse_localization_of: fields.text("reuse_localization_of")?,

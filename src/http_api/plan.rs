@@ -81,7 +81,8 @@ fn drawn(tenant: &str, key: &str) -> u64 {
 }
 
 fn spec(asked: &mut Asked, mask: Option<Image>) -> EditSpec {
-    let Extras { seed, steps, preserve, mask_policy, reuse_localization_of, .. } = &asked.extras;
+    let Extras { seed, steps, preserve, modulation, mask_policy, reuse_localization_of, .. } =
+        &asked.extras;
     let mime_type = pictures::mime_type(asked.format).to_owned();
     let labels = asked.user.iter().map(|user| ("user".to_owned(), user.clone()));
     EditSpec {
@@ -90,6 +91,7 @@ fn spec(asked: &mut Asked, mask: Option<Image>) -> EditSpec {
         seed: *seed,
         steps: *steps,
         preserve: number(*preserve),
+        modulation: number(*modulation),
         mask_policy: *mask_policy as i32,
         mask: mask.map(|image| v1::Mask { image: Some(image), ..v1::Mask::default() }),
         // The same for streams and other calls, so that either may repeat the other under its key.

@@ -22,6 +22,7 @@ pub(super) fn failed(error: &EditError) -> RunError {
         EditError::UnknownCluster { .. } | EditError::NothingFound => Reason::InvalidArgument,
         EditError::NoAttention
         | EditError::Distilled { .. }
+        | EditError::NotJoint { .. }
         | EditError::OneScale
         | EditError::NoUnrelatedWord { .. } => Reason::ModelUnusable,
         EditError::Pipeline(_) => {

@@ -70,7 +70,7 @@ macro_rules! pairs {
 pairs!(Method, MethodKind: IamEdit = IamEdit, InstructPix2pix = InstructPix2Pix);
 pairs!(Preserve, Preserve: None = None, Latent = Latent, Pixel = Pixel);
 pairs!(Preset, Preset: Paper = Paper);
-pairs!(Modulation, Modulation: Gate = Gate, Mask = Mask, Null = Null);
+pairs!(Modulation, Modulation: Gate = Gate, Mask = Mask, Null = Null, Reference = Reference, Isolate = Isolate);
 pairs!(Action, Action: Change = Change, Add = Add, Remove = Remove, Global = Global);
 pairs!(ChangeKind, Change: Recolor = Recolor, Replace = Replace, Other = Alter);
 pairs!(Scheduler, SchedulerKind: EulerAncestral = EulerAncestral, Euler = Euler, Ddim = Ddim,

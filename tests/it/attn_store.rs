@@ -39,7 +39,7 @@ fn qkv(site: &AttnSite) -> Qkv<'static> {
         waves.sin().view([1, 2, cells, 4])
     };
     let [query, key, value] = [0.7, 1.3, 2.9].map(waves);
-    Qkv { query, key, value, scale: 0.5, roles: &[Role::Text] }
+    Qkv { query, key, value, scale: 0.5, roles: &[Role::Text], unrotated: None }
 }
 
 /// The averaged self-attention, with its grid.
@@ -119,6 +119,7 @@ fn what_a_visit_added_before_it_failed_does_not_count_twice() {
             query: qkv.query.narrow(2, 0, 1400),
             key: qkv.key.shallow_clone(),
             value: qkv.value.shallow_clone(),
+            unrotated: None,
             ..qkv
         };
         let mut failed = store();

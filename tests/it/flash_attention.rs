@@ -195,7 +195,7 @@ fn guests_read_the_same_probabilities_from_either_kernel() {
     let roles = [Role::Uncond, Role::Text];
     let layer = |kind: Kind| {
         let [query, key, value] = [&query, &key, &value].map(|it| it.to_kind(kind));
-        let qkv = Qkv { query, key, value, scale: 0.158, roles: &roles };
+        let qkv = Qkv { query, key, value, scale: 0.158, roles: &roles, unrotated: None };
         let (attended, row) = (qkv.attend(), qkv.row_of(Role::Text));
         let mut mean = Tensor::zeros([50, 77], (Kind::Float, Device::Cpu));
         let parts = [Span { start: 9, length: 50 }, Span::first(77)];

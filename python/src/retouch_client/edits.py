@@ -49,7 +49,7 @@ class Settings(TypedDict, total=False):
     cluster_count: int
     localize_steps: int
     preserve: Literal["none", "latent", "pixel"]
-    modulation: Literal["gate", "mask", "null"]
+    modulation: Literal["gate", "mask", "null", "reference", "isolate"]
     object: str
     action: Literal["change", "add", "remove", "global"]
     resize: int | Literal["native"]

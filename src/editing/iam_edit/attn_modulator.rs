@@ -1,4 +1,5 @@
 //! Attention modulation of pass 2: every token's cross-attention is restricted to the mask, at every layer and step.
+//! `joint_modulation.rs` does it where prompt and image share one sequence.
 //!
 //! Paper, "Attention Modulation"; its formula was lost, so the most literal reading of its text is the default
 //! ([`Modulation::Gate`]). Only the row with the instruction is touched, and never the first token, or those that a
@@ -7,15 +8,16 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::attention::{
     processor::{AttnProcessor, CallShape, GuestTensors, Replayable},
     qkv::{Attended, Qkv},
     role::Role,
-    site::{AttnSite, Keys, Span},
+    site::{AttnSite, Keys},
 };
 use crate::edit::settings::Modulation;
+use crate::editing::iam_edit::joint_modulation::{Layer, Sequence};
 
 /// The attention processor of pass 2.
 #[derive(Debug)]
@@ -44,29 +46,29 @@ impl AttnModulator {
 
 impl AttnProcessor for AttnModulator {
     fn watches(&self, site: &AttnSite) -> bool {
-        site.keys.has_text()
+        let is_joint = matches!(site.keys, Keys::Joint { .. });
+        site.keys.has_text() && (is_joint || !self.modulation.needs_joint_attention())
+    }
+
+    fn reads_unrotated(&self, _site: &AttnSite) -> bool {
+        self.modulation == Modulation::Reference
     }
 
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
         let mask = self.at(site);
+        if let Keys::Joint { text, shared, latents, references } = site.keys {
+            let sequence = Sequence { text, shared, latents, references };
+            let layer = Layer { qkv, attended, sequence, inside: &mask };
+            return layer.modulate(self.modulation);
+        }
         let row = qkv.row_of(Role::Text);
-        let cells = site.cells();
-        let output = attended.output.select(0, row); // (H, Q, D), a view
-        let mut inside = output.narrow(1, cells.start, cells.length);
-        let outside = match (site.keys, self.modulation) {
-            (Keys::Joint { text, latents, .. }, Modulation::Null) => {
-                attend_to_null_text(qkv, row, latents, text)
-            }
-            (Keys::Joint { text, shared, latents, .. }, modulation) => {
-                let rest = Span { start: text.start + shared, length: text.length - shared };
-                let probs = qkv.probs_of(attended, row, latents, rest); // (H, n, T - shared)
-                without(&inside, &probs, &values(qkv, row, rest), modulation)
-            }
-            (_, Modulation::Gate) => {
-                values(qkv, row, Span::first(1)) * qkv.first_probs(attended, row)
-            }
-            (_, Modulation::Mask) => values(qkv, row, Span::first(1)),
-            (_, Modulation::Null) => qkv.attend_across(row, qkv.null_row()),
+        let mut inside = attended.output.select(0, row); // (H, Q, D), a view
+        let outside = match self.modulation {
+            Modulation::Gate => first_value(qkv, row) * qkv.first_probs(attended, row),
+            Modulation::Mask => first_value(qkv, row),
+            Modulation::Null => qkv.attend_across(row, qkv.null_row()),
+            // They have no meaning here.
+            Modulation::Reference | Modulation::Isolate => return,
         };
         inside.copy_(&inside.where_self(&mask, &outside));
     }
@@ -85,6 +87,8 @@ impl Replayable for AttnModulator {
             Modulation::Gate => "gate",
             Modulation::Mask => "mask",
             Modulation::Null => "null",
+            Modulation::Reference => "reference",
+            Modulation::Isolate => "isolate",
         }
     }
 
@@ -104,35 +108,7 @@ impl Replayable for AttnModulator {
     fn replayed(&mut self, _visited: &[AttnSite]) {}
 }
 
-/// A row's values of some keys, (H, K, D).
-fn values(qkv: &Qkv<'_>, row: i64, keys: Span) -> Tensor {
-    qkv.value.select(0, row).narrow(1, keys.start, keys.length)
-}
-
-/// A layer's output (H, n, D) without what came of keys with these probabilities (H, n, K) and values (H, K, D):
-/// their share is gone, or goes to the other keys.
-fn without(output: &Tensor, probs: &Tensor, values: &Tensor, modulation: Modulation) -> Tensor {
-    let rest = output.to_kind(Kind::Float) - probs.matmul(&values.to_kind(Kind::Float));
-    let rest = match modulation {
-        Modulation::Mask => {
-            let kept: Tensor = 1.0 - probs.sum_dim_intlist([-1i64].as_slice(), true, Kind::Float);
-            rest / kept
-        }
-        Modulation::Gate | Modulation::Null => rest,
-    };
-    rest.to_kind(output.kind())
-}
-
-/// The output of cells (H, n, D) that attend to the null prompt in the place of their own, and else as they do.
-fn attend_to_null_text(qkv: &Qkv<'_>, row: i64, cells: Span, text: Span) -> Tensor {
-    let null = qkv.null_row();
-    let replaced = |all: &Tensor| {
-        let own = all.narrow(0, row, 1).copy();
-        let of_null = all.narrow(0, null, 1).narrow(2, text.start, text.length);
-        own.narrow(2, text.start, text.length).copy_(&of_null);
-        own
-    };
-    let query = qkv.query.narrow(0, row, 1).narrow(2, cells.start, cells.length);
-    let (key, value) = (replaced(&qkv.key), replaced(&qkv.value));
-    Qkv { query, key, value, scale: qkv.scale, roles: &[] }.attend().output.squeeze_dim(0)
+/// A row's value of the first key, (H, 1, D).
+fn first_value(qkv: &Qkv<'_>, row: i64) -> Tensor {
+    qkv.value.select(0, row).narrow(1, 0, 1)
 }

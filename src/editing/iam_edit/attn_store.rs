@@ -321,7 +321,7 @@ mod tests {
         tch::manual_seed(7);
         let shape = [3, 2, site.height * site.width, 4];
         let [query, key, value] = [0; 3].map(|_| Tensor::randn(shape, (Kind::Float, Device::Cpu)));
-        let qkv = Qkv { query, key, value, scale: 0.5, roles: &Role::TRIPLE };
+        let qkv = Qkv { query, key, value, scale: 0.5, roles: &Role::TRIPLE, unrotated: None };
         let mut store = AttnStore::new(WatchedLevels { isam: Some(1), icam: Some(1) }, 0..1);
         let maps = store.maps();
         assert!(store.watches(site));

@@ -6,6 +6,7 @@
 pub mod attn_modulator;
 pub mod attn_store;
 pub mod confidence;
+mod joint_modulation;
 pub mod localization_map;
 pub mod noun_embeddings;
 mod pooling;
@@ -16,6 +17,7 @@ use std::{cell::RefCell, sync::PoisonError};
 
 use tch::Tensor;
 
+use crate::attention::site::Keys;
 use crate::edit::{
     additions::added,
     choices::MethodKind,
@@ -56,9 +58,13 @@ impl Method for IamEdit {
     }
 
     fn check(&self, session: &EditSession<'_>) -> Result<(), EditError> {
-        let compares = session.request.settings.modulation == Modulation::Null;
-        if compares && session.pipeline.guidance().is_distilled() {
+        let modulation = session.request.settings.modulation;
+        if modulation == Modulation::Null && session.pipeline.guidance().is_distilled() {
             return Err(EditError::Distilled { what: "the modulation `null`" });
+        }
+        let is_joint = || session.sites().iter().all(|it| matches!(it.keys, Keys::Joint { .. }));
+        if modulation.needs_joint_attention() && !is_joint() {
+            return Err(EditError::NotJoint { modulation: modulation.name() });
         }
         Ok(())
     }
@@ -243,7 +249,7 @@ pub fn edit(
     let unguided = match settings.modulation {
         // The row that the modulator compares with.
         Modulation::Null => &run.conditioning.roles()[1..2],
-        Modulation::Gate | Modulation::Mask => &[],
+        _ => &[],
     };
     let guided = settings.guided.of(run.scheduler.steps().len());
     let course = Course { guided, unguided, ..session.course(Pass::Edit, &run) };

@@ -7,12 +7,15 @@ use std::fmt;
 
 use tch::Tensor;
 
-use crate::attention::{processor::AttnProcessor, qkv::Qkv, role::Role, site::Stage};
+use crate::attention::{
+    processor::AttnProcessor,
+    qkv::{Qkv, Unrotated},
+    role::Role,
+    rotary::Rotary,
+    site::Stage,
+};
 use crate::models::{
-    flux2::{
-        embeddings::Rotary,
-        transformer_flux2_config::{Flux2Transformer2DConfig, SequenceShape},
-    },
+    flux2::transformer_flux2_config::{Flux2Transformer2DConfig, SequenceShape},
     layers::Linear,
     weights::VarPath,
 };
@@ -158,12 +161,20 @@ fn attend(
     context: &mut JointContext<'_>,
 ) -> Tensor {
     let scale = (query.size()[3] as f64).powf(-0.5);
-    let [query, key] = [query, key].map(|it| context.rotary.turn(&it));
-    let [query, key, value] = [query, key, value].map(|it| it.transpose(1, 2)); // (N, H, L, D)
-    let qkv = Qkv { query, key, value, scale, roles: context.roles };
-    let attended = qkv.attend();
     let site = context.shape.site(stage, block);
-    if context.processor.watches(&site) {
+    let is_watched = context.processor.watches(&site);
+    let is_read = is_watched && context.processor.reads_unrotated(&site);
+    let by_head = |it: &Tensor| it.transpose(1, 2); // (N, H, L, D)
+    let unrotated = is_read.then(|| Unrotated {
+        query: by_head(&query),
+        key: by_head(&key),
+        rotary: context.rotary,
+    });
+    let [query, key] = [query, key].map(|it| context.rotary.turn(&it));
+    let [query, key, value] = [query, key, value].map(|it| by_head(&it));
+    let qkv = Qkv { query, key, value, scale, roles: context.roles, unrotated };
+    let attended = qkv.attend();
+    if is_watched {
         context.processor.visit(&site, &qkv, &attended);
     }
     attended.output.transpose(1, 2).flatten(2, 3)

@@ -6,6 +6,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::attention::rotary::Rotary;
 use crate::models::{
     flux2::transformer_flux2_config::{Flux2Transformer2DConfig, SequenceShape},
     layers::Linear,
@@ -15,12 +16,6 @@ use crate::models::{
 
 /// Distance of one picture to the next in the first of a token's coordinates; the latents are at 0.
 const REFERENCE_STEP: i64 = 10;
-
-/// Rotation of each token's channels, pair by pair, as complex numbers (L, 1, D/2).
-#[derive(Debug)]
-pub(super) struct Rotary {
-    rotation: Tensor,
-}
 
 /// Sinusoids of a timestep through two linear layers.
 #[derive(Debug)]
@@ -45,36 +40,23 @@ pub(super) struct Modulated {
     gate: Tensor,
 }
 
-// === impl Rotary ===
-
-impl Rotary {
-    /// The rotations of a sequence: of the prompt's tokens by their index, of cells by row and column, and by which
-    /// picture they are of. Angles are computed in fp64, as in diffusers.
-    ///
-    /// All of it is work on the device, so that a recorded call makes them anew.
-    pub(super) fn new(
-        config: &Flux2Transformer2DConfig,
-        shape: SequenceShape,
-        device: Device,
-    ) -> Self {
-        let coordinates = coordinates(shape, device);
-        let angles = config.axes_dims_rope.iter().zip(coordinates).map(|(&channels, at)| {
-            let exponent = Tensor::arange_start_step(0, channels, 2, (Kind::Double, device));
-            let exponent = exponent / channels as f64;
-            let frequencies = (exponent * -config.rope_theta.ln()).exp(); // (D_axis/2,)
-            at.outer(&frequencies)
-        });
-        let angles = Tensor::cat(&angles.collect::<Vec<_>>(), 1); // (L, D/2)
-        let [cos, sin] = [angles.cos(), angles.sin()].map(|it| it.to_kind(Kind::Float));
-        Self { rotation: Tensor::complex(&cos, &sin).unsqueeze(1) }
-    }
-
-    /// Turns queries or keys (N, L, H, D).
-    pub(super) fn turn(&self, xs: &Tensor) -> Tensor {
-        let pairs = xs.to_kind(Kind::Float).unflatten(-1, [-1, 2]).contiguous(); // (N, L, H, D/2, 2)
-        let turned = pairs.view_as_complex() * &self.rotation;
-        turned.view_as_real().flatten(-2, -1).to_kind(xs.kind())
-    }
+/// The rotations of a sequence: of the prompt's tokens by their index, of cells by row and column, and by which picture
+/// they are of. Angles are computed in fp64, as in diffusers.
+///
+/// All of it is work on the device, so that a recorded call makes them anew.
+pub(super) fn rotary(
+    config: &Flux2Transformer2DConfig,
+    shape: SequenceShape,
+    device: Device,
+) -> Rotary {
+    let coordinates = coordinates(shape, device);
+    let angles = config.axes_dims_rope.iter().zip(coordinates).map(|(&channels, at)| {
+        let exponent = Tensor::arange_start_step(0, channels, 2, (Kind::Double, device));
+        let exponent = exponent / channels as f64;
+        let frequencies = (exponent * -config.rope_theta.ln()).exp(); // (D_axis/2,)
+        at.outer(&frequencies)
+    });
+    Rotary::new(&Tensor::cat(&angles.collect::<Vec<_>>(), 1)) // of (L, D/2)
 }
 
 /// The four coordinates of each token, (L,) in fp64 each: picture, row, column, index in the prompt.

@@ -11,7 +11,7 @@ use crate::models::{
     flux2::{
         attention::JointContext,
         blocks::{DoubleModulation, SingleTransformerBlock, TransformerBlock},
-        embeddings::{Modulated, Modulation, Rotary, TimestepGuidanceEmbeddings, layer_norm},
+        embeddings::{Modulated, Modulation, TimestepGuidanceEmbeddings, layer_norm, rotary},
         transformer_flux2_config::{Flux2Transformer2DConfig, SequenceShape},
     },
     layers::Linear,
@@ -131,7 +131,7 @@ impl Flux2Transformer2DModel {
         assert_eq!(roles.len() as i64, call.latents.size()[0], "each row of a batch has a role");
         no_grad(|| {
             let shape = call.shape();
-            let rotary = Rotary::new(&self.config, shape, call.latents.device());
+            let rotary = rotary(&self.config, shape, call.latents.device());
             let mut context = JointContext { shape, roles, processor, rotary: &rotary };
 
             // 1. Timestep and inputs

@@ -91,7 +91,7 @@ impl Attention {
         };
 
         let scale = (query.size()[3] as f64).powf(-0.5);
-        let qkv = Qkv { query, key, value, scale, roles: context.roles };
+        let qkv = Qkv { query, key, value, scale, roles: context.roles, unrotated: None };
         let attended = qkv.attend();
         let site = AttnSite { height, width, ..self.site };
         if context.processor.watches(&site) {

@@ -92,6 +92,13 @@ fn what_the_model_does_not_have_is_refused_before_it_runs() {
         refused.stderr(contains(words));
     }
     assert_eq!(desk.files(), ["in.png"]);
+    // Nor has a U-Net what the modulations of joint attention need.
+    for modulation in ["reference", "isolate"] {
+        let mut demo = desk.retouch(["edit", "in.png", INSTRUCTION, "--modulation", modulation]);
+        let named = format!("the modulation `{modulation}` needs");
+        demo.assert().code(5).stderr(contains(named));
+    }
+    assert_eq!(desk.files(), ["in.png"]);
     // Nor does a model that predicts noise walk along a flow.
     let mut demo = desk.retouch(["edit", "in.png", INSTRUCTION, "--scheduler", "flow-match-euler"]);
     demo.assert().code(5).stderr(contains("another kind of diffusion model"));

@@ -1,7 +1,7 @@
 //! Edits by JSON and by forms, and what they answer.
 
 use http::{Method, header};
-use retouch::wire::v1::{EditJob, MaskPolicy};
+use retouch::wire::v1::{EditJob, MaskPolicy, Modulation};
 use serde_json::{Value, json};
 
 use super::plain::{self, Form, ask, asked, data_uri, file, get};
@@ -101,6 +101,29 @@ async fn what_other_clients_send_is_taken() {
     let form = Form::default().file("image", &picture(10)).text("prompt", "make the bee blue");
     let answer = form.text("retouch", r#"{"seed": 8, "steps": 2}"#).ask(&server, &[]).await.good();
     assert_eq!(answer["data"][0]["retouch"]["seed"], 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_modulation_can_be_asked_for() {
+    let server = Harness::new().await;
+    for (name, modulation) in [
+        ("gate", Modulation::Gate),
+        ("mask", Modulation::Mask),
+        ("null", Modulation::Null),
+        ("reference", Modulation::Reference),
+        ("isolate", Modulation::Isolate),
+    ] {
+        let fields = asked(json!({"retouch": {"modulation": name}}));
+        let answer = ask(&server, &fields, &[]).await.good();
+        let spec = job(&server, &answer["data"][0]).await.spec.unwrap();
+        assert_eq!(spec.modulation(), modulation, "{name}");
+        // In a form, null is no name.
+        let form = Form::of_edit().text("retouch[modulation]", name);
+        let answer = form.ask(&server, &[]).await.good();
+        let spec = job(&server, &answer["data"][0]).await.spec.unwrap();
+        let expected = if name == "null" { Modulation::Unspecified } else { modulation };
+        assert_eq!(spec.modulation(), expected, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,6 +58,7 @@ async fn every_wrong_field_of_json_is_named() {
         (json!({"retouch": {"steps": 0}}), "retouch.steps"),
         (json!({"retouch": {"preserve": "all"}}), "retouch.preserve"),
         (json!({"output_format": "jpeg", "retouch": {"preserve": "pixel"}}), "retouch.preserve"),
+        (json!({"retouch": {"modulation": "attend"}}), "retouch.modulation"),
         (json!({"retouch": {"mask_policy": "review"}}), "retouch.mask_policy"),
         (json!({"retouch": {"mask_policy": "provided"}}), "mask"),
         (

@@ -3,6 +3,7 @@
 
 mod methods;
 mod model;
+mod modulation;
 
 use std::{
     ops::ControlFlow,
@@ -68,6 +69,9 @@ fn edit(model: Box<dyn EditPipeline>, request: &EditRequest) -> Result<RgbImage,
     let editor = Editor::new(model, None);
     editor.edit(request, &mut |_: EditEvent| ControlFlow::Continue(())).map(|it| it.image)
 }
+
+/// The modulations that hold the prompt back.
+const HELD: [Modulation; 3] = [Modulation::Gate, Modulation::Mask, Modulation::Null];
 
 /// A call of all roles.
 fn call(model: &dyn EditPipeline, guest: Box<dyn AttnProcessor>) -> NoiseCall {
@@ -178,7 +182,7 @@ fn outside_the_mask_the_prompt_but_for_its_first_token_is_not_heard() {
     let cells = SIZE.height * SIZE.width;
     let inside = mask.adaptive_max_pool2d([SIZE.height, SIZE.width]).0.view([cells, 1]).gt(0.0);
     let [_, plain] = [(); 2].map(|()| seen(Box::new(Unwatched)));
-    for modulation in [Modulation::Gate, Modulation::Mask, Modulation::Null] {
+    for modulation in HELD {
         let guest = AttnModulator::new(modulation, mask.shallow_clone());
         // Later sites see what the first one changed.
         let (site, [query, key, value, output]) = seen(Box::new(guest)).remove(0);
@@ -206,6 +210,7 @@ fn outside_the_mask_the_prompt_but_for_its_first_token_is_not_heard() {
                 });
                 probs(&query, &key, 0, None).matmul(&of(&value))
             }
+            Modulation::Reference | Modulation::Isolate => unreachable!("those are not held"),
         };
         let latents = |it: &Tensor| it.narrow(1, TOKENS, cells);
         let expected = latents(&of(plain)).where_self(&inside, &latents(&outside));

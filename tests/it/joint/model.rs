@@ -111,7 +111,7 @@ impl RowModel for Joint {
                 hidden.matmul(&weights).unflatten(2, [HEADS, -1]).transpose(1, 2)
             };
             let [query, key, value] = [0.31, 0.57, 0.83].map(heads);
-            let qkv = Qkv { query, key, value, scale: 0.5, roles: &rows.roles };
+            let qkv = Qkv { query, key, value, scale: 0.5, roles: &rows.roles, unrotated: None };
             let attended = qkv.attend();
             if guest.watches(site) {
                 guest.visit(site, &qkv, &attended);

@@ -88,7 +88,9 @@ fn both_passes_run_with_every_modulation_that_the_model_has() {
             edit(Box::new(pipeline(name)), &request)
         };
         let gated = edited(Modulation::Gate).unwrap();
-        assert_ne!(edited(Modulation::Mask).unwrap(), gated);
+        for other in [Modulation::Mask, Modulation::Reference, Modulation::Isolate] {
+            assert_ne!(edited(other).unwrap(), gated, "{name}: {other:?}");
+        }
         let null = edited(Modulation::Null);
         if pipeline(name).guidance().is_distilled() {
             assert!(matches!(null, Err(EditError::Distilled { .. })), "{name}");
@@ -199,10 +201,15 @@ fn jobs_share_the_model_step_by_step() {
 fn recorded_calls_give_what_others_give() {
     for name in SNAPSHOTS {
         let counts = Counts::default();
-        let recorder = Box::new(Rerunning(counts.clone()));
-        let recording = Captured::new(Box::new(pipeline(name)), recorder);
-        let alone = edit(Box::new(pipeline(name)), &request(name)).unwrap();
-        assert_eq!(edit(Box::new(recording), &request(name)).unwrap(), alone, "{name}");
+        for modulation in [Modulation::Gate, Modulation::Reference, Modulation::Isolate] {
+            let mut request = request(name);
+            request.settings.modulation = modulation;
+            let alone = edit(Box::new(pipeline(name)), &request).unwrap();
+            let recorder = Box::new(Rerunning(counts.clone()));
+            let recording = Captured::new(Box::new(pipeline(name)), recorder);
+            let found = edit(Box::new(recording), &request).unwrap();
+            assert_eq!(found, alone, "{name} {modulation:?}");
+        }
         let (recorded, played) = counts.get();
         assert!(recorded > 0 && played >= recorded, "{recorded} recorded, {played} played");
     }
