@@ -13,6 +13,7 @@ What diffusers takes as arguments of a call, `text_encoder_out_layers` and `max_
 its retouch.json.
 """
 
+import contextlib
 import itertools
 import json
 import sys
@@ -29,6 +30,7 @@ from diffusers import (
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
 )
+from diffusers.models.transformers import transformer_flux2
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from PIL import Image
 
@@ -296,13 +298,13 @@ def picture(width, height, seed):
 
 @torch.no_grad()
 def record_edits(pipe, sizes, name):
-    """Whole edits: square, not square, cut to the grid, of two pictures; held inside a region by an attention mask and by
-    diffusers' own pipeline for regions."""
+    """Whole edits: square, not square, cut to the grid, of two pictures; held inside a region by attention masks, by other
+    keys and values, and by diffusers' own pipeline for regions."""
     steps = 4 if sizes["distilled"] else 5
     common = dict(
         prompt=INSTRUCTION, num_inference_steps=steps, guidance_scale=4.0, output_type="np", **arguments(sizes)
     )
-    tensors = {}
+    tensors, pixels = {}, {}
 
     def edit(case, pictures, run=pipe, **options):
         seed = 40 + len(tensors)
@@ -321,6 +323,8 @@ def record_edits(pipe, sizes, name):
             tensors[f"{case}.picture.{index}"] = torch.from_numpy(np.asarray(it).copy())
         tensors[f"{case}.seed"] = torch.tensor([seed])
         tensors[f"{case}.edited"] = torch.from_numpy((edited * 255).round().astype(np.uint8))
+        # Before they are rounded to bytes.
+        pixels[f"{case}.pixels"] = torch.from_numpy(edited).flatten()[::STAGE_STRIDE]
 
     edit("square", [picture(64, 64, 1)])
     edit("wide", [picture(96, 64, 2)])
@@ -355,7 +359,66 @@ def record_edits(pipe, sizes, name):
     inpaint = Flux2KleinInpaintPipeline(**pipe.components, is_distilled=sizes["distilled"])
     inpaint.set_progress_bar_config(disable=True)
     edit("inpaint", [picture(64, 64, 7)], run=inpaint, mask_image=mask, strength=1.0)
-    write(f"{name}.edits.safetensors", tensors)
+    # What is about the picture, and not about the instruction, holds for both calls of a step.
+    cells = side * side
+    latents = torch.arange(sizes["tokens"], sizes["tokens"] + cells)
+    unseen = torch.ones(total, total, dtype=torch.bool)
+    unseen[outside[:, None], latents[inside.flatten()][None]] = False
+    edit("isolate", [picture(64, 64, 8)], attention_kwargs={"attention_mask": unseen[None, None]})
+    with clean_keys(outside, outside + cells):
+        edit("reference", [picture(64, 64, 9)])
+    # The instruction's share of the output is taken away.
+    calls = itertools.count() if not sizes["distilled"] else itertools.repeat(0)
+    with gated(pipe.transformer, calls, outside, torch.arange(3, sizes["tokens"])):
+        edit("gate", [picture(64, 64, 10)])
+    write(f"{name}.edits.safetensors", tensors | pixels)
+
+
+@contextlib.contextmanager
+def clean_keys(to, of):
+    """Attention to the tokens `of` in the place of `to`: to their keys, turned to where `to` are, and their values."""
+    turn, attend = transformer_flux2.apply_rotary_emb, transformer_flux2.dispatch_attention_fn
+    are_keys = itertools.cycle([False, True])
+
+    def replaced(it):
+        it = it.clone()
+        it[:, to] = it[:, of]
+        return it
+
+    def turned(it, *args, **kwargs):
+        return turn(replaced(it) if next(are_keys) else it, *args, **kwargs)
+
+    def attended(query, key, value, **kwargs):
+        return attend(query, key, replaced(value), **kwargs)
+
+    transformer_flux2.apply_rotary_emb, transformer_flux2.dispatch_attention_fn = turned, attended
+    yield
+    transformer_flux2.apply_rotary_emb, transformer_flux2.dispatch_attention_fn = turn, attend
+
+
+@contextlib.contextmanager
+def gated(transformer, calls, queries, keys):
+    """Attention without what comes of some keys for some queries, in every call that has an even number."""
+    attend, forward = transformer_flux2.dispatch_attention_fn, transformer.forward
+    number = [0]
+
+    def called(*args, **kwargs):
+        number[0] = next(calls)
+        return forward(*args, **kwargs)
+
+    def attended(query, key, value, **kwargs):
+        output = attend(query, key, value, **kwargs)
+        if number[0] % 2 == 0:
+            q, k, v = (it.transpose(1, 2).double() for it in (query, key, value))
+            probs = (q[:, :, queries] @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+            held = probs[..., keys] @ v[:, :, keys]
+            output = output.clone()
+            output[:, queries] -= held.transpose(1, 2).float()
+        return output
+
+    transformer_flux2.dispatch_attention_fn, transformer.forward = attended, called
+    yield
+    transformer_flux2.dispatch_attention_fn, transformer.forward = attend, forward
 
 
 if __name__ == "__main__":
