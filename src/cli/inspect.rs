@@ -1,6 +1,6 @@
 //! `retouch inspect`: prints a model's kind, size and missing parts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -15,16 +15,16 @@ use crate::cli::{
 use crate::edit::settings::{EditSettings, LocalizationSettings};
 use crate::pipelines::guidance::Guidance;
 use crate::pipelines::inspect::{self, Inspection, JointAttention, PartInspection, SamplerFault};
-use crate::sampling::SchedulerKind;
+use crate::sampling::{SchedulerKind, lora::LoraChoice};
 use crate::serving;
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) model: ModelPathArg,
-    /// Describe this LoRA instead, and whether it fits the model, if --model is given.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) lora: Option<PathBuf>,
+    /// Describe this LoRA instead, at any weight, and whether it fits the model, if --model is given.
+    #[arg(long, value_name = "FILE[:WEIGHT]")]
+    pub(crate) lora: Option<LoraChoice>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -36,7 +36,7 @@ pub(crate) struct InspectArgs {
 /// [`EngineError::Model`] if the model can't be used; what could be read is printed before.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     if let Some(lora) = &args.lora {
-        return run_lora(lora, args);
+        return run_lora(&lora.path, args);
     }
     let path = load::model_path(&args.model)?;
     let refuse = |source| EngineError::Model { path: path.clone(), source: Box::new(source) };

@@ -106,6 +106,7 @@ pub(crate) fn check_settings(loaded: &Loaded, settings: &EditSettings) -> Result
             )) => {
                 return Err(CliError::Usage(error.to_string()));
             }
+            Err(PipelineError::Scheduler(error)) => error.fault(),
             Err(error) => error::in_one_line(&error),
         };
         let is_allowed = |it: &SchedulerKind| pipeline.scheduler(Some(*it), steps, size).is_ok();

@@ -263,7 +263,7 @@ fn sampler_fault(config: &SchedulerConfig, own: SchedulerKind) -> Option<Sampler
     let error = build::build(own, config, one).err()?;
     let others = SchedulerKind::ALL.into_iter().filter(|it| build::build(*it, config, one).is_ok());
     let others = others.map(SchedulerKind::name).collect();
-    Some(SamplerFault { reason: error.to_string(), others })
+    Some(SamplerFault { reason: error.fault(), others })
 }
 
 fn look_at(

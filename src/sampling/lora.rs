@@ -15,6 +15,9 @@ bounded! {
     pub struct LoraWeight(f64), "the weight of a LoRA", -10 to 10
 }
 
+/// How the names of LoRA files end.
+const ENDING: &str = ".safetensors";
+
 /// The weight is never NaN.
 impl Eq for LoraWeight {}
 
@@ -34,6 +37,16 @@ pub enum NoLora {
     /// No file stands before the weight.
     #[error("`{0}` names no file; expected FILE or FILE:WEIGHT")]
     NoFile(String),
+    /// What stands behind a file's name is no number.
+    #[error(
+        "`{weight}` behind `{file}:` is no weight; expected a number from -10 to 10, such as 0.8"
+    )]
+    NoWeight {
+        /// The file.
+        file: String,
+        /// What stands behind it.
+        weight: String,
+    },
     /// The weight is out of its range.
     #[error(transparent)]
     Weight(#[from] OutOfRange),
@@ -44,8 +57,17 @@ impl FromStr for LoraChoice {
 
     fn from_str(text: &str) -> Result<Self, NoLora> {
         // What follows the last colon is a weight if it is a number, else a part of the name.
-        let split = text.rsplit_once(':').and_then(|(path, it)| Some((path, it.parse().ok()?)));
-        let (path, weight): (&str, f64) = split.unwrap_or((text, 1.0));
+        let (path, weight) = match text.rsplit_once(':') {
+            Some((path, it)) => match it.trim().parse() {
+                Ok(weight) => (path, weight),
+                // Of a file of the common kind it is meant as a weight.
+                Err(_) if path.ends_with(ENDING) => {
+                    return Err(NoLora::NoWeight { file: path.to_owned(), weight: it.to_owned() });
+                }
+                Err(_) => (text, 1.0),
+            },
+            None => (text, 1.0),
+        };
         if path.is_empty() {
             return Err(NoLora::NoFile(text.to_owned()));
         }
@@ -85,12 +107,19 @@ mod tests {
             ("style.safetensors:-1", "style.safetensors", -1.0),
             ("odd:name.safetensors", "odd:name.safetensors", 1.0),
             ("odd:name.safetensors:2e-1", "odd:name.safetensors", 0.2),
+            (r"C:\loras\style.safetensors", r"C:\loras\style.safetensors", 1.0),
+            (r"C:\loras\style.safetensors:0", r"C:\loras\style.safetensors", 0.0),
+            ("folder:of/style:+0.5", "folder:of/style", 0.5),
         ] {
             let choice: LoraChoice = text.parse().unwrap();
             assert_eq!((choice.path, choice.weight.get()), (PathBuf::from(path), weight), "{text}");
         }
         for text in ["", ":0.5", "a:11", "a:nan", "a:inf"] {
             assert!(text.parse::<LoraChoice>().is_err(), "{text}");
+        }
+        for text in ["a.safetensors:0,8", "a.safetensors:", "a.safetensors:strong"] {
+            let said = text.parse::<LoraChoice>().unwrap_err().to_string();
+            assert!(said.contains("behind `a.safetensors:` is no weight"), "{said}");
         }
         let choice: LoraChoice = "a.safetensors:0.8".parse().unwrap();
         assert_eq!(LoraChoice::try_from(String::from(choice.clone())), Ok(choice));

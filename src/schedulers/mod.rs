@@ -122,9 +122,7 @@ pub enum SchedulerError {
     #[error(transparent)]
     Config(#[from] ConfigJsonError),
     /// A scheduler class for models that are trained differently (flow matching, consistency, EDM).
-    #[error(
-        "the model's scheduler `{class}` is not supported (it is for another kind of diffusion model); choose one of {expected}"
-    )]
+    #[error("{}; choose one of {expected}", unsupported(class))]
     UnsupportedClass {
         /// The configuration's `_class_name`.
         class: String,
@@ -132,7 +130,7 @@ pub enum SchedulerError {
         expected: String,
     },
     /// A scheduler for models that are trained differently from this one.
-    #[error("the sampler {kind} is for another kind of diffusion model; choose one of {expected}")]
+    #[error("{}; choose one of {expected}", other(kind))]
     OtherKind {
         /// The scheduler's name.
         kind: &'static str,
@@ -184,6 +182,25 @@ impl SchedulerError {
         let expected = fit.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ");
         Self::OtherKind { kind: kind.name(), expected }
     }
+
+    /// The message without what can be chosen instead, for callers that say it in their own words.
+    pub fn fault(&self) -> String {
+        match self {
+            Self::UnsupportedClass { class, .. } => unsupported(class),
+            Self::OtherKind { kind, .. } => other(kind),
+            error => error.to_string(),
+        }
+    }
+}
+
+fn unsupported(class: &str) -> String {
+    format!(
+        "the model's scheduler `{class}` is not supported (it is for another kind of diffusion model)"
+    )
+}
+
+fn other(kind: &str) -> String {
+    format!("the sampler {kind} is for another kind of diffusion model")
 }
 
 // === impl TimestepSpacing ===

@@ -133,6 +133,38 @@ fn a_decoder_of_another_family_does_not_fit_a_model() {
 }
 
 #[test]
+fn kleins_latents_are_shown_without_their_patches() {
+    let klein = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/klein");
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tiny_decoder.safetensors");
+    let width = 8;
+    let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 0.1;
+    let conv = |out: i64, into: i64| random(&[out, into, 3, 3]);
+    let mut tensors = vec![
+        ("1.weight".to_owned(), conv(width, 4)),
+        ("1.bias".to_owned(), random(&[width])),
+        ("5.weight".to_owned(), conv(width, width)),
+        ("8.weight".to_owned(), conv(width, width)),
+        ("10.weight".to_owned(), conv(3, width)),
+        ("10.bias".to_owned(), random(&[3])),
+    ];
+    for (block, layer) in [3, 6, 9].into_iter().flat_map(|it| [0, 2, 4].map(|layer| (it, layer))) {
+        tensors.push((format!("{block}.conv.{layer}.weight"), conv(width, width)));
+        tensors.push((format!("{block}.conv.{layer}.bias"), random(&[width])));
+    }
+    Tensor::write_safetensors(&tensors, &file).unwrap();
+    let mut snapshot = Snapshot::open(&klein).unwrap();
+    snapshot.set_preview_decoder(file.clone());
+    let model = load::flux2_klein(&snapshot, Kind::Float, Device::Cpu).unwrap();
+    let latents = Tensor::randn([1, 16, 5, 7], (Kind::Float, Device::Cpu));
+    // Channels, rows and columns of a patch, which `Flux2KleinPipeline._unpatchify_latents` takes apart.
+    let whole = latents.view([1, 4, 2, 2, 5, 7]).permute([0, 1, 4, 2, 5, 3]);
+    let expected = decoder(&file).decode(&whole.reshape([1, 4, 10, 14]));
+    assert_eq!(model.decode_tiny(&latents).unwrap(), image_processor::to_bytes(&expected));
+    assert_eq!(expected.size(), [1, 3, 40, 56]);
+}
+
+#[test]
 fn the_demo_models_previews_are_near_what_its_autoencoder_shows() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let snapshot = Snapshot::open(&root.join("assets/demo-model")).unwrap();

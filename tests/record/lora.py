@@ -7,6 +7,7 @@ Weights are random, and the models are those of tests/record/models.py, and a FL
 """
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -51,13 +52,13 @@ def pipeline(model):
     return pipe.to(torch.float32)
 
 
-def weight(module):
+def weight(module, rank=RANK, dtype=torch.float16):
     """Random factors of a change, down and up, whose product is as large as the weight itself."""
     shape = module.weight.shape
     rows, kernel = shape[0], list(shape[1:])
-    down = torch.randn([RANK, *kernel]) / (module.weight[0].numel() ** 0.5)
-    up = torch.randn([rows, RANK] + [1] * (len(kernel) - 1))
-    return down.half(), (0.5 * up).half()
+    down = torch.randn([rank, *kernel]) / (module.weight[0].numel() ** 0.5)
+    up = torch.randn([rows, rank] + [1] * (len(kernel) - 1))
+    return down.to(dtype), (0.5 * up).to(dtype)
 
 
 def unet_modules(pipe, ends):
@@ -196,12 +197,17 @@ def outputs(model, file, loaders):
 
 
 def load(pipe, path, name):
-    """`load_lora_weights` in its parts: it does not map the original layout's blocks for Stable Diffusion 1.x, and does not
-    find CLIP's modules where transformers 5 has them, without `text_model`."""
+    """`load_lora_weights` in its parts: it does not map the original layout's blocks for Stable Diffusion 1.x, does not find
+    CLIP's modules where transformers 5 has them, without `text_model`, and keeps kohya's alphas of attention layers under
+    names of processors (`attn1.processor.to_q_lora.down.weight`), which match no module."""
     found = pipe.lora_state_dict(path, unet_config=pipe.unet.config, return_lora_metadata=True)
     state, alphas, metadata = found
     bare = lambda it: None if it is None else {key.replace(".text_model.", "."): value for key, value in it.items()}
     state, alphas = bare(state), bare(alphas)
+    if alphas:
+        processor = re.compile(r"processor\.(to_\w+)_lora\.down\.weight\.alpha$")
+        own = {key: processor.sub(r"\1.alpha", key).replace("to_out.alpha", "to_out.0.alpha") for key in alphas}
+        alphas = {own[key]: value for key, value in alphas.items()}
     common = {"network_alphas": alphas, "adapter_name": name, "_pipeline": pipe, "metadata": metadata}
     pipe.load_lora_into_unet(state, unet=pipe.unet, **common)
     if any(key.startswith("text_encoder.") for key in state):
@@ -213,16 +219,18 @@ def load(pipe, path, name):
 def merge_lokr(unet, tensors):
     """By LyCORIS' formula, as diffusers' `_bake_lokr_alpha_` has it: the scale is alpha over rank, and 1 for whole matrices."""
     names = sorted({key.split(".")[0] for key in tensors})
-    modules = {f"lycoris_{name.replace('.', '_')}": name for name, _ in unet.named_modules()}
+    flat = {name.replace(".", "_"): name for name, _ in unet.named_modules()}
+    modules = {f"{prefix}_{key}": name for key, name in flat.items() for prefix in ("lycoris", "lora_unet")}
     for name in names:
         mine = {key.split(".")[1]: it.float() for key, it in tensors.items() if key.split(".")[0] == name}
-        is_whole = "lokr_w2" in mine
+        is_whole = "lokr_w2" in mine and "lokr_w1" in mine
         module = unet.get_submodule(modules[name])
         rows, columns, *kernel = module.weight.shape
-        second = mine["lokr_w2"] if is_whole else mine["lokr_w2_a"] @ mine["lokr_w2_b"]
-        second = second.reshape(rows // 2, columns // 2, *kernel)
-        first = mine["lokr_w1"].reshape(2, 2, *[1] * len(kernel))
-        scale = 1.0 if is_whole else 1.0 / RANK
+        first = mine["lokr_w1"] if "lokr_w1" in mine else mine["lokr_w1_a"] @ mine["lokr_w1_b"]
+        second = mine["lokr_w2"] if "lokr_w2" in mine else mine["lokr_w2_a"] @ mine["lokr_w2_b"]
+        second = second.reshape(rows // first.shape[0], columns // first.shape[1], *kernel)
+        first = first.reshape(*first.shape, *[1] * len(kernel))
+        scale = 1.0 if is_whole else mine["alpha"].item() / RANK
         module.weight.data += scale * torch.kron(first, second)
 
 
@@ -283,18 +291,43 @@ def flux2():
             f"{flat}.lokr_w2_b": (0.3 * torch.randn(RANK, columns // 2)).half(),
             f"{flat}.alpha": torch.tensor(1.0),
         }
+    # ai-toolkit's, of Black Forest Labs' modules: of a fused projection, of low rank, and of whole matrices.
+    files["lokr-bfl"] = {}
+    for index, key in enumerate(("double_blocks.1.img_attn.qkv", "double_blocks.0.txt_mlp.2", "single_blocks.1.linear2", "txt_in")):
+        rows, columns = (shapes | outside)[key]
+        key = f"diffusion_model.{key}"
+        files["lokr-bfl"][f"{key}.lokr_w1"] = torch.randn(2, 2).bfloat16()
+        if index % 2:
+            files["lokr-bfl"][f"{key}.lokr_w2"] = (0.2 * torch.randn(rows // 2, columns // 2)).bfloat16()
+        else:
+            files["lokr-bfl"][f"{key}.lokr_w2_a"] = (0.3 * torch.randn(rows // 2, RANK)).bfloat16()
+            files["lokr-bfl"][f"{key}.lokr_w2_b"] = (0.3 * torch.randn(RANK, columns // 2)).bfloat16()
+        files["lokr-bfl"][f"{key}.alpha"] = torch.tensor(2.0 * RANK)
 
     record = {}
     for name, tensors in files.items():
         path = write("flux2", name, tensors)
         transformer = model()
         state = Flux2LoraLoaderMixin.lora_state_dict(str(path))
+        if name == "lokr-bfl":
+            transformer.fuse_qkv_projections()
+            state = {key: it.float() for key, it in state.items()}
         transformer.load_lora_adapter(state, adapter_name="a", prefix="transformer")
         transformer.fuse_lora(adapter_names=["a"])
         transformer.unload_lora()
-        merged, before = transformer.state_dict(), base.state_dict()
+        merged, before = unfused(transformer.state_dict()), base.state_dict()
         record |= {f"flux2.{name}.{key}": it for key, it in merged.items() if not torch.equal(it, before[key])}
     return record
+
+
+def unfused(state):
+    """The projections of a fused transformer under the names of their parts."""
+    parts = {"attn.to_qkv.": ("to_q", "to_k", "to_v"), "attn.to_added_qkv.": ("add_q_proj", "add_k_proj", "add_v_proj")}
+    for fused, names in parts.items():
+        for key in [key for key in state if fused in key]:
+            thirds = state.pop(key).chunk(3)
+            state |= {key.replace(fused, f"attn.{name}."): it.clone() for name, it in zip(names, thirds)}
+    return state
 
 
 if __name__ == "__main__":

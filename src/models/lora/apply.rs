@@ -2,16 +2,13 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use crate::models::{
-    lora::{
-        error::LoraError,
-        family,
-        file::LoraFile,
-        keys::Net,
-        merge::Delta,
-        names::{self, Architecture, Target},
-    },
-    weights::Checkpoint,
+use crate::models::lora::{
+    error::LoraError,
+    family,
+    file::LoraFile,
+    keys::Net,
+    merge::Delta,
+    names::{self, Architecture, Target},
 };
 
 /// A network whose weights LoRAs may change.
@@ -77,6 +74,12 @@ pub(in crate::models) fn apply(
         let module = module.trim_end_matches(".weight").to_owned();
         return Err(LoraError::OtherWidth { path: path(), module, found, expected });
     }
+    let of_texts = file.changes.iter().filter(|(module, _)| module.net == Net::TextEncoder);
+    let of_texts = of_texts.flat_map(|(_, change)| change.factors.values());
+    let of_texts: Vec<String> = of_texts.map(|it| it.key.clone()).collect();
+    if architecture == Architecture::Flux2 && !of_texts.is_empty() {
+        return Err(LoraError::TextEncoder { path: path(), model, keys: of_texts });
+    }
     Err(if unmatched.is_empty() {
         LoraError::Incomplete { path: path(), keys: incomplete }
     } else {
@@ -84,32 +87,13 @@ pub(in crate::models) fn apply(
     })
 }
 
-/// Merges a LoRA at a weight into a model's denoising network alone, which is all that it changes.
-///
-/// # Errors
-/// [`LoraError`] as for a whole model.
-pub fn apply_alone(
-    architecture: Architecture,
-    weights: &mut Checkpoint,
-    file: &Rc<LoraFile>,
-    weight: f64,
-) -> Result<(), LoraError> {
-    let network = Network { is_denoiser: true, tensors: weights.shapes().collect() };
-    let deltas = apply(architecture, &[network], file, weight)?;
-    for delta in deltas {
-        weights.change(delta);
-    }
-    Ok(())
-}
-
 impl Architecture {
     /// Whether a LoRA that is for this is for a model of this architecture.
     fn is_of(self, family: &str) -> bool {
         match self {
             Self::StableDiffusion { .. } => {
-                ["Stable Diffusion", "Stable Diffusion 1.x", "Stable Diffusion 2.x"]
-                    .contains(&family)
-                    || family == "Stable Diffusion of another width"
+                family.contains("Stable Diffusion")
+                    && !["XL", "3"].iter().any(|it| family.contains(it))
             }
             Self::Flux2 => family.contains("FLUX.2"),
         }

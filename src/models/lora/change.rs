@@ -87,6 +87,11 @@ impl Change {
         Ok(product.reshape([a * c, b * d * cells]))
     }
 
+    /// Checks that all its factors are finite numbers.
+    pub(super) fn check(&self, file: &WeightsFile) -> io::Result<()> {
+        self.factors.values().try_for_each(|it| tensor(file, it).map(drop))
+    }
+
     /// A factor in fp32 on the CPU.
     fn read(&self, file: &WeightsFile, factor: Factor) -> io::Result<Tensor> {
         let stored = &self.factors[&factor];

@@ -11,19 +11,37 @@ const SPELLED_OUT: usize = 20;
 #[derive(Debug, thiserror::Error)]
 pub enum LoraError {
     /// There is no such file.
-    #[error("no LoRA at {}: expected a .safetensors file", path.display())]
+    #[error("no LoRA at {}: expected a .safetensors file, or the folder of one", path.display())]
     NotFound {
         /// The path.
         path: PathBuf,
+    },
+    /// A folder has no LoRA, or several files of which none is called as a LoRA is.
+    #[error(
+        "no LoRA in the folder {}: expected `pytorch_lora_weights.safetensors`, or one .safetensors file alone, and it has {}",
+        path.display(), if found.is_empty() { "none".to_owned() } else { listed(found) }
+    )]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Names of the files in it that may be LoRAs.
+        found: Vec<String>,
     },
     /// The file is a pickle, truncated, or no safetensors file.
     #[error(transparent)]
     File(#[from] WeightsError),
     /// It has no low-rank change under any known name.
-    #[error("{} is not a LoRA: it has no pair of matrices under a name that kohya's trainer, PEFT, diffusers or ai-toolkit writes", path.display())]
+    #[error(
+        "{} is not a LoRA{}: it has no pair of matrices under a name that kohya's trainer, PEFT, diffusers or ai-toolkit writes; its tensors are {}",
+        path.display(), if *is_model { ", but the weights of a model" } else { "" }, listed(keys)
+    )]
     NotALora {
         /// The file.
         path: PathBuf,
+        /// Its keys.
+        keys: Vec<String>,
+        /// Whether it has the layers of a whole network.
+        is_model: bool,
     },
     /// It is made by a method that is not merged.
     #[error("{} is {method}, which is not supported; LoRA and LoKr are", path.display())]
@@ -40,6 +58,22 @@ pub enum LoraError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// It is merged already.
+    #[error("{} is given twice; give it once, at the sum of the weights", path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It changes a network that LoRAs do not change in a model of this family.
+    #[error("{} changes the text encoder, and LoRAs change nothing but the transformer of {model}: {}", path.display(), listed(keys))]
+    TextEncoder {
+        /// The file.
+        path: PathBuf,
+        /// What the model is.
+        model: &'static str,
+        /// The keys of those changes.
+        keys: Vec<String>,
     },
     /// It was trained for a model of another family.
     #[error("{} is a LoRA for {found}, and the model is {model}", path.display())]
@@ -84,7 +118,7 @@ pub enum LoraError {
     },
 }
 
-/// The first keys of a list, and how many there are.
+/// The first keys of a list, and how many more there are.
 fn listed(keys: &[String]) -> String {
     let first: Vec<&str> = keys.iter().take(SPELLED_OUT).map(String::as_str).collect();
     let more = keys.len().saturating_sub(SPELLED_OUT);

@@ -62,6 +62,7 @@ pub(super) fn of(changes: &[(Module, Change)]) -> Option<&'static str> {
         None if has("down_blocks_") || has("up_blocks_") || has("_blocks_") => {
             Some("Stable Diffusion")
         }
+        None if has("text_model_") => Some("the text encoder of Stable Diffusion"),
         None => None,
     }
 }

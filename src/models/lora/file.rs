@@ -1,9 +1,9 @@
-//! A LoRA file: its changes by module, its scale, and what it says of itself. Opening it reads its header, its alphas,
-//! and its bytes once for their digest.
+//! A LoRA file: its changes by module, its scale, and what it says of itself. Opening it reads all of it,
+//! to check its numbers and for its digest.
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -28,6 +28,16 @@ use crate::models::{
 /// Key of diffusers' own metadata: PEFT's configuration, as JSON.
 const ADAPTER: &str = "lora_adapter_metadata";
 
+/// PEFT's file, and its configuration beside it.
+const PEFT: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
+
+/// Names of LoRAs in folders, those of pickles last.
+const IN_FOLDERS: [&str; 4] =
+    ["pytorch_lora_weights.safetensors", PEFT[0], "pytorch_lora_weights.bin", "adapter_model.bin"];
+
+/// Number of layers from which on a file is taken for the weights of a network.
+const LAYERS: usize = 20;
+
 /// An opened LoRA file.
 #[derive(Debug)]
 pub struct LoraFile {
@@ -41,14 +51,14 @@ pub struct LoraFile {
 }
 
 impl LoraFile {
-    /// Opens a file.
+    /// Opens a file, or the one in a folder: diffusers' `pytorch_lora_weights.safetensors`, PEFT's
+    /// `adapter_model.safetensors` with its configuration, or the only one there.
     ///
     /// # Errors
-    /// [`LoraError`] for a pickle, a truncated file, a method that is not merged, and a file without any change.
+    /// [`LoraError`] for a pickle, a truncated file, a method that is not merged, a file without any change, and
+    /// values that are no numbers.
     pub fn open(path: &Path) -> Result<Self, LoraError> {
-        if !path.is_file() {
-            return Err(LoraError::NotFound { path: path.to_owned() });
-        }
+        let path = &place(path)?;
         if find::is_pickle(path) {
             return Err(WeightsError::Pickle { path: path.to_owned() }.into());
         }
@@ -67,14 +77,26 @@ impl LoraFile {
             }
         }
         if changes.values().all(|it| it.factors.keys().all(|it| *it == Factor::Alpha)) {
-            return Err(LoraError::NotALora { path: path.to_owned() });
+            let is_model = unknown.iter().filter(|it| it.ends_with(".weight")).count() >= LAYERS;
+            return Err(LoraError::NotALora { path: path.to_owned(), keys: unknown, is_model });
         }
         for change in changes.values_mut() {
             change.alpha = alpha(&file, change).map_err(|source| faulty(path, &source))?;
+            change.check(&file).map_err(|source| faulty(path, &source))?;
         }
-        let adapter = file.metadata.get(ADAPTER).and_then(|it| serde_json::from_str(it).ok());
-        let sha256 = sha256(path)
-            .map_err(|source| WeightsError::Unreadable { path: path.to_owned(), source })?;
+        let unreadable = |source| WeightsError::Unreadable { path: path.to_owned(), source };
+        let config = path.with_file_name(PEFT[1]);
+        let is_peft = path.file_name().is_some_and(|it| it == PEFT[0]) && config.is_file();
+        let (adapter, beside) = if is_peft {
+            let text = fs::read_to_string(&config).map_err(unreadable)?;
+            let config = serde_json::from_str(&text)
+                .map_err(|error| LoraError::Faulty { path: config, reason: error.to_string() })?;
+            (Some(config), text)
+        } else {
+            let said = file.metadata.get(ADAPTER).and_then(|it| serde_json::from_str(it).ok());
+            (said, String::new())
+        };
+        let sha256 = sha256(path, &beside).map_err(unreadable)?;
         let changes = changes.into_iter().collect();
         let opened = Self { path: path.to_owned(), file, changes, unknown, adapter, sha256 };
         if [Net::Denoiser, Net::TextEncoder].iter().any(|it| opened.flag(*it, "use_dora")) {
@@ -93,7 +115,7 @@ impl LoraFile {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256 of the file, and of PEFT's configuration behind it, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -114,6 +136,9 @@ impl LoraFile {
     }
 
     /// The factor that a change's matrix has by itself: alpha over rank, 1 where no alpha is given.
+    ///
+    /// Differs: diffusers 0.42.1 loses kohya's alphas of attention layers where a file's alphas are not all the same,
+    /// since it keeps them under names of attention processors.
     pub(super) fn scale(&self, module: &Module, change: &Change) -> f64 {
         let Some(rank) = change.shape().and_then(|it| it.rank) else { return 1.0 };
         let rank = rank as f64;
@@ -146,12 +171,42 @@ impl LoraFile {
             Net::OtherTextEncoder => &["text_encoder_2"],
         };
         let adapter = self.adapter.as_ref()?;
-        prefixes.iter().find_map(|prefix| adapter.get(format!("{prefix}.{key}")))
+        let named = prefixes.iter().find_map(|prefix| adapter.get(format!("{prefix}.{key}")));
+        // PEFT's own file is of one network, and names none.
+        named.or_else(|| adapter.get(key)).filter(|it| !it.is_null())
     }
 }
 
+/// The file at a path, which may be its folder.
+fn place(path: &Path) -> Result<PathBuf, LoraError> {
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    if !path.is_dir() {
+        return Err(LoraError::NotFound { path: path.to_owned() });
+    }
+    if let Some(found) = IN_FOLDERS.map(|it| path.join(it)).into_iter().find(|it| it.is_file()) {
+        return Ok(found);
+    }
+    let entries = fs::read_dir(path)
+        .map_err(|source| WeightsError::Unreadable { path: path.to_owned(), source })?;
+    let files = entries.flatten().map(|it| it.path()).filter(|it| it.is_file());
+    let mut found: Vec<PathBuf> =
+        files.filter(|it| it.extension().is_some_and(|it| it == "safetensors")).collect();
+    found.sort();
+    match &found[..] {
+        [only] => Ok(only.clone()),
+        all => Err(LoraError::Folder { path: path.to_owned(), found: names_of(all) }),
+    }
+}
+
+fn names_of(paths: &[PathBuf]) -> Vec<String> {
+    let names = paths.iter().filter_map(|it| it.file_name());
+    names.map(|it| it.to_string_lossy().into_owned()).collect()
+}
+
 /// A file whose tensors can't be used.
-pub(super) fn faulty(path: &Path, source: &io::Error) -> LoraError {
+fn faulty(path: &Path, source: &io::Error) -> LoraError {
     LoraError::Faulty { path: path.to_owned(), reason: source.to_string() }
 }
 
@@ -164,8 +219,10 @@ fn alpha(file: &WeightsFile, change: &Change) -> io::Result<Option<f64>> {
     Ok(Some(change::tensor(file, stored)?.view([1]).double_value(&[0])))
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+/// The digest of a file and of the text that belongs to it.
+fn sha256(path: &Path, beside: &str) -> io::Result<String> {
     let mut digest = Sha256::new();
     io::copy(&mut File::open(path)?, &mut digest)?;
+    digest.update(beside);
     Ok(format!("{:x}", digest.finalize()))
 }

@@ -74,17 +74,19 @@ const PROCESSORS: [(&str, Factor); 2] =
     [("_lora.down.weight", Factor::Down), ("_lora.up.weight", Factor::Up)];
 
 /// Names in keys of methods that are not merged.
-const OTHERS: [(&str, &str); 9] = [
+const OTHERS: [(&str, &str); 8] = [
     (".dora_scale", "DoRA"),
     (".lora_magnitude_vector", "DoRA"),
     (".hada_", "LoHa"),
     (".lora_mid.weight", "LoCon with a middle matrix (Tucker decomposition)"),
     (".lokr_t", "LoKr with a middle matrix (Tucker decomposition)"),
     (".oft_", "OFT"),
-    (".diff", "a file of whole differences"),
     (".glora_", "GLoRA"),
     (".on_input", "IA3"),
 ];
+
+/// Endings of keys of whole differences; `.diff` stands in `model.diffusion_model.`, too.
+const DIFFERENCES: [&str; 2] = [".diff", ".diff_b"];
 
 /// Prefixes of modules with `_` for `.`.
 const KOHYA: [(&str, Net); 5] = [
@@ -113,6 +115,9 @@ const TEXT_ATTENTION: [(&str, &str); 4] =
 pub(super) fn read(key: &str) -> Key {
     if let Some((_, method)) = OTHERS.iter().find(|(part, _)| key.contains(part)) {
         return Key::Other(method);
+    }
+    if DIFFERENCES.iter().any(|it| key.ends_with(it)) {
+        return Key::Other("a file of whole differences");
     }
     let ends =
         |(ending, factor): &(&'static str, Factor)| Some((key.strip_suffix(ending)?, *factor));
@@ -178,6 +183,7 @@ mod tests {
             "unet.down_blocks.0.attentions.1.transformer_blocks.0.attn1.processor.to_out_lora.down.weight",
             "down_blocks.0.attentions.1.transformer_blocks.0.attn1.processor.to_out_lora.down.weight",
             "base_model.model.down_blocks.0.attentions.1.transformer_blocks.0.attn1.to_out.0.lora_A.default.weight",
+            "model.diffusion_model.down_blocks.0.attentions.1.transformer_blocks.0.attn1.to_out.0.lora_A.weight",
         ] {
             assert_eq!(module_of(key), (Net::Denoiser, block.to_owned(), Factor::Down), "{key}");
         }
@@ -204,7 +210,10 @@ mod tests {
         assert_eq!(loha, Key::Other("LoHa"));
         let dora = read("unet.mid_block.attentions.0.proj_in.lora_magnitude_vector.weight");
         assert_eq!(dora, Key::Other("DoRA"));
+        let whole = read("lora_unet_conv_in.diff_b");
+        assert_eq!(whole, Key::Other("a file of whole differences"));
         assert_eq!(read("conv_in.weight"), Key::Unknown);
+        assert_eq!(read("model.diffusion_model.input_blocks.0.0.weight"), Key::Unknown);
         assert_eq!(read("emb_params"), Key::Unknown);
     }
 }

@@ -26,7 +26,7 @@ impl Loras {
     /// Adds one at a weight, to a model whose networks have these weights.
     ///
     /// # Errors
-    /// [`LoraError`] if it is for another model.
+    /// [`LoraError`] if it is for another model, or was added before.
     pub(super) fn add(
         &mut self,
         architecture: Architecture,
@@ -34,6 +34,9 @@ impl Loras {
         file: LoraFile,
         weight: f64,
     ) -> Result<(), LoraError> {
+        if self.files.iter().any(|(it, _)| it.sha256() == file.sha256()) {
+            return Err(LoraError::Twice { path: file.path().to_owned() });
+        }
         let file = Rc::new(file);
         let described = networks.iter().map(|(part, checkpoint)| Network {
             is_denoiser: *part != Part::TextEncoder,

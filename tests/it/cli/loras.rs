@@ -4,10 +4,13 @@ use std::{fs, path::Path};
 
 use half::f16;
 use predicates::{prelude::*, str::contains};
+use retouch::wire::v1::{GetServerInfoRequest, Lora};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
 use super::{Desk, records::record, said, scene};
+use crate::klein::snapshot;
+use crate::service::process::Server;
 
 /// A module of the demo model's U-Net that reads the text, its outputs and inputs.
 const MODULE: &str = "mid_block_attentions_0_transformer_blocks_0_attn2_to_v";
@@ -84,6 +87,12 @@ fn a_lora_that_can_not_be_merged_ends_the_command_by_what_is_wrong() {
         assert!(!desk.path("no.png").exists());
     }
     desk.edit(["--lora", "wide.safetensors:11", "-o", "no.png"]).assert().code(2);
+    let comma = desk.edit(["--lora", "wide.safetensors:0,8", "-o", "no.png"]).assert().code(2);
+    comma.stderr(contains("`0,8` behind `wide.safetensors:` is no weight"));
+    let twice = ["--lora", "style.safetensors", "--lora", "./style.safetensors:0.5"];
+    write(&desk.path("style.safetensors"), MODULE, SHAPE, 0.5);
+    let twice = desk.edit(twice.into_iter().chain(["-o", "no.png"])).assert().code(5);
+    twice.stderr(contains("./style.safetensors is given twice"));
     let run =
         desk.edit(["--lora", "a", "--server", "localhost:1", "-o", "no.png"]).assert().code(2);
     run.stderr(contains("--lora"));
@@ -95,7 +104,7 @@ fn inspect_says_what_a_lora_is_for_and_whether_it_fits() {
     write(&desk.path("style.safetensors"), MODULE, SHAPE, 0.5);
     write(&desk.path("wide.safetensors"), MODULE, [320, 768], 0.5);
     let inspect = |args: &[&str]| desk.retouch(["inspect", "--lora"]).args(args).assert();
-    let text = inspect(&["wide.safetensors"]).success();
+    let text = inspect(&["wide.safetensors:0.8"]).success();
     let said = contains("Stable Diffusion").and(contains("style of a test"));
     text.stdout(said.and(contains("denoiser cross-attention: 1 matrix")));
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo-model");
@@ -105,4 +114,77 @@ fn inspect_says_what_a_lora_is_for_and_whether_it_fits() {
     assert_eq!(fits["metadata"]["ss_output_name"], "style of a test");
     let misfit = inspect(&["wide.safetensors", "--model", demo]).code(5);
     misfit.stdout(contains("fits")).stderr(contains("another width"));
+}
+
+/// A module of the tiny klein's transformer in Black Forest Labs' names, three projections in one.
+const FUSED: &str = "double_blocks_0_img_attn_qkv";
+const FUSED_SHAPE: [usize; 2] = [144, 48];
+
+#[test]
+fn an_edit_of_klein_with_a_lora_is_made_again_with_that_lora_alone() {
+    let desk = Desk::new();
+    write(&desk.path("style.safetensors"), FUSED, FUSED_SHAPE, 0.5);
+    let klein = snapshot("klein");
+    let klein = klein.to_str().unwrap();
+    let edit = |out: &str, more: &[&str]| {
+        let mut edit = desk.retouch(["edit"]);
+        edit.arg(scene()).args(["--model", klein, "--dtype", "fp32", "-o", out]).args(more);
+        edit
+    };
+    let asked = ["make the red star blue", "--seed", "7", "--min-confidence", "0"];
+    edit("plain.png", &asked).assert().success();
+    let with = ["--lora", "style.safetensors:-0.7"];
+    edit("styled.png", &[&asked[..], &with].concat()).assert().success();
+    let lora = &record(&desk, "styled.png")["loras"][0];
+    assert_eq!((&lora["name"], &lora["scale"]), (&json!("style.safetensors"), &json!(-0.7)));
+    assert_ne!(desk.picture("plain.png"), desk.picture("styled.png"));
+
+    let again = ["--params-from", "styled.png"];
+    let same = said(&mut edit("again.png", &[&again[..], &with].concat()));
+    assert!(same.contains("again: every pixel of styled.png"), "{same}");
+    assert_eq!(desk.picture("again.png"), desk.picture("styled.png"));
+    let refused = edit("no.png", &again).assert().code(3);
+    refused.stderr(contains("give --lora style.safetensors:-0.7 (SHA-256 "));
+    assert!(!desk.path("no.png").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_a_lora_edits_as_a_local_command_and_names_it_at_every_door() {
+    let desk = Desk::new();
+    write(&desk.path("style.safetensors"), FUSED, FUSED_SHAPE, 0.5);
+    let (klein, style) = (snapshot("klein"), desk.path("style.safetensors"));
+    let (klein, style) = (klein.to_str().unwrap(), format!("{}:0.8", style.display()));
+    let server =
+        Server::start_with(&desk.path("data"), &["--model", klein, "--lora", style.as_str()]);
+    let asked = ["make the red star blue", "--seed", "7", "--min-confidence", "0"];
+    let url = format!("http://{}", server.address());
+    let edit = |flags: &[&str]| {
+        desk.retouch(["edit"]).arg(scene()).args(asked).args(flags).assert().success();
+    };
+    edit(&["--server", url.as_str(), "-o", "remote.png"]);
+    let local = ["--model", klein, "--dtype", "fp32", "--threads", "1"];
+    edit(&[&local[..], &["--lora", style.as_str(), "-o", "local.png"]].concat());
+    edit(&[&local[..], &["-o", "plain.png"]].concat());
+    assert_eq!(desk.picture("remote.png"), desk.picture("local.png"));
+    assert_ne!(desk.picture("remote.png"), desk.picture("plain.png"));
+    let [remote, local] = ["remote.png", "local.png"].map(|it| record(&desk, it));
+    assert_eq!(remote["loras"], local["loras"]);
+    assert_eq!(remote["model_digest"], local["model_digest"]);
+
+    let named = &remote["loras"][0];
+    let sha256 = named["sha256"].as_str().unwrap();
+    let info = server.client().await.get_server_info(GetServerInfoRequest {}).await.unwrap();
+    let expected =
+        Lora { name: "style.safetensors".to_owned(), sha256: sha256.to_owned(), weight: 0.8 };
+    assert_eq!(info.into_inner().loras, [expected]);
+    let json = |path: &str| -> Value {
+        let answer = server.ask(path);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    };
+    let model = json("/v1/models/klein");
+    let expected = json!([{"name": "style.safetensors", "sha256": sha256, "weight": 0.8}]);
+    assert_eq!(model["loras"], expected);
+    assert_eq!(json("/v1/models")["data"], json!([model]));
 }

@@ -4,26 +4,28 @@ mod refused;
 
 use std::{
     collections::HashMap,
+    fs,
     path::{Path, PathBuf},
-    rc::Rc,
 };
 
 use retouch::{
     attention::{processor::Unwatched, role::Role},
     models::{
-        lora::{apply::apply_alone, file::LoraFile, names::Architecture},
         snapshot::{Snapshot, part::Part},
         stable_diffusion::{
             clip::text_model::{ClipTextConfig, ClipTextModel},
             unet_2d_condition::UNet2DConditionModel,
             unet_2d_condition_config::UNet2DConditionConfig,
         },
-        weights::Checkpoint,
     },
     pipelines::{load, lora},
     sampling::lora::LoraChoice,
 };
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+
+use crate::flux2_files::{copy_of_klein, set};
 
 /// fp32, as for the networks without LoRAs.
 const TOLERANCE: f64 = 1e-5;
@@ -110,6 +112,12 @@ fn every_layout_is_merged_as_diffusers_merges_it() {
 }
 
 #[test]
+fn a_weight_of_nothing_changes_nothing() {
+    let found = outputs("sd1", &[choice("sd1-kohya", 0.0)], Kind::Float);
+    assert_eq!(found, outputs("sd1", &[], Kind::Float));
+}
+
+#[test]
 fn a_lora_is_merged_before_weights_are_rounded() {
     let kohya = [choice("sd1-kohya", 1.0)];
     let [exact, _] = outputs("sd1", &kohya, Kind::Float);
@@ -119,14 +127,34 @@ fn a_lora_is_merged_before_weights_are_rounded() {
     assert!(distance.double_value(&[]) < 0.06);
 }
 
+/// FLUX.2-klein with the transformer that LoRAs were merged into.
+fn klein() -> TempDir {
+    let folder = copy_of_klein();
+    for (key, value) in [
+        ("in_channels", json!(8)),
+        ("num_single_layers", json!(2)),
+        ("attention_head_dim", json!(8)),
+        ("num_attention_heads", json!(2)),
+        ("joint_attention_dim", json!(12)),
+        ("timestep_guidance_channels", json!(16)),
+        ("axes_dims_rope", json!([2, 2, 2, 2])),
+    ] {
+        set(folder.path(), "transformer/config.json", key, value);
+    }
+    let weights = folder.path().join("transformer/diffusion_pytorch_model.safetensors");
+    fs::copy(file("flux2"), weights).unwrap();
+    folder
+}
+
 #[test]
 fn a_klein_transformer_takes_every_layout_that_diffusers_takes() {
     let record = tensors(file("record"));
     let before = tensors(file("flux2"));
-    for layout in ["bfl", "kohya", "peft", "lokr"] {
-        let mut weights = Checkpoint::open(&file("flux2")).unwrap();
-        let lora = Rc::new(LoraFile::open(&file(&format!("flux2-{layout}"))).unwrap());
-        apply_alone(Architecture::Flux2, &mut weights, &lora, 1.0).unwrap();
+    let klein = klein();
+    for layout in ["bfl", "kohya", "peft", "lokr", "lokr-bfl"] {
+        let mut snapshot = Snapshot::open(klein.path()).unwrap();
+        lora::apply(&mut snapshot, &[choice(&format!("flux2-{layout}"), 1.0)]).unwrap();
+        let weights = snapshot.weights(Part::Transformer).unwrap();
         let root = weights.root(Kind::Float, Device::Cpu);
         let mut changed = 0;
         for (key, before) in &before {
@@ -155,6 +183,7 @@ fn a_model_with_a_lora_is_another_model() {
     };
     let all = [
         digest(&[]),
+        digest(&[choice("sd1-kohya", 0.0)]),
         digest(&[choice("sd1-kohya", 1.0)]),
         digest(&[choice("sd1-kohya", 0.5)]),
         digest(&[choice("sd1-older", 1.0)]),
@@ -189,7 +218,7 @@ fn what_a_file_is_for_and_changes_is_told() {
     assert!((peft.scales.0 - 0.5).abs() < 1e-12, "{:?}", peft.scales);
     assert!((peft.scales.1 - 2f64.sqrt()).abs() < 1e-12, "{:?}", peft.scales);
     assert_eq!(lora::summary(&file("sd1-lokr")).unwrap().method, "LoKr");
-    for layout in ["bfl", "kohya", "peft", "lokr"] {
+    for layout in ["bfl", "kohya", "peft", "lokr", "lokr-bfl"] {
         let found = lora::summary(&file(&format!("flux2-{layout}"))).unwrap();
         assert!(found.family.is_some_and(|it| it.contains("FLUX.2")), "{layout}: {found:?}");
     }

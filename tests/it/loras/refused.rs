@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path};
 
-use retouch::pipelines::lora;
+use retouch::{models::snapshot::Snapshot, pipelines::lora, sampling::lora::LoraChoice};
 use safetensors::{Dtype, tensor::TensorView};
 use tempfile::TempDir;
 
-use super::{file, model};
+use super::{choice, file, klein, model};
 
 /// A file of zeros with these keys and shapes.
 fn write(path: &Path, tensors: &[(&str, &[usize])]) {
@@ -106,7 +106,8 @@ fn half_a_change_and_a_file_of_no_lora_are_refused() {
     assert!(said.contains("incomplete") && said.contains(MODULE), "{said}");
     let up = format!("lora_unet_{MODULE}.lora_up.weight");
     assert!(refusal(&[(&down, &[2, 24]), (&up, &[8, 3])]).contains("incomplete"));
-    assert!(refusal(&[("conv_in.weight", &[8, 8, 3, 3])]).contains("is not a LoRA"));
+    let said = refusal(&[("emb_params", &[8, 8])]);
+    assert!(said.contains("is not a LoRA:") && said.contains("`emb_params`"), "{said}");
     let missing = lora::summary(&file("nowhere")).unwrap_err().to_string();
     assert!(missing.contains("no LoRA at"), "{missing}");
 }
@@ -120,4 +121,142 @@ fn pickles_are_refused_with_the_way_to_convert_them() {
         let said = lora::summary(&path).unwrap_err().to_string();
         assert!(said.contains("pickle"), "{said}");
     }
+}
+
+#[test]
+fn the_weights_of_a_model_are_no_lora() {
+    let unet = model("sd1").join("unet/diffusion_pytorch_model.safetensors");
+    let said = lora::summary(&unet).unwrap_err().to_string();
+    assert!(said.contains("is not a LoRA, but the weights of a model"), "{said}");
+    // Nor are those of the original layout, whose names contain `.diff`.
+    let keys: Vec<String> =
+        (0..30).map(|it| format!("model.diffusion_model.input_blocks.{it}.0.weight")).collect();
+    let tensors: Vec<(&str, &[usize])> =
+        keys.iter().map(|key| (key.as_str(), &[2, 2][..])).collect();
+    let said = refusal(&tensors);
+    assert!(said.contains("is not a LoRA, but the weights of a model"), "{said}");
+    assert!(said.contains("and 10 others"), "{said}");
+}
+
+#[test]
+fn a_truncated_file_is_said_to_be_one() {
+    let folder = TempDir::new().unwrap();
+    let whole = fs::read(file("sd1-kohya")).unwrap();
+    for length in [0, 5, 100, whole.len() / 2, whole.len() - 1] {
+        let path = folder.path().join("style.safetensors");
+        fs::write(&path, &whole[..length]).unwrap();
+        let said = lora::summary(&path).unwrap_err().to_string();
+        assert!(said.contains("style.safetensors is "), "{length}: {said}");
+        assert!(said.contains("truncated") || said.contains("empty"), "{length}: {said}");
+    }
+}
+
+#[test]
+fn a_lora_is_merged_once() {
+    let folder = TempDir::new().unwrap();
+    let copy = folder.path().join("copy.safetensors");
+    fs::copy(file("sd1-kohya"), &copy).unwrap();
+    let mut snapshot = Snapshot::open(&model("sd1")).unwrap();
+    let again = LoraChoice { path: copy, weight: 0.5.try_into().unwrap() };
+    let said = lora::apply(&mut snapshot, &[choice("sd1-kohya", 1.0), again]);
+    let said = said.unwrap_err().to_string();
+    assert!(said.contains("copy.safetensors is given twice"), "{said}");
+}
+
+#[test]
+fn a_folder_stands_for_the_lora_in_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let said = || lora::summary(path).unwrap_err().to_string();
+    assert!(said().contains("`pytorch_lora_weights.safetensors`") && said().contains("none"));
+    fs::copy(file("sd1-kohya"), path.join("style.safetensors")).unwrap();
+    assert_eq!(lora::summary(path).unwrap().name, "style.safetensors");
+    fs::copy(file("sd1-older"), path.join("lines.safetensors")).unwrap();
+    assert!(said().contains("`lines.safetensors`, `style.safetensors`"), "{}", said());
+    fs::write(path.join("pytorch_lora_weights.bin"), b"PK\x03\x04").unwrap();
+    assert!(said().contains("pickle"), "{}", said());
+    fs::copy(file("sd1-peft"), path.join("pytorch_lora_weights.safetensors")).unwrap();
+    assert_eq!(lora::summary(path).unwrap().name, "pytorch_lora_weights.safetensors");
+}
+
+#[test]
+fn the_alphas_of_pefts_own_folder_are_read() {
+    let folder = TempDir::new().unwrap();
+    let (down, up) = ("lora_A.weight", "lora_B.weight");
+    let [first, second] = ["attn1.to_q", "attn2.to_k"]
+        .map(|it| format!("base_model.model.mid_block.attentions.0.transformer_blocks.0.{it}"));
+    let keys = [&first, &second].map(|it| [format!("{it}.{down}"), format!("{it}.{up}")]);
+    let tensors: Vec<(&str, &[usize])> = keys
+        .iter()
+        .flat_map(|[down, up]| [(down.as_str(), &[4, 8][..]), (up.as_str(), &[8, 4][..])])
+        .collect();
+    write(&folder.path().join("adapter_model.safetensors"), &tensors);
+    let bare = lora::summary(folder.path()).unwrap();
+    assert_eq!(bare.scales, (1.0, 1.0));
+    let mut digests = vec![bare.sha256];
+    for (config, scales) in [
+        (r#"{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "alpha_pattern": {}}"#, (2.0, 2.0)),
+        (r#"{"r": 4, "lora_alpha": 8, "alpha_pattern": {"attn1.to_q": 2}}"#, (0.5, 2.0)),
+        (r#"{"r": 4, "lora_alpha": 8, "use_rslora": true, "use_dora": false}"#, (4.0, 4.0)),
+    ] {
+        fs::write(folder.path().join("adapter_config.json"), config).unwrap();
+        let found = lora::summary(folder.path()).unwrap();
+        assert_eq!(found.scales, scales, "{config}");
+        digests.push(found.sha256);
+    }
+    let count = digests.len();
+    digests.sort();
+    digests.dedup();
+    assert_eq!(digests.len(), count, "a scale is part of what a LoRA is");
+    for (config, words) in [(r#"{"use_dora": true}"#, "DoRA"), ("{", "adapter_config.json")] {
+        fs::write(folder.path().join("adapter_config.json"), config).unwrap();
+        let said = lora::summary(folder.path()).unwrap_err().to_string();
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn numbers_that_are_none_are_refused_by_their_keys() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("style.safetensors");
+    let (down, up) = (
+        format!("lora_unet_{MODULE}.lora_down.weight"),
+        format!("lora_unet_{MODULE}.lora_up.weight"),
+    );
+    for (dtype, words) in [(Dtype::F16, "has NaN or infinity"), (Dtype::F8_E4M3, "has the dtype")] {
+        let data = [0xff; 96];
+        let view = |shape: [usize; 2]| {
+            let bytes = shape[0] * shape[1] * dtype.bitsize() / 8;
+            TensorView::new(dtype, shape.to_vec(), &data[..bytes]).unwrap()
+        };
+        let tensors = [(&down, view([2, 24])), (&up, view([8, 2]))];
+        safetensors::serialize_to_file(tensors, None, &path).unwrap();
+        let said = lora::summary(&path).unwrap_err().to_string();
+        assert!(said.contains("style.safetensors can't be used"), "{said}");
+        assert!(said.contains(words) && said.contains(MODULE), "{said}");
+    }
+}
+
+#[test]
+fn a_lora_of_a_text_encoder_alone_does_not_fit_klein() {
+    let klein = klein();
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("style.safetensors");
+    for (key, words) in [
+        (
+            "lora_te_text_model_encoder_layers_0_mlp_fc1",
+            "a LoRA for the text encoder of Stable Diffusion, and the model is FLUX.2",
+        ),
+        ("text_encoder.model.layers.0.self_attn.q_proj", "changes the text encoder"),
+    ] {
+        let (down, up) = (format!("{key}.lora_A.weight"), format!("{key}.lora_B.weight"));
+        write(&path, &[(&down, &[2, 8]), (&up, &[8, 2])]);
+        let said = lora::check(&path, klein.path()).unwrap_err().to_string();
+        assert!(said.contains(words), "{said}");
+    }
+    // One of Stable Diffusion for its text encoder fits a model of that kind.
+    let key = "lora_te_text_model_encoder_layers_0_self_attn_q_proj";
+    let (down, up) = (format!("{key}.lora_down.weight"), format!("{key}.lora_up.weight"));
+    write(&path, &[(&down, &[2, 24]), (&up, &[24, 2])]);
+    lora::check(&path, &model("sd1")).unwrap();
 }

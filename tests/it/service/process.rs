@@ -79,6 +79,12 @@ impl Server {
         exchange(&self.ops, request.as_bytes())
     }
 
+    /// An answer of the port of gRPC.
+    pub(crate) fn ask(&self, path: &str) -> String {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n", self.address());
+        exchange(self.address(), format!("{head}connection: close\r\n\r\n").as_bytes())
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> &str {
         self.url.strip_prefix("http://").unwrap()
@@ -292,11 +298,7 @@ async fn what_is_scraped_has_the_labels_that_are_declared() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     server.client().await.run_edit(edit(4)).await.unwrap();
-    let models = format!(
-        "GET /v1/models HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-        server.address()
-    );
-    let models = exchange(server.address(), models.as_bytes());
+    let models = server.ask("/v1/models");
     assert!(models.starts_with("HTTP/1.1 200"), "{models}");
     // Whoever waits for a job hears of its end a moment before it is counted.
     let passes = "retouch_pass_seconds_count{pass=\"edit\"}";
