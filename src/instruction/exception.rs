@@ -113,8 +113,8 @@ pub(super) fn read(clause: &Clause) -> Option<Reading> {
         Some(Reading::global(&clause.tokens[everything..]))
     };
     let reading = grammar::read(&clause.tokens).or_else(looks)?;
-    let thing = clause.exception.as_ref().map_or(&[][..], |it| &it.thing);
-    if thing.is_empty() {
+    let objects = phrases(clause.exception.as_ref().map_or(&[][..], |it| &it.thing));
+    if objects.is_empty() {
         return Some(reading);
     }
     let goes = |it: &Token| {
@@ -125,7 +125,7 @@ pub(super) fn read(clause: &Clause) -> Option<Reading> {
     let replacement = reading.replacement.clone().filter(|_| !left_out);
     let gone = removes && replacement.is_none();
     let action = if gone { Action::Remove } else { Action::Change };
-    Some(Reading { action, objects: phrases(thing), replacement, ..reading })
+    Some(Reading { action, objects, replacement, ..reading })
 }
 
 /// Bytes of the exception's words, with the thing where it follows them.
