@@ -117,11 +117,11 @@ async fn every_modulation_can_be_asked_for() {
         let answer = ask(&server, &fields, &[]).await.good();
         let spec = job(&server, &answer["data"][0]).await.spec.unwrap();
         assert_eq!(spec.modulation(), modulation, "{name}");
-        // In a form, null is no name.
+        // In a form null is no name, so that the default holds.
         let form = Form::of_edit().text("retouch[modulation]", name);
         let answer = form.ask(&server, &[]).await.good();
         let spec = job(&server, &answer["data"][0]).await.spec.unwrap();
-        let expected = if name == "null" { Modulation::Unspecified } else { modulation };
+        let expected = if name == "null" { Modulation::Gate } else { modulation };
         assert_eq!(spec.modulation(), expected, "{name}");
     }
 }
