@@ -25,6 +25,10 @@ impl AttnProcessor for WithCopies {
         self.method.watches(site) || self.copies.watches(site)
     }
 
+    fn reads_unrotated(&self, site: &AttnSite) -> bool {
+        self.method.watches(site) && self.method.reads_unrotated(site)
+    }
+
     fn visit(&mut self, site: &AttnSite, qkv: &Qkv<'_>, attended: &Attended) {
         if self.method.watches(site) {
             self.method.visit(site, qkv, attended);
