@@ -209,7 +209,7 @@ fn child_reads_texts_under_the_eyes_of_the_memory_test() {
 #[test]
 fn a_modulation_of_joint_attention_takes_few_mib_at_1024_pixels() {
     for modulation in Modulation::ALL {
-        let limit = if attends_anew(*modulation) { 16.0 } else { 8.0 };
+        let limit = if attends_anew(modulation) { 16.0 } else { 8.0 };
         let job = modulation.name();
         let child = "child_modulates_under_the_eyes_of_the_memory_test";
         let [first, later] = figures_of(child, MODULATION, job, "MODULATED ")[..] else {
