@@ -308,6 +308,9 @@ pub(super) fn pronoun(clause: &[Token]) -> Option<usize> {
 
 /// A second command about the objects of the first: `the tie is ugly, remove it`, `remove the cup, put a vase there`.
 fn again(before: Instruction, link: Link, edit: &Edit, next: Instruction) -> Instruction {
+    if before.action == Action::Global {
+        return join(before, next);
+    }
     let tokens = &edit.clause.tokens;
     let away = tokens.last().is_some_and(|it| has("away off out down", &it.lower));
     let vanishes = matched(tokens, "make/let/have it/them/him/her/this/that").is_some_and(|n| {
