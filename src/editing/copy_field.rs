@@ -3,7 +3,7 @@
 //!
 //! Of a model whose latents and picture share one sequence, the cell x(c) and the picture's cell r(d) are attended to
 //! like any other. The mean over heads of P[x(c), r(d)] is summed over layers and calls, as one running sum in fp32 for
-//! each cell and each offset d - c of at most [`REACH`] cells, with one more for all d. A block of queries is computed at
+//! each cell and each offset d - c of at most `REACH` cells, with one more for all d. A block of queries is computed at
 //! a time, so that no matrix of all cells by all is ever kept.
 
 use std::{

@@ -328,8 +328,8 @@ fn evaluated(count: usize, methods: &[&'static str]) -> Evaluation {
 #[test]
 fn methods_are_run_scored_and_reported() {
     // A U-Net does not attend to the picture, so that nothing is copied.
-    let names = METHODS.map(|method| method.name);
-    let names: Vec<_> = names.into_iter().filter(|it| *it != "iam-edit:copy").collect();
+    let names: Vec<_> =
+        METHODS.iter().map(|it| it.name).filter(|it| *it != "iam-edit:copy").collect();
     let evaluation = evaluated(2, &names);
     assert_eq!(evaluation.rows.len(), 2 * names.len());
     for row in &evaluation.rows {
@@ -343,13 +343,11 @@ fn methods_are_run_scored_and_reported() {
         }
         assert_eq!(row.method.localizes(), scores.contains_key(&Figure::MaskIou));
     }
-
     let folder = tempfile::tempdir().unwrap();
     let facts = vec![("Model".to_owned(), "a <model> & \"more\"".to_owned())];
     let paths = Report::new(&evaluation, facts).write(folder.path()).unwrap();
     assert_eq!(paths.len(), FILES.len());
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-
     let json: serde_json::Value = serde_json::from_str(&read("report.json")).unwrap();
     assert_eq!(json["rows"].as_array().unwrap().len(), evaluation.rows.len());
     assert_eq!(json["by_action"]["lines"][0]["group"], "all");
