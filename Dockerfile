@@ -57,6 +57,7 @@ RUN apt-get update \
 COPY --from=libtorch /usr/lib/retouch/torch/lib /usr/lib/retouch/torch/lib
 COPY LICENSE assets/fonts/OFL.txt /usr/share/doc/retouch/
 COPY assets/clip/LICENSE /usr/share/doc/retouch/CLIP-LICENSE
+COPY assets/words/LICENSE /usr/share/doc/retouch/WORDS-LICENSE
 COPY assets/demo-model /usr/share/retouch/demo-model
 COPY --from=builder /out/retouch /usr/bin/retouch
 USER 65532:65532

@@ -1,7 +1,7 @@
 //! Corrects misspelled words that the grammar turns on: verbs, colors, small words, and nouns that are often edited.
 //!
 //! A word is corrected only if no dictionary has it. A dictionary is large, and only its words near those known here
-//! matter, so `real_words.txt` holds these: each English word (SCOWL's large American and British lists) that a typo
+//! matter, so `assets/words/english.txt` holds these: each English word (SCOWL's large American and British lists) that a typo
 //! could be taken for. A word that is neither there nor near a known one stays as it is, and so does a name.
 
 use std::collections::HashSet;
@@ -19,10 +19,10 @@ use super::words::{Token, tokens};
 const NOUNS: &str = include_str!("../../assets/nouns.txt");
 
 /// More of those, by what pictures show.
-const MORE_NOUNS: &str = include_str!("more_nouns.txt");
+const MORE_NOUNS: &str = include_str!("../../assets/words/nouns.txt");
 
 /// English words near the known ones, sorted: no typos of these.
-const REAL_WORDS: &str = include_str!("real_words.txt");
+const REAL_WORDS: &str = include_str!("../../assets/words/english.txt");
 
 /// A misspelled word and what it was read as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +208,7 @@ mod tests {
     const LISTS: [&str; 2] =
         ["/usr/share/dict/american-english-large", "/usr/share/dict/british-english-large"];
 
-    /// Makes `real_words.txt` anew when words have become known.
+    /// Makes `assets/words/english.txt` anew when words have become known.
     #[test]
     #[ignore = "writes a source file, from word lists that are not here"]
     fn write_real_words() {
@@ -221,7 +221,7 @@ mod tests {
         }
         let lines: Vec<String> = near.into_iter().collect();
         std::fs::write(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/src/instruction/real_words.txt"),
+            concat!(env!("CARGO_MANIFEST_DIR"), "/assets/words/english.txt"),
             lines.join("\n") + "\n",
         )
         .expect("the file can be written");
