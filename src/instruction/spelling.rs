@@ -1,8 +1,8 @@
 //! Corrects misspelled words that the grammar turns on: verbs, colors, small words, and nouns that are often edited.
 //!
 //! A word is corrected only if no dictionary has it. A dictionary is large, and only its words near those known here
-//! matter, so `assets/words/english.txt` holds these: each English word (SCOWL's large American and British lists) that a typo
-//! could be taken for. A word that is neither there nor near a known one stays as it is, and so does a name.
+//! matter, so `assets/words/english.txt` holds these: each English word (SCOWL's large American and British lists) that
+//! a typo could be taken for. A word that is neither there nor near a known one stays as it is, and so does a name.
 
 use std::collections::HashSet;
 use std::ops::Range;
