@@ -115,6 +115,10 @@ impl EngineError {
             EditError::NotParsed(ParseError::NotUnderstood(_) | ParseError::NotLatin(_)) => {
                 "give --object and --action, or leave --strict out"
             }
+            EditError::NotJoint { .. } => "choose another --modulation",
+            EditError::NoReferences { .. } => "choose another --localizer, and --align off",
+            EditError::Distilled { .. } => "choose another --modulation, --localizer or --method",
+            EditError::OneScale => "leave --image-guidance out",
             EditError::Pipeline(PipelineError::NotFinite) => "try --dtype fp32",
             _ => return None,
         }))

@@ -177,7 +177,7 @@ fn rows(page: &mut Page, sheet: &Sheet, parts: &[Part]) {
     if let Some(clusters) = scored {
         let left = columns - parts.len() as u32 % columns;
         let table = legend(clusters, page::spanned_width(columns, left), size.1);
-        let tile = Tile::new("Scores", "attention, ✓ selected", table);
+        let tile = Tile::new("Scores", "✓ selected", table);
         tiles.push(Tile { edge: Edge::Bare, ..tile });
     }
     page.tiles(columns, &tiles);

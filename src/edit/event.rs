@@ -64,7 +64,7 @@ pub struct InstructionParsed {
     pub color: String,
     /// What the model is told.
     pub told: String,
-    /// The localization instruction; empty if nothing is localized.
+    /// The localization instruction; empty if nothing is localized, or by the edit's own instruction.
     pub localization_instruction: String,
 }
 

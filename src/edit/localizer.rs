@@ -92,6 +92,13 @@ pub enum ScoreSource {
     Copying,
 }
 
+impl Localizer {
+    /// Whether its pass 1 is told a localization instruction, and not the edit's own.
+    pub fn asks_for_the_object(self) -> bool {
+        matches!(self, Self::Iam | Self::Attention)
+    }
+}
+
 impl ScoreSource {
     /// Whether it depends on the edit's own words, and not on those of its object alone.
     pub fn is_of_instruction(self) -> bool {

@@ -49,7 +49,10 @@ pub(super) fn announce(
         replacement: instruction.replacement().unwrap_or_default().to_owned(),
         color: instruction.color().unwrap_or_default().to_owned(),
         told: session.told().to_owned(),
-        localization_instruction: found.map(|it| it.text.clone()).unwrap_or_default(),
+        localization_instruction: found
+            .filter(|_| session.request.settings.localizer.asks_for_the_object())
+            .map(|it| it.text.clone())
+            .unwrap_or_default(),
     };
     emit(sink, EditEvent::InstructionParsed(parsed))
 }
